@@ -1,0 +1,35 @@
+"""scikit-learn estimators for atomistic machine learning.
+
+Submodules load when they are first used, so ``import skatom`` is quick and compiles nothing.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {"Structures": "structures", "Targets": "targets"}
+_SUBMODULES = (
+    "calculators",
+    "datasets",
+    "descriptors",
+    "metrics",
+    "model_selection",
+    "models",
+    "plotting",
+    "solvers",
+    "symmetry",
+)
+
+__all__ = sorted([*_MODULE_OF, *_SUBMODULES])
+
+
+def __getattr__(name):
+    if name in _MODULE_OF:
+        return getattr(import_module(f"skatom.{_MODULE_OF[name]}"), name)
+    if name in _SUBMODULES:
+        return import_module(f"skatom.{name}")
+    raise AttributeError(f"module 'skatom' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*__all__, "__version__"]

@@ -1,0 +1,31 @@
+"""What every estimator of skatom shares."""
+
+import sklearn.base
+
+from skatom import __version__
+
+
+def _series(version):
+    """The part of a version within which saved models stay readable: major.minor."""
+    return version.split(".")[:2]
+
+
+class BaseEstimator(sklearn.base.BaseEstimator):
+    """scikit-learn's `BaseEstimator`, whose saved state records the version that made it.
+
+    Reading a model that another major or minor version wrote raises a ValueError: predicting with
+    attributes of another meaning would be wrong without a sign.
+    """
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_skatom_version": __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_skatom_version", "an unknown version")
+        if _series(version) != _series(__version__):
+            raise ValueError(
+                f"this {type(self).__name__} was saved by skatom {version} and cannot be read by "
+                f"{__version__}: install skatom=={version}, or fit the model again"
+            )
+        super().__setstate__(state)

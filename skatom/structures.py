@@ -1,0 +1,289 @@
+"""Structures: many molecules or crystals packed in flat arrays."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+_MAX_NUMBER = 118
+# det(lattice vectors scaled to unit length) below this: the vectors do not span their space
+_SINGULAR = 1e-6
+
+
+class Structures(Sequence):
+    """A batch of atomic structures of any sizes, in concatenated arrays.
+
+    Structure ``s`` owns the atoms ``offsets[s]:offsets[s + 1]``. Its length is the number of
+    structures, and indexing with an int, slice, mask or index array gives a ``Structures`` again,
+    so scikit-learn splits it as it would an array. Every ``fit``, ``transform`` and ``predict``
+    of skatom takes one, or a list of `ase.Atoms`, which becomes one at the door.
+
+    Parameters
+    ----------
+    numbers : array-like of int, shape (n_atoms,)
+        Atomic numbers, 1 to 118.
+    positions : array-like of float, shape (n_atoms, 3)
+        Cartesian positions in Å.
+    offsets : array-like of int, shape (n + 1,), default=None
+        Where each structure begins; from 0 to ``n_atoms``. None: all atoms are one structure.
+    cells : array-like of float, shape (n, 3, 3), default=None
+        Lattice vectors as rows, in Å. None: no cell (zeros).
+    pbc : array-like of bool, shape (n, 3), default=None
+        Periodicity along each lattice vector. None: not periodic.
+
+    Attributes
+    ----------
+    numbers, positions, offsets, cells, pbc : ndarray
+        The parameters as arrays. Treat them as read-only.
+    n_atoms : ndarray of int, shape (n,)
+        Number of atoms of each structure.
+    species : ndarray of int
+        The sorted atomic numbers that occur.
+
+    Raises
+    ------
+    ValueError
+        If lengths disagree, a position or cell is not finite, a structure has no atoms, an atomic
+        number is not an element, or the cell of a periodic structure is flat or left-handed.
+
+    Examples
+    --------
+    >>> from ase.build import bulk, molecule
+    >>> from skatom import Structures
+    >>> structures = Structures.from_ase([molecule("H2O"), bulk("SiC", "zincblende", a=4.36)])
+    >>> structures
+    Structures(2 structures, 5 atoms, species H C O Si)
+    >>> structures[1].pbc
+    array([[ True,  True,  True]])
+    """
+
+    def __init__(self, numbers, positions, offsets=None, cells=None, pbc=None):
+        numbers = np.asarray(numbers)
+        positions = np.ascontiguousarray(positions, dtype=float)
+        if offsets is None:
+            offsets = [0, len(numbers)]
+        offsets = np.asarray(offsets, dtype=np.int64)
+        n = len(offsets) - 1
+        cells = np.zeros((n, 3, 3)) if cells is None else np.ascontiguousarray(cells, dtype=float)
+        pbc = np.zeros((n, 3), bool) if pbc is None else np.ascontiguousarray(pbc, dtype=bool)
+        _check_shapes(numbers, positions, offsets, cells, pbc)
+        self._set(numbers.astype(np.int64), positions, offsets, cells, pbc)
+        _check_physics(self)
+
+    def _set(self, numbers, positions, offsets, cells, pbc):
+        self.numbers = numbers
+        self.positions = positions
+        self.offsets = offsets
+        self.cells = cells
+        self.pbc = pbc
+
+    @classmethod
+    def from_ase(cls, atoms):
+        """Pack `ase.Atoms` objects.
+
+        Parameters
+        ----------
+        atoms : sequence of ase.Atoms
+
+        Returns
+        -------
+        Structures
+        """
+        if isinstance(atoms, Atoms):
+            raise ValueError("got a single ase.Atoms where a list of them is needed: pass [atoms]")
+        atoms = list(atoms)
+        for index, item in enumerate(atoms):
+            if not isinstance(item, Atoms):
+                raise ValueError(
+                    f"item {index} is a {type(item).__name__}, not an ase.Atoms: "
+                    "pass a Structures or a list of ase.Atoms"
+                )
+        if not atoms:
+            raise ValueError("got no structures: pass at least one")
+        return cls(
+            np.concatenate([item.numbers for item in atoms]),
+            np.concatenate([item.positions for item in atoms]),
+            offsets_from_counts([len(item) for item in atoms]),
+            np.array([item.cell.array for item in atoms]),
+            np.array([item.pbc for item in atoms]),
+        )
+
+    @classmethod
+    def from_frames(cls, numbers, positions, cell=None, pbc=None):
+        """Pack frames of one system: the same atoms in the same order in every frame.
+
+        Parameters
+        ----------
+        numbers : array-like of int, shape (N,)
+        positions : array-like of float, shape (n, N, 3), Å
+        cell : array-like of float, shape (3, 3), Å, default=None
+            A cell that all frames share, lattice vectors as rows.
+        pbc : bool or three bools, default=None
+            Periodicity; None: periodic where there is a cell.
+
+        Returns
+        -------
+        Structures
+        """
+        positions = np.asarray(positions, dtype=float)
+        if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
+            raise ValueError(
+                f"positions have the shape {positions.shape}; {len(numbers)} atomic numbers need "
+                f"(frames, {len(numbers)}, 3)"
+            )
+        n = len(positions)
+        return cls(
+            np.tile(np.asarray(numbers), n),
+            positions.reshape(-1, 3),
+            offsets_from_counts(np.full(n, len(numbers))),
+            None if cell is None else np.broadcast_to(np.asarray(cell, float), (n, 3, 3)),
+            np.broadcast_to(cell is not None if pbc is None else pbc, (n, 3)),
+        )
+
+    def to_ase(self, targets=None):
+        """Unpack into a list of `ase.Atoms`.
+
+        Parameters
+        ----------
+        targets : Targets, default=None
+            Results to attach to each, in a `SinglePointCalculator`.
+
+        Returns
+        -------
+        list of ase.Atoms
+        """
+        if targets is not None and len(targets) != len(self):
+            raise ValueError(f"{len(targets)} targets for {len(self)} structures")
+        images = []
+        for s, (start, stop) in enumerate(zip(self.offsets[:-1], self.offsets[1:], strict=True)):
+            atoms = Atoms(
+                self.numbers[start:stop], self.positions[start:stop], cell=self.cells[s],
+                pbc=self.pbc[s],
+            )  # fmt: skip
+            if targets is not None:
+                atoms.calc = SinglePointCalculator(atoms, **targets.results(s))
+            images.append(atoms)
+        return images
+
+    @property
+    def shape(self):
+        """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
+        return (len(self.offsets) - 1,)
+
+    @property
+    def n_atoms(self):
+        return np.diff(self.offsets)
+
+    @property
+    def species(self):
+        return np.unique(self.numbers)
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    def __getitem__(self, key):
+        rows, atoms, offsets = select(self.offsets, key)
+        batch = object.__new__(type(self))
+        batch._set(
+            self.numbers[atoms], self.positions[atoms], offsets, self.cells[rows], self.pbc[rows]
+        )
+        return batch
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError(
+            "Structures are not an array of features: put a descriptor in front, for example "
+            "make_pipeline(InverseDistances(), model)"
+        )
+
+    def __repr__(self):
+        from ase.data import chemical_symbols
+
+        symbols = " ".join(chemical_symbols[z] for z in self.species)
+        return f"Structures({len(self)} structures, {len(self.numbers)} atoms, species {symbols})"
+
+
+def as_structures(X):
+    """The door of every estimator: a ``Structures`` from one or from a list of `ase.Atoms`."""
+    structures = X if isinstance(X, Structures) else Structures.from_ase(X)
+    if len(structures) == 0:
+        raise ValueError("got no structures: pass at least one")
+    return structures
+
+
+def offsets_from_counts(counts):
+    """Offsets (n + 1,) of consecutive runs of the given lengths (n,)."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+
+def select(offsets, key):
+    """Indices of the structures that ``key`` selects, of their atoms, and their new offsets."""
+    if isinstance(key, tuple):  # scikit-learn indexes arrays as X[key, ...]
+        key = key[0]
+    rows = np.atleast_1d(np.arange(len(offsets) - 1)[key])
+    counts = np.diff(offsets)[rows]
+    new_offsets = offsets_from_counts(counts)
+    atoms = np.repeat(offsets[:-1][rows] - new_offsets[:-1], counts) + np.arange(new_offsets[-1])
+    return rows, atoms, new_offsets
+
+
+def _check_shapes(numbers, positions, offsets, cells, pbc):
+    n, total = len(offsets) - 1, len(numbers)
+    if numbers.ndim != 1 or positions.shape != (total, 3):
+        raise ValueError(
+            f"numbers {numbers.shape} and positions {positions.shape} must have the shapes "
+            "(n_atoms,) and (n_atoms, 3)"
+        )
+    if n < 0 or offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 0).any():
+        raise ValueError(f"offsets must rise from 0 to the number of atoms, {total}")
+    if cells.shape != (n, 3, 3) or pbc.shape != (n, 3):
+        raise ValueError(
+            f"cells {cells.shape} and pbc {pbc.shape} must have the shapes ({n}, 3, 3) and ({n}, 3)"
+        )
+
+
+def _check_physics(structures):
+    empty = np.flatnonzero(structures.n_atoms == 0)
+    if len(empty):
+        raise ValueError(f"structure {empty[0]} has no atoms")
+    bad = np.flatnonzero((structures.numbers < 1) | (structures.numbers > _MAX_NUMBER))
+    if len(bad):
+        raise ValueError(
+            f"structure {structure_of(structures.offsets, bad[0])} has an atom of atomic number "
+            f"{structures.numbers[bad[0]]}; allowed are 1 to {_MAX_NUMBER}"
+        )
+    bad = np.flatnonzero(~np.isfinite(structures.positions).all(axis=1))
+    if len(bad):
+        s = structure_of(structures.offsets, bad[0])
+        raise ValueError(
+            f"structure {s}, atom {bad[0] - structures.offsets[s]} has the position "
+            f"{structures.positions[bad[0]]}: positions must be finite; remove or repair the frame"
+        )
+    _check_cells(structures.cells, structures.pbc)
+
+
+def _check_cells(cells, pbc):
+    bad = np.flatnonzero(~np.isfinite(cells).all(axis=(1, 2)))
+    if len(bad):
+        raise ValueError(f"the cell of structure {bad[0]} is not finite")
+    # A direction that is not periodic needs no lattice vector: complete those with unit vectors
+    # orthogonal to the periodic ones, so that only the periodic ones are judged.
+    for s in np.flatnonzero(pbc.any(axis=1)):
+        vectors = cells[s][pbc[s]]
+        lengths = np.linalg.norm(vectors, axis=1)
+        unit = vectors / np.where(lengths > 0, lengths, 1.0)[:, None]
+        if np.sqrt(np.linalg.det(unit @ unit.T).clip(0)) < _SINGULAR:
+            raise ValueError(
+                f"the cell of structure {s} is flat: its periodic lattice vectors\n{vectors}\nare "
+                "linearly dependent; give vectors that span the periodic directions or pbc=False"
+            )
+        if pbc[s].all() and np.linalg.det(cells[s]) < 0:
+            raise ValueError(
+                f"the cell of structure {s} is left-handed (negative volume): swap two of its "
+                "lattice vectors"
+            )
+
+
+def structure_of(offsets, atom):
+    """Index of the structure that owns an atom of the batch."""
+    return int(np.searchsorted(offsets, atom, side="right") - 1)
