@@ -1,0 +1,27 @@
+"""From derivatives along pair vectors to derivatives along atoms and strains."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def collect(starts, indices, vectors, gradients, offsets):
+    """dE/dR_k (n_atoms, 3) and dE/dstrain (n, 3, 3) from dE/dr_ij (n_pairs, 3).
+
+    r_ij = r_j - r_i, so a pair pulls on j with its gradient and on i with the opposite; under the
+    strain r -> (1 + e) r it changes by e r_ij. One thread: the sum is a few operations a pair, and
+    its order does not depend on the number of threads.
+    """
+    on_atoms = np.zeros((len(starts) - 1, 3))
+    on_strain = np.zeros((len(offsets) - 1, 3, 3))
+    for s in range(len(offsets) - 1):
+        for i in range(offsets[s], offsets[s + 1]):
+            for k in range(starts[i], starts[i + 1]):
+                j = indices[k]
+                for a in range(3):
+                    g = gradients[k, a]
+                    on_atoms[j, a] += g
+                    on_atoms[i, a] -= g
+                    for b in range(3):
+                        on_strain[s, a, b] += g * vectors[k, b]
+    return on_atoms, on_strain

@@ -1,0 +1,182 @@
+"""What all descriptors of atomic environments share."""
+
+import copy
+from numbers import Integral
+
+import numpy as np
+import psutil
+from ase.data import chemical_symbols
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.base import TransformerMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from skatom.base import BaseEstimator
+from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
+from skatom.neighbors import neighbor_list
+from skatom.structures import as_structures, structure_of
+
+# Features of one batch: small against the memory of a laptop, large against the cost of a call.
+_BATCH_BYTES = 2**28
+
+
+class _Batches:
+    """The ``transform`` of descriptors.
+
+    It is kept out of `TransformerMixin`'s reach, which would wrap AtomicFeatures in a data frame
+    where ``set_output`` or the global configuration asks for one; only pooled features, a
+    table, are wrapped.
+    """
+
+    def fit_transform(self, X, y=None):
+        """Learn the species and compute the features of the same structures.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+        y : Ignored
+
+        Returns
+        -------
+        AtomicFeatures, or ndarray of float, shape (n, n_features), if ``pool`` is given
+        """
+        X = as_structures(X)
+        return self.fit(X).transform(X)
+
+    def transform(self, X):
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+
+        Returns
+        -------
+        AtomicFeatures, or ndarray of float, shape (n, n_features), if ``pool`` is given
+        """
+        check_is_fitted(self)
+        structures = as_structures(X)
+        self._species_index(structures)
+        values = self._batched_values(structures)
+        if self.pool is None:
+            return AtomicFeatures(values, structures, copy.copy(self))
+        return _wrap_data_with_container("transform", values, X, self)
+
+    def _batched_values(self, structures):
+        n_rows = len(structures.numbers) if self.pool is None else len(structures)
+        self._check_memory(n_rows)
+        batches = self._batches(structures)
+        progress = tqdm(
+            batches, desc=type(self).__name__, unit="batch", disable=not self.verbose, leave=False
+        )
+        if effective_n_jobs(self.n_jobs) > 1:
+            return np.concatenate(
+                Parallel(n_jobs=self.n_jobs)(
+                    delayed(_batch_values)(self, structures[batch]) for batch in progress
+                )
+            )
+        offsets = structures.offsets if self.pool is None else np.arange(n_rows + 1)
+        values = np.empty((n_rows, self._n_features()))
+        for batch in progress:
+            rows = values[offsets[batch.start] : offsets[batch.stop]]
+            _batch_values(self, structures[batch], rows)
+        return values
+
+    def _batches(self, structures):
+        """Slices of consecutive structures, at least one for each job."""
+        n_atoms = len(structures.numbers)
+        size = max(1, _BATCH_BYTES // (8 * self._n_features()))
+        size = min(size, -(-n_atoms // effective_n_jobs(self.n_jobs)))
+        edges = np.searchsorted(structures.offsets, np.arange(0, n_atoms, size))
+        edges = np.unique(np.append(edges, len(structures)))
+        return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def _check_memory(self, n_rows):
+        needed, available = 8 * n_rows * self._n_features(), psutil.virtual_memory().available
+        if needed > available:
+            raise MemoryError(
+                f"{n_rows} x {self._n_features()} features need {needed / 1e9:.1f} GB and "
+                f"{available / 1e9:.1f} GB are available: transform fewer structures at a time, "
+                f"use pool='sum', or reduce {self._size_parameters}"
+            )
+
+
+class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
+    """Base class of descriptors of atomic environments within a cutoff.
+
+    A subclass has the parameters ``cutoff``, ``pool``, ``n_jobs`` and ``verbose`` and writes
+
+    - ``_prepare()``: what ``fit`` does beyond learning ``species_``;
+    - ``_n_features()`` and ``get_feature_names_out()``;
+    - ``_values(pairs, species, out)``: features of all atoms into ``out``;
+    - ``_pair_gradients(pairs, species, cotangent)``: dE/dr_ij of all pairs, for a cotangent of
+      one row or as many as there are atoms;
+    - ``_pair_jacobian(pairs, species)``: d values_i / dr_ij, shape (n_pairs, 3, n_features),
+
+    where ``pairs`` is a `NeighborList` and ``species`` the index of each atom in ``species_``.
+    """
+
+    _parameter_constraints = {
+        "pool": [StrOptions({"sum", "mean"}), None],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+    # named where features do not fit in memory
+    _size_parameters = "the number of features"
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the species.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+        y : Ignored
+
+        Returns
+        -------
+        self
+        """
+        self.species_ = as_structures(X).species
+        self._prepare()
+        return self
+
+    def _neighbors(self, structures):
+        return neighbor_list(structures, self.cutoff)
+
+    def _species_index(self, structures):
+        """Index of every atom's species in ``species_``, or an error for unseen ones."""
+        index = np.searchsorted(self.species_, structures.numbers)
+        known = self.species_.take(index, mode="clip") == structures.numbers
+        if not known.all():
+            atom = int(np.argmin(known))
+            seen = ", ".join(chemical_symbols[z] for z in self.species_)
+            raise ValueError(
+                f"structure {structure_of(structures.offsets, atom)} contains "
+                f"{chemical_symbols[structures.numbers[atom]]}, which was not in the structures "
+                f"given to fit (species {seen}): fit on structures that contain every species"
+            )
+        return index
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _batch_values(descriptor, structures, out=None):
+    """Features of a batch, pooled if the descriptor pools, in ``out`` if it is given."""
+    n_atoms, pool = len(structures.numbers), descriptor.pool
+    direct = pool is None and out is not None
+    values = out if direct else np.empty((n_atoms, descriptor._n_features()))
+    descriptor._values(
+        descriptor._neighbors(structures), descriptor._species_index(structures), values
+    )
+    if pool is None:
+        return values
+    pooled = pool_atoms(values, structures.offsets, pool)
+    if out is not None:
+        out[:] = pooled
+    return pooled

@@ -1,0 +1,124 @@
+"""Radial functions of density expansions, tabulated once per set of parameters.
+
+A Gaussian of width σ at distance d from the centre has the expansion coefficients
+
+    c_nlm = G_nl(d) Y_lm,   G_nl(d) = 4π ∫ r² R_nl(r) exp(-(r - d)²/2σ²) ĩ_l(r d/σ²) dr
+
+with orthonormal R_nl and ĩ_l(x) = exp(-x) i_l(x), the scaled modified spherical Bessel function of
+the first kind. The integral is done by Gauss-Legendre quadrature, whatever the basis, and G_nl
+becomes a quintic spline.
+"""
+
+from functools import lru_cache
+from math import factorial
+
+import numpy as np
+from scipy.interpolate import make_interp_spline
+from scipy.optimize import brentq
+from scipy.special import gamma, ive, spherical_jn
+
+# A Gaussian is zero in double precision this many widths from its centre.
+_GAUSSIAN_REACH = 9.0
+# Spline knots per width of the Gaussian: the error (h/σ)^6 is then 1e-11 of the largest value.
+_KNOTS_PER_SIGMA = 20
+# S^(-1/2) loses half of these digits, and a spline of accuracy 1e-11 loses the rest.
+_LARGEST_CONDITION = 1e10
+
+
+@lru_cache(maxsize=32)
+def spline_table(basis, n_max, l_max, cutoff, cutoff_width, sigma):
+    """Coefficients of G_nl on uniform intervals from 0 to the cutoff.
+
+    Returns
+    -------
+    table : ndarray, shape (n_intervals, 6, (l_max + 1) * n_max)
+        Polynomials in the distance from the left knot, highest power first.
+    spacing : float
+    """
+    n_intervals = int(np.ceil(cutoff / sigma * _KNOTS_PER_SIGMA))
+    spacing = cutoff / n_intervals
+    # Knots beyond both ends keep the end conditions of the spline out of the range.
+    margin = 8
+    d = np.arange(-margin, n_intervals + margin + 1) * spacing
+    values = density_integrals(np.abs(d), basis, n_max, l_max, cutoff, cutoff_width, sigma)
+    odd = np.arange(l_max + 1) % 2 == 1
+    values[np.ix_(d < 0, odd)] *= -1  # G_nl has the parity of l
+    spline = make_interp_spline(d, values.reshape(len(d), -1), k=5)
+    knots = np.arange(n_intervals) * spacing
+    table = np.stack([spline(knots, p) / factorial(p) for p in range(5, -1, -1)], axis=1)
+    table.flags.writeable = False  # shared by every user of the cache
+    return table, spacing
+
+
+def density_integrals(d, basis, n_max, l_max, cutoff, cutoff_width, sigma):
+    """G_nl at the distances ``d``: shape (len(d), l_max + 1, n_max)."""
+    end = cutoff if basis == "bessel" else cutoff + _GAUSSIAN_REACH * sigma
+    r, weights = _quadrature(end, sigma, n_max)
+    if basis == "bessel":
+        functions = bessel_basis(r, n_max, l_max, cutoff)
+    else:
+        functions = np.repeat(gto_basis(r, n_max, cutoff - cutoff_width)[None], l_max + 1, axis=0)
+    values = np.empty((len(d), l_max + 1, n_max))
+    exponent = (r - d[:, None]) ** 2 / (2 * sigma**2)
+    near = exponent < _GAUSSIAN_REACH**2 / 2
+    x = (r * d[:, None] / sigma**2)[near]
+    weight = (4 * np.pi * weights * r**2 * np.exp(-exponent))[near]
+    integrand = np.zeros(exponent.shape)
+    for l in range(l_max + 1):
+        integrand[near] = weight * _scaled_bessel(l, x)
+        values[:, l] = integrand @ functions[l].T
+    return values
+
+
+def gto_basis(r, n_max, radius):
+    """Orthonormal combinations of r^k exp(-r²/2σ_k²), σ_k = radius·max(√k, 1)/n_max.
+
+    Symmetric orthogonalisation of k = 0 ... n_max - 1; Musil et al., J. Chem. Phys. 154, 114109
+    (2021). Shape (n_max, len(r)).
+    """
+    k = np.arange(n_max)
+    width = radius * np.maximum(np.sqrt(k), 1) / n_max
+    b = 1 / (2 * width**2)
+    norm = np.sqrt(2 / (width ** (2 * k + 3) * gamma(k + 1.5)))
+    power = (3 + k[:, None] + k) / 2
+    overlap = norm[:, None] * norm * gamma(power) / 2 * (b[:, None] + b) ** -power
+    eigenvalues, vectors = np.linalg.eigh(overlap)
+    if eigenvalues[0] < eigenvalues[-1] / _LARGEST_CONDITION:
+        raise ValueError(
+            f"n_max={n_max} makes the functions of radial_basis='gto' linearly dependent in double "
+            "precision: choose n_max <= 14, or radial_basis='bessel', which is orthogonal"
+        )
+    inverse_root = vectors / np.sqrt(eigenvalues) @ vectors.T
+    primitive = norm[:, None] * r ** k[:, None] * np.exp(-b[:, None] * r**2)
+    return inverse_root @ primitive
+
+
+def bessel_basis(r, n_max, l_max, radius):
+    """Normalised spherical Bessel functions j_l that vanish at the radius.
+
+    The eigenfunctions of the Laplacian in a sphere: orthogonal by construction at any n_max;
+    Bigi et al., J. Chem. Phys. 157, 234101 (2022). Shape (l_max + 1, n_max, len(r)).
+    """
+    functions = np.empty((l_max + 1, n_max, len(r)))
+    zeros = np.pi * np.arange(1, n_max + l_max + 1)
+    for l in range(l_max + 1):
+        if l > 0:  # the zeros of j_l lie between those of j_(l-1)
+            zeros = np.array([
+                brentq(lambda x, l=l: spherical_jn(l, x), a, b, xtol=1e-13)
+                for a, b in zip(zeros[:-1], zeros[1:], strict=True)
+            ])  # fmt: skip
+        z = zeros[:n_max, None]
+        norm = np.sqrt(2 / radius**3) / np.abs(spherical_jn(l + 1, z))
+        functions[l] = norm * spherical_jn(l, z * r / radius)
+    return functions
+
+
+def _quadrature(end, sigma, n_max):
+    nodes, weights = np.polynomial.legendre.leggauss(int(64 + 8 * end / sigma + 3 * n_max))
+    return end / 2 * (nodes + 1), end / 2 * weights
+
+
+def _scaled_bessel(l, x):
+    """ĩ_l(x) = exp(-x) i_l(x)."""
+    x = np.maximum(x, 1e-200)
+    return np.sqrt(np.pi / (2 * x)) * ive(l + 0.5, x)

@@ -1,0 +1,314 @@
+import numpy as np
+import pandas as pd
+import pytest
+from ase import Atoms
+from ase.build import bulk, make_supercell, molecule
+from scipy.spatial.transform import Rotation
+from scipy.special import gamma, hyp1f1
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from skatom import Structures
+from skatom.descriptors import SOAP, radial
+from skatom.descriptors._cpu import harmonics
+
+# Two environments and their kernels by numerical integration over all rotations, for Gaussians
+# of width 0.5 Å without cutoff and without the centre.
+A = [(1.1, 0.2, -0.3), (-0.7, 1.2, 0.4), (0.1, -1.5, 1.0), (0.9, 0.9, 1.7)]
+B = [(1.0, -0.1, 0.5), (-1.3, 0.6, -0.2), (0.4, 1.6, -0.9)]
+KERNEL_1 = 61.270705929972
+KERNEL_2 = {"AB": 52.016965702397, "AA": 75.980814626247, "BB": 40.329428425560}
+
+SMALL = {"cutoff": 4.0, "n_max": 4, "l_max": 3}
+VARIANTS = [
+    {},
+    {"radial_basis": "gto"},
+    {"nu": 1},
+    {"normalize": False, "central_weight": 0.0},
+    {"radial_scaling": {"rate": 1.0, "scale": 2.0, "exponent": 5.0}},
+]
+
+
+def environment(neighbors):
+    return Atoms("He" + "H" * len(neighbors), np.vstack([np.zeros(3), neighbors]))
+
+
+def golden_kernels(**parameters):
+    soap = SOAP(cutoff_width=0, central_weight=0, normalize=False, **parameters)
+    features = soap.fit_transform([environment(A), environment(B)])
+    a, b = features.values[features.offsets[:-1]]
+    return {"AA": a @ a, "AB": a @ b, "BB": b @ b}
+
+
+def skewed_crystal():
+    """Three species in a skewed cell much smaller than the cutoff."""
+    cell = [[3.0, 0.2, 0.0], [1.1, 2.8, 0.1], [-0.4, 0.9, 3.2]]
+    scaled = [[0.02, 0.0, 0.05], [0.45, 0.52, 0.4], [0.7, 0.1, 0.6]]
+    return Atoms("CHO", cell=cell, scaled_positions=scaled, pbc=True)
+
+
+def rattled_molecule():
+    atoms = molecule("CH3CONH2")
+    atoms.rattle(0.05, seed=3)
+    return atoms
+
+
+# --- the numbers of the formula ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("basis", "n_max", "l_max", "error"),
+    [
+        ("gto", 6, 4, -1.3e-2), ("gto", 8, 6, -3.0e-4), ("gto", 10, 8, -3.5e-5),
+        ("gto", 12, 10, -2.1e-6),
+    ],
+)  # fmt: skip
+def test_kernel_of_gto_basis_has_the_known_truncation_error(basis, n_max, l_max, error):
+    kernel = golden_kernels(n_max=n_max, l_max=l_max, radial_basis=basis)["AB"]
+    assert kernel / KERNEL_2["AB"] - 1 == pytest.approx(error, rel=0.03)
+
+
+def test_power_spectrum_kernel_is_the_rotational_integral():
+    kernels = golden_kernels(n_max=20, l_max=14, radial_basis="bessel")
+    for pair, value in KERNEL_2.items():
+        assert kernels[pair] == pytest.approx(value, rel=1e-9)
+
+
+def test_radial_spectrum_kernel_is_the_rotational_integral():
+    kernels = golden_kernels(nu=1, n_max=20, radial_basis="bessel")
+    assert kernels["AB"] == pytest.approx(KERNEL_1, rel=1e-9)
+
+
+def test_radial_integrals_of_gto_basis_have_the_closed_form():
+    n_max, l, cutoff, width, sigma = 8, 3, 5.0, 0.5, 0.5
+    d = np.array([0.0, 0.3, 1.7, 4.9])[:, None]
+    k = np.arange(n_max)
+    a, sigma_k = 1 / (2 * sigma**2), (cutoff - width) * np.maximum(np.sqrt(k), 1) / n_max
+    b = 1 / (2 * sigma_k**2)
+    norm = np.sqrt(2 / (sigma_k ** (2 * k + 3) * gamma(k + 1.5)))
+    power = (3 + k[:, None] + k) / 2
+    overlap = norm[:, None] * norm / 2 * gamma(power) * (b[:, None] + b) ** -power
+    values, vectors = np.linalg.eigh(overlap)
+    p, q = (l + k + 3) / 2, l + 1.5
+    integral = (
+        np.sqrt(np.pi) / 4 * gamma(p) / gamma(q) * (a * d) ** l * (a + b) ** -p
+        * np.exp(-a * b * d**2 / (a + b)) * hyp1f1(q - p, q, -((a * d) ** 2) / (a + b))
+    )  # fmt: skip
+    expected = 4 * np.pi * (norm * integral) @ (vectors / np.sqrt(values) @ vectors.T)
+    found = radial.density_integrals(d[:, 0], "gto", n_max, l, cutoff, width, sigma)[:, l]
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("basis", ["gto", "bessel"])
+@pytest.mark.parametrize("sigma", [0.2, 0.5])
+def test_spline_is_exact(basis, sigma):
+    parameters = (basis, 10, 5, 5.0, 0.5, sigma)
+    table, spacing = radial.spline_table(*parameters)
+    d = np.random.default_rng(0).uniform(0, 5, 100)
+    k = (d / spacing).astype(int)
+    x = (d - k * spacing)[:, None]
+    value = sum(table[k, 5 - p] * x**p for p in range(6))
+    exact = radial.density_integrals(d, *parameters).reshape(len(d), -1)
+    np.testing.assert_allclose(value, exact, atol=1e-9)
+
+
+def test_bessel_basis_is_orthonormal_to_20_functions():
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    r = 2.5 * (nodes + 1)
+    functions = radial.bessel_basis(r, 20, 6, 5.0)
+    overlap = np.einsum("lnr,lmr,r->lnm", functions, functions, 2.5 * weights * r**2)
+    np.testing.assert_allclose(overlap, np.broadcast_to(np.eye(20), (7, 20, 20)), atol=1e-12)
+
+
+def test_harmonics_are_orthonormal_with_exact_gradients():
+    l_max = 5
+    n_lm = (l_max + 1) ** 2
+    z, weights = np.polynomial.legendre.leggauss(12)
+    phi = np.arange(24) * np.pi / 12
+    s = np.sqrt(1 - z**2)[:, None]
+    points = np.stack([s * np.cos(phi), s * np.sin(phi), z[:, None] + 0 * phi], -1).reshape(-1, 3)
+    norm, work = harmonics.normalization(l_max), np.empty((3, n_lm))
+    y = np.empty((len(points), n_lm))
+    for row, point in zip(y, points, strict=True):
+        harmonics.harmonics(*point, norm, l_max, work, row)
+    w = np.repeat(weights, 24) * np.pi / 12
+    np.testing.assert_allclose(y.T * w @ y, np.eye(n_lm), atol=1e-13)
+
+    # The solid harmonics r^l Y_lm are homogeneous: difference them off the sphere.
+    def solid(point):
+        r, out = np.linalg.norm(point), np.empty(n_lm)
+        harmonics.harmonics(*(point / r), norm, l_max, work, out)
+        return out * r ** np.repeat(np.arange(l_max + 1), 2 * np.arange(l_max + 1) + 1)
+
+    point, gradient = points[101], np.empty((3, n_lm))
+    harmonics.harmonics_with_gradients(*point, norm, l_max, work, np.empty(n_lm), gradient)
+    for axis in range(3):
+        step = 1e-5 * np.eye(3)[axis]
+        difference = (solid(point + step) - solid(point - step)) / 2e-5
+        np.testing.assert_allclose(gradient[axis], difference, atol=1e-8)
+
+
+# --- invariances ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameters", VARIANTS)
+def test_invariant_to_rotation_reflection_translation_and_permutation(parameters):
+    atoms = rattled_molecule()
+    order = np.random.default_rng(0).permutation(len(atoms))
+    turned = atoms[order]
+    improper = -Rotation.random(rng=1).as_matrix()
+    turned.positions = turned.positions @ improper.T + [1.0, -2.0, 30.0]
+    features = SOAP(**SMALL, **parameters).fit_transform([atoms, turned])
+    np.testing.assert_allclose(features[1].values, features[0].values[order], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("parameters", VARIANTS)
+def test_invariant_to_choice_of_cell_and_supercell(parameters):
+    atoms = skewed_crystal()
+    other = make_supercell(atoms, [[1, 1, 0], [0, 1, 0], [0, -1, 1]])
+    supercell = make_supercell(atoms, [[2, 0, 0], [0, 1, 1], [0, -1, 1]])
+    features = SOAP(**SMALL, **parameters).fit_transform([atoms, other, supercell])
+    for s in (1, 2):
+        for z in features.species:
+            mine, same = features[s], features[0].values[features[0].numbers == z]
+            for row in mine.values[mine.numbers == z]:
+                np.testing.assert_allclose(row, same[0], rtol=0, atol=1e-9)
+
+
+def test_independent_of_threads_and_batches():
+    import numba
+
+    structures = Structures.from_ase([rattled_molecule(), skewed_crystal()] * 3)
+    soap = SOAP(**SMALL).fit(structures)
+    features = soap.transform(structures)
+    cotangent = np.random.default_rng(0).normal(size=features.values.shape)
+    gradient, virial = features.pullback(cotangent)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        serial = soap.transform(structures)
+        serial_gradient, serial_virial = serial.pullback(cotangent)
+    finally:
+        numba.set_num_threads(threads)
+    np.testing.assert_array_equal(serial.values, features.values)
+    np.testing.assert_array_equal(serial_gradient, gradient)
+    np.testing.assert_array_equal(serial_virial, virial)
+    np.testing.assert_allclose(features[4].values, soap.transform(structures[4]).values, rtol=1e-12)
+
+
+# --- special structures and bad input ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameters", VARIANTS)
+def test_isolated_and_single_atoms_are_valid(parameters):
+    far = Atoms("CH", [[0, 0, 0], [0, 0, 50.0]])
+    soap = SOAP(**SMALL, **parameters)
+    features = soap.fit_transform([far, Atoms("C"), bulk("C")])
+    assert np.isfinite(features.values).all()
+    np.testing.assert_array_equal(features[0].values[0], features[1].values[0])
+    if soap.central_weight == 0:
+        assert not features[0].values.any()
+    gradient, virial = features.pullback(np.ones(features.values.shape[1]))
+    assert np.isfinite(gradient).all() and np.isfinite(virial).all()
+    assert not gradient[:3].any() and not virial[:2].any()
+
+
+def test_mixed_periodicity_equals_a_repeated_strip():
+    wire = Atoms("CO", [[0, 0, 0], [0.4, 1.1, 0.3]], cell=[9, 9, 2.3], pbc=(False, False, True))
+    strip = (wire * (1, 1, 9)).copy()
+    strip.pbc = False
+    features = SOAP(**SMALL).fit_transform([wire, strip])
+    middle = features[1].values[8:10]
+    np.testing.assert_allclose(features[0].values, middle, atol=1e-12)
+
+
+def test_unseen_species_is_an_error():
+    soap = SOAP(**SMALL).fit([molecule("CH4")])
+    with pytest.raises(ValueError, match=r"structure 1 contains O, .*species H, C"):
+        soap.transform([molecule("C2H6"), molecule("H2O")])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cutoff": 0.0}, "cutoff"),
+        ({"cutoff": -1.0}, "cutoff"),
+        ({"n_max": 0}, "n_max"),
+        ({"n_max": 2.5}, "n_max"),
+        ({"n_max": 18, "radial_basis": "gto"}, "linearly dependent"),
+        ({"l_max": -1}, "l_max"),
+        ({"sigma": 0}, "sigma"),
+        ({"nu": 4}, "nu"),
+        ({"radial_basis": "polynomial"}, "radial_basis"),
+        ({"cutoff_width": 5.0}, "cutoff_width=5.0 must be smaller"),
+        ({"radial_scaling": {"rate": 1.0}}, "must have the keys"),
+        ({"radial_scaling": {"rate": 0.0, "scale": 2.0, "exponent": 7.0}}, "positive"),
+        ({"pool": "max"}, "pool"),
+    ],
+)
+def test_bad_parameters(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        SOAP(**parameters).fit([molecule("CH4")])
+
+
+@pytest.mark.parametrize("X", [[], [Atoms()], molecule("CH4"), [1, 2]])
+def test_bad_structures(X):
+    with pytest.raises(ValueError, match="structure|ase.Atoms"):
+        SOAP(**SMALL).fit(X)
+
+
+def test_coincident_atoms_are_an_error():
+    soap = SOAP(**SMALL).fit([molecule("H2O")])
+    with pytest.raises(ValueError, match="structure 0: atoms 0 and 1 are at the same place"):
+        soap.transform([Atoms("H2", [[0, 0, 0], [0, 0, 0]])])
+
+
+# --- scikit-learn -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nu", [1, 2])
+def test_feature_names_match_the_features(nu):
+    soap = SOAP(n_max=2, l_max=1, nu=nu, pool="mean").fit([molecule("CO")])
+    names = soap.get_feature_names_out()
+    assert len(set(names)) == soap.transform([molecule("CO")]).shape[1]
+    if nu == 2:
+        assert names[1] == "soap_l0_C0_C1"
+        # with one species at a distance the cross terms with the other are the centre's alone
+        alone = soap.set_params(central_weight=0, normalize=False).transform([Atoms("C")])
+        assert not alone.any()
+
+
+def test_pooling_gives_sums_and_means_in_a_data_frame():
+    structures = [molecule("CH4"), molecule("CO"), Atoms("C")]
+    features = SOAP(**SMALL).fit_transform(structures)
+    mean = SOAP(**SMALL, pool="mean").set_output(transform="pandas").fit_transform(structures)
+    assert isinstance(mean, pd.DataFrame)
+    assert list(mean.columns[:2]) == ["soap_l0_H0_H0", "soap_l0_H0_H1"]
+    np.testing.assert_allclose(mean, [part.values.mean(axis=0) for part in features], atol=1e-14)
+    pooled = SOAP(**SMALL, pool="sum").fit_transform(structures)
+    np.testing.assert_allclose(pooled, features.pool("sum"), atol=1e-14)
+
+
+def test_data_frames_leave_atomic_features_alone():
+    features = SOAP(**SMALL).set_output(transform="pandas").fit_transform([molecule("CO")])
+    assert features.values.shape[0] == 2
+
+
+def test_clone_and_pipeline():
+    structures = [molecule(name) for name in ("CH4", "C2H6", "CO", "CH3OH", "H2O", "CO2")]
+    soap = SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum", normalize=False)
+    assert clone(soap).get_params() == soap.get_params()
+    energies = np.arange(6.0)
+    model = make_pipeline(soap, Ridge(1e-6)).fit(structures, energies)
+    assert model.score(structures, energies) > 0.99
+
+
+@pytest.mark.parametrize("pool", [None, "mean"])
+def test_jobs_give_the_same(pool):
+    structures = [molecule("CH4"), molecule("CO"), molecule("H2O")]
+    one = SOAP(**SMALL, pool=pool).fit_transform(structures)
+    two = SOAP(**SMALL, pool=pool, n_jobs=2, verbose=1).fit_transform(structures)
+    if pool is None:
+        one, two = one.values, two.values
+    np.testing.assert_array_equal(one, two)
