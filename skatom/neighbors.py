@@ -79,7 +79,9 @@ def neighbor_list(structures, cutoff):
     if clashes.max() >= 0:
         raise ValueError(_clash_message(structures, int(np.argmax(clashes >= 0)), clashes))
     offsets = offsets_from_counts(counts)
-    return NeighborList(offsets, *_cpu.fill_neighbors(grids, structures.pbc, cutoff, offsets))
+    indices, vectors = np.empty(offsets[-1], np.int64), np.empty((offsets[-1], 3))
+    _cpu.fill_neighbors(grids, structures.pbc, cutoff, offsets, indices, vectors)
+    return NeighborList(offsets, indices, vectors)
 
 
 def _clash_message(structures, i, clashes):

@@ -176,12 +176,8 @@ def count_neighbors(grids, pbc, cutoff):
 
 
 @njit(cache=True, parallel=True)
-def fill_neighbors(grids, pbc, cutoff, starts):
+def fill_neighbors(grids, pbc, cutoff, starts, indices, vectors):
     """Neighbour indices and vectors, centre after centre."""
-    n_atoms = len(grids[0])
-    indices = np.empty(starts[-1], np.int64)
-    vectors = np.empty((starts[-1], 3))
-    for i in prange(n_atoms):
+    for i in prange(len(starts) - 1):
         start, stop = starts[i], starts[i + 1]
         _neighbors_of(i, grids, pbc, cutoff, indices[start:stop], vectors[start:stop], True)
-    return indices, vectors

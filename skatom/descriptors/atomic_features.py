@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 
 from skatom.descriptors._cpu.pairs import collect
 from skatom.neighbors import NeighborList
@@ -122,8 +123,12 @@ class AtomicFeatures(Sequence):
                 f"{self.values.shape}, or {(n_features,)} for the same on every atom"
             )
         pairs = self.descriptor._neighbors(self.structures)
-        gradients = self.descriptor._pair_gradients(
-            pairs, self.descriptor._species_index(self.structures), np.atleast_2d(cotangent)
+        gradients = np.empty((len(pairs), 3))
+        self.descriptor._pair_gradients(
+            pairs,
+            self.descriptor._species_index(self.structures),
+            np.atleast_2d(cotangent),
+            gradients,
         )
         return collect(pairs.offsets, pairs.indices, pairs.vectors, gradients, self.offsets)
 
@@ -142,10 +147,12 @@ class AtomicFeatures(Sequence):
         """
         structures = self.structures[batch]
         pairs = self.descriptor._neighbors(structures)
-        return PairJacobian(
-            pairs,
-            self.descriptor._pair_jacobian(pairs, self.descriptor._species_index(structures)),
-        )
+        species = self.descriptor._species_index(structures)
+        shape = (len(pairs), 3, self.values.shape[1])
+        check_memory(shape, "take fewer structures at a time")
+        values = np.empty(shape)
+        self.descriptor._pair_jacobian(pairs, species, values)
+        return PairJacobian(pairs, values)
 
     def pool(self, how):
         """One row for each structure.
@@ -198,6 +205,16 @@ class PairJacobian:
 
     pairs: NeighborList
     values: np.ndarray
+
+
+def check_memory(shape, advice):
+    """Refuse an array of doubles that is larger than the memory that is free."""
+    needed, available = 8 * np.prod(shape, dtype=float), psutil.virtual_memory().available
+    if needed > available:
+        raise MemoryError(
+            f"an array of the shape {shape} needs {needed / 1e9:.1f} GB and {available / 1e9:.1f} "
+            f"GB are available: {advice}"
+        )
 
 
 def pool_atoms(values, offsets, how):

@@ -4,7 +4,6 @@ import copy
 from numbers import Integral
 
 import numpy as np
-import psutil
 from ase.data import chemical_symbols
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import TransformerMixin, _fit_context
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from skatom.base import BaseEstimator
-from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
+from skatom.descriptors.atomic_features import AtomicFeatures, check_memory, pool_atoms
 from skatom.neighbors import neighbor_list
 from skatom.structures import as_structures, structure_of
 
@@ -66,7 +65,8 @@ class _Batches:
 
     def _batched_values(self, structures):
         n_rows = len(structures.numbers) if self.pool is None else len(structures)
-        self._check_memory(n_rows)
+        advice = f"transform fewer structures at a time, or reduce {self._size_parameters}"
+        check_memory((n_rows, self._n_features()), advice)
         batches = self._batches(structures)
         progress = tqdm(
             batches, desc=type(self).__name__, unit="batch", disable=not self.verbose, leave=False
@@ -93,15 +93,6 @@ class _Batches:
         edges = np.unique(np.append(edges, len(structures)))
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
-    def _check_memory(self, n_rows):
-        needed, available = 8 * n_rows * self._n_features(), psutil.virtual_memory().available
-        if needed > available:
-            raise MemoryError(
-                f"{n_rows} x {self._n_features()} features need {needed / 1e9:.1f} GB and "
-                f"{available / 1e9:.1f} GB are available: transform fewer structures at a time, "
-                f"use pool='sum', or reduce {self._size_parameters}"
-            )
-
 
 class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
     """Base class of descriptors of atomic environments within a cutoff.
@@ -111,9 +102,9 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
     - ``_prepare()``: what ``fit`` does beyond learning ``species_``;
     - ``_n_features()`` and ``get_feature_names_out()``;
     - ``_values(pairs, species, out)``: features of all atoms into ``out``;
-    - ``_pair_gradients(pairs, species, cotangent)``: dE/dr_ij of all pairs, for a cotangent of
-      one row or as many as there are atoms;
-    - ``_pair_jacobian(pairs, species)``: d values_i / dr_ij, shape (n_pairs, 3, n_features),
+    - ``_pair_gradients(pairs, species, cotangent, out)``: dE/dr_ij of all pairs, (n_pairs, 3),
+      for a cotangent of one row or as many as there are atoms;
+    - ``_pair_jacobian(pairs, species, out)``: d values_i / dr_ij, (n_pairs, 3, n_features),
 
     where ``pairs`` is a `NeighborList` and ``species`` the index of each atom in ``species_``.
     """

@@ -180,24 +180,21 @@ class SOAP(AtomicDescriptor):
             scale=float(scaling["scale"]),
             exponent=float(scaling["exponent"]),
             central_weight=float(self.central_weight),
-            mixing=np.empty((0, 0)),
+            mixing=np.eye(len(self.species_)),
+            mixes=False,
         )
 
     def _values(self, pairs, species, out):
         _cpu.values(*self._compiled_arguments(pairs, species), out)
 
-    def _pair_gradients(self, pairs, species, cotangent):
-        return _cpu.pair_gradients(*self._compiled_arguments(pairs, species), cotangent)
+    def _pair_gradients(self, pairs, species, cotangent, out):
+        _cpu.pair_gradients(*self._compiled_arguments(pairs, species), cotangent, out)
 
-    def _pair_jacobian(self, pairs, species):
-        arguments = self._compiled_arguments(pairs, species)
-        return _cpu.pair_jacobian(*arguments, self._n_features())
+    def _pair_jacobian(self, pairs, species, out):
+        _cpu.pair_jacobian(*self._compiled_arguments(pairs, species), out)
 
     def _compiled_arguments(self, pairs, species):
-        return (
-            pairs.offsets, pairs.indices, pairs.vectors, species, len(self.species_),
-            self._density(),
-        )  # fmt: skip
+        return pairs.offsets, pairs.indices, pairs.vectors, species, self._density()
 
     def _n_features(self):
         channels = len(self.species_) * self.n_max

@@ -32,7 +32,8 @@ class Density(NamedTuple):
     scale: float
     exponent: float
     central_weight: float
-    mixing: np.ndarray  # (n_channels, n_species); of length 0: every species is a channel
+    mixing: np.ndarray  # (n_channels, n_species)
+    mixes: bool  # False: the matrix is the identity
 
 
 @njit(cache=True)
@@ -53,14 +54,13 @@ def neighbor_weight(r, density):
 
 @njit(cache=True, fastmath=FASTMATH)
 def radial_values(r, density, values):
-    """G_nl(r), with l as the slow index."""
+    """G_nl(r), flat, l being the slow index."""
     k = min(int(r / density.spacing), len(density.table) - 1)
     x = r - k * density.spacing
     p = density.table[k]
     for f in range(p.shape[1]):
-        values[f] = (
-            ((((p[0, f] * x + p[1, f]) * x + p[2, f]) * x + p[3, f]) * x + p[4, f]) * x + p[5, f]
-        )  # fmt: skip
+        quintic = ((p[0, f] * x + p[1, f]) * x + p[2, f]) * x + p[3, f]
+        values[f] = (quintic * x + p[4, f]) * x + p[5, f]
 
 
 @njit(cache=True, fastmath=FASTMATH)
@@ -70,23 +70,25 @@ def radial_derivatives(r, density, derivatives):
     x = r - k * density.spacing
     p = density.table[k]
     for f in range(p.shape[1]):
-        derivatives[f] = (
-            ((5 * p[0, f] * x + 4 * p[1, f]) * x + 3 * p[2, f]) * x + 2 * p[3, f]
-        ) * x + p[4, f]
+        quartic = ((5 * p[0, f] * x + 4 * p[1, f]) * x + 3 * p[2, f]) * x + 2 * p[3, f]
+        derivatives[f] = quartic * x + p[4, f]
 
 
 @njit(cache=True)
 def scratch(density):
     """Buffers of one thread for one neighbour at a time."""
     n_lm = (density.l_max + 1) ** 2
-    n_radial = (density.l_max + 1) * density.n_max
+    radial = (density.l_max + 1, density.n_max)
     recursion, y, grad = np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm))
-    return recursion, y, grad, np.empty(n_radial), np.empty(n_radial)
+    return recursion, y, grad, np.empty(radial), np.empty(radial)
+
+
+# The loops below take rows as slices first: the compiler then sees unit strides and vectorises.
 
 
 @njit(cache=True, fastmath=FASTMATH)
 def expand(vectors, indices, species, center, density, work, c):
-    """c (n_lm, n_species * n_max) of one centre whose own species is ``center``."""
+    """c (n_species, n_lm, n_max) of one centre whose own species is ``center``."""
     recursion, y, _, g, _ = work
     n_max = density.n_max
     c[:] = 0.0
@@ -94,40 +96,41 @@ def expand(vectors, indices, species, center, density, work, c):
         dx, dy, dz = vectors[k]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         w, _ = neighbor_weight(r, density)
-        radial_values(r, density, g)
+        radial_values(r, density, g.ravel())
         harmonics(dx / r, dy / r, dz / r, density.norm, density.l_max, recursion, y)
-        channel = species[indices[k]] * n_max
+        channel = c[species[indices[k]]]
         for l in range(density.l_max + 1):
+            gl = g[l]
             for lm in range(l * l, (l + 1) * (l + 1)):
-                wy = w * y[lm]
+                wy, row = w * y[lm], channel[lm]
                 for n in range(n_max):
-                    c[lm, channel + n] += wy * g[l * n_max + n]
+                    row[n] += wy * gl[n]
     at_zero = density.central_weight * density.norm[0]
     for n in range(n_max):
-        c[0, center * n_max + n] += at_zero * density.table[0, 5, n]
+        c[center, 0, n] += at_zero * density.table[0, 5, n]
 
 
 @njit(cache=True, fastmath=FASTMATH)
 def expansion_gradients(vectors, indices, species, density, work, dc, gradients):
-    """dE/dr_j (n_neighbors, 3) for the cotangent dc (n_lm, n_species * n_max)."""
+    """dE/dr_j (n_neighbors, 3) for the cotangent dc (n_species, n_lm, n_max)."""
     recursion, y, grad, g, dg = work
-    n_max = density.n_max
     for k in range(len(vectors)):
         dx, dy, dz = vectors[k]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         dx, dy, dz = dx / r, dy / r, dz / r
         w, dw = neighbor_weight(r, density)
-        radial_values(r, density, g)
-        radial_derivatives(r, density, dg)
+        radial_values(r, density, g.ravel())
+        radial_derivatives(r, density, dg.ravel())
         harmonics_with_gradients(dx, dy, dz, density.norm, density.l_max, recursion, y, grad)
-        channel = species[indices[k]] * n_max
+        channel = dc[species[indices[k]]]
         along, fx, fy, fz = 0.0, 0.0, 0.0, 0.0
         for l in range(density.l_max + 1):
+            gl, dgl = g[l], dg[l]
             for lm in range(l * l, (l + 1) * (l + 1)):
-                a, b = 0.0, 0.0
-                for n in range(n_max):
-                    a += dc[lm, channel + n] * g[l * n_max + n]
-                    b += dc[lm, channel + n] * dg[l * n_max + n]
+                a, b, row = 0.0, 0.0, channel[lm]
+                for n in range(density.n_max):
+                    a += row[n] * gl[n]
+                    b += row[n] * dgl[n]
                 along += y[lm] * ((dw - l * w / r) * a + w * b)
                 fx += a * grad[0, lm]
                 fy += a * grad[1, lm]
@@ -141,45 +144,51 @@ def expansion_gradients(vectors, indices, species, density, work, dc, gradients)
 def neighbor_tangent(vector, density, work, tangent):
     """Derivative (3, n_lm, n_max) along its vector of what one neighbour adds to c."""
     recursion, y, grad, g, dg = work
-    n_max = density.n_max
-    r = np.sqrt((vector**2).sum())
-    unit = vector / r
+    dx, dy, dz = vector
+    r = np.sqrt(dx * dx + dy * dy + dz * dz)
+    unit = (dx / r, dy / r, dz / r)
     w, dw = neighbor_weight(r, density)
-    radial_values(r, density, g)
-    radial_derivatives(r, density, dg)
+    radial_values(r, density, g.ravel())
+    radial_derivatives(r, density, dg.ravel())
     harmonics_with_gradients(
         unit[0], unit[1], unit[2], density.norm, density.l_max, recursion, y, grad
     )
     for axis in range(3):
         for l in range(density.l_max + 1):
+            gl, dgl = g[l], dg[l]
             for lm in range(l * l, (l + 1) * (l + 1)):
-                turn = w / r * (grad[axis, lm] - l * unit[axis] * y[lm]) + dw * unit[axis] * y[lm]
-                along = w * unit[axis] * y[lm]
-                for n in range(n_max):
-                    tangent[axis, lm, n] = turn * g[l * n_max + n] + along * dg[l * n_max + n]
+                along = unit[axis] * y[lm]
+                turn = w / r * (grad[axis, lm] - l * along) + dw * along
+                row = tangent[axis, lm]
+                for n in range(density.n_max):
+                    row[n] = turn * gl[n] + w * along * dgl[n]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=FASTMATH)
 def mix(by_species, mixing, mixed):
-    """mixed[lm, J n] = Σ_a U_Ja by_species[lm, a n]."""
-    n_mixed, n_species = mixing.shape
-    n_max = mixed.shape[1] // n_mixed
+    """mixed[lm, J n] = Σ_a U_Ja by_species[a, lm, n]."""
+    n_species, n_lm, n_max = by_species.shape
     mixed[:] = 0.0
-    for lm in range(len(mixed)):
-        for j in range(n_mixed):
-            for a in range(n_species):
+    for j in range(len(mixing)):
+        for a in range(n_species):
+            if mixing[j, a] == 0.0:
+                continue
+            for lm in range(n_lm):
+                row, source = mixed[lm, j * n_max : (j + 1) * n_max], by_species[a, lm]
                 for n in range(n_max):
-                    mixed[lm, j * n_max + n] += mixing[j, a] * by_species[lm, a * n_max + n]
+                    row[n] += mixing[j, a] * source[n]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=FASTMATH)
 def unmix(mixed, mixing, by_species):
     """The transpose of `mix`."""
-    n_mixed, n_species = mixing.shape
-    n_max = mixed.shape[1] // n_mixed
+    n_species, n_lm, n_max = by_species.shape
     by_species[:] = 0.0
-    for lm in range(len(mixed)):
-        for j in range(n_mixed):
-            for a in range(n_species):
+    for j in range(len(mixing)):
+        for a in range(n_species):
+            if mixing[j, a] == 0.0:
+                continue
+            for lm in range(n_lm):
+                row, source = by_species[a, lm], mixed[lm, j * n_max : (j + 1) * n_max]
                 for n in range(n_max):
-                    by_species[lm, a * n_max + n] += mixing[j, a] * mixed[lm, j * n_max + n]
+                    row[n] += mixing[j, a] * source[n]

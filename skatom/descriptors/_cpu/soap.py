@@ -17,6 +17,9 @@ from skatom.descriptors._cpu.density import (
     unmix,
 )
 
+# Results are written into arrays that numpy made: its large arrays lie in huge pages, which are ten
+# times faster to touch first than those of an array made in compiled code.
+
 # Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
 _PIECES = 64
 
@@ -27,47 +30,25 @@ def _weight(l):
 
 
 @njit(cache=True, fastmath=FASTMATH)
+def _product(a, column, c, first, l, out):
+    """out[i] = Σ_m a[lm, column] c[lm, first + i] of one l.
+
+    Two m at a time: 2l + 1 is odd, and the loop is bound by reading and writing ``out``.
+    """
+    n = len(out)
+    x, row = a[l * l, column], c[l * l, first:]
+    for i in range(n):
+        out[i] = x * row[i]
+    for lm in range(l * l + 1, (l + 1) * (l + 1), 2):
+        x1, row1 = a[lm, column], c[lm, first:]
+        x2, row2 = a[lm + 1, column], c[lm + 1, first:]
+        for i in range(n):
+            out[i] += x1 * row1[i] + x2 * row2[i]
+
+
+@njit(cache=True, fastmath=FASTMATH)
 def power_spectrum(c, l_max, out):
     """p[l, q <= q'] = √(8π²/(2l+1)) Σ_m c_q c_q' of one centre."""
-    n_channels = c.shape[1]
-    stop = 0
-    for l in range(l_max + 1):
-        for q in range(n_channels):
-            start, stop = stop, stop + n_channels - q
-            row = out[start:stop]
-            row[:] = 0.0
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                other = c[lm, q:]
-                factor = np.sqrt(2.0) * _weight(l) * c[lm, q]
-                for i in range(len(row)):
-                    row[i] += factor * other[i]
-            row[0] *= np.sqrt(0.5)
-
-
-@njit(cache=True, fastmath=FASTMATH)
-def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
-    """dE/dc of one centre for dE/dp. ``square``: scratch (n_channels, n_channels)."""
-    n_channels = c.shape[1]
-    stop = 0
-    dc[:] = 0.0
-    for l in range(l_max + 1):
-        for q in range(n_channels):
-            start, stop = stop, stop + n_channels - q
-            row = cotangent[start:stop]
-            factor = np.sqrt(2.0) * _weight(l)
-            square[q, q] = np.sqrt(2.0) * factor * row[0]
-            for i in range(1, len(row)):
-                square[q, q + i] = factor * row[i]
-                square[q + i, q] = factor * row[i]
-        for q in range(n_channels):
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                for i in range(n_channels):
-                    dc[lm, i] += c[lm, q] * square[q, i]
-
-
-@njit(cache=True, fastmath=FASTMATH)
-def power_spectrum_tangent(c, dc, low, high, l_max, out):
-    """dp of one centre for dc, which is zero outside the channels low ... high - 1."""
     n_channels = c.shape[1]
     stop = 0
     for l in range(l_max + 1):
@@ -75,13 +56,65 @@ def power_spectrum_tangent(c, dc, low, high, l_max, out):
         for q in range(n_channels):
             start, stop = stop, stop + n_channels - q
             row = out[start:stop]
-            row[:] = 0.0
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                if low <= q < high:
-                    for i in range(n_channels - q):
-                        row[i] += factor * dc[lm, q] * c[lm, q + i]
-                for i in range(max(low - q, 0), high - q):
-                    row[i] += factor * c[lm, q] * dc[lm, q + i]
+            _product(c, q, c, q, l, row)
+            for i in range(len(row)):
+                row[i] *= factor
+            row[0] *= np.sqrt(0.5)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _unpack(row, q, factor, square):
+    """Symmetric matrix elements (q, q') of a packed row q <= q'."""
+    line = square[q, q:]
+    for i in range(len(row)):
+        line[i] = factor * row[i]
+        square[q + i, q] = factor * row[i]
+    square[q, q] *= np.sqrt(2.0)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
+    """dE/dc of one centre for dE/dp. ``square``: scratch (n_channels, n_channels)."""
+    n_channels = c.shape[1]
+    stop = 0
+    for l in range(l_max + 1):
+        for q in range(n_channels):
+            start, stop = stop, stop + n_channels - q
+            _unpack(cotangent[start:stop], q, np.sqrt(2.0) * _weight(l), square)
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            target, x = dc[lm], c[lm]
+            target[:] = 0.0
+            for q in range(0, n_channels - 1, 2):
+                one, two = square[q], square[q + 1]
+                for i in range(n_channels):
+                    target[i] += x[q] * one[i] + x[q + 1] * two[i]
+            if n_channels % 2:
+                last = square[n_channels - 1]
+                for i in range(n_channels):
+                    target[i] += x[n_channels - 1] * last[i]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def power_spectrum_tangent(c, dc, low, l_max, square, out):
+    """dp of one centre for dc (n_lm, width), a change of the channels from ``low`` on."""
+    n_channels, width = c.shape[1], dc.shape[1]
+    stop = 0
+    for l in range(l_max + 1):
+        factor = np.sqrt(2.0) * _weight(l)
+        for n in range(width):
+            _product(dc, n, c, 0, l, square[n])
+        for q in range(n_channels):
+            start, stop = stop, stop + n_channels - q
+            row = out[start:stop]
+            if low <= q < low + width:
+                line = square[q - low, q:]
+                for i in range(len(row)):
+                    row[i] = factor * line[i]
+            else:
+                row[:] = 0.0
+            first = max(low - q, 0)
+            for i in range(first, low + width - q):
+                row[i] += factor * square[q + i - low, q]
             row[0] *= np.sqrt(0.5)
 
 
@@ -105,12 +138,13 @@ def features_cotangent(c, density, cotangent, square, dc):
 
 
 @njit(cache=True)
-def features_tangent(c, dc, low, high, density, out):
-    """d features of one centre for dc."""
+def features_tangent(c, dc, low, density, square, out):
+    """d features of one centre for dc (n_lm, width), a change of the channels from ``low`` on."""
     if density.nu == 1:
-        out[:] = np.sqrt(8 * np.pi**2) * dc[0]
+        out[:] = 0.0
+        out[low : low + dc.shape[1]] = np.sqrt(8 * np.pi**2) * dc[0]
     else:
-        power_spectrum_tangent(c, dc, low, high, density.l_max, out)
+        power_spectrum_tangent(c, dc, low, density.l_max, square, out)
 
 
 @njit(cache=True, fastmath=FASTMATH)
@@ -137,111 +171,91 @@ def _inverse_length(p):
 
 
 @njit(cache=True)
-def _coefficients(vectors, indices, species, center, density, work, by_species, c):
-    """c of one centre, in mixed channels."""
-    expand(vectors, indices, species, center, density, work, by_species)
-    if len(density.mixing):
-        mix(by_species, density.mixing, c)
-
-
-@njit(cache=True)
-def _coefficient_buffers(density, n_species):
-    """c by species, and c in the mixed channels, which is the same array where nothing mixes."""
-    n_lm = (density.l_max + 1) ** 2
-    by_species = np.empty((n_lm, n_species * density.n_max))
-    if len(density.mixing):
-        return by_species, np.empty((n_lm, len(density.mixing) * density.n_max))
-    return by_species, by_species
+def _coefficient_buffers(density):
+    """c by species, and c in the channels of the invariants."""
+    n_lm, n_species = (density.l_max + 1) ** 2, density.mixing.shape[1]
+    by_species = np.empty((n_species, n_lm, density.n_max))
+    return by_species, np.empty((n_lm, len(density.mixing) * density.n_max))
 
 
 @njit(cache=True, parallel=True)
-def values(starts, indices, vectors, species, n_species, density, out):
+def values(starts, indices, vectors, species, density, out):
     """Features of every atom into ``out`` (n_atoms, n_features)."""
     n_atoms = len(species)
     for piece in prange(_PIECES):
         work = scratch(density)
-        by_species, c = _coefficient_buffers(density, n_species)
+        by_species, c = _coefficient_buffers(density)
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
-            _coefficients(
-                vectors[a:b], indices[a:b], species, species[i], density, work, by_species, c
-            )
+            expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+            mix(by_species, density.mixing, c)
             features(c, density, out[i])
             if density.normalize:
                 out[i] *= _inverse_length(out[i])
 
 
 @njit(cache=True, parallel=True)
-def pair_gradients(starts, indices, vectors, species, n_species, density, cotangent):
+def pair_gradients(starts, indices, vectors, species, density, cotangent, out):
     """dE/dr_ij (n_pairs, 3) for dE/d features, (n_atoms, n_features) or (1, n_features)."""
     n_atoms, n_features = len(species), cotangent.shape[1]
-    gradients = np.empty(vectors.shape)
     for piece in prange(_PIECES):
         work = scratch(density)
-        by_species, c = _coefficient_buffers(density, n_species)
-        dc_by_species, dc = _coefficient_buffers(density, n_species)
+        by_species, c = _coefficient_buffers(density)
+        dc = np.empty(c.shape)
         square = np.empty((c.shape[1], c.shape[1]))
         p = np.empty(n_features)
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
-            _coefficients(
-                vectors[a:b], indices[a:b], species, species[i], density, work, by_species, c
-            )
+            expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+            mix(by_species, density.mixing, c)
             row = cotangent[min(i, len(cotangent) - 1)]
             if density.normalize:
                 features(c, density, p)
                 _project(p, _inverse_length(p), row, p)
                 row = p
             features_cotangent(c, density, row, square, dc)
-            if len(density.mixing):
-                unmix(dc, density.mixing, dc_by_species)
+            unmix(dc, density.mixing, by_species)
             expansion_gradients(
-                vectors[a:b], indices[a:b], species, density, work, dc_by_species, gradients[a:b]
+                vectors[a:b], indices[a:b], species, density, work, by_species, out[a:b]
             )
-    return gradients
 
 
 @njit(cache=True, parallel=True)
-def pair_jacobian(starts, indices, vectors, species, n_species, density, n_features):
+def pair_jacobian(starts, indices, vectors, species, density, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_atoms = len(species)
-    jacobian = np.empty((len(indices), 3, n_features))
+    n_atoms, n_features = len(species), out.shape[2]
     for piece in prange(_PIECES):
         work = scratch(density)
-        by_species, c = _coefficient_buffers(density, n_species)
+        by_species, c = _coefficient_buffers(density)
         tangent = np.empty((3, len(c), density.n_max))
-        dc = np.zeros(c.shape)
+        spread = np.empty(c.shape)
+        square = np.empty((c.shape[1], c.shape[1]))
         p = np.empty(n_features)
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
-            _coefficients(
-                vectors[a:b], indices[a:b], species, species[i], density, work, by_species, c
-            )
+            expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+            mix(by_species, density.mixing, c)
             scale = 0.0
             if density.normalize:
                 features(c, density, p)
                 scale = _inverse_length(p)
             for k in range(a, b):
                 neighbor_tangent(vectors[k], density, work, tangent)
+                channel = species[indices[k]]
                 for axis in range(3):
-                    low, high = _spread(tangent[axis], species[indices[k]], density, dc)
-                    row = jacobian[k, axis]
-                    features_tangent(c, dc, low, high, density, row)
+                    row = out[k, axis]
+                    dc, low = tangent[axis], channel * density.n_max
+                    if density.mixes:
+                        _spread(dc, density.mixing[:, channel], spread)
+                        dc, low = spread, 0
+                    features_tangent(c, dc, low, density, square, row)
                     if density.normalize:
                         _project(p, scale, row, row)
-                dc[:, low:high] = 0.0
-    return jacobian
 
 
 @njit(cache=True)
-def _spread(tangent, channel, density, dc):
-    """Put the tangent (n_lm, n_max) of one neighbour into its channels; returns their range."""
-    n_max = density.n_max
-    if len(density.mixing) == 0:
-        low = channel * n_max
-        dc[:, low : low + n_max] = tangent
-        return low, low + n_max
-    for mixed in range(len(density.mixing)):
-        low = mixed * n_max
-        dc[:, low : low + n_max] = density.mixing[mixed, channel] * tangent
-    return 0, dc.shape[1]
+def _spread(tangent, weights, mixed):
+    """The tangent (n_lm, n_max) of one neighbour in all mixed channels."""
+    n_max = tangent.shape[1]
+    for j in range(len(weights)):
+        mixed[:, j * n_max : (j + 1) * n_max] = weights[j] * tangent
