@@ -15,6 +15,7 @@ _SUBMODULES = (
     "metrics",
     "model_selection",
     "models",
+    "neighbors",
     "plotting",
     "solvers",
     "symmetry",

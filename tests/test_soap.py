@@ -80,6 +80,18 @@ def test_radial_spectrum_kernel_is_the_rotational_integral():
     assert kernels["AB"] == pytest.approx(KERNEL_1, rel=1e-9)
 
 
+def test_kernels_equal_those_of_featomic():
+    # featomic 0.6.7: SoapPowerSpectrum, Gto basis, smoothing "Step", spline_accuracy 1e-12
+    soap = SOAP(5.0, 8, 6, 0.5, radial_basis="gto", cutoff_width=0)
+    values = soap.fit_transform([molecule("CH3CONH2")]).values
+    golden = {
+        (0, 1): 0.27014382106755674, (0, 2): 0.20363533335823145, (1, 3): 0.4251532870189318,
+        (3, 5): 0.5759163945888685, (4, 8): 0.8283490917181228,
+    }  # fmt: skip
+    for (i, j), value in golden.items():
+        assert values[i] @ values[j] == pytest.approx(value, abs=1e-10)
+
+
 def test_radial_integrals_of_gto_basis_have_the_closed_form():
     n_max, l, cutoff, width, sigma = 8, 3, 5.0, 0.5, 0.5
     d = np.array([0.0, 0.3, 1.7, 4.9])[:, None]

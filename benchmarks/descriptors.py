@@ -1,0 +1,218 @@
+"""SOAP: speed, agreement and scaling against featomic and dscribe, in one run, two threads each.
+
+    python -m venv peers && peers/bin/pip install -r benchmarks/peers/requirements-descriptors.txt
+    python benchmarks/descriptors.py --peers peers/bin/python
+
+Every measurement is a process of its own, and the packages take turns, so that a machine whose
+speed drifts treats them alike. Times are the fastest of all runs. Without ``--peers`` only this
+package is measured.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.collections import g2
+from ase.io import read, write
+
+THREADS = 2
+ROUNDS = 2
+PEERS = Path(__file__).parent / "peers" / "descriptors.py"
+TASKS = [  # task, data, the peers' tasks
+    ("values", "molecules", [("featomic", "values"), ("featomic", "dense"), ("dscribe", "values")]),
+    ("pullback", "molecules", []),
+    ("jacobian", "few_molecules", [("featomic", "jacobian"), ("dscribe", "jacobian")]),
+    ("values", "silicon", [("featomic", "values"), ("dscribe", "values")]),
+    ("pullback", "silicon", []),
+    ("jacobian", "silicon", [("featomic", "jacobian")]),
+    ("values", "lithium_silicon", [("featomic", "values"), ("dscribe", "values")]),
+    ("pullback", "lithium_silicon", []),
+    ("jacobian", "lithium_silicon", [("featomic", "jacobian")]),
+]
+
+
+def molecules(n, rng):
+    """Pairs of small CHNO molecules in contact: 14 to 21 atoms, rattled by 0.05 Å."""
+    names = [
+        name for name in g2.names
+        if set(g2[name].get_chemical_symbols()) <= set("CHNO")
+        and len(g2[name]) >= 5 and "C" in g2[name].get_chemical_symbols()
+    ]  # fmt: skip
+    found = []
+    while len(found) < n:
+        a, b = (g2[names[rng.integers(len(names))]].copy() for _ in range(2))
+        if not 14 <= len(a) + len(b) <= 21:
+            continue
+        a.positions -= a.positions.mean(axis=0)
+        b.positions -= b.positions.mean(axis=0)
+        b.rotate(rng.uniform(0, 360), rng.normal(size=3))
+        direction = rng.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        for distance in np.arange(0, 12, 0.1):
+            moved = b.positions + distance * direction
+            if np.linalg.norm(a.positions[:, None] - moved, axis=-1).min() >= 1.5:
+                break
+        positions = np.vstack([a.positions, moved])
+        positions += rng.normal(scale=0.05, size=positions.shape)
+        found.append(Atoms(a.get_chemical_symbols() + b.get_chemical_symbols(), positions))
+    return found
+
+
+def write_data(folder):
+    rng = np.random.default_rng(0)
+    batch = molecules(500, rng)
+    silicon = bulk("Si", "diamond", a=5.431, cubic=True) * (4, 4, 4)
+    silicon.positions += rng.normal(scale=0.05, size=silicon.positions.shape)
+    mixed = bulk("Si", "diamond", a=6.0, cubic=True) * (4, 4, 4)
+    mixed.numbers[rng.permutation(512)[:256]] = 3
+    mixed.positions += rng.normal(scale=0.05, size=mixed.positions.shape)
+    for name, structures in [
+        ("molecules", batch), ("few_molecules", batch[:100]), ("kernel", batch[:20]),
+        ("silicon", silicon), ("lithium_silicon", mixed),
+    ]:  # fmt: skip
+        write(folder / f"{name}.xyz", structures, format="extxyz")
+
+
+# --- this package -----------------------------------------------------------------------------
+
+
+def measure(task, data):
+    """Seconds of each of some runs after a first one."""
+    from skatom.descriptors import SOAP
+
+    structures = read(data, ":")
+    soap = SOAP(radial_basis="gto", normalize=False).fit(structures)
+    features = soap.transform(structures)
+    cotangent = np.random.default_rng(0).normal(size=features.values.shape)
+
+    def jacobian():
+        for start in range(0, len(features), 10):
+            features.jacobian(slice(start, start + 10))
+
+    run = {
+        "values": lambda: soap.transform(structures),
+        "pullback": lambda: features.pullback(cotangent),
+        "jacobian": jacobian,
+    }[task]
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return times[1:]
+
+
+def kernel(data):
+    """Kernel between all environments, with the definition that coincides with featomic's."""
+    from skatom.descriptors import SOAP
+
+    soap = SOAP(radial_basis="gto", cutoff_width=0, normalize=False)
+    values = soap.fit_transform(read(data, ":")).values
+    return values @ values.T
+
+
+def scaling(n_cells):
+    """Microseconds an atom for values; memory that values and pullback add, over the values'."""
+    from skatom.descriptors import SOAP
+
+    atoms = bulk("Si", cubic=True) * n_cells
+    soap = SOAP().fit([bulk("Si")])
+    soap.transform([bulk("Si")]).pullback(np.ones(soap._n_features()))
+    before = peak_memory()
+    start = time.perf_counter()
+    features = soap.transform([atoms])
+    seconds = time.perf_counter() - start
+    features.pullback(np.ones(features.values.shape[1]))
+    added = peak_memory() - before
+    return [len(atoms), 1e6 * seconds / len(atoms), added / features.values.nbytes]
+
+
+def peak_memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+# --- the comparison ---------------------------------------------------------------------------
+
+
+def in_process(python, *arguments):
+    names = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")
+    threads = {f"{name}_NUM_THREADS": str(THREADS) for name in names}
+    # Threads that spin between parallel regions lose their core to any other program.
+    environment = {**os.environ, **threads, "OMP_WAIT_POLICY": "PASSIVE"}
+    output = subprocess.run(
+        [python, *map(str, arguments)], env=environment, check=True, capture_output=True, text=True
+    )
+    return json.loads(output.stdout.splitlines()[-1])
+
+
+def compare(folder, peers):
+    print(f"{'':32s}{'seconds':>10s}{'ratio':>8s}")
+    values = {}
+    for task, name, rivals in TASKS:
+        data = folder / f"{name}.xyz"
+        runs = [("skatom", task, sys.executable, (__file__, "--measure", task, data))]
+        runs += [(p, t, peers, (PEERS, p, t, data)) for p, t in rivals if peers]
+        best = {}
+        for _ in range(ROUNDS):
+            for package, variant, python, arguments in runs:
+                seconds = min(in_process(python, *arguments))
+                key = (package, variant)
+                best[key] = min(best.get(key, np.inf), seconds)
+        mine = best["skatom", task]
+        if task == "values":
+            values[name] = mine
+        for (package, variant), seconds in best.items():
+            line = f"{name + ' ' + variant:24s}{package:10s}{seconds:8.4f}{seconds / mine:8.2f}"
+            if package == "skatom" and task == "pullback":
+                line += f"   {seconds / values[name]:.2f} x the values"
+            print(line, flush=True)
+
+
+def agreement(folder, peers):
+    mine = kernel(folder / "kernel.xyz")
+    theirs = np.array(in_process(peers, PEERS, "featomic", "kernel", folder / "kernel.xyz"))
+    # the two differ in a constant factor; compare normalised kernels
+    for matrix in (mine, theirs):
+        length = np.sqrt(np.diag(matrix))
+        matrix /= length[:, None] * length
+    print(f"kernels of {len(mine)} environments: largest difference to featomic "
+          f"{np.abs(mine - theirs).max():.1e}")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", help="Python of the environment that has featomic and dscribe")
+    parser.add_argument("--scaling", type=int, nargs="*", default=[5, 11, 23], metavar="CELLS",
+                        help="edges of silicon crystals, in cells of 8 atoms")  # fmt: skip
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--measure-scaling", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(*options.measure)))
+        return
+    if options.measure_scaling:
+        print(json.dumps(scaling(options.measure_scaling)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        write_data(folder)
+        compare(folder, options.peers)
+        if options.peers:
+            agreement(folder, options.peers)
+    for cells in options.scaling:
+        n_atoms, cost, memory = in_process(sys.executable, __file__, "--measure-scaling", cells)
+        print(f"{n_atoms:8d} atoms: {cost:6.2f} µs an atom; peak memory with pullback "
+              f"{memory:.2f} x the values")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
