@@ -16,6 +16,8 @@ SMALL = {"cutoff": 4.0, "n_max": 4, "l_max": 3}
 VARIANTS = [
     {},
     {"nu": 1},
+    {"nu": 3, "parity": "both", "n_max": 2},
+    {"species_compression": 2},
     {"normalize": False, "radial_basis": "gto"},
     {"central_weight": 0.0, "radial_scaling": {"rate": 1.0, "scale": 2.0, "exponent": 5.0}},
 ]
@@ -34,7 +36,7 @@ def batch():
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=str)
 def features(request):
-    return SOAP(**SMALL, **request.param).fit_transform(batch())
+    return SOAP(**{**SMALL, **request.param}).fit_transform(batch())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures
-from skatom.descriptors import SOAP, radial
+from skatom.descriptors import SOAP, alchemy, radial
 from skatom.descriptors._cpu import harmonics
 
 # Two environments and their kernels by numerical integration over all rotations, for Gaussians
@@ -18,6 +18,7 @@ from skatom.descriptors._cpu import harmonics
 A = [(1.1, 0.2, -0.3), (-0.7, 1.2, 0.4), (0.1, -1.5, 1.0), (0.9, 0.9, 1.7)]
 B = [(1.0, -0.1, 0.5), (-1.3, 0.6, -0.2), (0.4, 1.6, -0.9)]
 KERNEL_1 = 61.270705929972
+KERNEL_3 = 47.948737850407
 KERNEL_2 = {"AB": 52.016965702397, "AA": 75.980814626247, "BB": 40.329428425560}
 
 SMALL = {"cutoff": 4.0, "n_max": 4, "l_max": 3}
@@ -25,13 +26,15 @@ VARIANTS = [
     {},
     {"radial_basis": "gto"},
     {"nu": 1},
+    {"nu": 3, "n_max": 2},
     {"normalize": False, "central_weight": 0.0},
+    {"species_compression": 2},
     {"radial_scaling": {"rate": 1.0, "scale": 2.0, "exponent": 5.0}},
 ]
 
 
 def environment(neighbors):
-    return Atoms("He" + "H" * len(neighbors), np.vstack([np.zeros(3), neighbors]))
+    return Atoms("H" * (len(neighbors) + 1), np.vstack([np.zeros(3), neighbors]))
 
 
 def golden_kernels(**parameters):
@@ -73,6 +76,14 @@ def test_power_spectrum_kernel_is_the_rotational_integral():
     kernels = golden_kernels(n_max=20, l_max=14, radial_basis="bessel")
     for pair, value in KERNEL_2.items():
         assert kernels[pair] == pytest.approx(value, rel=1e-9)
+
+
+def test_bispectrum_kernel_is_the_rotational_integral():
+    parameters = {"nu": 3, "parity": "both"}
+    kernel = golden_kernels(n_max=7, l_max=7, radial_basis="gto", **parameters)["AB"]
+    assert kernel == pytest.approx(47.7130, abs=1e-4)  # the truncated sum, also by integration
+    kernel = golden_kernels(n_max=12, l_max=8, radial_basis="bessel", **parameters)["AB"]
+    assert kernel == pytest.approx(KERNEL_3, rel=5e-5)
 
 
 def test_radial_spectrum_kernel_is_the_rotational_integral():
@@ -171,8 +182,23 @@ def test_invariant_to_rotation_reflection_translation_and_permutation(parameters
     turned = atoms[order]
     improper = -Rotation.random(rng=1).as_matrix()
     turned.positions = turned.positions @ improper.T + [1.0, -2.0, 30.0]
-    features = SOAP(**SMALL, **parameters).fit_transform([atoms, turned])
+    features = SOAP(**{**SMALL, **parameters}).fit_transform([atoms, turned])
     np.testing.assert_allclose(features[1].values, features[0].values[order], rtol=0, atol=1e-9)
+
+
+def test_odd_bispectrum_changes_sign_in_a_mirror():
+    atoms = rattled_molecule()
+    turned, mirrored = atoms.copy(), atoms.copy()
+    turned.positions = atoms.positions @ Rotation.random(rng=2).as_matrix().T
+    mirrored.positions = -atoms.positions
+    soap = SOAP(4.0, 2, 3, nu=3, parity="both")
+    values, same, mirror = (part.values for part in soap.fit_transform([atoms, turned, mirrored]))
+    names = soap.get_feature_names_out()
+    odd = np.array([sum(map(int, name.split("_")[1][1:])) % 2 == 1 for name in names])
+    np.testing.assert_allclose(same, values, atol=1e-9)
+    np.testing.assert_allclose(mirror[:, ~odd], values[:, ~odd], atol=1e-9)
+    np.testing.assert_allclose(mirror[:, odd], -values[:, odd], atol=1e-9)
+    assert np.abs(values[:, odd]).max() > 1e-4
 
 
 @pytest.mark.parametrize("parameters", VARIANTS)
@@ -180,7 +206,7 @@ def test_invariant_to_choice_of_cell_and_supercell(parameters):
     atoms = skewed_crystal()
     other = make_supercell(atoms, [[1, 1, 0], [0, 1, 0], [0, -1, 1]])
     supercell = make_supercell(atoms, [[2, 0, 0], [0, 1, 1], [0, -1, 1]])
-    features = SOAP(**SMALL, **parameters).fit_transform([atoms, other, supercell])
+    features = SOAP(**{**SMALL, **parameters}).fit_transform([atoms, other, supercell])
     for s in (1, 2):
         for z in features.species:
             mine, same = features[s], features[0].values[features[0].numbers == z]
@@ -209,13 +235,61 @@ def test_independent_of_threads_and_batches():
     np.testing.assert_allclose(features[4].values, soap.transform(structures[4]).values, rtol=1e-12)
 
 
+# --- compression of species ---------------------------------------------------------------------
+
+
+def test_compression_gives_the_alchemical_kernel():
+    structures = [rattled_molecule(), molecule("CO2")]
+    rng = np.random.default_rng(0)
+    U = rng.normal(size=(2, 4))
+    soap = SOAP(**SMALL, normalize=False).fit(structures)
+    plain = soap.transform(structures).values
+    mixed = SOAP(**SMALL, normalize=False, species_compression=U).fit_transform(structures).values
+    assert mixed.shape[1] == 8 * 9 // 2 * 4
+    # mix the full power spectrum: p[l, a n, b n'] of 4 species and 4 functions
+    rows, columns = np.triu_indices(16)
+    weight = np.where(rows == columns, 1, np.sqrt(0.5))
+    p = np.zeros((len(plain), 4, 16, 16))
+    p[:, :, rows, columns] = plain.reshape(len(plain), 4, -1) * weight
+    p[:, :, columns, rows] = p[:, :, rows, columns]
+    p = p.reshape(-1, 4, 4, 4, 4, 4)
+    kappa = U.T @ U
+    kernel = np.einsum("ilanbm,ac,bd,jlcndm->ij", p, kappa, kappa, p)
+    np.testing.assert_allclose(mixed @ mixed.T, kernel, rtol=1e-9)
+
+
+def test_as_many_channels_as_species_lose_nothing():
+    structures = [molecule("CH3OH")]
+    similarity = alchemy.similarity(np.array([1, 6, 8]))
+    U = SOAP(**SMALL, species_compression=3).fit(structures).mixing_
+    np.testing.assert_allclose(U.T @ U, similarity, atol=1e-12)
+    identity = SOAP(**SMALL, species_compression=np.eye(3)).fit_transform(structures)
+    plain = SOAP(**SMALL).fit_transform(structures)
+    np.testing.assert_allclose(identity.values, plain.values, atol=1e-14)
+
+
+def test_one_even_channel_is_blind_to_species():
+    mixture = rattled_molecule()
+    uniform = mixture.copy()
+    uniform.numbers[:] = 6
+    blind = SOAP(**SMALL, species_compression=np.ones((1, 4))).fit_transform([mixture])
+    plain = SOAP(**SMALL).fit_transform([uniform])
+    np.testing.assert_allclose(blind.values, plain.values, atol=1e-12)
+
+
+def test_groups_of_the_periodic_table():
+    numbers = [1, 2, 3, 6, 9, 10, 14, 21, 26, 35, 57, 64, 72, 79, 86]
+    groups = [1, 18, 1, 14, 17, 18, 14, 3, 8, 17, 3, 3, 4, 11, 18]
+    assert [alchemy.group(z) for z in numbers] == groups
+
+
 # --- special structures and bad input ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("parameters", VARIANTS)
 def test_isolated_and_single_atoms_are_valid(parameters):
     far = Atoms("CH", [[0, 0, 0], [0, 0, 50.0]])
-    soap = SOAP(**SMALL, **parameters)
+    soap = SOAP(**{**SMALL, **parameters})
     features = soap.fit_transform([far, Atoms("C"), bulk("C")])
     assert np.isfinite(features.values).all()
     np.testing.assert_array_equal(features[0].values[0], features[1].values[0])
@@ -257,6 +331,9 @@ def test_unseen_species_is_an_error():
         ({"radial_scaling": {"rate": 1.0}}, "must have the keys"),
         ({"radial_scaling": {"rate": 0.0, "scale": 2.0, "exponent": 7.0}}, "positive"),
         ({"pool": "max"}, "pool"),
+        ({"parity": "odd"}, "parity"),
+        ({"species_compression": 3}, "more than the 2 species"),
+        ({"species_compression": np.ones((2, 3))}, "one column for each of the 2 species"),
     ],
 )
 def test_bad_parameters(parameters, message):
@@ -279,16 +356,15 @@ def test_coincident_atoms_are_an_error():
 # --- scikit-learn -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nu", [1, 2])
-def test_feature_names_match_the_features(nu):
-    soap = SOAP(n_max=2, l_max=1, nu=nu, pool="mean").fit([molecule("CO")])
+@pytest.mark.parametrize("nu", [1, 2, 3])
+@pytest.mark.parametrize("compression", [None, 1])
+def test_feature_names_match_the_features(nu, compression):
+    soap = SOAP(n_max=2, l_max=3, nu=nu, parity="both", species_compression=compression)
+    values = soap.fit_transform([molecule("CO")]).values
     names = soap.get_feature_names_out()
-    assert len(set(names)) == soap.transform([molecule("CO")]).shape[1]
-    if nu == 2:
-        assert names[1] == "soap_l0_C0_C1"
-        # with one species at a distance the cross terms with the other are the centre's alone
-        alone = soap.set_params(central_weight=0, normalize=False).transform([Atoms("C")])
-        assert not alone.any()
+    assert len(set(names)) == values.shape[1]
+    example = {1: "soap_C1", 2: "soap_l0_C0_C1", 3: "soap_l000_C0_C0_C1"}[nu]
+    assert names[1] == (example if compression is None else example.replace("C", "mix0-"))
 
 
 def test_pooling_gives_sums_and_means_in_a_data_frame():

@@ -1,5 +1,6 @@
 """SOAP: invariants of the smooth neighbour density."""
 
+from math import comb
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,7 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.descriptors._cpu import soap as _cpu
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._cpu.harmonics import normalization
+from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
+from skatom.descriptors.coupling import coupling_table, l_triples
 from skatom.descriptors.radial import spline_table
 
 _NO_SCALING = {"rate": 1.0, "scale": 1.0, "exponent": 0.0}
@@ -30,11 +33,14 @@ class SOAP(AtomicDescriptor):
         p_{\alpha n, \alpha' n', l} = \sqrt{\tfrac{8\pi^2}{2l+1}}
             \sum_m c_{\alpha nlm} c_{\alpha' n'lm} \quad (\nu = 2)
 
-    with :math:`w(r) = f_c(r) u(r)`, a cosine cutoff times an optional radial scaling. Pairs of
-    channels (α n) are kept once, those that differ times √2, so the dot product of two power
-    spectra is the square of the overlap of their densities, integrated over all rotations. The
-    features do not change when the structure is translated, rotated or reflected, or when like
-    atoms are exchanged.
+        B = \sqrt{8\pi^2} \sum_{m m' m''} \begin{pmatrix} l & l' & l'' \\ m & m' & m''
+            \end{pmatrix} c_{\alpha nlm} c_{\alpha' n'l'm'} c_{\alpha'' n''l''m''} \quad (\nu = 3)
+
+    with :math:`w(r) = f_c(r) u(r)`, a cosine cutoff times an optional radial scaling. Products
+    that differ only in the order of their factors are kept once, times the root of the number of
+    orders, so the dot product of two vectors of features is the ν-th power of the overlap of
+    their densities, integrated over all rotations. The features do not change when the structure
+    is translated, rotated or reflected, or when like atoms are exchanged.
 
     Parameters
     ----------
@@ -46,9 +52,13 @@ class SOAP(AtomicDescriptor):
         Largest degree of the spherical harmonics.
     sigma : float, default=0.5
         Width of the Gaussians, Å.
-    nu : {1, 2}, default=2
-        How many coefficients are multiplied: the radial spectrum (1), which knows distances, or
-        the power spectrum (2), which knows angles too.
+    nu : {1, 2, 3}, default=2
+        How many coefficients are multiplied: the radial spectrum (1), which knows distances; the
+        power spectrum (2), which knows angles too; the bispectrum (3), which knows triples of
+        neighbours and has about (n_max · species)³ (l_max + 1)³ / 24 features.
+    parity : {"even", "both"}, default="even"
+        For the bispectrum: "both" adds the products with an odd sum of l, which change sign in a
+        mirror image and tell left-handed from right-handed environments.
     radial_basis : {"bessel", "gto"}, default="bessel"
         "bessel": spherical Bessel functions that vanish at the cutoff, orthogonal at any n_max.
         "gto": orthogonalised Gaussian-type orbitals, r^k exp(-r²/2σ_k²) with k < n_max, the
@@ -59,6 +69,11 @@ class SOAP(AtomicDescriptor):
     radial_scaling : dict, default=None
         Weigh neighbours by u(r) = rate / (rate + (r / scale)^exponent); for example
         ``{"rate": 1.0, "scale": 2.0, "exponent": 7.0}`` [2]_. None: u = 1.
+    species_compression : int or array-like of shape (n_channels, n_species), default=None
+        Mix the species into fewer channels, whose number then takes the place of the number of
+        species in the number of features. An array U: channel J receives U_Ja times the density
+        of species a, which makes κ = UᵀU the likeness of species in the kernel [2]_. An int: that
+        many leading eigenvectors of a κ from covalent radii and groups of the periodic table.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
     normalize : bool, default=True
@@ -77,6 +92,8 @@ class SOAP(AtomicDescriptor):
     ----------
     species_ : ndarray of int
         Atomic numbers seen in `fit`, sorted.
+    mixing_ : ndarray of float, shape (n_channels, n_species)
+        The weight of each species in each channel; the identity without compression.
 
     References
     ----------
@@ -101,14 +118,16 @@ class SOAP(AtomicDescriptor):
         "n_max": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 0, 20, closed="both")],
         "sigma": [Interval(Real, 0, None, closed="neither")],
-        "nu": [Interval(Integral, 1, 2, closed="both")],
+        "nu": [Interval(Integral, 1, 3, closed="both")],
+        "parity": [StrOptions({"even", "both"})],
         "radial_basis": [StrOptions({"bessel", "gto"})],
         "cutoff_width": [Interval(Real, 0, None, closed="left")],
         "radial_scaling": [dict, None],
+        "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "central_weight": [Interval(Real, 0, None, closed="left")],
         "normalize": ["boolean"],
     }
-    _size_parameters = "n_max or l_max"
+    _size_parameters = "n_max or l_max, or use species_compression"
 
     def __init__(
         self,
@@ -118,9 +137,11 @@ class SOAP(AtomicDescriptor):
         sigma=0.5,
         *,
         nu=2,
+        parity="even",
         radial_basis="bessel",
         cutoff_width=0.5,
         radial_scaling=None,
+        species_compression=None,
         central_weight=1.0,
         normalize=True,
         pool=None,
@@ -132,9 +153,11 @@ class SOAP(AtomicDescriptor):
         self.l_max = l_max
         self.sigma = sigma
         self.nu = nu
+        self.parity = parity
         self.radial_basis = radial_basis
         self.cutoff_width = cutoff_width
         self.radial_scaling = radial_scaling
+        self.species_compression = species_compression
         self.central_weight = central_weight
         self.normalize = normalize
         self.pool = pool
@@ -147,6 +170,7 @@ class SOAP(AtomicDescriptor):
                 f"cutoff_width={self.cutoff_width} must be smaller than cutoff={self.cutoff}"
             )
         self._check_scaling()
+        self.mixing_ = mixing_matrix(self.species_compression, self.species_)
         self._density()
 
     def _check_scaling(self):
@@ -166,6 +190,7 @@ class SOAP(AtomicDescriptor):
             float(self.cutoff), float(self.cutoff_width), float(self.sigma),
         )  # fmt: skip
         scaling = self.radial_scaling or _NO_SCALING
+        triples, components, weights = coupling_table(l_max if self.nu == 3 else 0, self.parity)
         return Density(
             nu=int(self.nu),
             normalize=bool(self.normalize),
@@ -180,8 +205,11 @@ class SOAP(AtomicDescriptor):
             scale=float(scaling["scale"]),
             exponent=float(scaling["exponent"]),
             central_weight=float(self.central_weight),
-            mixing=np.eye(len(self.species_)),
-            mixes=False,
+            mixing=self.mixing_,
+            mixes=self.species_compression is not None,
+            triples=triples,
+            components=components,
+            weights=weights,
         )
 
     def _values(self, pairs, species, out):
@@ -197,8 +225,12 @@ class SOAP(AtomicDescriptor):
         return pairs.offsets, pairs.indices, pairs.vectors, species, self._density()
 
     def _n_features(self):
-        channels = len(self.species_) * self.n_max
-        return channels if self.nu == 1 else channels * (channels + 1) // 2 * (self.l_max + 1)
+        channels = len(self.mixing_) * self.n_max
+        if self.nu == 1:
+            return channels
+        if self.nu == 2:
+            return channels * (channels + 1) // 2 * (self.l_max + 1)
+        return sum(_n_products(channels, triple) for triple in l_triples(self.l_max, self.parity))
 
     def get_feature_names_out(self, input_features=None):
         """Names of the features.
@@ -210,16 +242,48 @@ class SOAP(AtomicDescriptor):
         Returns
         -------
         ndarray of str
-            ``soap_C0``: species and n; ``soap_l2_C0_H3``: l, and species and n of both factors.
+            Species, n and, beyond the radial spectrum, l of each factor: ``soap_C0``,
+            ``soap_l2_C0_H3``, ``soap_l112_C0_C1_H0``. Channels of compressed species are called
+            ``mix0-``, ``mix1-`` and so on.
         """
         check_is_fitted(self)
         symbols = [chemical_symbols[z] for z in self.species_]
+        if self.species_compression is not None:
+            symbols = [f"mix{j}-" for j in range(len(self.mixing_))]
         channels = [f"{symbol}{n}" for symbol in symbols for n in range(self.n_max)]
         if self.nu == 1:
-            return np.array([f"soap_{q}" for q in channels], dtype=object)
-        return np.array([
-            f"soap_l{l}_{q}_{other}"
-            for l in range(self.l_max + 1)
-            for i, q in enumerate(channels)
-            for other in channels[i:]
-        ], dtype=object)  # fmt: skip
+            names = channels
+        elif self.nu == 2:
+            names = [
+                f"l{l}_{q}_{other}"
+                for l in range(self.l_max + 1)
+                for i, q in enumerate(channels)
+                for other in channels[i:]
+            ]
+        else:
+            names = [
+                "l" + "".join(map(str, triple)) + "".join(f"_{channels[q]}" for q in product)
+                for triple in l_triples(self.l_max, self.parity)
+                for product in _products(len(channels), triple)
+            ]
+        return np.array([f"soap_{name}" for name in names], dtype=object)
+
+
+def _products(channels, triple):
+    """The channels (q1, q2, q3) that the bispectrum keeps for one triple of l, in its order."""
+    l1, l2, l3 = triple
+    odd = sum(triple) % 2
+    for q1 in range(channels):
+        for q2 in range(q1 + odd if l1 == l2 else 0, channels):
+            for q3 in range(q2 + odd if l2 == l3 else 0, channels):
+                yield q1, q2, q3
+
+
+def _n_products(channels, triple):
+    """How many `_products` there are."""
+    kinds, odd = len(set(triple)), sum(triple) % 2
+    if kinds == 3:
+        return channels**3
+    if kinds == 2:
+        return channels * comb(channels + 1 - odd, 2)
+    return comb(channels + 2 - 2 * odd, 3)

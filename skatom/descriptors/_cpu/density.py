@@ -10,10 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from skatom.descriptors._cpu.fastmath import FASTMATH
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
-
-# Sums may be reordered and contracted; NaN and infinity keep their meaning.
-FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 class Density(NamedTuple):
@@ -34,6 +32,10 @@ class Density(NamedTuple):
     central_weight: float
     mixing: np.ndarray  # (n_channels, n_species)
     mixes: bool  # False: the matrix is the identity
+    # for nu = 3, see coupling.coupling_table
+    triples: np.ndarray
+    components: np.ndarray
+    weights: np.ndarray
 
 
 @njit(cache=True)

@@ -7,8 +7,12 @@ q < q' by √2, so that dot products are those of the full square.
 import numpy as np
 from numba import njit, prange
 
+from skatom.descriptors._cpu.bispectrum import (
+    bispectrum,
+    bispectrum_cotangent,
+    bispectrum_tangent,
+)
 from skatom.descriptors._cpu.density import (
-    FASTMATH,
     expand,
     expansion_gradients,
     mix,
@@ -16,6 +20,7 @@ from skatom.descriptors._cpu.density import (
     scratch,
     unmix,
 )
+from skatom.descriptors._cpu.fastmath import FASTMATH
 
 # Results are written into arrays that numpy made: its large arrays lie in huge pages, which are ten
 # times faster to touch first than those of an array made in compiled code.
@@ -123,8 +128,10 @@ def features(c, density, out):
     """Unnormalised features of one centre."""
     if density.nu == 1:
         out[:] = np.sqrt(8 * np.pi**2) * c[0]
-    else:
+    elif density.nu == 2:
         power_spectrum(c, density.l_max, out)
+    else:
+        bispectrum(c, density.triples, density.components, density.weights, out)
 
 
 @njit(cache=True)
@@ -133,8 +140,10 @@ def features_cotangent(c, density, cotangent, square, dc):
     if density.nu == 1:
         dc[:] = 0.0
         dc[0] = np.sqrt(8 * np.pi**2) * cotangent
-    else:
+    elif density.nu == 2:
         power_spectrum_cotangent(c, density.l_max, cotangent, square, dc)
+    else:
+        bispectrum_cotangent(c, density.triples, density.components, density.weights, cotangent, dc)
 
 
 @njit(cache=True)
@@ -143,8 +152,12 @@ def features_tangent(c, dc, low, density, square, out):
     if density.nu == 1:
         out[:] = 0.0
         out[low : low + dc.shape[1]] = np.sqrt(8 * np.pi**2) * dc[0]
-    else:
+    elif density.nu == 2:
         power_spectrum_tangent(c, dc, low, density.l_max, square, out)
+    else:
+        full = np.zeros(c.shape)
+        full[:, low : low + dc.shape[1]] = dc
+        bispectrum_tangent(c, full, density.triples, density.components, density.weights, out)
 
 
 @njit(cache=True, fastmath=FASTMATH)

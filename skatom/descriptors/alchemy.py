@@ -1,0 +1,64 @@
+"""How alike the elements are: mixing species into fewer channels."""
+
+import numpy as np
+from ase.data import covalent_radii
+
+# Likeness falls to exp(-1/2) over these differences of covalent radius (Å) and group.
+_RADIUS_SCALE = 0.4
+_GROUP_SCALE = 3.0
+_NOBLE_GASES = np.array([0, 2, 10, 18, 36, 54, 86, 118])
+
+
+def mixing_matrix(compression, species):
+    """U (n_channels, n_species): channel J receives U_Ja times the density of species a.
+
+    Parameters
+    ----------
+    compression : None, int or array-like
+        None: every species is a channel. An int K: the K leading eigenvectors of `similarity`,
+        each times the root of its eigenvalue. An array: U itself.
+    species : ndarray of int
+        Sorted atomic numbers.
+    """
+    n_species = len(species)
+    if compression is None:
+        return np.eye(n_species)
+    if np.ndim(compression) == 0:
+        if compression > n_species:
+            raise ValueError(
+                f"species_compression={compression} is more than the {n_species} species: choose "
+                "fewer, or None to keep every species apart"
+            )
+        values, vectors = np.linalg.eigh(similarity(species))
+        matrix = (vectors * np.sqrt(values.clip(0))).T[::-1][:compression]
+        # the sign of an eigenvector is arbitrary: make it the same everywhere
+        return np.ascontiguousarray(matrix * np.sign(matrix.sum(axis=1) + 1e-12)[:, None])
+    matrix = np.array(compression, dtype=float, order="C")
+    if matrix.ndim != 2 or matrix.shape[1] != n_species or not np.isfinite(matrix).all():
+        raise ValueError(
+            f"species_compression of the shape {matrix.shape} must be a finite matrix with one "
+            f"column for each of the {n_species} species {species}, in this order"
+        )
+    return matrix
+
+
+def similarity(species):
+    """κ_ab = exp(-(r_a - r_b)²/2s² - (g_a - g_b)²/2t²) in covalent radius r and group g.
+
+    The form of De et al., Phys. Chem. Chem. Phys. 18, 13754 (2016), with the group in the place
+    of the electronegativity. Shape (n_species, n_species).
+    """
+    radii, groups = covalent_radii[species], np.array([group(z) for z in species])
+    return np.exp(
+        -((radii[:, None] - radii) ** 2) / (2 * _RADIUS_SCALE**2)
+        - (groups[:, None] - groups) ** 2 / (2 * _GROUP_SCALE**2)
+    )
+
+
+def group(z):
+    """Column of the periodic table, 1 to 18; 3 for lanthanides and actinides."""
+    period = np.searchsorted(_NOBLE_GASES, z)
+    column, length = z - _NOBLE_GASES[period - 1], np.diff(_NOBLE_GASES)[period - 1]
+    if column <= 2 and z != 2:
+        return column
+    return max(3, 18 - (length - column))
