@@ -115,7 +115,8 @@ class AtomicFeatures(Sequence):
         gradient : ndarray of float, shape (n_atoms, 3)
         virial : ndarray of float, shape (n, 3, 3)
         """
-        cotangent = np.ascontiguousarray(cotangent, dtype=float)
+        # writeable too: compiled code is specialised to it
+        cotangent = np.require(cotangent, float, ["C", "W"])
         n_atoms, n_features = self.values.shape
         if cotangent.shape not in {(n_atoms, n_features), (n_features,)}:
             raise ValueError(

@@ -22,8 +22,8 @@ from skatom.descriptors._cpu.density import (
 )
 from skatom.descriptors._cpu.fastmath import FASTMATH
 
-# Results are written into arrays that numpy made: its large arrays lie in huge pages, which are ten
-# times faster to touch first than those of an array made in compiled code.
+# Large results are written into arrays that numpy made: those lie in huge pages, whose first touch
+# is several times faster than that of an array made in compiled code.
 
 # Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
 _PIECES = 64
