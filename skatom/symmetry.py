@@ -59,10 +59,9 @@ def find_permutations(X, *, max_structures=1000, random_state=None, verbose=0):
         structures = structures[rng.choice(len(structures), max_structures, replace=False)]
     distances = _distance_matrices(structures)
     costs, assignments = _match_pairs(distances, numbers, verbose)
-    # The tree takes a zero for a missing edge; frames may be equal.
-    tree = minimum_spanning_tree(costs + 1e-12 * (costs.max() + 1.0)).tocoo()
-    edges = zip(np.minimum(tree.row, tree.col), np.maximum(tree.row, tree.col), strict=True)
-    generators = {tuple(assignments[i][j - i - 1]) for i, j in edges}
+    # Weights near zero are taken for missing edges, but frames may be equal: raise all a little.
+    tree = minimum_spanning_tree(np.triu(costs + 1e-6, k=1)).tocoo()
+    generators = {tuple(assignments[i][j - i - 1]) for i, j in zip(tree.row, tree.col, strict=True)}
     return _generate_group(generators, len(numbers))
 
 
@@ -110,7 +109,7 @@ def _distance_matrices(structures):
 
 
 def _match_pairs(distances, numbers, verbose):
-    """Costs (n, n), upper triangle, and for each i the assignments (n - i - 1, N) to j > i."""
+    """Costs (n, n) for j > i, and for each i the assignments (n - i - 1, N) to j > i."""
     n, n_atoms, _ = distances.shape
     vectors = np.abs(np.linalg.eigh(distances)[1])
     # Overlaps lie in [0, 1], so with this penalty no assignment of unlike atoms can be optimal.

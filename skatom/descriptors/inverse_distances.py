@@ -122,7 +122,7 @@ class InverseDistances(TransformerMixin, BaseEstimator):
     >>> from ase.build import molecule
     >>> from skatom.descriptors import InverseDistances
     >>> InverseDistances().fit_transform([molecule("H2O")]).round(3)
-    array([[1.033, 1.033, 0.655]])
+    array([[1.032, 1.032, 0.655]])
     """
 
     def fit(self, X, y=None):

@@ -110,4 +110,3 @@ class KernelExpansion:
             block = mixed + mixed.T + outer + h * np.eye(len(value))
             total += block[np.ix_(inverse, inverse)]
         return total
-

@@ -14,6 +14,18 @@ _WIDTH = 512
 _MIN_FRAMES = 16
 
 
+def check_kernel_memory(n_frames, n_atoms, max_memory):
+    """Raise MemoryError if the triangle of K for so many frames would not fit."""
+    size = n_frames * (3 * n_atoms - 6)
+    check_memory(
+        4.0 * size * (size + _WIDTH),
+        f"the kernel matrix of {n_frames} frames of {n_atoms} atoms",
+        "train on fewer frames (it grows with their square)"
+        + ("" if max_memory is None else ", or raise max_memory"),
+        max_memory,
+    )
+
+
 class GDMLSystem:
     r"""(K + λI) α = y for forces, and energies if wanted, without the rigid-body directions.
 
@@ -63,7 +75,7 @@ class GDMLSystem:
         self.kept = np.concatenate(kept)
         self.rows = offsets_from_counts([len(row) for row in kept])
 
-    def solve(self, forces, energies, max_memory, verbose):
+    def solve(self, forces, energies, verbose):
         """Coefficients u = Jα (M, D) and those of the energies (M,), zero without them."""
         n_frames = len(self.rigid)
         per_column = max(_MIN_FRAMES, -(-_WIDTH * n_frames // max(self.rows[-1], 1)))
@@ -72,13 +84,6 @@ class GDMLSystem:
         if self.n_energies:
             edges = np.append(edges, edges[-1] + self.n_energies)
         solver = PackedCholesky(edges, verbose=verbose)
-        check_memory(
-            solver.n_bytes,
-            f"the kernel matrix of {n_frames} frames of {self.permutations.shape[1]} atoms",
-            "train on fewer frames (the size grows with their square)"
-            + ("" if max_memory is None else " or raise max_memory"),
-            max_memory,
-        )
         try:
             solver.factor(self._fill)
         except np.linalg.LinAlgError as error:

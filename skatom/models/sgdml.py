@@ -17,7 +17,7 @@ from skatom.descriptors.inverse_distances import (
     pair_features,
 )
 from skatom.models._expansion import KernelExpansion
-from skatom.models._gdml_system import GDMLSystem, permute_pairs
+from skatom.models._gdml_system import GDMLSystem, check_kernel_memory, permute_pairs
 from skatom.structures import as_structures
 from skatom.symmetry import check_permutations, find_permutations
 from skatom.targets import Targets, as_targets
@@ -60,8 +60,9 @@ class GDML(RegressorMixin, BaseEstimator):
     expansion_ : KernelExpansion
         The energy as a function of the inverse distances.
     constant_ : float
-        Integration constant c in eV; zero where no energies were given, so that energies are
-        relative.
+        Integration constant c in eV; zero where no energies were given.
+    absolute_energies_ : bool
+        Whether energies were given; if not, predicted ones are relative to each other.
 
     Raises
     ------
@@ -127,6 +128,7 @@ class GDML(RegressorMixin, BaseEstimator):
         self.numbers_ = fixed_composition(structures)
         if len(self.numbers_) < 2:
             raise ValueError("one atom has no distances: give molecules of at least two atoms")
+        check_kernel_memory(len(structures), len(self.numbers_), self.max_memory)
         features = pair_features(structures)
         self.permutations_ = self._permutations(structures)
         pair_permutations = permute_pairs(self.permutations_)
@@ -138,13 +140,11 @@ class GDML(RegressorMixin, BaseEstimator):
             self.energy_constraint,
         )  # fmt: skip
         energies = targets.energy - mean_energy if self.energy_constraint else []
-        coefficients, energy_coefficients = system.solve(
-            targets.forces, energies, self.max_memory, self.verbose
-        )
+        coefficients, energy_coefficients = system.solve(targets.forces, energies, self.verbose)
         self.expansion_ = KernelExpansion(
             features.values, coefficients, energy_coefficients, pair_permutations, self.sigma
         )
-        self._fitted_energies = has_energies
+        self.absolute_energies_ = has_energies
         self.constant_ = float(mean_energy)
         if has_energies and not self.energy_constraint:
             predicted = self.expansion_.value_and_gradient(features.values)[0]
@@ -233,7 +233,7 @@ class GDML(RegressorMixin, BaseEstimator):
         structures = as_structures(X)
         targets = as_targets(y, structures)
         energies, forces = self.predict(structures, return_forces=True)
-        if self._fitted_energies:
+        if self.absolute_energies_:
             return r2_score(targets.require("energy"), energies)
         return r2_score(targets.require("forces").ravel(), forces.ravel())
 
@@ -288,8 +288,9 @@ class SGDML(GDML):
     expansion_ : KernelExpansion
         The energy as a function of the inverse distances.
     constant_ : float
-        Integration constant c in eV; zero where no energies were given, so that energies are
-        relative.
+        Integration constant c in eV; zero where no energies were given.
+    absolute_energies_ : bool
+        Whether energies were given; if not, predicted ones are relative to each other.
 
     Raises
     ------
@@ -370,7 +371,7 @@ def _warn_of_inconsistent_labels(predicted, energies):
     if correlation < -0.95:
         problem = "fall where the integrated forces rise: are the forces gradients?"
     elif correlation < 0.95:
-        problem = "do not follow the forces: are both from one method, and are frames enough?"
+        problem = "do not follow the integrated forces: too few frames, a bad sigma or labels"
     elif abs(slope - 1.0) > 0.1:
         problem = "are in another unit than the forces: both must be in eV and Å"
     else:

@@ -30,11 +30,6 @@ class PackedCholesky:
     verbose : int, default=0
         1 shows a progress bar.
 
-    Attributes
-    ----------
-    n_bytes : int
-        Memory that the factor needs.
-
     Examples
     --------
     >>> import numpy as np
@@ -49,10 +44,6 @@ class PackedCholesky:
     def __init__(self, edges, verbose=0):
         self.edges = np.asarray(edges, dtype=np.int64)
         self.verbose = verbose
-
-    @property
-    def n_bytes(self):
-        return int(8 * np.sum(np.diff(self.edges) * (self.edges[-1] - self.edges[:-1])))
 
     def factor(self, fill):
         """Make and factor the matrix, block column by block column.
