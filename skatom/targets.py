@@ -5,7 +5,7 @@ import numpy as np
 from skatom.structures import offsets_from_counts, select, structure_of
 
 # name -> (one value per "structure" or per "atom", shape of that value)
-_PROPERTIES = {
+PROPERTIES = {
     "energy": ("structure", ()),
     "forces": ("atom", (3,)),
     "stress": ("structure", (3, 3)),
@@ -68,14 +68,14 @@ class Targets:
             offsets, given["forces"] = _flatten_forces(given["forces"])
         self.offsets = None if offsets is None else np.asarray(offsets, dtype=np.int64)
         self._n = len(next(iter(given.values()))) if offsets is None else len(self.offsets) - 1
-        for name in _PROPERTIES:
+        for name in PROPERTIES:
             value = given.get(name)
             if value is not None:
                 self._check(name, value)
             setattr(self, name, value)
 
     def _check(self, name, value):
-        per, shape = _PROPERTIES[name]
+        per, shape = PROPERTIES[name]
         expected = (self._n if per == "structure" else int(self.offsets[-1]), *shape)
         if value.shape != expected:
             raise ValueError(f"{name} has the shape {value.shape}; these targets need {expected}")
@@ -98,8 +98,9 @@ class Targets:
         """Collect the results attached to `ase.Atoms` objects.
 
         They are looked for in the calculator (whose results must belong to the present
-        positions), then in ``atoms.info`` and ``atoms.arrays``. Structures that lack a property
-        which others have are marked as not labelled (NaN).
+        positions), then in ``atoms.info`` and ``atoms.arrays``, and taken to be in ASE's units:
+        eV, eV/Å, eV/Å³, e·Å. Structures that lack a property which others have are marked as not
+        labelled (NaN).
 
         Parameters
         ----------
@@ -115,17 +116,18 @@ class Targets:
         Raises
         ------
         ValueError
-            If no structure has any label, or a property in ``keys`` is nowhere found.
+            If no structure has any label, a property in ``keys`` is nowhere found, or a label
+            has another shape than the property.
         """
         atoms = list(atoms)
         keys = dict(keys or {})
-        unknown = set(keys) - set(_PROPERTIES)
+        unknown = set(keys) - set(PROPERTIES)
         if unknown:
-            raise ValueError(f"unknown targets {sorted(unknown)}: known are {list(_PROPERTIES)}")
+            raise ValueError(f"unknown targets {sorted(unknown)}: known are {list(PROPERTIES)}")
         counts = [len(item) for item in atoms]
         results = [_stored_results(item) for item in atoms]
         found = {}
-        for name in _PROPERTIES:
+        for name in PROPERTIES:
             values = [
                 _find(name, item, stored, keys) for item, stored in zip(atoms, results, strict=True)
             ]
@@ -148,7 +150,7 @@ class Targets:
     @property
     def names(self):
         """The properties that are present."""
-        return [name for name in _PROPERTIES if getattr(self, name) is not None]
+        return [name for name in PROPERTIES if getattr(self, name) is not None]
 
     def labelled(self, name):
         """Which structures have the property: a mask of shape (n,)."""
@@ -156,7 +158,7 @@ class Targets:
         if value is None:
             return np.zeros(self._n, bool)
         has = ~np.isnan(value).reshape(len(value), -1).any(axis=1)
-        return has if _PROPERTIES[name][0] == "structure" else has[self.offsets[:-1]]
+        return has if PROPERTIES[name][0] == "structure" else has[self.offsets[:-1]]
 
     def require(self, name):
         """The property as an array, or an error that names the first structure without it."""
@@ -177,7 +179,7 @@ class Targets:
         one = self[index]
         found = {name: getattr(one, name) for name in self.names if one.labelled(name)[0]}
         return {
-            name: value if _PROPERTIES[name][0] == "atom" else value[0][()]
+            name: value if PROPERTIES[name][0] == "atom" else value[0][()]
             for name, value in found.items()
         }
 
@@ -190,7 +192,7 @@ class Targets:
         part = object.__new__(type(self))
         part.offsets = None if self.offsets is None else new_offsets
         part._n = len(rows)
-        for name, (per, _) in _PROPERTIES.items():
+        for name, (per, _) in PROPERTIES.items():
             value = getattr(self, name)
             index = rows if per == "structure" else atoms
             setattr(part, name, None if value is None else value[index])
@@ -243,7 +245,7 @@ def _stored_results(atoms):
 
 
 def _find(name, atoms, results, keys):
-    per_atom = _PROPERTIES[name][0] == "atom"
+    per_atom = PROPERTIES[name][0] == "atom"
     container = atoms.arrays if per_atom else atoms.info
     if name in keys:
         value = container.get(keys[name])
@@ -256,11 +258,17 @@ def _find(name, atoms, results, keys):
     if name == "stress" and value.shape == (6,):
         xx, yy, zz, yz, xz, xy = value
         value = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    return value.reshape((len(atoms) if per_atom else 1, *_PROPERTIES[name][1]))
+    shape = (len(atoms) if per_atom else 1, *PROPERTIES[name][1])
+    if value.size != np.prod(shape):
+        raise ValueError(
+            f"{keys.get(name, name)!r} has the shape {value.shape}, but {name} of a structure of "
+            f"{len(atoms)} atoms needs {shape if per_atom else shape[1:]}"
+        )
+    return value.reshape(shape)
 
 
 def _stack(name, values, counts):
-    per, shape = _PROPERTIES[name]
+    per, shape = PROPERTIES[name]
     return np.concatenate([
         np.full((count if per == "atom" else 1, *shape), np.nan) if value is None else value
         for value, count in zip(values, counts, strict=True)

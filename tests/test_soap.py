@@ -400,3 +400,9 @@ def test_jobs_give_the_same(pool):
     if pool is None:
         one, two = one.values, two.values
     np.testing.assert_array_equal(one, two)
+
+
+def test_features_larger_than_memory_are_refused_with_advice():
+    soap = SOAP(nu=3, n_max=60, l_max=4).fit([molecule("CH3CONH2")])
+    with pytest.raises(MemoryError, match="reduce n_max or l_max"):
+        soap.transform([molecule("CH3CONH2")] * 300)

@@ -9,8 +9,8 @@ as the cutoff reaches.
 import numpy as np
 from numba import njit, prange
 
-# Atoms closer than this (Å) are at the same place: no descriptor is defined there.
-_COINCIDENT = 1e-6
+# Closer than this (Å) two atoms are at the same place, where no descriptor is defined.
+_COINCIDENT = 1e-3
 
 
 @njit(cache=True)

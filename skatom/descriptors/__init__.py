@@ -1,6 +1,7 @@
-"""Structures to features: transformers."""
+"""Descriptors: transformers from structures to features."""
 
 from skatom.descriptors.atomic_features import AtomicFeatures, PairJacobian
+from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.soap import SOAP
 
-__all__ = ["SOAP", "AtomicFeatures", "PairJacobian"]
+__all__ = ["SOAP", "AtomicFeatures", "InverseDistances", "PairJacobian"]

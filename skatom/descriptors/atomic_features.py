@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from skatom.descriptors._cpu.pairs import collect
+from skatom.memory import check_memory
 from skatom.neighbors import NeighborList
 from skatom.structures import select
 
@@ -150,7 +150,11 @@ class AtomicFeatures(Sequence):
         pairs = self.descriptor._neighbors(structures)
         species = self.descriptor._species_index(structures)
         shape = (len(pairs), 3, self.values.shape[1])
-        check_memory(shape, "take fewer structures at a time")
+        check_memory(
+            8.0 * np.prod(shape),
+            f"the Jacobian of {len(pairs)} pairs and {shape[2]} features",
+            "take fewer structures at a time",
+        )
         values = np.empty(shape)
         self.descriptor._pair_jacobian(pairs, species, values)
         return PairJacobian(pairs, values)
@@ -206,16 +210,6 @@ class PairJacobian:
 
     pairs: NeighborList
     values: np.ndarray
-
-
-def check_memory(shape, advice):
-    """Refuse an array of doubles that is larger than the memory that is free."""
-    needed, available = 8 * np.prod(shape, dtype=float), psutil.virtual_memory().available
-    if needed > available:
-        raise MemoryError(
-            f"an array of the shape {shape} needs {needed / 1e9:.1f} GB and {available / 1e9:.1f} "
-            f"GB are available: {advice}"
-        )
 
 
 def pool_atoms(values, offsets, how):

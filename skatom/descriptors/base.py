@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from skatom.base import BaseEstimator
-from skatom.descriptors.atomic_features import AtomicFeatures, check_memory, pool_atoms
+from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
+from skatom.memory import check_memory
 from skatom.neighbors import neighbor_list
 from skatom.structures import as_structures, structure_of
 
@@ -65,8 +66,11 @@ class _Batches:
 
     def _batched_values(self, structures):
         n_rows = len(structures.numbers) if self.pool is None else len(structures)
-        advice = f"transform fewer structures at a time, or reduce {self._size_parameters}"
-        check_memory((n_rows, self._n_features()), advice)
+        check_memory(
+            8.0 * n_rows * self._n_features(),
+            f"the array of {n_rows} x {self._n_features()} features",
+            f"transform fewer structures at a time, or reduce {self._size_parameters}",
+        )
         batches = self._batches(structures)
         progress = tqdm(
             batches, desc=type(self).__name__, unit="batch", disable=not self.verbose, leave=False

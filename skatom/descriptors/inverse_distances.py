@@ -1,0 +1,195 @@
+"""Inverse interatomic distances, the descriptor of GDML and sGDML."""
+
+from typing import NamedTuple
+
+import numpy as np
+from ase.data import chemical_symbols
+from ase.geometry import find_mic
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skatom.base import BaseEstimator
+from skatom.structures import as_structures
+
+# closer than this (Å) two atoms are taken for one: the nearest nuclei in nature are 0.74 Å apart
+_COINCIDENT = 1e-3
+
+
+class PairFeatures(NamedTuple):
+    """Inverse distances of n frames and their Jacobian in compressed form.
+
+    An entry of the descriptor depends on two atoms only, so the Jacobian ∂x/∂R has six numbers a
+    row, and they are ±c_p.
+    """
+
+    values: np.ndarray  # x, shape (n, D), 1/Å
+    gradients: np.ndarray  # c = (r_a - r_b) / d³, shape (n, D, 3): ∂x/∂r_a = -c, ∂x/∂r_b = +c
+
+
+def pair_indices(n_atoms):
+    """Atoms (a, b), a > b, of each pair in the order (1,0), (2,0), (2,1), (3,0) …"""
+    return np.tril_indices(n_atoms, k=-1)
+
+
+def incidence(n_atoms):
+    """Signs (N, D) of the pair gradients: ∂x_p/∂r_a = incidence[a, p] c_p."""
+    first, second = pair_indices(n_atoms)
+    signs = np.zeros((n_atoms, len(first)))
+    signs[first, np.arange(len(first))] = -1.0
+    signs[second, np.arange(len(first))] = 1.0
+    return signs
+
+
+def fixed_composition(structures):
+    """The atomic numbers (N,) that all structures have in the same order, or an error."""
+    n_atoms = structures.n_atoms
+    numbers = structures.numbers[: n_atoms[0]]
+    different = np.flatnonzero(n_atoms != len(numbers))
+    if not len(different):
+        rows = structures.numbers.reshape(len(structures), -1) != numbers
+        different = np.flatnonzero(rows.any(axis=1))
+    if len(different):
+        raise ValueError(
+            f"structure {different[0]} differs from structure 0 in composition or atom order: "
+            "inverse distances need the same atoms in the same order in every frame"
+        )
+    return numbers
+
+
+def check_composition(structures, numbers):
+    """An error unless the structures have the atoms that were seen in ``fit``."""
+    seen = fixed_composition(structures)
+    if not np.array_equal(seen, numbers):
+        raise ValueError(
+            f"these structures have the atoms {_formula(seen)}, but fit saw {_formula(numbers)}: "
+            "composition and atom order must agree"
+        )
+
+
+def pair_features(structures):
+    """Inverse distances and their gradients; the nearest image where a direction is periodic.
+
+    Parameters
+    ----------
+    structures : Structures of one composition
+
+    Returns
+    -------
+    PairFeatures
+    """
+    n = len(structures)
+    positions = structures.positions.reshape(n, -1, 3)
+    first, second = pair_indices(positions.shape[1])
+    vectors = positions[:, first] - positions[:, second]
+    for s in np.flatnonzero(structures.pbc.any(axis=1)):
+        vectors[s] = find_mic(vectors[s], structures.cells[s], structures.pbc[s])[0]
+    squares = np.einsum("npx,npx->np", vectors, vectors)
+    if squares.size and squares.min() < _COINCIDENT**2:
+        s, p = np.unravel_index(squares.argmin(), squares.shape)
+        raise ValueError(
+            f"atoms {second[p]} and {first[p]} of structure {s} are {np.sqrt(squares[s, p]):.1e} Å "
+            "apart: no two atoms may share a place; remove one or repair the frame"
+        )
+    values = 1.0 / np.sqrt(squares)
+    return PairFeatures(values, vectors * (values**3)[:, :, None])
+
+
+class InverseDistances(TransformerMixin, BaseEstimator):
+    r"""Inverses of all interatomic distances of a molecule.
+
+    .. math:: x_{ab} = \frac{1}{|\mathbf r_a - \mathbf r_b|}, \qquad a > b
+
+    Invariant to translation, rotation and reflection; atoms are told apart by their place in the
+    list. In a periodic direction the nearest image is taken, so distances beyond half a cell are
+    not smooth.
+
+    Attributes
+    ----------
+    numbers_ : ndarray of int, shape (N,)
+        The atoms seen in ``fit``; every structure must have them in this order.
+
+    Raises
+    ------
+    ValueError
+        If structures differ in composition or atom order, or two atoms share a place.
+
+    References
+    ----------
+    Chmiela et al., Sci. Adv. 3, e1603015 (2017), https://doi.org/10.1126/sciadv.1603015
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import InverseDistances
+    >>> InverseDistances().fit_transform([molecule("H2O")]).round(3)
+    array([[1.032, 1.032, 0.655]])
+    """
+
+    def fit(self, X, y=None):
+        """Learn the composition.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        self.numbers_ = fixed_composition(as_structures(X))
+        return self
+
+    def transform(self, X):
+        """Inverse distances.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms, n of them
+
+        Returns
+        -------
+        ndarray of shape (n, N (N - 1) / 2), 1/Å
+            Pairs in the order (1,0), (2,0), (2,1), (3,0) …
+        """
+        return self._features(X).values
+
+    def jacobian(self, X):
+        r"""Gradients in compressed form.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms, n of them
+
+        Returns
+        -------
+        ndarray of shape (n, N (N - 1) / 2, 3), 1/Å²
+            :math:`\mathbf c_{ab} = (\mathbf r_a - \mathbf r_b) x_{ab}^3`. All that is not zero in
+            the Jacobian is :math:`\partial x_{ab}/\partial \mathbf r_a = -\mathbf c_{ab}` and
+            :math:`\partial x_{ab}/\partial \mathbf r_b = +\mathbf c_{ab}`.
+        """
+        return self._features(X).gradients
+
+    def get_feature_names_out(self, input_features=None):
+        """Names such as ``1/d(H1,O0)``."""
+        check_is_fitted(self)
+        labels = [f"{chemical_symbols[z]}{a}" for a, z in enumerate(self.numbers_)]
+        first, second = pair_indices(len(labels))
+        return np.array(
+            [f"1/d({labels[a]},{labels[b]})" for a, b in zip(first, second, strict=True)], object
+        )
+
+    def _features(self, X):
+        check_is_fitted(self)
+        structures = as_structures(X)
+        check_composition(structures, self.numbers_)
+        return pair_features(structures)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _formula(numbers):
+    return "".join(chemical_symbols[z] for z in numbers)

@@ -1,0 +1,270 @@
+"""Choosing the frames to train on and the frames to test on."""
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d
+from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit, ShuffleSplit
+from sklearn.utils import check_random_state, indexable
+
+__all__ = ["BlockKFold", "EnergyStratifiedSplit", "energy_stratified_sample"]
+
+
+def energy_stratified_sample(energies, n_samples, exclude=None, random_state=None):
+    r"""Draw frames so that the sample keeps the energy distribution of the whole.
+
+    The energies are sorted into bins of the Freedman-Diaconis width for the sample's size n,
+
+    .. math:: h = 2\,\mathrm{IQR}(E)\,n^{-1/3} ,
+
+    at most n/2 of them, and each bin gives its share of the sample, but at least one frame: the
+    rare ends of a trajectory's energy distribution are always represented. Within a bin frames are
+    drawn uniformly.
+
+    Parameters
+    ----------
+    energies : array-like of shape (n,) or Targets
+        One energy per frame, in any unit.
+    n_samples : int
+        How many frames to draw.
+    exclude : array-like of int, default=None
+        Indices of frames that must not be drawn, for example those already used for training.
+    random_state : int, RandomState or None, default=None
+
+    Returns
+    -------
+    ndarray of int, shape (n_samples,)
+        Distinct indices in random order, so that any beginning of it is a random part.
+
+    Raises
+    ------
+    ValueError
+        If an energy is not finite or fewer than ``n_samples`` frames can be drawn.
+
+    References
+    ----------
+    Chmiela et al., Comput. Phys. Commun. 240, 38 (2019),
+    https://doi.org/10.1016/j.cpc.2019.02.007
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.model_selection import energy_stratified_sample
+    >>> energies = np.random.default_rng(0).normal(size=2000)
+    >>> train = energy_stratified_sample(energies, 500, random_state=0)
+    >>> test = energy_stratified_sample(energies, 1000, exclude=train, random_state=0)
+    >>> len(np.intersect1d(train, test))
+    0
+    """
+    energies = np.asarray(energies, dtype=float)
+    _check_energies(energies)
+    free = np.ones(len(energies), bool)
+    if exclude is not None:
+        free[np.asarray(exclude, dtype=int)] = False
+    if not 1 <= n_samples <= free.sum():
+        left_out = f" after leaving out {(~free).sum()}" if not free.all() else ""
+        raise ValueError(
+            f"cannot draw {n_samples} frames: {free.sum()} are there{left_out}; ask for 1 to "
+            f"{free.sum()}, or give more data"
+        )
+    rng = check_random_state(random_state)
+    bins = np.digitize(energies, _bin_edges(energies, n_samples))
+    counts = np.bincount(bins[free])
+    shares = _shares(counts, n_samples, rng)
+    chosen = [
+        rng.choice(np.flatnonzero(free & (bins == b)), shares[b], replace=False)
+        for b in np.flatnonzero(counts)
+    ]
+    return rng.permutation(np.concatenate(chosen))
+
+
+class EnergyStratifiedSplit(BaseShuffleSplit):
+    """Random splits whose two sides both keep the energy distribution of the whole.
+
+    See `energy_stratified_sample` for how each side is drawn. For ``cv=`` in scikit-learn; the
+    energies are those of ``y``.
+
+    Parameters
+    ----------
+    n_splits : int, default=10
+    test_size : float or int, default=None
+        Fraction or number of frames to test on. None: what ``train_size`` leaves, or 0.1.
+    train_size : float or int, default=None
+        Fraction or number of frames to train on. None: what ``test_size`` leaves.
+    random_state : int, RandomState or None, default=None
+
+    Raises
+    ------
+    ValueError
+        In ``split``, if ``y`` has no energies or the two sizes exceed the data.
+
+    Examples
+    --------
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.model_selection import EnergyStratifiedSplit
+    >>> ethanol = load_ethanol()
+    >>> cv = EnergyStratifiedSplit(n_splits=1, train_size=200, test_size=500, random_state=0)
+    >>> train, test = next(cv.split(ethanol.structures, ethanol.targets))
+    >>> len(train), len(test)
+    (200, 500)
+    """
+
+    def split(self, X, y, groups=None):
+        """Generate indices of frames to train and to test on.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or array, n of them
+        y : Targets with energies, or array-like of shape (n,)
+        groups : ignored
+
+        Yields
+        ------
+        train, test : ndarray of int
+        """
+        return super().split(X, y, groups)
+
+    def _iter_indices(self, X, y, groups=None):
+        energies = np.asarray(y, dtype=float)
+        # scikit-learn's rules for the two sizes, and its errors
+        sizes = ShuffleSplit(1, test_size=self.test_size, train_size=self.train_size)
+        n_train, n_test = map(len, next(sizes.split(energies)))
+        rng = check_random_state(self.random_state)
+        for _ in range(self.n_splits):
+            train = energy_stratified_sample(energies, n_train, random_state=rng)
+            yield train, energy_stratified_sample(energies, n_test, train, random_state=rng)
+
+
+class BlockKFold(BaseCrossValidator):
+    """K folds made of contiguous blocks of a trajectory.
+
+    Neighbouring frames of molecular dynamics are nearly equal. A random split puts one of them on
+    each side and reports an error that no new trajectory will show. Here whole blocks go to one
+    side, and frames at their borders can be left out. To keep whole trajectories or molecules
+    together, scikit-learn's `GroupKFold` is enough.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    block_size : int, default=None
+        Frames in a block. Blocks are dealt to the folds in turn, so that each fold sees all of the
+        trajectory. None: one block of each trajectory for each fold.
+    gap : int, default=0
+        Training frames to drop on both sides of each test block, about the number of frames over
+        which the trajectory forgets.
+
+    Raises
+    ------
+    ValueError
+        In ``split``, if a parameter is out of range, or a fold has nothing to test or train on.
+
+    Examples
+    --------
+    >>> from skatom.model_selection import BlockKFold
+    >>> for train, test in BlockKFold(n_splits=2, block_size=3, gap=1).split(range(12)):
+    ...     print(train, test)
+    [ 4 10 11] [0 1 2 6 7 8]
+    [0 1 7] [ 3  4  5  9 10 11]
+    """
+
+    def __init__(self, n_splits=5, *, block_size=None, gap=0):
+        self.n_splits = n_splits
+        self.block_size = block_size
+        self.gap = gap
+
+    def split(self, X, y=None, groups=None):
+        """Generate indices of frames to train and to test on.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or array, n of them
+            Frames in the order of time.
+        y : ignored
+        groups : array-like of shape (n,), default=None
+            Which trajectory each frame belongs to. No block or gap reaches from one into another.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Rising.
+        """
+        self._check_parameters()
+        X, groups = indexable(X, groups)
+        trajectories = _members(len(X), groups)
+        folds = np.concatenate([self._folds(len(frames)) for frames in trajectories])
+        frames = np.concatenate(trajectories)
+        starts = np.cumsum([len(frames) for frames in trajectories])[:-1]
+        for fold in range(self.n_splits):
+            test = folds == fold
+            near = np.concatenate(
+                [
+                    maximum_filter1d(part, 2 * self.gap + 1, mode="constant")
+                    for part in np.split(test, starts)
+                ]
+            )
+            if not test.any() or near.all():
+                side = "train" if near.all() else "test"
+                raise ValueError(
+                    f"fold {fold} has no frames to {side} on with {len(frames)} frames, "
+                    f"n_splits={self.n_splits}, block_size={self.block_size}, gap={self.gap}: make "
+                    "one of the three smaller or give more frames"
+                )
+            yield np.sort(frames[~near]), np.sort(frames[test])
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """The number of folds."""
+        return self.n_splits
+
+    def _folds(self, n_frames):
+        """The fold of each frame of one trajectory."""
+        frames = np.arange(n_frames)
+        if self.block_size is None:
+            return frames * self.n_splits // n_frames
+        return frames // self.block_size % self.n_splits
+
+    def _check_parameters(self):
+        smallest = {"n_splits": 2, "block_size": 1, "gap": 0}
+        for name, minimum in smallest.items():
+            value = getattr(self, name)
+            if value is not None and value < minimum:
+                raise ValueError(f"{name}={value}: it must be at least {minimum}")
+
+
+def _check_energies(energies):
+    if energies.ndim != 1:
+        raise ValueError(f"energies have the shape {energies.shape}: give one for each frame")
+    bad = np.flatnonzero(~np.isfinite(energies))
+    if len(bad):
+        raise ValueError(
+            f"the energy of frame {bad[0]} is {energies[bad[0]]} ({len(bad)} are not finite): "
+            "leave such frames out"
+        )
+
+
+def _bin_edges(energies, n_samples):
+    """Lower edges of the energy bins, Freedman-Diaconis with the size of the sample."""
+    low, high = energies.min(), energies.max()
+    width = 2.0 * np.subtract(*np.percentile(energies, [75, 25])) / n_samples ** (1 / 3)
+    n_bins = min(np.ceil((high - low) / width), n_samples // 2) if width > 0 else 1
+    return np.linspace(low, high, max(int(n_bins), 1), endpoint=False)
+
+
+def _shares(counts, n_samples, rng):
+    """How many frames each bin gives: in proportion, at least one from each occupied bin.
+
+    Proportions are rounded up, so no bin is asked for more than it has, and what is too much is
+    taken from bins drawn in proportion to what they can spare. At most n_samples / 2 bins are
+    occupied, so there is always enough to take.
+    """
+    shares = -(-n_samples * counts // counts.sum())  # integer ceiling
+    while shares.sum() > n_samples:
+        spare = np.maximum(shares - 1, 0)
+        shares[rng.choice(len(shares), p=spare / spare.sum())] -= 1
+    return shares
+
+
+def _members(n_frames, groups):
+    """Indices of the frames of each trajectory, in the order of time."""
+    if groups is None:
+        return [np.arange(n_frames)]
+    _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(numbers, kind="stable"), np.cumsum(counts)[:-1])

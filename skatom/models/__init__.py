@@ -1,0 +1,5 @@
+"""Models: estimators from structures or features to energies and forces."""
+
+from skatom.models.sgdml import GDML, SGDML
+
+__all__ = ["GDML", "SGDML"]

@@ -1,0 +1,112 @@
+"""The predictor of GDML: a kernel expansion in inverse distances, and its derivatives."""
+
+import numpy as np
+
+from skatom.models._cpu.sgdml import weigh_kernel
+from skatom.parallel import threads_over_blas
+
+# Queries (times permutations) that are worked on at once: their weights stay in the cache.
+_CHUNK = 256
+
+
+class KernelExpansion:
+    r"""A symmetric function of the descriptor and its derivatives.
+
+    .. math::
+
+        E(x) = \sum_q \sum_i \big[ \beta_i k(\delta) - w_1(\delta)\, \delta \cdot u_i \big],
+        \qquad \delta = P_q x - x_i
+
+    with the Matérn-5/2 kernel k and its derivatives :math:`w_1 = -k'/|\delta|`,
+    :math:`w_2 = -w_1'/|\delta|`. The permutations act on the query, so that the references need
+    not be copied for each of them.
+
+    Parameters
+    ----------
+    references : ndarray of shape (M, D), the descriptors x_i
+    coefficients : ndarray of shape (M, D), u
+    energy_coefficients : ndarray of shape (M,), β
+    pair_permutations : ndarray of int, shape (S, D)
+        The group, acting on the pairs: (P_q x)_p = x[pair_permutations[q, p]].
+    sigma : float
+        Length scale, 1/Å.
+    """
+
+    def __init__(self, references, coefficients, energy_coefficients, pair_permutations, sigma):
+        # Distances to the centre of all images are smaller, hence more exact, and no others.
+        self.center = references[:, pair_permutations].mean(axis=(0, 1))
+        self.references = np.concatenate([references - self.center, coefficients])
+        self.energy_coefficients = energy_coefficients
+        self.pair_permutations = pair_permutations
+        self.sigma = float(sigma)
+        x, u = self._split()
+        self.squares = np.einsum("ip,ip->i", x, x)
+        self.projections = np.einsum("ip,ip->i", x, u)
+
+    def _split(self):
+        n = len(self.energy_coefficients)
+        return self.references[:n], self.references[n:]
+
+    def value_and_gradient(self, values):
+        """Energies (n,) and their gradients -∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
+        size = max(1, _CHUNK // len(self.pair_permutations))
+        chunks = [values[start : start + size] for start in range(0, len(values), size)]
+        if len(chunks) == 1:
+            return self._evaluate(values)
+        with threads_over_blas() as pool:
+            energies, gradients = zip(*pool.map(self._evaluate, chunks), strict=True)
+        return np.concatenate(energies), np.concatenate(gradients)
+
+    def _evaluate(self, values):
+        n, n_pairs = values.shape
+        queries = self._images(values)
+        weights = queries @ self.references.T
+        sums = np.empty(len(queries))
+        energies = weigh_kernel(
+            weights, queries, self.squares, self.projections, self.energy_coefficients,
+            self.sigma, sums,
+        )  # fmt: skip
+        gradients = weights @ self.references - queries * sums[:, None]
+        gradients = gradients.reshape(n, -1, n_pairs)
+        total = np.zeros((n, n_pairs))
+        for q, inverse in enumerate(self._inverses()):
+            total += gradients[:, q, inverse]
+        return energies.reshape(n, -1).sum(axis=1), total
+
+    def _images(self, values):
+        centered = values - self.center
+        return centered[:, self.pair_permutations].reshape(-1, values.shape[1])
+
+    def _inverses(self):
+        return np.argsort(self.pair_permutations, axis=1)
+
+    def hessian(self, value):
+        r"""Second derivatives (D, D) at one descriptor (D,).
+
+        .. math::
+
+            \frac{\partial^2 E}{\partial x^2} = \sum_{q,i} P_q^\top \big[
+            w_2 (u\delta^\top + \delta u^\top) + h I + (\beta w_2 - w_3\, \delta\cdot u)
+            \delta\delta^\top \big] P_q,
+
+        with :math:`h = w_2\,\delta\cdot u - \beta w_1` and :math:`w_3 = 5 w_2 / (\sigma^2 t)`.
+        """
+        x, u = self._split()
+        a = 5.0 / (3.0 * self.sigma**2)
+        beta = self.energy_coefficients
+        total = np.zeros((len(value), len(value)))
+        images = self._images(value[None])
+        for image, inverse in zip(images, self._inverses(), strict=True):
+            delta = image - x
+            along = np.einsum("ip,ip->i", delta, u)
+            t = np.sqrt(5.0 * np.einsum("ip,ip->i", delta, delta)) / self.sigma
+            w1 = a * (1.0 + t) * np.exp(-t)
+            w2 = 5.0 * a / self.sigma**2 * np.exp(-t)
+            # The term in w3 vanishes with δ.
+            w3 = np.divide(5.0 * w2, self.sigma**2 * t, out=np.zeros_like(t), where=t > 0)
+            mixed = (w2[:, None] * u).T @ delta
+            outer = ((beta * w2 - w3 * along)[:, None] * delta).T @ delta
+            h = np.sum(w2 * along - beta * w1)
+            block = mixed + mixed.T + outer + h * np.eye(len(value))
+            total += block[np.ix_(inverse, inverse)]
+        return total

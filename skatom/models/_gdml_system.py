@@ -1,0 +1,198 @@
+"""The linear system whose solution are the coefficients of GDML."""
+
+import numpy as np
+from scipy.linalg import qr
+
+from skatom.descriptors.inverse_distances import incidence, pair_indices
+from skatom.memory import check_memory
+from skatom.models._cpu.sgdml import force_kernel_columns
+from skatom.solvers import PackedCholesky
+from skatom.structures import offsets_from_counts
+
+# Widest block column of K that is aimed at, and fewest frames in one.
+_WIDTH = 512
+_MIN_FRAMES = 16
+
+
+def check_kernel_memory(n_frames, n_atoms, max_memory):
+    """Raise MemoryError if the triangle of K for so many frames would not fit."""
+    size = n_frames * (3 * n_atoms - 6)
+    check_memory(
+        4.0 * size * (size + _WIDTH),
+        f"the kernel matrix of {n_frames} frames of {n_atoms} atoms",
+        "train on fewer frames (it grows with their square)"
+        + ("" if max_memory is None else ", or raise max_memory"),
+        max_memory,
+    )
+
+
+class GDMLSystem:
+    r"""(K + λI) α = y for forces, and energies if wanted, without the rigid-body directions.
+
+    Forces have no component along the 3 translations and 3 rotations of their frame, nor does K:
+    with Q an orthonormal basis of all other directions, the system to solve is
+    :math:`(Q^\top K Q + \lambda I)\,\beta = Q^\top f` with :math:`\alpha = Q\beta`. Q need not be
+    applied. Strike from each frame as many coordinates as there are rigid motions, with S the
+    selection of the others and :math:`P = QQ^\top`; then
+
+    .. math:: (S^\top K S + \lambda\, S^\top P S)\,\gamma = S^\top P f, \qquad \alpha = P S \gamma
+
+    is the same system in other variables (:math:`\beta = Q^\top S \gamma`, because K = PKP), and
+    its matrix is that of K without the struck rows and columns, which are never computed.
+
+    Parameters
+    ----------
+    structures : Structures of one composition, M frames of N atoms
+    features : PairFeatures
+    permutations : ndarray of int, shape (S, N)
+    pair_permutations : ndarray of int, shape (S, D)
+    sigma, alpha : float
+        Length scale (1/Å) and λ.
+    energy_constraint : bool
+        Append one row for the energy of each frame.
+    """
+
+    def __init__(
+        self, structures, features, permutations, pair_permutations, sigma, alpha, energy_constraint
+    ):
+        self.features = features
+        self.permutations = permutations
+        self.pair_permutations = pair_permutations
+        self.sigma = sigma
+        self.alpha = alpha
+        self.rigid = _rigid_motions(structures)
+        self._strike_coordinates()
+        self.n_energies = len(structures) if energy_constraint else 0
+        self._squares = _square_matrices(features)
+
+    def _strike_coordinates(self):
+        """Choose the coordinates S: those struck span the rigid motions as well as any can."""
+        kept = []
+        for motions in self.rigid:
+            rank = int(np.round(np.sum(motions**2)))
+            order = qr(motions.T, mode="r", pivoting=True)[1]
+            kept.append(np.sort(order[rank:]))
+        self.kept = np.concatenate(kept)
+        self.rows = offsets_from_counts([len(row) for row in kept])
+
+    def solve(self, forces, energies, verbose):
+        """Coefficients u = Jα (M, D) and those of the energies (M,), zero without them."""
+        n_frames = len(self.rigid)
+        per_column = max(_MIN_FRAMES, -(-_WIDTH * n_frames // max(self.rows[-1], 1)))
+        frames = np.append(np.arange(0, n_frames, per_column), n_frames)
+        edges = self.rows[frames]
+        if self.n_energies:
+            edges = np.append(edges, edges[-1] + self.n_energies)
+        solver = PackedCholesky(edges, verbose=verbose)
+        try:
+            solver.factor(self._fill)
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise "
+                "alpha tenfold, or remove frames that are equal"
+            ) from error
+        solution = solver.solve(np.concatenate([self._right_side(forces), energies]))
+        n_forces = self.rows[-1]
+        energy_coefficients = np.zeros(n_frames)
+        energy_coefficients[: self.n_energies] = solution[n_forces:]
+        return self._project_on_pairs(solution[:n_forces]), energy_coefficients
+
+    def _right_side(self, forces):
+        """SᵀPf."""
+        flat = forces.reshape(len(self.rigid), -1)
+        along = np.einsum("ick,ic->ik", self.rigid, flat)
+        projected = flat - np.einsum("ick,ik->ic", self.rigid, along)
+        return projected[self._frame_of_row(), self.kept]
+
+    def _frame_of_row(self):
+        return np.repeat(np.arange(len(self.rigid)), np.diff(self.rows))
+
+    def _project_on_pairs(self, solution):
+        """u = JPSγ = JSγ, since J has no rigid motions: (Jv)_p = c_p · (v_b - v_a)."""
+        n_frames, n_coordinates, _ = self.rigid.shape
+        alpha = np.zeros((n_frames, n_coordinates))
+        alpha[self._frame_of_row(), self.kept] = solution
+        differences = incidence(n_coordinates // 3).T @ alpha.reshape(n_frames, -1, 3)
+        return np.einsum("ipx,ipx->ip", self.features.gradients, differences)
+
+    def _fill(self, start, stop, out):
+        n_forces = self.rows[-1]
+        if start == n_forces:
+            out[:] = self._energy_energy()
+            return
+        first, last = np.searchsorted(self.rows, [start, stop])
+        force_kernel_columns(
+            *self._squares, self.permutations, self.sigma, self.kept, self.rows, first, last,
+            out[: n_forces - start],
+        )  # fmt: skip
+        for j in range(first, last):
+            place = slice(self.rows[j] - start, self.rows[j + 1] - start)
+            motions = self.rigid[j][self.kept[self.rows[j] : self.rows[j + 1]]]
+            out[place, place] += self.alpha * (np.eye(len(motions)) - motions @ motions.T)
+            if self.n_energies:
+                out[n_forces - start :, place] = self._energy_force(j)
+
+    def _differences(self, j):
+        """δ = P_q x_i - x_j of all frames i and permutations q: (M, S, D); and t."""
+        values = self.features.values
+        delta = values[:, self.pair_permutations] - values[j]
+        return delta, np.sqrt(5.0 * np.einsum("iqp,iqp->iq", delta, delta)) / self.sigma
+
+    def _energy_force(self, j):
+        """Cov(E_i, F_j) = -Σ_q w1 J_jᵀ (P_q x_i - x_j) for all i, struck coordinates left out."""
+        delta, t = self._differences(j)
+        w1 = 5.0 / (3.0 * self.sigma**2) * (1.0 + t) * np.exp(-t)
+        gradients = np.einsum("iq,iqp->ip", w1, delta)
+        pairs = gradients[:, :, None] * self.features.gradients[j]
+        rows = -(incidence(self.permutations.shape[1]) @ pairs).reshape(len(pairs), -1)
+        return rows[:, self.kept[self.rows[j] : self.rows[j + 1]]]
+
+    def _energy_energy(self):
+        """Cov(E_i, E_j) = Σ_q k(P_q x_i, x_j), and λ."""
+        kernel = self.alpha * np.eye(self.n_energies)
+        for j in range(self.n_energies):
+            _, t = self._differences(j)
+            kernel[:, j] += np.sum((1.0 + t + t * t / 3.0) * np.exp(-t), axis=1)
+        return kernel
+
+
+def permute_pairs(permutations):
+    """Pair p = (a, b) goes to the place of (q[a], q[b]): indices (S, D)."""
+    n_atoms = permutations.shape[1]
+    first, second = pair_indices(n_atoms)
+    place = np.zeros((n_atoms, n_atoms), dtype=np.int64)
+    place[first, second] = place[second, first] = np.arange(len(first))
+    return place[permutations[:, first], permutations[:, second]]
+
+
+def _square_matrices(features):
+    """x as (M, N, N) symmetric and C as (M, 3, N, N) antisymmetric matrices."""
+    n_frames, n_pairs = features.values.shape
+    n_atoms = int((1 + np.sqrt(1 + 8 * n_pairs)) / 2)
+    first, second = pair_indices(n_atoms)
+    values = np.zeros((n_frames, n_atoms, n_atoms))
+    values[:, first, second] = values[:, second, first] = features.values
+    gradients = np.zeros((n_frames, 3, n_atoms, n_atoms))
+    gradients[:, :, first, second] = features.gradients.transpose(0, 2, 1)
+    gradients[:, :, second, first] = -features.gradients.transpose(0, 2, 1)
+    return values, gradients
+
+
+def _rigid_motions(structures):
+    """Orthonormal translations and rotations of each frame: (M, 3N, 6), zero beyond their rank.
+
+    A linear molecule has five; a periodic one, whose cell stays, translations only.
+    """
+    n_frames = len(structures)
+    positions = structures.positions.reshape(n_frames, -1, 3)
+    n_atoms = positions.shape[1]
+    motions = np.zeros((n_frames, n_atoms, 3, 6))
+    motions[..., :3] = np.eye(3)
+    centered = positions - positions.mean(axis=1, keepdims=True)
+    for axis in range(3):
+        motions[..., 3 + axis] = np.cross(np.eye(3)[axis], centered)
+    motions[structures.pbc.any(axis=1), :, :, 3:] = 0.0
+    vectors, lengths, _ = np.linalg.svd(
+        motions.reshape(n_frames, 3 * n_atoms, 6), full_matrices=False
+    )
+    return vectors * (lengths > 1e-6 * lengths[:, :1])[:, None, :]

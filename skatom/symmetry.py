@@ -1,0 +1,192 @@
+"""Permutational symmetries of a molecule, recovered from its trajectory."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse.csgraph import minimum_spanning_tree
+from sklearn.utils import check_random_state
+from tqdm import tqdm
+
+from skatom.descriptors.inverse_distances import fixed_composition, pair_features, pair_indices
+from skatom.structures import as_structures
+
+_MAX_ORDER = 100
+
+
+def find_permutations(X, *, max_structures=1000, random_state=None, verbose=0):
+    r"""Permutations of like atoms that map frames of a trajectory onto each other.
+
+    For each pair of frames the assignment is sought that minimises the difference of their
+    distance matrices,
+
+    .. math:: \min_P \lVert A_i - P A_j P^\top \rVert_F ,
+
+    by spectral matching: the Hungarian algorithm on the overlap of the absolute eigenvectors.
+    Pairwise assignments contradict each other; those along the minimum spanning tree of all frames
+    do not. They, closed under composition, are the group.
+
+    Parameters
+    ----------
+    X : Structures or list of ase.Atoms
+        Frames of one molecule from molecular dynamics, warm enough to move between symmetric
+        places (a relaxed structure has degenerate eigenvectors and no signal).
+    max_structures : int, default=1000
+        Most frames to compare, drawn at random: the cost is quadratic.
+    random_state : int, RandomState or None, default=None
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Returns
+    -------
+    ndarray of int, shape (S, N)
+        The group, identity first. Row q stands for the structure whose atom a is atom q[a] of the
+        original.
+
+    References
+    ----------
+    Chmiela et al., Nat. Commun. 9, 3887 (2018), https://doi.org/10.1038/s41467-018-06169-2
+
+    Examples
+    --------
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.symmetry import find_permutations
+    >>> len(find_permutations(load_ethanol().structures[:100], random_state=0))
+    6
+    """
+    structures = as_structures(X)
+    numbers = fixed_composition(structures)
+    if len(structures) > max_structures:
+        rng = check_random_state(random_state)
+        structures = structures[rng.choice(len(structures), max_structures, replace=False)]
+    distances = _distance_matrices(structures)
+    costs, assignments = _match_pairs(distances, numbers, verbose)
+    # Weights near zero are taken for missing edges, but frames may be equal: raise all a little.
+    tree = minimum_spanning_tree(np.triu(costs + 1e-6, k=1)).tocoo()
+    generators = {tuple(assignments[i][j - i - 1]) for i, j in zip(tree.row, tree.col, strict=True)}
+    return _generate_group(generators, len(numbers))
+
+
+def check_permutations(permutations, numbers):
+    """Permutations given by a user, identity first, or an error that says why they are no group.
+
+    Parameters
+    ----------
+    permutations : array-like of int, shape (S, N)
+    numbers : ndarray of int, shape (N,)
+
+    Returns
+    -------
+    ndarray of int, shape (S, N)
+    """
+    permutations = np.asarray(permutations)
+    n_atoms = len(numbers)
+    if permutations.ndim != 2 or permutations.shape[1] != n_atoms:
+        raise ValueError(
+            f"permutations have the shape {permutations.shape}; give (S, {n_atoms}), one row each"
+        )
+    for row in permutations:
+        if not np.array_equal(np.sort(row), np.arange(n_atoms)):
+            raise ValueError(f"{row} is not a permutation of 0 … {n_atoms - 1}")
+        if not np.array_equal(numbers[row], numbers):
+            raise ValueError(f"the permutation {row} exchanges unlike atoms")
+    rows = {tuple(row) for row in permutations.tolist()}
+    identity = tuple(range(n_atoms))
+    products = {tuple(p[a] for a in q) for p in rows for q in rows}
+    if identity not in rows or products != rows or len(rows) != len(permutations):
+        raise ValueError(
+            f"the {len(permutations)} permutations are not a group: include the identity and every "
+            "product, each once, or the kernel would not be symmetric"
+        )
+    return _identity_first(rows)
+
+
+def _distance_matrices(structures):
+    inverse = pair_features(structures).values
+    n_atoms = structures.n_atoms[0]
+    first, second = pair_indices(n_atoms)
+    distances = np.zeros((len(structures), n_atoms, n_atoms))
+    distances[:, first, second] = distances[:, second, first] = 1.0 / inverse
+    return distances
+
+
+def _match_pairs(distances, numbers, verbose):
+    """Costs (n, n) for j > i, and for each i the assignments (n - i - 1, N) to j > i."""
+    n, n_atoms, _ = distances.shape
+    vectors = np.abs(np.linalg.eigh(distances)[1])
+    # Overlaps lie in [0, 1], so with this penalty no assignment of unlike atoms can be optimal.
+    unlike = (n_atoms + 1.0) * (numbers[:, None] != numbers)
+    identity = np.arange(n_atoms)
+    costs = np.zeros((n, n))
+    assignments = []
+    for i in tqdm(range(n - 1), desc="symmetries", disable=not verbose, leave=False):
+        overlap = unlike - vectors[i] @ vectors[i + 1 :].transpose(0, 2, 1)
+        matched = np.array([linear_sum_assignment(cost)[1] for cost in overlap])
+        others = distances[i + 1 :]
+        permuted = others[
+            np.arange(len(others))[:, None, None], matched[:, :, None], matched[:, None, :]
+        ]
+        matched_cost = np.linalg.norm(distances[i] - permuted, axis=(1, 2))
+        identity_cost = np.linalg.norm(distances[i] - others, axis=(1, 2))
+        better = matched_cost < identity_cost * (1 - 1e-9)
+        costs[i, i + 1 :] = np.where(better, matched_cost, identity_cost)
+        assignments.append(np.where(better[:, None], matched, identity))
+    return costs, assignments
+
+
+def _generate_group(generators, n_atoms):
+    group = _close(generators, n_atoms)
+    if group is None:  # too large to be real: an accidental match combines with true ones
+        group = _close(_without_subsumed_cycles(generators), n_atoms)
+    if group is None:
+        raise ValueError(
+            f"the matched frames generate more than {_MAX_ORDER} permutations: give the "
+            "permutations, or frames of one molecule from a longer trajectory"
+        )
+    return _identity_first(group)
+
+
+def _close(generators, n_atoms):
+    """The set that the generators span under composition, or None beyond the largest order."""
+    identity = tuple(range(n_atoms))
+    group, frontier = {identity}, [identity]
+    while frontier:
+        new = {tuple(p[a] for a in q) for p in generators for q in frontier} - group
+        group |= new
+        if len(group) > _MAX_ORDER:
+            return None
+        frontier = list(new)
+    return group
+
+
+def _without_subsumed_cycles(generators):
+    """Generators none of whose cycles shares atoms with a larger cycle of another one."""
+    cycles = {generator: _cycles(generator) for generator in generators}
+    return {
+        generator
+        for generator, own in cycles.items()
+        if not any(
+            len(cycle) < len(larger) and cycle & larger
+            for other, theirs in cycles.items()
+            if other != generator
+            for larger in theirs
+            for cycle in own
+        )
+    }
+
+
+def _cycles(permutation):
+    """Sets of atoms that a permutation moves in a circle, fixed points left out."""
+    cycles, seen = [], set()
+    for start in range(len(permutation)):
+        cycle, atom = set(), start
+        while atom not in seen:
+            seen.add(atom)
+            cycle.add(atom)
+            atom = permutation[atom]
+        if len(cycle) > 1:
+            cycles.append(cycle)
+    return cycles
+
+
+def _identity_first(group):
+    """Lexicographic order, in which the identity comes first by itself."""
+    return np.array(sorted(group), dtype=np.int64)

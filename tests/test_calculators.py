@@ -1,0 +1,218 @@
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.filters import UnitCellFilter
+from ase.md.verlet import VelocityVerlet
+from ase.mep import NEB
+from ase.optimize import BFGS
+from ase.phonons import Phonons
+from ase.vibrations import Vibrations
+from pair_model import PairPotential, binding_pair_potential
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skatom.calculators import SkatomCalculator
+from skatom.datasets import load_ethanol
+from skatom.models import SGDML
+
+
+@pytest.fixture
+def cluster():
+    atoms = Atoms("Ar4", 1.3 * np.array([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1.0]]) / 2)
+    atoms.rattle(0.05, seed=0)
+    atoms.calc = SkatomCalculator(binding_pair_potential())
+    return atoms
+
+
+@pytest.fixture
+def crystal():
+    atoms = bulk("Ar", cubic=True, a=2.5)
+    atoms.rattle(0.05, seed=0)
+    atoms.set_cell(atoms.cell.array @ [[1.02, 0.03, 0], [0, 0.99, 0], [0.01, 0, 1]], True)
+    atoms.calc = SkatomCalculator(binding_pair_potential())
+    return atoms
+
+
+def test_forces_are_minus_the_gradient_of_the_energy(cluster, crystal):
+    for atoms in (cluster, crystal):
+        numerical = calculate_numerical_forces(atoms, eps=1e-5)
+        assert atoms.get_forces() == pytest.approx(numerical, abs=1e-8)
+
+
+def test_stress_is_the_derivative_by_strain_in_voigt_order(crystal):
+    numerical = calculate_numerical_stress(crystal, eps=1e-5)
+    assert crystal.get_stress() == pytest.approx(numerical, abs=1e-8)
+    assert crystal.get_stress().shape == (6,)
+
+
+def test_bfgs_finds_the_minimum(cluster):
+    assert BFGS(cluster, logfile=None).run(fmax=1e-4, steps=200)
+    distances = cluster.get_all_distances()[np.triu_indices(4, 1)]
+    assert np.ptp(distances) < 1e-3  # the tetrahedron
+
+
+def test_cell_relaxation_brings_stress_to_zero():
+    atom = bulk("Ar", a=2.5)
+    atom.set_cell(atom.cell.array @ [[1.02, 0.03, 0], [0, 0.99, 0], [0.01, 0, 1]], True)
+    atom.calc = SkatomCalculator(binding_pair_potential())
+    assert abs(atom.get_stress()).max() > 0.01
+    assert BFGS(UnitCellFilter(atom), logfile=None).run(fmax=1e-4, steps=100)
+    assert abs(atom.get_stress()).max() < 1e-4
+
+
+def test_dynamics_conserve_the_energy(cluster):
+    BFGS(cluster, logfile=None).run(fmax=1e-3)
+    cluster.set_momenta(np.random.default_rng(0).normal(size=(4, 3)))
+    start = cluster.get_total_energy()
+    kinetic = cluster.get_kinetic_energy()
+    VelocityVerlet(cluster, 0.5 * units.fs).run(200)
+    assert abs(cluster.get_total_energy() - start) < 1e-3 * kinetic
+
+
+def test_neb_finds_the_barrier_of_an_atom_passing_between_two():
+    def image(x):
+        return Atoms("Ar3", [[0, 2.3, 0], [0, -2.3, 0], [x, 0, 0]])
+
+    images = [image(x) for x in np.linspace(-1.2, 1.2, 5)]
+    calculator = SkatomCalculator(binding_pair_potential())
+    for atoms in images:
+        atoms.calc = calculator
+    for end in (images[0], images[-1]):
+        BFGS(end, logfile=None).run(fmax=0.01)
+    neb = NEB(images, allow_shared_calculator=True, method="improvedtangent")
+    BFGS(neb, logfile=None).run(fmax=0.02, steps=100)
+    energies = [atoms.get_potential_energy() for atoms in images]
+    assert energies[2] == max(energies) > energies[0]
+    assert energies == pytest.approx(energies[::-1], abs=1e-3)
+
+
+def test_vibrations_of_a_dimer(tmp_path):
+    model = binding_pair_potential()
+    dimer = Atoms("Ar2", [[0, 0, 0], [0, 0, 1.8]], calculator=SkatomCalculator(model))
+    BFGS(dimer, logfile=None).run(fmax=1e-5)
+    r, h = dimer.get_distance(0, 1), 1e-4
+    bonds = [Atoms("Ar2", [[0, 0, 0], [0, 0, r + d]]) for d in (-h, 0, h)]
+    below, middle, above = model.predict(bonds)
+    curvature = (below - 2 * middle + above) / h**2
+    expected = units._hbar * np.sqrt(2 * curvature / dimer.get_masses()[0] * units._e / units._amu)
+    vibrations = Vibrations(dimer, name=str(tmp_path / "vib"))
+    vibrations.run()
+    energy = vibrations.get_energies().real.max()
+    assert energy == pytest.approx(expected * 1e10 / units._e, rel=1e-3)
+
+
+def test_phonons_have_three_acoustic_modes_at_the_centre(tmp_path):
+    primitive = bulk("Ar", a=2.5)
+    calculator = SkatomCalculator(binding_pair_potential())
+    phonons = Phonons(primitive, calculator, supercell=(3, 3, 3), name=str(tmp_path / "phonon"))
+    phonons.run()
+    phonons.read(acoustic=True)
+    at_centre, at_border = phonons.band_structure([[0, 0, 0], [0.5, 0.5, 0]], verbose=False)
+    assert abs(at_centre).max() < 1e-4 < 1e-3 < at_border.min()
+
+
+class TestCaching:
+    @pytest.fixture
+    def calls(self, monkeypatch):
+        calls = []
+        predict = PairPotential.predict
+
+        def counted(self, *args, **kwargs):
+            calls.append(1)
+            return predict(self, *args, **kwargs)
+
+        monkeypatch.setattr(PairPotential, "predict", counted)
+        # the signature that tells what the model predicts
+        counted.__wrapped__ = predict
+        return calls
+
+    def test_one_prediction_serves_all_properties(self, crystal, calls):
+        crystal.get_potential_energy()
+        crystal.get_forces()
+        crystal.get_stress()
+        assert len(calls) == 1
+
+    def test_moved_atoms_are_predicted_anew(self, crystal, calls):
+        before = crystal.get_potential_energy()
+        crystal.positions[0, 0] += 0.1
+        assert crystal.get_potential_energy() != before
+        assert len(calls) == 2
+
+    def test_results_given_out_are_copies(self, crystal):
+        crystal.get_forces()[:] = 0.0
+        assert abs(crystal.get_forces()).max() > 0.0
+
+
+class TestProperties:
+    def test_are_those_that_the_model_predicts(self):
+        class Forces(PairPotential):
+            def predict(self, X, return_forces=False):
+                return super().predict(X, return_forces)
+
+        class Energies(PairPotential):
+            def predict(self, X):
+                return super().predict(X)
+
+        expected = {Energies: {"energy"}, Forces: {"energy", "forces"}}
+        for make, properties in expected.items():
+            model = make()
+            model.coef_ = np.ones(3)
+            calculator = SkatomCalculator(model)
+            assert set(calculator.implemented_properties) == {"free_energy", *properties}
+            atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 2]], calculator=calculator)
+            assert atoms.get_potential_energy() > 0.0
+            with pytest.raises(PropertyNotImplementedError):
+                atoms.get_stress()
+
+    def test_no_stress_without_periodicity(self, cluster):
+        with pytest.raises(PropertyNotImplementedError, match="periodic in all three directions"):
+            cluster.get_stress()
+        assert cluster.get_forces().shape == (4, 3)
+
+    def test_pipelines_have_those_of_their_last_step(self, crystal):
+        pipeline = make_pipeline(FunctionTransformer(), binding_pair_potential())
+        expected = crystal.get_stress()
+        crystal.calc = SkatomCalculator(pipeline)
+        assert crystal.get_stress() == pytest.approx(expected, abs=1e-14)
+
+
+def test_a_model_that_is_not_fitted_is_an_error():
+    with pytest.raises(NotFittedError, match="PairPotential"):
+        SkatomCalculator(PairPotential())
+
+
+@pytest.fixture(scope="module")
+def sgdml():
+    ethanol = load_ethanol()
+    return SGDML(random_state=0).fit(ethanol.structures[::20], ethanol.targets[::20])
+
+
+class TestWithSGDML:
+    @pytest.fixture
+    def molecule(self, sgdml):
+        atoms = load_ethanol().structures[:1].to_ase()[0]
+        atoms.calc = SkatomCalculator(sgdml)
+        BFGS(atoms, logfile=None).run(fmax=1e-3, steps=200)
+        return atoms
+
+    def test_dynamics_conserve_the_energy(self, molecule):
+        momenta = np.random.default_rng(0).normal(size=(9, 3))
+        molecule.set_momenta(momenta * np.sqrt(molecule.get_masses() * 300 * units.kB)[:, None])
+        totals, kinetic = [], []
+        dynamics = VelocityVerlet(molecule, 0.2 * units.fs)
+        for _ in range(20):
+            dynamics.run(10)
+            totals.append(molecule.get_total_energy())
+            kinetic.append(molecule.get_kinetic_energy())
+        assert np.ptp(totals) < 0.01 * np.ptp(kinetic)
+
+    def test_finite_differences_give_its_hessian(self, molecule, sgdml, tmp_path):
+        vibrations = Vibrations(molecule, name=str(tmp_path / "vib"), delta=1e-3)
+        vibrations.run()
+        numerical = vibrations.get_vibrations().get_hessian_2d()
+        hessian = sgdml.hessian([molecule])[0]
+        assert numerical == pytest.approx(hessian, abs=1e-4 * abs(hessian).max())

@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+from pair_model import PairPotential, binding_pair_potential
+from sklearn.model_selection import GroupKFold, cross_validate
+
+from skatom import Structures, Targets
+from skatom.metrics import neg_force_mae
+from skatom.model_selection import BlockKFold, EnergyStratifiedSplit, energy_stratified_sample
+
+
+@pytest.fixture(scope="module")
+def energies():
+    return np.random.default_rng(0).gamma(6.0, size=3000)
+
+
+def histogram(energies, n_samples):
+    """Bins of the sampler, computed in another way: occupied bins and their counts."""
+    quartiles = np.quantile(energies, [0.25, 0.75])
+    width = 2 * (quartiles[1] - quartiles[0]) / np.cbrt(n_samples)
+    n_bins = min(int(np.ceil(np.ptp(energies) / width)), n_samples // 2)
+    bins = np.floor((energies - energies.min()) / np.ptp(energies) * n_bins).astype(int)
+    return bins.clip(max=n_bins - 1)
+
+
+class TestEnergyStratifiedSample:
+    @pytest.mark.parametrize("n_samples", [1, 2, 3, 10, 200, 1000, 2999, 3000])
+    def test_is_exactly_n_distinct_indices(self, energies, n_samples):
+        sample = energy_stratified_sample(energies, n_samples, random_state=1)
+        assert len(np.unique(sample)) == len(sample) == n_samples
+
+    def test_of_all_is_all(self, energies):
+        sample = energy_stratified_sample(energies, len(energies), random_state=0)
+        assert np.array_equal(np.sort(sample), np.arange(len(energies)))
+
+    def test_avoids_what_is_excluded(self, energies):
+        exclude = energy_stratified_sample(energies, 1000, random_state=0)
+        sample = energy_stratified_sample(energies, 2000, exclude, random_state=0)
+        assert len(np.intersect1d(sample, exclude)) == 0
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_represents_every_occupied_bin(self, energies, seed):
+        bins = histogram(energies, 100)
+        sample = energy_stratified_sample(energies, 100, random_state=seed)
+        assert set(bins[sample]) == set(bins)
+
+    def test_keeps_the_histogram_within_rounding(self, energies):
+        n = 1000
+        bins = histogram(energies, n)
+        counts = np.bincount(bins)
+        taken = np.bincount(bins[energy_stratified_sample(energies, n, random_state=0)])
+        expected = n * counts / len(energies)
+        assert (taken <= np.minimum(counts, np.ceil(expected))).all()
+        # rounding up gives at most one frame too many to each bin, and all are taken back
+        assert abs(taken - expected).max() < 5.0
+        assert abs(taken - expected).sum() < 2 * len(counts)
+
+    def test_is_uniform_when_all_energies_are_equal(self):
+        sample = energy_stratified_sample(np.zeros(50), 20, random_state=0)
+        assert len(np.unique(sample)) == 20
+
+    def test_survives_an_outlier_and_a_narrow_middle(self):
+        energies = np.r_[np.zeros(100), 1e-300, 1.0, 1e6]
+        assert len(energy_stratified_sample(energies, 60, random_state=0)) == 60
+        energies = np.r_[np.linspace(0, 1e-300, 100), 1e6]
+        assert 100 in energy_stratified_sample(energies, 60, random_state=0)
+
+    def test_follows_the_random_state(self, energies):
+        first, same, other = (
+            energy_stratified_sample(energies, 100, random_state=seed) for seed in (3, 3, 4)
+        )
+        assert np.array_equal(first, same)
+        assert not np.array_equal(np.sort(first), np.sort(other))
+
+    def test_takes_targets(self):
+        assert len(energy_stratified_sample(Targets([1.0, 2.0, 3.0]), 2, random_state=0)) == 2
+
+    def test_larger_than_the_data_is_an_error(self):
+        with pytest.raises(ValueError, match="cannot draw 30 frames: 20 are there; .*more data"):
+            energy_stratified_sample(np.arange(20.0), 30)
+        with pytest.raises(ValueError, match="12 are there after leaving out 8"):
+            energy_stratified_sample(np.arange(20.0), 13, exclude=range(8))
+
+    @pytest.mark.parametrize("n_samples", [0, -1])
+    def test_of_nothing_is_an_error(self, n_samples):
+        with pytest.raises(ValueError, match="ask for 1 to 20"):
+            energy_stratified_sample(np.arange(20.0), n_samples)
+
+    def test_needs_finite_energies(self):
+        with pytest.raises(ValueError, match="energy of frame 1 is nan"):
+            energy_stratified_sample([1.0, np.nan], 1)
+
+
+class TestEnergyStratifiedSplit:
+    def test_sides_are_disjoint_and_of_the_sizes_asked(self, energies):
+        cv = EnergyStratifiedSplit(3, train_size=200, test_size=500, random_state=0)
+        splits = list(cv.split(energies, energies))
+        assert len(splits) == cv.get_n_splits() == 3
+        for train, test in splits:
+            assert (len(train), len(test)) == (200, 500)
+            assert len(np.intersect1d(train, test)) == 0
+
+    def test_the_rest_is_tested_on_by_default(self, energies):
+        train, test = next(EnergyStratifiedSplit(1, train_size=0.4).split(energies, energies))
+        assert len(train) == 1200
+        assert len(np.union1d(train, test)) == 3000
+
+    def test_repeats_itself_with_a_seed(self, energies):
+        cv = EnergyStratifiedSplit(2, train_size=50, random_state=0)
+        for (a, _), (b, _) in zip(
+            cv.split(energies, energies), cv.split(energies, energies), strict=True
+        ):
+            assert np.array_equal(a, b)
+
+    def test_too_large_a_part_is_an_error(self, energies):
+        cv = EnergyStratifiedSplit(1, train_size=4000)
+        with pytest.raises(ValueError, match="train_size=4000"):
+            next(cv.split(energies, energies))
+
+    def test_needs_energies(self):
+        y = Targets(forces=np.zeros((4, 2, 3)))
+        with pytest.raises(ValueError, match="no energy"):
+            next(EnergyStratifiedSplit(1).split(np.zeros(4), y))
+
+
+class TestBlockKFold:
+    def test_every_frame_is_tested_once(self):
+        folds = [test for _, test in BlockKFold(4, block_size=7, gap=2).split(range(100))]
+        assert np.array_equal(np.sort(np.concatenate(folds)), np.arange(100))
+
+    @pytest.mark.parametrize("gap", [0, 1, 5])
+    @pytest.mark.parametrize("block_size", [None, 8])
+    def test_training_keeps_its_distance(self, gap, block_size):
+        for train, test in BlockKFold(3, block_size=block_size, gap=gap).split(range(90)):
+            assert abs(train[:, None] - test).min() > gap
+
+    def test_no_more_is_dropped_than_the_gap(self):
+        train, test = next(BlockKFold(3, gap=2).split(range(30)))
+        assert np.array_equal(test, np.arange(10))
+        assert np.array_equal(train, np.arange(12, 30))
+
+    def test_whole_blocks_go_to_one_side(self):
+        for _, test in BlockKFold(3, block_size=5).split(range(60)):
+            assert (np.bincount(test // 5) % 5 == 0).all()
+
+    def test_neither_block_nor_gap_reaches_into_another_trajectory(self):
+        groups = np.repeat(["a", "b"], [20, 40])
+        train, test = next(BlockKFold(2, gap=3).split(range(60), groups=groups))
+        assert np.array_equal(test, np.r_[0:10, 20:40])
+        assert np.array_equal(train, np.r_[13:20, 43:60])
+
+    def test_trajectories_may_be_interleaved(self):
+        groups = np.arange(40) % 2
+        train, test = next(BlockKFold(2, gap=1).split(range(40), groups=groups))
+        assert np.array_equal(test, np.arange(20))
+        assert np.array_equal(train, np.arange(22, 40))
+
+    @pytest.mark.parametrize(
+        ("parameters", "name"),
+        [({"n_splits": 1}, "n_splits=1"), ({"block_size": 0}, "block_size"), ({"gap": -1}, "gap")],
+    )
+    def test_parameters_out_of_range(self, parameters, name):
+        with pytest.raises(ValueError, match=f"{name}.* must be at least"):
+            next(BlockKFold(**parameters).split(range(10)))
+
+    def test_says_when_a_side_is_empty(self):
+        with pytest.raises(ValueError, match="no frames to train on with 10 frames"):
+            list(BlockKFold(2, gap=5).split(range(10)))
+        with pytest.raises(ValueError, match="no frames to test on"):
+            list(BlockKFold(5, block_size=4).split(range(10)))
+
+
+@pytest.mark.parametrize(
+    "cv",
+    [EnergyStratifiedSplit(3, train_size=8, random_state=0), BlockKFold(3, gap=1), GroupKFold(3)],
+    ids=lambda cv: type(cv).__name__,
+)
+def test_splitters_serve_cross_validate(cv):
+    rng = np.random.default_rng(0)
+    positions = rng.uniform(1.2, 3.5, (24, 2, 1)) * [[[0.0], [1.0]]] * [1.0, 0.0, 0.0]
+    X = Structures.from_frames([18, 18], positions)
+    energy, forces = binding_pair_potential().predict(X, return_forces=True)
+    y = Targets(energy, forces, offsets=X.offsets)
+    scores = cross_validate(
+        PairPotential(), X, y, cv=cv, groups=np.repeat([0, 1, 2], 8), scoring=neg_force_mae,
+        error_score="raise",
+    )  # fmt: skip
+    assert scores["test_score"] == pytest.approx(np.zeros(3), abs=1e-6)

@@ -1,0 +1,135 @@
+import matplotlib
+import numpy as np
+import pytest
+from ase import Atoms
+from pair_model import PairPotential, binding_pair_potential
+
+from skatom import Targets
+from skatom.metrics import neg_energy_rmse
+from skatom.model_selection import EnergyStratifiedSplit
+from skatom.plotting import LearningCurveDisplay, ParityDisplay
+
+
+@pytest.fixture(autouse=True)
+def no_windows():
+    matplotlib.use("Agg")
+    yield
+    matplotlib.pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def dimers():
+    """Dimers with a label noise that more of them average out."""
+    rng = np.random.default_rng(0)
+    X = [Atoms("Ar2", [[0, 0, 0], [0, 0, r]]) for r in rng.uniform(1.5, 3.0, 120)]
+    energy, forces = binding_pair_potential().predict(X, return_forces=True)
+    energy += rng.normal(scale=1e-3, size=energy.shape)
+    return X, Targets(energy, forces, offsets=2 * np.arange(len(X) + 1))
+
+
+def texts(ax):
+    return "\n".join(text.get_text() for text in ax.texts)
+
+
+class TestParity:
+    def test_axes_are_equal_and_hold_all_points(self):
+        true, pred = np.random.default_rng(0).normal(size=(2, 50, 3))
+        ax = ParityDisplay.from_predictions(true, pred).ax_
+        assert ax.get_xlim() == ax.get_ylim()
+        assert ax.get_aspect() == 1.0
+        assert ax.get_xlim()[0] < min(true.min(), pred.min())
+        assert ax.get_xlim()[1] > max(true.max(), pred.max())
+
+    def test_shows_units_and_errors(self):
+        true = np.linspace(-1, 1, 30).reshape(10, 3)
+        ax = ParityDisplay.from_predictions(true, true + 0.02).ax_
+        assert ax.get_xlabel() == "reference force component (eV/Å)"
+        assert texts(ax) == "MAE 20 meV/Å\nRMSE 20 meV/Å"
+
+    def test_energies_are_counted_from_the_reference_mean(self):
+        energies = -4000.0 + np.arange(5.0)
+        ax = ParityDisplay.from_predictions(energies, energies + 0.5, quantity="energy").ax_
+        assert abs(np.array(ax.get_xlim())).max() < 4.0
+        assert ax.get_ylabel() == "predicted energy − mean (eV)"
+        assert "MAE 0.5 eV" in texts(ax)
+
+    def test_many_points_are_coloured_by_their_density(self):
+        def drawn(n):
+            forces = np.random.default_rng(0).normal(size=(n, 3))
+            (points,) = ParityDisplay.from_predictions(forces, forces).ax_.collections
+            return points
+
+        assert drawn(100).get_array() is None
+        points = drawn(2000)
+        at, density = points.get_offsets()[:, 0], points.get_array()
+        assert len(density) == 6000
+        assert (np.diff(density) >= 0).all()  # the densest are drawn last, on top
+        assert density[abs(at) < 0.2].min() > 5 * density[abs(at) > 2.5].max()
+
+    def test_predicts_what_is_plotted(self, dimers):
+        X, y = dimers
+        display = ParityDisplay.from_estimator(binding_pair_potential(), X, y)
+        assert display.y_pred == pytest.approx(y.forces)
+
+    def test_draws_on_given_axes(self, dimers):
+        X, y = dimers
+        figure, axes = matplotlib.pyplot.subplots(1, 2)
+        for ax, quantity in zip(axes, ("energy", "forces"), strict=True):
+            model = binding_pair_potential()
+            display = ParityDisplay.from_estimator(model, X, y, quantity=quantity, ax=ax)
+            assert display.ax_ is ax
+            assert display.figure_ is figure
+
+    def test_equal_values_have_a_range(self):
+        low, high = ParityDisplay.from_predictions(
+            np.zeros((2, 3)), np.zeros((2, 3))
+        ).ax_.get_xlim()
+        assert low < 0.0 < high
+
+    def test_unknown_quantity_is_an_error(self, dimers):
+        X, y = dimers
+        with pytest.raises(ValueError, match="quantity='dipole' is not known: choose from energy"):
+            ParityDisplay.from_estimator(binding_pair_potential(), X, y, quantity="dipole")
+
+
+class TestLearningCurve:
+    def test_finds_the_power_law(self):
+        sizes = np.array([50, 100, 400])
+        errors = 3.0 * sizes[:, None] ** -0.75 * np.ones(2)
+        display = LearningCurveDisplay(sizes, errors).plot()
+        assert display.slope_ == pytest.approx(-0.75)
+        assert display.prefactor_ == pytest.approx(3.0)
+        assert "-0.75" in display.ax_.get_legend().get_texts()[0].get_text()
+
+    def test_axes_are_logarithmic_with_plain_numbers(self):
+        ax = LearningCurveDisplay([50, 100, 400], [[0.3], [0.2], [0.05]]).plot().ax_
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+        ax.figure.canvas.draw()
+        assert {"100", "200"} <= {label.get_text() for label in ax.get_xticklabels()}
+
+    def test_fits_to_growing_parts(self, dimers):
+        X, y = dimers
+        cv = EnergyStratifiedSplit(3, test_size=40, random_state=0)
+        display = LearningCurveDisplay.from_estimator(
+            PairPotential(), X, y, train_sizes=[5, 20, 80], cv=cv, scoring=neg_energy_rmse
+        )
+        assert list(display.train_sizes) == [5, 20, 80]
+        assert display.errors.shape == (3, 3)
+        assert display.slope_ < 0.0
+        assert display.ax_.get_ylabel() == "energy RMSE (eV)"
+        assert "PairPotential" in display.ax_.get_legend().get_texts()[0].get_text()
+
+    def test_several_models_share_axes(self):
+        first = LearningCurveDisplay([10, 20], [[2.0], [1.0]]).plot(label="one")
+        LearningCurveDisplay([10, 40], [[2.0], [1.0]]).plot(first.ax_, label="two")
+        labels = [text.get_text().split()[0] for text in first.ax_.get_legend().get_texts()]
+        assert labels == ["one", "two"]
+
+    @pytest.mark.parametrize("bad", [0.0, -0.1, np.nan])
+    def test_errors_that_are_not_positive(self, bad):
+        with pytest.raises(ValueError, match="choose a scorer that gives minus an error"):
+            LearningCurveDisplay([10, 20], [[0.2], [bad]]).plot()
+
+    def test_one_size_is_no_curve(self):
+        with pytest.raises(ValueError, match="at least two sizes"):
+            LearningCurveDisplay([10], [[0.2]]).plot()
