@@ -26,7 +26,7 @@ class Density(NamedTuple):
     norm: np.ndarray  # see harmonics.normalization
     cutoff: float
     cutoff_width: float
-    rate: float  # radial scaling rate / (rate + (r / scale)^exponent)
+    rate: float  # radial scaling rate / (rate + (r / scale)^exponent); exponent 0: none
     scale: float
     exponent: float
     central_weight: float
@@ -39,38 +39,43 @@ class Density(NamedTuple):
 
 
 @njit(cache=True)
-def neighbor_weight(r, density):
+def neighbor_weight(r, parameters):
     """w(r), cosine cutoff times radial scaling, and its derivative."""
+    cutoff, cutoff_width, rate, scale, exponent = parameters
     u, du = 1.0, 0.0
-    if density.exponent > 0:
-        power = (r / density.scale) ** density.exponent
-        u = density.rate / (density.rate + power)
-        du = -u * density.exponent * power / (r * (density.rate + power))
-    start = density.cutoff - density.cutoff_width
+    if exponent > 0:
+        power = (r / scale) ** exponent
+        u = rate / (rate + power)
+        du = -u * exponent * power / (r * (rate + power))
+    start = cutoff - cutoff_width
     if r <= start:
         return u, du
-    x = np.pi * (r - start) / density.cutoff_width
-    f, df = 0.5 * (1 + np.cos(x)), -0.5 * np.pi / density.cutoff_width * np.sin(x)
+    x = np.pi * (r - start) / cutoff_width
+    f, df = 0.5 * (1 + np.cos(x)), -0.5 * np.pi / cutoff_width * np.sin(x)
     return f * u, df * u + f * du
 
 
+@njit(cache=True)
+def weight_parameters(density):
+    """What `neighbor_weight` takes."""
+    return density.cutoff, density.cutoff_width, density.rate, density.scale, density.exponent
+
+
 @njit(cache=True, fastmath=FASTMATH)
-def radial_values(r, density, values):
+def radial_values(r, table, spacing, values):
     """G_nl(r), flat, l being the slow index."""
-    k = min(int(r / density.spacing), len(density.table) - 1)
-    x = r - k * density.spacing
-    p = density.table[k]
+    k = min(int(r / spacing), len(table) - 1)
+    x, p = r - k * spacing, table[k]
     for f in range(p.shape[1]):
         quintic = ((p[0, f] * x + p[1, f]) * x + p[2, f]) * x + p[3, f]
         values[f] = (quintic * x + p[4, f]) * x + p[5, f]
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def radial_derivatives(r, density, derivatives):
+def radial_derivatives(r, table, spacing, derivatives):
     """G'_nl(r)."""
-    k = min(int(r / density.spacing), len(density.table) - 1)
-    x = r - k * density.spacing
-    p = density.table[k]
+    k = min(int(r / spacing), len(table) - 1)
+    x, p = r - k * spacing, table[k]
     for f in range(p.shape[1]):
         quartic = ((5 * p[0, f] * x + 4 * p[1, f]) * x + 3 * p[2, f]) * x + 2 * p[3, f]
         derivatives[f] = quartic * x + p[4, f]
@@ -85,58 +90,78 @@ def scratch(density):
     return recursion, y, grad, np.empty(radial), np.empty(radial)
 
 
-# The loops below take rows as slices first: the compiler then sees unit strides and vectorises.
+# Loops over pairs unpack `Density` first: to hand it on means counting references to its arrays, at
+# a quarter of the cost of a pair. The innermost loops take rows as slices: the compiler then sees
+# unit strides and vectorises.
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _add_outer(w, y, g, c):
+    """c[lm, n] += w Y[lm] G[l, n] for one neighbour and its channel."""
+    for l in range(len(g)):
+        gl = g[l]
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            wy, row = w * y[lm], c[lm]
+            for n in range(len(gl)):
+                row[n] += wy * gl[n]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _contract(dc, g, dg, a, b):
+    """a[lm] = Σ_n D[lm, n] G[l, n], and b with G'."""
+    for l in range(len(g)):
+        gl, dgl = g[l], dg[l]
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            total, slope, row = 0.0, 0.0, dc[lm]
+            for n in range(len(gl)):
+                total += row[n] * gl[n]
+                slope += row[n] * dgl[n]
+            a[lm], b[lm] = total, slope
 
 
 @njit(cache=True, fastmath=FASTMATH)
 def expand(vectors, indices, species, center, density, work, c):
     """c (n_species, n_lm, n_max) of one centre whose own species is ``center``."""
     recursion, y, _, g, _ = work
-    n_max = density.n_max
+    flat = g.ravel()
+    table, spacing, weight = density.table, density.spacing, weight_parameters(density)
+    norm, l_max = density.norm, density.l_max
     c[:] = 0.0
     for k in range(len(vectors)):
-        dx, dy, dz = vectors[k]
+        dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
-        w, _ = neighbor_weight(r, density)
-        radial_values(r, density, g.ravel())
-        harmonics(dx / r, dy / r, dz / r, density.norm, density.l_max, recursion, y)
-        channel = c[species[indices[k]]]
-        for l in range(density.l_max + 1):
-            gl = g[l]
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                wy, row = w * y[lm], channel[lm]
-                for n in range(n_max):
-                    row[n] += wy * gl[n]
-    at_zero = density.central_weight * density.norm[0]
-    for n in range(n_max):
-        c[center, 0, n] += at_zero * density.table[0, 5, n]
+        w, _ = neighbor_weight(r, weight)
+        radial_values(r, table, spacing, flat)
+        harmonics(dx / r, dy / r, dz / r, norm, l_max, recursion, y)
+        _add_outer(w, y, g, c[species[indices[k]]])
+    for n in range(density.n_max):
+        c[center, 0, n] += density.central_weight * norm[0] * table[0, 5, n]
 
 
 @njit(cache=True, fastmath=FASTMATH)
 def expansion_gradients(vectors, indices, species, density, work, dc, gradients):
     """dE/dr_j (n_neighbors, 3) for the cotangent dc (n_species, n_lm, n_max)."""
     recursion, y, grad, g, dg = work
+    flat, dflat = g.ravel(), dg.ravel()
+    a, b = recursion[0], recursion[1]  # free once the harmonics are there
+    table, spacing, weight = density.table, density.spacing, weight_parameters(density)
+    norm, l_max = density.norm, density.l_max
     for k in range(len(vectors)):
-        dx, dy, dz = vectors[k]
+        dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         dx, dy, dz = dx / r, dy / r, dz / r
-        w, dw = neighbor_weight(r, density)
-        radial_values(r, density, g.ravel())
-        radial_derivatives(r, density, dg.ravel())
-        harmonics_with_gradients(dx, dy, dz, density.norm, density.l_max, recursion, y, grad)
-        channel = dc[species[indices[k]]]
+        w, dw = neighbor_weight(r, weight)
+        radial_values(r, table, spacing, flat)
+        radial_derivatives(r, table, spacing, dflat)
+        harmonics_with_gradients(dx, dy, dz, norm, l_max, recursion, y, grad)
+        _contract(dc[species[indices[k]]], g, dg, a, b)
         along, fx, fy, fz = 0.0, 0.0, 0.0, 0.0
-        for l in range(density.l_max + 1):
-            gl, dgl = g[l], dg[l]
+        for l in range(l_max + 1):
             for lm in range(l * l, (l + 1) * (l + 1)):
-                a, b, row = 0.0, 0.0, channel[lm]
-                for n in range(density.n_max):
-                    a += row[n] * gl[n]
-                    b += row[n] * dgl[n]
-                along += y[lm] * ((dw - l * w / r) * a + w * b)
-                fx += a * grad[0, lm]
-                fy += a * grad[1, lm]
-                fz += a * grad[2, lm]
+                along += y[lm] * ((dw - l * w / r) * a[lm] + w * b[lm])
+                fx += a[lm] * grad[0, lm]
+                fy += a[lm] * grad[1, lm]
+                fz += a[lm] * grad[2, lm]
         gradients[k, 0] = along * dx + w / r * fx
         gradients[k, 1] = along * dy + w / r * fy
         gradients[k, 2] = along * dz + w / r * fz
@@ -146,12 +171,14 @@ def expansion_gradients(vectors, indices, species, density, work, dc, gradients)
 def neighbor_tangent(vector, density, work, tangent):
     """Derivative (3, n_lm, n_max) along its vector of what one neighbour adds to c."""
     recursion, y, grad, g, dg = work
-    dx, dy, dz = vector
+    flat, dflat = g.ravel(), dg.ravel()
+    table, spacing, weight = density.table, density.spacing, weight_parameters(density)
+    dx, dy, dz = vector[0], vector[1], vector[2]
     r = np.sqrt(dx * dx + dy * dy + dz * dz)
     unit = (dx / r, dy / r, dz / r)
-    w, dw = neighbor_weight(r, density)
-    radial_values(r, density, g.ravel())
-    radial_derivatives(r, density, dg.ravel())
+    w, dw = neighbor_weight(r, weight)
+    radial_values(r, table, spacing, flat)
+    radial_derivatives(r, table, spacing, dflat)
     harmonics_with_gradients(
         unit[0], unit[1], unit[2], density.norm, density.l_max, recursion, y, grad
     )
