@@ -116,7 +116,7 @@ def _eliminate(column, left, pool):
             np.matmul(done[rows], done[:width].T, out=product)
             column[rows] -= product
 
-    list(pool.map(work, split_rows(len(column), at_least=64, at_most=512)))
+    list(pool.map(work, split_rows(len(column), at_least=64, at_most=1024)))
 
 
 def _factor_column(column, start, pool):
@@ -132,4 +132,4 @@ def _factor_column(column, start, pool):
     def work(rows):
         dtrtrs(diagonal, below[rows].T, lower=False, trans=True, overwrite_b=True)
 
-    list(pool.map(work, split_rows(len(below), at_least=64, at_most=512)))
+    list(pool.map(work, split_rows(len(below), at_least=64, at_most=1024)))
