@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom.models._cpu.sgdml import scaled_distances, weigh_kernel
-from skatom.parallel import threads_over_blas
+from skatom.parallel import serial_blas, threads_over_blas
 
 # Queries (times permutations) that are worked on at once: their weights stay in the cache.
 _CHUNK = 512
@@ -52,7 +52,8 @@ class KernelExpansion:
         size = max(1, _CHUNK // len(self.pair_permutations))
         chunks = [values[start : start + size] for start in range(0, len(values), size)]
         if len(chunks) == 1:
-            return self._evaluate(values)
+            with serial_blas():
+                return self._evaluate(values)
         with threads_over_blas() as pool:
             energies, gradients = zip(*pool.map(self._evaluate, chunks), strict=True)
         return np.concatenate(energies), np.concatenate(gradients)

@@ -15,6 +15,9 @@ from skatom.parallel import split_rows, threads_over_blas
 # Sums may be reordered and multiply-adds fused; NaN and infinity keep their meaning.
 _FASTMATH = {"reassoc", "contract"}
 
+# Frames whose rows of the kernel one thread makes at a time.
+_ROW_FRAMES = 8
+
 
 @njit(cache=True, inline="always")
 def matern_weights(squared_distance, sigma):
@@ -58,7 +61,7 @@ def force_kernel_columns(values, gradients, permutations, sigma, kept, rows, fir
         )  # fmt: skip
 
     with threads_over_blas() as pool:
-        list(pool.map(work, split_rows(len(values) - first, at_least=1, at_most=16)))
+        list(pool.map(work, split_rows(len(values) - first, _ROW_FRAMES)))
 
 
 @njit(cache=True, nogil=True)
