@@ -20,17 +20,17 @@ def threads_over_blas():
     ------
     concurrent.futures.ThreadPoolExecutor
     """
-    with (
-        _blas_controller().limit(limits=1, user_api="blas"),
-        ThreadPoolExecutor(numba.get_num_threads()) as pool,
-    ):
+    with serial_blas(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
         yield pool
 
 
-def split_rows(n_rows, at_least, at_most):
-    """Slices of 0 … n_rows, four or more for each thread where their length allows it."""
-    size = -(-n_rows // (4 * numba.get_num_threads()))
-    size = min(max(size, at_least), at_most)
+def serial_blas():
+    """A context in which BLAS uses one thread."""
+    return _blas_controller().limit(limits=1, user_api="blas")
+
+
+def split_rows(n_rows, size):
+    """Slices of 0 … n_rows, whatever the number of threads, so that results do not depend on it."""
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 

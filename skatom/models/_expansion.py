@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from skatom.models._cpu.sgdml import weigh_kernel
-from skatom.parallel import threads_over_blas
+from skatom.models._cpu.sgdml import scaled_distances, weigh_kernel
+from skatom.parallel import serial_blas, threads_over_blas
 
 # Queries (times permutations) that are worked on at once: their weights stay in the cache.
-_CHUNK = 256
+_CHUNK = 512
 
 
 class KernelExpansion:
@@ -52,7 +52,8 @@ class KernelExpansion:
         size = max(1, _CHUNK // len(self.pair_permutations))
         chunks = [values[start : start + size] for start in range(0, len(values), size)]
         if len(chunks) == 1:
-            return self._evaluate(values)
+            with serial_blas():
+                return self._evaluate(values)
         with threads_over_blas() as pool:
             energies, gradients = zip(*pool.map(self._evaluate, chunks), strict=True)
         return np.concatenate(energies), np.concatenate(gradients)
@@ -61,10 +62,12 @@ class KernelExpansion:
         n, n_pairs = values.shape
         queries = self._images(values)
         weights = queries @ self.references.T
-        sums = np.empty(len(queries))
-        energies = weigh_kernel(
-            weights, queries, self.squares, self.projections, self.energy_coefficients,
-            self.sigma, sums,
+        t = np.empty((len(queries), len(self.squares)))
+        scaled_distances(weights, queries, self.squares, self.sigma, t)
+        energies, sums = np.empty(len(queries)), np.empty(len(queries))
+        weigh_kernel(
+            weights, t, np.exp(-t), self.projections, self.energy_coefficients, self.sigma,
+            energies, sums,
         )  # fmt: skip
         gradients = weights @ self.references - queries * sums[:, None]
         gradients = gradients.reshape(n, -1, n_pairs)

@@ -41,11 +41,12 @@ class GDML(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     sigma : float, default=20.0
-        Length scale of the kernel in 1/Å. Worth a search over 10, 20, … 90.
+        Length scale of the kernel in 1/Å. Worth a search in steps of two, from 5 to 80.
     alpha : float, default=1e-10
-        λ, what is added to the diagonal of the kernel matrix. Larger values smooth.
+        λ, what is added to the diagonal of the kernel matrix, whose own size falls as 1/σ².
+        Larger values smooth.
     energy_constraint : bool, default=False
-        Learn from the energies as well, one row each. Usually costs accuracy of the forces.
+        Learn from the energies as well, one row each. The forces rarely gain from it.
     max_memory : float, default=None
         Most memory that the kernel matrix may take, in GiB. None: what is available.
     verbose : int, default=0
@@ -60,9 +61,10 @@ class GDML(RegressorMixin, BaseEstimator):
     expansion_ : KernelExpansion
         The energy as a function of the inverse distances.
     constant_ : float
-        Integration constant c in eV; zero where no energies were given.
+        Integration constant c in eV.
     absolute_energies_ : bool
-        Whether energies were given; if not, predicted ones are relative to each other.
+        Whether energies were given; if not, predicted ones are relative to the mean of those
+        predicted for the training frames.
 
     Raises
     ------
@@ -146,10 +148,11 @@ class GDML(RegressorMixin, BaseEstimator):
         )
         self.absolute_energies_ = has_energies
         self.constant_ = float(mean_energy)
-        if has_energies and not self.energy_constraint:
+        if not self.energy_constraint:
             predicted = self.expansion_.value_and_gradient(features.values)[0]
-            self.constant_ = float(np.mean(targets.energy - predicted))
-            _warn_of_inconsistent_labels(predicted, targets.energy)
+            self.constant_ -= float(predicted.mean())
+            if has_energies:
+                _warn_of_inconsistent_labels(predicted, targets.energy)
         return self
 
     def _permutations(self, structures):
@@ -265,11 +268,12 @@ class SGDML(GDML):
     Parameters
     ----------
     sigma : float, default=20.0
-        Length scale of the kernel in 1/Å. Worth a search over 10, 20, … 90.
+        Length scale of the kernel in 1/Å. Worth a search in steps of two, from 5 to 80.
     alpha : float, default=1e-10
-        λ, what is added to the diagonal of the kernel matrix. Larger values smooth.
+        λ, what is added to the diagonal of the kernel matrix, whose own size falls as 1/σ².
+        Larger values smooth.
     energy_constraint : bool, default=False
-        Learn from the energies as well, one row each. Usually costs accuracy of the forces.
+        Learn from the energies as well, one row each. The forces rarely gain from it.
     permutations : "auto" or array-like of int, shape (S, N), default="auto"
         The symmetry group, each row the new order of the atoms. "auto" finds it.
     max_memory : float, default=None
@@ -288,9 +292,10 @@ class SGDML(GDML):
     expansion_ : KernelExpansion
         The energy as a function of the inverse distances.
     constant_ : float
-        Integration constant c in eV; zero where no energies were given.
+        Integration constant c in eV.
     absolute_energies_ : bool
-        Whether energies were given; if not, predicted ones are relative to each other.
+        Whether energies were given; if not, predicted ones are relative to the mean of those
+        predicted for the training frames.
 
     Raises
     ------
@@ -377,5 +382,5 @@ def _warn_of_inconsistent_labels(predicted, energies):
     else:
         return
     warnings.warn(
-        f"the energies {problem} (slope {slope:.3g}, correlation {correlation:.3g})", stacklevel=3
+        f"the energies {problem} (slope {slope:.3g}, correlation {correlation:.3g})", stacklevel=4
     )

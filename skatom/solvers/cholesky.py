@@ -7,6 +7,8 @@ from tqdm import tqdm
 
 from skatom.parallel import split_rows, threads_over_blas
 
+# Rows that one thread works on: enough for fast products, few enough to keep all threads busy.
+_ROWS = 256
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
 
 
@@ -116,7 +118,7 @@ def _eliminate(column, left, pool):
             np.matmul(done[rows], done[:width].T, out=product)
             column[rows] -= product
 
-    list(pool.map(work, split_rows(len(column), at_least=64, at_most=512)))
+    list(pool.map(work, split_rows(len(column), _ROWS)))
 
 
 def _factor_column(column, start, pool):
@@ -132,4 +134,4 @@ def _factor_column(column, start, pool):
     def work(rows):
         dtrtrs(diagonal, below[rows].T, lower=False, trans=True, overwrite_b=True)
 
-    list(pool.map(work, split_rows(len(below), at_least=64, at_most=512)))
+    list(pool.map(work, split_rows(len(below), _ROWS)))

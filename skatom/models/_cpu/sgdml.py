@@ -8,10 +8,15 @@ into the matrix of entries x[q[a], q[b]].
 from math import exp, sqrt
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
+
+from skatom.parallel import split_rows, threads_over_blas
 
 # Sums may be reordered and multiply-adds fused; NaN and infinity keep their meaning.
 _FASTMATH = {"reassoc", "contract"}
+
+# Frames whose rows of the kernel one thread makes at a time.
+_ROW_FRAMES = 8
 
 
 @njit(cache=True, inline="always")
@@ -22,13 +27,6 @@ def matern_weights(squared_distance, sigma):
     w1 = 5.0 / (3.0 * sigma**2) * (1.0 + t) * decay
     w2 = 25.0 / (3.0 * sigma**4) * decay
     return w1, w2
-
-
-@njit(cache=True, inline="always")
-def matern(squared_distance, sigma):
-    """The Matérn-5/2 kernel (1 + t + t²/3) exp(-t), t = √5|δ|/σ."""
-    t = sqrt(5.0 * squared_distance) / sigma
-    return (1.0 + t + t * t / 3.0) * exp(-t)
 
 
 def force_kernel_columns(values, gradients, permutations, sigma, kept, rows, first, last, out):
@@ -51,57 +49,61 @@ def force_kernel_columns(values, gradients, permutations, sigma, kept, rows, fir
     out : ndarray, shape (n - rows[first], rows[last] - rows[first])
         Overwritten on and below its diagonal blocks.
     """
-    _fill_columns(
-        values,
-        gradients,
-        np.ascontiguousarray(np.moveaxis(values[first:last], 0, -1)),
-        np.ascontiguousarray(np.moveaxis(gradients[first:last], 0, -1)),
-        permutations,
-        np.argsort(permutations, axis=1),
-        sigma,
-        kept,
-        rows,
-        first,
-        out,
-    )
+    column_values = np.ascontiguousarray(np.moveaxis(values[first:last], 0, -1))
+    column_gradients = np.ascontiguousarray(np.moveaxis(gradients[first:last], 0, -1))
+    inverses = np.argsort(permutations, axis=1)
+    places = kept % 3 * values.shape[1] + kept // 3  # in arrays (3, N) instead of (N, 3)
+
+    def work(rows_of_frames):
+        _fill_rows(
+            values, gradients, column_values, column_gradients, permutations, inverses, sigma,
+            places, rows, first, first + rows_of_frames.start, first + rows_of_frames.stop, out,
+        )  # fmt: skip
+
+    with threads_over_blas() as pool:
+        list(pool.map(work, split_rows(len(values) - first, _ROW_FRAMES)))
 
 
-@njit(cache=True, parallel=True)
-def _fill_columns(
-    values, gradients, column_values, column_gradients, permutations, inverses, sigma, kept, rows,
-    first, out,
+@njit(cache=True, nogil=True)
+def _fill_rows(
+    values, gradients, column_values, column_gradients, permutations, inverses, sigma, places, rows,
+    first, start, stop, out,
 ):  # fmt: skip
-    n_frames, n_atoms, _ = values.shape
+    """`force_kernel_columns` for the row frames start … stop - 1."""
+    n_atoms = values.shape[1]
     n_permutations, n_columns = len(permutations), column_values.shape[2]
-    for i in prange(first, n_frames):
-        row_values = np.empty((n_permutations, n_atoms, n_atoms))
-        row_gradients = np.empty((n_permutations, 3, n_atoms, n_atoms))
+    row_values = np.empty((n_permutations, n_atoms, n_atoms))
+    row_gradients = np.empty((n_permutations, 3, n_atoms, n_atoms))
+    w1 = np.empty((n_permutations, n_columns))
+    row_projection = np.empty((n_permutations, 3, n_atoms, n_columns))
+    column_projection = np.empty((n_permutations, 3, n_atoms, n_columns))
+    kernel_row = np.empty((3, n_atoms, n_columns))
+    flat_row = kernel_row.reshape(3 * n_atoms, n_columns)
+    for i in range(start, stop):
         for q in range(n_permutations):
-            for a in range(n_atoms):
-                for b in range(n_atoms):
-                    at = permutations[q, a], permutations[q, b]
-                    row_values[q, a, b] = values[i][at]
-                    for x in range(3):
-                        row_gradients[q, x, a, b] = gradients[i, x][at]
-        w1 = np.empty((n_permutations, n_columns))
-        row_projection = np.empty((n_permutations, 3, n_atoms, n_columns))
-        column_projection = np.empty((n_permutations, 3, n_atoms, n_columns))
-        for q in range(n_permutations):
+            _permute(values[i], gradients[i], permutations[q], row_values[q], row_gradients[q])
             _project(
                 row_values[q], row_gradients[q], column_values, column_gradients, sigma, w1[q],
                 row_projection[q], column_projection[q],
             )  # fmt: skip
-        kernel_row = np.empty((3, n_atoms, n_columns))
         for r in range(rows[i], rows[i + 1]):
             _kernel_row(
-                kept[r] // 3, kept[r] % 3, inverses, row_gradients, column_gradients, w1,
-                row_projection, column_projection, kernel_row,
+                places[r] % n_atoms, places[r] // n_atoms, inverses, row_gradients,
+                column_gradients, w1, row_projection, column_projection, kernel_row,
             )  # fmt: skip
             for j in range(first, min(first + n_columns, i + 1)):
                 for s in range(rows[j], rows[j + 1]):
-                    out[r - rows[first], s - rows[first]] = kernel_row[
-                        kept[s] % 3, kept[s] // 3, j - first
-                    ]
+                    out[r - rows[first], s - rows[first]] = flat_row[places[s], j - first]
+
+
+@njit(cache=True)
+def _permute(values, gradients, permutation, permuted_values, permuted_gradients):
+    n_atoms = len(permutation)
+    for a in range(n_atoms):
+        for b in range(n_atoms):
+            permuted_values[a, b] = values[permutation[a], permutation[b]]
+            for x in range(3):
+                permuted_gradients[x, a, b] = gradients[x, permutation[a], permutation[b]]
 
 
 @njit(cache=True, fastmath=_FASTMATH)
@@ -131,8 +133,8 @@ def _kernel_row(atom, x, inverses, gradients, column_gradients, w1, left, right,
     """One row of the blocks (i, j): force component x on an atom of i, all of those of each j.
 
     J_iᵀJ_j couples atoms through the pairs that they form: it is -C_ab ⊗ C_ab off the diagonal of
-    atoms and Σ_b C_ab ⊗ C_ab on it. δ enters through its two
-    projections only, of which ``left`` holds the factor w2.
+    atoms and Σ_b C_ab ⊗ C_ab on it. δ enters through its two projections only, of which ``left``
+    holds the factor w2.
     """
     n_atoms, n_columns = gradients.shape[2], w1.shape[1]
     total = np.empty(n_columns)
@@ -152,45 +154,62 @@ def _kernel_row(atom, x, inverses, gradients, column_gradients, w1, left, right,
 
 
 @njit(cache=True, nogil=True, fastmath=_FASTMATH)
-def weigh_kernel(products, queries, squares, projections, energy_coefficients, sigma, sums):
-    """Turn inner products into the weights of the predictor, in place; return energies.
+def scaled_distances(products, queries, squares, sigma, t):
+    """t = √5|y - x_i|/σ from inner products, (B, M), written to ``t``.
+
+    |y - x|² = y² + x² - 2 y·x is safe although it cancels: the kernel is even in |δ| up to third
+    order, so an error ε of |δ|² changes it by ε only.
+
+    Parameters
+    ----------
+    products : ndarray, shape (B, ≥ M), the first columns y·x_i
+    queries : ndarray, shape (B, D), y
+    squares : ndarray, shape (M,), x_i·x_i
+    sigma : float
+    t : ndarray, shape (B, M)
+    """
+    scale = 5.0 / sigma**2
+    for row in range(len(products)):
+        square = 0.0
+        for p in range(queries.shape[1]):
+            square += queries[row, p] ** 2
+        for i in range(len(squares)):
+            squared = square + squares[i] - 2.0 * products[row, i]
+            t[row, i] = sqrt(scale * max(squared, 0.0))
+
+
+@njit(cache=True, nogil=True, fastmath=_FASTMATH)
+def weigh_kernel(products, t, decay, projections, energy_coefficients, sigma, energies, sums):
+    """Turn inner products into the weights of the predictor, in place.
 
     With δ = y - x_i: E = Σ_i β_i k - w1 δ·u_i, and -∂E/∂y = Σ_i w1 u_i + h_i x_i - y Σ_i h_i, where
-    h_i = w2 δ·u_i - β_i w1. Working with |δ|² = y² + x² - 2 y·x is safe although it cancels: the
-    kernel is even in |δ| up to third order, so an error ε of |δ|² changes it by ε only.
+    h_i = w2 δ·u_i - β_i w1.
 
     Parameters
     ----------
     products : ndarray, shape (B, 2 M)
         y·x_i and y·u_i; on return h_i and w1.
-    queries : ndarray, shape (B, D), y
-    squares, projections : ndarray, shape (M,), x_i·x_i and x_i·u_i
+    t, decay : ndarray, shape (B, M), √5|δ|/σ and exp(-t)
+    projections : ndarray, shape (M,), x_i·u_i
     energy_coefficients : ndarray, shape (M,), β
     sigma : float
-    sums : ndarray, shape (B,); on return Σ_i h_i
-
-    Returns
-    -------
-    ndarray, shape (B,)
+    energies, sums : ndarray, shape (B,)
+        On return E and Σ_i h_i.
     """
-    n_references = len(squares)
-    energies = np.zeros(len(products))
+    a = 5.0 / (3.0 * sigma**2)
+    b = 25.0 / (3.0 * sigma**4)
+    n_references = len(projections)
     for row in range(len(products)):
-        square = 0.0
-        for p in range(queries.shape[1]):
-            square += queries[row, p] ** 2
-        total = 0.0
+        energy, total = 0.0, 0.0
         for i in range(n_references):
-            squared = max(square + squares[i] - 2.0 * products[row, i], 0.0)
             along = products[row, n_references + i] - projections[i]
-            w1, w2 = matern_weights(squared, sigma)
             beta = energy_coefficients[i]
-            energies[row] -= w1 * along
-            if beta != 0.0:
-                energies[row] += beta * matern(squared, sigma)
-            h = w2 * along - beta * w1
+            w1 = a * (1.0 + t[row, i]) * decay[row, i]
+            h = b * decay[row, i] * along - beta * w1
+            kernel = (1.0 + t[row, i] + t[row, i] ** 2 / 3.0) * decay[row, i]
+            energy += beta * kernel - w1 * along
             total += h
             products[row, i] = h
             products[row, n_references + i] = w1
+        energies[row] = energy
         sums[row] = total
-    return energies

@@ -1,0 +1,66 @@
+"""Sphinx settings: ``sphinx-build -b html docs docs/_build``."""
+
+import os
+
+# One figure style and no windows, also in the processes that run the gallery.
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import skatom
+
+project = "skatom"
+author = "The skatom developers"
+copyright = "The skatom developers"
+version = release = skatom.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "examples"]
+templates_path = ["_templates"]
+# `name` in a docstring is a link where the name is known, and code where it is not
+default_role = "autolink"
+
+html_theme = "furo"
+html_title = f"skatom {release}"
+html_static_path = []
+html_theme_options = {"source_repository": "", "top_of_page_buttons": []}
+
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+numpydoc_xref_param_type = False
+
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", None),
+    "numpy": ("https://numpy.org/doc/stable", None),
+    "scipy": ("https://docs.scipy.org/doc/scipy", None),
+    "sklearn": ("https://scikit-learn.org/stable", None),
+    "ase": ("https://ase-lib.org", None),
+    "joblib": ("https://joblib.readthedocs.io/en/stable", None),
+    "skops": ("https://skops.readthedocs.io/en/stable", None),
+}
+intersphinx_timeout = 5
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "doc_module": ("skatom",),
+    "backreferences_dir": None,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "min_reported_time": 1,
+    "plot_gallery": "True",
+    "abort_on_example_error": True,
+}
