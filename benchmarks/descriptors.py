@@ -146,9 +146,7 @@ def peak_memory():
 
 def in_process(python, *arguments):
     names = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")
-    threads = {f"{name}_NUM_THREADS": str(THREADS) for name in names}
-    # Threads that spin between parallel regions lose their core to any other program.
-    environment = {**os.environ, **threads, "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, **{f"{name}_NUM_THREADS": str(THREADS) for name in names}}
     output = subprocess.run(
         [python, *map(str, arguments)], env=environment, check=True, capture_output=True, text=True
     )

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from skatom._cpu import neighbors as _cpu
+from skatom.parallel import run_in_threads
 from skatom.structures import as_structures, offsets_from_counts, structure_of
 
 
@@ -75,12 +76,15 @@ def neighbor_list(structures, cutoff):
     grids = _cpu.build_grids(
         structures.positions, structures.offsets, structures.cells, structures.pbc, cutoff
     )
-    counts, clashes = _cpu.count_neighbors(grids, structures.pbc, cutoff)
+    n_atoms = len(structures.numbers)
+    counts, clashes = np.empty((2, n_atoms), np.int64)
+    search = (grids, structures.pbc, cutoff)
+    run_in_threads(_cpu.count_neighbors, n_atoms, *search, counts, clashes)
     if clashes.max() >= 0:
         raise ValueError(_clash_message(structures, int(np.argmax(clashes >= 0)), clashes))
     offsets = offsets_from_counts(counts)
     indices, vectors = np.empty(offsets[-1], np.int64), np.empty((offsets[-1], 3))
-    _cpu.fill_neighbors(grids, structures.pbc, cutoff, offsets, indices, vectors)
+    run_in_threads(_cpu.fill_neighbors, n_atoms, *search, offsets, indices, vectors)
     return NeighborList(offsets, indices, vectors)
 
 

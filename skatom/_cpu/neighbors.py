@@ -7,7 +7,7 @@ as the cutoff reaches.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 # Closer than this (Å) two atoms are at the same place, where no descriptor is defined.
 _COINCIDENT = 1e-3
@@ -162,22 +162,17 @@ def _neighbors_of(i, grids, pbc, cutoff, indices, vectors, write):
     return count, clash
 
 
-@njit(cache=True, parallel=True)
-def count_neighbors(grids, pbc, cutoff):
-    """Number of neighbours of every atom, and a coincident atom (or -1)."""
-    n_atoms = len(grids[0])
-    counts = np.empty(n_atoms, np.int64)
-    clashes = np.empty(n_atoms, np.int64)
-    for i in prange(n_atoms):
-        counts[i], clashes[i] = _neighbors_of(
-            i, grids, pbc, cutoff, np.empty(0, np.int64), np.empty((0, 3)), False
-        )
-    return counts, clashes
+@njit(cache=True, nogil=True)
+def count_neighbors(first, last, grids, pbc, cutoff, counts, clashes):
+    """Number of neighbours of the atoms first ... last - 1, and a coincident atom (or -1)."""
+    nothing = np.empty(0, np.int64), np.empty((0, 3))
+    for i in range(first, last):
+        counts[i], clashes[i] = _neighbors_of(i, grids, pbc, cutoff, nothing[0], nothing[1], False)
 
 
-@njit(cache=True, parallel=True)
-def fill_neighbors(grids, pbc, cutoff, starts, indices, vectors):
+@njit(cache=True, nogil=True)
+def fill_neighbors(first, last, grids, pbc, cutoff, starts, indices, vectors):
     """Neighbour indices and vectors, centre after centre."""
-    for i in prange(len(starts) - 1):
+    for i in range(first, last):
         start, stop = starts[i], starts[i + 1]
         _neighbors_of(i, grids, pbc, cutoff, indices[start:stop], vectors[start:stop], True)

@@ -15,6 +15,7 @@ from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import coupling_table, l_triples
 from skatom.descriptors.radial import spline_table
+from skatom.parallel import run_in_threads
 
 _NO_SCALING = {"rate": 1.0, "scale": 1.0, "exponent": 0.0}
 
@@ -213,16 +214,19 @@ class SOAP(AtomicDescriptor):
         )
 
     def _values(self, pairs, species, out):
-        _cpu.values(*self._compiled_arguments(pairs, species), out)
+        self._run(_cpu.values, pairs, species, out)
 
     def _pair_gradients(self, pairs, species, cotangent, out):
-        _cpu.pair_gradients(*self._compiled_arguments(pairs, species), cotangent, out)
+        self._run(_cpu.pair_gradients, pairs, species, cotangent, out)
 
     def _pair_jacobian(self, pairs, species, out):
-        _cpu.pair_jacobian(*self._compiled_arguments(pairs, species), out)
+        self._run(_cpu.pair_jacobian, pairs, species, out)
 
-    def _compiled_arguments(self, pairs, species):
-        return pairs.offsets, pairs.indices, pairs.vectors, species, self._density()
+    def _run(self, function, pairs, species, *arrays):
+        run_in_threads(
+            function, len(species), pairs.offsets, pairs.indices, pairs.vectors, species,
+            self._density(), *arrays,
+        )  # fmt: skip
 
     def _n_features(self):
         channels = len(self.mixing_) * self.n_max

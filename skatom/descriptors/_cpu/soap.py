@@ -5,7 +5,7 @@ q < q' by √2, so that dot products are those of the full square.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from skatom.descriptors._cpu.bispectrum import (
     bispectrum,
@@ -24,9 +24,6 @@ from skatom.descriptors._cpu.fastmath import FASTMATH
 
 # Large results are written into arrays that numpy made: those lie in huge pages, whose first touch
 # is several times faster than that of an array made in compiled code.
-
-# Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
-_PIECES = 64
 
 
 @njit(cache=True)
@@ -191,79 +188,73 @@ def _coefficient_buffers(density):
     return by_species, np.empty((n_lm, len(density.mixing) * density.n_max))
 
 
-@njit(cache=True, parallel=True)
-def values(starts, indices, vectors, species, density, out):
-    """Features of every atom into ``out`` (n_atoms, n_features)."""
-    n_atoms = len(species)
-    for piece in prange(_PIECES):
-        work = scratch(density)
-        by_species, c = _coefficient_buffers(density)
-        for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
-            a, b = starts[i], starts[i + 1]
-            expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
-            mix(by_species, density.mixing, c)
-            features(c, density, out[i])
-            if density.normalize:
-                out[i] *= _inverse_length(out[i])
+@njit(cache=True, nogil=True)
+def values(first, last, starts, indices, vectors, species, density, out):
+    """Features of the atoms first ... last - 1 into ``out`` (n_atoms, n_features)."""
+    work = scratch(density)
+    by_species, c = _coefficient_buffers(density)
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+        mix(by_species, density.mixing, c)
+        features(c, density, out[i])
+        if density.normalize:
+            out[i] *= _inverse_length(out[i])
 
 
-@njit(cache=True, parallel=True)
-def pair_gradients(starts, indices, vectors, species, density, cotangent, out):
-    """dE/dr_ij (n_pairs, 3) for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_atoms, n_features = len(species), cotangent.shape[1]
-    for piece in prange(_PIECES):
-        work = scratch(density)
-        by_species, c = _coefficient_buffers(density)
-        dc = np.empty(c.shape)
-        square = np.empty((c.shape[1], c.shape[1]))
-        p = np.empty(n_features)
-        for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
-            a, b = starts[i], starts[i + 1]
-            expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
-            mix(by_species, density.mixing, c)
-            row = cotangent[min(i, len(cotangent) - 1)]
-            if density.normalize:
-                features(c, density, p)
-                _project(p, _inverse_length(p), row, p)
-                row = p
-            features_cotangent(c, density, row, square, dc)
-            unmix(dc, density.mixing, by_species)
-            expansion_gradients(
-                vectors[a:b], indices[a:b], species, density, work, by_species, out[a:b]
-            )
+@njit(cache=True, nogil=True)
+def pair_gradients(first, last, starts, indices, vectors, species, density, cotangent, out):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+    work = scratch(density)
+    by_species, c = _coefficient_buffers(density)
+    dc = np.empty(c.shape)
+    square = np.empty((c.shape[1], c.shape[1]))
+    p = np.empty(cotangent.shape[1])
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+        mix(by_species, density.mixing, c)
+        row = cotangent[min(i, len(cotangent) - 1)]
+        if density.normalize:
+            features(c, density, p)
+            _project(p, _inverse_length(p), row, p)
+            row = p
+        features_cotangent(c, density, row, square, dc)
+        unmix(dc, density.mixing, by_species)
+        expansion_gradients(
+            vectors[a:b], indices[a:b], species, density, work, by_species, out[a:b]
+        )
 
 
-@njit(cache=True, parallel=True)
-def pair_jacobian(starts, indices, vectors, species, density, out):
-    """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_atoms, n_features = len(species), out.shape[2]
-    for piece in prange(_PIECES):
-        work = scratch(density)
-        by_species, c = _coefficient_buffers(density)
-        tangent = np.empty((3, len(c), density.n_max))
-        spread = np.empty(c.shape)
-        square = np.empty((c.shape[1], c.shape[1]))
-        p = np.empty(n_features)
-        for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
-            a, b = starts[i], starts[i + 1]
-            expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
-            mix(by_species, density.mixing, c)
-            scale = 0.0
-            if density.normalize:
-                features(c, density, p)
-                scale = _inverse_length(p)
-            for k in range(a, b):
-                neighbor_tangent(vectors[k], density, work, tangent)
-                channel = species[indices[k]]
-                for axis in range(3):
-                    row = out[k, axis]
-                    dc, low = tangent[axis], channel * density.n_max
-                    if density.mixes:
-                        _spread(dc, density.mixing[:, channel], spread)
-                        dc, low = spread, 0
-                    features_tangent(c, dc, low, density, square, row)
-                    if density.normalize:
-                        _project(p, scale, row, row)
+@njit(cache=True, nogil=True)
+def pair_jacobian(first, last, starts, indices, vectors, species, density, out):
+    """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
+    work = scratch(density)
+    by_species, c = _coefficient_buffers(density)
+    tangent = np.empty((3, len(c), density.n_max))
+    spread = np.empty(c.shape)
+    square = np.empty((c.shape[1], c.shape[1]))
+    p = np.empty(out.shape[2])
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+        mix(by_species, density.mixing, c)
+        scale = 0.0
+        if density.normalize:
+            features(c, density, p)
+            scale = _inverse_length(p)
+        for k in range(a, b):
+            neighbor_tangent(vectors[k], density, work, tangent)
+            channel = species[indices[k]]
+            for axis in range(3):
+                row = out[k, axis]
+                dc, low = tangent[axis], channel * density.n_max
+                if density.mixes:
+                    _spread(dc, density.mixing[:, channel], spread)
+                    dc, low = spread, 0
+                features_tangent(c, dc, low, density, square, row)
+                if density.normalize:
+                    _project(p, scale, row, row)
 
 
 @njit(cache=True)
