@@ -73,8 +73,8 @@ def counts(levels, max_factors=4, n_channels=1):
 def test_contractions_of_every_level_are_as_many_as_in_the_tables_of_mlip():
     levels = range(2, 30, 2)
     assert counts(levels) == [1, 2, 5, 9, 16, 29, 52, 92, 163, 288, 500, 864, 1464, 2445]
-    widths = [len(compile_program(Basis(level, 4, 4, 5, 10, 1)).widths) for level in levels[:11]]
-    assert widths == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+    n_mu = [len(compile_program(Basis(level, 4, 4, 5, 10, 1)).degrees) for level in levels[:11]]
+    assert n_mu == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
 
 
 def test_contractions_of_any_number_of_moments_have_the_known_counts():

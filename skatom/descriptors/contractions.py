@@ -49,7 +49,7 @@ class Program(NamedTuple):
         Σ_{s = starts[k]}^{starts[k+1] - 1} factors[s] · number[left[s]] · number[right[s]].
     """
 
-    widths: np.ndarray  # monomials of each μ
+    degrees: np.ndarray  # ν_max of each μ
     starts: np.ndarray
     left: np.ndarray
     right: np.ndarray
@@ -241,8 +241,8 @@ class _Compiler:
     """
 
     def __init__(self, degrees, n_channels):
-        self.widths = np.array([n_monomials(degree) for degree in degrees])
-        self.offsets = np.concatenate([[0], np.cumsum(self.widths)])
+        self.degrees = np.array(degrees)
+        self.offsets = np.cumsum([0, *map(n_monomials, degrees)])
         self.n_moments = int(self.offsets[-1]) * n_channels
         self.sums = []
         self.number_of_sum = {}
@@ -297,7 +297,7 @@ class _Compiler:
         terms = [(*pair, factor) for sum_ in self.sums for pair, factor in sorted(sum_.items())]
         left, right, factors = zip(*terms, strict=True) if terms else ((), (), ())
         return Program(
-            self.widths,
+            self.degrees,
             np.concatenate([[0], np.cumsum([len(sum_) for sum_ in self.sums])]).astype(np.int64),
             np.array(left, np.int64),
             np.array(right, np.int64),

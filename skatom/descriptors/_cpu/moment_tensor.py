@@ -27,7 +27,7 @@ class Moments(NamedTuple):
     n_bias: int  # 1: a feature that is 1, before the contractions
     mixing: np.ndarray  # (n_channels, n_species)
     # see contractions.Program
-    widths: np.ndarray
+    degrees: np.ndarray
     starts: np.ndarray
     left: np.ndarray
     right: np.ndarray
@@ -73,51 +73,30 @@ def monomials(x, y, z, degree, out):
         start, stop = stop, stop + size + n + 1
 
 
-@njit(cache=True, fastmath=FASTMATH)
-def monomials_pullback(x, y, z, degree, values, weights):
-    """Σ_m weights[m] times the gradient of the monomial m. Overwrites the weights."""
-    gx, gy, gz = 0.0, 0.0, 0.0
-    size = (degree + 1) * (degree + 2) // 2
-    stop = (degree + 1) * (degree + 2) * (degree + 3) // 6 - size
-    for n in range(degree, 0, -1):
-        size -= n + 1
-        start, last = stop - size, size - n
-        lower, w, row = values[start:stop], weights[start:stop], weights[stop:]
-        for k in range(size):
-            gx += lower[k] * row[k]
-            w[k] += x * row[k]
-        for k in range(last, size):
-            gy += lower[k] * row[k + n]
-            w[k] += y * row[k + n]
-        gz += lower[size - 1] * row[size + n]
-        w[size - 1] += z * row[size + n]
-        stop = start
-    return gx, gy, gz
+@njit(cache=True)
+def n_monomials(degree):
+    """Monomials of degree up to ``degree``."""
+    return (degree + 1) * (degree + 2) * (degree + 3) // 6
+
+
+@njit(cache=True)
+def n_components(moments):
+    """Components of all moments of one channel."""
+    total = 0
+    for degree in moments.degrees:
+        total += n_monomials(degree)
+    return total
 
 
 @njit(cache=True)
 def scratch(moments):
     """Buffers of one thread for one neighbour at a time."""
-    n_mu, n_monomials = len(moments.widths), moments.widths.max()
-    return (
-        np.empty(n_mu),
-        np.empty(n_mu),
-        np.empty(n_monomials),
-        np.empty(n_monomials),
-    )
+    n_mu, size = len(moments.degrees), n_monomials(moments.degrees[0])
+    return np.empty(n_mu), np.empty(n_mu), np.empty(size), np.empty(size)
 
 
 @njit(cache=True)
-def _degree(moments):
-    """The largest rank of a moment: that of μ = 0."""
-    degree = 0
-    while (degree + 1) * (degree + 2) * (degree + 3) // 6 < moments.widths[0]:
-        degree += 1
-    return degree
-
-
-@njit(cache=True)
-def _neighbor(vector, moments, degree, work):
+def _neighbor(vector, moments, work):
     """Radial functions and monomials of one neighbour; its distance and the monomials' vector."""
     f, df, values, _ = work
     x, y, z = vector
@@ -125,43 +104,69 @@ def _neighbor(vector, moments, degree, work):
     radial(r, moments, f, df)
     if moments.unit_vectors:
         x, y, z = x / r, y / r, z / r
-    monomials(x, y, z, degree, values)
+    monomials(x, y, z, moments.degrees[0], values)
     return r, x, y, z
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def accumulate(vectors, indices, species, moments, degree, work, out):
+def accumulate(vectors, indices, species, moments, work, out):
     """M_μν (n_species, n_components) of one centre, of each species of neighbours."""
     f, _, values, _ = work
     out[:] = 0.0
     for k in range(len(vectors)):
-        _neighbor(vectors[k], moments, degree, work)
+        _neighbor(vectors[k], moments, work)
         channel = out[species[indices[k]]]
         stop = 0
         for mu in range(len(f)):
-            start, stop = stop, stop + moments.widths[mu]
+            start, stop = stop, stop + n_monomials(moments.degrees[mu])
             row, factor = channel[start:stop], f[mu]
             for m in range(len(row)):
                 row[m] += factor * values[m]
 
 
+@njit(cache=True)
+def differentiate(weights, degrees, out):
+    """From W, the weights of monomials, those (3, n_components) of their gradients.
+
+    Σ_m W_m ∂(x^a y^b z^c)/∂x = Σ_m' (a' + 1) W_m x^a' y^b' z^c',  m = (a' + 1, b', c').
+    """
+    offset = 0
+    for degree in degrees:
+        place, above = offset, offset + 1  # of x^a' y^b' z^c', and of the first one degree higher
+        for n in range(degree):
+            for s in range(n + 1):
+                row = above + (s + 1) * (s + 2) // 2
+                for c in range(s + 1):
+                    out[0, place] = (n - s + 1) * weights[above + s * (s + 1) // 2 + c]
+                    out[1, place] = (s - c + 1) * weights[row + c]
+                    out[2, place] = (c + 1) * weights[row + c + 1]
+                    place += 1
+            above += (n + 2) * (n + 3) // 2
+        offset = above
+
+
 @njit(cache=True, fastmath=FASTMATH)
-def moment_gradients(vectors, indices, species, moments, degree, work, cotangent, gradients):
-    """dE/dr_j (n_neighbors, 3) for dE/dM (n_species, n_components)."""
-    f, df, values, weights = work
+def moment_gradients(vectors, indices, species, moments, work, cotangent, slopes, gradients):
+    """dE/dr_j (n_neighbors, 3) for dE/dM (n_species, n_components).
+
+    ``slopes``: scratch (n_species, 3, n_components).
+    """
+    f, df, values, _ = work
+    for s in range(len(cotangent)):
+        differentiate(cotangent[s], moments.degrees, slopes[s])
     for k in range(len(vectors)):
-        r, x, y, z = _neighbor(vectors[k], moments, degree, work)
-        channel = cotangent[species[indices[k]]]
-        weights[:] = 0.0
-        along, stop = 0.0, 0
+        r, x, y, z = _neighbor(vectors[k], moments, work)
+        weights, slope = cotangent[species[indices[k]]], slopes[species[indices[k]]]
+        along, gx, gy, gz, start = 0.0, 0.0, 0.0, 0.0, 0
         for mu in range(len(f)):
-            start, stop = stop, stop + moments.widths[mu]
-            row, factor, slope = channel[start:stop], f[mu], 0.0
-            for m in range(len(row)):
-                weights[m] += factor * row[m]
-                slope += values[m] * row[m]
-            along += df[mu] * slope
-        gx, gy, gz = monomials_pullback(x, y, z, degree, values, weights)
+            degree, width = moments.degrees[mu], n_monomials(moments.degrees[mu])
+            along += df[mu] * _dot(values, weights[start : start + width])
+            if degree > 0:
+                stop = start + n_monomials(degree - 1)
+                gx += f[mu] * _dot(values, slope[0, start:stop])
+                gy += f[mu] * _dot(values, slope[1, start:stop])
+                gz += f[mu] * _dot(values, slope[2, start:stop])
+            start += width
         if moments.unit_vectors:
             # only the part across r turns the unit vector, by 1/r
             along -= (gx * x + gy * y + gz * z) / r
@@ -172,32 +177,37 @@ def moment_gradients(vectors, indices, species, moments, degree, work, cotangent
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def moment_tangent(vector, moments, degree, work, tangent):
+def _dot(a, b):
+    """Over the length of b, the shorter."""
+    total = 0.0
+    for i in range(len(b)):
+        total += a[i] * b[i]
+    return total
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def moment_tangent(vector, moments, work, tangent):
     """Derivative (3, n_components) along its vector of what one neighbour adds to M_μν."""
     f, df, values, weights = work
-    r, x, y, z = _neighbor(vector, moments, degree, work)
+    r, x, y, z = _neighbor(vector, moments, work)
     for axis in range(3):
         along = vector[axis] / r
         # forward through the recursion of the monomials, for a unit step along the axis
-        steps = np.zeros(3)
-        steps[axis] = 1.0
+        dx, dy, dz = 1.0 * (axis == 0), 1.0 * (axis == 1), 1.0 * (axis == 2)
         if moments.unit_vectors:
-            steps[0] = (steps[0] - along * x) / r
-            steps[1] = (steps[1] - along * y) / r
-            steps[2] = (steps[2] - along * z) / r
-        _monomials_tangent(x, y, z, steps, degree, values, weights)
+            dx, dy, dz = (dx - along * x) / r, (dy - along * y) / r, (dz - along * z) / r
+        _monomials_tangent(x, y, z, dx, dy, dz, moments.degrees[0], values, weights)
         stop = 0
         for mu in range(len(f)):
-            start, stop = stop, stop + moments.widths[mu]
+            start, stop = stop, stop + n_monomials(moments.degrees[mu])
             row = tangent[axis, start:stop]
             for m in range(len(row)):
                 row[m] = f[mu] * weights[m] + df[mu] * along * values[m]
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _monomials_tangent(x, y, z, steps, degree, values, out):
+def _monomials_tangent(x, y, z, dx, dy, dz, degree, values, out):
     """Change of the monomials for a step of x, y and z."""
-    dx, dy, dz = steps
     out[0] = 0.0
     start, stop = 0, 1
     for n in range(1, degree + 1):
@@ -245,52 +255,55 @@ def contract_pullback(moments, numbers, cotangent):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def contract_tangent(moments, numbers, tangent):
-    """From the change of one centre's moments, the first rows (n_numbers, lanes), all others."""
+def contract_tangent(moments, numbers, tangent, n_lanes):
+    """From the changes of one centre's moments, the first rows (n_numbers, lanes), all others.
+
+    ``numbers`` (n_numbers, 1); only the first lanes of the tangent are taken.
+    """
     first = len(numbers) - len(moments.starts) + 1
     for k in range(len(moments.starts) - 1):
         target = tangent[first + k]
-        target[:] = 0.0
+        target[:n_lanes] = 0.0
         for s in range(moments.starts[k], moments.starts[k + 1]):
             left, right, c = moments.left[s], moments.right[s], moments.factors[s]
-            x, y, a, b = c * numbers[right], c * numbers[left], tangent[left], tangent[right]
-            for i in range(len(target)):
+            x, y, a, b = c * numbers[right, 0], c * numbers[left, 0], tangent[left], tangent[right]
+            for i in range(n_lanes):
                 target[i] += x * a[i] + y * b[i]
 
 
 @njit(cache=True)
 def _n_numbers(moments):
-    return len(moments.mixing) * moments.widths.sum() + len(moments.starts) - 1
+    return len(moments.mixing) * n_components(moments) + len(moments.starts) - 1
 
 
 @njit(cache=True)
 def _block_numbers(starts, indices, vectors, species, moments, work, by_species, numbers, a, b):
     """All numbers (n_numbers, lanes) of the centres a to b; those of empty lanes are zero."""
-    degree, n_components = _degree(moments), by_species.shape[1]
-    numbers[: len(moments.mixing) * n_components] = 0.0
+    n_moments = by_species.shape[1]
+    numbers[: len(moments.mixing) * n_moments] = 0.0
     for i in range(a, b):
         i0, i1 = starts[i], starts[i + 1]
-        accumulate(vectors[i0:i1], indices[i0:i1], species, moments, degree, work, by_species)
+        accumulate(vectors[i0:i1], indices[i0:i1], species, moments, work, by_species)
         for j in range(len(moments.mixing)):
             for s in range(by_species.shape[0]):
                 weight = moments.mixing[j, s]
                 if weight != 0.0:
-                    for m in range(n_components):
-                        numbers[j * n_components + m, i - a] += weight * by_species[s, m]
+                    for m in range(n_moments):
+                        numbers[j * n_moments + m, i - a] += weight * by_species[s, m]
     contract(moments, numbers)
 
 
 @njit(cache=True)
 def _unmix(cotangent, lane, mixing, by_species):
     """dE/dM of every species from that of the channels."""
-    n_components = by_species.shape[1]
+    n_moments = by_species.shape[1]
     by_species[:] = 0.0
     for j in range(len(mixing)):
         for s in range(by_species.shape[0]):
             weight = mixing[j, s]
             if weight != 0.0:
-                for m in range(n_components):
-                    by_species[s, m] += weight * cotangent[j * n_components + m, lane]
+                for m in range(n_moments):
+                    by_species[s, m] += weight * cotangent[j * n_moments + m, lane]
 
 
 @njit(cache=True)
@@ -333,7 +346,7 @@ def values(starts, indices, vectors, species, moments, out):
 @njit(cache=True)
 def _values(first, last, starts, indices, vectors, species, moments, out):
     work = scratch(moments)
-    by_species = np.empty((moments.mixing.shape[1], moments.widths.sum()))
+    by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((_n_numbers(moments), LANES))
     for block in range(first, last):
         a, b = _block(block, len(species))
@@ -360,10 +373,11 @@ def pair_gradients(starts, indices, vectors, species, moments, cotangent, out):
 
 @njit(cache=True)
 def _pair_gradients(first, last, starts, indices, vectors, species, moments, cotangent, out):
-    degree, work = _degree(moments), scratch(moments)
-    by_species = np.empty((moments.mixing.shape[1], moments.widths.sum()))
+    work = scratch(moments)
+    by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((_n_numbers(moments), LANES))
     adjoint = np.empty(numbers.shape)
+    slopes = np.empty((by_species.shape[0], 3, by_species.shape[1]))
     for block in range(first, last):
         a, b = _block(block, len(species))
         _block_numbers(starts, indices, vectors, species, moments, work, by_species, numbers, a, b)
@@ -377,8 +391,8 @@ def _pair_gradients(first, last, starts, indices, vectors, species, moments, cot
             i0, i1 = starts[i], starts[i + 1]
             _unmix(adjoint, i - a, moments.mixing, by_species)
             moment_gradients(
-                vectors[i0:i1], indices[i0:i1], species, moments, degree, work,
-                by_species, out[i0:i1],
+                vectors[i0:i1], indices[i0:i1], species, moments, work,
+                by_species, slopes, out[i0:i1],
             )  # fmt: skip
 
 
@@ -394,8 +408,8 @@ def pair_jacobian(starts, indices, vectors, species, moments, out):
 
 @njit(cache=True)
 def _pair_jacobian(first, last, starts, indices, vectors, species, moments, out):
-    degree, work = _degree(moments), scratch(moments)
-    by_species = np.empty((moments.mixing.shape[1], moments.widths.sum()))
+    work = scratch(moments)
+    by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((_n_numbers(moments), 1))
     tangent = np.empty((len(numbers), 3 * LANES))
     one = np.empty((3, by_species.shape[1]))
@@ -406,9 +420,9 @@ def _pair_jacobian(first, last, starts, indices, vectors, species, moments, out)
         for k0 in range(starts[i], starts[i + 1], LANES):
             k1 = min(k0 + LANES, starts[i + 1])
             for k in range(k0, k1):
-                moment_tangent(vectors[k], moments, degree, work, one)
+                moment_tangent(vectors[k], moments, work, one)
                 _spread(one, moments.mixing[:, species[indices[k]]], k - k0, tangent)
-            contract_tangent(moments, numbers[:, 0], tangent[:, : 3 * (k1 - k0)])
+            contract_tangent(moments, numbers, tangent, 3 * (k1 - k0))
             for k in range(k0, k1):
                 for axis in range(3):
                     out[k, axis] = 0.0
@@ -420,8 +434,8 @@ def _pair_jacobian(first, last, starts, indices, vectors, species, moments, out)
 @njit(cache=True)
 def _spread(one, weights, place, tangent):
     """The tangent (3, n_components) of one neighbour in all channels, at its place."""
-    n_components = one.shape[1]
+    n_moments = one.shape[1]
     for j in range(len(weights)):
-        for m in range(n_components):
+        for m in range(n_moments):
             for axis in range(3):
-                tangent[j * n_components + m, 3 * place + axis] = weights[j] * one[axis, m]
+                tangent[j * n_moments + m, 3 * place + axis] = weights[j] * one[axis, m]
