@@ -80,7 +80,7 @@ def contractions(basis):
             extend((*chosen, k), k, new_level, new_factors)
 
     extend((), 0, 0, 0)
-    return [tuple(parts[k] for k in chosen) for _, _, chosen in sorted(found)]
+    return tuple(tuple(parts[k] for k in chosen) for _, _, chosen in sorted(found))
 
 
 def _check_number(found, basis):

@@ -54,16 +54,18 @@ class MomentTensor(AtomicDescriptor):
         Radius of the environments, Å.
     level : int, default=8
         Largest level of a feature. With one species 8, 12, 16 and 20 give 9, 29, 92 and 288
-        features; with two 32, 149, 656 and 2,817 for each species of the centre.
+        features; with two 32, 149, 656 and 2,630 for each species of the centre.
     mu_level : int, default=4
         What one step of μ adds to the level. With a smaller number there are more radial
         functions at the same level, which makes up for those that are not trained: level 8 has
         two with 4 and four with 2.
     max_factors : int, default=4
         Most moments in a product. None: as many as the level allows.
-    max_mu, max_nu : int, default=5 and 10
-        Largest μ and ν. With these and four factors, the features of one species are those of the
-        tables of the program MLIP [2]_.
+    max_mu : int, default=5
+        Largest μ.
+    max_nu : int, default=10
+        Largest rank ν. With these limits and four factors, the features of one species are as
+        many as in the tables of the program MLIP [2]_.
     r_min : float, default=None
         Distance at which the Chebyshev polynomials begin, Å: a change of basis within the radial
         functions. None: the smallest distance in the structures given to `fit`.
@@ -120,8 +122,8 @@ class MomentTensor(AtomicDescriptor):
     >>> moments = MomentTensor(level=6, by_center=False, pool="sum").fit(molecules[:1])
     >>> moments.transform(molecules[:1]).shape
     (1, 14)
-    >>> moments.get_feature_names_out()[[0, 2, 11]]
-    array(['mt_H0', 'mt_H0_H0', 'mt_H0a_H0a'], dtype=object)
+    >>> moments.get_feature_names_out()[[0, 5, 8]]
+    array(['mt_H0', 'mt_H1', 'mt_H0a_O0a'], dtype=object)
     """
 
     _parameter_constraints = {
