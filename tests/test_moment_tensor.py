@@ -523,7 +523,7 @@ def test_unseen_species_is_an_error():
         ({"species_compression": 3}, "more than the 2 species"),
         ({"species_compression": np.ones((2, 3))}, "one column for each of the 2 species"),
         (
-            {"level": 28, "mu_level": 1, "max_mu": 26, "max_nu": 0},
+            {"level": 28, "mu_level": 1, "max_mu": 26, "max_nu": 1},
             "reduce level or use species_compression",
         ),
     ],
