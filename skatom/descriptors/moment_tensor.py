@@ -17,6 +17,7 @@ from skatom.descriptors.contractions import (
     contractions,
     einstein_indices,
 )
+from skatom.parallel import run_in_threads
 from skatom.structures import as_structures
 
 
@@ -236,16 +237,19 @@ class MomentTensor(AtomicDescriptor):
         )
 
     def _values(self, pairs, species, out):
-        _cpu.values(*self._compiled_arguments(pairs, species), out)
+        self._run(_cpu.values, pairs, species, out)
 
     def _pair_gradients(self, pairs, species, cotangent, out):
-        _cpu.pair_gradients(*self._compiled_arguments(pairs, species), cotangent, out)
+        self._run(_cpu.pair_gradients, pairs, species, cotangent, out)
 
     def _pair_jacobian(self, pairs, species, out):
-        _cpu.pair_jacobian(*self._compiled_arguments(pairs, species), out)
+        self._run(_cpu.pair_jacobian, pairs, species, out)
 
-    def _compiled_arguments(self, pairs, species):
-        return pairs.offsets, pairs.indices, pairs.vectors, species, self._moments()
+    def _run(self, function, pairs, species, *arrays):
+        run_in_threads(
+            function, len(species), pairs.offsets, pairs.indices, pairs.vectors, species,
+            self._moments(), *arrays,
+        )  # fmt: skip
 
     def _n_features(self):
         n_blocks = len(self.species_) if self.by_center else 1

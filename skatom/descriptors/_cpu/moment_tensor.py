@@ -8,14 +8,12 @@ side in memory, so that one instruction serves several; the derivatives along pa
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from skatom.descriptors._cpu.fastmath import FASTMATH
 
 # Sums of products take 0.3 ns a product and centre; with 4 lanes, or 1, it is 2 or 10 times that.
 LANES = 16
-# Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
-_PIECES = 64
 
 
 class Moments(NamedTuple):
@@ -310,42 +308,14 @@ def _own_features(row, center, moments):
     return row[start + moments.n_bias : start + n]
 
 
-@njit(cache=True)
-def _pieces(n_items):
-    return min(_PIECES, n_items)
-
-
-@njit(cache=True)
-def _block(block, n_atoms):
-    """First centre of a block, and the one after its last."""
-    return block * LANES, min((block + 1) * LANES, n_atoms)
-
-
-@njit(cache=True)
-def _n_blocks(n_atoms):
-    return (n_atoms + LANES - 1) // LANES
-
-
-# The bodies of the parallel loops are functions of their own: they compile several times faster.
-
-
-@njit(cache=True, parallel=True)
-def values(starts, indices, vectors, species, moments, out):
-    """Features of every atom into ``out`` (n_atoms, n_features)."""
-    n_blocks = _n_blocks(len(species))
-    n_pieces = _pieces(n_blocks)
-    for piece in prange(n_pieces):
-        first, last = piece * n_blocks // n_pieces, (piece + 1) * n_blocks // n_pieces
-        _values(first, last, starts, indices, vectors, species, moments, out)
-
-
-@njit(cache=True)
-def _values(first, last, starts, indices, vectors, species, moments, out):
+@njit(cache=True, nogil=True)
+def values(first, last, starts, indices, vectors, species, moments, out):
+    """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
     work = scratch(moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((_n_numbers(moments), LANES))
-    for block in range(first, last):
-        a, b = _block(block, len(species))
+    for a in range(first, last, LANES):
+        b = min(a + LANES, last)
         _block_numbers(starts, indices, vectors, species, moments, work, by_species, numbers, a, b)
         for i in range(a, b):
             if moments.by_center:
@@ -357,25 +327,16 @@ def _values(first, last, starts, indices, vectors, species, moments, out):
                 out[i, species[i] * (len(row) + 1) if moments.by_center else 0] = 1.0
 
 
-@njit(cache=True, parallel=True)
-def pair_gradients(starts, indices, vectors, species, moments, cotangent, out):
-    """dE/dr_ij (n_pairs, 3) for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_blocks = _n_blocks(len(species))
-    n_pieces = _pieces(n_blocks)
-    for piece in prange(n_pieces):
-        first, last = piece * n_blocks // n_pieces, (piece + 1) * n_blocks // n_pieces
-        _pair_gradients(first, last, starts, indices, vectors, species, moments, cotangent, out)
-
-
-@njit(cache=True)
-def _pair_gradients(first, last, starts, indices, vectors, species, moments, cotangent, out):
+@njit(cache=True, nogil=True)
+def pair_gradients(first, last, starts, indices, vectors, species, moments, cotangent, out):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
     work = scratch(moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((_n_numbers(moments), LANES))
     adjoint = np.empty(numbers.shape)
     slopes = np.empty((by_species.shape[0], 3, by_species.shape[1]))
-    for block in range(first, last):
-        a, b = _block(block, len(species))
+    for a in range(first, last, LANES):
+        b = min(a + LANES, last)
         _block_numbers(starts, indices, vectors, species, moments, work, by_species, numbers, a, b)
         adjoint[:] = 0.0
         for i in range(a, b):
@@ -392,18 +353,9 @@ def _pair_gradients(first, last, starts, indices, vectors, species, moments, cot
             )  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
-def pair_jacobian(starts, indices, vectors, species, moments, out):
-    """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_atoms = len(species)
-    n_pieces = _pieces(n_atoms)
-    for piece in prange(n_pieces):
-        first, last = piece * n_atoms // n_pieces, (piece + 1) * n_atoms // n_pieces
-        _pair_jacobian(first, last, starts, indices, vectors, species, moments, out)
-
-
-@njit(cache=True)
-def _pair_jacobian(first, last, starts, indices, vectors, species, moments, out):
+@njit(cache=True, nogil=True)
+def pair_jacobian(first, last, starts, indices, vectors, species, moments, out):
+    """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     work = scratch(moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((_n_numbers(moments), 1))
