@@ -125,12 +125,8 @@ class AtomicFeatures(Sequence):
             )
         pairs = self.descriptor._neighbors(self.structures)
         gradients = np.empty((len(pairs), 3))
-        self.descriptor._pair_gradients(
-            pairs,
-            self.descriptor._species_index(self.structures),
-            np.atleast_2d(cotangent),
-            gradients,
-        )
+        species = self.descriptor._species_index(self.structures)
+        self.descriptor._run("pair_gradients", pairs, species, np.atleast_2d(cotangent), gradients)
         return collect(pairs.offsets, pairs.indices, pairs.vectors, gradients, self.offsets)
 
     def jacobian(self, batch):
@@ -156,7 +152,7 @@ class AtomicFeatures(Sequence):
             "take fewer structures at a time",
         )
         values = np.empty(shape)
-        self.descriptor._pair_jacobian(pairs, species, values)
+        self.descriptor._run("pair_jacobian", pairs, species, values)
         return PairJacobian(pairs, values)
 
     def pool(self, how):

@@ -16,6 +16,7 @@ from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
 from skatom.memory import check_memory
 from skatom.neighbors import neighbor_list
+from skatom.parallel import run_in_threads
 from skatom.structures import as_structures, structure_of
 
 # Features of one batch: small against the memory of a laptop, large against the cost of a call.
@@ -103,14 +104,11 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
 
     A subclass has the parameters ``cutoff``, ``pool``, ``n_jobs`` and ``verbose`` and writes
 
+    - ``_loops``: the module of its compiled functions ``values``, ``pair_gradients`` and
+      ``pair_jacobian``, see `_run`;
+    - ``_compiled()``: the tuple of parameters that they take;
     - ``_prepare()``: what ``fit`` does beyond learning ``species_``;
-    - ``_n_features()`` and ``get_feature_names_out()``;
-    - ``_values(pairs, species, out)``: features of all atoms into ``out``;
-    - ``_pair_gradients(pairs, species, cotangent, out)``: dE/dr_ij of all pairs, (n_pairs, 3),
-      for a cotangent of one row or as many as there are atoms;
-    - ``_pair_jacobian(pairs, species, out)``: d values_i / dr_ij, (n_pairs, 3, n_features),
-
-    where ``pairs`` is a `NeighborList` and ``species`` the index of each atom in ``species_``.
+    - ``_n_features()`` and ``get_feature_names_out()``.
     """
 
     _parameter_constraints = {
@@ -137,6 +135,23 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
         self.species_ = as_structures(X).species
         self._prepare()
         return self
+
+    def _run(self, loop, pairs, species, *arrays):
+        """Call a compiled function on all atoms, in threads.
+
+        It has the signature ``(first, last, offsets, indices, vectors, species, parameters,
+        *arrays)``, where the neighbours of the atoms first … last - 1 come as in `NeighborList`
+        and ``species`` is the index of each atom in ``species_``. The arrays are
+
+        - ``values``: the features of all atoms, written to;
+        - ``pair_gradients``: a cotangent of one row or as many as there are atoms, and dE/dr_ij
+          of all pairs (n_pairs, 3), written to;
+        - ``pair_jacobian``: d values_i / dr_ij (n_pairs, 3, n_features), written to.
+        """
+        run_in_threads(
+            getattr(self._loops, loop), len(species), pairs.offsets, pairs.indices, pairs.vectors,
+            species, self._compiled(), *arrays,
+        )  # fmt: skip
 
     def _neighbors(self, structures):
         return neighbor_list(structures, self.cutoff)
@@ -166,9 +181,8 @@ def _batch_values(descriptor, structures, out=None):
     n_atoms, pool = len(structures.numbers), descriptor.pool
     direct = pool is None and out is not None
     values = out if direct else np.empty((n_atoms, descriptor._n_features()))
-    descriptor._values(
-        descriptor._neighbors(structures), descriptor._species_index(structures), values
-    )
+    pairs, species = descriptor._neighbors(structures), descriptor._species_index(structures)
+    descriptor._run("values", pairs, species, values)
     if pool is None:
         return values
     pooled = pool_atoms(values, structures.offsets, pool)

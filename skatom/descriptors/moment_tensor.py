@@ -17,7 +17,6 @@ from skatom.descriptors.contractions import (
     contractions,
     einstein_indices,
 )
-from skatom.parallel import run_in_threads
 from skatom.structures import as_structures
 
 
@@ -133,6 +132,7 @@ class MomentTensor(AtomicDescriptor):
     array(['mt_H0', 'mt_H1', 'mt_H0a_O0a'], dtype=object)
     """
 
+    _loops = _cpu
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "cutoff": [Interval(Real, 0, None, closed="neither")],
@@ -225,7 +225,7 @@ class MomentTensor(AtomicDescriptor):
             len(self.mixing_),
         )
 
-    def _moments(self):
+    def _compiled(self):
         return _cpu.Moments(
             float(self.cutoff),
             float(self.r_min_),
@@ -235,21 +235,6 @@ class MomentTensor(AtomicDescriptor):
             self.mixing_,
             *compile_program(self._basis()),
         )
-
-    def _values(self, pairs, species, out):
-        self._run(_cpu.values, pairs, species, out)
-
-    def _pair_gradients(self, pairs, species, cotangent, out):
-        self._run(_cpu.pair_gradients, pairs, species, cotangent, out)
-
-    def _pair_jacobian(self, pairs, species, out):
-        self._run(_cpu.pair_jacobian, pairs, species, out)
-
-    def _run(self, function, pairs, species, *arrays):
-        run_in_threads(
-            function, len(species), pairs.offsets, pairs.indices, pairs.vectors, species,
-            self._moments(), *arrays,
-        )  # fmt: skip
 
     def _n_features(self):
         n_blocks = len(self.species_) if self.by_center else 1

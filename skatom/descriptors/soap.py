@@ -15,7 +15,6 @@ from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import coupling_table, l_triples
 from skatom.descriptors.radial import spline_table
-from skatom.parallel import run_in_threads
 
 _NO_SCALING = {"rate": 1.0, "scale": 1.0, "exponent": 0.0}
 
@@ -113,6 +112,7 @@ class SOAP(AtomicDescriptor):
     (2, 2100)
     """
 
+    _loops = _cpu
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "cutoff": [Interval(Real, 0, None, closed="neither")],
@@ -172,7 +172,7 @@ class SOAP(AtomicDescriptor):
             )
         self._check_scaling()
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
-        self._density()
+        self._compiled()
 
     def _check_scaling(self):
         scaling = self.radial_scaling
@@ -184,7 +184,7 @@ class SOAP(AtomicDescriptor):
                 "each with a positive number"
             )
 
-    def _density(self):
+    def _compiled(self):
         l_max = self.l_max if self.nu > 1 else 0
         table, spacing = spline_table(
             self.radial_basis, self.n_max, l_max,
@@ -212,21 +212,6 @@ class SOAP(AtomicDescriptor):
             components=components,
             weights=weights,
         )
-
-    def _values(self, pairs, species, out):
-        self._run(_cpu.values, pairs, species, out)
-
-    def _pair_gradients(self, pairs, species, cotangent, out):
-        self._run(_cpu.pair_gradients, pairs, species, cotangent, out)
-
-    def _pair_jacobian(self, pairs, species, out):
-        self._run(_cpu.pair_jacobian, pairs, species, out)
-
-    def _run(self, function, pairs, species, *arrays):
-        run_in_threads(
-            function, len(species), pairs.offsets, pairs.indices, pairs.vectors, species,
-            self._density(), *arrays,
-        )  # fmt: skip
 
     def _n_features(self):
         channels = len(self.mixing_) * self.n_max
