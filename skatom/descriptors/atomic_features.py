@@ -126,7 +126,7 @@ class AtomicFeatures(Sequence):
         pairs = self.descriptor._neighbors(self.structures)
         gradients = np.empty((len(pairs), 3))
         species = self.descriptor._species_index(self.structures)
-        self.descriptor._run("pair_gradients", pairs, species, np.atleast_2d(cotangent), gradients)
+        self.descriptor._pair_gradients(pairs, species, np.atleast_2d(cotangent), gradients)
         return collect(pairs.offsets, pairs.indices, pairs.vectors, gradients, self.offsets)
 
     def jacobian(self, batch):
@@ -152,7 +152,7 @@ class AtomicFeatures(Sequence):
             "take fewer structures at a time",
         )
         values = np.empty(shape)
-        self.descriptor._run("pair_jacobian", pairs, species, values)
+        self.descriptor._pair_jacobian(pairs, species, values)
         return PairJacobian(pairs, values)
 
     def pool(self, how):

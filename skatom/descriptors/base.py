@@ -136,21 +136,27 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
         self._prepare()
         return self
 
+    def _values(self, pairs, species, out):
+        """Features of all atoms into ``out`` (n_atoms, n_features)."""
+        self._run(self._loops.values, pairs, species, out)
+
+    def _pair_gradients(self, pairs, species, cotangent, out):
+        """dE/dr_ij of all pairs, (n_pairs, 3), for a cotangent of one row or one for each atom."""
+        self._run(self._loops.pair_gradients, pairs, species, cotangent, out)
+
+    def _pair_jacobian(self, pairs, species, out):
+        """d values_i / dr_ij into ``out`` (n_pairs, 3, n_features)."""
+        self._run(self._loops.pair_jacobian, pairs, species, out)
+
     def _run(self, loop, pairs, species, *arrays):
         """Call a compiled function on all atoms, in threads.
 
         It has the signature ``(first, last, offsets, indices, vectors, species, parameters,
-        *arrays)``, where the neighbours of the atoms first … last - 1 come as in `NeighborList`
-        and ``species`` is the index of each atom in ``species_``. The arrays are
-
-        - ``values``: the features of all atoms, written to;
-        - ``pair_gradients``: a cotangent of one row or as many as there are atoms, and dE/dr_ij
-          of all pairs (n_pairs, 3), written to;
-        - ``pair_jacobian``: d values_i / dr_ij (n_pairs, 3, n_features), written to.
+        *arrays)`` and writes what belongs to the atoms first … last - 1 and to their pairs.
         """
         run_in_threads(
-            getattr(self._loops, loop), len(species), pairs.offsets, pairs.indices, pairs.vectors,
-            species, self._compiled(), *arrays,
+            loop, len(species), pairs.offsets, pairs.indices, pairs.vectors, species,
+            self._compiled(), *arrays,
         )  # fmt: skip
 
     def _neighbors(self, structures):
@@ -181,8 +187,9 @@ def _batch_values(descriptor, structures, out=None):
     n_atoms, pool = len(structures.numbers), descriptor.pool
     direct = pool is None and out is not None
     values = out if direct else np.empty((n_atoms, descriptor._n_features()))
-    pairs, species = descriptor._neighbors(structures), descriptor._species_index(structures)
-    descriptor._run("values", pairs, species, values)
+    descriptor._values(
+        descriptor._neighbors(structures), descriptor._species_index(structures), values
+    )
     if pool is None:
         return values
     pooled = pool_atoms(values, structures.offsets, pool)
