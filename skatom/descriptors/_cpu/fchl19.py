@@ -47,11 +47,11 @@ class _Environment(NamedTuple):
 
     first: np.ndarray  # where each species begins, (n_species + 1,)
     pair: np.ndarray  # place among all neighbours of the centre
-    near: np.ndarray  # x, y, z, r, y, f_c(r) r^-ν and the slope of its logarithm, (n, 7)
+    near: np.ndarray  # x, y, z, 1/r, y, f_c(r) r^-ν and the slope of its logarithm, (n, 7)
     a: np.ndarray  # a_jl, (n, n_r3)
 
 
-_R, _Y, _DECAY, _SLOPE = 3, 4, 5, 6
+_INVERSE, _Y, _DECAY, _SLOPE = 3, 4, 5, 6
 
 
 @njit(cache=True)
@@ -80,10 +80,20 @@ def _length(vector):
 
 @njit(cache=True)
 def _cutoff(r, cutoff):
-    """½(1 + cos πr/R) and the derivative of its logarithm."""
-    x = 0.5 * np.pi * r / cutoff
-    c = np.cos(x)
-    return c * c, -np.pi / cutoff * np.sin(x) / c
+    """½(1 + cos πr/R)."""
+    return np.cos(0.5 * np.pi * r / cutoff) ** 2
+
+
+@njit(cache=True)
+def _cutoff_slope(r, cutoff):
+    """The derivative of its logarithm."""
+    return -np.pi / cutoff * np.tan(0.5 * np.pi * r / cutoff)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _add(row, total):
+    for l in range(len(row)):
+        total[l] += row[l]
 
 
 # --- two bodies -------------------------------------------------------------------------------
@@ -95,8 +105,7 @@ def _log_normals(r, basis, values):
     log_r = np.log(r)
     s = np.log1p(basis.eta2 / (r * r))
     mu, half = log_r - 0.5 * s, 0.5 / s
-    f, _ = _cutoff(r, basis.cutoff)
-    scale = f * np.exp(-basis.decay2 * log_r) / np.sqrt(2 * np.pi * s)
+    scale = _cutoff(r, basis.cutoff) * np.exp(-basis.decay2 * log_r) / np.sqrt(2 * np.pi * s)
     logs, inverses = basis.log_shells2, basis.inverse_shells2
     for k in range(len(values)):
         z = logs[k] - mu
@@ -108,8 +117,7 @@ def _log_normals(r, basis, values):
 def _log_normal_slopes(r, mu, s, basis, slopes):
     """Logarithmic derivatives of the two-body functions."""
     ds = -2 * basis.eta2 / (r * (r * r + basis.eta2))
-    _, df = _cutoff(r, basis.cutoff)
-    constant = df - basis.decay2 / r - 0.5 * ds / s
+    constant = _cutoff_slope(r, basis.cutoff) - basis.decay2 / r - 0.5 * ds / s
     linear, square = (1 / r - 0.5 * ds) / s, 0.5 * ds / (s * s)
     logs = basis.log_shells2
     for k in range(len(slopes)):
@@ -158,13 +166,12 @@ def _arrange(vectors, indices, species, basis, env):
         q = species[indices[k]]
         at = first[q]
         first[q] += 1
-        f, df = _cutoff(r, basis.cutoff3)
         env.pair[at] = k
         for axis in range(3):
             near[at, axis] = vectors[k, axis]
-        near[at, _R], near[at, _Y] = r, r - 0.5 * basis.cutoff3
-        near[at, _DECAY] = f * np.exp(-basis.decay3 * np.log(r))
-        near[at, _SLOPE] = df - basis.decay3 / r
+        near[at, _INVERSE], near[at, _Y] = 1 / r, r - 0.5 * basis.cutoff3
+        near[at, _DECAY] = _cutoff(r, basis.cutoff3) * np.exp(-basis.decay3 * np.log(r))
+        near[at, _SLOPE] = _cutoff_slope(r, basis.cutoff3) - basis.decay3 / r
         _shell_factors(near[at, _Y], basis, env.a[at])
     for q in range(basis.n_species, 0, -1):
         first[q] = first[q - 1]
@@ -173,8 +180,8 @@ def _arrange(vectors, indices, species, basis, env):
 
 @njit(cache=True, fastmath=FASTMATH)
 def _triplet(near, j, k, eta, decay):
-    """d, |r_jk|², cos θ, sin θ, the product X of three cosines, and all of the weight but
-    (1 + 3X) and the harmonic."""
+    """d, the squares of r_jk, r_ij and r_ik, cos θ, sin θ, the product X of three cosines, and all
+    of the weight but (1 + 3X) and the harmonic."""
     x1, y1, z1, x2, y2, z2 = (
         near[j, 0], near[j, 1], near[j, 2], near[k, 0], near[k, 1], near[k, 2]
     )  # fmt: skip
@@ -182,12 +189,13 @@ def _triplet(near, j, k, eta, decay):
     d, c2 = x1 * x2 + y1 * y2 + z1 * z2, dx * dx + dy * dy + dz * dz
     # the cross product keeps the digits of a small sine
     nx, ny, nz = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
-    r1, r2 = near[j, _R], near[k, _R]
-    inverse = 1 / (r1 * r2)
-    x = d * (r1 * r1 - d) * (r2 * r2 - d) * inverse * inverse / c2
+    square1, square2 = x1 * x1 + y1 * y1 + z1 * z1, x2 * x2 + y2 * y2 + z2 * z2
+    inverse = near[j, _INVERSE] * near[k, _INVERSE]
+    x = d * (square1 - d) * (square2 - d) * inverse * inverse / c2
     sine = np.sqrt(nx * nx + ny * ny + nz * nz) * inverse
     exponent = -0.5 * (eta * near[j, _Y] * near[k, _Y] + decay * np.log(c2))
-    return d, c2, d * inverse, sine, x, near[j, _DECAY] * near[k, _DECAY] * np.exp(exponent)
+    weight = near[j, _DECAY] * near[k, _DECAY] * np.exp(exponent)
+    return d, c2, square1, square2, d * inverse, sine, x, weight
 
 
 @njit(cache=True, fastmath=FASTMATH)
@@ -198,21 +206,21 @@ def _triplet_slopes(near, j, k, eta, decay):
     along r_ij: (p1 t + q1 v + z1 m) r_ij + (p t + q v) r_ik
     along r_ik: (p2 t + q2 v + z2 m) r_ik + (p t + q v) r_ij
     """
-    d, c2, cosine, sine, x, weight = _triplet(near, j, k, eta, decay)
-    r1, r2 = near[j, _R], near[k, _R]
-    square1, square2 = r1 * r1, r2 * r2
-    inverse, mean = 1 / (r1 * r2), 0.5 * eta * (near[j, _Y] + near[k, _Y])
-    over = inverse * inverse / c2
-    x1 = d * d * (square2 - d) * over / square1 - x / c2
-    x2 = d * d * (square1 - d) * over / square2 - x / c2
-    xd = ((square1 - d) * (square2 - d) * over - d * inverse * inverse) + 2 * x / c2
+    d, c2, square1, square2, cosine, sine, x, weight = _triplet(near, j, k, eta, decay)
+    r1, r2, over = near[j, _INVERSE], near[k, _INVERSE], 1 / c2
+    inverse, mean = r1 * r2, 0.5 * eta * (near[j, _Y] + near[k, _Y])
+    gap1, gap2 = square1 - d, square2 - d  # r_ij · (r_ij - r_ik), and with j and k exchanged
+    product = inverse * inverse * over
+    x1 = 6 * weight * (d * d * gap2 * product * r1 * r1 - x * over)
+    x2 = 6 * weight * (d * d * gap1 * product * r2 * r2 - x * over)
+    xd = 3 * weight * ((gap1 * gap2 * over - d) * inverse * inverse + 2 * x * over)
     g = weight * (1 + 3 * x)
-    away = decay * g / c2
-    p1 = 6 * weight * x1 - away + g * (near[j, _SLOPE] - mean) / r1
-    p2 = 6 * weight * x2 - away + g * (near[k, _SLOPE] - mean) / r2
-    first = (p1, -g * cosine / square1, g * eta / r1)
-    second = (p2, -g * cosine / square2, g * eta / r2)
-    return cosine, sine, first, second, (3 * weight * xd + away, g * inverse)
+    away = decay * g * over
+    p1 = x1 - away + g * (near[j, _SLOPE] - mean) * r1
+    p2 = x2 - away + g * (near[k, _SLOPE] - mean) * r2
+    first = (p1, -g * cosine * r1 * r1, g * eta * r1)
+    second = (p2, -g * cosine * r2 * r2, g * eta * r2)
+    return cosine, sine, first, second, (xd + away, g * inverse)
 
 
 @njit(cache=True)
@@ -227,7 +235,7 @@ def _roles(p, q, first):
 def _weights(j, start, stop, near, eta, decay, weights):
     """weights[k] = weight_jk (cos θ, sin θ, cos 3θ, sin 3θ, ...) of the triplets of one j."""
     for k in range(start, stop):
-        _, _, cosine, sine, x, weight = _triplet(near, j, k, eta, decay)
+        _, _, _, _, cosine, sine, x, weight = _triplet(near, j, k, eta, decay)
         weight *= 1 + 3 * x
         weights[k, 0] = weight * cosine
         weights[k, 1] = weight * sine
@@ -325,15 +333,23 @@ def _angular_sums(dots, k, cosine, sine):
 @njit(cache=True, fastmath=FASTMATH)
 def _pull(j, start, stop, near, eta, decay, dots, gradients):
     """Add the gradients of the triplets of one j."""
+    x, y, z = near[j, 0], near[j, 1], near[j, 2]
+    gx, gy, gz = 0.0, 0.0, 0.0
     for k in range(start, stop):
         cosine, sine, first, second, cross = _triplet_slopes(near, j, k, eta, decay)
         t, v, m = _angular_sums(dots, k, cosine, sine)
         along1 = first[0] * t + first[1] * v + first[2] * m
         along2 = second[0] * t + second[1] * v + second[2] * m
         other = cross[0] * t + cross[1] * v
-        for axis in range(3):
-            gradients[j, axis] += along1 * near[j, axis] + other * near[k, axis]
-            gradients[k, axis] += along2 * near[k, axis] + other * near[j, axis]
+        gx += along1 * x + other * near[k, 0]
+        gy += along1 * y + other * near[k, 1]
+        gz += along1 * z + other * near[k, 2]
+        gradients[k, 0] += along2 * near[k, 0] + other * x
+        gradients[k, 1] += along2 * near[k, 1] + other * y
+        gradients[k, 2] += along2 * near[k, 2] + other * z
+    gradients[j, 0] += gx
+    gradients[j, 1] += gy
+    gradients[j, 2] += gz
 
 
 @njit(cache=True)
@@ -415,7 +431,7 @@ def values(starts, indices, vectors, species, basis, out):
             for k in range(a, b):
                 at = species[indices[k]] * n_r2
                 _log_normals(_length(vectors[k]), basis, radial)
-                out[i, at : at + n_r2] += radial
+                _add(radial, out[i, at : at + n_r2])
             _arrange(vectors[a:b], indices[a:b], species, basis, env)
             _three_body(env, basis, weights, block, out[i, basis.n_species * n_r2 :])
 
@@ -441,7 +457,8 @@ def pair_gradients(starts, indices, vectors, species, basis, cotangent, out):
                 slope = 0.0
                 for n in range(n_r2):
                     slope += row[at + n] * radial[n] * slopes[n]
-                out[k] = slope / r * vectors[k]
+                for axis in range(3):
+                    out[k, axis] = slope / r * vectors[k, axis]
             _arrange(vectors[a:b], indices[a:b], species, basis, env)
             _three_body_gradients(env, basis, row[basis.n_species * n_r2 :], buffers, out[a:b])
 
