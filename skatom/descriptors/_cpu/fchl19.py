@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from skatom.descriptors._cpu.exponential import exponentials
 from skatom.descriptors._cpu.fastmath import FASTMATH
 
 # Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
@@ -74,8 +75,9 @@ def _most_neighbors(starts):
 
 
 @njit(cache=True)
-def _length(vector):
-    return np.sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2])
+def _length(vectors, k):
+    x, y, z = vectors[k, 0], vectors[k, 1], vectors[k, 2]
+    return np.sqrt(x * x + y * y + z * z)
 
 
 @njit(cache=True)
@@ -90,39 +92,99 @@ def _cutoff_slope(r, cutoff):
     return -np.pi / cutoff * np.tan(0.5 * np.pi * r / cutoff)
 
 
-@njit(cache=True, fastmath=FASTMATH)
-def _add(row, total):
-    for l in range(len(row)):
-        total[l] += row[l]
-
-
 # --- two bodies -------------------------------------------------------------------------------
 
 
+class _Radial(NamedTuple):
+    """Two-body functions of all neighbours of one centre."""
+
+    values: np.ndarray  # (n, n_r2)
+    mu: np.ndarray  # mean and variance of the log-normals
+    s: np.ndarray
+    bits: np.ndarray  # scratch of exponentials
+    powers: np.ndarray
+
+
+@njit(cache=True)
+def _radial(n, basis):
+    """Buffers for up to n neighbours."""
+    values, bits = (
+        np.empty((n, len(basis.log_shells2))),
+        np.empty(n * len(basis.log_shells2), np.int64),
+    )
+    return _Radial(values, np.empty(n), np.empty(n), bits, bits.view(np.float64))
+
+
 @njit(cache=True, fastmath=FASTMATH)
-def _log_normals(r, basis, values):
-    """Two-body functions of one neighbour; returns μ and s = σ² of the log-normals."""
-    log_r = np.log(r)
-    s = np.log1p(basis.eta2 / (r * r))
-    mu, half = log_r - 0.5 * s, 0.5 / s
-    scale = _cutoff(r, basis.cutoff) * np.exp(-basis.decay2 * log_r) / np.sqrt(2 * np.pi * s)
+def _log_normals(vectors, basis, radial):
+    """Fill the two-body functions of one centre. One long array of exponents is the fastest."""
+    values, mu, s = radial.values, radial.mu, radial.s
     logs, inverses = basis.log_shells2, basis.inverse_shells2
-    for k in range(len(values)):
-        z = logs[k] - mu
-        values[k] = scale * inverses[k] * np.exp(-half * z * z)
-    return mu, s
+    for k in range(len(vectors)):
+        r = _length(vectors, k)
+        s[k] = np.log1p(basis.eta2 / (r * r))
+        mu[k] = np.log(r) - 0.5 * s[k]
+        half = -0.5 / s[k]
+        for l in range(len(logs)):
+            z = logs[l] - mu[k]
+            values[k, l] = half * z * z
+    n = len(vectors) * len(logs)
+    exponentials(values.ravel()[:n], radial.bits[:n], radial.powers[:n])
+    for k in range(len(vectors)):
+        decay = np.exp(-basis.decay2 * (mu[k] + 0.5 * s[k]))
+        scale = decay * _cutoff(_length(vectors, k), basis.cutoff) / np.sqrt(2 * np.pi * s[k])
+        for l in range(len(logs)):
+            values[k, l] *= scale * inverses[l]
 
 
-@njit(cache=True, fastmath=FASTMATH)
-def _log_normal_slopes(r, mu, s, basis, slopes):
-    """Logarithmic derivatives of the two-body functions."""
+@njit(cache=True)
+def _log_normal_slopes(r, s, basis):
+    """Derivatives of the logarithms of two-body functions, as a polynomial in ln R_k - μ."""
     ds = -2 * basis.eta2 / (r * (r * r + basis.eta2))
     constant = _cutoff_slope(r, basis.cutoff) - basis.decay2 / r - 0.5 * ds / s
-    linear, square = (1 / r - 0.5 * ds) / s, 0.5 * ds / (s * s)
-    logs = basis.log_shells2
-    for k in range(len(slopes)):
-        z = logs[k] - mu
-        slopes[k] = constant + z * (linear + z * square)
+    return constant, (1 / r - 0.5 * ds) / s, 0.5 * ds / (s * s)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _two_body(vectors, indices, species, basis, radial, out):
+    """Two-body features of one centre."""
+    values = radial.values
+    _log_normals(vectors, basis, radial)
+    out[:] = 0.0
+    for k in range(len(vectors)):
+        at = species[indices[k]] * values.shape[1]
+        for l in range(values.shape[1]):
+            out[at + l] += values[k, l]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _two_body_gradients(vectors, indices, species, basis, cotangent, radial, gradients):
+    """dE/dr_ij of one centre for dE/d two-body features."""
+    values, mu, s, logs = radial.values, radial.mu, radial.s, basis.log_shells2
+    _log_normals(vectors, basis, radial)
+    for k in range(len(vectors)):
+        r, at = _length(vectors, k), species[indices[k]] * len(logs)
+        constant, linear, square = _log_normal_slopes(r, s[k], basis)
+        along, mean = 0.0, mu[k]
+        for l in range(len(logs)):
+            z = logs[l] - mean
+            along += cotangent[at + l] * values[k, l] * (constant + z * (linear + z * square))
+        for axis in range(3):
+            gradients[k, axis] = along / r * vectors[k, axis]
+
+
+@njit(cache=True)
+def _two_body_jacobian(vectors, indices, species, basis, radial, jacobian):
+    """d two-body features / dr_ij of one centre, (n_neighbors, 3, n_features) of zeros."""
+    _log_normals(vectors, basis, radial)
+    for k in range(len(vectors)):
+        r, at = _length(vectors, k), species[indices[k]] * len(basis.log_shells2)
+        constant, linear, square = _log_normal_slopes(r, radial.s[k], basis)
+        for l in range(len(basis.log_shells2)):
+            z = basis.log_shells2[l] - radial.mu[k]
+            slope = radial.values[k, l] * (constant + z * (linear + z * square)) / r
+            for axis in range(3):
+                jacobian[k, axis, at + l] = slope * vectors[k, axis]
 
 
 # --- three bodies -----------------------------------------------------------------------------
@@ -152,7 +214,7 @@ def _arrange(vectors, indices, species, basis, env):
     first, near = env.first, env.near
     first[:] = 0
     for k in range(len(vectors)):
-        if _length(vectors[k]) < basis.cutoff3:
+        if _length(vectors, k) < basis.cutoff3:
             first[species[indices[k]]] += 1
     total = 0
     for q in range(basis.n_species + 1):
@@ -160,7 +222,7 @@ def _arrange(vectors, indices, species, basis, env):
         first[q] = total
         total += count
     for k in range(len(vectors)):
-        r = _length(vectors[k])
+        r = _length(vectors, k)
         if r >= basis.cutoff3:
             continue
         q = species[indices[k]]
@@ -178,49 +240,57 @@ def _arrange(vectors, indices, species, basis, env):
     first[0] = 0
 
 
+# Loops that call the exponential are kept apart from loops of plain arithmetic, which the calls
+# would make several times slower.
+
+
+@njit(cache=True)
+def _reach(j, start, stop, near, eta, decay, reach):
+    """reach[k]: all of the weight of a triplet but (1 + 3X) and the harmonics."""
+    for k in range(start, stop):
+        dx, dy, dz = near[k, 0] - near[j, 0], near[k, 1] - near[j, 1], near[k, 2] - near[j, 2]
+        log_square = np.log(dx * dx + dy * dy + dz * dz)
+        exponent = -0.5 * (eta * near[j, _Y] * near[k, _Y] + decay * log_square)
+        reach[k] = near[j, _DECAY] * near[k, _DECAY] * np.exp(exponent)
+
+
 @njit(cache=True, fastmath=FASTMATH)
-def _triplet(near, j, k, eta, decay):
-    """d, the squares of r_jk, r_ij and r_ik, cos θ, sin θ, the product X of three cosines, and all
-    of the weight but (1 + 3X) and the harmonic."""
+def _triplet(near, j, k):
+    """d, 1 / r_jk², r_ij² - d, r_ik² - d, cos θ, sin θ and the product X of three cosines."""
     x1, y1, z1, x2, y2, z2 = (
         near[j, 0], near[j, 1], near[j, 2], near[k, 0], near[k, 1], near[k, 2]
     )  # fmt: skip
     dx, dy, dz = x2 - x1, y2 - y1, z2 - z1
-    d, c2 = x1 * x2 + y1 * y2 + z1 * z2, dx * dx + dy * dy + dz * dz
+    over, d = 1 / (dx * dx + dy * dy + dz * dz), x1 * x2 + y1 * y2 + z1 * z2
     # the cross product keeps the digits of a small sine
     nx, ny, nz = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
-    square1, square2 = x1 * x1 + y1 * y1 + z1 * z1, x2 * x2 + y2 * y2 + z2 * z2
+    gap1, gap2 = x1 * x1 + y1 * y1 + z1 * z1 - d, x2 * x2 + y2 * y2 + z2 * z2 - d
     inverse = near[j, _INVERSE] * near[k, _INVERSE]
-    x = d * (square1 - d) * (square2 - d) * inverse * inverse / c2
     sine = np.sqrt(nx * nx + ny * ny + nz * nz) * inverse
-    exponent = -0.5 * (eta * near[j, _Y] * near[k, _Y] + decay * np.log(c2))
-    weight = near[j, _DECAY] * near[k, _DECAY] * np.exp(exponent)
-    return d, c2, square1, square2, d * inverse, sine, x, weight
+    return d, over, gap1, gap2, d * inverse, sine, d * gap1 * gap2 * inverse * inverse * over
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _triplet_slopes(near, j, k, eta, decay):
+def _triplet_slopes(near, j, k, eta, decay, reach):
     """cos θ and sin θ, and how the gradients of a triplet follow from the sums that stand in it.
 
     With t = Σ s_c t_c(θ), v = dt / d cos θ and m = Σ ρ_l s_cl t_c(θ), the gradients are
     along r_ij: (p1 t + q1 v + z1 m) r_ij + (p t + q v) r_ik
     along r_ik: (p2 t + q2 v + z2 m) r_ik + (p t + q v) r_ij
     """
-    d, c2, square1, square2, cosine, sine, x, weight = _triplet(near, j, k, eta, decay)
-    r1, r2, over = near[j, _INVERSE], near[k, _INVERSE], 1 / c2
+    d, over, gap1, gap2, cosine, sine, x = _triplet(near, j, k)
+    r1, r2 = near[j, _INVERSE], near[k, _INVERSE]
     inverse, mean = r1 * r2, 0.5 * eta * (near[j, _Y] + near[k, _Y])
-    gap1, gap2 = square1 - d, square2 - d  # r_ij · (r_ij - r_ik), and with j and k exchanged
-    product = inverse * inverse * over
-    x1 = 6 * weight * (d * d * gap2 * product * r1 * r1 - x * over)
-    x2 = 6 * weight * (d * d * gap1 * product * r2 * r2 - x * over)
-    xd = 3 * weight * ((gap1 * gap2 * over - d) * inverse * inverse + 2 * x * over)
-    g = weight * (1 + 3 * x)
-    away = decay * g * over
-    p1 = x1 - away + g * (near[j, _SLOPE] - mean) * r1
-    p2 = x2 - away + g * (near[k, _SLOPE] - mean) * r2
+    g, away = reach * (1 + 3 * x), decay * over * reach * (1 + 3 * x)
+    # derivatives of X, as far as it depends on r_ij², r_ik² and d
+    double, half = 2 * d * d * inverse * inverse * over, 2 * x * over
+    x1, x2 = double * gap2 * r1 * r1 - half, double * gap1 * r2 * r2 - half
+    xd = (gap1 * gap2 * over - d) * inverse * inverse + half
+    p1 = 3 * reach * x1 - away + g * r1 * (near[j, _SLOPE] - mean)
+    p2 = 3 * reach * x2 - away + g * r2 * (near[k, _SLOPE] - mean)
     first = (p1, -g * cosine * r1 * r1, g * eta * r1)
     second = (p2, -g * cosine * r2 * r2, g * eta * r2)
-    return cosine, sine, first, second, (xd + away, g * inverse)
+    return cosine, sine, first, second, (3 * reach * xd + away, g * inverse)
 
 
 @njit(cache=True)
@@ -232,11 +302,11 @@ def _roles(p, q, first):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _weights(j, start, stop, near, eta, decay, weights):
+def _weights(j, start, stop, near, reach, weights):
     """weights[k] = weight_jk (cos θ, sin θ, cos 3θ, sin 3θ, ...) of the triplets of one j."""
     for k in range(start, stop):
-        _, _, _, _, cosine, sine, x, weight = _triplet(near, j, k, eta, decay)
-        weight *= 1 + 3 * x
+        _, _, _, _, cosine, sine, x = _triplet(near, j, k)
+        weight = reach[k] * (1 + 3 * x)
         weights[k, 0] = weight * cosine
         weights[k, 1] = weight * sine
         twice = 2 * (cosine * cosine - sine * sine)
@@ -269,9 +339,11 @@ def _add_products(j, start, stop, weights, a, block):
 
 
 @njit(cache=True)
-def _three_body(env, basis, weights, block, out):
+def _three_body(env, basis, buffers, out):
     """Three-body features of one centre, from all pairs j < k of its neighbours."""
+    reach, weights, block = buffers
     first, near, a, width = env.first, env.near, env.a, len(block)
+    eta, decay = basis.eta3, basis.decay3
     stop = 0
     for p in range(basis.n_species):
         for q in range(p, basis.n_species):
@@ -282,7 +354,8 @@ def _three_body(env, basis, weights, block, out):
             for j in range(first[few], first[few + 1]):
                 start = j + 1 if p == q else first[many]
                 if start < last:
-                    _weights(j, start, last, near, basis.eta3, basis.decay3, weights)
+                    _reach(j, start, last, near, eta, decay, reach)
+                    _weights(j, start, last, near, reach, weights)
                     _add_products(j, start, last, weights, a, block)
             for c in range(width):
                 for l in range(block.shape[1]):
@@ -317,26 +390,28 @@ def _dot_products(start, stop, a, rows, dots):
 def _angular_sums(dots, k, cosine, sine):
     """t, v and m of `_triplet_slopes`."""
     width = dots.shape[1] // 2
-    t, v, m = 0.0, 0.0, 0.0
     cotangent = 1 / sine if sine > _LINEAR else 0.0
+    t = dots[k, 0] * cosine + dots[k, 1] * sine
+    v = dots[k, 0] - dots[k, 1] * cosine * cotangent
+    m = dots[k, width] * cosine + dots[k, width + 1] * sine
     twice = 2 * (cosine * cosine - sine * sine)
     c, c_before, u, u_before = cosine, cosine, 1.0, -1.0
-    for n in range(0, width, 2):
-        t += dots[k, n] * c + dots[k, n + 1] * sine * u
-        m += dots[k, width + n] * c + dots[k, width + n + 1] * sine * u
-        v += (n + 1) * (dots[k, n] * u - dots[k, n + 1] * c * cotangent)
+    for n in range(2, width, 2):
         c, c_before = twice * c - c_before, c
         u, u_before = twice * u - u_before, u
+        t += dots[k, n] * c + dots[k, n + 1] * sine * u
+        v += (n + 1) * (dots[k, n] * u - dots[k, n + 1] * c * cotangent)
+        m += dots[k, width + n] * c + dots[k, width + n + 1] * sine * u
     return t, v, m
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _pull(j, start, stop, near, eta, decay, dots, gradients):
+def _pull(j, start, stop, near, eta, decay, reach, dots, gradients):
     """Add the gradients of the triplets of one j."""
     x, y, z = near[j, 0], near[j, 1], near[j, 2]
     gx, gy, gz = 0.0, 0.0, 0.0
     for k in range(start, stop):
-        cosine, sine, first, second, cross = _triplet_slopes(near, j, k, eta, decay)
+        cosine, sine, first, second, cross = _triplet_slopes(near, j, k, eta, decay, reach[k])
         t, v, m = _angular_sums(dots, k, cosine, sine)
         along1 = first[0] * t + first[1] * v + first[2] * m
         along2 = second[0] * t + second[1] * v + second[2] * m
@@ -355,7 +430,8 @@ def _pull(j, start, stop, near, eta, decay, dots, gradients):
 @njit(cache=True)
 def _three_body_gradients(env, basis, cotangent, buffers, gradients):
     """Add dE/dr_ij of one centre for dE/d three-body features."""
-    block, rows, dots, sorted_gradients = buffers
+    reach, block, rows, dots, sorted_gradients = buffers
+    eta, decay = basis.eta3, basis.decay3
     first, near, a, width = env.first, env.near, env.a, len(block)
     n = first[basis.n_species]
     sorted_gradients[:n] = 0.0
@@ -375,13 +451,14 @@ def _three_body_gradients(env, basis, cotangent, buffers, gradients):
                 if start < last:
                     _scale_rows(a[j], basis.shells3, block, rows)
                     _dot_products(start, last, a, rows, dots)
-                    _pull(j, start, last, near, basis.eta3, basis.decay3, dots, sorted_gradients)
+                    _reach(j, start, last, near, eta, decay, reach)
+                    _pull(j, start, last, near, eta, decay, reach, dots, sorted_gradients)
     for j in range(n):
         gradients[env.pair[j]] += sorted_gradients[j]
 
 
 @njit(cache=True)
-def _three_body_jacobian(env, basis, jacobian):
+def _three_body_jacobian(env, basis, reach, jacobian):
     """Add d three-body features / dr_ij (n_neighbors, 3, n_features) of one centre."""
     first, near, n_harmonics = env.first, env.near, len(basis.harmonics)
     size, stop = 2 * n_harmonics * len(basis.shells3), 0
@@ -389,9 +466,11 @@ def _three_body_jacobian(env, basis, jacobian):
         for q in range(p, basis.n_species):
             begin, stop = stop, stop + size
             for j in range(first[p], first[p + 1]):
-                for k in range(max(j + 1, first[q]), first[q + 1]):
+                start, last = max(j + 1, first[q]), first[q + 1]
+                _reach(j, start, last, near, basis.eta3, basis.decay3, reach)
+                for k in range(start, last):
                     cosine, sine, one, two, cross = _triplet_slopes(
-                        near, j, k, basis.eta3, basis.decay3
+                        near, j, k, basis.eta3, basis.decay3, reach[k]
                     )
                     of_j, of_k = jacobian[env.pair[j]], jacobian[env.pair[k]]
                     unit = np.zeros((1, 2 * 2 * n_harmonics))
@@ -418,69 +497,47 @@ def _three_body_jacobian(env, basis, jacobian):
 @njit(cache=True, parallel=True)
 def values(starts, indices, vectors, species, basis, out):
     """Features of every atom into ``out`` (n_atoms, n_features)."""
-    n_atoms, n_r2 = len(species), len(basis.log_shells2)
-    most = _most_neighbors(starts)
+    n_atoms, n_two = len(species), basis.n_species * len(basis.log_shells2)
+    width, most = 2 * len(basis.harmonics), _most_neighbors(starts)
     for piece in prange(_PIECES):
-        env = _environment(most, basis)
-        radial = np.empty(n_r2)
-        weights = np.empty((most, 2 * len(basis.harmonics)))
-        block = np.empty((2 * len(basis.harmonics), len(basis.shells3)))
+        radial, env = _radial(most, basis), _environment(most, basis)
+        block = np.empty((width, len(basis.shells3)))
+        buffers = (np.empty(most), np.empty((most, width)), block)
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
-            out[i, : basis.n_species * n_r2] = 0.0
-            for k in range(a, b):
-                at = species[indices[k]] * n_r2
-                _log_normals(_length(vectors[k]), basis, radial)
-                _add(radial, out[i, at : at + n_r2])
+            _two_body(vectors[a:b], indices[a:b], species, basis, radial, out[i, :n_two])
             _arrange(vectors[a:b], indices[a:b], species, basis, env)
-            _three_body(env, basis, weights, block, out[i, basis.n_species * n_r2 :])
+            _three_body(env, basis, buffers, out[i, n_two:])
 
 
 @njit(cache=True, parallel=True)
 def pair_gradients(starts, indices, vectors, species, basis, cotangent, out):
     """dE/dr_ij (n_pairs, 3) for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_atoms, n_r2 = len(species), len(basis.log_shells2)
+    n_atoms, n_two = len(species), basis.n_species * len(basis.log_shells2)
     width, most = 2 * len(basis.harmonics), _most_neighbors(starts)
     for piece in prange(_PIECES):
-        env = _environment(most, basis)
-        radial, slopes = np.empty(n_r2), np.empty(n_r2)
+        radial, env = _radial(most, basis), _environment(most, basis)
         block = np.empty((width, len(basis.shells3)))
         rows = np.empty((2 * width, len(basis.shells3)))
-        buffers = (block, rows, np.empty((most, 2 * width)), np.empty((most, 3)))
+        buffers = (np.empty(most), block, rows, np.empty((most, 2 * width)), np.empty((most, 3)))
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
             row = cotangent[min(i, len(cotangent) - 1)]
-            for k in range(a, b):
-                r, at = _length(vectors[k]), species[indices[k]] * n_r2
-                mu, s = _log_normals(r, basis, radial)
-                _log_normal_slopes(r, mu, s, basis, slopes)
-                slope = 0.0
-                for n in range(n_r2):
-                    slope += row[at + n] * radial[n] * slopes[n]
-                for axis in range(3):
-                    out[k, axis] = slope / r * vectors[k, axis]
+            _two_body_gradients(vectors[a:b], indices[a:b], species, basis, row, radial, out[a:b])
             _arrange(vectors[a:b], indices[a:b], species, basis, env)
-            _three_body_gradients(env, basis, row[basis.n_species * n_r2 :], buffers, out[a:b])
+            _three_body_gradients(env, basis, row[n_two:], buffers, out[a:b])
 
 
 @njit(cache=True, parallel=True)
 def pair_jacobian(starts, indices, vectors, species, basis, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_atoms, n_r2 = len(species), len(basis.log_shells2)
+    n_atoms, n_two = len(species), basis.n_species * len(basis.log_shells2)
     most = _most_neighbors(starts)
     for piece in prange(_PIECES):
-        env = _environment(most, basis)
-        radial, slopes = np.empty(n_r2), np.empty(n_r2)
+        radial, env, reach = _radial(most, basis), _environment(most, basis), np.empty(most)
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
             out[a:b] = 0.0
-            for k in range(a, b):
-                r, at = _length(vectors[k]), species[indices[k]] * n_r2
-                mu, s = _log_normals(r, basis, radial)
-                _log_normal_slopes(r, mu, s, basis, slopes)
-                for axis in range(3):
-                    unit = vectors[k, axis] / r
-                    for n in range(n_r2):
-                        out[k, axis, at + n] = unit * radial[n] * slopes[n]
+            _two_body_jacobian(vectors[a:b], indices[a:b], species, basis, radial, out[a:b])
             _arrange(vectors[a:b], indices[a:b], species, basis, env)
-            _three_body_jacobian(env, basis, out[a:b, :, basis.n_species * n_r2 :])
+            _three_body_jacobian(env, basis, reach, out[a:b, :, n_two:])
