@@ -245,52 +245,59 @@ def _arrange(vectors, indices, species, basis, env):
 
 
 @njit(cache=True)
+def _neighbor(near, j):
+    """A row of ``near``, out of reach of what a loop writes: only then is the loop vectorised."""
+    return near[j, 0], near[j, 1], near[j, 2], near[j, 3], near[j, 4], near[j, 5], near[j, 6]
+
+
+@njit(cache=True)
 def _reach(j, start, stop, near, eta, decay, reach):
     """reach[k]: all of the weight of a triplet but (1 + 3X) and the harmonics."""
+    one = _neighbor(near, j)
     for k in range(start, stop):
-        dx, dy, dz = near[k, 0] - near[j, 0], near[k, 1] - near[j, 1], near[k, 2] - near[j, 2]
+        dx, dy, dz = near[k, 0] - one[0], near[k, 1] - one[1], near[k, 2] - one[2]
         log_square = np.log(dx * dx + dy * dy + dz * dz)
-        exponent = -0.5 * (eta * near[j, _Y] * near[k, _Y] + decay * log_square)
-        reach[k] = near[j, _DECAY] * near[k, _DECAY] * np.exp(exponent)
+        exponent = -0.5 * (eta * one[_Y] * near[k, _Y] + decay * log_square)
+        reach[k] = one[_DECAY] * near[k, _DECAY] * np.exp(exponent)
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _triplet(near, j, k):
+def _triplet(one, near, k):
     """d, 1 / r_jk², r_ij² - d, r_ik² - d, cos θ, sin θ and the product X of three cosines."""
     x1, y1, z1, x2, y2, z2 = (
-        near[j, 0], near[j, 1], near[j, 2], near[k, 0], near[k, 1], near[k, 2]
+        one[0], one[1], one[2], near[k, 0], near[k, 1], near[k, 2]
     )  # fmt: skip
     dx, dy, dz = x2 - x1, y2 - y1, z2 - z1
     over, d = 1 / (dx * dx + dy * dy + dz * dz), x1 * x2 + y1 * y2 + z1 * z2
     # the cross product keeps the digits of a small sine
     nx, ny, nz = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
     gap1, gap2 = x1 * x1 + y1 * y1 + z1 * z1 - d, x2 * x2 + y2 * y2 + z2 * z2 - d
-    inverse = near[j, _INVERSE] * near[k, _INVERSE]
+    inverse = one[_INVERSE] * near[k, _INVERSE]
     sine = np.sqrt(nx * nx + ny * ny + nz * nz) * inverse
     return d, over, gap1, gap2, d * inverse, sine, d * gap1 * gap2 * inverse * inverse * over
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _triplet_slopes(near, j, k, eta, decay, reach):
-    """cos θ and sin θ, and how the gradients of a triplet follow from the sums that stand in it.
+def _triplet_slopes(one, near, k, eta, decay, reach):
+    """How the gradients of a triplet follow from the sums that stand in it.
 
     With t = Σ s_c t_c(θ), v = dt / d cos θ and m = Σ ρ_l s_cl t_c(θ), the gradients are
     along r_ij: (p1 t + q1 v + z1 m) r_ij + (p t + q v) r_ik
     along r_ik: (p2 t + q2 v + z2 m) r_ik + (p t + q v) r_ij
     """
-    d, over, gap1, gap2, cosine, sine, x = _triplet(near, j, k)
-    r1, r2 = near[j, _INVERSE], near[k, _INVERSE]
-    inverse, mean = r1 * r2, 0.5 * eta * (near[j, _Y] + near[k, _Y])
+    d, over, gap1, gap2, cosine, _, x = _triplet(one, near, k)
+    r1, r2 = one[_INVERSE], near[k, _INVERSE]
+    inverse, mean = r1 * r2, 0.5 * eta * (one[_Y] + near[k, _Y])
     g, away = reach * (1 + 3 * x), decay * over * reach * (1 + 3 * x)
     # derivatives of X, as far as it depends on r_ij², r_ik² and d
     double, half = 2 * d * d * inverse * inverse * over, 2 * x * over
     x1, x2 = double * gap2 * r1 * r1 - half, double * gap1 * r2 * r2 - half
     xd = (gap1 * gap2 * over - d) * inverse * inverse + half
-    p1 = 3 * reach * x1 - away + g * r1 * (near[j, _SLOPE] - mean)
+    p1 = 3 * reach * x1 - away + g * r1 * (one[_SLOPE] - mean)
     p2 = 3 * reach * x2 - away + g * r2 * (near[k, _SLOPE] - mean)
     first = (p1, -g * cosine * r1 * r1, g * eta * r1)
     second = (p2, -g * cosine * r2 * r2, g * eta * r2)
-    return cosine, sine, first, second, (3 * reach * xd + away, g * inverse)
+    return first, second, (3 * reach * xd + away, g * inverse)
 
 
 @njit(cache=True)
@@ -304,18 +311,24 @@ def _roles(p, q, first):
 @njit(cache=True, fastmath=FASTMATH)
 def _weights(j, start, stop, near, reach, weights):
     """weights[k] = weight_jk (cos θ, sin θ, cos 3θ, sin 3θ, ...) of the triplets of one j."""
+    one = _neighbor(near, j)
     for k in range(start, stop):
-        _, _, _, _, cosine, sine, x = _triplet(near, j, k)
+        _, _, _, _, cosine, sine, x = _triplet(one, near, k)
         weight = reach[k] * (1 + 3 * x)
         weights[k, 0] = weight * cosine
         weights[k, 1] = weight * sine
+    if weights.shape[1] == 2:
+        return
+    for k in range(start, stop):
+        _, _, _, _, cosine, sine, _ = _triplet(one, near, k)
         twice = 2 * (cosine * cosine - sine * sine)
-        c, c_before, v, v_before = cosine, cosine, 1.0, -1.0
+        c, s = weights[k, 0], weights[k, 1]
+        c_before, s_before = c, -s
         for n in range(2, weights.shape[1], 2):
             c, c_before = twice * c - c_before, c
-            v, v_before = twice * v - v_before, v
-            weights[k, n] = weight * c
-            weights[k, n + 1] = weight * sine * v
+            s, s_before = twice * s - s_before, s
+            weights[k, n] = c
+            weights[k, n + 1] = s
 
 
 @njit(cache=True, fastmath=FASTMATH)
@@ -387,32 +400,40 @@ def _dot_products(start, stop, a, rows, dots):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _angular_sums(dots, k, cosine, sine):
-    """t, v and m of `_triplet_slopes`."""
+def _angular_sums(j, start, stop, near, dots, sums):
+    """sums[k] = t, v and m of `_triplet_slopes` from dots[k] = s_c and Σ_l ρ_l s_cl."""
+    one = _neighbor(near, j)
     width = dots.shape[1] // 2
-    cotangent = 1 / sine if sine > _LINEAR else 0.0
-    t = dots[k, 0] * cosine + dots[k, 1] * sine
-    v = dots[k, 0] - dots[k, 1] * cosine * cotangent
-    m = dots[k, width] * cosine + dots[k, width + 1] * sine
-    twice = 2 * (cosine * cosine - sine * sine)
-    c, c_before, u, u_before = cosine, cosine, 1.0, -1.0
-    for n in range(2, width, 2):
-        c, c_before = twice * c - c_before, c
-        u, u_before = twice * u - u_before, u
-        t += dots[k, n] * c + dots[k, n + 1] * sine * u
-        v += (n + 1) * (dots[k, n] * u - dots[k, n + 1] * c * cotangent)
-        m += dots[k, width + n] * c + dots[k, width + n + 1] * sine * u
-    return t, v, m
+    for k in range(start, stop):
+        _, _, _, _, cosine, sine, _ = _triplet(one, near, k)
+        cotangent = cosine / sine if sine > _LINEAR else 0.0
+        sums[k, 0] = dots[k, 0] * cosine + dots[k, 1] * sine
+        sums[k, 1] = dots[k, 0] - dots[k, 1] * cotangent
+        sums[k, 2] = dots[k, width] * cosine + dots[k, width + 1] * sine
+    if width == 2:
+        return
+    for k in range(start, stop):
+        _, _, _, _, cosine, sine, _ = _triplet(one, near, k)
+        inverse = 1 / sine if sine > _LINEAR else 0.0
+        twice = 2 * (cosine * cosine - sine * sine)
+        c, c_before, u, u_before = cosine, cosine, 1.0, -1.0
+        for n in range(2, width, 2):
+            c, c_before = twice * c - c_before, c
+            u, u_before = twice * u - u_before, u
+            sums[k, 0] += dots[k, n] * c + dots[k, n + 1] * sine * u
+            sums[k, 1] += (n + 1) * (dots[k, n] * u - dots[k, n + 1] * c * inverse)
+            sums[k, 2] += dots[k, width + n] * c + dots[k, width + n + 1] * sine * u
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _pull(j, start, stop, near, eta, decay, reach, dots, gradients):
+def _pull(j, start, stop, near, eta, decay, reach, sums, gradients):
     """Add the gradients of the triplets of one j."""
-    x, y, z = near[j, 0], near[j, 1], near[j, 2]
+    one = _neighbor(near, j)
+    x, y, z = one[0], one[1], one[2]
     gx, gy, gz = 0.0, 0.0, 0.0
     for k in range(start, stop):
-        cosine, sine, first, second, cross = _triplet_slopes(near, j, k, eta, decay, reach[k])
-        t, v, m = _angular_sums(dots, k, cosine, sine)
+        first, second, cross = _triplet_slopes(one, near, k, eta, decay, reach[k])
+        t, v, m = sums[k, 0], sums[k, 1], sums[k, 2]
         along1 = first[0] * t + first[1] * v + first[2] * m
         along2 = second[0] * t + second[1] * v + second[2] * m
         other = cross[0] * t + cross[1] * v
@@ -430,7 +451,7 @@ def _pull(j, start, stop, near, eta, decay, reach, dots, gradients):
 @njit(cache=True)
 def _three_body_gradients(env, basis, cotangent, buffers, gradients):
     """Add dE/dr_ij of one centre for dE/d three-body features."""
-    reach, block, rows, dots, sorted_gradients = buffers
+    reach, block, rows, dots, sums, sorted_gradients = buffers
     eta, decay = basis.eta3, basis.decay3
     first, near, a, width = env.first, env.near, env.a, len(block)
     n = first[basis.n_species]
@@ -452,39 +473,46 @@ def _three_body_gradients(env, basis, cotangent, buffers, gradients):
                     _scale_rows(a[j], basis.shells3, block, rows)
                     _dot_products(start, last, a, rows, dots)
                     _reach(j, start, last, near, eta, decay, reach)
-                    _pull(j, start, last, near, eta, decay, reach, dots, sorted_gradients)
+                    _angular_sums(j, start, last, near, dots, sums)
+                    _pull(j, start, last, near, eta, decay, reach, sums, sorted_gradients)
     for j in range(n):
         gradients[env.pair[j]] += sorted_gradients[j]
 
 
 @njit(cache=True)
-def _three_body_jacobian(env, basis, reach, jacobian):
+def _three_body_jacobian(env, basis, buffers, jacobian):
     """Add d three-body features / dr_ij (n_neighbors, 3, n_features) of one centre."""
-    first, near, n_harmonics = env.first, env.near, len(basis.harmonics)
-    size, stop = 2 * n_harmonics * len(basis.shells3), 0
+    reach, dots, sums = buffers
+    first, near, width = env.first, env.near, 2 * len(basis.harmonics)
+    size, stop = width * len(basis.shells3), 0
     for p in range(basis.n_species):
         for q in range(p, basis.n_species):
             begin, stop = stop, stop + size
             for j in range(first[p], first[p + 1]):
                 start, last = max(j + 1, first[q]), first[q + 1]
                 _reach(j, start, last, near, basis.eta3, basis.decay3, reach)
+                one = _neighbor(near, j)
                 for k in range(start, last):
-                    cosine, sine, one, two, cross = _triplet_slopes(
-                        near, j, k, basis.eta3, basis.decay3, reach[k]
+                    along_j, along_k, cross = _triplet_slopes(
+                        one, near, k, basis.eta3, basis.decay3, reach[k]
                     )
                     of_j, of_k = jacobian[env.pair[j]], jacobian[env.pair[k]]
-                    unit = np.zeros((1, 2 * 2 * n_harmonics))
-                    for c in range(2 * n_harmonics):
-                        unit[:] = 0.0
-                        unit[0, c] = unit[0, 2 * n_harmonics + c] = basis.harmonics[c // 2]
-                        t, v, m = _angular_sums(unit, 0, cosine, sine)
+                    for c in range(width):
+                        dots[k] = 0.0
+                        dots[k, c] = dots[k, width + c] = basis.harmonics[c // 2]
+                        _angular_sums(j, k, k + 1, near, dots, sums)
+                        t, v, m = sums[k, 0], sums[k, 1], sums[k, 2]
                         other = cross[0] * t + cross[1] * v
                         for l in range(len(basis.shells3)):
-                            at = begin + 2 * n_harmonics * l + c
+                            at = begin + width * l + c
                             product = env.a[j, l] * env.a[k, l]
                             moment = basis.shells3[l] * m
-                            along1 = product * (one[0] * t + one[1] * v + one[2] * moment)
-                            along2 = product * (two[0] * t + two[1] * v + two[2] * moment)
+                            along1 = product * (
+                                along_j[0] * t + along_j[1] * v + along_j[2] * moment
+                            )
+                            along2 = product * (
+                                along_k[0] * t + along_k[1] * v + along_k[2] * moment
+                            )
                             for axis in range(3):
                                 x1, x2 = near[j, axis], near[k, axis]
                                 of_j[axis, at] += along1 * x1 + product * other * x2
@@ -519,7 +547,8 @@ def pair_gradients(starts, indices, vectors, species, basis, cotangent, out):
         radial, env = _radial(most, basis), _environment(most, basis)
         block = np.empty((width, len(basis.shells3)))
         rows = np.empty((2 * width, len(basis.shells3)))
-        buffers = (np.empty(most), block, rows, np.empty((most, 2 * width)), np.empty((most, 3)))
+        dots, sums = np.empty((most, 2 * width)), np.empty((most, 3))
+        buffers = (np.empty(most), block, rows, dots, sums, np.empty((most, 3)))
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
             row = cotangent[min(i, len(cotangent) - 1)]
@@ -532,12 +561,13 @@ def pair_gradients(starts, indices, vectors, species, basis, cotangent, out):
 def pair_jacobian(starts, indices, vectors, species, basis, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
     n_atoms, n_two = len(species), basis.n_species * len(basis.log_shells2)
-    most = _most_neighbors(starts)
+    width, most = 2 * len(basis.harmonics), _most_neighbors(starts)
     for piece in prange(_PIECES):
-        radial, env, reach = _radial(most, basis), _environment(most, basis), np.empty(most)
+        radial, env = _radial(most, basis), _environment(most, basis)
+        buffers = (np.empty(most), np.empty((most, 2 * width)), np.empty((most, 3)))
         for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
             a, b = starts[i], starts[i + 1]
             out[a:b] = 0.0
             _two_body_jacobian(vectors[a:b], indices[a:b], species, basis, radial, out[a:b])
             _arrange(vectors[a:b], indices[a:b], species, basis, env)
-            _three_body_jacobian(env, basis, reach, out[a:b, :, n_two:])
+            _three_body_jacobian(env, basis, buffers, out[a:b, :, n_two:])
