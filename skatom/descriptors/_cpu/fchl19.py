@@ -22,6 +22,10 @@ from skatom.descriptors._cpu.fastmath import FASTMATH
 # Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
 _PIECES = 64
 
+# Checks for a division by zero would keep loops from being vectorised; no two atoms are at the same
+# place, so there is none.
+_LOOPS = {"cache": True, "fastmath": FASTMATH, "error_model": "numpy"}
+
 # The sine of an angle has a cusp at 0 and π, where its derivative is set to zero.
 _LINEAR = 1e-8
 
@@ -80,13 +84,13 @@ def _length(vectors, k):
     return np.sqrt(x * x + y * y + z * z)
 
 
-@njit(cache=True)
+@njit(**_LOOPS)
 def _cutoff(r, cutoff):
     """½(1 + cos πr/R)."""
     return np.cos(0.5 * np.pi * r / cutoff) ** 2
 
 
-@njit(cache=True)
+@njit(**_LOOPS)
 def _cutoff_slope(r, cutoff):
     """The derivative of its logarithm."""
     return -np.pi / cutoff * np.tan(0.5 * np.pi * r / cutoff)
@@ -115,7 +119,7 @@ def _radial(n, basis):
     return _Radial(values, np.empty(n), np.empty(n), bits, bits.view(np.float64))
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _log_normals(vectors, basis, radial):
     """Fill the two-body functions of one centre. One long array of exponents is the fastest."""
     values, mu, s = radial.values, radial.mu, radial.s
@@ -137,7 +141,7 @@ def _log_normals(vectors, basis, radial):
             values[k, l] *= scale * inverses[l]
 
 
-@njit(cache=True)
+@njit(**_LOOPS)
 def _log_normal_slopes(r, s, basis):
     """Derivatives of the logarithms of two-body functions, as a polynomial in ln R_k - μ."""
     ds = -2 * basis.eta2 / (r * (r * r + basis.eta2))
@@ -145,7 +149,7 @@ def _log_normal_slopes(r, s, basis):
     return constant, (1 / r - 0.5 * ds) / s, 0.5 * ds / (s * s)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _two_body(vectors, indices, species, basis, radial, out):
     """Two-body features of one centre."""
     values = radial.values
@@ -157,7 +161,7 @@ def _two_body(vectors, indices, species, basis, radial, out):
             out[at + l] += values[k, l]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _two_body_gradients(vectors, indices, species, basis, cotangent, radial, gradients):
     """dE/dr_ij of one centre for dE/d two-body features."""
     values, mu, s, logs = radial.values, radial.mu, radial.s, basis.log_shells2
@@ -190,7 +194,7 @@ def _two_body_jacobian(vectors, indices, species, basis, radial, jacobian):
 # --- three bodies -----------------------------------------------------------------------------
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _shell_factors(y, basis, a):
     """a_jl of one neighbour: powers of exp(η y dρ), from the middle outwards."""
     rho, gaussians = basis.shells3, basis.gaussians3
@@ -208,7 +212,7 @@ def _shell_factors(y, basis, a):
         a[l] = power * gaussians[l]
 
 
-@njit(cache=True)
+@njit(**_LOOPS)
 def _arrange(vectors, indices, species, basis, env):
     """Fill the environment of one centre."""
     first, near = env.first, env.near
@@ -250,7 +254,7 @@ def _neighbor(near, j):
     return near[j, 0], near[j, 1], near[j, 2], near[j, 3], near[j, 4], near[j, 5], near[j, 6]
 
 
-@njit(cache=True)
+@njit(**_LOOPS)
 def _reach(j, start, stop, near, eta, decay, reach):
     """reach[k]: all of the weight of a triplet but (1 + 3X) and the harmonics."""
     one = _neighbor(near, j)
@@ -261,7 +265,7 @@ def _reach(j, start, stop, near, eta, decay, reach):
         reach[k] = one[_DECAY] * near[k, _DECAY] * np.exp(exponent)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _triplet(one, near, k):
     """d, 1 / r_jk², r_ij² - d, r_ik² - d, cos θ, sin θ and the product X of three cosines."""
     x1, y1, z1, x2, y2, z2 = (
@@ -277,7 +281,7 @@ def _triplet(one, near, k):
     return d, over, gap1, gap2, d * inverse, sine, d * gap1 * gap2 * inverse * inverse * over
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _triplet_slopes(one, near, k, eta, decay, reach):
     """How the gradients of a triplet follow from the sums that stand in it.
 
@@ -308,7 +312,7 @@ def _roles(p, q, first):
     return p, q
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _weights(j, start, stop, near, reach, weights):
     """weights[k] = weight_jk (cos θ, sin θ, cos 3θ, sin 3θ, ...) of the triplets of one j."""
     one = _neighbor(near, j)
@@ -331,7 +335,7 @@ def _weights(j, start, stop, near, reach, weights):
             weights[k, n + 1] = s
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _add_products(j, start, stop, weights, a, block):
     """block[c, l] += a[j, l] Σ_k weights[k, c] a[k, l], two neighbours k at a time."""
     odd = (stop - start) % 2
@@ -375,7 +379,7 @@ def _three_body(env, basis, buffers, out):
                     out[begin + l * width + c] = basis.harmonics[c // 2] * block[c, l]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _scale_rows(row, rho, block, rows):
     """rows[c] = block[c] row and rows[width + c] = ρ block[c] row."""
     width = len(block)
@@ -386,7 +390,7 @@ def _scale_rows(row, rho, block, rows):
             moment[l] = rho[l] * plain[l]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _dot_products(start, stop, a, rows, dots):
     """dots[k, c] = Σ_l a[k, l] rows[c, l]."""
     for k in range(start, stop):
@@ -399,7 +403,7 @@ def _dot_products(start, stop, a, rows, dots):
             dots[k, c + 1] = two
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _angular_sums(j, start, stop, near, dots, sums):
     """sums[k] = t, v and m of `_triplet_slopes` from dots[k] = s_c and Σ_l ρ_l s_cl."""
     one = _neighbor(near, j)
@@ -425,7 +429,7 @@ def _angular_sums(j, start, stop, near, dots, sums):
             sums[k, 2] += dots[k, width + n] * c + dots[k, width + n + 1] * sine * u
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@njit(**_LOOPS)
 def _pull(j, start, stop, near, eta, decay, reach, sums, gradients):
     """Add the gradients of the triplets of one j."""
     one = _neighbor(near, j)
