@@ -112,11 +112,9 @@ class _Radial(NamedTuple):
 @njit(cache=True)
 def _radial(n, basis):
     """Buffers for up to n neighbours."""
-    values, bits = (
-        np.empty((n, len(basis.log_shells2))),
-        np.empty(n * len(basis.log_shells2), np.int64),
-    )
-    return _Radial(values, np.empty(n), np.empty(n), bits, bits.view(np.float64))
+    n_r2 = len(basis.log_shells2)
+    bits = np.empty(n * n_r2, np.int64)
+    return _Radial(np.empty((n, n_r2)), np.empty(n), np.empty(n), bits, bits.view(np.float64))
 
 
 @njit(**_LOOPS)
@@ -267,10 +265,12 @@ def _reach(j, start, stop, near, eta, decay, reach):
 
 @njit(**_LOOPS)
 def _triplet(one, near, k):
-    """d, 1 / r_jk², r_ij² - d, r_ik² - d, cos θ, sin θ and the product X of three cosines."""
-    x1, y1, z1, x2, y2, z2 = (
-        one[0], one[1], one[2], near[k, 0], near[k, 1], near[k, 2]
-    )  # fmt: skip
+    """d, 1 / r_jk², r_ij² - d, r_ik² - d, cos θ, sin θ and the product X of the three cosines.
+
+    The cosines at j and k are (r_ij² - d) / (r_ij r_jk) and (r_ik² - d) / (r_ik r_jk).
+    """
+    x1, y1, z1 = one[0], one[1], one[2]
+    x2, y2, z2 = near[k, 0], near[k, 1], near[k, 2]
     dx, dy, dz = x2 - x1, y2 - y1, z2 - z1
     over, d = 1 / (dx * dx + dy * dy + dz * dz), x1 * x2 + y1 * y2 + z1 * z2
     # the cross product keeps the digits of a small sine
