@@ -22,7 +22,7 @@ from ase.build import molecule
 from ase.io import read, write
 from descriptors import in_process, molecules
 
-ROUNDS = 2
+ROUNDS = 3
 PEERS = Path(__file__).parent / "peers" / "fchl19.py"
 TASKS = [  # data, task, peers
     ("molecules", "values", ("qmllib", "kernelforge")),
