@@ -1,8 +1,21 @@
 """Descriptors: transformers from structures to features."""
 
+from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_features import AtomicFeatures, PairJacobian
+from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.moment_tensor import MomentTensor
+from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
 
-__all__ = ["SOAP", "AtomicFeatures", "InverseDistances", "MomentTensor", "PairJacobian"]
+__all__ = [
+    "ACSF",
+    "FCHL19",
+    "SOAP",
+    "AtomicFeatures",
+    "FeatureScaler",
+    "FeatureSelector",
+    "InverseDistances",
+    "MomentTensor",
+    "PairJacobian",
+]

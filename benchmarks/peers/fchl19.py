@@ -1,0 +1,54 @@
+"""FCHL19 with qmllib and kernelforge; run by benchmarks/fchl19.py in their own environment.
+
+Usage: fchl19.py PEER TASK DATA; prints one line of JSON. The task "features" writes the features
+and their derivatives to DATA with the suffix .npz instead of measuring.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ase.io import read
+
+
+def representation(peer, gradients):
+    """Function of positions and atomic numbers."""
+    if peer == "qmllib":
+        from qmllib.representations import generate_fchl19
+
+        return lambda positions, numbers, elements: generate_fchl19(
+            numbers, positions, elements=elements, gradients=gradients
+        )
+    from kernelforge import fchl19_repr
+
+    name = "generate_fchl_acsf_and_gradients" if gradients else "generate_fchl_acsf"
+    generate = getattr(fchl19_repr, name)
+    return lambda positions, numbers, elements: generate(positions, numbers, elements=elements)
+
+
+def main():
+    peer, task, data = sys.argv[1:]
+    structures = read(data, ":")
+    elements = sorted({int(z) for atoms in structures for z in atoms.numbers})
+    arguments = [(a.get_positions(), a.numbers.astype(np.int32), elements) for a in structures]
+    represent = representation(peer, gradients=task != "values")
+    if task == "features":
+        found = [represent(*of_one) for of_one in arguments]
+        arrays = {f"{kind}{i}": x for i, pair in enumerate(found)
+                  for kind, x in zip(("values", "gradients"), pair, strict=True)}  # fmt: skip
+        np.savez(Path(data).with_suffix(".npz"), **arrays)
+        print(json.dumps(None))
+        return
+    times = []
+    while len(times) < 3 or (len(times) < 12 and sum(times) < 4):
+        start = time.perf_counter()
+        for of_one in arguments:
+            represent(*of_one)
+        times.append(time.perf_counter() - start)
+    print(json.dumps(times[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""FCHL19: two- and three-body functions of distances and angles."""
+
+from math import pi
+from numbers import Integral, Real
+
+import numpy as np
+from ase.data import chemical_symbols
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from skatom.descriptors._cpu import fchl19 as _cpu
+from skatom.descriptors.base import AtomicDescriptor
+
+# η (R/2)² of the three-body shells: what keeps their factors within the range of floats.
+_SHARPEST = 600.0
+
+
+class FCHL19(AtomicDescriptor):
+    r"""Faber-Christensen-Huang-Lilienfeld representation of 2019.
+
+    Distances to the neighbours of each element are seen through log-normal functions, and pairs
+    of neighbours of each pair of elements through shells of their mean distance and harmonics of
+    their angle:
+
+    .. math::
+        G^{(2)}_k &= \sum_j \frac{f_c(r_{ij})}{r_{ij}^{\nu_2}} \frac{1}{R_k \sqrt{2\pi s}}
+            \exp\left(-\frac{(\ln R_k - \mu)^2}{2 s}\right), \quad
+            s = \ln\left(1 + \frac{\eta_2}{r_{ij}^2}\right), \; \mu = \ln r_{ij} - \frac{s}{2}
+
+        G^{(3)}_{lm} &= \sum_{j<k} \xi\, f_c(r_{ij}) f_c(r_{ik})
+            e^{-\eta_3 \left(\frac{r_{ij} + r_{ik}}{2} - R_l\right)^2}
+            2 e^{-(\zeta m)^2 / 2} \left\{\cos m\theta_{jik}, \sin m\theta_{jik}\right\}
+
+        \xi &= w_3 \sqrt{\frac{\eta_3}{\pi}}\,
+            \frac{1 + 3 \cos\theta_{jik} \cos\theta_{ijk} \cos\theta_{ikj}}
+            {(r_{ij} r_{ik} r_{jk})^{\nu_3}}
+
+    where :math:`f_c(r) = \frac12 (1 + \cos \pi r / r_c)`, the shells R divide the cutoff evenly,
+    m = 1, 3, … is odd, and the neighbours j and k of the centre lie within the cutoff while their
+    own distance is free. The features do not change when the structure is translated, rotated or
+    reflected, or when like atoms are exchanged. They are smooth except where an angle
+    :math:`\theta_{jik}` is 0 or π: its sine has a cusp there, whose derivative is taken as zero.
+
+    The defaults are those published for learning forces; `for_energies` has those for energies.
+
+    Parameters
+    ----------
+    cutoff : float, default=8.0
+        Radius r_c of the environments, Å.
+    n_r2 : int, default=24
+        Number of two-body functions R_k = k cutoff / n_r2 for each element.
+    n_r3 : int, default=20
+        Number of three-body shells R_l = l cutoff3 / n_r3 for each pair of elements.
+    eta2 : float, default=0.32
+        Width η₂ of the two-body functions, Å².
+    eta3 : float, default=2.7
+        Sharpness η₃ of the three-body shells, Å⁻²; at most 2400 / cutoff3².
+    decay2 : float, default=1.8
+        Exponent ν₂ by which two-body functions fall with the distance.
+    decay3 : float, default=0.57
+        Exponent ν₃ by which three-body functions fall with each of the three distances.
+    weight3 : float, default=13.4
+        Weight w₃ of three-body functions against two-body ones.
+    zeta : float, default=π
+        Damping ζ of the harmonics.
+    n_fourier : int, default=1
+        Number of harmonics m = 1, 3, …, 2 n_fourier − 1. With the published ζ all but the first
+        are next to zero.
+    cutoff3 : float, default=None
+        Radius for the three-body functions, Å, not beyond ``cutoff``. None: the same.
+    pool : {"sum", "mean"}, default=None
+        Give one row for each structure, the sum or mean over its atoms, as a plain array for any
+        scikit-learn estimator. None: `AtomicFeatures`, one row for each atom, with derivatives.
+    n_jobs : int, default=None
+        Number of joblib jobs that share the structures. The compiled loops use all threads
+        already, so this serves clusters (``joblib.parallel_config(backend="dask")``).
+    verbose : int, default=0
+        1: show a progress bar.
+
+    Attributes
+    ----------
+    species_ : ndarray of int
+        Atomic numbers seen in `fit`, sorted.
+
+    References
+    ----------
+    .. [1] A. S. Christensen, L. A. Bratholm, F. A. Faber, O. A. von Lilienfeld, J. Chem. Phys.
+       152, 044107 (2020).
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import FCHL19
+    >>> molecules = [molecule("H2O"), molecule("CH3OH")]
+    >>> features = FCHL19().fit_transform(molecules)
+    >>> features
+    AtomicFeatures(2 structures, 9 atoms, 312 features, species H C O)
+    >>> FCHL19.for_energies(pool="sum").fit_transform(molecules).shape
+    (2, 270)
+    """
+
+    _parameter_constraints = {
+        **AtomicDescriptor._parameter_constraints,
+        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "n_r2": [Interval(Integral, 1, None, closed="left")],
+        "n_r3": [Interval(Integral, 1, None, closed="left")],
+        "eta2": [Interval(Real, 0, None, closed="neither")],
+        "eta3": [Interval(Real, 0, None, closed="neither")],
+        "decay2": [Interval(Real, 0, None, closed="left")],
+        "decay3": [Interval(Real, 0, None, closed="left")],
+        "weight3": [Interval(Real, 0, None, closed="left")],
+        "zeta": [Interval(Real, 0, None, closed="left")],
+        "n_fourier": [Interval(Integral, 1, None, closed="left")],
+        "cutoff3": [Interval(Real, 0, None, closed="neither"), None],
+    }
+    _size_parameters = "n_r2, n_r3 or n_fourier"
+
+    def __init__(
+        self,
+        cutoff=8.0,
+        n_r2=24,
+        n_r3=20,
+        *,
+        eta2=0.32,
+        eta3=2.7,
+        decay2=1.8,
+        decay3=0.57,
+        weight3=13.4,
+        zeta=pi,
+        n_fourier=1,
+        cutoff3=None,
+        pool=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.cutoff = cutoff
+        self.n_r2 = n_r2
+        self.n_r3 = n_r3
+        self.eta2 = eta2
+        self.eta3 = eta3
+        self.decay2 = decay2
+        self.decay3 = decay3
+        self.weight3 = weight3
+        self.zeta = zeta
+        self.n_fourier = n_fourier
+        self.cutoff3 = cutoff3
+        self.pool = pool
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @classmethod
+    def for_energies(cls, **parameters):
+        """The representation with the parameters published for learning energies alone.
+
+        Parameters
+        ----------
+        **parameters
+            Parameters of the constructor, which have the last word.
+
+        Returns
+        -------
+        FCHL19
+        """
+        published = {
+            "n_r2": 22, "n_r3": 17, "eta2": 0.41, "eta3": 0.97,
+            "decay2": 2.39, "decay3": 2.39, "weight3": 45.83,
+        }  # fmt: skip
+        return cls(**{**published, **parameters})
+
+    def _prepare(self):
+        cutoff3 = self._cutoff3()
+        if cutoff3 > self.cutoff:
+            raise ValueError(f"cutoff3={cutoff3} must not be larger than cutoff={self.cutoff}")
+        if self.eta3 * cutoff3**2 / 4 > _SHARPEST:
+            raise ValueError(
+                f"eta3={self.eta3} must not be larger than {4 * _SHARPEST:.0f} / cutoff3² = "
+                f"{4 * _SHARPEST / cutoff3**2:.4g}: shells that sharp leave gaps between them"
+            )
+
+    def _cutoff3(self):
+        return self.cutoff if self.cutoff3 is None else self.cutoff3
+
+    def _basis(self):
+        cutoff, cutoff3 = float(self.cutoff), float(self._cutoff3())
+        shells2 = cutoff * np.arange(1, self.n_r2 + 1) / self.n_r2
+        shells3 = cutoff3 * np.arange(1, self.n_r3 + 1) / self.n_r3 - cutoff3 / 2
+        m = 2 * np.arange(self.n_fourier) + 1
+        weight = 2 * self.weight3 * np.sqrt(self.eta3 / pi)
+        return _cpu.Basis(
+            n_species=len(self.species_),
+            cutoff=cutoff,
+            eta2=float(self.eta2),
+            decay2=float(self.decay2),
+            log_shells2=np.log(shells2),
+            inverse_shells2=1 / shells2,
+            cutoff3=cutoff3,
+            eta3=float(self.eta3),
+            decay3=float(self.decay3),
+            shells3=shells3,
+            gaussians3=np.exp(-self.eta3 * shells3**2 / 2),
+            harmonics=weight * np.exp(-((self.zeta * m) ** 2) / 2),
+        )
+
+    def _values(self, pairs, species, out):
+        _cpu.values(*self._compiled_arguments(pairs, species), out)
+
+    def _pair_gradients(self, pairs, species, cotangent, out):
+        _cpu.pair_gradients(*self._compiled_arguments(pairs, species), cotangent, out)
+
+    def _pair_jacobian(self, pairs, species, out):
+        _cpu.pair_jacobian(*self._compiled_arguments(pairs, species), out)
+
+    def _compiled_arguments(self, pairs, species):
+        return pairs.offsets, pairs.indices, pairs.vectors, species, self._basis()
+
+    def _n_features(self):
+        n = len(self.species_)
+        return n * self.n_r2 + n * (n + 1) * self.n_r3 * self.n_fourier
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features.
+
+        Parameters
+        ----------
+        input_features : Ignored
+
+        Returns
+        -------
+        ndarray of str
+            Species and shell of two-body functions, ``fchl19_C_r0``; species, shell and harmonic
+            of three-body ones, ``fchl19_H_C_r0_cos1``.
+        """
+        check_is_fitted(self)
+        symbols = [chemical_symbols[z] for z in self.species_]
+        names = [f"{symbol}_r{k}" for symbol in symbols for k in range(self.n_r2)]
+        names += [
+            f"{symbol}_{other}_r{l}_{function}{2 * n + 1}"
+            for p, symbol in enumerate(symbols)
+            for other in symbols[p:]
+            for l in range(self.n_r3)
+            for n in range(self.n_fourier)
+            for function in ("cos", "sin")
+        ]
+        return np.array([f"fchl19_{name}" for name in names], dtype=object)
