@@ -1,7 +1,8 @@
 """Descriptors: transformers from structures to features."""
 
+from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_features import AtomicFeatures, PairJacobian
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.soap import SOAP
 
-__all__ = ["SOAP", "AtomicFeatures", "InverseDistances", "PairJacobian"]
+__all__ = ["ACSF", "SOAP", "AtomicFeatures", "InverseDistances", "PairJacobian"]
