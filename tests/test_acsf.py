@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures
-from skatom.descriptors import ACSF
+from skatom.descriptors import ACSF, FeatureScaler, FeatureSelector, symmetry_functions
 from skatom.descriptors._cpu import elementwise
 
 ANGLES = [(0.1, 1, 1), (0.1, 1, -1), (0.1, 4, 1), (0.1, 4, -1)]
@@ -421,3 +421,152 @@ def test_jobs_give_the_same():
     one = ACSF().fit_transform(structures).values
     two = ACSF(n_jobs=2, verbose=1).fit_transform(structures).values
     np.testing.assert_array_equal(one, two)
+
+
+# --- sets of functions ------------------------------------------------------------------------
+
+
+def test_generated_sets():
+    radial = symmetry_functions.shifted(22, 5.0)
+    assert radial[0, 1] == 0.5 and radial[-1, 1] == pytest.approx(4.5)
+    spacing = radial[1, 1] - radial[0, 1]
+    np.testing.assert_allclose(radial[:, 0], 1 / (2 * spacing**2))
+    widths = symmetry_functions.centered(5, 5.0)
+    np.testing.assert_allclose(1 / np.sqrt(2 * widths[:, 0]), np.linspace(1, 4.5, 5))
+    library = symmetry_functions.library(4, 6.0, zetas=(1, 4))
+    np.testing.assert_allclose(library["g2"][0], [1 / 36, 0])
+    np.testing.assert_allclose(library["g2"][4], [16 / 36, 0])
+    centers = 6 / np.sqrt(2) ** np.arange(5)
+    np.testing.assert_allclose(library["g2"][5:, 1], centers[1:])
+    np.testing.assert_allclose(library["g2"][5:, 0], 1 / (centers[:-1] - centers[1:]) ** 2)
+    assert library["g4"].shape == (5 * 2 * 2, 3)
+    ani = symmetry_functions.ani()
+    np.testing.assert_allclose(ani["g2"][[1, 15], 1], [1.16875, 4.93125])
+    np.testing.assert_allclose(ani["ani"][8::8, 2], [1.55, 2.2, 2.85])
+    np.testing.assert_allclose(ani["ani"][:2, 3], [0.19634954, 0.58904862])
+    for parameters, n in ((library, 9 + 20), (ani, 16 + 32), (symmetry_functions.weighted(), 32)):
+        features = ACSF(**parameters).fit_transform([Atoms("C2", [[0, 0, 0], [0, 0, 1.4]])])
+        assert features.values.shape == (2, n)
+    with pytest.raises(ValueError, match="n=1"):
+        symmetry_functions.shifted(1, 5.0)
+
+
+# --- scaling and selection --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Rattled copies of two molecules."""
+    structures = []
+    for seed in range(12):
+        atoms = molecule(("CH3OH", "CH3CHO")[seed % 2])
+        atoms.rattle(0.1, seed=seed)
+        structures.append(atoms)
+    return ACSF(4.0).fit_transform(structures)
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "center", "standard"])
+def test_scaled_features_of_each_species(frames, scaling):
+    scaled = FeatureScaler(scaling).fit_transform(frames)
+    for z in frames.species:
+        part = scaled.values[frames.numbers == z]
+        varies = np.ptp(frames.values[frames.numbers == z], axis=0) > 0
+        assert not part[:, ~varies].any()
+        part = part[:, varies]
+        if scaling == "minmax":
+            np.testing.assert_allclose(part.min(axis=0), -1)
+            np.testing.assert_allclose(part.max(axis=0), 1)
+        else:
+            np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-9)
+            size = part.std(axis=0) if scaling == "standard" else np.ptp(part, axis=0)
+            np.testing.assert_allclose(size, 1)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [FeatureScaler("standard")],
+        [FeatureSelector(7)],
+        [FeatureSelector(9), FeatureScaler(), FeatureSelector(5)],
+    ],
+)
+def test_derivatives_pass_through_scaling_and_selection(frames, steps):
+    pipeline = make_pipeline(*steps).fit(frames)
+    mapped = pipeline.transform(frames)[[2, 1]]
+    names = mapped.descriptor.get_feature_names_out()
+    assert len(names) == mapped.values.shape[1]
+    np.testing.assert_array_equal(
+        mapped.values, mapped.descriptor.transform(mapped.structures).values
+    )
+    cotangent = cotangent_for(mapped)
+    gradient, virial = mapped.pullback(cotangent)
+
+    def displace(step, x):
+        positions = x.positions.copy()
+        positions[3, 1] += step
+        return positions, x.cells
+
+    slope = slopes_of(mapped, cotangent, [displace]).sum()
+    assert slope == pytest.approx(gradient[3, 1], rel=1e-6, abs=1e-6)
+    jacobian = mapped.jacobian(slice(None))
+    along = np.einsum("pxf,pf->px", jacobian.values, cotangent[jacobian.pairs.centers])
+    total = np.einsum("px,py->xy", along, jacobian.pairs.vectors)
+    np.testing.assert_allclose(total, virial.sum(axis=0), atol=1e-9 * np.abs(virial).max())
+    again = pickle.loads(pickle.dumps(mapped))
+    np.testing.assert_array_equal(again.pullback(cotangent)[0], gradient)
+
+
+@pytest.mark.filterwarnings("ignore:.*outside of the range")
+def test_one_cotangent_for_all_atoms_of_scaled_features(frames):
+    scaled = FeatureScaler().fit_transform(frames)
+    row = cotangent_for(scaled)[0]
+    expected, _ = scaled.pullback(np.tile(row, (len(scaled.numbers), 1)))
+    np.testing.assert_array_equal(scaled.pullback(row)[0], expected)
+
+
+def test_range_is_watched(frames):
+    scaler = FeatureScaler().fit(frames)
+    scaler.transform(frames)
+    assert not scaler.count_out_of_range(frames).any()
+    squeezed = molecule("CH3OH")
+    squeezed.positions[1] = squeezed.positions[0] + 0.6 * (
+        squeezed.positions[1] - squeezed.positions[0]
+    )
+    features = frames.descriptor.transform([frames.structures.to_ase()[1], squeezed])
+    assert scaler.count_out_of_range(features)[-6:].all()
+    message = r"atom 0 \(C\) of structure 1, whose acsf_g2_._. is .* and not between"
+    with pytest.warns(UserWarning, match=message):
+        scaler.transform(features)
+    with pytest.raises(ValueError, match="outside of the range of the training data"):
+        clone(scaler).set_params(out_of_range="raise").fit(frames).transform(features)
+
+
+def test_scaler_refuses_what_it_cannot_scale(frames):
+    both = ACSF(4.0).fit([molecule("CH3OH"), molecule("NH3")])
+    scaler = FeatureScaler(out_of_range="ignore").fit(both.transform([molecule("CH3OH")]))
+    with pytest.raises(ValueError, match="structure 1 contains N, which was not in the features"):
+        scaler.transform(both.transform([molecule("CH4"), molecule("NH3")]))
+    known = scaler.transform(both.transform([molecule("CH3OH")]))
+    assert np.isfinite(known.pullback(np.ones(known.values.shape[1]))[0]).all()
+    with pytest.raises(TypeError, match="need AtomicFeatures"):
+        scaler.transform(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="but fit saw"):
+        scaler.transform(frames)
+
+
+def test_cur_reconstructs_with_few_features(frames):
+    selector = FeatureSelector().fit(frames)
+    kept = frames.values[:, selector.support_]
+    fit = kept @ np.linalg.lstsq(kept, frames.values, rcond=None)[0]
+    np.testing.assert_allclose(fit, frames.values, atol=1e-4)
+    assert len(selector.support_) < frames.values.shape[1]
+    few = FeatureSelector(6).fit(frames)
+    np.testing.assert_array_equal(few.support_, selector.support_[:6])
+
+
+def test_uncorrelated_features(frames):
+    selector = FeatureSelector(method="correlation", max_correlation=0.8).fit(frames)
+    kept = np.abs(np.corrcoef(frames.values[:, selector.support_], rowvar=False))
+    assert (kept - np.eye(len(kept))).max() <= 0.8
+    with pytest.raises(ValueError, match="only .* features are weakly correlated"):
+        FeatureSelector(40, method="correlation", max_correlation=0.1).fit(frames)
