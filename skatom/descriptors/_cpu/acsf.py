@@ -569,22 +569,33 @@ def _sum(i, j, g, functions, hood, t):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _scatter(i, j, has_g4, of, t, jk, out):
-    """Slopes along the vectors of both neighbours of the triplets i to j.
+def _ends(a, b, total, linear, constant, ratio, turn, w, of):
+    """Slopes along the unit vectors of the neighbours a and b of one triplet, see `_scatter`."""
+    ra, rb = of[R, a], of[R, b]
+    slope_a = of[ANGULAR_DF, a] * of[ANGULAR_F, b] * total + w * (linear * ra + constant)
+    slope_b = of[ANGULAR_F, a] * of[ANGULAR_DF, b] * total + w * (linear * rb + constant)
+    return (
+        slope_a + turn * of[INVERSE, a] + ratio * ra,
+        slope_b + turn * of[INVERSE, b] + ratio * rb,
+    )
 
-    ``of`` and ``t``: rows of the neighbourhood and of the triplets. ``out`` (n, 4): along the
-    unit vector of each neighbour, and along x, y, z. With u = dE/dr_ij and v = dE/dr_jk the
-    gradient is, and likewise for k,
+
+@njit(cache=True, fastmath=FASTMATH)
+def _scatter(n, has_g4, of, t, jk, out):
+    """Add the slopes along the vectors of both neighbours of n triplets.
+
+    ``of`` and ``t``: rows of the neighbourhood and of the triplets. ``out`` (n_neighbors, 4):
+    along the unit vector of each neighbour, and along x, y, z. With u = dE/dr_ij and v = dE/dr_jk
+    the gradient is, and likewise for k,
 
         dE/dr_j = [u - c/r_j dE/dc + v r_j/r_jk] ê_j + r_k X ê_k,
         X = dE/dc / (r_j r_k) - v / r_jk
     """
-    for k in range(i, j):
+    for k in range(n):
         a, b = jk[0, k], jk[1, k]
-        ra, rb, inverse_a, inverse_b = of[R, a], of[R, b], of[INVERSE, a], of[INVERSE, b]
         w, dc = t[W, k], t[DC, k]
         total, linear, constant = t[SUMS + 3, k], t[SUMS + 4, k], t[SUMS + 5, k]
-        cross, ratio = dc * inverse_a * inverse_b, 0.0
+        ratio = 0.0
         if has_g4:
             d, fd = t[D, k], t[FD, k]
             total += t[SUMS, k] * fd
@@ -592,19 +603,14 @@ def _scatter(i, j, has_g4, of, t, jk, out):
             constant += t[SUMS + 2, k] * fd
             slope = t[SUMS, k] * t[DFD, k] + (t[SUMS + 1, k] * d + t[SUMS + 2, k]) * fd
             ratio = w * slope / d
-            cross -= ratio
-        turn = -t[C, k] * dc
-        slope_a = of[ANGULAR_DF, a] * of[ANGULAR_F, b] * total + w * (linear * ra + constant)
-        slope_b = of[ANGULAR_F, a] * of[ANGULAR_DF, b] * total + w * (linear * rb + constant)
-        out[a, 0] += slope_a + turn * inverse_a + ratio * ra
-        out[b, 0] += slope_b + turn * inverse_b + ratio * rb
-        to_a, to_b = cross * rb, cross * ra
-        out[a, 1] += to_a * of[X, b]
-        out[a, 2] += to_a * of[Y, b]
-        out[a, 3] += to_a * of[Z, b]
-        out[b, 1] += to_b * of[X, a]
-        out[b, 2] += to_b * of[Y, a]
-        out[b, 3] += to_b * of[Z, a]
+        along_a, along_b = _ends(a, b, total, linear, constant, ratio, -t[C, k] * dc, w, of)
+        cross = dc * of[INVERSE, a] * of[INVERSE, b] - ratio
+        to_a, to_b = cross * of[R, b], cross * of[R, a]
+        out[a, 0] += along_a
+        out[b, 0] += along_b
+        for axis in range(3):
+            out[a, 1 + axis] += to_a * of[X + axis, b]
+            out[b, 1 + axis] += to_b * of[X + axis, a]
 
 
 @njit(cache=True)
@@ -629,30 +635,85 @@ def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
     for base in range(len(functions.bases)):
         p, q = functions.bases[base]
         _sum_base(p, q, t.p[base, :n], rows[C, :n], rows[S, :n], rows[DC, :n])
-    _scatter(0, n, functions.n_g4 > 0, hood.rows, rows, t.jk, out)
+    _scatter(n, functions.n_g4 > 0, hood.rows, rows, t.jk, out)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _gaussian_slopes(kind, eta, shift, of, t, jk, e, at_j, at_k, between):
+    """Slopes of E with all cutoff functions along r_ij, r_ik and r_jk, the last over r_jk."""
+    for i in range(len(e)):
+        a, b, w = jk[0, i], jk[1, i], t[W, i]
+        total, ratio = e[i], 0.0
+        linear, constant = -2 * eta * total, 2 * eta * shift * total
+        if kind == 0:
+            d, f = t[D, i], t[FD, i]
+            ratio = w * (total * t[DFD, i] + (linear * d + constant) * f) / d
+            total, linear, constant = total * f, linear * f, constant * f
+        elif kind == 2:
+            linear, constant = 0.0, -eta * (0.5 * (of[R, a] + of[R, b]) - shift) * total
+        at_j[i], at_k[i] = _ends(a, b, total, linear, constant, ratio, 0.0, w, of)
+        between[i] = ratio
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _power_slopes(zeta, p, q, a, x, c, s, out):
+    """d(x^ζ)/dcos θ."""
+    for i in range(len(a)):
+        tangent = c[i] / s[i] if q != 0.0 and s[i] > _STRAIGHT else 0.0
+        out[i] = zeta * a[i] / max(x[i], _TINY) * (p - q * tangent)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _function_slopes(k, c, inverse_j, inverse_k, terms, scale, a, b, da, db, slopes):
+    """Slopes (3, n_angular) of every function on one triplet: at both ends, and X of `_scatter`.
+
+    ``da``: d(x^ζ)/dcos θ; ``db`` (3, n_gauss, n): from `_gaussian_slopes`.
+    """
+    inverse = inverse_j * inverse_k
+    for m in range(len(terms)):
+        power, g = terms[m, 0], terms[m, 1]
+        value, dc = scale[m] * a[power, k], scale[m] * da[power, k] * b[g, k]
+        slopes[0, m] = value * db[0, g, k] - c * dc * inverse_j
+        slopes[1, m] = value * db[1, g, k] - c * dc * inverse_k
+        slopes[2, m] = dc * inverse - value * db[2, g, k]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _add(a, x, out):
+    for i in range(len(out)):
+        out[i] += a * x[i]
 
 
 @njit(cache=True)
-def angular_jacobian(n_runs, functions, hood, t, out):
-    """Add the derivatives of every function, (n_angular, n, 4) each in the form of `_scatter`."""
-    n_angular, rows, terms = len(functions.terms), t.rows, functions.terms
+def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, out):
+    """Add the derivatives of every function, (n_neighbors, 4, n_features), of n triplets."""
+    n_angular, of, rows, jk = len(functions.terms), hood.rows, t.rows, t.jk
+    for g in range(len(functions.gaussians)):
+        kind = 0 if g < functions.n_g4 else 1 if g < functions.n_g4 + functions.n_g5 else 2
+        eta, shift = functions.gaussians[g]
+        _gaussian_slopes(
+            kind, eta, shift, of, rows, jk, t.e[g, :n], db[0, g, :n], db[1, g, :n], db[2, g, :n]
+        )
+    for m in range(len(functions.zeta)):
+        base = functions.power_of[m, 0]
+        p, q = functions.bases[base]
+        _power_slopes(
+            functions.zeta[m], p, q, t.a[m, :n], t.x[base, :n], rows[C, :n], rows[S, :n], da[m, :n]
+        )
     for run in range(n_runs):
-        i, j = t.runs[1, run], t.runs[1, run + 1]
-        targets = out[t.runs[0, run] * n_angular :]
-        for m in range(n_angular):
-            power, g = terms[m]
-            base = functions.power_of[power, 0]
-            p, q = functions.bases[base]
-            t.q[g, i:j] = 0.0
-            t.p[base, i:j] = 0.0
-            rows[DC : SUMS + N_SUMS, i:j] = 0.0
-            _weigh(
-                functions.scale[m], functions.zeta[power], t.a[power, i:j],
-                t.b[g, i:j], t.x[base, i:j], t.p[base, i:j], t.q[g, i:j],
+        first = n_radial + t.runs[0, run] * n_angular
+        stop = first + n_angular
+        for k in range(t.runs[1, run], t.runs[1, run + 1]):
+            a, b = jk[0, k], jk[1, k]
+            _function_slopes(
+                k, rows[C, k], of[INVERSE, a], of[INVERSE, b], functions.terms, functions.scale,
+                t.a, t.b, da, db, slopes,
             )  # fmt: skip
-            _sum(i, j, g, functions, hood, t)
-            _sum_base(p, q, t.p[base, i:j], rows[C, i:j], rows[S, i:j], rows[DC, i:j])
-            _scatter(i, j, g < functions.n_g4, hood.rows, rows, t.jk, targets[m])
+            _add(1.0, slopes[0], out[a, 0, first:stop])
+            _add(1.0, slopes[1], out[b, 0, first:stop])
+            for axis in range(3):
+                _add(of[R, b] * of[X + axis, b], slopes[2], out[a, 1 + axis, first:stop])
+                _add(of[R, a] * of[X + axis, a], slopes[2], out[b, 1 + axis, first:stop])
 
 
 @njit(cache=True, parallel=True)
@@ -711,25 +772,25 @@ def _jacobian_of(begin, end, n_max, starts, indices, vectors, species, functions
     per_channel, n_features = len(functions.radial) + len(functions.kappa), out.shape[2]
     n_radial = functions.n_channels * per_channel
     hood, t = neighborhood(n_max, functions), triplets(n_max, functions, True)
-    state, gradient = np.empty(3, np.int64), np.empty((n_features, n_max, 4))
+    state, gradient = np.empty(3, np.int64), np.empty((n_max, 4, n_features))
+    slopes = np.empty((3, len(functions.terms)))
+    da, db = np.empty(t.a.shape), np.empty((3, *t.e.shape))
     for i in range(begin, end):
         a, b = starts[i], starts[i + 1]
         n_neighbors = gather(vectors[a:b], indices[a:b], species, functions, True, hood)
-        gradient[:, :n_neighbors] = 0.0
+        gradient[:n_neighbors] = 0.0
         edges = hood.edges[0]
         for channel in range(functions.n_channels):
             for k in range(edges[2 * channel], edges[2 * channel + 2]):
-                for m in range(per_channel):
-                    gradient[channel * per_channel + m, k, 0] = hood.slopes[k, m]
+                first = channel * per_channel
+                gradient[k, 0, first : first + per_channel] = hood.slopes[k]
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
             n, n_runs = collect(state, functions, hood, t)
             evaluate(n, functions, True, hood, t)
-            angular_jacobian(n_runs, functions, hood, t, gradient[n_radial:])
+            angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, gradient)
         for k in range(n_neighbors):
-            target = out[a + hood.order[0, k]]
-            for m in range(n_features):
-                along = gradient[m, k, 0]
-                target[0, m] = along * hood.rows[X, k] + gradient[m, k, 1]
-                target[1, m] = along * hood.rows[Y, k] + gradient[m, k, 2]
-                target[2, m] = along * hood.rows[Z, k] + gradient[m, k, 3]
+            for axis in range(3):
+                target = out[a + hood.order[0, k], axis]
+                target[:] = gradient[k, 1 + axis]
+                _add(hood.rows[X + axis, k], gradient[k, 0], target)
