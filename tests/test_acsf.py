@@ -482,6 +482,7 @@ def test_scaled_features_of_each_species(frames, scaling):
             np.testing.assert_allclose(size, 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*outside of the range")
 @pytest.mark.parametrize(
     "steps",
     [
@@ -516,7 +517,6 @@ def test_derivatives_pass_through_scaling_and_selection(frames, steps):
     np.testing.assert_array_equal(again.pullback(cotangent)[0], gradient)
 
 
-@pytest.mark.filterwarnings("ignore:.*outside of the range")
 def test_one_cotangent_for_all_atoms_of_scaled_features(frames):
     scaled = FeatureScaler().fit_transform(frames)
     row = cotangent_for(scaled)[0]
