@@ -1,0 +1,206 @@
+"""Systematic sets of symmetry functions, as parameters of `skatom.descriptors.ACSF`.
+
+`shifted` and `centered` give G2 functions; the others give a dictionary of parameters, for
+``ACSF(**ani())`` or as a start to change.
+"""
+
+import numpy as np
+
+
+def shifted(n, cutoff, start=0.5, stop=None):
+    """Gaussians of equal width whose centres are evenly spaced.
+
+        η = 1 / (2 Δ²),   R_m = start + m Δ,   m = 0 … n − 1
+
+    Parameters
+    ----------
+    n : int
+        Number of functions, at least 2.
+    cutoff : float
+        Radius of the environments, Å.
+    start : float, default=0.5
+        The first centre, Å.
+    stop : float, default=None
+        The last centre, Å. None: ``cutoff - 0.5``.
+
+    Returns
+    -------
+    ndarray of float, shape (n, 2)
+        (η, R) of each function.
+
+    Examples
+    --------
+    >>> from skatom.descriptors import ACSF
+    >>> from skatom.descriptors.symmetry_functions import shifted
+    >>> shifted(3, cutoff=5.0, start=1.0, stop=5.0)
+    array([[0.125, 1.   ],
+           [0.125, 3.   ],
+           [0.125, 5.   ]])
+    >>> acsf = ACSF(cutoff=5.0, g2=shifted(20, cutoff=5.0))
+    """
+    if n < 2:
+        raise ValueError(f"n={n} must be at least 2 for a spacing of the centres")
+    centers = np.linspace(start, cutoff - 0.5 if stop is None else stop, n)
+    return np.stack([np.full(n, 0.5 / (centers[1] - centers[0]) ** 2), centers], 1)
+
+
+def centered(n, cutoff, start=1.0, stop=None):
+    """Gaussians at the centre whose widths are evenly spaced.
+
+        η_m = 1 / (2 w_m²),   w_m from start to stop
+
+    Parameters
+    ----------
+    n : int
+        Number of functions.
+    cutoff : float
+        Radius of the environments, Å.
+    start : float, default=1.0
+        The smallest width, Å.
+    stop : float, default=None
+        The largest width, Å. None: ``cutoff - 0.5``.
+
+    Returns
+    -------
+    ndarray of float, shape (n, 2)
+        (η, R = 0) of each function.
+    """
+    widths = np.linspace(start, cutoff - 0.5 if stop is None else stop, n)
+    return np.stack([0.5 / widths**2, np.zeros(n)], 1)
+
+
+def weighted(n_radial=22, n_angular=5, cutoff=5.0, zetas=(1,)):
+    """Element-weighted functions for many species [1]_.
+
+    ``shifted(n_radial, cutoff)`` for G2, and G5 with the widths of ``centered(n_angular,
+    cutoff)``, λ = ±1 and every ζ.
+
+    Parameters
+    ----------
+    n_radial : int, default=22
+    n_angular : int, default=5
+        Number of widths.
+    cutoff : float, default=5.0
+        Radius of the environments, Å.
+    zetas : sequence of float, default=(1,)
+
+    Returns
+    -------
+    dict
+        Parameters of `ACSF`.
+
+    References
+    ----------
+    .. [1] M. Gastegger, L. Schwiedrzik, M. Bittermann, F. Berzsenyi, P. Marquetand, J. Chem. Phys.
+       148, 241709 (2018).
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import ACSF
+    >>> from skatom.descriptors.symmetry_functions import weighted
+    >>> ACSF(**weighted()).fit_transform([molecule("CH3OH")])
+    AtomicFeatures(1 structures, 6 atoms, 32 features, species H C O)
+    """
+    widths = centered(n_angular, cutoff)[:, 0]
+    return {
+        "cutoff": cutoff,
+        "g2": shifted(n_radial, cutoff),
+        "g4": (),
+        "g5": np.array([(eta, z, sign) for eta in widths for z in zetas for sign in (1, -1)]),
+        "weighting": "Z",
+    }
+
+
+def library(n=8, cutoff=6.0, zetas=(1, 4, 16)):
+    """A large set, from which to select [1]_.
+
+        centred:  η_m = (n^(m/n) / r_c)²,   R = 0,              m = 0 … n
+        shifted:  R_m = r_c / n^(m/n),      η_m = (R_{m-1} − R_m)⁻²,   m = 1 … n
+
+    for G2, and the centred η with λ = ±1 and every ζ for G4.
+
+    Parameters
+    ----------
+    n : int, default=8
+        How fine the set is; at least 2.
+    cutoff : float, default=6.0
+        Radius of the environments, Å.
+    zetas : sequence of float, default=(1, 4, 16)
+
+    Returns
+    -------
+    dict
+        Parameters of `ACSF`.
+
+    References
+    ----------
+    .. [1] G. Imbalzano, A. Anelli, D. Giofré, S. Klees, J. Behler, M. Ceriotti, J. Chem. Phys.
+       148, 241730 (2018).
+    """
+    if n < 2:
+        raise ValueError(f"n={n} must be at least 2 for different widths")
+    centers = cutoff / n ** (np.arange(n + 1) / n)
+    etas = centers**-2
+    steps = centers[:-1] - centers[1:]
+    return {
+        "cutoff": cutoff,
+        "g2": np.concatenate(
+            [
+                np.stack([etas, np.zeros(n + 1)], 1),
+                np.stack([steps**-2, centers[1:]], 1),
+            ]
+        ),
+        "g4": np.array([(eta, z, sign) for eta in etas for z in zetas for sign in (1, -1)]),
+    }
+
+
+def ani(
+    cutoff=5.2,
+    angular_cutoff=3.5,
+    n_radial=16,
+    n_angular=4,
+    n_theta=8,
+    eta=16.0,
+    angular_eta=8.0,
+    zeta=32.0,
+    start=0.9,
+):
+    """Functions of the ANI-1x potential [1]_, by default 16 radial and 32 angular.
+
+    Centres R_m = start + m (cutoff − start) / n, without the cutoff itself, and angles
+    θ_m = (m + 1/2) π / n_theta. ANI multiplies its radial functions by 1/4 and its angular ones by
+    2, which makes no difference once features are scaled, and cos θ by 0.95.
+
+    Parameters
+    ----------
+    cutoff, angular_cutoff : float, default=5.2, 3.5
+        Radii of the environments, Å.
+    n_radial, n_angular, n_theta : int, default=16, 4, 8
+        Number of centres of the radial and the angular functions, and of angles.
+    eta, angular_eta : float, default=16.0, 8.0
+        η, Å⁻².
+    zeta : float, default=32.0
+    start : float, default=0.9
+        The first centre, Å.
+
+    Returns
+    -------
+    dict
+        Parameters of `ACSF`.
+
+    References
+    ----------
+    .. [1] J. S. Smith, B. Nebgen, N. Lubbers, O. Isayev, A. E. Roitberg, J. Chem. Phys. 148,
+       241733 (2018).
+    """
+    radial = np.linspace(start, cutoff, n_radial, endpoint=False)
+    angular = np.linspace(start, angular_cutoff, n_angular, endpoint=False)
+    thetas = (np.arange(n_theta) + 0.5) * np.pi / n_theta
+    return {
+        "cutoff": cutoff,
+        "angular_cutoff": angular_cutoff,
+        "g2": np.stack([np.full(n_radial, eta), radial], 1),
+        "g4": (),
+        "ani": np.array([(angular_eta, zeta, r, theta) for r in angular for theta in thetas]),
+    }

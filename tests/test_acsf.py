@@ -1,0 +1,572 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase import Atoms
+from ase.build import make_supercell, molecule
+from scipy.spatial.transform import Rotation
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from skatom import Structures
+from skatom.descriptors import ACSF, FeatureScaler, FeatureSelector, symmetry_functions
+from skatom.descriptors._cpu import elementwise
+
+ANGLES = [(0.1, 1, 1), (0.1, 1, -1), (0.1, 4, 1), (0.1, 4, -1)]
+ANI = [(0.8, 8, 1.5, 0.4), (0.8, 3.5, 2.5, 2.0), (0.8, 8, 2.5, np.pi)]
+EVERYTHING = {
+    "cutoff": 4.0, "g1": True, "g2": [(0.5, 0.0), (1.0, 1.5)], "g3": [0.7],
+    "g4": [(0.05, 1, -1, 0), (0.05, 2, -1, 0), (0.1, 4, 1, 0.5)],
+    "g5": [(0.05, 1, 1, 0), (0.3, 2.5, 0.5, 1.0)], "ani": ANI, "angular_cutoff": 3.7,
+}  # fmt: skip
+VARIANTS = [
+    EVERYTHING,
+    {**EVERYTHING, "weighting": "Z", "cutoff_function": "polynomial"},
+    {"cutoff": 4.0, "cutoff_function": "tanh3"},
+]
+
+
+def water():
+    angle = np.radians(104.5)
+    other = [0.96 * np.cos(angle), 0.96 * np.sin(angle), 0]
+    return Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], other])
+
+
+def batch():
+    """A molecule, a skewed crystal and a slab whose cells are smaller than the cutoff, an atom."""
+    first = molecule("CH3OH")
+    first.rattle(0.05, seed=3)
+    cell = [[3.0, 0.2, 0.0], [1.1, 2.8, 0.1], [-0.4, 0.9, 3.2]]
+    scaled = [[0.02, 0.0, 0.05], [0.45, 0.52, 0.4], [0.7, 0.1, 0.6]]
+    crystal = Atoms("CHO", cell=cell, scaled_positions=scaled, pbc=True)
+    slab = crystal.copy()
+    slab.pbc = (True, True, False)
+    return [first, crystal, slab, Atoms("C")]
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=["all", "weighted", "default"])
+def features(request):
+    return ACSF(**request.param).fit_transform(batch())
+
+
+def cotangent_for(features):
+    return np.random.default_rng(0).normal(size=features.values.shape)
+
+
+# --- the numbers of the formulas --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        (elementwise.COSINE, [0.8535534, 0.5, 0.1464466]),
+        (elementwise.TANH3, [0.5800373, 0.2234012, 0.0332579]),
+        (elementwise.POLYNOMIAL, [0.9294434, 0.5, 0.0705566]),
+    ],
+)
+def test_cutoff_functions(kind, known):
+    values, slopes = np.empty(5), np.empty(5)
+    r = np.array([2.5, 5.0, 7.5, 10.0, 11.0])
+    elementwise.cutoff_values(kind, 10.0, r, values)
+    np.testing.assert_allclose(values, [*known, 0, 0], atol=1e-7)
+    elementwise.cutoff_slopes(kind, 10.0, r, slopes)
+    above, below = np.empty(5), np.empty(5)
+    elementwise.cutoff_values(kind, 10.0, r + 1e-5, above)
+    elementwise.cutoff_values(kind, 10.0, r - 1e-5, below)
+    np.testing.assert_allclose(slopes, (above - below) / 2e-5, atol=1e-6)
+
+
+def test_exponential_is_exact():
+    x = -np.concatenate([[0.0, 1e-20, 707.0], np.random.default_rng(0).uniform(0, 700, 997)])
+    out = np.empty(len(x))
+    elementwise.exponential(x, np.empty(len(x), np.int64), out)
+    np.testing.assert_allclose(out, np.exp(x), rtol=3e-16)
+    elementwise.exponential(x - 1000, np.empty(len(x), np.int64), out)
+    assert (out < 1e-307).all()
+
+
+def test_water_has_the_known_values():
+    acsf = ACSF(6.0, g2=[(1, 0), (1, 1)], g4=ANGLES, g5=ANGLES)
+    features = acsf.fit_transform([water()])
+    table = pd.DataFrame(features.values, columns=acsf.get_feature_names_out())
+    oxygen, hydrogen = table.iloc[0], table.iloc[1]
+    known = {"g2_H_0": 0.7465485052, "g2_H_1": 1.8733069897, "g2_O_0": 0}
+    for kind, values in {
+        "g4": [0.3704758547, 0.6179605709, 0.0195071314, 0.1510069161],
+        "g5": [0.5487059404, 0.9152516471, 0.0288917044, 0.2236539596],
+    }.items():
+        known |= {f"{kind}_H_H_{i}": value for i, value in enumerate(values)}
+    for name, value in known.items():
+        assert oxygen[f"acsf_{name}"] == pytest.approx(value, abs=1e-9)
+    known = {"g2_H_0": 0.0848385886, "g2_O_0": 0.3732742526}
+    for kind, values in {
+        "g4": [0.8849914008, 0.1034450248, 0.6351992530, 1.185747e-4],
+        "g5": [1.0344030708, 0.1209094814, 0.7424389178, 1.385935e-4],
+    }.items():
+        known |= {f"{kind}_H_O_{i}": value for i, value in enumerate(values)}
+    for name, value in known.items():
+        assert hydrogen[f"acsf_{name}"] == pytest.approx(value, abs=1e-9)
+
+
+def test_equal_to_dscribe():
+    # dscribe 2.1.2: H, C and pairs HH, HC, CC, HN of the first carbon of acetamide
+    acsf = ACSF(
+        6.0, g1=True, g2=[(0.5, 0), (1, 1.5)], g3=[0.7], g4=[(0.05, 1, -1), (0.02, 4, 1)],
+        g5=[(0.1, 2, 1)],
+    )  # fmt: skip
+    features = acsf.fit_transform([molecule("CH3CONH2")])
+    row = dict(zip(acsf.get_feature_names_out(), features.values[4], strict=True))
+    known = {
+        "g1_H_0": 2.3311032347706213, "g2_H_0": 0.21991061211627755,
+        "g2_H_1": 1.0974782535204217, "g3_H_0": -0.315800956505426,
+        "g1_C_0": 1.3380959906323528, "g4_H_H_0": 0.1856747986860568,
+        "g4_H_H_1": 0.5703341500727217, "g5_H_H_0": 0.3212537662815633,
+        "g4_H_C_0": 0.36767952512985325, "g4_H_C_1": 1.8056981535978287,
+        "g5_H_C_0": 1.1845395721345628, "g4_C_C_0": 0.03653278574108845,
+    }  # fmt: skip
+    for name, value in known.items():
+        assert row[f"acsf_{name}"] == pytest.approx(value, abs=1e-12)
+
+
+def test_every_function_equals_its_formula(features):
+    acsf = features.descriptor
+    atoms = batch()[0]
+    n = len(atoms)
+    found = dict(zip(acsf.get_feature_names_out(), features[0].values.T, strict=True))
+    kinds = {
+        "cosine": lambda x: 0.5 * (np.cos(np.pi * x) + 1),
+        "tanh3": lambda x: np.tanh(1 - x) ** 3 / np.tanh(1) ** 3,
+        "polynomial": lambda x: 1 - 35 * x**4 + 84 * x**5 - 70 * x**6 + 20 * x**7,
+    }
+    shape = kinds[acsf.cutoff_function]
+
+    def cut(r, cutoff):
+        return shape(r / cutoff) if r < cutoff else 0.0
+
+    expected = {name: np.zeros(n) for name in found}
+    weighted = acsf.weighting == "Z"
+    vectors = atoms.positions[None] - atoms.positions[:, None]
+    distances = np.linalg.norm(vectors, axis=2)
+    symbols, z = atoms.get_chemical_symbols(), atoms.numbers
+    inner = acsf.angular_cutoff or acsf.cutoff
+    for i in range(n):
+        for j in range(n):
+            if i == j:
+                continue
+            r, f = distances[i, j], cut(distances[i, j], acsf.cutoff)
+            species, weight = ("", z[j]) if weighted else (f"{symbols[j]}_", 1)
+            if acsf.g1:
+                expected[f"acsf_g1_{species}0"][i] += weight * f
+            for m, (eta, shift) in enumerate(acsf.g2):
+                value = weight * f * np.exp(-eta * (r - shift) ** 2)
+                expected[f"acsf_g2_{species}{m}"][i] += value
+            for m, kappa in enumerate(acsf.g3):
+                expected[f"acsf_g3_{species}{m}"][i] += weight * f * np.cos(kappa * r)
+            for k in range(j):
+                if k == i:
+                    continue
+                u, v, d = r, distances[i, k], distances[j, k]
+                cosine = np.clip(vectors[i, j] @ vectors[i, k] / (u * v), -1, 1)
+                weight = z[j] * z[k] if weighted else 1
+                a, b = sorted((j, k), key=lambda atom: z[atom])
+                pair = "" if weighted else f"{symbols[a]}_{symbols[b]}_"
+                w = weight * cut(u, inner) * cut(v, inner)
+                for kind in ("g4", "g5"):
+                    for m, (eta, zeta, sign, *shift) in enumerate(getattr(acsf, kind)):
+                        R = shift[0] if shift else 0.0
+                        square, factor = (u - R) ** 2 + (v - R) ** 2, 1.0
+                        if kind == "g4":
+                            square, factor = square + (d - R) ** 2, cut(d, inner)
+                        value = 2 ** (1 - zeta) * (1 + sign * cosine) ** zeta
+                        value *= w * factor * np.exp(-eta * square)
+                        expected[f"acsf_{kind}_{pair}{m}"][i] += value
+                for m, (eta, zeta, R, theta) in enumerate(acsf.ani):
+                    value = 2 ** (1 - zeta) * (1 + np.cos(np.arccos(cosine) - theta)) ** zeta
+                    value *= w * np.exp(-eta * ((u + v) / 2 - R) ** 2)
+                    expected[f"acsf_ani_{pair}{m}"][i] += value
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+def test_equilateral_triangle_and_sum_over_signs():
+    side, height = 1.7, 1.7 * np.sqrt(0.75)
+    triangle = Atoms("C3", [[0, 0, 0], [side, 0, 0], [side / 2, height, 0]])
+    eta, zeta = 0.2, 3
+    acsf = ACSF(5.0, g2=[], g4=[(eta, zeta, 1)], g5=[(0, 1, 1), (0, 1, -1)])
+    values = acsf.fit_transform([triangle]).values
+    f = 0.5 * (1 + np.cos(np.pi * side / 5))
+    g4 = 2 ** (1 - zeta) * 1.5**zeta * np.exp(-3 * eta * side**2) * f**3
+    np.testing.assert_allclose(values[:, 0], g4)
+    np.testing.assert_allclose(values[:, 1] + values[:, 2], 2 * f**2)
+
+
+# --- derivatives ------------------------------------------------------------------------------
+
+
+def slopes_of(features, cotangent, changes):
+    """Slopes (n_changes, n) of E = Σ cotangent · values, by central differences.
+
+    Each change is a function (step, structures) -> positions, cells.
+    """
+    x, step = features.structures, 1e-4
+    copies = [change(k * step, x) for change in changes for k in (-2, -1, 1, 2)]
+    n = len(copies)
+    starts = np.arange(n)[:, None] * len(x.numbers) + x.offsets[:-1]
+    moved = Structures(
+        np.tile(x.numbers, n),
+        np.concatenate([positions for positions, _ in copies]),
+        np.append(starts, n * len(x.numbers)),
+        np.concatenate([cells for _, cells in copies]),
+        np.tile(x.pbc, (n, 1)),
+    )
+    values = features.descriptor.transform(moved).values.reshape(n, *cotangent.shape)
+    atomic = np.einsum("naf,af->na", values, cotangent)
+    e = np.add.reduceat(atomic, x.offsets[:-1], axis=1).reshape(len(changes), 4, len(x))
+    return (8 * (e[:, 2] - e[:, 1]) - (e[:, 3] - e[:, 0])) / (12 * step)
+
+
+def test_gradients_equal_central_differences(features):
+    def displace(atom, axis):
+        def change(step, x):
+            positions = x.positions.copy()
+            positions[atom, axis] += step
+            return positions, x.cells
+
+        return change
+
+    cotangent = cotangent_for(features)
+    gradient, _ = features.pullback(cotangent)
+    n_atoms = len(features.numbers)
+    changes = [displace(atom, axis) for atom in range(n_atoms) for axis in range(3)]
+    slopes = slopes_of(features, cotangent, changes).sum(axis=1)
+    size = np.abs(gradient).max()
+    np.testing.assert_allclose(gradient, slopes.reshape(n_atoms, 3), atol=1e-7 * size, rtol=1e-7)
+
+
+def test_virials_equal_central_differences(features):
+    def strain(a, b):
+        def change(step, x):
+            matrix = np.eye(3)
+            matrix[a, b] += step
+            return x.positions @ matrix.T, x.cells @ matrix.T
+
+        return change
+
+    cotangent = cotangent_for(features)
+    _, virial = features.pullback(cotangent)
+    changes = [strain(a, b) for a in range(3) for b in range(3)]
+    slopes = slopes_of(features, cotangent, changes)
+    size = np.abs(virial).max()
+    np.testing.assert_allclose(virial.reshape(-1, 9), slopes.T, atol=1e-7 * size, rtol=1e-7)
+
+
+def test_jacobian_equals_pullback(features):
+    jacobian = features.jacobian(slice(None))
+    cotangent = cotangent_for(features)
+    pairs = jacobian.pairs
+    along = np.einsum("pxf,pf->px", jacobian.values, cotangent[pairs.centers])
+    gradient = np.zeros((len(cotangent), 3))
+    np.add.at(gradient, pairs.indices, along)
+    np.add.at(gradient, pairs.centers, -along)
+    expected, _ = features.pullback(cotangent)
+    np.testing.assert_allclose(gradient, expected, atol=1e-12 * np.abs(expected).max())
+
+
+def test_straight_triplets_have_finite_slopes():
+    dioxide = molecule("CO2")
+    acsf = ACSF(g2=[], g4=ANGLES, ani=[*ANI, (0.8, 8, 1.2, 2.9)])
+    features = acsf.fit_transform([dioxide])
+    assert np.isfinite(features.values).all()
+    assert np.isfinite(features.jacobian(0).values).all()
+    gradient, _ = features.pullback(np.ones(features.values.shape[1]))
+    axis = dioxide.positions[1] - dioxide.positions[0]
+    np.testing.assert_allclose(np.cross(gradient, axis), 0, atol=1e-9)
+
+
+# --- invariances ------------------------------------------------------------------------------
+
+
+def test_invariant_to_rotation_reflection_translation_and_permutation(features):
+    atoms = batch()[0]
+    order = np.random.default_rng(0).permutation(len(atoms))
+    turned = atoms[order]
+    improper = -Rotation.random(rng=1).as_matrix()
+    turned.positions = turned.positions @ improper.T + [1.0, -2.0, 30.0]
+    values = features.descriptor.transform([turned]).values
+    np.testing.assert_allclose(values, features[0].values[order], rtol=1e-9, atol=1e-9)
+
+
+def test_invariant_to_choice_of_cell_and_supercell(features):
+    crystal = batch()[1]
+    other = make_supercell(crystal, [[1, 1, 0], [0, 1, 0], [0, -1, 1]])
+    supercell = make_supercell(crystal, [[2, 0, 0], [0, 1, 1], [0, -1, 1]])
+    original = features[1]
+    for changed in features.descriptor.transform([other, supercell]):
+        for row, z in zip(changed.values, changed.numbers, strict=True):
+            same = original.values[original.numbers == z][0]
+            np.testing.assert_allclose(row, same, rtol=1e-9, atol=1e-9)
+
+
+def test_independent_of_threads_and_batches(features):
+    import numba
+
+    cotangent = cotangent_for(features)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        serial = features.descriptor.transform(features.structures)
+        serial_gradient, _ = serial.pullback(cotangent)
+    finally:
+        numba.set_num_threads(threads)
+    np.testing.assert_array_equal(serial.values, features.values)
+    np.testing.assert_array_equal(serial_gradient, features.pullback(cotangent)[0])
+
+
+def test_many_neighbors_take_several_rounds():
+    # more triplets than the buffers hold, in blocks that start and end within a round
+    rng = np.random.default_rng(0)
+    cluster = Atoms(rng.choice([1, 6, 8], 40), rng.uniform(0, 4, (40, 3)))
+    acsf = ACSF(8.0, g2=[], g4=(), g5=[(0, 1, 1), (0, 1, -1)]).fit([cluster])
+    features = acsf.transform([cluster])
+    f = 0.5 * (1 + np.cos(np.pi * cluster.get_all_distances() / 8)) * (1 - np.eye(40))
+    counted = 0.5 * (f.sum(axis=1) ** 2 - (f**2).sum(axis=1))
+    np.testing.assert_allclose(features.values.sum(axis=1), 2 * counted, rtol=1e-12)
+
+
+def test_weights_of_equal_species_multiply():
+    carbon = Atoms("C4", [[0, 0, 0], [1.4, 0, 0], [0.2, 1.5, 0], [0.3, 0.4, 1.6]])
+    plain = ACSF(4.0).fit_transform([carbon]).values
+    weighted = ACSF(4.0, weighting="Z").fit_transform([carbon]).values
+    np.testing.assert_allclose(weighted[:, :6], 6 * plain[:, :6])
+    np.testing.assert_allclose(weighted[:, 6:], 36 * plain[:, 6:])
+
+
+# --- special structures and bad input ---------------------------------------------------------
+
+
+def test_isolated_atoms_have_zeros(features):
+    lonely = features.descriptor.transform([Atoms("CH", [[0, 0, 0], [0, 0, 50.0]]), Atoms("O")])
+    assert not lonely.values.any()
+    gradient, virial = lonely.pullback(np.ones(lonely.values.shape[1]))
+    assert not gradient.any() and not virial.any()
+    assert lonely.jacobian(0).values.shape == (0, 3, lonely.values.shape[1])
+
+
+def test_unseen_species_is_an_error():
+    acsf = ACSF().fit([molecule("CH4")])
+    with pytest.raises(ValueError, match=r"structure 1 contains O, .*species H, C"):
+        acsf.transform([molecule("C2H6"), molecule("H2O")])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cutoff": 0.0}, "cutoff"),
+        ({"cutoff_function": "step"}, "cutoff_function"),
+        ({"angular_cutoff": 7.0}, "angular_cutoff=7.0 must not be larger"),
+        ({"g2": [(1.0, 2.0, 3.0)]}, r"g2 has the shape \(1, 3\), but needs a row \(eta, shift\)"),
+        ({"g2": [(-1.0, 2.0)]}, "g2 contains eta=-1.0: η must not be negative"),
+        ({"g2": [(np.nan, 2.0)]}, "g2 contains a eta that is not finite"),
+        ({"g4": [(0.1, 0.5, 1)]}, "zeta=0.5: ζ must be at least 1"),
+        ({"g5": [(0.1, 1, 1), (0.1, 1, 1, 0.5)]}, "g5 must be a table of numbers"),
+        ({"g4": [(0.1, 1)]}, r"of which the last may be left out"),
+        ({"g5": [(0.1, 1, 2)]}, "lambda=2.0"),
+        ({"ani": [(0.1, 1, 2, 4.0)]}, "theta=4.0"),
+        ({"g2": (), "g4": ()}, "there are no functions"),
+        ({"weighting": "mass"}, "weighting"),
+        ({"pool": "max"}, "pool"),
+    ],
+)
+def test_bad_parameters(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        ACSF(**parameters).fit([molecule("CH4")])
+
+
+# --- scikit-learn -----------------------------------------------------------------------------
+
+
+def test_feature_names_match_the_features(features):
+    names = features.descriptor.get_feature_names_out()
+    assert len(set(names)) == len(names) == features.values.shape[1]
+
+
+def test_pooling_gives_sums_in_a_data_frame():
+    structures = [molecule("CH4"), molecule("CO"), Atoms("C")]
+    features = ACSF().fit_transform(structures)
+    table = ACSF(pool="sum").set_output(transform="pandas").fit_transform(structures)
+    assert isinstance(table, pd.DataFrame)
+    assert list(table.columns[5:7]) == ["acsf_g2_H_5", "acsf_g2_C_0"]
+    np.testing.assert_allclose(table, features.pool("sum"), atol=1e-14)
+
+
+def test_clone_pickle_and_pipeline():
+    structures = [molecule(name) for name in ("CH4", "C2H6", "CO", "CH3OH", "H2O", "CO2")]
+    acsf = ACSF(**EVERYTHING)
+    assert clone(acsf).get_params() == acsf.get_params()
+    features = acsf.fit_transform(structures)
+    again = pickle.loads(pickle.dumps(features))
+    np.testing.assert_array_equal(again.values, features.values)
+    np.testing.assert_array_equal(
+        again.pullback(np.ones(features.values.shape[1]))[0],
+        features.pullback(np.ones(features.values.shape[1]))[0],
+    )
+    model = make_pipeline(ACSF(pool="sum"), Ridge(1e-8)).fit(structures, np.arange(6.0))
+    assert model.score(structures, np.arange(6.0)) > 0.99
+
+
+def test_jobs_give_the_same():
+    structures = [molecule("CH4"), molecule("CO"), molecule("H2O")]
+    one = ACSF().fit_transform(structures).values
+    two = ACSF(n_jobs=2, verbose=1).fit_transform(structures).values
+    np.testing.assert_array_equal(one, two)
+
+
+# --- sets of functions ------------------------------------------------------------------------
+
+
+def test_generated_sets():
+    radial = symmetry_functions.shifted(22, 5.0)
+    assert radial[0, 1] == 0.5 and radial[-1, 1] == pytest.approx(4.5)
+    spacing = radial[1, 1] - radial[0, 1]
+    np.testing.assert_allclose(radial[:, 0], 1 / (2 * spacing**2))
+    widths = symmetry_functions.centered(5, 5.0)
+    np.testing.assert_allclose(1 / np.sqrt(2 * widths[:, 0]), np.linspace(1, 4.5, 5))
+    library = symmetry_functions.library(4, 6.0, zetas=(1, 4))
+    np.testing.assert_allclose(library["g2"][0], [1 / 36, 0])
+    np.testing.assert_allclose(library["g2"][4], [16 / 36, 0])
+    centers = 6 / np.sqrt(2) ** np.arange(5)
+    np.testing.assert_allclose(library["g2"][5:, 1], centers[1:])
+    np.testing.assert_allclose(library["g2"][5:, 0], 1 / (centers[:-1] - centers[1:]) ** 2)
+    assert library["g4"].shape == (5 * 2 * 2, 3)
+    ani = symmetry_functions.ani()
+    np.testing.assert_allclose(ani["g2"][[1, 15], 1], [1.16875, 4.93125])
+    np.testing.assert_allclose(ani["ani"][8::8, 2], [1.55, 2.2, 2.85])
+    np.testing.assert_allclose(ani["ani"][:2, 3], [0.19634954, 0.58904862])
+    for parameters, n in ((library, 9 + 20), (ani, 16 + 32), (symmetry_functions.weighted(), 32)):
+        features = ACSF(**parameters).fit_transform([Atoms("C2", [[0, 0, 0], [0, 0, 1.4]])])
+        assert features.values.shape == (2, n)
+    with pytest.raises(ValueError, match="n=1"):
+        symmetry_functions.shifted(1, 5.0)
+
+
+# --- scaling and selection --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Rattled copies of two molecules."""
+    structures = []
+    for seed in range(12):
+        atoms = molecule(("CH3OH", "CH3CHO")[seed % 2])
+        atoms.rattle(0.1, seed=seed)
+        structures.append(atoms)
+    return ACSF(4.0).fit_transform(structures)
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "center", "standard"])
+def test_scaled_features_of_each_species(frames, scaling):
+    scaled = FeatureScaler(scaling).fit_transform(frames)
+    for z in frames.species:
+        part = scaled.values[frames.numbers == z]
+        varies = np.ptp(frames.values[frames.numbers == z], axis=0) > 0
+        assert not part[:, ~varies].any()
+        part = part[:, varies]
+        if scaling == "minmax":
+            np.testing.assert_allclose(part.min(axis=0), -1)
+            np.testing.assert_allclose(part.max(axis=0), 1)
+        else:
+            np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-9)
+            size = part.std(axis=0) if scaling == "standard" else np.ptp(part, axis=0)
+            np.testing.assert_allclose(size, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*outside of the range")
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [FeatureScaler("standard")],
+        [FeatureSelector(7)],
+        [FeatureSelector(9), FeatureScaler(), FeatureSelector(5)],
+    ],
+)
+def test_derivatives_pass_through_scaling_and_selection(frames, steps):
+    pipeline = make_pipeline(*steps).fit(frames)
+    mapped = pipeline.transform(frames)[[2, 1]]
+    names = mapped.descriptor.get_feature_names_out()
+    assert len(names) == mapped.values.shape[1]
+    np.testing.assert_array_equal(
+        mapped.values, mapped.descriptor.transform(mapped.structures).values
+    )
+    cotangent = cotangent_for(mapped)
+    gradient, virial = mapped.pullback(cotangent)
+
+    def displace(step, x):
+        positions = x.positions.copy()
+        positions[3, 1] += step
+        return positions, x.cells
+
+    slope = slopes_of(mapped, cotangent, [displace]).sum()
+    assert slope == pytest.approx(gradient[3, 1], rel=1e-6, abs=1e-6)
+    jacobian = mapped.jacobian(slice(None))
+    along = np.einsum("pxf,pf->px", jacobian.values, cotangent[jacobian.pairs.centers])
+    total = np.einsum("px,py->xy", along, jacobian.pairs.vectors)
+    np.testing.assert_allclose(total, virial.sum(axis=0), atol=1e-9 * np.abs(virial).max())
+    again = pickle.loads(pickle.dumps(mapped))
+    np.testing.assert_array_equal(again.pullback(cotangent)[0], gradient)
+
+
+def test_one_cotangent_for_all_atoms_of_scaled_features(frames):
+    scaled = FeatureScaler().fit_transform(frames)
+    row = cotangent_for(scaled)[0]
+    expected, _ = scaled.pullback(np.tile(row, (len(scaled.numbers), 1)))
+    np.testing.assert_array_equal(scaled.pullback(row)[0], expected)
+
+
+def test_range_is_watched(frames):
+    scaler = FeatureScaler().fit(frames)
+    scaler.transform(frames)
+    assert not scaler.count_out_of_range(frames).any()
+    squeezed = molecule("CH3OH")
+    squeezed.positions[1] = squeezed.positions[0] + 0.6 * (
+        squeezed.positions[1] - squeezed.positions[0]
+    )
+    features = frames.descriptor.transform([frames.structures.to_ase()[1], squeezed])
+    assert scaler.count_out_of_range(features)[-6:].all()
+    message = r"atom 0 \(C\) of structure 1, whose acsf_g2_._. is .* and not between"
+    with pytest.warns(UserWarning, match=message):
+        scaler.transform(features)
+    with pytest.raises(ValueError, match="outside of the range of the training data"):
+        clone(scaler).set_params(out_of_range="raise").fit(frames).transform(features)
+
+
+def test_scaler_refuses_what_it_cannot_scale(frames):
+    both = ACSF(4.0).fit([molecule("CH3OH"), molecule("NH3")])
+    scaler = FeatureScaler(out_of_range="ignore").fit(both.transform([molecule("CH3OH")]))
+    with pytest.raises(ValueError, match="structure 1 contains N, which was not in the features"):
+        scaler.transform(both.transform([molecule("CH4"), molecule("NH3")]))
+    known = scaler.transform(both.transform([molecule("CH3OH")]))
+    assert np.isfinite(known.pullback(np.ones(known.values.shape[1]))[0]).all()
+    with pytest.raises(TypeError, match="need AtomicFeatures"):
+        scaler.transform(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="but fit saw"):
+        scaler.transform(frames)
+
+
+def test_cur_reconstructs_with_few_features(frames):
+    selector = FeatureSelector().fit(frames)
+    kept = frames.values[:, selector.support_]
+    fit = kept @ np.linalg.lstsq(kept, frames.values, rcond=None)[0]
+    np.testing.assert_allclose(fit, frames.values, atol=1e-4)
+    assert len(selector.support_) < frames.values.shape[1]
+    few = FeatureSelector(6).fit(frames)
+    np.testing.assert_array_equal(few.support_, selector.support_[:6])
+
+
+def test_uncorrelated_features(frames):
+    selector = FeatureSelector(method="correlation", max_correlation=0.8).fit(frames)
+    kept = np.abs(np.corrcoef(frames.values[:, selector.support_], rowvar=False))
+    assert (kept - np.eye(len(kept))).max() <= 0.8
+    with pytest.raises(ValueError, match="only .* features are weakly correlated"):
+        FeatureSelector(40, method="correlation", max_correlation=0.1).fit(frames)
