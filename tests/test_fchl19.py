@@ -14,7 +14,6 @@ from test_atomic_features import batch, central_differences, cotangent_for
 
 from skatom import Structures
 from skatom.descriptors import FCHL19
-from skatom.descriptors._cpu.exponential import exponentials
 
 WATER = Atoms("OHH", [[1.464, 0.707, 1.056], [0.878, 1.218, 0.498], [2.319, 1.126, 0.952]])
 SMALL = {"cutoff": 4.0, "n_r2": 6, "n_r3": 5}
@@ -155,15 +154,6 @@ def test_three_bodies_equal_the_formula(eta3):
     np.testing.assert_allclose(block, expected, rtol=1e-10, atol=1e-30)
     others = np.delete(values[0, 72:], np.arange(4 * 14, 5 * 14))
     assert not others.any()
-
-
-def test_exponentials_of_arrays_are_exact():
-    x = np.concatenate([-np.geomspace(1e-20, 700, 10001), np.linspace(0, 690, 1001)])
-    x = np.append(x, [-1e9, -np.inf, np.nan])
-    found, bits = x.copy(), np.empty(len(x), np.int64)
-    exponentials(found, bits, bits.view(float))
-    np.testing.assert_allclose(found[:-3], np.exp(x[:-3]), rtol=5e-16)
-    np.testing.assert_allclose(found[-3:], [0, 0, np.nan], atol=1e-300)
 
 
 # --- derivatives ------------------------------------------------------------------------------

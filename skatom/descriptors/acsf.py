@@ -122,6 +122,7 @@ class ACSF(AtomicDescriptor):
     (2, 12)
     """
 
+    _loops = _cpu
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "cutoff": [Interval(Real, 0, None, closed="neither")],
@@ -178,7 +179,7 @@ class ACSF(AtomicDescriptor):
         """Parameters (n, n_columns) of the functions of one kind."""
         return _table(kind, getattr(self, kind))
 
-    def _functions(self):
+    def _compiled(self):
         g2, g3, g4, g5, ani = (self._table(kind) for kind in _COLUMNS)
         if self.g1:
             g2 = np.vstack([np.zeros(2), g2])
@@ -199,18 +200,6 @@ class ACSF(AtomicDescriptor):
             kappa=g3[:, 0].copy(),
             **_angular_factors(g4, g5, ani),
         )
-
-    def _values(self, pairs, species, out):
-        _cpu.values(*self._compiled_arguments(pairs, species), out)
-
-    def _pair_gradients(self, pairs, species, cotangent, out):
-        _cpu.pair_gradients(*self._compiled_arguments(pairs, species), cotangent, out)
-
-    def _pair_jacobian(self, pairs, species, out):
-        _cpu.pair_jacobian(*self._compiled_arguments(pairs, species), out)
-
-    def _compiled_arguments(self, pairs, species):
-        return pairs.offsets, pairs.indices, pairs.vectors, species, self._functions()
 
     def _n_channels(self):
         return len(self.species_) if self.weighting is None else 1

@@ -99,6 +99,7 @@ class FCHL19(AtomicDescriptor):
     (2, 270)
     """
 
+    _loops = _cpu
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "cutoff": [Interval(Real, 0, None, closed="neither")],
@@ -180,7 +181,7 @@ class FCHL19(AtomicDescriptor):
     def _cutoff3(self):
         return self.cutoff if self.cutoff3 is None else self.cutoff3
 
-    def _basis(self):
+    def _compiled(self):
         cutoff, cutoff3 = float(self.cutoff), float(self._cutoff3())
         shells2 = cutoff * np.arange(1, self.n_r2 + 1) / self.n_r2
         shells3 = cutoff3 * np.arange(1, self.n_r3 + 1) / self.n_r3 - cutoff3 / 2
@@ -200,18 +201,6 @@ class FCHL19(AtomicDescriptor):
             gaussians3=np.exp(-self.eta3 * shells3**2 / 2),
             harmonics=weight * np.exp(-((self.zeta * m) ** 2) / 2),
         )
-
-    def _values(self, pairs, species, out):
-        _cpu.values(*self._compiled_arguments(pairs, species), out)
-
-    def _pair_gradients(self, pairs, species, cotangent, out):
-        _cpu.pair_gradients(*self._compiled_arguments(pairs, species), cotangent, out)
-
-    def _pair_jacobian(self, pairs, species, out):
-        _cpu.pair_jacobian(*self._compiled_arguments(pairs, species), out)
-
-    def _compiled_arguments(self, pairs, species):
-        return pairs.offsets, pairs.indices, pairs.vectors, species, self._basis()
 
     def _n_features(self):
         n = len(self.species_)

@@ -14,13 +14,11 @@ sorted by the pair of channels (species) of j and k. The triplets of one such bl
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from skatom.descriptors._cpu.elementwise import cutoff_slopes, cutoff_values, exponential
 from skatom.descriptors._cpu.fastmath import FASTMATH
 
-# Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
-_PIECES = 64
 _TRIPLETS = 256
 # sin θ of a triplet that counts as straight: there G has a kink, whose mean slope is 0.
 _STRAIGHT = 1e-10
@@ -468,24 +466,14 @@ def angular_values(n_runs, runs, terms, scale, a, b, out):
             row[m] += scale[m] * _dot(a[terms[m, 0], i:j], b[terms[m, 1], i:j])
 
 
-@njit(cache=True, parallel=True)
-def values(starts, indices, vectors, species, functions, out):
-    """Features of every atom into ``out`` (n_atoms, n_features)."""
-    n_atoms = len(species)
-    n_max = np.max(starts[1:] - starts[:-1])
-    for piece in prange(_PIECES):
-        begin, end = piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES
-        if begin < end:
-            _values_of(begin, end, n_max, starts, indices, vectors, species, functions, out)
-
-
-@njit(cache=True)
-def _values_of(begin, end, n_max, starts, indices, vectors, species, functions, out):
-    """Features of the atoms from ``begin`` to ``end``."""
+@njit(cache=True, nogil=True)
+def values(first, last, starts, indices, vectors, species, functions, out):
+    """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
+    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
     n_radial = functions.n_channels * (len(functions.radial) + len(functions.kappa))
     hood, t = neighborhood(n_max, functions), triplets(n_max, functions, False)
     state = np.empty(3, np.int64)
-    for i in range(begin, end):
+    for i in range(first, last):
         row = out[i]
         row[:] = 0.0
         a, b = starts[i], starts[i + 1]
@@ -716,29 +704,15 @@ def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, ou
                 _add(of[R, a] * of[X + axis, a], slopes[2], out[b, 1 + axis, first:stop])
 
 
-@njit(cache=True, parallel=True)
-def pair_gradients(starts, indices, vectors, species, functions, cotangent, out):
-    """dE/dr_ij (n_pairs, 3) for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_atoms = len(species)
-    n_max = np.max(starts[1:] - starts[:-1])
-    for piece in prange(_PIECES):
-        begin, end = piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES
-        if begin < end:
-            _gradients_of(
-                begin, end, n_max, starts, indices, vectors, species, functions, cotangent, out
-            )
-
-
-@njit(cache=True)
-def _gradients_of(
-    begin, end, n_max, starts, indices, vectors, species, functions, cotangent, out
-):  # fmt: skip
-    """Gradients of the pairs of the atoms from ``begin`` to ``end``."""
+@njit(cache=True, nogil=True)
+def pair_gradients(first, last, starts, indices, vectors, species, functions, cotangent, out):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
     per_channel = len(functions.radial) + len(functions.kappa)
     n_radial = functions.n_channels * per_channel
     hood, t = neighborhood(n_max, functions), triplets(n_max, functions, True)
     state, gradient = np.empty(3, np.int64), np.empty((n_max, 4))
-    for i in range(begin, end):
+    for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         row = cotangent[min(i, len(cotangent) - 1)]
         n_neighbors = gather(vectors[a:b], indices[a:b], species, functions, True, hood)
@@ -755,27 +729,17 @@ def _gradients_of(
                 out[a + hood.order[0, k], axis] = along + gradient[k, 1 + axis]
 
 
-@njit(cache=True, parallel=True)
-def pair_jacobian(starts, indices, vectors, species, functions, out):
+@njit(cache=True, nogil=True)
+def pair_jacobian(first, last, starts, indices, vectors, species, functions, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_atoms = len(species)
-    n_max = np.max(starts[1:] - starts[:-1])
-    for piece in prange(_PIECES):
-        begin, end = piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES
-        if begin < end:
-            _jacobian_of(begin, end, n_max, starts, indices, vectors, species, functions, out)
-
-
-@njit(cache=True)
-def _jacobian_of(begin, end, n_max, starts, indices, vectors, species, functions, out):
-    """Derivatives along the pairs of the atoms from ``begin`` to ``end``."""
+    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
     per_channel, n_features = len(functions.radial) + len(functions.kappa), out.shape[2]
     n_radial = functions.n_channels * per_channel
     hood, t = neighborhood(n_max, functions), triplets(n_max, functions, True)
     state, gradient = np.empty(3, np.int64), np.empty((n_max, 4, n_features))
     slopes = np.empty((3, len(functions.terms)))
     da, db = np.empty(t.a.shape), np.empty((3, *t.e.shape))
-    for i in range(begin, end):
+    for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         n_neighbors = gather(vectors[a:b], indices[a:b], species, functions, True, hood)
         gradient[:n_neighbors] = 0.0

@@ -14,13 +14,10 @@ by which the derivatives are taken: |r_jk|² = r_ij² + r_ik² - 2d and cos θ =
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from skatom.descriptors._cpu.exponential import exponentials
+from skatom.descriptors._cpu.elementwise import exponential
 from skatom.descriptors._cpu.fastmath import FASTMATH
-
-# Work is handed to threads in this many pieces: enough to even out, few enough to share buffers.
-_PIECES = 64
 
 # Checks for a division by zero would keep loops from being vectorised; no two atoms are at the same
 # place, so there is none.
@@ -105,16 +102,14 @@ class _Radial(NamedTuple):
     values: np.ndarray  # (n, n_r2)
     mu: np.ndarray  # mean and variance of the log-normals
     s: np.ndarray
-    bits: np.ndarray  # scratch of exponentials
-    powers: np.ndarray
+    powers: np.ndarray  # scratch of exponentials
 
 
 @njit(cache=True)
 def _radial(n, basis):
     """Buffers for up to n neighbours."""
     n_r2 = len(basis.log_shells2)
-    bits = np.empty(n * n_r2, np.int64)
-    return _Radial(np.empty((n, n_r2)), np.empty(n), np.empty(n), bits, bits.view(np.float64))
+    return _Radial(np.empty((n, n_r2)), np.empty(n), np.empty(n), np.empty(n * n_r2, np.int64))
 
 
 @njit(**_LOOPS)
@@ -131,7 +126,7 @@ def _log_normals(vectors, basis, radial):
             z = logs[l] - mu[k]
             values[k, l] = half * z * z
     n = len(vectors) * len(logs)
-    exponentials(values.ravel()[:n], radial.bits[:n], radial.powers[:n])
+    exponential(values.ravel()[:n], radial.powers[:n], values.ravel()[:n])
     for k in range(len(vectors)):
         decay = np.exp(-basis.decay2 * (mu[k] + 0.5 * s[k]))
         scale = decay * _cutoff(_length(vectors, k), basis.cutoff) / np.sqrt(2 * np.pi * s[k])
@@ -526,52 +521,49 @@ def _three_body_jacobian(env, basis, buffers, jacobian):
 # --- all centres ------------------------------------------------------------------------------
 
 
-@njit(cache=True, parallel=True)
-def values(starts, indices, vectors, species, basis, out):
-    """Features of every atom into ``out`` (n_atoms, n_features)."""
-    n_atoms, n_two = len(species), basis.n_species * len(basis.log_shells2)
-    width, most = 2 * len(basis.harmonics), _most_neighbors(starts)
-    for piece in prange(_PIECES):
-        radial, env = _radial(most, basis), _environment(most, basis)
-        block = np.empty((width, len(basis.shells3)))
-        buffers = (np.empty(most), np.empty((most, width)), block)
-        for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
-            a, b = starts[i], starts[i + 1]
-            _two_body(vectors[a:b], indices[a:b], species, basis, radial, out[i, :n_two])
-            _arrange(vectors[a:b], indices[a:b], species, basis, env)
-            _three_body(env, basis, buffers, out[i, n_two:])
+@njit(cache=True, nogil=True)
+def values(first, last, starts, indices, vectors, species, basis, out):
+    """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
+    n_two = basis.n_species * len(basis.log_shells2)
+    width, most = 2 * len(basis.harmonics), _most_neighbors(starts[first : last + 1])
+    radial, env = _radial(most, basis), _environment(most, basis)
+    block = np.empty((width, len(basis.shells3)))
+    buffers = (np.empty(most), np.empty((most, width)), block)
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        _two_body(vectors[a:b], indices[a:b], species, basis, radial, out[i, :n_two])
+        _arrange(vectors[a:b], indices[a:b], species, basis, env)
+        _three_body(env, basis, buffers, out[i, n_two:])
 
 
-@njit(cache=True, parallel=True)
-def pair_gradients(starts, indices, vectors, species, basis, cotangent, out):
-    """dE/dr_ij (n_pairs, 3) for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_atoms, n_two = len(species), basis.n_species * len(basis.log_shells2)
-    width, most = 2 * len(basis.harmonics), _most_neighbors(starts)
-    for piece in prange(_PIECES):
-        radial, env = _radial(most, basis), _environment(most, basis)
-        block = np.empty((width, len(basis.shells3)))
-        rows = np.empty((2 * width, len(basis.shells3)))
-        dots, sums = np.empty((most, 2 * width)), np.empty((most, 3))
-        buffers = (np.empty(most), block, rows, dots, sums, np.empty((most, 3)))
-        for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
-            a, b = starts[i], starts[i + 1]
-            row = cotangent[min(i, len(cotangent) - 1)]
-            _two_body_gradients(vectors[a:b], indices[a:b], species, basis, row, radial, out[a:b])
-            _arrange(vectors[a:b], indices[a:b], species, basis, env)
-            _three_body_gradients(env, basis, row[n_two:], buffers, out[a:b])
+@njit(cache=True, nogil=True)
+def pair_gradients(first, last, starts, indices, vectors, species, basis, cotangent, out):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+    n_two = basis.n_species * len(basis.log_shells2)
+    width, most = 2 * len(basis.harmonics), _most_neighbors(starts[first : last + 1])
+    radial, env = _radial(most, basis), _environment(most, basis)
+    block = np.empty((width, len(basis.shells3)))
+    rows = np.empty((2 * width, len(basis.shells3)))
+    dots, sums = np.empty((most, 2 * width)), np.empty((most, 3))
+    buffers = (np.empty(most), block, rows, dots, sums, np.empty((most, 3)))
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        row = cotangent[min(i, len(cotangent) - 1)]
+        _two_body_gradients(vectors[a:b], indices[a:b], species, basis, row, radial, out[a:b])
+        _arrange(vectors[a:b], indices[a:b], species, basis, env)
+        _three_body_gradients(env, basis, row[n_two:], buffers, out[a:b])
 
 
-@njit(cache=True, parallel=True)
-def pair_jacobian(starts, indices, vectors, species, basis, out):
+@njit(cache=True, nogil=True)
+def pair_jacobian(first, last, starts, indices, vectors, species, basis, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_atoms, n_two = len(species), basis.n_species * len(basis.log_shells2)
-    width, most = 2 * len(basis.harmonics), _most_neighbors(starts)
-    for piece in prange(_PIECES):
-        radial, env = _radial(most, basis), _environment(most, basis)
-        buffers = (np.empty(most), np.empty((most, 2 * width)), np.empty((most, 3)))
-        for i in range(piece * n_atoms // _PIECES, (piece + 1) * n_atoms // _PIECES):
-            a, b = starts[i], starts[i + 1]
-            out[a:b] = 0.0
-            _two_body_jacobian(vectors[a:b], indices[a:b], species, basis, radial, out[a:b])
-            _arrange(vectors[a:b], indices[a:b], species, basis, env)
-            _three_body_jacobian(env, basis, buffers, out[a:b, :, n_two:])
+    n_two = basis.n_species * len(basis.log_shells2)
+    width, most = 2 * len(basis.harmonics), _most_neighbors(starts[first : last + 1])
+    radial, env = _radial(most, basis), _environment(most, basis)
+    buffers = (np.empty(most), np.empty((most, 2 * width)), np.empty((most, 3)))
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        out[a:b] = 0.0
+        _two_body_jacobian(vectors[a:b], indices[a:b], species, basis, radial, out[a:b])
+        _arrange(vectors[a:b], indices[a:b], species, basis, env)
+        _three_body_jacobian(env, basis, buffers, out[a:b, :, n_two:])
