@@ -1,13 +1,12 @@
 """ACSF: speed and agreement against dscribe and qmllib, in one run, two threads each.
 
-    python -m venv peers && peers/bin/pip install -r benchmarks/peers/requirements-acsf.txt
-    python benchmarks/acsf.py --peers peers/bin/python
+    python benchmarks/acsf.py
 
 Two sets of functions: 116 of G1, G2 and G4, as dscribe has them, and 102 with ANI angles, as
 qmllib has them up to prefactors. Neither peer has a pullback; qmllib has values with explicit
 gradients, dscribe finite differences only, left out here. Every measurement is a process of its
-own, the packages take turns, and times are the fastest of all runs. Without ``--peers`` only this
-package is measured.
+own, the packages take turns, and times are the fastest of all runs. With ``--alone``
+only this package is measured.
 """
 
 import argparse
@@ -21,6 +20,7 @@ import numpy as np
 from ase.build import bulk
 from ase.io import read, write
 from descriptors import in_process, molecules
+from harness import peer_python
 
 ROUNDS = 3
 PEERS = Path(__file__).parent / "peers" / "acsf.py"
@@ -118,18 +118,19 @@ def write_data(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", help="Python of the environment that has dscribe and qmllib")
+    parser.add_argument("--alone", action="store_true", help="measure no peers")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(*options.measure)))
         return
+    peers = None if options.alone else peer_python("descriptors")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_data(folder)
-        compare(folder, options.peers)
-        if options.peers:
-            agreement(folder, options.peers)
+        compare(folder, peers)
+        if peers:
+            agreement(folder, peers)
 
 
 if __name__ == "__main__":

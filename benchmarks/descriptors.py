@@ -1,19 +1,16 @@
 """SOAP: speed, agreement and scaling against featomic and dscribe, in one run, two threads each.
 
-    python -m venv peers && peers/bin/pip install -r benchmarks/peers/requirements-descriptors.txt
-    python benchmarks/descriptors.py --peers peers/bin/python
+    python benchmarks/descriptors.py
 
 Peers have no pullback: beside it stand their values with explicit gradients, which is what
 forces cost with them. Every measurement is a process of its own, and the packages take turns, so
-that a machine whose speed drifts treats them alike. Times are the fastest of all runs. Without
-``--peers`` only this package is measured.
+that a machine whose speed drifts treats them alike. Times are the fastest of all runs. With
+``--alone`` only this package is measured.
 """
 
 import argparse
 import json
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +21,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.collections import g2
 from ase.io import read, write
+from harness import peer_python, run_process
 
 THREADS = 2
 ROUNDS = 2
@@ -145,12 +143,7 @@ def peak_memory():
 
 
 def in_process(python, *arguments):
-    names = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")
-    environment = {**os.environ, **{f"{name}_NUM_THREADS": str(THREADS) for name in names}}
-    output = subprocess.run(
-        [python, *map(str, arguments)], env=environment, check=True, capture_output=True, text=True
-    )
-    return json.loads(output.stdout.splitlines()[-1])
+    return run_process(python, *arguments, threads=THREADS)
 
 
 def compare(folder, peers):
@@ -189,7 +182,7 @@ def agreement(folder, peers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", help="Python of the environment that has featomic and dscribe")
+    parser.add_argument("--alone", action="store_true", help="measure no peers")
     parser.add_argument("--scaling", type=int, nargs="*", default=[5, 11, 23], metavar="CELLS",
                         help="edges of silicon crystals, in cells of 8 atoms")  # fmt: skip
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
@@ -201,12 +194,13 @@ def main():
     if options.measure_scaling:
         print(json.dumps(scaling(options.measure_scaling)))
         return
+    peers = None if options.alone else peer_python("descriptors")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_data(folder)
-        compare(folder, options.peers)
-        if options.peers:
-            agreement(folder, options.peers)
+        compare(folder, peers)
+        if peers:
+            agreement(folder, peers)
     for cells in options.scaling:
         n_atoms, cost, memory = in_process(sys.executable, __file__, "--measure-scaling", cells)
         print(f"{n_atoms:8d} atoms: {cost:6.2f} µs an atom; peak memory with pullback "

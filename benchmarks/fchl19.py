@@ -1,12 +1,11 @@
 """FCHL19: speed and agreement against qmllib and kernelforge, in one run, two threads each.
 
-    python -m venv peers && peers/bin/pip install -r benchmarks/peers/requirements-fchl19.txt
-    python benchmarks/fchl19.py --peers peers/bin/python
+    python benchmarks/fchl19.py
 
 Peers have no pullback: beside values with pullback stand their values with explicit gradients,
 which is what forces cost with them. As in descriptors.py, every measurement is a process of its
-own, the packages take turns, and times are the fastest of all runs. Without ``--peers`` only this
-package is measured.
+own, the packages take turns, and times are the fastest of all runs. With ``--alone``
+only this package is measured.
 """
 
 import argparse
@@ -21,6 +20,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 from descriptors import in_process, molecules
+from harness import peer_python
 
 ROUNDS = 3
 PEERS = Path(__file__).parent / "peers" / "fchl19.py"
@@ -124,18 +124,19 @@ def agreement(folder, peers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peers", help="Python of the environment with qmllib and kernelforge")
+    parser.add_argument("--alone", action="store_true", help="measure no peers")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(*options.measure)))
         return
+    peers = None if options.alone else peer_python("descriptors")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_data(folder)
-        compare(folder, options.peers)
-        if options.peers:
-            agreement(folder, options.peers)
+        compare(folder, peers)
+        if peers:
+            agreement(folder, peers)
 
 
 if __name__ == "__main__":

@@ -35,17 +35,22 @@ def peer_python(name):
     return python
 
 
+def run_process(python, *arguments, threads):
+    """Run a script in a process of its own and return what its last line says in JSON."""
+    names = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")
+    environment = {**os.environ, **{f"{name}_NUM_THREADS": str(threads) for name in names}}
+    command = [str(argument) for argument in (python, *arguments)]
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    if process.returncode:
+        raise SystemExit(f"{arguments[0]} failed with {process.returncode}")
+    return json.loads(process.stdout.splitlines()[-1])
+
+
 def run_worker(python, script, task, threads):
     """Run ``script`` with a task (a dict, sent as JSON) and return the dict that it prints last."""
-    names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
-    environment = {**os.environ, **{f"{name}_NUM_THREADS": str(threads) for name in names}}
-    command = [str(python), str(HERE / script), json.dumps(task)]
     before, begin = busy_seconds(), time.perf_counter()
-    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    result = run_process(python, HERE / script, json.dumps(task), threads=threads)
     wall = time.perf_counter() - begin
-    if process.returncode:
-        raise SystemExit(f"{script} failed with {process.returncode}")
-    result = json.loads(process.stdout.splitlines()[-1])
     foreign = busy_seconds() - before - result.pop("cpu_s")
     return {**result, "foreign_cores": max(foreign, 0.0) / wall}
 
