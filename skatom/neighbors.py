@@ -12,7 +12,7 @@ from skatom.structures import as_structures, offsets_from_counts, structure_of
 
 @dataclass(frozen=True)
 class NeighborList:
-    """All pairs (i, j) of a batch with |r_ij| below the cutoff, sorted by centre i.
+    """All pairs (i, j) of a batch closer than the cutoff, sorted by centre i.
 
     Every pair appears from both ends, and every periodic image of a neighbour, the centre's own
     images included, is a pair of its own. Atom ``i`` owns the pairs
