@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from ase import Atoms
 from ase.build import make_supercell, molecule
+from derivatives import cotangent_for, slopes_of_displacements, slopes_of_strains
 from scipy.spatial.transform import Rotation
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from skatom import Structures
 from skatom.descriptors import ACSF, FeatureScaler, FeatureSelector, symmetry_functions
 from skatom.descriptors._cpu import elementwise
 
@@ -49,10 +49,6 @@ def batch():
 @pytest.fixture(scope="module", params=VARIANTS, ids=["all", "weighted", "default"])
 def features(request):
     return ACSF(**request.param).fit_transform(batch())
-
-
-def cotangent_for(features):
-    return np.random.default_rng(0).normal(size=features.values.shape)
 
 
 # --- the numbers of the formulas --------------------------------------------------------------
@@ -205,61 +201,20 @@ def test_equilateral_triangle_and_sum_over_signs():
 # --- derivatives ------------------------------------------------------------------------------
 
 
-def slopes_of(features, cotangent, changes):
-    """Slopes (n_changes, n) of E = Σ cotangent · values, by central differences.
-
-    Each change is a function (step, structures) -> positions, cells.
-    """
-    x, step = features.structures, 1e-4
-    copies = [change(k * step, x) for change in changes for k in (-2, -1, 1, 2)]
-    n = len(copies)
-    starts = np.arange(n)[:, None] * len(x.numbers) + x.offsets[:-1]
-    moved = Structures(
-        np.tile(x.numbers, n),
-        np.concatenate([positions for positions, _ in copies]),
-        np.append(starts, n * len(x.numbers)),
-        np.concatenate([cells for _, cells in copies]),
-        np.tile(x.pbc, (n, 1)),
-    )
-    values = features.descriptor.transform(moved).values.reshape(n, *cotangent.shape)
-    atomic = np.einsum("naf,af->na", values, cotangent)
-    e = np.add.reduceat(atomic, x.offsets[:-1], axis=1).reshape(len(changes), 4, len(x))
-    return (8 * (e[:, 2] - e[:, 1]) - (e[:, 3] - e[:, 0])) / (12 * step)
-
-
 def test_gradients_equal_central_differences(features):
-    def displace(atom, axis):
-        def change(step, x):
-            positions = x.positions.copy()
-            positions[atom, axis] += step
-            return positions, x.cells
-
-        return change
-
     cotangent = cotangent_for(features)
     gradient, _ = features.pullback(cotangent)
-    n_atoms = len(features.numbers)
-    changes = [displace(atom, axis) for atom in range(n_atoms) for axis in range(3)]
-    slopes = slopes_of(features, cotangent, changes).sum(axis=1)
+    expected = slopes_of_displacements(features, cotangent)
     size = np.abs(gradient).max()
-    np.testing.assert_allclose(gradient, slopes.reshape(n_atoms, 3), atol=1e-7 * size, rtol=1e-7)
+    np.testing.assert_allclose(gradient, expected, atol=1e-7 * size, rtol=1e-7)
 
 
 def test_virials_equal_central_differences(features):
-    def strain(a, b):
-        def change(step, x):
-            matrix = np.eye(3)
-            matrix[a, b] += step
-            return x.positions @ matrix.T, x.cells @ matrix.T
-
-        return change
-
     cotangent = cotangent_for(features)
     _, virial = features.pullback(cotangent)
-    changes = [strain(a, b) for a in range(3) for b in range(3)]
-    slopes = slopes_of(features, cotangent, changes)
+    expected = slopes_of_strains(features, cotangent)
     size = np.abs(virial).max()
-    np.testing.assert_allclose(virial.reshape(-1, 9), slopes.T, atol=1e-7 * size, rtol=1e-7)
+    np.testing.assert_allclose(virial, expected, atol=1e-7 * size, rtol=1e-7)
 
 
 def test_jacobian_equals_pullback(features):
@@ -502,13 +457,8 @@ def test_derivatives_pass_through_scaling_and_selection(frames, steps):
     cotangent = cotangent_for(mapped)
     gradient, virial = mapped.pullback(cotangent)
 
-    def displace(step, x):
-        positions = x.positions.copy()
-        positions[3, 1] += step
-        return positions, x.cells
-
-    slope = slopes_of(mapped, cotangent, [displace]).sum()
-    assert slope == pytest.approx(gradient[3, 1], rel=1e-6, abs=1e-6)
+    expected = slopes_of_displacements(mapped, cotangent)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6)
     jacobian = mapped.jacobian(slice(None))
     along = np.einsum("pxf,pf->px", jacobian.values, cotangent[jacobian.pairs.centers])
     total = np.einsum("px,py->xy", along, jacobian.pairs.vectors)
