@@ -78,7 +78,7 @@ class PackedCholesky:
                 _eliminate(column, left, pool)
                 _factor_column(column, start, pool)
                 self._columns.append(column)
-                bar.update((size - start) ** 3 - (size - stop) ** 3)
+                bar.update(_work(stop, size) - _work(start, size))
 
     def solve(self, b):
         """The solution x of A x = b.
@@ -106,6 +106,11 @@ class PackedCholesky:
                 column[:width], x[start:stop], lower=True, trans=1, check_finite=False
             )
         return x
+
+
+def _work(n_columns, size):
+    """Operations (of ``size``³ in all) until so many columns are done, each by all to its left."""
+    return (3 * size - 2 * n_columns) * n_columns**2
 
 
 def _eliminate(column, left, pool):
