@@ -3,6 +3,7 @@
     python benchmarks/sgdml.py                 everything (about 20 minutes on two cores)
     python benchmarks/sgdml.py speed           only the comparison with sgdml 1.0.3
     python benchmarks/sgdml.py accuracy        only the errors; needs the data in SKATOM_DATA
+    python benchmarks/sgdml.py leave-one-out   of the coupled-cluster frames, too few to hold out
 
 The peer runs in an environment of its own, made on first use from
 ``peers/requirements-sgdml.txt`` in ``benchmarks/.peers`` (or SKATOM_PEERS).
@@ -15,11 +16,16 @@ from pathlib import Path
 
 import numpy as np
 from harness import DATA, KCAL, peer_python, run_worker, table, timed
+from scipy.linalg import null_space
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from skatom.datasets import load_ethanol, read
+from skatom.descriptors.inverse_distances import pair_features
 from skatom.metrics import evaluate
 from skatom.model_selection import energy_stratified_sample
 from skatom.models import SGDML
+from skatom.models._gdml_system import GDMLSystem, permute_pairs
+from skatom.symmetry import find_permutations
 
 # training file, test file (None: the frames of the first that are not drawn), training frames,
 # sigma, published bounds of energy and force MAE (None: not published at this size), their unit
@@ -73,6 +79,44 @@ def _frames(train_file, test_file, n_train):
         data.targets[train],
         test_data.structures[test],
         test_data.targets[test],
+    )
+
+
+def leave_one_out(name, sigma, alpha=1e-10):
+    """Force MAE (kcal/mol/Å) of the models that lack one frame each, all from one factorisation.
+
+    The residual of the frame that a Gaussian process lacks is (A⁻¹)_ii⁻¹ (A⁻¹y)_i, where A is the
+    matrix of the linear system and i the rows of the frame (Rasmussen, Williams, Gaussian Processes
+    for Machine Learning, 2006, section 5.4.2).
+    """
+    data = read(DATA / "molecules" / f"{name}.npz")
+    structures, forces = data.structures, data.targets.forces
+    permutations = find_permutations(structures, random_state=0)
+    system = GDMLSystem(
+        structures, pair_features(structures), permutations, permute_pairs(permutations), sigma,
+        alpha, energy_constraint=False,
+    )  # fmt: skip
+    rows = system.rows
+    matrix = np.zeros((rows[-1], rows[-1]))
+    for first in range(0, len(structures), 24):
+        start, stop = rows[first], rows[min(first + 24, len(structures))]
+        column = np.empty((rows[-1] - start, stop - start))
+        system._fill(start, stop, column)
+        matrix[start:, start:stop] = column
+    factor, _ = dpotrf(matrix.T, lower=False, overwrite_a=True)
+    inverse, _ = dpotri(factor, lower=False, overwrite_c=True)
+    inverse += np.triu(inverse, 1).T
+    solution = inverse @ system._right_side(forces)
+    errors = []
+    for i, frame_forces in enumerate(forces.reshape(len(structures), -1)):
+        own = slice(rows[i], rows[i + 1])
+        residual = np.linalg.solve(inverse[own, own], solution[own])
+        basis = null_space(system.rigid[i].T)  # of what is no rigid motion
+        full = basis @ np.linalg.solve(basis[system.kept[own]], residual)
+        errors.append(full + system.rigid[i] @ (system.rigid[i].T @ frame_forces))
+    print(
+        f"{name}, {len(structures)} frames, sigma {sigma:g}: leave-one-out force MAE "
+        f"{KCAL * np.abs(errors).mean():.4f} kcal/mol/Å"
     )
 
 
@@ -163,7 +207,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", default=["speed", "accuracy"])
+    parser.add_argument("parts", nargs="*", default=["speed", "accuracy", "leave-one-out"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--large", action="store_true", help="aspirin, 1000 frames: 13 GiB and some 15 minutes"
@@ -173,6 +217,8 @@ def main():
         speed(arguments.threads)
     if "accuracy" in arguments.parts:
         accuracy(_ACCURACY + [_ASPIRIN_1000] * arguments.large)
+    if "leave-one-out" in arguments.parts:
+        leave_one_out("md17_ethanol_ccsd_t", sigma=12.0)
 
 
 if __name__ == "__main__":
