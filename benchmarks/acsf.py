@@ -13,14 +13,13 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
 from ase.io import read, write
-from descriptors import in_process, molecules
-from harness import peer_python
+from descriptors import THREADS, in_process, molecules
+from harness import peer_python, repeated, take_turns
 
 ROUNDS = 3
 PEERS = Path(__file__).parent / "peers" / "acsf.py"
@@ -63,12 +62,7 @@ def measure(functions, task, data):
         "pullback": lambda: features.pullback(cotangent),
         "jacobian": jacobian,
     }[task]
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times[1:]
+    return repeated(run, 11)
 
 
 def compare(folder, peers):
@@ -77,12 +71,8 @@ def compare(folder, peers):
         data = folder / f"{name}.xyz"
         runs = [("skatom", task, sys.executable, (__file__, "--measure", functions, task, data))]
         runs += [(p, t, peers, (PEERS, p, t, data)) for p, t in rivals if peers]
-        best = {}
-        for _ in range(ROUNDS):
-            for package, variant, python, arguments in runs:
-                seconds = min(in_process(python, *arguments))
-                key = (package, variant)
-                best[key] = min(best.get(key, np.inf), seconds)
+        commands = {(p, t): (python, *arguments) for p, t, python, arguments in runs}
+        best = take_turns(commands, ROUNDS, THREADS)
         for (package, variant), seconds in best.items():
             label = f"{functions} {name} {variant}"
             ratio = seconds / best["skatom", task]

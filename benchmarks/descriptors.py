@@ -10,7 +10,6 @@ that a machine whose speed drifts treats them alike. Times are the fastest of al
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.collections import g2
 from ase.io import read, write
-from harness import peer_python, run_process
+from harness import peak_gib, peer_python, repeated, run_process, take_turns
 
 THREADS = 2
 ROUNDS = 2
@@ -102,12 +101,7 @@ def measure(task, data):
         "pullback": lambda: features.pullback(cotangent),
         "jacobian": jacobian,
     }[task]
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times[1:]
+    return repeated(run, 11)
 
 
 def kernel(data):
@@ -126,17 +120,13 @@ def scaling(n_cells):
     atoms = bulk("Si", cubic=True) * n_cells
     soap = SOAP().fit([bulk("Si")])
     soap.transform([bulk("Si")]).pullback(np.ones(soap._n_features()))
-    before = peak_memory()
+    before = peak_gib()
     start = time.perf_counter()
     features = soap.transform([atoms])
     seconds = time.perf_counter() - start
     features.pullback(np.ones(features.values.shape[1]))
-    added = peak_memory() - before
+    added = 2**30 * (peak_gib() - before)
     return [len(atoms), 1e6 * seconds / len(atoms), added / features.values.nbytes]
-
-
-def peak_memory():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 # --- the comparison ---------------------------------------------------------------------------
@@ -153,12 +143,8 @@ def compare(folder, peers):
         data = folder / f"{name}.xyz"
         runs = [("skatom", task, sys.executable, (__file__, "--measure", task, data))]
         runs += [(p, t, peers, (PEERS, p, t, data)) for p, t in rivals if peers]
-        best = {}
-        for _ in range(ROUNDS):
-            for package, variant, python, arguments in runs:
-                seconds = min(in_process(python, *arguments))
-                key = (package, variant)
-                best[key] = min(best.get(key, np.inf), seconds)
+        commands = {(p, t): (python, *arguments) for p, t, python, arguments in runs}
+        best = take_turns(commands, ROUNDS, THREADS)
         mine = best["skatom", task]
         if task == "values":
             values[name] = mine

@@ -12,15 +12,14 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
-from descriptors import in_process, molecules
-from harness import peer_python
+from descriptors import THREADS, in_process, molecules
+from harness import peer_python, repeated, take_turns
 
 ROUNDS = 3
 PEERS = Path(__file__).parent / "peers" / "fchl19.py"
@@ -75,12 +74,7 @@ def measure(task, data):
         if task == "gradients":
             features.pullback(cotangent)
 
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times[1:]
+    return repeated(run, 19)
 
 
 def compare(folder, peers):
@@ -90,10 +84,7 @@ def compare(folder, peers):
         runs = {"skatom": (sys.executable, __file__, "--measure", task, data)}
         if peers:
             runs |= {peer: (peers, PEERS, peer, task, data) for peer in rivals}
-        best = dict.fromkeys(runs, np.inf)
-        for _ in range(ROUNDS):
-            for package, command in runs.items():
-                best[package] = min(best[package], *in_process(*command))
+        best = take_turns(runs, ROUNDS, THREADS)
         for package, seconds in best.items():
             ratio = seconds / best["skatom"]
             print(f"{name + ' ' + task:24s}{package:14s}{seconds:8.4f}{ratio:8.2f}", flush=True)

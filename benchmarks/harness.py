@@ -79,7 +79,7 @@ def touch_memory(n_bytes):
 
 
 def peak_gib():
-    """Peak memory of this process since `touch_memory` (Linux)."""
+    """Peak memory of this process, since `touch_memory` if that was called (Linux)."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 2**20
 
@@ -94,6 +94,29 @@ def timed(function, repeats=1):
         result = function()
         times.append(time.perf_counter() - begin)
     return float(np.median(times)), result
+
+
+def repeated(function, repeats):
+    """Seconds of each of some calls, after one that is not counted."""
+    function()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return times
+
+
+def take_turns(commands, rounds, threads):
+    """The shortest time of each command, a process that prints a list of seconds.
+
+    They run in turn, so that a machine whose speed drifts treats them alike.
+    """
+    best = dict.fromkeys(commands, np.inf)
+    for _ in range(rounds):
+        for name, command in commands.items():
+            best[name] = min(best[name], *run_process(*command, threads=threads))
+    return best
 
 
 def table(title, header, rows):

@@ -165,7 +165,7 @@ class ACSF(AtomicDescriptor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _prepare(self):
+    def _prepare(self, structures):
         if self.angular_cutoff is not None and self.angular_cutoff > self.cutoff:
             raise ValueError(
                 f"angular_cutoff={self.angular_cutoff} must not be larger than cutoff={self.cutoff}"

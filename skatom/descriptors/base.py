@@ -107,7 +107,7 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
     - ``_loops``: the module of its compiled functions ``values``, ``pair_gradients`` and
       ``pair_jacobian``, see `_run`;
     - ``_compiled()``: the tuple of parameters that they take;
-    - ``_prepare()``: what ``fit`` does beyond learning ``species_``;
+    - ``_prepare(structures)``: what ``fit`` does beyond learning ``species_``;
     - ``_n_features()`` and ``get_feature_names_out()``.
     """
 
@@ -132,8 +132,9 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
         -------
         self
         """
-        self.species_ = as_structures(X).species
-        self._prepare()
+        structures = as_structures(X)
+        self.species_ = structures.species
+        self._prepare(structures)
         return self
 
     def _values(self, pairs, species, out):

@@ -168,7 +168,7 @@ class FCHL19(AtomicDescriptor):
         }  # fmt: skip
         return cls(**{**published, **parameters})
 
-    def _prepare(self):
+    def _prepare(self, structures):
         cutoff3 = self._cutoff3()
         if cutoff3 > self.cutoff:
             raise ValueError(f"cutoff3={cutoff3} must not be larger than cutoff={self.cutoff}")

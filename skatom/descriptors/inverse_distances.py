@@ -1,5 +1,6 @@
 """Inverse interatomic distances, the descriptor of GDML and sGDML."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +32,14 @@ def pair_indices(n_atoms):
     return np.tril_indices(n_atoms, k=-1)
 
 
+@cache
 def incidence(n_atoms):
     """Signs (N, D) of the pair gradients: ∂x_p/∂r_a = incidence[a, p] c_p."""
     first, second = pair_indices(n_atoms)
     signs = np.zeros((n_atoms, len(first)))
     signs[first, np.arange(len(first))] = -1.0
     signs[second, np.arange(len(first))] = 1.0
+    signs.flags.writeable = False  # shared by all callers
     return signs
 
 

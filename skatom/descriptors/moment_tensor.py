@@ -4,7 +4,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from ase.data import chemical_symbols
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,7 +16,6 @@ from skatom.descriptors.contractions import (
     contractions,
     einstein_indices,
 )
-from skatom.structures import as_structures
 
 
 class MomentTensor(AtomicDescriptor):
@@ -182,29 +180,12 @@ class MomentTensor(AtomicDescriptor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Learn the species and, if ``r_min`` is not given, the smallest distance.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-        y : Ignored
-
-        Returns
-        -------
-        self
-        """
-        structures = as_structures(X)
-        super().fit(structures)
-        self.r_min_ = self._smallest_distance(structures) if self.r_min is None else self.r_min
-        return self
-
-    def _prepare(self):
+    def _prepare(self, structures):
         if self.r_min is not None and self.r_min >= self.cutoff:
             raise ValueError(f"r_min={self.r_min} must be smaller than cutoff={self.cutoff}")
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
         contractions(self._basis())
+        self.r_min_ = self._smallest_distance(structures) if self.r_min is None else self.r_min
 
     def _smallest_distance(self, structures):
         """The smallest distance below the cutoff; 0 if there is none."""

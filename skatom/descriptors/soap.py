@@ -165,7 +165,7 @@ class SOAP(AtomicDescriptor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _prepare(self):
+    def _prepare(self, structures):
         if self.cutoff_width >= self.cutoff:
             raise ValueError(
                 f"cutoff_width={self.cutoff_width} must be smaller than cutoff={self.cutoff}"

@@ -38,6 +38,7 @@ class KernelExpansion:
         self.references = np.concatenate([references - self.center, coefficients])
         self.energy_coefficients = energy_coefficients
         self.pair_permutations = pair_permutations
+        self.inverses = np.argsort(pair_permutations, axis=1)
         self.sigma = float(sigma)
         x, u = self._split()
         self.squares = np.einsum("ip,ip->i", x, x)
@@ -72,16 +73,13 @@ class KernelExpansion:
         gradients = weights @ self.references - queries * sums[:, None]
         gradients = gradients.reshape(n, -1, n_pairs)
         total = np.zeros((n, n_pairs))
-        for q, inverse in enumerate(self._inverses()):
+        for q, inverse in enumerate(self.inverses):
             total += gradients[:, q, inverse]
         return energies.reshape(n, -1).sum(axis=1), total
 
     def _images(self, values):
         centered = values - self.center
         return centered[:, self.pair_permutations].reshape(-1, values.shape[1])
-
-    def _inverses(self):
-        return np.argsort(self.pair_permutations, axis=1)
 
     def hessian(self, value):
         r"""Second derivatives (D, D) at one descriptor (D,).
@@ -99,7 +97,7 @@ class KernelExpansion:
         beta = self.energy_coefficients
         total = np.zeros((len(value), len(value)))
         images = self._images(value[None])
-        for image, inverse in zip(images, self._inverses(), strict=True):
+        for image, inverse in zip(images, self.inverses, strict=True):
             delta = image - x
             along = np.einsum("ip,ip->i", delta, u)
             t = np.sqrt(5.0 * np.einsum("ip,ip->i", delta, delta)) / self.sigma
