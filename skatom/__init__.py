@@ -12,6 +12,7 @@ _SUBMODULES = (
     "calculators",
     "datasets",
     "descriptors",
+    "kernels",
     "metrics",
     "model_selection",
     "models",

@@ -1,0 +1,18 @@
+"""Kernels: similarities of feature vectors, atoms and structures."""
+
+from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
+from skatom.kernels.dot_product import Cosine, Polynomial
+from skatom.kernels.stationary import Gaussian, Laplacian, Matern
+
+__all__ = [
+    "Cosine",
+    "Gaussian",
+    "Kernel",
+    "Laplacian",
+    "Matern",
+    "Polynomial",
+    "Product",
+    "Profile",
+    "Scaled",
+    "Sum",
+]

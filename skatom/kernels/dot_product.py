@@ -1,0 +1,113 @@
+"""Kernels of the dot product of feature vectors."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval
+
+from skatom.kernels.base import Kernel, Profile
+
+
+class Polynomial(Kernel):
+    r"""The polynomial kernel.
+
+    .. math:: k(x, y) = (x \cdot y + c)^\zeta
+
+    Parameters
+    ----------
+    zeta : int, default=1
+        Power ζ. 1: the linear kernel.
+    offset : float, default=0.0
+        Constant c.
+
+    Examples
+    --------
+    >>> from skatom.kernels import Polynomial
+    >>> Polynomial(zeta=2)([[1.0, 2.0]], [[3.0, 0.5]])
+    array([[16.]])
+    """
+
+    _parameter_constraints = {
+        "zeta": [Interval(Integral, 1, None, closed="left")],
+        "offset": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(self, zeta=1, offset=0.0):
+        self.zeta = zeta
+        self.offset = offset
+
+    def value(self, s, u, v):
+        return (s + self.offset) ** self.zeta
+
+    def profile(self, s, u, v):
+        base, zeta = s + self.offset, self.zeta
+        none = np.zeros_like(base)
+        slope = zeta * base ** (zeta - 1)
+        curvature = zeta * (zeta - 1) * base ** max(zeta - 2, 0)
+        return Profile(base**zeta, slope, none, none, curvature, none, none, none)
+
+
+class Cosine(Kernel):
+    r"""The polynomial kernel of normalised features, the cosine of their angle to a power.
+
+    .. math:: k(x, y) = \left(\frac{x \cdot y}{|x|\,|y|}\right)^\zeta
+
+    The usual kernel of SOAP features [1]_. A vector of zeros, such as an atom without neighbours
+    may have, has no direction: its kernel is 0 with all others.
+
+    Parameters
+    ----------
+    zeta : float, default=4
+        Power ζ, at least 1; whole where features may be negative.
+
+    References
+    ----------
+    .. [1] A. P. Bartók, R. Kondor, G. Csányi, Phys. Rev. B 87, 184115 (2013), eq. 36.
+
+    Examples
+    --------
+    >>> from skatom.kernels import Cosine
+    >>> Cosine(zeta=2)([[1.0, 0.0]], [[3.0, 3.0]]).round(4)
+    array([[0.5]])
+    """
+
+    _parameter_constraints = {"zeta": [Interval(Real, 1, None, closed="left")]}
+
+    def __init__(self, zeta=4):
+        self.zeta = zeta
+
+    def value(self, s, u, v):
+        return self._power(s * _inverse_norms(u, v), self.zeta)
+
+    def profile(self, s, u, v):
+        zeta = self.zeta
+        scale = _inverse_norms(u, v)
+        cosine = s * scale
+        f = self._power(cosine, zeta)
+        slope = zeta * self._power(cosine, zeta - 1) * scale
+        curvature = zeta * (zeta - 1) * self._power(cosine, max(zeta - 2, 0)) * scale * scale
+        half_u, half_v = -0.5 * _inverse(u), -0.5 * _inverse(v)
+        return Profile(
+            f, slope, zeta * f * half_u, zeta * f * half_v,
+            curvature, zeta * slope * half_u, zeta * slope * half_v,
+            zeta * zeta * f * half_u * half_v,
+        )  # fmt: skip
+
+    def _power(self, cosine, exponent):
+        if exponent == int(exponent):
+            return cosine ** int(exponent)
+        if cosine.min(initial=0.0) < 0:
+            raise ValueError(
+                f"Cosine(zeta={self.zeta}) of features at an obtuse angle is not real: take a "
+                "whole zeta"
+            )
+        return cosine**exponent
+
+
+def _inverse(norms):
+    """1 / |x|², and 0 for vectors of zeros."""
+    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+
+
+def _inverse_norms(u, v):
+    return np.sqrt(_inverse(u)) * np.sqrt(_inverse(v))
