@@ -1,6 +1,7 @@
 """Kernels: similarities of feature vectors, atoms and structures."""
 
 from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
+from skatom.kernels.covariance import covariance
 from skatom.kernels.dot_product import Cosine, Polynomial
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
 
@@ -15,4 +16,5 @@ __all__ = [
     "Profile",
     "Scaled",
     "Sum",
+    "covariance",
 ]

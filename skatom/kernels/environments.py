@@ -1,0 +1,168 @@
+"""Atoms of structures grouped by species, with their Jacobians in a small basis."""
+
+import numpy as np
+
+from skatom.kernels._cpu.covariance import Side, scatter
+from skatom.kernels.base import squared_norms
+from skatom.memory import check_memory
+from skatom.parallel import serial_blas
+from skatom.structures import offsets_from_counts
+
+# Components of the Jacobians smaller than rounding errors, as a part of the largest squared.
+_NEGLIGIBLE = 1e-14
+# Numbers in the Jacobians of the structures that are handled at a time.
+_BATCH = 2**24
+
+
+class Environments:
+    r"""What covariances need of a batch of structures.
+
+    The Jacobians J of the atoms of one species span few dimensions of the feature space: they are
+    kept as :math:`P^\top J` in an orthonormal basis P of those dimensions, in which
+    :math:`J^\top J' = (P^\top J)^\top (P^\top J')` and :math:`J^\top x = (P^\top J)^\top P^\top x`
+    hold to rounding errors.
+
+    Parameters
+    ----------
+    features : AtomicFeatures
+    bases : dict of int to ndarray of shape (n_features, rank), default=None
+        P of each species, see `jacobian_bases`. None: no derivatives are needed.
+    coordinates : list of ndarray of int, default=None
+        Along which of its 3N coordinates each structure is derived; an empty array for none.
+        None: all.
+
+    Attributes
+    ----------
+    features : AtomicFeatures
+    n_dof : ndarray of int, shape (n,)
+        Number of coordinates of each structure.
+    sides : dict of int to Side
+        The atoms of each species.
+    values, norms : dict of int to ndarray
+        Features (n_atoms of the species, n_features) and their squared norms.
+    """
+
+    def __init__(self, features, bases=None, coordinates=None):
+        self.features = features
+        n_atoms = features.n_atoms
+        if bases is None:
+            coordinates = [np.arange(0)] * len(features)
+        elif coordinates is None:
+            coordinates = [np.arange(3 * n) for n in n_atoms]
+        self.n_dof = np.array([len(c) for c in coordinates], np.int64)
+        structure_of_atom = np.repeat(np.arange(len(features)), n_atoms)
+        self._atoms, self.values, self.norms, self._starts = {}, {}, {}, {}
+        for z in features.species:
+            atoms = np.flatnonzero(features.numbers == z)
+            self._atoms[z] = atoms
+            self.values[z] = features.values[atoms]
+            self.norms[z] = squared_norms(self.values[z])
+            counts = np.bincount(structure_of_atom[atoms], minlength=len(features))
+            self._starts[z] = offsets_from_counts(counts)
+        self.sides = self._without_jacobians() if bases is None else self._sides(bases, coordinates)
+
+    @property
+    def n_bytes(self):
+        """Memory of the Jacobians."""
+        return sum(side.jacobians.nbytes for side in self.sides.values())
+
+    def _without_jacobians(self):
+        nothing, zeros = np.zeros(0), np.zeros(len(self.n_dof) + 1, np.int64)
+        return {
+            z: Side(starts, np.zeros((starts[-1], 1)), nothing, zeros, nothing, zeros, self.n_dof)
+            for z, starts in self._starts.items()
+        }
+
+    def _sides(self, bases, coordinates):
+        sides = {}
+        total = 0.0
+        for z, starts in self._starts.items():
+            widths = np.diff(starts) * self.n_dof
+            total += 8.0 * bases[z].shape[1] * widths.sum()
+        check_memory(
+            total,
+            f"the array of Jacobians of {len(self.n_dof)} structures",
+            "take fewer structures, or fewer features",
+        )
+        for z, starts in self._starts.items():
+            own_starts = offsets_from_counts(np.diff(starts) * self.n_dof)
+            rank = bases[z].shape[1]
+            sides[z] = Side(
+                starts, self.values[z] @ bases[z], np.zeros(own_starts[-1]), own_starts,
+                np.empty(rank * own_starts[-1]), rank * own_starts, self.n_dof,
+            )  # fmt: skip
+        with serial_blas():
+            for batch in _batches(self.features):
+                _fill_jacobians(self.features, batch, bases, coordinates, sides, self._atoms)
+        return sides
+
+
+def jacobian_bases(*batches):
+    """Orthonormal bases P (n_features, rank) of what the Jacobians of each species span.
+
+    Parameters
+    ----------
+    *batches : AtomicFeatures
+        Of the same descriptor.
+
+    Returns
+    -------
+    dict of int to ndarray
+    """
+    grams = {}
+    with serial_blas():
+        for features in batches:
+            for batch in _batches(features):
+                jacobian = features.jacobian(batch)
+                numbers = features.structures[batch].numbers[jacobian.pairs.centers]
+                for z in features.species:
+                    rows = jacobian.values[numbers == z].reshape(-1, features.values.shape[1])
+                    grams[z] = grams.get(z, 0.0) + rows.T @ rows
+        return {z: _leading_eigenvectors(gram) for z, gram in grams.items()}
+
+
+def _leading_eigenvectors(gram):
+    lengths, vectors = np.linalg.eigh(gram)
+    kept = lengths > _NEGLIGIBLE * lengths[-1]
+    kept[-1] = True  # one at least, where no atom of a species has neighbours
+    return np.ascontiguousarray(vectors[:, kept])
+
+
+def _batches(features):
+    """Slices of structures whose Jacobians are small enough to hold at a time."""
+    n_features = features.values.shape[1]
+    per_batch = max(1, _BATCH // (3 * 30 * n_features))  # some 30 neighbours an atom
+    edges = np.searchsorted(features.offsets, np.arange(0, features.offsets[-1], per_batch))
+    edges = np.unique(np.append(edges, len(features)))
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _fill_jacobians(features, batch, bases, coordinates, sides, atoms):
+    jacobian = features.jacobian(batch)
+    offsets = features.offsets[batch.start : batch.stop + 1]
+    starts = jacobian.pairs.offsets[offsets - offsets[0]]
+    for z, side in sides.items():
+        ranks = np.searchsorted(atoms[z], np.arange(offsets[0], offsets[-1]))
+        for s in range(batch.start, batch.stop):
+            count = side.starts[s + 1] - side.starts[s]
+            if count == 0 or side.n_dof[s] == 0:
+                continue
+            pairs = slice(starts[s - batch.start], starts[s - batch.start + 1])
+            shift = offsets[s - batch.start] - offsets[0]
+            centers = jacobian.pairs.centers[pairs] - shift
+            mine = features.numbers[centers + offsets[0] + shift] == z
+            slopes = jacobian.values[pairs][mine].reshape(-1, len(bases[z])) @ bases[z]
+            dense = np.zeros((count, 3 * features.n_atoms[s], slopes.shape[1]))
+            scatter(
+                centers[mine],
+                jacobian.pairs.indices[pairs][mine] - shift,
+                slopes.reshape(-1, 3, slopes.shape[1]),
+                ranks[centers[mine] + shift] - side.starts[s],
+                dense,
+            )
+            part = slice(side.jacobian_starts[s], side.jacobian_starts[s + 1])
+            block = np.ascontiguousarray(dense[:, coordinates[s]].transpose(2, 0, 1))
+            side.jacobians[part] = block.ravel()
+            x = side.projected[side.starts[s] : side.starts[s + 1]]
+            own = slice(side.own_starts[s], side.own_starts[s + 1])
+            side.own[own] = np.einsum("id,dic->ic", x, block).ravel()
