@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {"Structures": "structures", "Targets": "targets"}
 _SUBMODULES = (
+    "baseline",
     "calculators",
     "datasets",
     "descriptors",

@@ -1,0 +1,90 @@
+import joblib
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from sklearn.base import clone
+
+from skatom import Structures, Targets
+from skatom.baseline import AtomicBaseline, count_species
+
+NAMES = ["H2O", "CH4", "CO2", "NH3", "CH3OH", "N2"]
+ENERGIES = {1: -16.0, 6: -1030.0, 7: -1485.0, 8: -2040.0}
+
+
+@pytest.fixture
+def molecules():
+    return Structures.from_ase([molecule(name) for name in NAMES])
+
+
+def additive(structures):
+    """Energies that are sums over the atoms, added up atom by atom."""
+    return np.array([sum(ENERGIES[z] for z in part.numbers) for part in structures])
+
+
+def test_recovers_energies_of_the_elements(molecules):
+    baseline = AtomicBaseline().fit(molecules, additive(molecules))
+    np.testing.assert_array_equal(baseline.species_, [1, 6, 7, 8])
+    np.testing.assert_allclose(baseline.energies_, list(ENERGIES.values()), rtol=1e-12)
+    other = Structures.from_ase([molecule("CH3NO2"), molecule("HCN")])
+    np.testing.assert_allclose(baseline.predict(other), additive(other), rtol=1e-12)
+    assert baseline.score(other, additive(other)) == pytest.approx(1.0)
+
+
+def test_residual_is_orthogonal_to_the_composition(molecules):
+    energies = np.random.default_rng(0).normal(size=len(molecules))
+    residual = energies - AtomicBaseline().fit(molecules, energies).predict(molecules)
+    counts = [[np.sum(part.numbers == z) for z in (1, 6, 7, 8)] for part in molecules]
+    np.testing.assert_allclose(np.transpose(counts) @ residual, 0.0, atol=1e-12)
+
+
+def test_one_composition_gives_the_energies_of_smallest_norm():
+    water = [molecule("H2O")] * 3
+    baseline = AtomicBaseline().fit(water, [-10.0, -11.0, -9.0])
+    # of all solutions of 2 ε_H + ε_O = −10 the one along (2, 1)
+    np.testing.assert_allclose(baseline.energies_, [-4.0, -2.0], rtol=1e-12)
+    np.testing.assert_allclose(baseline.predict(water), -10.0, rtol=1e-12)
+
+
+def test_collinear_compositions_are_no_trouble():
+    X = [Atoms("LiH"), Atoms("Li2H2"), Atoms("Li3H3")]
+    baseline = AtomicBaseline().fit(X, [-2.0, -4.0, -6.0])
+    np.testing.assert_allclose(baseline.energies_, -1.0, rtol=1e-12)
+
+
+def test_structures_without_energy_take_no_part(molecules):
+    energies = additive(molecules)
+    energies[-1] = np.nan
+    baseline = AtomicBaseline().fit(molecules, Targets(energies))
+    np.testing.assert_allclose(baseline.energies_, list(ENERGIES.values()), rtol=1e-12)
+
+
+def test_no_energy_at_all_is_an_error(molecules):
+    targets = Targets(forces=np.zeros((len(molecules.numbers), 3)), offsets=molecules.offsets)
+    with pytest.raises(ValueError, match="no structure has an energy"):
+        AtomicBaseline().fit(molecules, targets)
+
+
+def test_unseen_elements_are_errors(molecules):
+    baseline = AtomicBaseline().fit(molecules, additive(molecules))
+    with pytest.raises(ValueError, match="structure 1 contains Si, .* fitted for H, C, N, O"):
+        baseline.predict([molecule("H2O"), molecule("SiH4")])
+
+
+def test_an_element_of_an_unlabelled_structure_was_not_learnt():
+    X = [molecule("H2"), molecule("CO")]
+    baseline = AtomicBaseline().fit(X, [-30.0, np.nan])
+    np.testing.assert_array_equal(baseline.species_, [1])
+
+
+def test_counts_every_atom(molecules):
+    counts = count_species(molecules, molecules.species)
+    np.testing.assert_array_equal(counts.sum(axis=1), molecules.n_atoms)
+    np.testing.assert_array_equal(counts[NAMES.index("CH3OH")], [4, 1, 0, 1])
+
+
+def test_is_an_estimator(molecules, tmp_path):
+    baseline = clone(AtomicBaseline()).fit(molecules, additive(molecules))
+    joblib.dump(baseline, tmp_path / "baseline.joblib")
+    again = joblib.load(tmp_path / "baseline.joblib")
+    np.testing.assert_array_equal(again.predict(molecules), baseline.predict(molecules))
