@@ -18,7 +18,8 @@ from skatom.descriptors.inverse_distances import incidence, pair_features
 from skatom.metrics import neg_force_mae
 from skatom.models import GDML, SGDML
 from skatom.models._cpu.sgdml import force_kernel_columns, matern_weights
-from skatom.models._gdml_system import GDMLSystem, _rigid_motions, _square_matrices, permute_pairs
+from skatom.models._gdml_system import GDMLSystem, _square_matrices, permute_pairs
+from skatom.models._rigid_motions import rigid_motions
 
 W = [[1.464, 0.707, 1.056], [0.878, 1.218, 0.498], [2.319, 1.126, 0.952]]
 W2 = [[1.45, 0.72, 1.05], [0.90, 1.20, 0.55], [2.30, 1.15, 0.90]]
@@ -155,7 +156,7 @@ class TestKernel:
         eigenvalues = np.linalg.eigvalsh(kernel)
         assert eigenvalues[0] > -1e-12 * eigenvalues[-1]
         assert np.sum(eigenvalues > 1e-12 * eigenvalues[-1]) <= 5 * 6
-        motions = _rigid_motions(structures)
+        motions = rigid_motions(structures)
         block = kernel[:12].reshape(12, 5, 12)
         for i in range(5):
             np.testing.assert_allclose(block[:, i] @ motions[i], 0, atol=1e-13)
@@ -316,7 +317,7 @@ def test_linear_molecules_have_five_rigid_motions(name):
     rng = np.random.default_rng(0)
     stretched = rng.normal(scale=0.05, size=(30, len(atoms), 1)) * axis
     structures = Structures.from_frames(atoms.numbers, atoms.positions + stretched)
-    np.testing.assert_allclose(np.sum(_rigid_motions(structures) ** 2, axis=(1, 2)), 5)
+    np.testing.assert_allclose(np.sum(rigid_motions(structures) ** 2, axis=(1, 2)), 5)
     targets = morse_targets(structures)
     model = SGDML(sigma=3.0).fit(structures[:20], targets[:20])
     _, forces = model.predict(structures[20:], return_forces=True)

@@ -90,3 +90,14 @@ def test_a_refused_block_leaves_no_trace():
     with pytest.raises(ValueError, match="40 and 1 columns"):
         qr.update(np.zeros((2, 39)), np.zeros(2))
     np.testing.assert_array_equal(qr.solve(), before)
+
+
+def test_prior_equals_rows_of_its_triangle():
+    rng = np.random.default_rng(0)
+    triangle, rows, targets = np.triu(rng.normal(size=(4, 4))), rng.normal(size=(6, 4)), np.ones(6)
+    with_prior, with_rows = StreamedQR(4, prior=triangle), StreamedQR(4)
+    with_rows.update(triangle, np.zeros(4))
+    for solver in (with_prior, with_rows):
+        solver.update(rows, targets)
+    np.testing.assert_allclose(with_prior.solve(), with_rows.solve(), rtol=1e-12)
+    assert with_prior.n_rows == with_rows.n_rows

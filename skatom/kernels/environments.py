@@ -61,10 +61,23 @@ class Environments:
             self._starts[z] = offsets_from_counts(counts)
         self.sides = self._without_jacobians() if bases is None else self._sides(bases, coordinates)
 
-    @property
-    def n_bytes(self):
-        """Memory of the Jacobians."""
-        return sum(side.jacobians.nbytes for side in self.sides.values())
+    @classmethod
+    def of_single_atoms(cls, features, bases):
+        """Every atom as a structure of its own, without derivatives: a basis of environments."""
+        environments = cls(features, bases, [np.arange(0)] * len(features))
+        n_dof = np.zeros(len(features.numbers), np.int64)
+        nowhere = np.zeros(len(n_dof) + 1, np.int64)
+        environments.n_dof = n_dof
+        environments.sides = {
+            z: side._replace(
+                starts=offsets_from_counts(features.numbers == z),
+                own_starts=nowhere,
+                jacobian_starts=nowhere,
+                n_dof=n_dof,
+            )
+            for z, side in environments.sides.items()
+        }
+        return environments
 
     def _without_jacobians(self):
         nothing, zeros = np.zeros(0), np.zeros(len(self.n_dof) + 1, np.int64)
@@ -74,6 +87,8 @@ class Environments:
         }
 
     def _sides(self, bases, coordinates):
+        n_features = self.features.values.shape[1]
+        bases = {z: bases.get(z, np.zeros((n_features, 1))) for z in self._starts}
         sides = {}
         total = 0.0
         for z, starts in self._starts.items():
@@ -93,7 +108,8 @@ class Environments:
             )  # fmt: skip
         with serial_blas():
             for batch in _batches(self.features):
-                _fill_jacobians(self.features, batch, bases, coordinates, sides, self._atoms)
+                if self.n_dof[batch].any():
+                    _fill_jacobians(self.features, batch, bases, coordinates, sides, self._atoms)
         return sides
 
 

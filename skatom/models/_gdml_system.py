@@ -1,11 +1,11 @@
 """The linear system whose solution are the coefficients of GDML."""
 
 import numpy as np
-from scipy.linalg import qr
 
 from skatom.descriptors.inverse_distances import incidence, pair_indices
 from skatom.memory import check_memory
 from skatom.models._cpu.sgdml import force_kernel_columns
+from skatom.models._rigid_motions import kept_coordinates, rigid_motions
 from skatom.solvers import PackedCholesky
 from skatom.structures import offsets_from_counts
 
@@ -60,20 +60,12 @@ class GDMLSystem:
         self.pair_permutations = pair_permutations
         self.sigma = sigma
         self.alpha = alpha
-        self.rigid = _rigid_motions(structures)
-        self._strike_coordinates()
-        self.n_energies = len(structures) if energy_constraint else 0
-        self._squares = _square_matrices(features)
-
-    def _strike_coordinates(self):
-        """Choose the coordinates S: those struck span the rigid motions as well as any can."""
-        kept = []
-        for motions in self.rigid:
-            rank = int(np.round(np.sum(motions**2)))
-            order = qr(motions.T, mode="r", pivoting=True)[1]
-            kept.append(np.sort(order[rank:]))
+        self.rigid = rigid_motions(structures)
+        kept = [kept_coordinates(motions) for motions in self.rigid]
         self.kept = np.concatenate(kept)
         self.rows = offsets_from_counts([len(row) for row in kept])
+        self.n_energies = len(structures) if energy_constraint else 0
+        self._squares = _square_matrices(features)
 
     def solve(self, forces, energies, verbose):
         """Coefficients u = Jα (M, D) and those of the energies (M,), zero without them."""
@@ -176,23 +168,3 @@ def _square_matrices(features):
     gradients[:, :, first, second] = features.gradients.transpose(0, 2, 1)
     gradients[:, :, second, first] = -features.gradients.transpose(0, 2, 1)
     return values, gradients
-
-
-def _rigid_motions(structures):
-    """Orthonormal translations and rotations of each frame: (M, 3N, 6), zero beyond their rank.
-
-    A linear molecule has five; a periodic one, whose cell stays, translations only.
-    """
-    n_frames = len(structures)
-    positions = structures.positions.reshape(n_frames, -1, 3)
-    n_atoms = positions.shape[1]
-    motions = np.zeros((n_frames, n_atoms, 3, 6))
-    motions[..., :3] = np.eye(3)
-    centered = positions - positions.mean(axis=1, keepdims=True)
-    for axis in range(3):
-        motions[..., 3 + axis] = np.cross(np.eye(3)[axis], centered)
-    motions[structures.pbc.any(axis=1), :, :, 3:] = 0.0
-    vectors, lengths, _ = np.linalg.svd(
-        motions.reshape(n_frames, 3 * n_atoms, 6), full_matrices=False
-    )
-    return vectors * (lengths > 1e-6 * lengths[:, :1])[:, None, :]

@@ -85,11 +85,11 @@ class PackedCholesky:
 
         Parameters
         ----------
-        b : ndarray of float, shape (n,)
+        b : ndarray of float, shape (n,) or (n, m)
 
         Returns
         -------
-        ndarray of float, shape (n,)
+        ndarray of float, of the same shape
         """
         x = np.array(b, dtype=float)
         blocks = list(zip(self.edges[:-1], self.edges[1:], self._columns, strict=True))

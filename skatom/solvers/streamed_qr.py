@@ -34,6 +34,9 @@ class StreamedQR:
         Columns of A.
     n_targets : int, default=1
         Columns of y, each with its own solution.
+    prior : array-like of float, shape (n_columns, n_columns), default=None
+        Upper triangle taken first, with targets of zero, as n_columns rows: the transposed
+        Cholesky factor of a prior's precision. None: no prior.
 
     Attributes
     ----------
@@ -56,12 +59,15 @@ class StreamedQR:
     array([1., 2.])
     """
 
-    def __init__(self, n_columns, n_targets=1):
+    def __init__(self, n_columns, n_targets=1, prior=None):
         size = n_columns + n_targets
         self.n_columns = n_columns
         self.n_targets = n_targets
         self.n_rows = 0
         self._factor = np.zeros((size, size), order="F")
+        if prior is not None:
+            self._factor[:n_columns, :n_columns] = np.triu(prior)
+            self.n_rows = n_columns
 
     @property
     def triangle(self):

@@ -1,0 +1,172 @@
+"""The linear system of a Gaussian process that learns energies and forces."""
+
+import numpy as np
+
+from skatom.kernels.covariance import covariance, fill_columns, layout, row_groups
+from skatom.kernels.environments import Environments, jacobian_bases
+from skatom.memory import check_memory
+from skatom.models._environment_expansion import EnvironmentExpansion
+from skatom.models._rigid_motions import kept_coordinates, rigid_motions
+from skatom.parallel import threads_over_blas
+from skatom.solvers import PackedCholesky
+
+# Widest block column of the matrix that is aimed at.
+_WIDTH = 512
+# Structures whose energies' own covariances are computed at once.
+_BATCH = 16
+
+
+class DerivativeSystem:
+    r"""(K + Λ) α = y for energies and forces, without the rigid-body directions.
+
+    Λ is diagonal, ``alpha`` in the rows of energies and ``alpha_forces`` in those of forces.
+    Forces have no component along the translations and rotations of their structure, nor has K:
+    with S the selection of the coordinates that are left when as many are struck from each
+    structure as there are rigid motions, and P the projector on all other directions,
+
+    .. math:: (S^\top K S + S^\top P \Lambda P S)\,\gamma = S^\top P y, \qquad \alpha = P S \gamma
+
+    is the same system (see `GDMLSystem`), smaller by six rows a molecule, three a crystal.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    features : AtomicFeatures
+    has_energy, has_forces : ndarray of bool, shape (n,)
+        Which structures have rows for them.
+    alpha, alpha_forces : float
+    max_memory : float or None
+        GiB.
+    """
+
+    def __init__(
+        self, kernel, features, has_energy, has_forces, alpha, alpha_forces, max_memory=None
+    ):
+        self.kernel = kernel
+        self.features = features
+        self.alpha = alpha
+        self.alpha_forces = alpha_forces
+        self._motions = [
+            rigid_motions(features.structures[s])[0] if forces else None
+            for s, forces in enumerate(has_forces)
+        ]
+        self._kept = [
+            np.arange(0) if motions is None else kept_coordinates(motions)
+            for motions in self._motions
+        ]
+        n_dof = np.array([len(kept) for kept in self._kept])
+        self.layout = layout(n_dof, has_energy)
+        size = int(self.layout.starts[-1])
+        check_memory(
+            4.0 * size * (size + _WIDTH),
+            f"the covariance matrix of {len(features)} structures with {size} rows",
+            "train on fewer structures (it grows with their square), or take solver='cg'"
+            + ("" if max_memory is None else ", or raise max_memory"),
+            max_memory,
+        )
+        self._bases = jacobian_bases(features[has_forces]) if has_forces.any() else None
+        self._environments = Environments(features, self._bases, self._kept)
+        self._solver = None
+
+    def factor(self, verbose=0):
+        """Make and factor the matrix."""
+        groups = row_groups(self.layout.starts, _WIDTH)
+        edges = [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
+        self._solver = PackedCholesky(edges, verbose=verbose)
+        try:
+            self._solver.factor(self._fill)
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"the covariance matrix is not positive definite with alpha={self.alpha:g} and "
+                f"alpha_forces={self.alpha_forces:g}: raise both tenfold, or remove structures "
+                "that are equal"
+            ) from error
+
+    def solve(self, right_side):
+        """Solutions γ of the system for a right side (n_rows,) or several (n_rows, m)."""
+        return self._solver.solve(right_side)
+
+    def right_side(self, energies, forces):
+        """SᵀPy: energies (n,) and forces (n_atoms, 3) in the order of the rows."""
+        rows = np.empty(self.layout.starts[-1])
+        for s, (start, motions, kept) in enumerate(self._blocks()):
+            if self.layout.has_energy[s]:
+                rows[start] = energies[s]
+                start += 1
+            if motions is not None:
+                a, b = self.features.offsets[s : s + 2]
+                f = forces[a:b].ravel()
+                rows[start : start + len(kept)] = (f - motions @ (motions.T @ f))[kept]
+        return rows
+
+    def expansion(self, solution):
+        """The predictor with the coefficients γ, an `EnvironmentExpansion`."""
+        energy_rows = self.layout.starts[:-1][self.layout.has_energy]
+        of_structure = np.zeros(len(self.features))
+        of_structure[self.layout.has_energy] = solution[energy_rows]
+        of_atom = np.repeat(of_structure, self.features.n_atoms)
+        environments = self._environments
+        coefficients = {z: of_atom[self.features.numbers == z] for z in environments.values}
+        directions = None
+        if self._bases is not None:
+            directions = {
+                z: self._directions(side, solution) @ self._bases[z].T
+                if z in self._bases
+                else np.zeros_like(environments.values[z])
+                for z, side in environments.sides.items()
+            }
+        return EnvironmentExpansion(self.kernel, environments.values, coefficients, directions)
+
+    def variances(self, features):
+        """Prior minus explained variance of the energies of structures, in the kernel's unit."""
+        prior = np.concatenate([
+            covariance(self.kernel, features[s : s + _BATCH], forces=False).diagonal()
+            for s in range(0, len(features), _BATCH)
+        ])  # fmt: skip
+        nothing = [np.arange(0)] * len(features)
+        columns = Environments(features, self._bases, nothing)
+        rows = layout(columns.n_dof, np.ones(len(features), bool))
+        cross = np.empty((self.layout.starts[-1], len(features)))
+        with threads_over_blas() as pool:
+            fill_columns(
+                self.kernel, self._environments, columns, self.layout, rows,
+                (0, len(features)), 0, False, cross, pool,
+            )  # fmt: skip
+        explained = np.einsum("ij,ij->j", cross, self.solve(cross))
+        return np.maximum(prior - explained, 0.0)
+
+    def _blocks(self):
+        return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)
+
+    def _directions(self, side, solution):
+        """-PᵀJα of every atom of a species, (n_atoms, rank); Jα = JPSγ = JSγ."""
+        rank = side.projected.shape[1]
+        out = np.zeros((side.starts[-1], rank))
+        for s, start in enumerate(self.layout.starts[:-1]):
+            count, width = side.starts[s + 1] - side.starts[s], side.n_dof[s]
+            if count and width:
+                first = start + self.layout.has_energy[s]
+                part = slice(side.jacobian_starts[s], side.jacobian_starts[s + 1])
+                jacobian = side.jacobians[part].reshape(rank, count, width)
+                gamma = solution[first : first + width]
+                out[side.starts[s] : side.starts[s + 1]] = -(jacobian @ gamma).T
+        return out
+
+    def _fill(self, start, stop, out):
+        first, last = np.searchsorted(self.layout.starts, [start, stop])
+        with threads_over_blas() as pool:
+            fill_columns(
+                self.kernel, self._environments, self._environments, self.layout, self.layout,
+                (first, last), first, True, out, pool,
+            )  # fmt: skip
+        for s in range(first, last):
+            row = self.layout.starts[s] - start
+            if self.layout.has_energy[s]:
+                out[row, row] += self.alpha
+                row += 1
+            if self._motions[s] is not None:
+                place = slice(row, row + len(self._kept[s]))
+                motions = self._motions[s][self._kept[s]]
+                out[place, place] += self.alpha_forces * (
+                    np.eye(len(motions)) - motions @ motions.T
+                )

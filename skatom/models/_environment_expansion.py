@@ -1,0 +1,99 @@
+"""The predictor of kernel models of atoms: an expansion in environments, and its gradient."""
+
+import numpy as np
+
+from skatom.kernels.base import squared_norms
+from skatom.parallel import serial_blas, split_rows, threads_over_blas
+
+# Atoms that a thread works on at once, and environments they are compared with: the arrays of
+# their kernel values stay in the cache.
+_ATOMS, _ENVIRONMENTS = 64, 1024
+
+
+class EnvironmentExpansion:
+    r"""Energies of atoms, summed over environments J of the same element.
+
+    .. math:: \varepsilon(x) = \sum_J \big[ a_J + w_J \cdot \partial_y \big]\, k(x, y)
+        \Big|_{y = y_J}
+
+    Parameters
+    ----------
+    kernel : Kernel
+    values : dict of int to ndarray of shape (m, n_features)
+        The environments y of each species.
+    coefficients : dict of int to ndarray of shape (m,)
+        a of each species.
+    directions : dict of int to ndarray of shape (m, n_features), default=None
+        w of each species. None: zero.
+    """
+
+    def __init__(self, kernel, values, coefficients, directions=None):
+        self.kernel = kernel
+        self.values = values
+        self.coefficients = coefficients
+        self.directions = directions
+        self._norms = {z: squared_norms(y) for z, y in values.items()}
+        self._along = None
+        if directions is not None:
+            self._along = {z: np.einsum("ij,ij->i", y, directions[z]) for z, y in values.items()}
+
+    def energies(self, features):
+        """ε of every atom, shape (n_atoms,)."""
+        return self._evaluate(features, False)[0]
+
+    def energies_and_cotangent(self, features):
+        """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features)."""
+        return self._evaluate(features, True)
+
+    def _evaluate(self, features, with_gradient):
+        energies = np.zeros(len(features.numbers))
+        gradient = np.zeros(features.values.shape) if with_gradient else None
+        jobs = []
+        for z in features.species:
+            if z in self.values:
+                atoms = np.flatnonzero(features.numbers == z)
+                jobs += [(z, atoms[part]) for part in split_rows(len(atoms), _ATOMS)]
+
+        def work(job):
+            z, atoms = job
+            x = features.values[atoms]
+            u = squared_norms(x)[:, None]
+            for part in split_rows(len(self.values[z]), _ENVIRONMENTS):
+                self._add(z, part, x, u, atoms, energies, gradient)
+
+        if len(features.numbers) <= _ATOMS:  # threads would cost more than they gain
+            with serial_blas():
+                list(map(work, jobs))
+        else:
+            with threads_over_blas() as pool:
+                list(pool.map(work, jobs))
+        return energies, gradient
+
+    def _add(self, z, part, x, u, atoms, energies, gradient):
+        y, v = self.values[z][part], self._norms[z][part]
+        a = self.coefficients[z][part]
+        s = x @ y.T
+        if self.directions is None and gradient is None:
+            energies[atoms] += self.kernel.value(s, u, v) @ a
+            return
+        phi = self.kernel.profile(s, u, v)
+        if self.directions is None:
+            energies[atoms] += phi.value @ a
+            gradient[atoms] += (phi.s * a) @ y
+            gradient[atoms] += 2 * _row_sums(phi.u, a, s.shape) * x
+            return
+        w, t = self.directions[z][part], self._along[z][part]
+        p = x @ w.T
+        energies[atoms] += phi.value @ a + np.einsum("ij,ij->i", phi.s, p)
+        energies[atoms] += 2 * _row_sums(phi.v, t, s.shape)[:, 0]
+        if gradient is not None:
+            along_y = phi.s * a + phi.ss * p + 2 * phi.sv * t
+            along_x = phi.u * a + phi.su * p + 2 * phi.uv * t
+            gradient[atoms] += along_y @ y
+            gradient[atoms] += np.broadcast_to(phi.s, s.shape) @ w
+            gradient[atoms] += 2 * along_x.sum(axis=1, keepdims=True) * x
+
+
+def _row_sums(f, weights, shape):
+    """Σ_j f_ij weights_j as a column."""
+    return (np.broadcast_to(f, shape) @ weights)[:, None]

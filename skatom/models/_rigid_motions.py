@@ -1,0 +1,53 @@
+"""Translations and rotations of structures, along which there are no forces."""
+
+import numpy as np
+from scipy.linalg import qr
+
+
+def rigid_motions(structures):
+    """Orthonormal translations and rotations of n frames of N atoms, zero beyond their rank.
+
+    A linear molecule has five; a periodic one, whose cell stays, translations only.
+
+    Parameters
+    ----------
+    structures : Structures of N atoms each
+
+    Returns
+    -------
+    ndarray of float, shape (n, 3 N, 6)
+    """
+    n_frames = len(structures)
+    positions = structures.positions.reshape(n_frames, -1, 3)
+    n_atoms = positions.shape[1]
+    motions = np.zeros((n_frames, n_atoms, 3, 6))
+    motions[..., :3] = np.eye(3)
+    centered = positions - positions.mean(axis=1, keepdims=True)
+    for axis in range(3):
+        motions[..., 3 + axis] = np.cross(np.eye(3)[axis], centered)
+    motions[structures.pbc.any(axis=1), :, :, 3:] = 0.0
+    vectors, lengths, _ = np.linalg.svd(
+        motions.reshape(n_frames, 3 * n_atoms, 6), full_matrices=False
+    )
+    # a single atom has fewer coordinates than there are motions
+    kept = vectors * (lengths > 1e-6 * lengths[:, :1])[:, None, :]
+    return np.pad(kept, ((0, 0), (0, 0), (0, 6 - kept.shape[2])))
+
+
+def kept_coordinates(motions):
+    """The coordinates that are left when as many are struck as there are rigid motions.
+
+    Those struck span the rigid motions as well as any can.
+
+    Parameters
+    ----------
+    motions : ndarray of float, shape (3 N, 6)
+        Of one frame, from `rigid_motions`.
+
+    Returns
+    -------
+    ndarray of int, sorted
+    """
+    rank = int(np.round(np.sum(motions**2)))
+    order = qr(motions.T, mode="r", pivoting=True)[1]
+    return np.sort(order[rank:])

@@ -1,0 +1,335 @@
+"""Kernel ridge regression of energies and forces."""
+
+from numbers import Real
+
+import numpy as np
+from scipy.linalg import solve
+from sklearn.base import RegressorMixin, _fit_context, clone
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
+
+from skatom.base import BaseEstimator
+from skatom.baseline import AtomicBaseline
+from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.kernels import Gaussian, Kernel
+from skatom.memory import check_memory
+from skatom.models._derivative_system import DerivativeSystem
+from skatom.models._operator_system import FeatureOperators, solve_operators
+from skatom.targets import Targets, as_targets
+
+
+class ForceKernelRidge(RegressorMixin, BaseEstimator):
+    r"""Kernel ridge regression of energies and forces, together or alone.
+
+    The energy of a structure is a sum over its atoms I and over the atoms J of the training
+    structures that are of the same element,
+
+    .. math::
+        \hat E = \sum_z N_z \varepsilon_z + \sum_I \sum_J \delta_{Z_I Z_J}
+        \begin{cases}
+        \big[ a_J + w_J \cdot \partial_{q_J} \big]\, k(q_I, q_J) & \text{basis="derivatives"} \\
+        c_J\, k(q_I, q_J) & \text{basis="operators"}
+        \end{cases}
+        \qquad \hat F = -\frac{\partial \hat E}{\partial R}
+
+    with the features q of a descriptor. In the basis of *derivatives* the model is a Gaussian
+    process: the coefficients solve :math:`(K + \Lambda) \alpha = y` with the covariance K of
+    energies and forces, of one row for each label. In that of *operators* [1]_ energies and forces
+    are rows of a least-squares problem with one unknown for each atom, three times fewer; it
+    predicts faster and learns a little slower.
+
+    On a plain array X it is scikit-learn's kernel ridge regression,
+    :math:`\hat y = k(x, X)\, (K + \alpha I)^{-1} y`.
+
+    Parameters
+    ----------
+    kernel : Kernel, default=None
+        Of the features of atoms. None: ``Gaussian(sigma=20)``, for `FCHL19`.
+    basis : {"derivatives", "operators"}, default="derivatives"
+        What the predictor is made of.
+    alpha : float, default=1e-8
+        Variance of the noise of energies in the unit of the kernel; Λ in the rows of energies.
+        Larger values smooth.
+    alpha_forces : float, default=None
+        That of forces. None: the same.
+    baseline : {"elements"} or regressor, default="elements"
+        What is subtracted from energies before, and added to predictions: "elements" is
+        `AtomicBaseline`, an energy for each element; or any regressor from structures to
+        energies. None: nothing. Forces are left as they are.
+    max_memory : float, default=None
+        Most memory that the matrix may take, in GiB. None: what is available.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    expansion_ : EnvironmentExpansion
+        The energy of atoms as a function of their features.
+    baseline_ : regressor or None
+        Fitted.
+    absolute_energies_ : bool
+        Whether energies were given; if not, predicted ones are relative to the mean of those
+        predicted for the training structures.
+    variance_ : float
+        The kernel's scale c² in eV² that makes the labels most likely (basis "derivatives").
+    dual_coef_ : ndarray of float, shape (n,) or (n, n_targets)
+        Coefficients, for a plain array.
+    X_fit_ : ndarray of float, shape (n, n_features)
+        Training data, for a plain array.
+
+    Raises
+    ------
+    ValueError
+        If there is no label to learn from, a label is missing in part, the kernel has no
+        derivatives where they are needed, or the matrix is not positive definite.
+    MemoryError
+        If the matrix would not fit; for n rows it takes n² · 4 bytes (derivatives), for n atoms
+        n² · 16 bytes (operators).
+
+    References
+    ----------
+    .. [1] A. S. Christensen, F. A. Faber, O. A. von Lilienfeld, J. Chem. Phys. 150, 064105 (2019).
+    .. [2] A. S. Christensen, L. A. Bratholm, F. A. Faber, O. A. von Lilienfeld, J. Chem. Phys.
+       152, 044107 (2020).
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import Pipeline
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.descriptors import FCHL19
+    >>> from skatom.models import ForceKernelRidge
+    >>> data = load_ethanol()
+    >>> model = Pipeline([("fchl19", FCHL19()), ("krr", ForceKernelRidge())])
+    >>> model = model.fit(data.structures[:20], data.targets[:20])
+    >>> energy, forces = model.predict(data.structures[20:30], return_forces=True)
+    >>> energy.shape, forces.shape
+    ((10,), (90, 3))
+
+    The standard deviation of energies:
+
+    >>> energy, std = model.predict(data.structures[20:30], return_std=True)
+    >>> std.shape
+    (10,)
+    """
+
+    _parameter_constraints = {
+        "kernel": [Kernel, None],
+        "basis": [StrOptions({"derivatives", "operators"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha_forces": [Interval(Real, 0, None, closed="left"), None],
+        "baseline": [StrOptions({"elements"}), None, HasMethods(["fit", "predict"])],
+        "max_memory": [None, Interval(Real, 0, None, closed="neither")],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        kernel=None,
+        basis="derivatives",
+        *,
+        alpha=1e-8,
+        alpha_forces=None,
+        baseline="elements",
+        max_memory=None,
+        verbose=0,
+    ):
+        self.kernel = kernel
+        self.basis = basis
+        self.alpha = alpha
+        self.alpha_forces = alpha_forces
+        self.baseline = baseline
+        self.max_memory = max_memory
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Solve for the coefficients.
+
+        Parameters
+        ----------
+        X : AtomicFeatures of n structures, or array-like of float, shape (n, n_features)
+        y : Targets, or array-like of float, shape (n,) or (n, n_targets)
+            Energies (eV), forces (eV/Å) or both. Structures that lack one of them give no rows
+            for it. A plain array means energies.
+
+        Returns
+        -------
+        self
+        """
+        kernel = self._kernel()
+        kernel.check_parameters()
+        if not isinstance(X, AtomicFeatures):
+            return self._fit_array(kernel, X, y)
+        targets = as_targets(y, X)
+        has_energy, has_forces = targets.labelled("energy"), targets.labelled("forces")
+        used = has_energy | has_forces
+        if not used.any():
+            raise ValueError("no structure has an energy or forces: there is nothing to learn")
+        X, targets = X[used], targets[used]
+        self.absolute_energies_ = bool(has_energy.any())
+        self.baseline_ = self._fit_baseline(X, targets)
+        residual = self._less_baseline(X, targets)
+        if self.basis == "derivatives":
+            self._fit_derivatives(kernel, X, residual)
+        else:
+            self._fit_operators(kernel, X, residual)
+        self._shift = 0.0
+        if not self.absolute_energies_:
+            self._shift = -float(self._structure_energies(X).mean())
+        return self
+
+    def predict(self, X, return_forces=False, return_stress=False, return_std=False):
+        """Energies, and forces, stresses and standard deviations if asked for.
+
+        Parameters
+        ----------
+        X : AtomicFeatures of n structures, or array-like of float, shape (n, n_features)
+        return_forces : bool, default=False
+        return_stress : bool, default=False
+            For structures that are periodic in all three directions.
+        return_std : bool, default=False
+            For the basis of derivatives. The first call after `fit` factors the matrix again and
+            keeps it.
+
+        Returns
+        -------
+        energies : ndarray of shape (n,), eV
+        forces : ndarray of shape (n_atoms, 3), eV/Å
+            With ``return_forces=True``.
+        stress : ndarray of shape (n, 3, 3), eV/Å³
+            With ``return_stress=True``; tension positive, as in ASE.
+        std : ndarray of shape (n,), eV
+            With ``return_std=True``: of the energies.
+        """
+        check_is_fitted(self)
+        if hasattr(self, "dual_coef_"):
+            X = validate_data(self, X, reset=False)
+            return self._kernel()(X, self.X_fit_) @ self.dual_coef_
+        if not isinstance(X, AtomicFeatures):
+            raise ValueError(
+                f"X is a {type(X).__name__}, but the model was fitted to AtomicFeatures: give "
+                "those of the same descriptor"
+            )
+        if not (return_forces or return_stress):
+            result = [self._structure_energies(X) + self._shift]
+        else:
+            result = self._differentiate(X, return_forces, return_stress)
+        if self.baseline_ is not None:
+            result[0] = result[0] + self.baseline_.predict(X.structures)
+        if return_std:
+            result.append(self._std(X))
+        return result[0] if len(result) == 1 else tuple(result)
+
+    def score(self, X, y):
+        """R² of the energies, or of the forces where the model learnt no energies.
+
+        Parameters
+        ----------
+        X : AtomicFeatures, or array-like of float, shape (n, n_features)
+        y : Targets, or array of energies
+
+        Returns
+        -------
+        float
+        """
+        if not isinstance(X, AtomicFeatures):
+            return super().score(X, y)
+        targets = as_targets(y, X)
+        if self.absolute_energies_:
+            return r2_score(targets.require("energy"), self.predict(X))
+        _, forces = self.predict(X, return_forces=True)
+        return r2_score(targets.require("forces").ravel(), forces.ravel())
+
+    def _kernel(self):
+        return Gaussian(20.0) if self.kernel is None else self.kernel
+
+    def _alpha_forces(self):
+        return self.alpha if self.alpha_forces is None else self.alpha_forces
+
+    def _fit_array(self, kernel, X, y):
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
+        check_memory(8.0 * len(X) ** 2, f"the kernel matrix of {len(X)} samples", "take fewer")
+        matrix = kernel(X)
+        matrix.flat[:: len(X) + 1] += self.alpha
+        try:
+            self.dual_coef_ = solve(matrix, y, assume_a="pos", overwrite_a=True)
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise it "
+                "tenfold, or remove samples that are equal"
+            ) from error
+        self.X_fit_ = X
+        return self
+
+    def _fit_baseline(self, X, targets):
+        if self.baseline is None or not self.absolute_energies_:
+            return None
+        baseline = AtomicBaseline() if self.baseline == "elements" else clone(self.baseline)
+        labelled = targets.labelled("energy")
+        return baseline.fit(X.structures[labelled], targets.energy[labelled])
+
+    def _less_baseline(self, X, targets):
+        energy = targets.energy
+        if self.baseline_ is not None:
+            energy = energy - self.baseline_.predict(X.structures)
+        return Targets(energy=energy, forces=targets.forces, offsets=X.offsets)
+
+    def _fit_derivatives(self, kernel, X, targets):
+        self._training = (X, targets.labelled("energy"), targets.labelled("forces"))
+        system = self._factored_system(kernel)
+        right_side = system.right_side(targets.energy, targets.forces)
+        solution = system.solve(right_side)
+        self.variance_ = float(right_side @ solution / len(solution))
+        self.expansion_ = system.expansion(solution)
+
+    def _factored_system(self, kernel):
+        system = DerivativeSystem(
+            kernel, *self._training, self.alpha, self._alpha_forces(), self.max_memory
+        )
+        system.factor(self.verbose)
+        return system
+
+    def _fit_operators(self, kernel, X, targets):
+        operators = FeatureOperators(kernel, X, bool(targets.labelled("forces").any()))
+        self.expansion_ = operators.expansion(
+            solve_operators(
+                operators, X, targets, self.alpha, self._alpha_forces(), self.max_memory,
+                lambda batches: tqdm(batches, desc="rows", disable=not self.verbose, leave=False),
+            )
+        )  # fmt: skip
+
+    def _structure_energies(self, X):
+        return np.add.reduceat(self.expansion_.energies(X), X.offsets[:-1])
+
+    def _differentiate(self, X, return_forces, return_stress):
+        if return_stress and not X.structures.pbc.all():
+            raise ValueError(
+                "stress needs structures that are periodic in three directions: set pbc=True "
+                "and a cell, or leave out return_stress"
+            )
+        energies, cotangent = self.expansion_.energies_and_cotangent(X)
+        gradient, virial = X.pullback(cotangent)
+        result = [np.add.reduceat(energies, X.offsets[:-1]) + self._shift]
+        if return_forces:
+            result.append(-gradient)
+        if return_stress:
+            result.append(virial / np.linalg.det(X.structures.cells)[:, None, None])
+        return result
+
+    def _std(self, X):
+        if self.basis != "derivatives":
+            raise ValueError("return_std needs basis='derivatives', a Gaussian process")
+        if not hasattr(self, "_system"):
+            self._system = self._factored_system(self._kernel())
+        return np.sqrt(self.variance_ * self._system.variances(X))
+
+    def __getstate__(self):
+        # the factor may be large, and can be made again
+        return {name: value for name, value in super().__getstate__().items() if name != "_system"}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
