@@ -109,7 +109,7 @@ def test_matrix_is_symmetric_and_positive(molecules):
 def test_rectangle_and_parts_equal_the_symmetric_matrix(molecules):
     kernel, features = Gaussian(5.0), FCHL19().fit_transform(molecules)
     whole = covariance(kernel, features)
-    scale = 1e-11 * np.abs(whole).max()  # what the basis of the Jacobians leaves out
+    scale = 1e-13 * np.abs(whole).max()
     np.testing.assert_allclose(covariance(kernel, features, features[:]), whole, atol=scale)
     starts = np.concatenate([[0], np.cumsum(1 + 3 * molecules.n_atoms)])
     part = covariance(kernel, features[:1], features[2:])

@@ -116,6 +116,9 @@ class Environments:
 def jacobian_bases(*batches):
     """Orthonormal bases P (n_features, rank) of what the Jacobians of each species span.
 
+    The features themselves belong to the span too: what is left out of them and of the Jacobians
+    is then small in both, and smaller than rounding errors in their products.
+
     Parameters
     ----------
     *batches : AtomicFeatures
@@ -125,22 +128,29 @@ def jacobian_bases(*batches):
     -------
     dict of int to ndarray
     """
-    grams = {}
+    slopes, values = {}, {}
     with serial_blas():
         for features in batches:
+            for z in features.species:
+                _add_gram(values, z, features.values[features.numbers == z])
             for batch in _batches(features):
                 jacobian = features.jacobian(batch)
                 numbers = features.structures[batch].numbers[jacobian.pairs.centers]
                 for z in features.species:
-                    rows = jacobian.values[numbers == z].reshape(-1, features.values.shape[1])
-                    grams[z] = grams.get(z, 0.0) + rows.T @ rows
-        return {z: _leading_eigenvectors(gram) for z, gram in grams.items()}
+                    rows = jacobian.values[numbers == z]
+                    _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
+        return {z: _leading_eigenvectors(slopes[z], values[z]) for z in values}
 
 
-def _leading_eigenvectors(gram):
-    lengths, vectors = np.linalg.eigh(gram)
+def _add_gram(grams, z, rows):
+    grams[z] = grams.get(z, 0.0) + rows.T @ rows
+
+
+def _leading_eigenvectors(*grams):
+    total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
+    lengths, vectors = np.linalg.eigh(total)
     kept = lengths > _NEGLIGIBLE * lengths[-1]
-    kept[-1] = True  # one at least, where no atom of a species has neighbours
+    kept[-1] = True  # one at least, where all features are zero
     return np.ascontiguousarray(vectors[:, kept])
 
 

@@ -62,7 +62,7 @@ class FeatureOperators:
 def solve_operators(operators, X, targets, alpha, alpha_forces, max_memory=None, progress=iter):
     r"""Coefficients of the basis, by a stable least squares.
 
-    .. math:: \min_c \frac{|E - K_E c|^2}{\alpha} + \frac{|F - K_F c|^2}{\alpha_F} + |c|^2
+    .. math:: \min_c \frac{|E - K_E c|^2}{\alpha^2} + \frac{|F - K_F c|^2}{\alpha_F^2} + |c|^2
 
     The rows are made batch by batch and taken by a QR factorisation that keeps a triangle only.
 
@@ -73,6 +73,7 @@ def solve_operators(operators, X, targets, alpha, alpha_forces, max_memory=None,
     targets : Targets
         Energies, forces, or both.
     alpha, alpha_forces : float
+        Positive.
     max_memory : float or None
         GiB.
     progress : callable
@@ -104,15 +105,15 @@ def solve_operators(operators, X, targets, alpha, alpha_forces, max_memory=None,
 
 
 def _labels(targets, n_atoms, alpha, alpha_forces):
-    """Labels in the order of the rows, and the standard deviations of their noise."""
+    """Labels in the order of the rows, and what both are divided by."""
     labels, noise = [], []
     has_energy, has_forces = targets.labelled("energy"), targets.labelled("forces")
     starts = np.cumsum(n_atoms) - n_atoms
     for s, start in enumerate(starts):
         if has_energy[s]:
             labels.append(targets.energy[s : s + 1])
-            noise.append(np.full(1, np.sqrt(alpha)))
+            noise.append(np.full(1, alpha))
         if has_forces[s]:
             labels.append(targets.forces[start : start + n_atoms[s]].ravel())
-            noise.append(np.full(3 * n_atoms[s], np.sqrt(alpha_forces)))
+            noise.append(np.full(3 * n_atoms[s], alpha_forces))
     return np.concatenate(labels), np.concatenate(noise)

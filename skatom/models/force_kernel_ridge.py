@@ -1,9 +1,10 @@
 """Kernel ridge regression of energies and forces."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
-from scipy.linalg import solve
+from scipy.linalg import LinAlgWarning, solve
 from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -49,11 +50,13 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         Of the features of atoms. None: ``Gaussian(sigma=20)``, for `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
         What the predictor is made of.
-    alpha : float, default=1e-8
-        Variance of the noise of energies in the unit of the kernel; Λ in the rows of energies.
-        Larger values smooth.
+    alpha : float, default=1e-9
+        How little energies are trusted; larger values smooth. Λ in the rows of energies, which is
+        the variance of their noise in the unit of the kernel. In the basis of operators, where
+        small singular values are cut off instead, the least squares minimises
+        :math:`|E - K_E c|^2 / \alpha^2 + |F - K_F c|^2 / \alpha_F^2 + |c|^2`.
     alpha_forces : float, default=None
-        That of forces. None: the same.
+        The same for forces. None: ``alpha``.
     baseline : {"elements"} or regressor, default="elements"
         What is subtracted from energies before, and added to predictions: "elements" is
         `AtomicBaseline`, an energy for each element; or any regressor from structures to
@@ -129,7 +132,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         kernel=None,
         basis="derivatives",
         *,
-        alpha=1e-8,
+        alpha=1e-9,
         alpha_forces=None,
         baseline="elements",
         max_memory=None,
@@ -162,6 +165,8 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         kernel.check_parameters()
         if not isinstance(X, AtomicFeatures):
             return self._fit_array(kernel, X, y)
+        if self.basis == "operators" and 0 in (self.alpha, self._alpha_forces()):
+            raise ValueError("basis='operators' needs alpha and alpha_forces above zero")
         targets = as_targets(y, X)
         has_energy, has_forces = targets.labelled("energy"), targets.labelled("forces")
         used = has_energy | has_forces
@@ -254,8 +259,9 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         matrix = kernel(X)
         matrix.flat[:: len(X) + 1] += self.alpha
         try:
-            self.dual_coef_ = solve(matrix, y, assume_a="pos", overwrite_a=True)
-        except np.linalg.LinAlgError as error:
+            with warnings.catch_warnings(action="error", category=LinAlgWarning):
+                self.dual_coef_ = solve(matrix, y, assume_a="pos", overwrite_a=True)
+        except (np.linalg.LinAlgError, LinAlgWarning) as error:
             raise ValueError(
                 f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise it "
                 "tenfold, or remove samples that are equal"
