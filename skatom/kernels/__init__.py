@@ -1,9 +1,10 @@
 """Kernels: similarities of feature vectors, atoms and structures."""
 
 from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
-from skatom.kernels.covariance import covariance
+from skatom.kernels.blocks import covariance
 from skatom.kernels.dot_product import Cosine, Polynomial
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
+from skatom.kernels.structure import StructureKernel
 
 __all__ = [
     "Cosine",
@@ -15,6 +16,7 @@ __all__ = [
     "Product",
     "Profile",
     "Scaled",
+    "StructureKernel",
     "Sum",
     "covariance",
 ]

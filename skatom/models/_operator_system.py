@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skatom.kernels.covariance import fill_columns, layout
+from skatom.kernels.blocks import fill_columns, layout
 from skatom.kernels.environments import Environments, jacobian_bases
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
