@@ -21,6 +21,7 @@ _SUBMODULES = (
     "plotting",
     "solvers",
     "symmetry",
+    "vibrations",
 )
 
 __all__ = sorted([*_MODULE_OF, *_SUBMODULES])

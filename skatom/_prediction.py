@@ -5,7 +5,7 @@ from inspect import signature
 from sklearn.pipeline import Pipeline
 
 # in the order in which predict returns them
-_OPTIONAL = ("forces", "stress")
+_OPTIONAL = ("forces", "stress", "dipole")
 
 
 def unwrap(model):
@@ -26,7 +26,10 @@ def last_step(model):
 
 def predictable(model):
     """Names of the properties that ``model.predict`` gives, in the order of its answer."""
-    keywords = signature(last_step(model).predict).parameters
+    model = last_step(model)
+    if hasattr(model, "predicts_"):  # what it learnt decides
+        return model.predicts_
+    keywords = signature(model.predict).parameters
     return ("energy", *(name for name in _OPTIONAL if f"return_{name}" in keywords))
 
 
