@@ -6,6 +6,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -75,6 +76,51 @@ def test_derivatives_equal_the_dense_gaussian_process(kernel, frames):
     np.testing.assert_allclose(energy, expected[0], rtol=1e-7)
     np.testing.assert_allclose(forces, expected[1], atol=1e-7 * np.abs(forces).max())
     np.testing.assert_allclose(std, expected[2], rtol=1e-5)
+
+
+def test_conjugate_gradients_equal_cholesky(frames):
+    features, targets = frames
+    energy = targets.energy.copy()
+    energy[3] = np.nan
+    both = Targets(energy=energy, forces=targets.forces, offsets=targets.offsets)
+    for labels in (both, Targets(energy=targets.energy)):
+        direct = ForceKernelRidge(Gaussian(3.0), alpha=1e-5).fit(features[:20], labels[:20])
+        iterative = clone(direct).set_params(solver="cg", n_inducing=15, tol=1e-12, random_state=0)
+        iterative.fit(features[:20], labels[:20])
+        assert 0 < iterative.n_iter_ < 200
+        assert iterative.variance_ == pytest.approx(direct.variance_, rel=1e-6)
+        for a, b in zip(
+            iterative.predict(features, return_forces=True),
+            direct.predict(features, return_forces=True),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(b).max())
+
+
+def test_more_inducing_columns_make_fewer_iterations(frames):
+    features, targets = frames
+    model = ForceKernelRidge(Gaussian(3.0), solver="cg", alpha=1e-6, tol=1e-10, random_state=0)
+    counts = [
+        model.set_params(n_inducing=n).fit(features[:20], targets[:20]).n_iter_
+        for n in (1, 60, 200)
+    ]
+    assert counts[0] > 2 * counts[1]
+    assert counts[1] > 2 * counts[2]
+    assert counts[2] < 10
+
+
+def test_conjugate_gradients_take_over_where_the_matrix_does_not_fit(frames):
+    features, targets = frames
+    model = ForceKernelRidge(n_inducing=20, max_memory=2e-4, random_state=0, tol=1e-3)
+    assert model.fit(features, targets).n_iter_ > 1
+    assert clone(model).set_params(max_memory=None).fit(features, targets).n_iter_ == 1
+
+
+def test_too_few_iterations_are_told(frames):
+    features, targets = frames
+    model = ForceKernelRidge(solver="cg", n_inducing=1, max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="stopped after 2 iterations"):
+        model.fit(features, targets)
 
 
 def test_operators_solve_the_ridge_problem(frames):
@@ -326,9 +372,12 @@ class TestBadInput:
 
     def test_memory_over_budget(self, frames):
         features, targets = frames
-        for basis in BASES:
+        for solver, basis in zip(("cholesky", "auto"), BASES, strict=True):
+            model = ForceKernelRidge(basis=basis, solver=solver, max_memory=1e-5)
             with pytest.raises(MemoryError, match="or raise max_memory"):
-                ForceKernelRidge(basis=basis, max_memory=1e-5).fit(features, targets)
+                model.fit(features, targets)
+        with pytest.raises(MemoryError, match="lower n_inducing"):
+            ForceKernelRidge(max_memory=1e-5).fit(features, targets)
 
     def test_unseen_species(self, frames):
         features, targets = frames

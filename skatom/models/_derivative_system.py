@@ -1,4 +1,4 @@
-"""The linear system of a Gaussian process that learns energies and forces."""
+"""The linear system of a Gaussian process that learns energies and forces, and its solution."""
 
 import numpy as np
 
@@ -17,16 +17,7 @@ _BATCH = 16
 
 
 class DerivativeSystem:
-    r"""(K + Λ) α = y for energies and forces, without the rigid-body directions.
-
-    Λ is diagonal, ``alpha`` in the rows of energies and ``alpha_forces`` in those of forces.
-    Forces have no component along the translations and rotations of their structure, nor has K:
-    with S the selection of the coordinates that are left when as many are struck from each
-    structure as there are rigid motions, and P the projector on all other directions,
-
-    .. math:: (S^\top K S + S^\top P \Lambda P S)\,\gamma = S^\top P y, \qquad \alpha = P S \gamma
-
-    is the same system (see `GDMLSystem`), smaller by six rows a molecule, three a crystal.
+    r"""Rows of energies and forces, their labels, and what the coefficients of rows make.
 
     Parameters
     ----------
@@ -35,6 +26,7 @@ class DerivativeSystem:
     has_energy, has_forces : ndarray of bool, shape (n,)
         Which structures have rows for them.
     alpha, alpha_forces : float
+        The diagonal Λ in the rows of energies and of forces.
     max_memory : float or None
         GiB.
     """
@@ -46,27 +38,100 @@ class DerivativeSystem:
         self.features = features
         self.alpha = alpha
         self.alpha_forces = alpha_forces
+        self.max_memory = max_memory
         self._motions = [
             rigid_motions(features.structures[s])[0] if forces else None
             for s, forces in enumerate(has_forces)
         ]
         self._kept = [
-            np.arange(0) if motions is None else kept_coordinates(motions)
+            np.arange(0) if motions is None else self._coordinates(motions)
             for motions in self._motions
         ]
         n_dof = np.array([len(kept) for kept in self._kept])
+        rigid = sum(np.sum(motions**2) for motions in self._motions if motions is not None)
+        has_rows = 3 * features.n_atoms * has_forces
+        # independent ones: forces have no component along rigid motions
+        self.n_labels = int(has_energy.sum() + has_rows.sum() - np.round(rigid))
         self.layout = layout(n_dof, has_energy)
-        size = int(self.layout.starts[-1])
-        check_memory(
-            4.0 * size * (size + _WIDTH),
-            f"the covariance matrix of {len(features)} structures with {size} rows",
-            "train on fewer structures (it grows with their square), or take solver='cg'"
-            + ("" if max_memory is None else ", or raise max_memory"),
-            max_memory,
-        )
+        self._check_memory(int(self.layout.starts[-1]))
         self._bases = jacobian_bases(features[has_forces]) if has_forces.any() else None
         self._environments = Environments(features, self._bases, self._kept)
-        self._solver = None
+
+    def right_side(self, energies, forces):
+        """Sᵀ P y: energies (n,) and forces (n_atoms, 3) in the order of the rows."""
+        rows = np.empty(self.layout.starts[-1])
+        for s, (start, motions, kept) in enumerate(self._blocks()):
+            if self.layout.has_energy[s]:
+                rows[start] = energies[s]
+                start += 1
+            if motions is not None:
+                a, b = self.features.offsets[s : s + 2]
+                f = forces[a:b].ravel()
+                rows[start : start + len(kept)] = (f - motions @ (motions.T @ f))[kept]
+        return rows
+
+    def expansion(self, solution):
+        """The predictor with the coefficients of the rows, an `EnvironmentExpansion`."""
+        environments = self._environments
+        directions = None
+        if self._bases is not None:
+            directions = {
+                z: reduced @ self._bases[z].T if z in self._bases else np.zeros_like(values)
+                for (z, reduced), values in zip(
+                    self._directions(solution).items(), environments.values.values(), strict=True
+                )
+            }
+        return EnvironmentExpansion(
+            self.kernel, environments.values, self._energy_coefficients(solution), directions
+        )
+
+    def _blocks(self):
+        return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)
+
+    def _energy_coefficients(self, solution):
+        """The coefficient of every atom's structure, by species."""
+        energy_rows = self.layout.starts[:-1][self.layout.has_energy]
+        of_structure = np.zeros(len(self.features))
+        of_structure[self.layout.has_energy] = solution[energy_rows]
+        of_atom = np.repeat(of_structure, self.features.n_atoms)
+        return {z: of_atom[self.features.numbers == z] for z in self._environments.values}
+
+    def _directions(self, solution):
+        """-PᵀJα of every atom, by species; Jα = Jγ since J has no rigid motions."""
+        directions = {}
+        for z, side in self._environments.sides.items():
+            out = np.zeros(side.projected.shape)
+            for s in np.flatnonzero(np.diff(side.starts) * side.n_dof):
+                first = self.layout.starts[s] + self.layout.has_energy[s]
+                gamma = solution[first : first + side.n_dof[s]]
+                out[side.starts[s] : side.starts[s + 1]] = -(side.jacobian_of(s) @ gamma).T
+            directions[z] = out
+        return directions
+
+
+class CholeskySystem(DerivativeSystem):
+    r"""(K + Λ) α = y, solved by a Cholesky factorisation, without the rigid-body directions.
+
+    Forces have no component along the translations and rotations of their structure, nor has K:
+    with S the selection of the coordinates that are left when as many are struck from each
+    structure as there are rigid motions, and P the projector on all other directions,
+
+    .. math:: (S^\top K S + S^\top P \Lambda P S)\,\gamma = S^\top P y, \qquad \alpha = P S \gamma
+
+    is the same system (see `GDMLSystem`), smaller by six rows a molecule, three a crystal.
+    """
+
+    def _coordinates(self, motions):
+        return kept_coordinates(motions)
+
+    def _check_memory(self, size):
+        check_memory(
+            4.0 * size * (size + _WIDTH),
+            f"the covariance matrix of {len(self.features)} structures with {size} rows",
+            "train on fewer structures (it grows with their square), or take solver='cg'"
+            + ("" if self.max_memory is None else ", or raise max_memory"),
+            self.max_memory,
+        )
 
     def factor(self, verbose=0):
         """Make and factor the matrix."""
@@ -86,37 +151,6 @@ class DerivativeSystem:
         """Solutions γ of the system for a right side (n_rows,) or several (n_rows, m)."""
         return self._solver.solve(right_side)
 
-    def right_side(self, energies, forces):
-        """SᵀPy: energies (n,) and forces (n_atoms, 3) in the order of the rows."""
-        rows = np.empty(self.layout.starts[-1])
-        for s, (start, motions, kept) in enumerate(self._blocks()):
-            if self.layout.has_energy[s]:
-                rows[start] = energies[s]
-                start += 1
-            if motions is not None:
-                a, b = self.features.offsets[s : s + 2]
-                f = forces[a:b].ravel()
-                rows[start : start + len(kept)] = (f - motions @ (motions.T @ f))[kept]
-        return rows
-
-    def expansion(self, solution):
-        """The predictor with the coefficients γ, an `EnvironmentExpansion`."""
-        energy_rows = self.layout.starts[:-1][self.layout.has_energy]
-        of_structure = np.zeros(len(self.features))
-        of_structure[self.layout.has_energy] = solution[energy_rows]
-        of_atom = np.repeat(of_structure, self.features.n_atoms)
-        environments = self._environments
-        coefficients = {z: of_atom[self.features.numbers == z] for z in environments.values}
-        directions = None
-        if self._bases is not None:
-            directions = {
-                z: self._directions(side, solution) @ self._bases[z].T
-                if z in self._bases
-                else np.zeros_like(environments.values[z])
-                for z, side in environments.sides.items()
-            }
-        return EnvironmentExpansion(self.kernel, environments.values, coefficients, directions)
-
     def variances(self, features):
         """Prior minus explained variance of the energies of structures, in the kernel's unit."""
         prior = np.concatenate([
@@ -134,23 +168,6 @@ class DerivativeSystem:
             )  # fmt: skip
         explained = np.einsum("ij,ij->j", cross, self.solve(cross))
         return np.maximum(prior - explained, 0.0)
-
-    def _blocks(self):
-        return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)
-
-    def _directions(self, side, solution):
-        """-PᵀJα of every atom of a species, (n_atoms, rank); Jα = JPSγ = JSγ."""
-        rank = side.projected.shape[1]
-        out = np.zeros((side.starts[-1], rank))
-        for s, start in enumerate(self.layout.starts[:-1]):
-            count, width = side.starts[s + 1] - side.starts[s], side.n_dof[s]
-            if count and width:
-                first = start + self.layout.has_energy[s]
-                part = slice(side.jacobian_starts[s], side.jacobian_starts[s + 1])
-                jacobian = side.jacobians[part].reshape(rank, count, width)
-                gamma = solution[first : first + width]
-                out[side.starts[s] : side.starts[s + 1]] = -(jacobian @ gamma).T
-        return out
 
     def _fill(self, start, stop, out):
         first, last = np.searchsorted(self.layout.starts, [start, stop])

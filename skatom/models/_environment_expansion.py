@@ -39,59 +39,83 @@ class EnvironmentExpansion:
 
     def energies(self, features):
         """ε of every atom, shape (n_atoms,)."""
-        return self._evaluate(features, False)[0]
+        energies = np.zeros(len(features.numbers))
+        for atoms, found, _ in self._of_features(features, False):
+            energies[atoms] = found
+        return energies
 
     def energies_and_cotangent(self, features):
         """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features)."""
-        return self._evaluate(features, True)
+        energies, cotangent = np.zeros(len(features.numbers)), np.zeros(features.values.shape)
+        for atoms, found, gradient in self._of_features(features, True):
+            energies[atoms] = found
+            cotangent[atoms] = gradient
+        return energies, cotangent
 
-    def _evaluate(self, features, with_gradient):
-        energies = np.zeros(len(features.numbers))
-        gradient = np.zeros(features.values.shape) if with_gradient else None
-        jobs = []
-        for z in features.species:
-            if z in self.values:
-                atoms = np.flatnonzero(features.numbers == z)
-                jobs += [(z, atoms[part]) for part in split_rows(len(atoms), _ATOMS)]
+    def _of_features(self, features, with_gradient):
+        species = [z for z in features.species if z in self.values]
+        atoms = {z: np.flatnonzero(features.numbers == z) for z in species}
+        found = self.evaluate({z: features.values[atoms[z]] for z in species}, with_gradient)
+        return [(atoms[z], *found[z]) for z in species]
+
+    def evaluate(self, queries, with_gradient):
+        """ε and ∂ε/∂x of atoms given by species.
+
+        Parameters
+        ----------
+        queries : dict of int to ndarray of shape (n_atoms, n_features)
+        with_gradient : bool
+
+        Returns
+        -------
+        dict of int to (ndarray of shape (n_atoms,), ndarray of shape (n_atoms, n_features))
+            None in the place of the second without the gradient.
+        """
+        found = {
+            z: (np.zeros(len(x)), np.zeros(x.shape) if with_gradient else None)
+            for z, x in queries.items()
+        }
+        jobs = [(z, part) for z, x in queries.items() for part in split_rows(len(x), _ATOMS)]
 
         def work(job):
-            z, atoms = job
-            x = features.values[atoms]
+            z, rows = job
+            x = queries[z][rows]
             u = squared_norms(x)[:, None]
+            energies, gradient = found[z]
             for part in split_rows(len(self.values[z]), _ENVIRONMENTS):
-                self._add(z, part, x, u, atoms, energies, gradient)
+                self._add(z, part, x, u, energies[rows], gradient[rows] if with_gradient else None)
 
-        if len(features.numbers) <= _ATOMS:  # threads would cost more than they gain
+        if sum(map(len, queries.values())) <= _ATOMS:  # threads would cost more than they gain
             with serial_blas():
                 list(map(work, jobs))
         else:
             with threads_over_blas() as pool:
                 list(pool.map(work, jobs))
-        return energies, gradient
+        return found
 
-    def _add(self, z, part, x, u, atoms, energies, gradient):
+    def _add(self, z, part, x, u, energies, gradient):
         y, v = self.values[z][part], self._norms[z][part]
         a = self.coefficients[z][part]
         s = x @ y.T
         if self.directions is None and gradient is None:
-            energies[atoms] += self.kernel.value(s, u, v) @ a
+            energies += self.kernel.value(s, u, v) @ a
             return
         phi = self.kernel.profile(s, u, v)
         if self.directions is None:
-            energies[atoms] += phi.value @ a
-            gradient[atoms] += (phi.s * a) @ y
-            gradient[atoms] += 2 * _row_sums(phi.u, a, s.shape) * x
+            energies += phi.value @ a
+            gradient += (phi.s * a) @ y
+            gradient += 2 * _row_sums(phi.u, a, s.shape) * x
             return
         w, t = self.directions[z][part], self._along[z][part]
         p = x @ w.T
-        energies[atoms] += phi.value @ a + np.einsum("ij,ij->i", phi.s, p)
-        energies[atoms] += 2 * _row_sums(phi.v, t, s.shape)[:, 0]
+        energies += phi.value @ a + np.einsum("ij,ij->i", phi.s, p)
+        energies += 2 * _row_sums(phi.v, t, s.shape)[:, 0]
         if gradient is not None:
             along_y = phi.s * a + phi.ss * p + 2 * phi.sv * t
             along_x = phi.u * a + phi.su * p + 2 * phi.uv * t
-            gradient[atoms] += along_y @ y
-            gradient[atoms] += np.broadcast_to(phi.s, s.shape) @ w
-            gradient[atoms] += 2 * along_x.sum(axis=1, keepdims=True) * x
+            gradient += along_y @ y
+            gradient += np.broadcast_to(phi.s, s.shape) @ w
+            gradient += 2 * along_x.sum(axis=1, keepdims=True) * x
 
 
 def _row_sums(f, weights, shape):

@@ -1,12 +1,13 @@
 """Kernel ridge regression of energies and forces."""
 
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.linalg import LinAlgWarning, solve
 from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.metrics import r2_score
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
@@ -16,7 +17,8 @@ from skatom.baseline import AtomicBaseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels import Gaussian, Kernel
 from skatom.memory import check_memory
-from skatom.models._derivative_system import DerivativeSystem
+from skatom.models._derivative_system import CholeskySystem
+from skatom.models._iterative_system import IterativeSystem
 from skatom.models._operator_system import FeatureOperators, solve_operators
 from skatom.targets import Targets, as_targets
 
@@ -61,8 +63,21 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         What is subtracted from energies before, and added to predictions: "elements" is
         `AtomicBaseline`, an energy for each element; or any regressor from structures to
         energies. None: nothing. Forces are left as they are.
+    solver : {"auto", "cholesky", "cg"}, default="auto"
+        For the basis of derivatives. "cholesky" holds half of the matrix, n² · 4 bytes for n
+        rows. "cg" never makes it: conjugate gradients, each of whose iterations costs as much as
+        predicting for the training structures. "auto": the first where it fits.
+    n_inducing : int, default=1000
+        Columns of the matrix that the preconditioner of "cg" is made of; more of them make
+        fewer iterations.
+    tol : float, default=1e-4
+        Length of the residual at which "cg" stops, relative to that of the labels.
+    max_iter : int, default=1000
+        Most iterations of "cg". It warns if they do not suffice.
     max_memory : float, default=None
         Most memory that the matrix may take, in GiB. None: what is available.
+    random_state : int, RandomState or None, default=None
+        Draws the columns of the preconditioner.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -75,6 +90,8 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     absolute_energies_ : bool
         Whether energies were given; if not, predicted ones are relative to the mean of those
         predicted for the training structures.
+    n_iter_ : int
+        Iterations of "cg"; 1 for a direct solution.
     variance_ : float
         The kernel's scale c² in eV² that makes the labels most likely (basis "derivatives").
     dual_coef_ : ndarray of float, shape (n,) or (n, n_targets)
@@ -123,7 +140,12 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         "alpha": [Interval(Real, 0, None, closed="left")],
         "alpha_forces": [Interval(Real, 0, None, closed="left"), None],
         "baseline": [StrOptions({"elements"}), None, HasMethods(["fit", "predict"])],
+        "solver": [StrOptions({"auto", "cholesky", "cg"})],
+        "n_inducing": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
         "max_memory": [None, Interval(Real, 0, None, closed="neither")],
+        "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
@@ -135,7 +157,12 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         alpha=1e-9,
         alpha_forces=None,
         baseline="elements",
+        solver="auto",
+        n_inducing=1000,
+        tol=1e-4,
+        max_iter=1000,
         max_memory=None,
+        random_state=None,
         verbose=0,
     ):
         self.kernel = kernel
@@ -143,7 +170,12 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         self.alpha = alpha
         self.alpha_forces = alpha_forces
         self.baseline = baseline
+        self.solver = solver
+        self.n_inducing = n_inducing
+        self.tol = tol
+        self.max_iter = max_iter
         self.max_memory = max_memory
+        self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -266,7 +298,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
                 f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise it "
                 "tenfold, or remove samples that are equal"
             ) from error
-        self.X_fit_ = X
+        self.X_fit_, self.n_iter_ = X, 1
         return self
 
     def _fit_baseline(self, X, targets):
@@ -284,20 +316,34 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
 
     def _fit_derivatives(self, kernel, X, targets):
         self._training = (X, targets.labelled("energy"), targets.labelled("forces"))
-        system = self._factored_system(kernel)
+        system = self._system_that_fits(kernel)
         right_side = system.right_side(targets.energy, targets.forces)
-        solution = system.solve(right_side)
-        self.variance_ = float(right_side @ solution / len(solution))
+        if isinstance(system, CholeskySystem):
+            system.factor(self.verbose)
+            solution, self.n_iter_ = system.solve(right_side), 1
+        else:
+            solution, self.n_iter_ = system.solve(
+                right_side, self.n_inducing, self.tol, self.max_iter,
+                check_random_state(self.random_state), self.verbose,
+            )  # fmt: skip
+        self.variance_ = float(right_side @ solution / system.n_labels)
         self.expansion_ = system.expansion(solution)
 
-    def _factored_system(self, kernel):
-        system = DerivativeSystem(
-            kernel, *self._training, self.alpha, self._alpha_forces(), self.max_memory
-        )
-        system.factor(self.verbose)
-        return system
+    def _system_that_fits(self, kernel):
+        if self.solver != "cg":
+            try:
+                return self._system_of(CholeskySystem, kernel)
+            except MemoryError:
+                if self.solver == "cholesky":
+                    raise
+        return self._system_of(IterativeSystem, kernel)
+
+    def _system_of(self, system, kernel):
+        noise = (self.alpha, self._alpha_forces())
+        return system(kernel, *self._training, *noise, self.max_memory)
 
     def _fit_operators(self, kernel, X, targets):
+        self.n_iter_ = 1
         operators = FeatureOperators(kernel, X, bool(targets.labelled("forces").any()))
         self.expansion_ = operators.expansion(
             solve_operators(
@@ -328,7 +374,9 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         if self.basis != "derivatives":
             raise ValueError("return_std needs basis='derivatives', a Gaussian process")
         if not hasattr(self, "_system"):
-            self._system = self._factored_system(self._kernel())
+            system = self._system_of(CholeskySystem, self._kernel())
+            system.factor(self.verbose)
+            self._system = system
         return np.sqrt(self.variance_ * self._system.variances(X))
 
     def __getstate__(self):

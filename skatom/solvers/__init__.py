@@ -1,6 +1,7 @@
 """The linear algebra that models share."""
 
 from skatom.solvers.cholesky import PackedCholesky
+from skatom.solvers.conjugate_gradients import NystromPreconditioner, conjugate_gradients
 from skatom.solvers.streamed_qr import StreamedQR
 
-__all__ = ["PackedCholesky", "StreamedQR"]
+__all__ = ["NystromPreconditioner", "PackedCholesky", "StreamedQR", "conjugate_gradients"]

@@ -35,6 +35,11 @@ class Side(NamedTuple):
     jacobian_starts: np.ndarray  # (n + 1,)
     n_dof: np.ndarray  # (n,)
 
+    def jacobian_of(self, s):
+        """(rank, n_atoms of s, n_dof[s]), a view."""
+        part = self.jacobians[self.jacobian_starts[s] : self.jacobian_starts[s + 1]]
+        return part.reshape(self.projected.shape[1], -1, self.n_dof[s])
+
 
 class Layout(NamedTuple):
     """Where the rows of each structure are: its energy, if it has one, then its forces."""
