@@ -49,10 +49,10 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     kernel : Kernel, default=None
-        Of the features of atoms. None: ``Gaussian(sigma=20)``, for `FCHL19`.
+        Of the features of atoms. None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
         What the predictor is made of.
-    alpha : float, default=1e-9
+    alpha : float, default=1e-7
         How little energies are trusted; larger values smooth. Λ in the rows of energies, which is
         the variance of their noise in the unit of the kernel. In the basis of operators, where
         small singular values are cut off instead, the least squares minimises
@@ -154,7 +154,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         kernel=None,
         basis="derivatives",
         *,
-        alpha=1e-9,
+        alpha=1e-7,
         alpha_forces=None,
         baseline="elements",
         solver="auto",
@@ -280,7 +280,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         return r2_score(targets.require("forces").ravel(), forces.ravel())
 
     def _kernel(self):
-        return Gaussian(20.0) if self.kernel is None else self.kernel
+        return Gaussian(2.0) if self.kernel is None else self.kernel
 
     def _alpha_forces(self):
         return self.alpha if self.alpha_forces is None else self.alpha_forces

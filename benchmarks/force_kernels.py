@@ -1,0 +1,209 @@
+"""Kernel models of energies and forces with FCHL19: speed beside qmllib and kernelforge, errors.
+
+    python benchmarks/force_kernels.py speed        beside the peers
+    python benchmarks/force_kernels.py accuracy     revised MD17 with 1,000 frames (an hour)
+    python benchmarks/force_kernels.py ethanol      the part of it that takes minutes
+    python benchmarks/force_kernels.py qm7          atomisation energies, five folds
+    python benchmarks/force_kernels.py molecules    one model of many molecules: learning curve
+
+All but the first need the data in SKATOM_DATA. Times of peers contain their representation's
+gradients where it says "with features"; ours computes Jacobians within the matrix.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from harness import DATA, KCAL, peak_gib, peer_python, run_worker, table, timed
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics import mean_absolute_error
+from sklearn.model_selection import KFold
+
+from skatom import Structures
+from skatom.baseline import AtomicBaseline
+from skatom.datasets import read
+from skatom.descriptors import FCHL19
+from skatom.kernels import Gaussian
+from skatom.metrics import evaluate
+from skatom.models import ForceKernelRidge
+
+# molecule, configurations, whether qmllib takes part (it would need minutes)
+_GRAMS = [
+    ("ethanol", 50, True), ("ethanol", 200, False), ("aspirin", 8, True), ("aspirin", 50, False),
+]  # fmt: skip
+# molecule, training frames, test frames
+_PREDICTIONS = [("ethanol", 200, 200), ("aspirin", 50, 100)]
+# molecule, basis, sigma, alpha, published energy and force MAE, meV and meV/Å
+_PUBLISHED = {"ethanol": (0.9, 6.2), "aspirin": (6.2, 20.9)}
+_ACCURACY = {
+    "ethanol": [("derivatives", 2.0, 1e-7), ("operators", 2.0, 1e-8)],
+    "aspirin": [("derivatives", 2.0, 1e-7), ("operators", 2.0, 1e-8)],
+}
+
+
+def speed(threads):
+    peer = peer_python("descriptors")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, n, with_qmllib in _GRAMS:
+            task = {"what": "gram", "n": n, "arrays": _write_arrays(folder, name, n, 0)}
+            ours = run_worker(sys.executable, "force_kernels_worker.py", task, threads)
+            for package in ("kernelforge", "qmllib")[: 1 + with_qmllib]:
+                theirs = run_worker(
+                    peer, "peers/force_kernels.py", {**task, "peer": package}, threads
+                )
+                a, b = theirs["kernel_s"], ours["kernel_s"]
+                all_a, all_b = a + theirs["features_s"], b + ours["features_s"]
+                rows.append([
+                    f"{name} {n}", package, f"{a:.3f}", f"{b:.3f}", f"{a / b:.1f}",
+                    f"{all_a / all_b:.1f}",
+                    f"{theirs['foreign_cores']:.2f} {ours['foreign_cores']:.2f}",
+                ])  # fmt: skip
+        table(
+            f"Symmetric energy and force matrix, {threads} threads",
+            ["", "peer", "peer/s", "skatom/s", "ratio", "with features", "others' cores"],
+            rows,
+        )
+        rows = []
+        for name, n_train, n_test in _PREDICTIONS:
+            arrays = _write_arrays(folder, name, n_train, n_test)
+            task = {"what": "predict", "n": n_test, "arrays": arrays}
+            ours = run_worker(sys.executable, "force_kernels_worker.py", task, threads)
+            for package, n in (("kernelforge", n_test), ("qmllib", 5)):
+                theirs = run_worker(
+                    peer, "peers/force_kernels.py", {**task, "peer": package, "n": n}, threads
+                )
+                a, b, c = theirs["predict_s"], ours["predict_s"], ours["operators_s"]
+                rows.append([
+                    f"{name}, {n_train} trained", package, f"{1e3 * a:.2f}", f"{1e3 * b:.2f}",
+                    f"{a / b:.1f}", f"{1e3 * c:.2f}", f"{a / c:.1f}",
+                    f"{theirs['foreign_cores']:.2f} {ours['foreign_cores']:.2f}",
+                ])  # fmt: skip
+        table(
+            f"Energies and forces of one geometry of many, from positions, {threads} threads",
+            ["", "peer", "peer/ms", "skatom/ms", "ratio", "operators/ms", "ratio", "others' cores"],
+            rows,
+        )
+
+
+def _write_arrays(folder, name, n_train, n_test):
+    data = np.load(DATA / "molecules" / f"rmd17_{name}_train.npz")
+    path = Path(folder) / f"{name}.npz"
+    order = np.random.default_rng(0).permutation(len(data["R"]))
+    np.savez(
+        path, z=data["z"], R=data["R"], E=data["E"] / KCAL, F=data["F"] / KCAL,
+        train=order[:n_train], test=order[n_train : n_train + n_test],
+    )  # fmt: skip
+    return str(path)
+
+
+def accuracy(names, n_train=1000):
+    rows = []
+    for name in names:
+        train, test = (
+            read(DATA / "molecules" / f"rmd17_{name}_{p}.npz") for p in ("train", "test")
+        )
+        descriptor = FCHL19().fit(train.structures)
+        X, y = descriptor.transform(train.structures[:n_train]), train.targets[:n_train]
+        for basis, sigma, alpha in _ACCURACY[name]:
+            model = ForceKernelRidge(Gaussian(sigma), basis, alpha=alpha, verbose=1)
+            seconds, _ = timed(lambda m=model, X=X, y=y: m.fit(X, y))
+            found = evaluate(model, descriptor.transform(test.structures), test.targets)
+            rows.append([
+                name, basis, f"{sigma:g}", f"{alpha:g}", f"{1e3 * found['energy_mae']:.2f}",
+                f"{1e3 * found['force_mae']:.2f}", "{:.1f} {:.1f}".format(*_PUBLISHED[name]),
+                f"{seconds:.0f}", f"{peak_gib():.1f}",
+            ])  # fmt: skip
+            print(*rows[-1], flush=True)
+    table(
+        f"Revised MD17, {n_train} training frames: MAE in meV and meV/Å; published: derivatives",
+        ["", "basis", "sigma", "alpha", "energy", "force", "published", "fit/s", "peak/GiB"],
+        rows,
+    )
+
+
+def qm7():
+    """Five folds of atomisation energies from one kernel matrix, and the learning curve."""
+    data = np.load(DATA / "molecules" / "qm7.npz")
+    counts = data["n_atoms"]
+    structures = Structures(
+        np.concatenate([z[:n] for z, n in zip(data["z"], counts, strict=True)]),
+        np.concatenate([r[:n] for r, n in zip(data["R"], counts, strict=True)]),
+        np.concatenate([[0], np.cumsum(counts)]),
+    )
+    energy = data["E_pbe0"]
+    features = FCHL19.for_energies().fit_transform(structures)
+    for sigma in (2.0, 3.0, 5.0):
+        seconds, matrix = timed(lambda s=sigma: Gaussian(s)(features))
+        rows = []
+        for alpha in (1e-9, 1e-7, 1e-5):
+            for size in (100, 300, 1000, 3000, None):
+                errors = []
+                for train, test in KFold(5, shuffle=True, random_state=0).split(energy):
+                    train = train[:size]
+                    baseline = AtomicBaseline().fit(structures[train], energy[train])
+                    model = KernelRidge(alpha=alpha, kernel="precomputed")
+                    model.fit(
+                        matrix[np.ix_(train, train)],
+                        energy[train] - baseline.predict(structures[train]),
+                    )
+                    found = model.predict(matrix[np.ix_(test, train)])
+                    found += baseline.predict(structures[test])
+                    errors.append(mean_absolute_error(energy[test], found))
+                rows.append([
+                    f"{sigma:g}", f"{alpha:g}", str(len(train)), f"{np.mean(errors):.3f}",
+                    f"{np.std(errors):.3f}",
+                ])  # fmt: skip
+        table(
+            f"QM7 in five folds, MAE in kcal/mol; the matrix took {seconds:.0f} s",
+            ["sigma", "alpha", "trained", "MAE", "spread"],
+            rows,
+        )
+
+
+def molecules():
+    """One model of energies and forces for many molecules, against molecules held out."""
+    data = read(DATA / "molecules" / "small_mols_forces_train.xyz.xz")
+    order = np.random.default_rng(0).permutation(len(data.structures))
+    structures, targets = data.structures[order], data.targets[order]
+    descriptor = FCHL19(cutoff=6.0).fit(structures)
+    test = slice(700, 800)
+    test_X = descriptor.transform(structures[test])
+    rows = []
+    for size in (50, 100, 200, 400):
+        train = slice(0, size)
+        X = descriptor.transform(structures[train])
+        model = ForceKernelRidge(Gaussian(2.0), alpha=1e-6)
+        seconds, _ = timed(lambda m=model, X=X, t=train: m.fit(X, targets[t]))
+        found = evaluate(model, test_X, targets[test])
+        rows.append([
+            str(size), f"{KCAL * found['energy_mae']:.2f}", f"{KCAL * found['force_mae']:.2f}",
+            f"{seconds:.0f}",
+        ])  # fmt: skip
+        print(*rows[-1], flush=True)
+    table(
+        "Many small molecules, 100 held out: MAE in kcal/mol and kcal/mol/Å",
+        ["trained", "energy", "force", "fit/s"],
+        rows,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("part", choices=["speed", "accuracy", "ethanol", "qm7", "molecules"])
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    parts = {
+        "speed": lambda: speed(arguments.threads),
+        "accuracy": lambda: accuracy(_ACCURACY),
+        "ethanol": lambda: accuracy(["ethanol"]),
+        "qm7": qm7,
+        "molecules": molecules,
+    }
+    parts[arguments.part]()
+
+
+if __name__ == "__main__":
+    main()
