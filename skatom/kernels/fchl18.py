@@ -81,7 +81,8 @@ class FCHL18(BaseEstimator):
         Overlap of the elements: the formula above; 1 of an element with itself and 0 with others;
         or a matrix, indexed by the two atomic numbers, symmetric and positive semidefinite.
     period_width, group_width : float, default=1.6
-        Widths σ_P and σ_G in the periodic table. Ignored unless alchemy is "periodic-table".
+        Widths σ_P and σ_G of the numbers of periods and of groups. Ignored unless alchemy is
+        "periodic-table".
     field_scale : float, default=0.01
         Strength ε of the field in `field_gradients`, Å⁻⁴ or Å⁻⁶ per e Å of dipole and unit of
         field.
@@ -382,16 +383,14 @@ class FCHL18(BaseEstimator):
             self._parameter_constraints, self.get_params(deep=False), type(self).__name__
         )
         m = 2 * np.arange(self.n_fourier) + 1
-        damping = (
-            np.sqrt(2 * pi) / _angular_norm(self.width3) * np.exp(-((m * self.width3) ** 2) / 2)
-        )
+        weights = np.exp(-((m * self.width3) ** 2) / 2) / _angular_norm(self.width3)
         terms = _cpu.Terms(
             cutoff=float(self.cutoff),
             cut_start=float(self.cut_start * self.cutoff),
             decay2=float(self.decay2),
             decay3=float(self.decay3),
             scale2=np.sqrt(self.weight2 / 16),
-            scale3=2 * np.sqrt(self.weight3 / np.sqrt(8) * damping),
+            scale3=2 * np.sqrt(self.weight3 / np.sqrt(8) * np.sqrt(2 * pi) * weights),
         )
         return Form(terms, float(self.width2), self._overlaps())
 
