@@ -15,8 +15,10 @@ from test_fchl19 import WATER, distorted_acetamide
 from skatom import Structures
 from skatom.kernels import FCHL18
 from skatom.kernels._alchemy import place
+from skatom.kernels._fchl18_blocks import _products
 from skatom.kernels._fchl18_environments import _BATCH
 from skatom.kernels.charges import equalized_charges
+from skatom.kernels.fchl18 import _arms
 from skatom.neighbors import neighbor_list
 
 FORMALDEHYDE = Atoms("COHH", [[0, 0, 0], [0, 0, 1.25], [0, 0.94, -0.55], [0, -0.9, -0.6]])
@@ -55,13 +57,11 @@ def test_water_and_formaldehyde_have_the_known_kernel(alchemy, known):
 def test_scalar_products_of_oxygens_are_the_known_ones():
     kernel = FCHL18(cutoff=50.0, alchemy="off")
     environments = kernel.environments([WATER, FORMALDEHYDE])
-    oxygens = [batch.self_products[batch.atoms == atom]
-               for atom, batch in zip((0, 4), environments.batches, strict=True)]  # fmt: skip
-    assert oxygens[0][0] == pytest.approx(2.174347561455, abs=6e-13)
-    alone = Atoms("O")  # its scalar product with itself and with both is 1
-    kappa = kernel.atoms([alone], [alone, FORMALDEHYDE])[0]
-    assert kappa[0] == 1.0
-    assert kappa[2] == pytest.approx(np.exp(-(oxygens[1][0] - 1) / 12.5), rel=1e-14)
+    water, formaldehyde = environments.batches
+    own, other = water.atoms == 0, formaldehyde.atoms == 4
+    assert water.self_products[own] == pytest.approx(2.174347561455, abs=6e-13)
+    products = 1 + _products(water, formaldehyde, environments.form)
+    assert products[own, other] == pytest.approx(1.000036460971, abs=6e-13)
 
 
 KNOWN_FIELD_SLOPES = [
@@ -272,7 +272,7 @@ def energies_in_field(kernel, atoms, basis, field):
     """Σ κ in a finite field, from scaling functions in that field."""
     charges = np.array(WATER_CHARGES)
     environments = kernel.environments([atoms])
-    dipoles = kernel._atomic_dipoles(environments.structures, charges)
+    dipoles = -kernel.field_scale * charges[:, None] * _arms(environments.structures)
     (own,) = environments.batches
     own.features = own.features + np.einsum(
         "pxf,x->pf", own.field_features(dipoles[own.atoms], environments.form.terms), field
@@ -324,10 +324,22 @@ def test_invariant_to_rotation_reflection_translation_and_permutation(parameters
     np.testing.assert_allclose(gradients[1], expected, atol=1e-11)
 
 
-def test_dipoles_rotate_with_the_molecule():
+def test_fields_on_charges_act_on_the_arms_of_atoms():
+    # far from each other atoms have no neighbours, and alike ones the kernel 1
+    atoms = Atoms("OHH", [[0, 0, 0], [0, 20.0, 0], [30.0, 0, 10.0]])
+    arms = atoms.positions - atoms.numbers @ atoms.positions / 10
+    slopes = FCHL18(field="charges", alchemy="off").field_gradients([atoms])
+    unlike = np.exp(-2 / 12.5)
+    kappa = np.array([[1, unlike, unlike], [unlike, 1, 1], [unlike, 1, 1]])
+    np.testing.assert_allclose(slopes, -arms.T @ kappa, rtol=1e-12)
+
+
+@pytest.mark.parametrize("field", ["scaling", "charges"])
+def test_dipoles_rotate_with_the_molecule(field):
     atoms, turned, order, improper = turned_acetamide()
-    slopes = FCHL18().field_gradients([atoms, turned], [FORMALDEHYDE]).reshape(2, 3, 4)
-    np.testing.assert_allclose(slopes[1], improper @ slopes[0], atol=1e-15)
+    kernel = FCHL18(field=field)
+    slopes = kernel.field_gradients([atoms, turned], [FORMALDEHYDE]).reshape(2, 3, 4)
+    np.testing.assert_allclose(slopes[1], improper @ slopes[0], atol=1e-12)
     assert np.abs(slopes[0]).max() > 1e-6
 
 
@@ -493,6 +505,7 @@ def test_progress_bar(capsys):
         ({"alchemy": np.eye(9) + np.eye(9, k=1)}, "must be symmetric"),
         ({"alchemy": np.eye(9) - 2 * np.eye(9)[::-1]}, "positive semidefinite"),
         ({"alchemy": np.eye(5)}, "atomic number 8 is beyond the matrix"),
+        ({"field": "strong"}, "'field' parameter"),
         ({"field_scale": 0.0}, "'field_scale' parameter"),
     ],
     ids=str,
@@ -515,6 +528,11 @@ def test_bad_parameters_are_errors(parameters, message):
 def test_bad_charges_are_errors(images, charges, message):
     with pytest.raises(ValueError, match=message):
         FCHL18().field_gradients(images, [WATER], charges)
+
+
+def test_charges_that_are_learnt_cannot_be_given():
+    with pytest.raises(ValueError, match='learnt with field="charges"'):
+        FCHL18(field="charges").field_gradients([WATER], [WATER], WATER_CHARGES)
 
 
 def test_charges_of_periodic_structures_are_an_error():

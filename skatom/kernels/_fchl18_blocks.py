@@ -32,6 +32,17 @@ def field_block(rows, columns, form, sigma, field_features):
     return out
 
 
+def charge_block(rows, columns, form, sigma, arms):
+    """Σ κ (r_c − r_I) over the atoms of structures, (n structures, 3, m environments)."""
+    kappa = np.zeros((len(rows), len(columns)))
+    targets = np.arange(len(rows)), np.arange(len(columns))
+    products = _products(rows, columns, form)
+    _cpu.kernel_sums(products, *_comparison(rows, columns, form, sigma), *targets, kappa)
+    weights = np.zeros((len(rows.structures), 3, len(rows)))
+    weights[rows.owners, :, targets[0]] = -arms
+    return weights @ kappa
+
+
 def _comparison(rows, columns, form, sigma):
     """Arguments of the loops that make κ of scalar products."""
     overlap = form.overlap(rows.species, columns.species)

@@ -54,7 +54,7 @@ def equalized_charges(structures):
     >>> from ase.build import molecule
     >>> from skatom.kernels.charges import equalized_charges
     >>> equalized_charges([molecule("H2O")]).round(2)
-    array([-0.52,  0.26,  0.26])
+    array([-1.02,  0.51,  0.51])
     """
     structures = as_structures(structures)
     _check(structures)

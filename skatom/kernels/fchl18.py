@@ -14,7 +14,13 @@ from tqdm import tqdm
 from skatom.base import BaseEstimator
 from skatom.kernels._alchemy import custom_overlap, periodic_table_overlap
 from skatom.kernels._cpu import fchl18 as _cpu
-from skatom.kernels._fchl18_blocks import field_block, gradient_block, kernel_block, self_slopes
+from skatom.kernels._fchl18_blocks import (
+    charge_block,
+    field_block,
+    gradient_block,
+    kernel_block,
+    self_slopes,
+)
 from skatom.kernels._fchl18_environments import FCHL18Environments, Form
 from skatom.kernels.charges import equalized_charges
 from skatom.memory import check_memory
@@ -83,9 +89,11 @@ class FCHL18(BaseEstimator):
     period_width, group_width : float, default=1.6
         Widths σ_P and σ_G of the numbers of periods and of groups. Ignored unless alchemy is
         "periodic-table".
+    field : {"scaling", "charges"}, default="scaling"
+        What an electric field acts on in `field_gradients`: the scaling functions, in the
+        published form, or the atoms, whose charges then are what a model learns.
     field_scale : float, default=0.01
-        Strength ε of the field in `field_gradients`, Å⁻⁴ or Å⁻⁶ per e Å of dipole and unit of
-        field.
+        Strength ε of the field on the scaling functions.
     verbose : int, default=0
         1: show a progress bar.
 
@@ -104,6 +112,8 @@ class FCHL18(BaseEstimator):
        241717 (2018).
     .. [2] A. S. Christensen, F. A. Faber, O. A. von Lilienfeld, J. Chem. Phys. 150, 064105
        (2019), for the derivatives along positions and fields.
+    .. [3] M. Veit, D. M. Wilkins, Y. Yang, R. A. DiStasio Jr., M. Ceriotti, J. Chem. Phys. 153,
+       024113 (2020), for charges that depend on the environment.
 
     Examples
     --------
@@ -134,6 +144,7 @@ class FCHL18(BaseEstimator):
         "alchemy": [StrOptions({"periodic-table", "off"}), "array-like"],
         "period_width": [Interval(Real, 0, None, closed="neither")],
         "group_width": [Interval(Real, 0, None, closed="neither")],
+        "field": [StrOptions({"scaling", "charges"})],
         "field_scale": [Interval(Real, 0, None, closed="neither")],
         "verbose": ["verbose"],
     }
@@ -154,6 +165,7 @@ class FCHL18(BaseEstimator):
         alchemy="periodic-table",
         period_width=1.6,
         group_width=1.6,
+        field="scaling",
         field_scale=0.01,
         verbose=0,
     ):
@@ -170,6 +182,7 @@ class FCHL18(BaseEstimator):
         self.alchemy = alchemy
         self.period_width = period_width
         self.group_width = group_width
+        self.field = field
         self.field_scale = field_scale
         self.verbose = verbose
 
@@ -184,7 +197,7 @@ class FCHL18(BaseEstimator):
         -------
         FCHL18Environments
             What all methods take in the place of structures, if no parameter but ``sigma``,
-            ``field_scale`` and ``verbose`` has changed.
+            ``field``, ``field_scale`` and ``verbose`` has changed.
 
         Raises
         ------
@@ -291,14 +304,20 @@ class FCHL18(BaseEstimator):
     def field_gradients(self, X, Y=None, charges=None):
         r"""The derivatives of `atoms` along an electric field on X, at zero field.
 
-        In a field E the scaling functions are
+        With ``field="scaling"`` the scaling functions in a field E are [2]_
 
         .. math::
             \xi_2 - \varepsilon f(d_i)\, E \cdot (\mu_I + \mu_i), \quad
             \xi_3 - \varepsilon f(d_i) f(d_j) f(d_{ij})\, E \cdot (\mu_I + \mu_i + \mu_j), \quad
             \mu_a = q_a (r_a - r_c)
 
-        with fictitious charges q and the centre of the nuclear charges r_c of the molecule.
+        with fictitious charges q and the centre of the nuclear charges r_c of the molecule. With
+        ``field="charges"`` the kernel in a field is
+
+        .. math:: \kappa(I, J)\, \big(1 - E \cdot (r_I - r_c)\big)
+
+        so that the dipole of a model is that of charges :math:`q_I = \sum_J \kappa(I, J)\,
+        \alpha_J` at the atoms, as in [3]_. It needs far fewer molecules.
 
         Parameters
         ----------
@@ -306,7 +325,7 @@ class FCHL18(BaseEstimator):
         Y : the same, default=None
             None: X; always without a field.
         charges : array-like of float, shape (n_atoms of X,), default=None
-            Charges q in e. None: `skatom.kernels.charges.equalized_charges`.
+            Fictitious charges in e. None: `skatom.kernels.charges.equalized_charges`.
 
         Returns
         -------
@@ -316,17 +335,26 @@ class FCHL18(BaseEstimator):
         Raises
         ------
         ValueError
-            If a structure of X is periodic, or charges are not finite or not one for each atom.
+            If a structure of X is periodic; if charges are not finite, not one for each atom, or
+            given where the field acts on those that are learnt.
         """
         X, Y = self._sides(X, Y)
-        dipoles = self._atomic_dipoles(X.structures, charges)
+        arms = _arms(X.structures)
         n_columns = len(Y.structures.numbers)
         self._check_memory(3 * len(X), n_columns, "the dipole kernel")
         out = np.empty((len(X), 3, n_columns))
+        if self.field == "charges":
+            if charges is not None:
+                raise ValueError('charges are learnt with field="charges": give none')
+        else:
+            arms *= -self.field_scale * _fictitious_charges(X.structures, charges)[:, None]
 
         def fill(rows, columns):
-            along_field = rows.field_features(dipoles[rows.atoms], X.form.terms)
-            block = field_block(rows, columns, X.form, self.sigma, along_field)
+            if self.field == "charges":
+                block = charge_block(rows, columns, X.form, self.sigma, arms[rows.atoms])
+            else:
+                along_field = rows.field_features(arms[rows.atoms], X.form.terms)
+                block = field_block(rows, columns, X.form, self.sigma, along_field)
             out[np.ix_(rows.structures, range(3), columns.atoms)] = block
 
         self._run(fill, X, Y)
@@ -401,30 +429,36 @@ class FCHL18(BaseEstimator):
             return np.eye(119)
         return periodic_table_overlap(self.period_width, self.group_width)
 
-    def _atomic_dipoles(self, structures, charges):
-        """-ε q_a (r_a - r_c) of each atom, (n_atoms, 3)."""
-        if structures.pbc.any():
-            raise ValueError(
-                f"structure {np.flatnonzero(structures.pbc.any(axis=1))[0]} is periodic: it has "
-                "no dipole; field_gradients takes molecules only"
-            )
-        n_atoms = len(structures.numbers)
-        charges = equalized_charges(structures) if charges is None else np.asarray(charges, float)
-        if charges.shape != (n_atoms,) or not np.isfinite(charges).all():
-            raise ValueError(
-                f"charges of the shape {charges.shape} must be {n_atoms} finite numbers, one for "
-                "each atom"
-            )
-        starts, weights = structures.offsets[:-1], structures.numbers[:, None]
-        sums = np.add.reduceat(weights * structures.positions, starts)
-        centers = sums / np.add.reduceat(weights, starts)
-        arms = structures.positions - np.repeat(centers, structures.n_atoms, axis=0)
-        return -self.field_scale * charges[:, None] * arms
-
     def _check_memory(self, n_rows, n_columns, what):
         check_memory(
             8.0 * n_rows * n_columns, f"{what}, {n_rows} x {n_columns},", "take fewer structures"
         )
+
+
+def _arms(structures):
+    """r_a - r_c of each atom, from the centre of the nuclear charges, (n_atoms, 3)."""
+    if structures.pbc.any():
+        raise ValueError(
+            f"structure {np.flatnonzero(structures.pbc.any(axis=1))[0]} is periodic: it has no "
+            "dipole; field_gradients takes molecules only"
+        )
+    starts, weights = structures.offsets[:-1], structures.numbers[:, None]
+    sums = np.add.reduceat(weights * structures.positions, starts)
+    centers = sums / np.add.reduceat(weights, starts)
+    return structures.positions - np.repeat(centers, structures.n_atoms, axis=0)
+
+
+def _fictitious_charges(structures, charges):
+    """A user's charges, checked, or our own."""
+    if charges is None:
+        return equalized_charges(structures)
+    charges, n_atoms = np.asarray(charges, float), len(structures.numbers)
+    if charges.shape != (n_atoms,) or not np.isfinite(charges).all():
+        raise ValueError(
+            f"charges of the shape {charges.shape} must be {n_atoms} finite numbers, one for "
+            "each atom"
+        )
+    return charges
 
 
 def _angular_norm(width):
