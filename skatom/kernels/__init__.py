@@ -3,10 +3,12 @@
 from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
 from skatom.kernels.blocks import covariance
 from skatom.kernels.dot_product import Cosine, Polynomial
+from skatom.kernels.fchl18 import FCHL18
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
 
 __all__ = [
+    "FCHL18",
     "Cosine",
     "Gaussian",
     "Kernel",

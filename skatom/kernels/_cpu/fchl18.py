@@ -1,0 +1,369 @@
+"""Loops of FCHL18 over environments; see `skatom.kernels.FCHL18` for the formulas.
+
+An environment is a run of pairs, ``starts[e]:starts[e + 1]``, of vectors to its neighbours, whose
+elements are channels 0, 1, …. Features of a pair are its two-body weight and, for every channel,
+the harmonics of the angles to the other neighbours of that element: (1 + 2 n_fourier n_channels)
+numbers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from skatom.descriptors._cpu.elementwise import exponential
+from skatom.descriptors._cpu.fastmath import FASTMATH
+
+# Below this sine an angle counts as straight, where its sine has a cusp.
+_STRAIGHT = 1e-8
+
+
+class Terms(NamedTuple):
+    """The scaling functions."""
+
+    cutoff: float
+    cut_start: float  # Å
+    decay2: float
+    decay3: float
+    scale2: float
+    scale3: np.ndarray  # of each harmonic
+
+
+class Grid(NamedTuple):
+    """Points (first + k) spacing, k = 0 … size − 1, under Gaussians of the width."""
+
+    first: int
+    size: int
+    spacing: float
+    width: float
+    table: np.ndarray  # √weight exp(-(k spacing)²/2 width²), k = 0 … half a window
+
+
+@njit(cache=True, inline="always")
+def _cut(r, terms):
+    """The cutoff function and its slope."""
+    if r >= terms.cutoff:
+        return 0.0, 0.0
+    if r <= terms.cut_start:
+        return 1.0, 0.0
+    scale = 1 / (terms.cutoff - terms.cut_start)
+    x = (terms.cutoff - r) * scale
+    return x * x * x * (10 - 15 * x + 6 * x * x), -30 * scale * x * x * (1 - x) * (1 - x)
+
+
+@njit(cache=True, inline="always")
+def _damped(r, power, terms):
+    """f(r) / r^power and its slope."""
+    f, df = _cut(r, terms)
+    inverse = r**-power
+    return f * inverse, (df - power * f / r) * inverse
+
+
+@njit(cache=True)
+def _radial(vectors, power, terms, distances, values, slopes):
+    for i in range(len(vectors)):
+        x, y, z = vectors[i]
+        distances[i] = np.sqrt(x * x + y * y + z * z)
+        values[i], slopes[i] = _damped(distances[i], power, terms)
+
+
+@njit(cache=True, inline="always")
+def _sine(u, v):
+    """|u × v|."""
+    x = u[1] * v[2] - u[2] * v[1]
+    y = u[2] * v[0] - u[0] * v[2]
+    z = u[0] * v[1] - u[1] * v[0]
+    return np.sqrt(x * x + y * y + z * z)
+
+
+@njit(cache=True, inline="always")
+def _distance(u, v):
+    x, y, z = u[0] - v[0], u[1] - v[1], u[2] - v[2]
+    return np.sqrt(x * x + y * y + z * z)
+
+
+@njit(cache=True, inline="always")
+def _cosines(a, b, c):
+    """Cosines of the angles between a and b, a and c, b and c."""
+    aa, bb, cc = a * a, b * b, c * c
+    return (aa + bb - cc) / (2 * a * b), (aa + cc - bb) / (2 * a * c), (bb + cc - aa) / (2 * b * c)
+
+
+@njit(cache=True, nogil=True)
+def pair_features(starts, vectors, channels, terms, out):
+    """Features of the pairs of environments, which are zero before."""
+    n_fourier = len(terms.scale3)
+    d, f, unused = np.empty((3, np.max(starts[1:] - starts[:-1])))
+    for e in range(len(starts) - 1):
+        start, n = starts[e], starts[e + 1] - starts[e]
+        r, z, features = vectors[start:], channels[start:], out[start:]
+        _radial(r[:n], terms.decay2, terms, d, f, unused)
+        for i in range(n):
+            features[i, 0] = terms.scale2 * f[i]
+        _radial(r[:n], terms.decay3, terms, d, f, unused)
+        for i in range(n):
+            for j in range(i):
+                c = _distance(r[i], r[j])
+                if c >= terms.cutoff:
+                    continue
+                fc, _ = _damped(c, terms.decay3, terms)
+                cos0, cos1, cos2 = _cosines(d[i], d[j], c)
+                xi = f[i] * f[j] * fc * (1 + 3 * cos0 * cos1 * cos2)
+                sin0 = _sine(r[i], r[j]) / (d[i] * d[j])
+                cos_m, sin_m = cos0, sin0
+                turn_cos, turn_sin = 1 - 2 * sin0 * sin0, 2 * sin0 * cos0
+                for m in range(n_fourier):
+                    weight = xi * terms.scale3[m]
+                    at_i, at_j = 1 + 2 * (z[j] * n_fourier + m), 1 + 2 * (z[i] * n_fourier + m)
+                    features[i, at_i] += weight * cos_m
+                    features[i, at_i + 1] += weight * sin_m
+                    features[j, at_j] += weight * cos_m
+                    features[j, at_j + 1] += weight * sin_m
+                    cos_m, sin_m = (
+                        cos_m * turn_cos - sin_m * turn_sin,
+                        sin_m * turn_cos + cos_m * turn_sin,
+                    )
+
+
+@njit(cache=True, nogil=True)
+def field_features(starts, vectors, channels, neighbors, dipoles, terms, out):
+    """Derivatives (n_pairs, 3, n_features) of the pairs' features along a field, zero before.
+
+    ``dipoles`` (n, 3): -ε (r_a - r_c) q_a of the centre of each environment; ``neighbors``: the
+    environment around each neighbour.
+    """
+    n_fourier = len(terms.scale3)
+    mu = np.empty(3)
+    for e in range(len(starts) - 1):
+        own = dipoles[e]
+        for i in range(starts[e], starts[e + 1]):
+            d_i = np.sqrt(np.sum(vectors[i] ** 2))
+            f_i, _ = _cut(d_i, terms)
+            out[i, :, 0] += terms.scale2 * f_i * (own + dipoles[neighbors[i]])
+            for j in range(starts[e], i):
+                c = _distance(vectors[i], vectors[j])
+                if c >= terms.cutoff:
+                    continue
+                d_j = np.sqrt(np.sum(vectors[j] ** 2))
+                f = f_i * _cut(d_j, terms)[0] * _cut(c, terms)[0]
+                mu[:] = f * (own + dipoles[neighbors[i]] + dipoles[neighbors[j]])
+                sine = _sine(vectors[i], vectors[j]) / (d_i * d_j)
+                theta = np.arctan2(sine, _cosines(d_i, d_j, c)[0])
+                for m in range(n_fourier):
+                    cos_m = terms.scale3[m] * np.cos((2 * m + 1) * theta)
+                    sin_m = terms.scale3[m] * np.sin((2 * m + 1) * theta)
+                    at_i = 1 + 2 * (channels[j] * n_fourier + m)
+                    at_j = 1 + 2 * (channels[i] * n_fourier + m)
+                    for a in range(3):
+                        out[i, a, at_i] += mu[a] * cos_m
+                        out[i, a, at_i + 1] += mu[a] * sin_m
+                        out[j, a, at_j] += mu[a] * cos_m
+                        out[j, a, at_j + 1] += mu[a] * sin_m
+
+
+@njit(cache=True, inline="always")
+def _add_slope(x, y, z, column, row, center, vector, strain, out):
+    """Add ∂/∂vector to a column of derivatives along atoms, or along strains."""
+    if strain:
+        for b in range(3):
+            out[b, column] += x * vector[b]
+            out[3 + b, column] += y * vector[b]
+            out[6 + b, column] += z * vector[b]
+    else:
+        row, center = 3 * row, 3 * center
+        out[row, column] += x
+        out[row + 1, column] += y
+        out[row + 2, column] += z
+        out[center, column] -= x
+        out[center + 1, column] -= y
+        out[center + 2, column] -= z
+
+
+@njit(cache=True, nogil=True)
+def feature_slopes(r, z, strain, terms, features, out):
+    """Derivatives of the features of one environment, and of its distances.
+
+    Column i (n_features + 1) + f of ``out``, zero before, is feature f of pair i, or for
+    f = n_features its distance. The rows are xyz of the neighbours and then of the centre, or the
+    nine strains. The last row is no derivative but the features themselves.
+    """
+    n, n_features = features.shape
+    n_fourier, width = len(terms.scale3), n_features + 1
+    d, f, df = np.empty((3, n))
+    _radial(r, terms.decay2, terms, d, f, df)
+    for i in range(n):
+        x, y, w = r[i] / d[i]
+        slope = terms.scale2 * df[i]
+        _add_slope(slope * x, slope * y, slope * w, i * width, i, n, r[i], strain, out)
+        _add_slope(x, y, w, i * width + n_features, i, n, r[i], strain, out)
+        for k in range(n_features):
+            out[-1, i * width + k] = features[i, k]
+    _radial(r, terms.decay3, terms, d, f, df)
+    for i in range(n):
+        for j in range(i):
+            a, b, c = d[i], d[j], _distance(r[i], r[j])
+            if c >= terms.cutoff:
+                continue
+            fc, dfc = _damped(c, terms.decay3, terms)
+            cos0, cos1, cos2 = _cosines(a, b, c)
+            # slopes of the three cosines along the three distances
+            a0, b0, c0 = 1 / b - cos0 / a, 1 / a - cos0 / b, -c / (a * b)
+            a1, b1, c1 = 1 / c - cos1 / a, -b / (a * c), 1 / a - cos1 / c
+            a2, b2, c2 = -a / (b * c), 1 / c - cos2 / b, 1 / b - cos2 / c
+            fff, angular = f[i] * f[j] * fc, 1 + 3 * cos0 * cos1 * cos2
+            xi = fff * angular
+            p0, p1, p2 = 3 * fff * cos1 * cos2, 3 * fff * cos0 * cos2, 3 * fff * cos0 * cos1
+            xi_a = df[i] * f[j] * fc * angular + p0 * a0 + p1 * a1 + p2 * a2
+            xi_b = f[i] * df[j] * fc * angular + p0 * b0 + p1 * b1 + p2 * b2
+            xi_c = f[i] * f[j] * dfc * angular + p0 * c0 + p1 * c1 + p2 * c2
+            sin0 = _sine(r[i], r[j]) / (a * b)
+            inverse = 1 / sin0 if sin0 > _STRAIGHT else 0.0
+            theta = np.arctan2(sin0, cos0)
+            for m in range(n_fourier):
+                order = 2 * m + 1
+                cos_m = terms.scale3[m] * np.cos(order * theta)
+                sin_m = terms.scale3[m] * np.sin(order * theta)
+                at_i = i * width + 1 + 2 * (z[j] * n_fourier + m)
+                at_j = j * width + 1 + 2 * (z[i] * n_fourier + m)
+                for s in range(2):
+                    g = cos_m if s == 0 else sin_m
+                    dg = xi * order * inverse * (sin_m if s == 0 else -cos_m)
+                    ga = (xi_a * g + dg * a0) / a
+                    gb = (xi_b * g + dg * b0) / b
+                    gc = (xi_c * g + dg * c0) / c
+                    x, y, w = ga * r[i] + gc * (r[i] - r[j])
+                    _add_slope(x, y, w, at_i + s, i, n, r[i], strain, out)
+                    _add_slope(x, y, w, at_j + s, i, n, r[i], strain, out)
+                    x, y, w = gb * r[j] + gc * (r[j] - r[i])
+                    _add_slope(x, y, w, at_i + s, j, n, r[j], strain, out)
+                    _add_slope(x, y, w, at_j + s, j, n, r[j], strain, out)
+
+
+@njit(cache=True, inline="always")
+def _window(d, grid, phi):
+    """φ_k(d) on the grid points around d; returns the first of them.
+
+    A recurrence in k from the nearest point: one exponential for all.
+    """
+    half = len(grid.table) - 1
+    nearest = np.int64(np.floor(d / grid.spacing + 0.5))
+    rest = d - nearest * grid.spacing
+    value = np.exp(-0.5 * (rest / grid.width) ** 2)
+    ratio = np.exp(rest * grid.spacing / grid.width**2)
+    up, down, inverse = value, value, 1 / ratio
+    phi[half] = value * grid.table[0]
+    for k in range(1, half + 1):
+        up *= ratio
+        down *= inverse
+        phi[half + k] = up * grid.table[k]
+        phi[half - k] = down * grid.table[k]
+    return nearest - half - grid.first
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def expand(starts, distances, channels, features, mixing, grid, out):
+    """out[e, z, f, k] = Σ_i mixing[z, channel_i] features[i, f] φ_k(d_i) over the pairs of e."""
+    phi = np.empty(2 * len(grid.table) - 1)
+    n_features = features.shape[1]
+    for e in range(len(starts) - 1):
+        out[e] = 0.0
+        for i in range(starts[e], starts[e + 1]):
+            begin = _window(distances[i], grid, phi)
+            low, high = max(begin, 0), min(begin + len(phi), grid.size)
+            if low >= high:
+                continue
+            window = phi[low - begin : high - begin]
+            for z in range(len(mixing)):
+                weight = mixing[z, channels[i]]
+                if weight == 0.0:
+                    continue
+                for f in range(n_features):
+                    factor = weight * features[i, f]
+                    row = out[e, z, f, low:high]
+                    for k in range(len(row)):
+                        row[k] += factor * window[k]
+
+
+@njit(cache=True, nogil=True)
+def distance_basis(distances, grid, values, slopes):
+    """φ_k(d) and its slope, (n_pairs, size), zero outside the window."""
+    phi = np.empty(2 * len(grid.table) - 1)
+    values[:] = 0.0
+    slopes[:] = 0.0
+    for i in range(len(distances)):
+        begin = _window(distances[i], grid, phi)
+        for k in range(max(begin, 0), min(begin + len(phi), grid.size)):
+            point = (grid.first + k) * grid.spacing
+            values[i, k] = phi[k - begin]
+            slopes[i, k] = (point - distances[i]) / grid.width**2 * phi[k - begin]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def kernel_sums(products, overlap, own, others, sums, sums_others, precision, rows, columns, out):
+    """out[rows[e], columns[j]] += κ(e, j), from scalar products without the one-body term.
+
+    ``own``, ``others``: elements of the centres, as indices of ``overlap``; ``sums``: ⟨e, e⟩ of
+    both sides; ``precision``: 1/2σ².
+    """
+    n = products.shape[1]
+    x, kappa, powers = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    for e in range(len(products)):
+        alike, product, norm = overlap[own[e]], products[e], sums[e]
+        for j in range(n):
+            x[j] = 2 * alike[others[j]] * (1 + product[j]) - norm - sums_others[j]
+        for j in range(n):
+            x[j] = min(precision * x[j], 0.0)
+        exponential(x, powers, kappa)
+        row = out[rows[e]]
+        for j in range(n):
+            row[columns[j]] += kappa[j]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def field_sums(products, slopes, overlap, own, others, sums, sums_others, self_slopes, precision,
+               rows, out):  # fmt: skip
+    """out[rows[e], a, j] += ∂κ(e, j)/∂E_a; slopes (3, n, m) are those of the products."""
+    n = products.shape[1]
+    x, kappa, powers = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    for e in range(len(products)):
+        alike = overlap[own[e]]
+        for j in range(n):
+            x[j] = 2 * alike[others[j]] * (1 + products[e, j]) - sums[e] - sums_others[j]
+            x[j] = min(precision * x[j], 0.0)
+        exponential(x, powers, kappa)
+        for a in range(3):
+            row, slope, self_slope = out[rows[e], a], slopes[a, e], self_slopes[e, a]
+            for j in range(n):
+                row[j] += 2 * precision * kappa[j] * (alike[others[j]] * slope[j] - self_slope)
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def gradient_sums(block, first, alike, norm, sums_others, self_slopes, precision, rows, out):
+    """out[rows[r], j] += ∂κ(e, j)/∂x_r of one environment e.
+
+    The columns of ``block`` are those of ``out`` from ``first`` on; all others have no scalar
+    product with e. Its last row holds products, the others their slopes. ``alike`` (m,): overlap
+    of the centres' elements.
+    """
+    n, last = len(sums_others), first + block.shape[1]
+    x, kappa, powers = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    for j in range(n):
+        x[j] = -precision * (norm + sums_others[j])
+    product = block[-1]
+    for j in range(first, last):
+        x[j] += 2 * precision * alike[j] * (1 + product[j - first])
+    for j in range(n):
+        x[j] = min(x[j], 0.0)
+    exponential(x, powers, kappa)
+    for j in range(n):
+        kappa[j] *= 2 * precision
+    weight = x[first:last]
+    for j in range(last - first):
+        weight[j] = kappa[first + j] * alike[first + j]
+    for r in range(len(rows)):
+        row, slope, self_slope = out[rows[r]], block[r], self_slopes[r]
+        for j in range(n):
+            row[j] -= kappa[j] * self_slope
+        part = row[first:last]
+        for j in range(last - first):
+            part[j] += weight[j] * slope[j]
