@@ -14,8 +14,9 @@ class SkatomCalculator(Calculator):
     """A fitted model as an ASE calculator, for relaxations, dynamics, phonons and reaction paths.
 
     Every calculation gives all that the model predicts: the energy (eV), the forces
-    F = -∂E/∂R (eV/Å) and, for structures that are periodic in three directions, the stress
-    (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy). Results are kept until the atoms change.
+    F = -∂E/∂R (eV/Å), dipoles (e·Å) and, for structures that are periodic in three directions, the
+    stress (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy). Results are kept until the atoms
+    change.
 
     Parameters
     ----------
@@ -71,4 +72,6 @@ class SkatomCalculator(Calculator):
         results["energy"] = results["free_energy"] = float(results["energy"][0])
         if "stress" in results:
             results["stress"] = full_3x3_to_voigt_6_stress(results["stress"][0])
+        if "dipole" in results:
+            results["dipole"] = results["dipole"][0]
         self.results = results

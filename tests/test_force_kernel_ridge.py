@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from conftest import morse_targets, rattled
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_ridge import KernelRidge
@@ -16,7 +17,7 @@ from skatom import Structures, Targets
 from skatom.calculators import SkatomCalculator
 from skatom.datasets import load_boron_nitride
 from skatom.descriptors import FCHL19, SOAP
-from skatom.kernels import Cosine, Gaussian, Laplacian, Matern, Polynomial, covariance
+from skatom.kernels import FCHL18, Cosine, Gaussian, Laplacian, Matern, Polynomial, covariance
 from skatom.models import ForceKernelRidge
 
 SMALL = dict(n_r2=10, n_r3=8, cutoff=6.0)
@@ -223,7 +224,7 @@ def test_learns_from_energies_forces_or_both(basis, frames):
     only_forces = Targets(forces=both.forces, offsets=offsets)
     errors = {}
     for name, labels in (("e", only_energies), ("f", only_forces), ("both", both)):
-        model = ForceKernelRidge(Gaussian(5.0), basis).fit(features[train], labels)
+        model = ForceKernelRidge(Gaussian(5.0), basis, alpha=1e-9).fit(features[train], labels)
         energy, forces = model.predict(features[test], return_forces=True)
         assert model.absolute_energies_ == (name != "f")
         if name == "f":
@@ -294,7 +295,7 @@ def test_std_of_energies_alone_equals_scikit_learn(frames):
 
 def test_std_is_small_where_there_are_data_and_grows_away(frames):
     features, targets = frames
-    model = ForceKernelRidge(Gaussian(3.0)).fit(features[:20], targets[:20])
+    model = ForceKernelRidge(Gaussian(3.0), alpha=1e-9).fit(features[:20], targets[:20])
     stretched = Structures(features.structures[0].numbers, 1.5 * features.structures[0].positions)
     _, near = model.predict(features[:20], return_std=True)
     _, far = model.predict(features.descriptor.transform(stretched), return_std=True)
@@ -345,7 +346,7 @@ def test_score_is_that_of_what_was_learnt(frames):
 class TestBadInput:
     def test_no_labels(self, frames):
         features, _ = frames
-        with pytest.raises(ValueError, match="no structure has an energy or forces"):
+        with pytest.raises(ValueError, match="no structure has energy or forces"):
             ForceKernelRidge().fit(features, Targets(dipole=np.ones((40, 3))))
 
     def test_kernels_without_derivatives(self, frames):
@@ -408,6 +409,108 @@ class TestBadInput:
         model = ForceKernelRidge(basis="operators").fit(features[:5], targets[:5])
         with pytest.raises(ValueError, match="basis='derivatives'"):
             model.predict(features, return_std=True)
+
+
+class TestFCHL18:
+    """Structures compared by FCHL18: energies, forces and dipoles."""
+
+    @pytest.fixture(scope="class")
+    def charged(self):
+        structures = rattled("H2O", 40, amplitude=0.04)
+        labels = morse_targets(structures)
+        charges = np.where(structures.numbers == 8, -0.8, 0.4)
+        dipole = np.add.reduceat(charges[:, None] * structures.positions, structures.offsets[:-1])
+        return structures, Targets(
+            energy=labels.energy, forces=labels.forces, dipole=dipole, offsets=labels.offsets
+        )
+
+    def test_learns_energies_and_forces(self, charged):
+        structures, targets = charged
+        labels = Targets(energy=targets.energy, forces=targets.forces, offsets=targets.offsets)
+        model = ForceKernelRidge(FCHL18(cut_start=0.6), "operators", alpha=1e-9)
+        model.fit(structures[:30], labels[:30])
+        assert model.predicts_ == ("energy", "forces", "stress")
+        energy, forces = model.predict(structures[30:], return_forces=True)
+        assert np.abs(energy - labels[30:].energy).mean() < 1e-3 * labels.energy.std()
+        assert np.abs(forces - labels[30:].forces).mean() < 3e-3 * np.abs(labels.forces).mean()
+
+    def test_labels_count_by_their_alphas(self, charged):
+        structures, targets = charged
+        dipoles = Targets(dipole=targets.dipole)
+        alone = ForceKernelRidge(FCHL18(), "operators", alpha=1e-6).fit(structures, dipoles)
+        together = ForceKernelRidge(FCHL18(), "operators", alpha=1e6, alpha_dipole=1e-6)
+        together.fit(structures, targets)
+        assert together.predicts_ == ("energy", "forces", "stress", "dipole")
+        np.testing.assert_allclose(
+            together.predict(structures, return_dipole=True)[1],
+            alone.predict(structures, return_dipole=True)[1],
+            atol=1e-6,
+        )
+
+    def test_dipoles_alone(self, charged):
+        structures, targets = charged
+        labels = Targets(dipole=targets.dipole)
+        model = ForceKernelRidge(FCHL18(), "operators", alpha=1e-8).fit(
+            structures[:10], labels[:10]
+        )
+        assert model.score(structures[10:], labels[10:]) > 0.99
+        energy, dipole = model.predict(structures[10:], return_dipole=True)
+        assert np.isnan(energy).all()
+        turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+        turned = Structures(
+            structures.numbers, structures.positions @ turn + 5.0, structures.offsets
+        )
+        again = model.predict(turned[10:], return_dipole=True)[1]
+        np.testing.assert_allclose(again, dipole @ turn, atol=1e-8)
+        with pytest.raises(ValueError, match="not fitted to forces"):
+            model.predict(structures, return_forces=True)
+
+    def test_forces_are_the_slopes_of_the_energy(self, charged):
+        structures, targets = charged
+        model = ForceKernelRidge(FCHL18(cut_start=0.6), "operators", alpha=1e-4)
+        model.fit(structures[:8], targets[:8])
+        _, forces = model.predict(structures[9], return_forces=True)
+        step, atoms = 1e-4, structures[9].to_ase()[0]
+        energies = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[1, 2] += sign * step
+            energies.append(model.predict([moved])[0])
+        slope = (energies[0] - energies[1]) / (2 * step)
+        assert forces[1, 2] == pytest.approx(-slope, abs=1e-6 * np.abs(forces).max())
+
+    def test_calculator_gives_the_dipole(self, charged):
+        structures, targets = charged
+        model = ForceKernelRidge(FCHL18(), "operators").fit(structures[:5], targets[:5])
+        atoms = structures[7].to_ase()[0]
+        atoms.calc = SkatomCalculator(model)
+        expected = model.predict(structures[7], return_dipole=True)[1][0]
+        np.testing.assert_allclose(atoms.get_dipole_moment(), expected, rtol=1e-12)
+
+    def test_bad_input(self, charged, frames):
+        structures, targets = charged
+        with pytest.raises(ValueError, match="take basis='operators'"):
+            ForceKernelRidge(FCHL18()).fit(structures, targets)
+        with pytest.raises(ValueError, match="without a descriptor in front"):
+            ForceKernelRidge(FCHL18(), "operators").fit(*frames)
+        with pytest.raises(ValueError, match="'sigma' parameter of FCHL18"):
+            ForceKernelRidge(FCHL18(sigma=0.0), "operators").fit(structures, targets)
+        model = ForceKernelRidge(FCHL18(), "operators", alpha=1e-6)
+        model.fit(structures[:5], Targets(energy=targets.energy[:5]))
+        with pytest.raises(ValueError, match="not fitted to dipole"):
+            model.predict(structures, return_dipole=True)
+        with pytest.raises(ValueError, match="alphas above zero"):
+            model.set_params(alpha_dipole=0.0).fit(structures[:5], targets[:5])
+
+
+def test_refitting_forgets_what_was_before(frames):
+    features, targets = frames
+    model = ForceKernelRidge(Gaussian(3.0)).fit(np.eye(3), np.arange(3.0))
+    model.fit(features[:5], targets[:5])
+    model.predict(features, return_std=True)
+    again = model.fit(features[5:20], targets[5:20]).predict(features, return_std=True)[1]
+    fresh = clone(model).fit(features[5:20], targets[5:20]).predict(features, return_std=True)[1]
+    np.testing.assert_array_equal(again, fresh)
 
 
 def test_one_atom_structures_and_linear_molecules():

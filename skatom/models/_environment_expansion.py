@@ -37,20 +37,20 @@ class EnvironmentExpansion:
         if directions is not None:
             self._along = {z: np.einsum("ij,ij->i", y, directions[z]) for z, y in values.items()}
 
-    def energies(self, features):
-        """ε of every atom, shape (n_atoms,)."""
+    def structure_energies(self, features):
+        """Σ ε over the atoms of every structure, shape (n,)."""
         energies = np.zeros(len(features.numbers))
         for atoms, found, _ in self._of_features(features, False):
             energies[atoms] = found
-        return energies
+        return np.add.reduceat(energies, features.offsets[:-1])
 
-    def energies_and_cotangent(self, features):
-        """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features)."""
+    def differentiate(self, features):
+        """E = Σ ε of every structure (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
         energies, cotangent = np.zeros(len(features.numbers)), np.zeros(features.values.shape)
         for atoms, found, gradient in self._of_features(features, True):
             energies[atoms] = found
             cotangent[atoms] = gradient
-        return energies, cotangent
+        return np.add.reduceat(energies, features.offsets[:-1]), *features.pullback(cotangent)
 
     def _of_features(self, features, with_gradient):
         species = [z for z in features.species if z in self.values]

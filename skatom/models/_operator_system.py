@@ -11,10 +11,16 @@ from skatom.solvers import StreamedQR
 
 # Rows that are made and taken at once.
 _ROWS = 512
+# Rows that a structure of N atoms has for each of its labels.
+_HEIGHTS = {
+    "energy": lambda n: np.ones_like(n),
+    "forces": lambda n: 3 * n,
+    "dipole": lambda n: np.full_like(n, 3),
+}
 
 
 class FeatureOperators:
-    """Energies and forces of structures as rows, kernels of the training atoms as columns.
+    """Responses of structures as rows, kernels of the features of training atoms as columns.
 
     Parameters
     ----------
@@ -24,6 +30,8 @@ class FeatureOperators:
     with_forces : bool
         Whether rows of forces will be asked for.
     """
+
+    labels = ("energy", "forces")
 
     def __init__(self, kernel, features, with_forces):
         self.kernel = kernel
@@ -37,21 +45,34 @@ class FeatureOperators:
     def n_columns(self):
         return len(self.features.numbers)
 
-    def rows(self, features, has_energy, has_forces):
-        """Rows (n_rows, n_columns): of each structure its energy, then its forces."""
+    def rows(self, features, labelled):
+        """Rows of the energies and of the forces of the structures that have them.
+
+        Parameters
+        ----------
+        features : AtomicFeatures
+        labelled : dict of str to ndarray of bool, shape (n,)
+
+        Returns
+        -------
+        dict of str to ndarray of float, shape (n_rows, n_columns)
+        """
         coordinates = [
             np.arange(3 * n if forces else 0)
-            for n, forces in zip(features.n_atoms, has_forces, strict=True)
+            for n, forces in zip(features.n_atoms, labelled["forces"], strict=True)
         ]
         environments = Environments(features, self._bases, coordinates)
-        rows = layout(environments.n_dof, has_energy)
+        rows = layout(environments.n_dof, labelled["energy"])
         out = np.empty((self.n_columns, rows.starts[-1]))
         with threads_over_blas() as pool:
             fill_columns(
                 self.kernel, self._basis, environments, self._layout, rows,
                 (0, len(features)), 0, False, out, pool,
             )  # fmt: skip
-        return out.T
+        is_energy = np.zeros(rows.starts[-1], bool)
+        is_energy[rows.starts[:-1][rows.has_energy]] = True
+        made = {"energy": out.T[is_energy], "forces": out.T[~is_energy]}
+        return {name: block for name, block in made.items() if len(block)}
 
     def expansion(self, coefficients):
         """The predictor, an `EnvironmentExpansion`."""
@@ -59,21 +80,94 @@ class FeatureOperators:
         return EnvironmentExpansion(self.kernel, self._basis.values, by_species)
 
 
-def solve_operators(operators, X, targets, alpha, alpha_forces, max_memory=None, progress=iter):
+class StructureOperators:
+    """Responses of structures as rows, kernels with the training atoms as columns.
+
+    For a kernel like `FCHL18` that compares structures themselves.
+
+    Parameters
+    ----------
+    kernel : FCHL18
+    structures : Structures
+        Of training, whose atoms are the basis.
+    """
+
+    labels = ("energy", "forces", "dipole")
+
+    def __init__(self, kernel, structures):
+        self.kernel = kernel
+        self.basis = kernel.environments(structures)
+
+    @property
+    def n_columns(self):
+        return len(self.basis.structures.numbers)
+
+    def rows(self, structures, labelled):
+        """Rows of the labels of the structures that have them; see `FeatureOperators.rows`."""
+        make = {
+            "energy": self.kernel.atoms,
+            "forces": lambda X, Y: -self.kernel.gradients(X, Y),
+            "dipole": lambda X, Y: -self.kernel.field_gradients(X, Y),
+        }
+        return {
+            name: make[name](structures[mask], self.basis)
+            for name, mask in labelled.items()
+            if mask.any()
+        }
+
+    def expansion(self, coefficients):
+        """The predictor, a `StructureExpansion`."""
+        return StructureExpansion(self.kernel, self.basis, coefficients)
+
+
+class StructureExpansion:
+    r"""Energies of structures and their derivatives, :math:`E(A) = \sum_{I \in A} \sum_J c_J
+    k(I, J)`.
+
+    Parameters
+    ----------
+    kernel : FCHL18
+    basis : FCHL18Environments
+    coefficients : ndarray of float, shape (n_atoms of the basis,)
+    """
+
+    def __init__(self, kernel, basis, coefficients):
+        self.kernel = kernel
+        self.basis = basis
+        self.coefficients = coefficients
+
+    def structure_energies(self, X):
+        """E of every structure, shape (n,)."""
+        return self.kernel.atoms(X, self.basis) @ self.coefficients
+
+    def differentiate(self, X):
+        """E (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
+        prepared = self.kernel.environments(X)
+        gradient = self.kernel.gradients(prepared, self.basis) @ self.coefficients
+        virial = self.kernel.strain_gradients(prepared, self.basis) @ self.coefficients
+        return self.structure_energies(prepared), gradient.reshape(-1, 3), virial.reshape(-1, 3, 3)
+
+    def dipoles(self, X):
+        """-∂E/∂field, shape (n, 3)."""
+        slopes = self.kernel.field_gradients(X, self.basis) @ self.coefficients
+        return -slopes.reshape(-1, 3)
+
+
+def solve_operators(operators, X, targets, alphas, max_memory=None, progress=iter):
     r"""Coefficients of the basis, by a stable least squares.
 
-    .. math:: \min_c \frac{|E - K_E c|^2}{\alpha^2} + \frac{|F - K_F c|^2}{\alpha_F^2} + |c|^2
+    .. math:: \min_c \sum_{y \in \{E, F, \mu\}} \frac{|y - K_y c|^2}{\alpha_y^2} + |c|^2
 
     The rows are made batch by batch and taken by a QR factorisation that keeps a triangle only.
 
     Parameters
     ----------
-    operators : FeatureOperators
-    X : AtomicFeatures
+    operators : FeatureOperators or StructureOperators
+    X : AtomicFeatures or Structures
     targets : Targets
-        Energies, forces, or both.
-    alpha, alpha_forces : float
-        Positive.
+        Energies, forces, dipoles, or some of them.
+    alphas : dict of str to float
+        α of each label, positive.
     max_memory : float or None
         GiB.
     progress : callable
@@ -91,29 +185,21 @@ def solve_operators(operators, X, targets, alpha, alpha_forces, max_memory=None,
         + ("" if max_memory is None else ", or raise max_memory"),
         max_memory,
     )
-    has_energy, has_forces = targets.labelled("energy"), targets.labelled("forces")
+    labelled = {name: targets.labelled(name) for name in operators.labels}
+    heights = sum(_HEIGHTS[name](X.n_atoms) * mask for name, mask in labelled.items())
     solver = StreamedQR(n, prior=np.eye(n))
-    sizes = has_energy + 3 * X.n_atoms * has_forces
-    edges = np.unique(np.searchsorted(np.cumsum(sizes), np.arange(0, sizes.sum(), _ROWS)))
-    edges = np.append(edges[edges < len(X)], len(X))
-    for first, last in progress(list(zip(edges[:-1], edges[1:], strict=True))):
+    for first, last in progress(_batches(heights)):
         part = slice(first, last)
-        rows = operators.rows(X[part], has_energy[part], has_forces[part])
-        labels, noise = _labels(targets[part], X[part].n_atoms, alpha, alpha_forces)
-        solver.update(rows / noise[:, None], labels / noise)
+        masks = {name: mask[part] for name, mask in labelled.items()}
+        for name, rows in operators.rows(X[part], masks).items():
+            labels = getattr(targets[part][masks[name]], name).ravel()
+            solver.update(rows / alphas[name], labels / alphas[name])
     return solver.solve()
 
 
-def _labels(targets, n_atoms, alpha, alpha_forces):
-    """Labels in the order of the rows, and what both are divided by."""
-    labels, noise = [], []
-    has_energy, has_forces = targets.labelled("energy"), targets.labelled("forces")
-    starts = np.cumsum(n_atoms) - n_atoms
-    for s, start in enumerate(starts):
-        if has_energy[s]:
-            labels.append(targets.energy[s : s + 1])
-            noise.append(np.full(1, alpha))
-        if has_forces[s]:
-            labels.append(targets.forces[start : start + n_atoms[s]].ravel())
-            noise.append(np.full(3 * n_atoms[s], alpha_forces))
-    return np.concatenate(labels), np.concatenate(noise)
+def _batches(heights):
+    """Pairs (first, last) of consecutive structures with about `_ROWS` rows together."""
+    ends = np.cumsum(heights)
+    edges = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], _ROWS)))
+    edges = np.append(edges[edges < len(heights)], len(heights))
+    return list(zip(edges[:-1], edges[1:], strict=True))

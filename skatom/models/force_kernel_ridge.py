@@ -15,11 +15,17 @@ from tqdm import tqdm
 from skatom.base import BaseEstimator
 from skatom.baseline import AtomicBaseline
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels import Gaussian, Kernel
+from skatom.kernels import FCHL18, Gaussian, Kernel
 from skatom.memory import check_memory
 from skatom.models._derivative_system import CholeskySystem
 from skatom.models._iterative_system import IterativeSystem
-from skatom.models._operator_system import FeatureOperators, solve_operators
+from skatom.models._operator_system import (
+    FeatureOperators,
+    StructureExpansion,
+    StructureOperators,
+    solve_operators,
+)
+from skatom.structures import as_structures
 from skatom.targets import Targets, as_targets
 
 
@@ -43,12 +49,16 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     are rows of a least-squares problem with one unknown for each atom, three times fewer; it
     predicts faster and learns a little slower.
 
+    With the kernel `FCHL18`, which compares structures themselves and answers to an electric
+    field, dipoles :math:`\mu = -\partial E / \partial \mathcal{E}` are rows too; X are structures
+    then, and the basis is that of operators.
+
     On a plain array X it is scikit-learn's kernel ridge regression,
     :math:`\hat y = k(x, X)\, (K + \alpha I)^{-1} y`.
 
     Parameters
     ----------
-    kernel : Kernel, default=None
+    kernel : Kernel or FCHL18, default=None
         Of the features of atoms. None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
         What the predictor is made of.
@@ -57,8 +67,8 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         the variance of their noise in the unit of the kernel. In the basis of operators, where
         small singular values are cut off instead, the least squares minimises
         :math:`|E - K_E c|^2 / \alpha^2 + |F - K_F c|^2 / \alpha_F^2 + |c|^2`.
-    alpha_forces : float, default=None
-        The same for forces. None: ``alpha``.
+    alpha_forces, alpha_dipole : float, default=None
+        The same for forces and dipoles. None: ``alpha``.
     baseline : {"elements"} or regressor, default="elements"
         What is subtracted from energies before, and added to predictions: "elements" is
         `AtomicBaseline`, an energy for each element; or any regressor from structures to
@@ -83,13 +93,15 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    expansion_ : EnvironmentExpansion
-        The energy of atoms as a function of their features.
+    expansion_ : EnvironmentExpansion or StructureExpansion
+        The energy as a function of the features or of the structures.
+    predicts_ : tuple of str
+        What the model has learnt to predict.
     baseline_ : regressor or None
         Fitted.
     absolute_energies_ : bool
         Whether energies were given; if not, predicted ones are relative to the mean of those
-        predicted for the training structures.
+        predicted for the training structures, and NaN for a model of dipoles alone.
     n_iter_ : int
         Iterations of "cg"; 1 for a direct solution.
     variance_ : float
@@ -135,10 +147,11 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "kernel": [Kernel, None],
+        "kernel": [Kernel, FCHL18, None],
         "basis": [StrOptions({"derivatives", "operators"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "alpha_forces": [Interval(Real, 0, None, closed="left"), None],
+        "alpha_dipole": [Interval(Real, 0, None, closed="left"), None],
         "baseline": [StrOptions({"elements"}), None, HasMethods(["fit", "predict"])],
         "solver": [StrOptions({"auto", "cholesky", "cg"})],
         "n_inducing": [Interval(Integral, 1, None, closed="left")],
@@ -156,6 +169,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         *,
         alpha=1e-7,
         alpha_forces=None,
+        alpha_dipole=None,
         baseline="elements",
         solver="auto",
         n_inducing=1000,
@@ -169,6 +183,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         self.basis = basis
         self.alpha = alpha
         self.alpha_forces = alpha_forces
+        self.alpha_dipole = alpha_dipole
         self.baseline = baseline
         self.solver = solver
         self.n_inducing = n_inducing
@@ -185,27 +200,39 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : AtomicFeatures of n structures, or array-like of float, shape (n, n_features)
+            With FCHL18: Structures or list of ase.Atoms.
         y : Targets, or array-like of float, shape (n,) or (n, n_targets)
-            Energies (eV), forces (eV/Å) or both. Structures that lack one of them give no rows
-            for it. A plain array means energies.
+            Energies (eV), forces (eV/Å) or both; with FCHL18 dipoles (e·Å) too. Structures that
+            lack one of them give no rows for it. A plain array means energies.
 
         Returns
         -------
         self
         """
+        for stale in ("_system", "dual_coef_"):
+            vars(self).pop(stale, None)
         kernel = self._kernel()
-        kernel.check_parameters()
-        if not isinstance(X, AtomicFeatures):
-            return self._fit_array(kernel, X, y)
-        if self.basis == "operators" and 0 in (self.alpha, self._alpha_forces()):
-            raise ValueError("basis='operators' needs alpha and alpha_forces above zero")
+        if isinstance(kernel, FCHL18):
+            X = self._checked_structures(X)
+        else:
+            kernel.check_parameters()
+            if not isinstance(X, AtomicFeatures):
+                return self._fit_array(kernel, X, y)
+        if self.basis == "operators" and 0 in self._alphas().values():
+            raise ValueError("basis='operators' needs alphas above zero")
         targets = as_targets(y, X)
-        has_energy, has_forces = targets.labelled("energy"), targets.labelled("forces")
-        used = has_energy | has_forces
+        names = self._learnable(kernel)
+        used = np.logical_or.reduce([targets.labelled(name) for name in names])
         if not used.any():
-            raise ValueError("no structure has an energy or forces: there is nothing to learn")
+            raise ValueError(f"no structure has {' or '.join(names)}: there is nothing to learn")
         X, targets = X[used], targets[used]
-        self.absolute_energies_ = bool(has_energy.any())
+        learnt = [name for name in names if targets.labelled(name).any()]
+        self.absolute_energies_ = "energy" in learnt
+        self.predicts_ = ("energy",)
+        if learnt != ["dipole"]:
+            self.predicts_ += ("forces", "stress")
+        if "dipole" in learnt:
+            self.predicts_ += ("dipole",)
         self.baseline_ = self._fit_baseline(X, targets)
         residual = self._less_baseline(X, targets)
         if self.basis == "derivatives":
@@ -214,21 +241,27 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             self._fit_operators(kernel, X, residual)
         self._shift = 0.0
         if not self.absolute_energies_:
-            self._shift = -float(self._structure_energies(X).mean())
+            energies = self.expansion_.structure_energies(X)
+            self._shift = np.nan if learnt == ["dipole"] else -float(energies.mean())
         return self
 
-    def predict(self, X, return_forces=False, return_stress=False, return_std=False):
-        """Energies, and forces, stresses and standard deviations if asked for.
+    def predict(
+        self, X, return_forces=False, return_stress=False, return_std=False, return_dipole=False
+    ):
+        """Energies, and forces, stresses, standard deviations and dipoles if asked for.
 
         Parameters
         ----------
         X : AtomicFeatures of n structures, or array-like of float, shape (n, n_features)
+            With FCHL18: Structures or list of ase.Atoms.
         return_forces : bool, default=False
         return_stress : bool, default=False
             For structures that are periodic in all three directions.
         return_std : bool, default=False
             For the basis of derivatives. The first call after `fit` factors the matrix again and
             keeps it.
+        return_dipole : bool, default=False
+            For a model that has learnt dipoles.
 
         Returns
         -------
@@ -239,28 +272,29 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             With ``return_stress=True``; tension positive, as in ASE.
         std : ndarray of shape (n,), eV
             With ``return_std=True``: of the energies.
+        dipole : ndarray of shape (n, 3), e·Å
+            With ``return_dipole=True``.
         """
         check_is_fitted(self)
         if hasattr(self, "dual_coef_"):
             X = validate_data(self, X, reset=False)
             return self._kernel()(X, self.X_fit_) @ self.dual_coef_
-        if not isinstance(X, AtomicFeatures):
-            raise ValueError(
-                f"X is a {type(X).__name__}, but the model was fitted to AtomicFeatures: give "
-                "those of the same descriptor"
-            )
+        X = self._checked_input(X)
         if not (return_forces or return_stress):
-            result = [self._structure_energies(X) + self._shift]
+            result = [self.expansion_.structure_energies(X) + self._shift]
         else:
             result = self._differentiate(X, return_forces, return_stress)
         if self.baseline_ is not None:
-            result[0] = result[0] + self.baseline_.predict(X.structures)
+            result[0] = result[0] + self.baseline_.predict(_structures(X))
         if return_std:
             result.append(self._std(X))
+        if return_dipole:
+            self._require("dipole")
+            result.append(self.expansion_.dipoles(X))
         return result[0] if len(result) == 1 else tuple(result)
 
     def score(self, X, y):
-        """R² of the energies, or of the forces where the model learnt no energies.
+        """R² of the energies, or of the forces or the dipoles where the model learnt no energies.
 
         Parameters
         ----------
@@ -271,19 +305,56 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         -------
         float
         """
-        if not isinstance(X, AtomicFeatures):
+        if hasattr(self, "dual_coef_"):
             return super().score(X, y)
+        X = self._checked_input(X)
         targets = as_targets(y, X)
         if self.absolute_energies_:
             return r2_score(targets.require("energy"), self.predict(X))
-        _, forces = self.predict(X, return_forces=True)
-        return r2_score(targets.require("forces").ravel(), forces.ravel())
+        name = "forces" if "forces" in self.predicts_ else "dipole"
+        _, found = self.predict(X, **{f"return_{name}": True})
+        return r2_score(targets.require(name).ravel(), found.ravel())
 
     def _kernel(self):
         return Gaussian(2.0) if self.kernel is None else self.kernel
 
-    def _alpha_forces(self):
-        return self.alpha if self.alpha_forces is None else self.alpha_forces
+    def _alphas(self):
+        """α of each label."""
+        given = {"forces": self.alpha_forces, "dipole": self.alpha_dipole}
+        return {
+            "energy": self.alpha,
+            **{name: self.alpha if value is None else value for name, value in given.items()},
+        }
+
+    def _learnable(self, kernel):
+        if not isinstance(kernel, FCHL18):
+            return ("energy", "forces")
+        if self.basis == "derivatives":
+            raise ValueError(
+                "FCHL18 has first derivatives only: take basis='operators', or FCHL19 features"
+            )
+        return ("energy", "forces", "dipole")
+
+    def _checked_structures(self, X):
+        if isinstance(X, AtomicFeatures):
+            raise ValueError("FCHL18 compares structures: give them without a descriptor in front")
+        return as_structures(X)
+
+    def _checked_input(self, X):
+        if isinstance(self.expansion_, StructureExpansion):
+            return self._checked_structures(X)
+        if not isinstance(X, AtomicFeatures):
+            raise ValueError(
+                f"X is a {type(X).__name__}, but the model was fitted to AtomicFeatures: give "
+                "those of the same descriptor"
+            )
+        return X
+
+    def _require(self, name):
+        if name not in self.predicts_:
+            raise ValueError(
+                f"the model was not fitted to {name}, it predicts {', '.join(self.predicts_)}"
+            )
 
     def _fit_array(self, kernel, X, y):
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
@@ -306,13 +377,15 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             return None
         baseline = AtomicBaseline() if self.baseline == "elements" else clone(self.baseline)
         labelled = targets.labelled("energy")
-        return baseline.fit(X.structures[labelled], targets.energy[labelled])
+        return baseline.fit(_structures(X)[labelled], targets.energy[labelled])
 
     def _less_baseline(self, X, targets):
         energy = targets.energy
         if self.baseline_ is not None:
-            energy = energy - self.baseline_.predict(X.structures)
-        return Targets(energy=energy, forces=targets.forces, offsets=X.offsets)
+            energy = energy - self.baseline_.predict(_structures(X))
+        return Targets(
+            energy=energy, forces=targets.forces, dipole=targets.dipole, offsets=X.offsets
+        )
 
     def _fit_derivatives(self, kernel, X, targets):
         self._training = (X, targets.labelled("energy"), targets.labelled("forces"))
@@ -339,35 +412,35 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         return self._system_of(IterativeSystem, kernel)
 
     def _system_of(self, system, kernel):
-        noise = (self.alpha, self._alpha_forces())
-        return system(kernel, *self._training, *noise, self.max_memory)
+        alphas = self._alphas()
+        return system(kernel, *self._training, alphas["energy"], alphas["forces"], self.max_memory)
 
     def _fit_operators(self, kernel, X, targets):
         self.n_iter_ = 1
-        operators = FeatureOperators(kernel, X, bool(targets.labelled("forces").any()))
-        self.expansion_ = operators.expansion(
-            solve_operators(
-                operators, X, targets, self.alpha, self._alpha_forces(), self.max_memory,
-                lambda batches: tqdm(batches, desc="rows", disable=not self.verbose, leave=False),
-            )
+        if isinstance(kernel, FCHL18):
+            operators = StructureOperators(kernel, X)
+        else:
+            operators = FeatureOperators(kernel, X, targets.labelled("forces").any())
+        coefficients = solve_operators(
+            operators, X, targets, self._alphas(), self.max_memory,
+            lambda batches: tqdm(batches, desc="rows", disable=not self.verbose, leave=False),
         )  # fmt: skip
-
-    def _structure_energies(self, X):
-        return np.add.reduceat(self.expansion_.energies(X), X.offsets[:-1])
+        self.expansion_ = operators.expansion(coefficients)
 
     def _differentiate(self, X, return_forces, return_stress):
-        if return_stress and not X.structures.pbc.all():
+        structures = _structures(X)
+        self._require("forces")
+        if return_stress and not structures.pbc.all():
             raise ValueError(
                 "stress needs structures that are periodic in three directions: set pbc=True "
                 "and a cell, or leave out return_stress"
             )
-        energies, cotangent = self.expansion_.energies_and_cotangent(X)
-        gradient, virial = X.pullback(cotangent)
-        result = [np.add.reduceat(energies, X.offsets[:-1]) + self._shift]
+        energies, gradient, virial = self.expansion_.differentiate(X)
+        result = [energies + self._shift]
         if return_forces:
             result.append(-gradient)
         if return_stress:
-            result.append(virial / np.linalg.det(X.structures.cells)[:, None, None])
+            result.append(virial / np.linalg.det(structures.cells)[:, None, None])
         return result
 
     def _std(self, X):
@@ -387,3 +460,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _structures(X):
+    return X.structures if isinstance(X, AtomicFeatures) else X
