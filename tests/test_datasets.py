@@ -412,3 +412,10 @@ def test_qm7_is_ragged(reference_data):
 
 def test_fractional_coordinates_are_not_guessed(reference_data):
     fails(reference_data / "periodic" / "perov5_test.npz", "no positions", "frac")
+
+
+@pytest.mark.parametrize(("load", "size"), [(load_ethanol, 0.3), (load_benzene, 0.03)])
+def test_dipoles_of_molecules_are_small_vectors(load, size):
+    """Ethanol's is about 0.35 e·Å; that of benzene comes from its vibrations alone."""
+    dipole = load().targets.dipole
+    assert size < np.linalg.norm(dipole, axis=1).mean() < 2 * size

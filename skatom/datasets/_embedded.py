@@ -8,7 +8,7 @@ from skatom.datasets._npz import read_npz
 
 
 def load_ethanol():
-    """Load ethanol at 500 K: 2,500 structures with energies and forces.
+    """Load ethanol at 500 K: 2,500 structures with energies, forces and dipoles.
 
     Frames of a Langevin trajectory with GFN2-xTB, 50 fs apart.
 
@@ -16,7 +16,7 @@ def load_ethanol():
     -------
     data : `sklearn.utils.Bunch`
         - ``structures``: Structures, 2,500 of 9 atoms, Å
-        - ``targets``: Targets with energies (eV) and forces (eV/Å)
+        - ``targets``: Targets with energies (eV), forces (eV/Å) and dipoles (e·Å)
         - ``DESCR``: str, what the data are and how they were made
 
     See Also
@@ -30,13 +30,13 @@ def load_ethanol():
     >>> ethanol.structures
     Structures(2500 structures, 22500 atoms, species H C O)
     >>> ethanol.targets
-    Targets(2500 structures: energy, forces)
+    Targets(2500 structures: energy, forces, dipole)
     """
     return _load("ethanol")
 
 
 def load_benzene():
-    """Load benzene at 500 K: 1,500 structures with energies and forces.
+    """Load benzene at 500 K: 1,500 structures with energies, forces and dipoles.
 
     Frames of a Langevin trajectory with GFN2-xTB, 50 fs apart.
 
@@ -44,7 +44,7 @@ def load_benzene():
     -------
     data : `sklearn.utils.Bunch`
         - ``structures``: Structures, 1,500 of 12 atoms, Å
-        - ``targets``: Targets with energies (eV) and forces (eV/Å)
+        - ``targets``: Targets with energies (eV), forces (eV/Å) and dipoles (e·Å)
         - ``DESCR``: str, what the data are and how they were made
 
     See Also
@@ -58,7 +58,7 @@ def load_benzene():
     >>> benzene.structures
     Structures(1500 structures, 18000 atoms, species H C)
     >>> benzene.targets
-    Targets(1500 structures: energy, forces)
+    Targets(1500 structures: energy, forces, dipole)
     """
     return _load("benzene")
 

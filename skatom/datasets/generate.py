@@ -22,6 +22,7 @@ from tqdm import tqdm, trange
 
 GRID = 2.0**-17  # Å, of positions and cells
 FORCE_GRID = 2.0**-20  # eV/Å
+DIPOLE_GRID = 2.0**-20  # e·Å
 STRESS_GRID = 2.0**-27  # eV/Å³
 # Å (length of the displacement of all atoms), or strain: small, since the energy of a crystal has
 # steps of some 1e-5 eV where a pair crosses a cutoff, and one of them would hide the slope.
@@ -69,10 +70,14 @@ def rounded(values, grid):
 
 
 def label(frames, method):
-    """Arrays of a data file: rounded geometries, then their energies, forces and stresses."""
+    """Arrays of a data file: rounded geometries, then their energies, forces and so on.
+
+    Crystals have stresses, molecules dipoles.
+    """
     calc = calculator(method, accuracy=1e-3)
     periodic = frames[0].pbc.all()
-    arrays = {name: [] for name in ["R", "E", "F"] + ["lattice", "stress"] * int(periodic)}
+    names = ["R", "E", "F", *(["lattice", "stress"] if periodic else ["dipole"])]
+    arrays = {name: [] for name in names}
     for atoms in tqdm(frames, desc="labels", mininterval=10):
         atoms.set_cell(rounded(atoms.cell.array, GRID))
         atoms.positions = rounded(atoms.positions, GRID)
@@ -83,6 +88,8 @@ def label(frames, method):
         if periodic:
             arrays["lattice"].append(atoms.cell.array.T)  # vectors as columns, as sGDML does
             arrays["stress"].append(rounded(atoms.get_stress(voigt=False), STRESS_GRID))
+        else:
+            arrays["dipole"].append(rounded(atoms.get_dipole_moment(), DIPOLE_GRID))
     return {"z": frames[0].numbers} | {name: np.array(value) for name, value in arrays.items()}
 
 
