@@ -321,7 +321,7 @@ class GreedyPathDisplay:
         model = last_step(estimator)
         training = getattr(model, "train_score_path_", None)
         errors = {} if training is None else {"training": -training}
-        if model.score_path_ is not training:
+        if getattr(model, "n_terms", None) is None:
             errors["held out"] = -model.score_path_
         if X is not None:
             if not hasattr(model, "predict_path"):

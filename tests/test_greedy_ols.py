@@ -288,7 +288,8 @@ class TestGreedyOLS:
         assert len(set(supports[0])) == 20
 
     @pytest.mark.parametrize(
-        ("max_features", "n"), [(None, 0), ("sqrt", 61), (7, 7), (0.25, 935), (1e-9, 1)]
+        ("max_features", "n"),
+        [(None, 0), ("sqrt", 61), (7, 7), (0.25, 935), (1.0, 3741), (1e-9, 1)],
     )
     def test_number_of_candidates(self, max_features, n):
         assert (GreedyOLS(max_features=max_features)._n_candidates(3741) or 0) == n
@@ -363,12 +364,17 @@ class TestBadInput:
             GreedyOLS(n_terms=6).fit(X, y)
         assert len(GreedyOLS(cv=3).fit(X, y).path_) <= 3
 
-    def test_a_split_without_weight(self):
+    @pytest.mark.parametrize(("weights", "use"), [([1.0, 0.0], "test"), ([0.0, 1.0], "train")])
+    def test_a_split_without_weight(self, weights, use):
+        X, y = correlated(20, 4)
+        model = GreedyOLS(cv=[(np.arange(10), np.arange(10, 20))])
+        with pytest.raises(ValueError, match=f"no samples with labels and weight to {use} on"):
+            model.fit(X, y, sample_weight=np.repeat(weights, 10))
+
+    def test_a_fold_without_weight(self):
         X, y = correlated(20, 4)
         with pytest.raises(ValueError, match="no samples with labels and weight to test on"):
-            GreedyOLS(cv=[(np.arange(10), np.arange(10, 20))]).fit(
-                X, y, sample_weight=np.repeat([1.0, 0.0], 10)
-            )
+            GreedyOLS(cv=4).fit(X, y, sample_weight=np.repeat([1.0, 1.0, 1.0, 0.0], 5))
 
     def test_no_weight_at_all(self):
         X, y = correlated(20, 4)

@@ -6,8 +6,9 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from tqdm import tqdm
 
 from skatom.base import BaseEstimator
 from skatom.baseline import count_species
@@ -30,7 +31,7 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
             None,
             StrOptions({"sqrt"}),
             Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
+            Interval(RealNotInt, 0, 1, closed="right"),
         ],
         "fit_intercept": ["boolean", StrOptions({"candidate"})],
         "tol": [Interval(Real, 1e-7, 1, closed="left")],
@@ -75,7 +76,7 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
             return rows.problem.n_columns <= min(10 * n_terms, rows.n_rows)
         return self.method == "gram"
 
-    def _path(self, rows, n_terms, rng, equations=None):
+    def _path(self, rows, n_terms, rng, equations=None, verbose=0):
         """The greedy path of some rows."""
         n_columns = rows.problem.n_columns
         method = "gram" if equations or self._use_gram(rows, n_terms) else "gram-schmidt"
@@ -85,20 +86,24 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
                 f"the matrix of {rows.n_rows} rows and {n_columns} features",
                 "use method='gram', or select features first",
             )
+
+        def blocks(columns):
+            return tqdm(rows.blocks(columns), "blocks of rows", disable=not verbose, leave=False)
+
         return orthogonal_least_squares(
-            rows.blocks, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
+            blocks, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
             method=method, magnitudes=rows.magnitudes, equations=equations, random_state=rng,
-            verbose=self.verbose,
+            verbose=verbose,
         )  # fmt: skip
 
     def _n_candidates(self, n_columns):
         if self.max_features == "sqrt":
             return math.isqrt(n_columns)
-        if isinstance(self.max_features, Real) and not isinstance(self.max_features, Integral):
-            return max(1, int(self.max_features * n_columns))
-        return self.max_features
+        if self.max_features is None or isinstance(self.max_features, Integral):
+            return self.max_features
+        return max(1, int(self.max_features * n_columns))
 
-    def _train_and_test(self, rows, test_weights, rng, equations=None):
+    def _train_and_test(self, rows, test_weights, rng, equations=None, verbose=0):
         """A path on some rows, its squared errors on others, and the weight of those."""
         held_out = rows.held_out(test_weights)
         for part, use in ((rows, "train"), (held_out, "test")):
@@ -107,7 +112,7 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
                     f"a split has no samples with labels and weight to {use} on: change cv, the "
                     "groups or the weights"
                 )
-        path = self._path(rows, min(self.max_terms, rows.longest), rng, equations)
+        path = self._path(rows, min(self.max_terms, rows.longest), rng, equations, verbose)
         with serial_blas():  # threads would round in another way
             errors = path.squared_errors(held_out.blocks(path.support))
         return path, errors, held_out.total_weight

@@ -126,9 +126,10 @@ class ForceProblem(LinearProblem):
             forces = np.concatenate(
                 [self.targets.forces[offsets[s] : offsets[s + 1]].ravel() for s in batch]
             )
-            matrix = np.zeros((len(rows), self.n_columns))
-            matrix[:, : self.n_features] = rows
-            yield (matrix * roots[:, None])[:, columns], forces * roots
+            rows *= roots[:, None]
+            if self.intercept == "candidate":  # a constant has no slope
+                rows = np.hstack([rows, np.zeros((len(rows), self.C.shape[1]))])
+            yield rows[:, columns], forces * roots
 
     def _batches(self, chosen):
         """Lists of structures whose Jacobians together are of a modest size."""

@@ -107,7 +107,6 @@ class BaggedGreedyOLS(GreedyRegressor):
     _parameter_constraints = {
         **GreedyRegressor._parameter_constraints,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "cv": ["cv_object", None],
         "n_jobs": [Integral, None],
     }
 

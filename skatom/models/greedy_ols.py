@@ -12,6 +12,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
 
 from skatom.models._greedy import GreedyRegressor, check_weights, count_samples, extend
 from skatom.models._linear_rows import Rows
@@ -203,10 +204,10 @@ class GreedyOLS(GreedyRegressor):
         rows = Rows(problem, weights)
         if self.n_terms is None:
             self.score_path_ = self._held_out_score(X, y, groups, rows, rng)
-            path = self._path(rows, len(self.score_path_) - 1, rng)
+            path = self._path(rows, len(self.score_path_) - 1, rng, verbose=self.verbose)
             self.n_terms_ = min(int(np.argmax(self.score_path_)), len(path))
         else:
-            path = self._path(rows, self._check_n_terms(rows), rng)
+            path = self._path(rows, self._check_n_terms(rows), rng, verbose=self.verbose)
             self.n_terms_ = len(path)
             self._warn_if_short(path)
         self.path_ = path
@@ -278,7 +279,9 @@ class GreedyOLS(GreedyRegressor):
         ]
         errors, total = [], 0.0
         for part, equations, test in self._training_parts(rows, splits):
-            _, error, weight = self._train_and_test(part, weights * test, rng, equations)
+            _, error, weight = self._train_and_test(
+                part, weights * test, rng, equations, self.verbose
+            )
             errors.append(error)
             total += weight
         return -np.sqrt(np.sum(extend(errors), axis=0) / total)
@@ -292,7 +295,7 @@ class GreedyOLS(GreedyRegressor):
             return
         folds = [
             NormalEquations.of(Rows(problem, weights * test, rows.constants).all_blocks())
-            for _, test in splits
+            for _, test in tqdm(splits, "folds", disable=not self.verbose, leave=False)
         ]
         for left_out, (train, test) in enumerate(splits):
             # added, not subtracted from the whole: no digits are lost
