@@ -203,8 +203,14 @@ class GreedyOLS(GreedyRegressor):
         rng = check_random_state(self.random_state)
         rows = Rows(problem, weights)
         if self.n_terms is None:
-            self.score_path_ = self._held_out_score(X, y, groups, rows, rng)
-            path = self._path(rows, len(self.score_path_) - 1, rng, verbose=self.verbose)
+            splits = [
+                [count_samples(part, len(weights)) for part in split]
+                for split in check_cv(self.cv).split(X, y, groups)
+            ]
+            folds = self._fold_equations(rows, splits)
+            self.score_path_ = self._held_out_score(rows, splits, folds, rng)
+            equations = folds and _fit_constants(reduce(add, folds), rows.constants)[0]
+            path = self._path(rows, len(self.score_path_) - 1, rng, equations, self.verbose)
             self.n_terms_ = min(int(np.argmax(self.score_path_)), len(path))
         else:
             path = self._path(rows, self._check_n_terms(rows), rng, verbose=self.verbose)
@@ -270,43 +276,42 @@ class GreedyOLS(GreedyRegressor):
                 stacklevel=4,
             )
 
-    def _held_out_score(self, X, y, groups, rows, rng):
+    def _held_out_score(self, rows, splits, folds, rng):
         """Minus the root-mean-square errors of 0, 1, … terms on samples held out."""
-        weights = rows.sample_weight
-        splits = [
-            [count_samples(part, len(weights)) for part in split]
-            for split in check_cv(self.cv).split(X, y, groups)
-        ]
         errors, total = [], 0.0
-        for part, equations, test in self._training_parts(rows, splits):
+        for left_out, (train, test) in enumerate(splits):
+            equations, constants = None, None
+            if folds is not None:
+                # added, not subtracted from the whole: no digits are lost
+                equations = reduce(add, folds[:left_out] + folds[left_out + 1 :])
+                equations, constants = _fit_constants(equations, rows.constants)
+            part = Rows(rows.problem, rows.sample_weight * train, constants)
+            if folds is not None:
+                part.magnitudes = rows.magnitudes
             _, error, weight = self._train_and_test(
-                part, weights * test, rng, equations, self.verbose
+                part, rows.sample_weight * test, rng, equations, self.verbose
             )
             errors.append(error)
             total += weight
         return -np.sqrt(np.sum(extend(errors), axis=0) / total)
 
-    def _training_parts(self, rows, splits):
-        """Training rows of each split, their normal equations if known, and the test samples."""
+    def _fold_equations(self, rows, splits):
+        """Normal equations of the test samples of each split, if the others follow from them."""
         problem, weights = rows.problem, rows.sample_weight
         if not (self._use_gram(rows, self.max_terms) and _are_folds(splits, problem, weights)):
-            for train, test in splits:
-                yield Rows(problem, weights * train), None, test
-            return
-        folds = [
+            return None
+        return [
             NormalEquations.of(Rows(problem, weights * test, rows.constants).all_blocks())
             for _, test in tqdm(splits, "folds", disable=not self.verbose, leave=False)
         ]
-        for left_out, (train, test) in enumerate(splits):
-            # added, not subtracted from the whole: no digits are lost
-            equations = reduce(add, folds[:left_out] + folds[left_out + 1 :])
-            constants = rows.constants
-            if constants is not None:
-                equations, change = equations.eliminate(len(constants))
-                constants = constants + change
-            part = Rows(problem, weights * train, constants)
-            part.magnitudes = rows.magnitudes
-            yield part, equations, test
+
+
+def _fit_constants(equations, constants):
+    """Normal equations without the columns of the intercept, whose coefficients change a little."""
+    if constants is None:
+        return equations, None
+    equations, change = equations.eliminate(len(constants))
+    return equations, constants + change
 
 
 def _are_folds(splits, problem, weights):
