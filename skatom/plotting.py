@@ -26,6 +26,8 @@ _UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
 _SYMBOLS = {"energy": "energy", "forces": "force component", "stress": "stress component"}
 # from this many points on they hide each other, and are coloured by their density
 _MANY = 3000
+# letters that labels of bars may have side by side
+_LETTERS = 16
 # squares along each axis in which points are counted
 _SQUARES = 150
 
@@ -434,12 +436,12 @@ class ChosenFeaturesDisplay:
         """
         self.statistics_ = _count_features(self.names, self.counts)
         self.figure_, self.axes_ = plt.subplots(
-            1, 4, figsize=(11, 2.8), dpi=150, layout="constrained"
+            1, 4, figsize=(12, 3), dpi=150, layout="constrained", width_ratios=(1, 1, 1, 2.5)
         )
         for ax, (name, counts) in zip(self.axes_, self.statistics_.items(), strict=True):
             ax.bar(list(counts), list(counts.values()))
             ax.set_xlabel(name)
-            ax.tick_params("x", rotation=90 if len(counts) > 6 else 0)
+            ax.tick_params("x", rotation=90 if len("".join(counts)) > _LETTERS else 0)
         self.axes_[0].set_ylabel("times chosen")
         return self
 
