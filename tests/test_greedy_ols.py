@@ -334,6 +334,17 @@ class TestBadInput:
         assert sorted((model.support_ - 2) % 6) == list(range(6))
         assert not model.coef_[[0, 1, 14]].any()
 
+    def test_features_of_a_binary_composition_have_rank_two(self):
+        """Zeroth-order scattering an atom: Σ_Z x_Z c(Z)^q for five channels and four exponents."""
+        rng = np.random.default_rng(0)
+        share = rng.uniform(size=(200, 1))
+        charges = [(3.0, 0.0), (0.0, 14.0), (1.0, 4.0), (2.0, 10.0), (3.0**0.5, 14.0**0.5)]
+        powers = [(a**q, b**q) for a, b in charges for q in (1, 4 / 3, 5 / 3, 2)]
+        X = share * [a for a, _ in powers] + (1 - share) * [b for _, b in powers]
+        y = rng.normal(size=200)
+        assert len(GreedyOLS(fit_intercept="candidate").fit(X, y).path_) == 2
+        assert len(GreedyOLS().fit(X, y).path_) == 1  # beside the intercept
+
     def test_only_constant_columns_leave_the_mean(self):
         y = np.arange(10.0)
         model = GreedyOLS().fit(np.ones((10, 3)), y)
