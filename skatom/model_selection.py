@@ -2,10 +2,24 @@
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d
-from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit, ShuffleSplit
-from sklearn.utils import check_random_state, indexable
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    BaseShuffleSplit,
+    ShuffleSplit,
+    StratifiedKFold,
+)
+from sklearn.utils import check_consistent_length, check_random_state, indexable
 
-__all__ = ["BlockKFold", "EnergyStratifiedSplit", "energy_stratified_sample"]
+from skatom.baseline import count_species
+from skatom.structures import as_structures
+
+__all__ = [
+    "BlockKFold",
+    "EnergyStratifiedSplit",
+    "StratifiedPathKFold",
+    "composition_strata",
+    "energy_stratified_sample",
+]
 
 
 def energy_stratified_sample(energies, n_samples, exclude=None, random_state=None):
@@ -227,6 +241,126 @@ class BlockKFold(BaseCrossValidator):
             value = getattr(self, name)
             if value is not None and value < minimum:
                 raise ValueError(f"{name}={value}: it must be at least {minimum}")
+
+
+class StratifiedPathKFold(BaseCrossValidator):
+    """K folds of whole trajectories, each with the same share of every composition.
+
+    Frames of one relaxation or simulation resemble each other, so a whole path goes to one side;
+    and every composition gives each fold as many paths as any other fold, up to one. Within a
+    composition paths are dealt as in scikit-learn's `StratifiedKFold`, whereas its
+    `StratifiedGroupKFold` balances the numbers of frames.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    shuffle : bool, default=True
+        Deal the paths at random. Otherwise in their sorted order.
+    random_state : int, RandomState or None, default=None
+
+    Raises
+    ------
+    ValueError
+        In ``split``, if a path has frames of several compositions, or no composition has as many
+        paths as there are folds.
+
+    See Also
+    --------
+    sklearn.model_selection.GroupKFold : Whole paths, whatever their composition.
+
+    References
+    ----------
+    Sinz et al., J. Chem. Phys. 153, 084109 (2020), https://doi.org/10.1063/5.0016020
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from skatom.model_selection import StratifiedPathKFold
+    >>> structures = [Atoms("LiSi")] * 4 + [Atoms("Li2Si")] * 4
+    >>> paths = [0, 0, 1, 1, 2, 2, 3, 3]
+    >>> for train, test in StratifiedPathKFold(2, shuffle=False).split(structures, groups=paths):
+    ...     print(train, test)
+    [2 3 6 7] [0 1 4 5]
+    [0 1 4 5] [2 3 6 7]
+    """
+
+    def __init__(self, n_splits=5, *, shuffle=True, random_state=None):
+        self.n_splits = n_splits
+        self.shuffle = shuffle
+        self.random_state = random_state
+
+    def split(self, X, y=None, groups=None, strata=None):
+        """Generate indices of frames to train and to test on.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms, AtomicFeatures or array, n of them
+        y : ignored
+        groups : array-like of shape (n,), default=None
+            The path of each structure. None: each is a path by itself.
+        strata : array-like of shape (n,), default=None
+            What is to be shared out evenly. None: the compositions, see `composition_strata`.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Rising.
+        """
+        strata = composition_strata(X) if strata is None else np.asarray(strata)
+        groups = np.arange(len(strata)) if groups is None else np.asarray(groups)
+        check_consistent_length(strata, groups)
+        paths, first, path = np.unique(groups, return_index=True, return_inverse=True)
+        mixed = np.flatnonzero(strata != strata[first][path])
+        if len(mixed):
+            raise ValueError(
+                f"path {groups[mixed[0]]} has structures of more than one stratum (structures "
+                f"{first[path[mixed[0]]]} and {mixed[0]}): give each composition paths of its own"
+            )
+        folds = StratifiedKFold(
+            self.n_splits,
+            shuffle=self.shuffle,
+            random_state=self.random_state if self.shuffle else None,
+        )
+        for _, test in folds.split(paths, strata[first]):
+            tested = np.isin(path, test)
+            yield np.flatnonzero(~tested), np.flatnonzero(tested)
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """The number of folds."""
+        return self.n_splits
+
+
+def composition_strata(X):
+    """Number the compositions: structures have the same where their elements' shares agree.
+
+    Si₂Li₄ is SiLi₂: size does not matter. For ``y`` in scikit-learn's `StratifiedKFold` and
+    `StratifiedGroupKFold`, and for `StratifiedPathKFold`.
+
+    Parameters
+    ----------
+    X : Structures, list of ase.Atoms, or AtomicFeatures, n of them
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from skatom.model_selection import composition_strata
+    >>> composition_strata([Atoms("LiSi"), Atoms("Li2Si"), Atoms("Li2Si2")])
+    array([0, 1, 0])
+    """
+    if isinstance(X, np.ndarray):
+        raise ValueError(
+            "an array of features does not tell the compositions: give the structures, as in "
+            "cv=list(StratifiedPathKFold().split(structures, groups=paths)), or strata="
+        )
+    structures = as_structures(getattr(X, "structures", X))
+    counts = count_species(structures, structures.species).astype(int)
+    reduced = counts // np.gcd.reduce(counts, axis=1)[:, None]
+    return np.unique(reduced, axis=0, return_inverse=True)[1].ravel()
 
 
 def _check_energies(energies):

@@ -1,11 +1,18 @@
 import numpy as np
 import pytest
+from ase import Atoms
 from pair_model import PairPotential, binding_pair_potential
-from sklearn.model_selection import GroupKFold, cross_validate
+from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_validate
 
 from skatom import Structures, Targets
 from skatom.metrics import neg_force_mae
-from skatom.model_selection import BlockKFold, EnergyStratifiedSplit, energy_stratified_sample
+from skatom.model_selection import (
+    BlockKFold,
+    EnergyStratifiedSplit,
+    StratifiedPathKFold,
+    composition_strata,
+    energy_stratified_sample,
+)
 
 
 @pytest.fixture(scope="module")
@@ -169,9 +176,93 @@ class TestBlockKFold:
             list(BlockKFold(5, block_size=4).split(range(10)))
 
 
+@pytest.fixture(scope="module")
+def relaxations():
+    """Four compositions with ten paths each, of one to six frames, in no order."""
+    rng = np.random.default_rng(0)
+    labels = [(formula, f"{formula}-{k}") for formula in ("LiSi", "Li2Si", "Li3Si", "Li4Si")
+              for k in range(10) for _ in range(rng.integers(1, 7))]  # fmt: skip
+    labels = [labels[i] for i in rng.permutation(len(labels))]
+    structures = Structures.from_ase([Atoms(formula) for formula, _ in labels])
+    return structures, np.array([path for _, path in labels])
+
+
+class TestStratifiedPathKFold:
+    def test_each_fold_has_two_of_ten_paths_of_every_composition(self, relaxations):
+        structures, paths = relaxations
+        cv = StratifiedPathKFold(5, random_state=0)
+        tested = []
+        for train, test in cv.split(structures, groups=paths):
+            assert not set(paths[train]) & set(paths[test])
+            assert np.array_equal(np.union1d(train, test), np.arange(len(paths)))
+            compositions = [path.split("-")[0] for path in set(paths[test])]
+            assert sorted(compositions) == sorted(["LiSi", "Li2Si", "Li3Si", "Li4Si"] * 2)
+            tested.append(test)
+        assert np.array_equal(np.sort(np.concatenate(tested)), np.arange(len(paths)))
+        assert cv.get_n_splits() == len(tested) == 5
+
+    def test_strata_may_be_given(self, relaxations):
+        structures, paths = relaxations
+        strata = np.char.partition(paths, "-")[:, 0]
+        features = np.zeros((len(paths), 2))
+        cv = StratifiedPathKFold(5, random_state=0)
+        for (_, test), (_, expected) in zip(
+            cv.split(features, groups=paths, strata=strata),
+            cv.split(structures, groups=paths),
+            strict=True,
+        ):
+            assert len(set(paths[test])) == len(set(paths[expected])) == 8
+
+    def test_follows_the_random_state(self, relaxations):
+        structures, paths = relaxations
+        first, same, other = (
+            next(StratifiedPathKFold(random_state=seed).split(structures, groups=paths))[1]
+            for seed in (0, 0, 1)
+        )
+        assert np.array_equal(first, same)
+        assert not np.array_equal(first, other)
+
+    def test_without_paths_each_structure_is_one(self, relaxations):
+        structures, _ = relaxations
+        strata = composition_strata(structures)
+        for _, test in StratifiedPathKFold(5).split(structures):
+            shares = np.bincount(strata[test]) / np.bincount(strata)
+            assert shares == pytest.approx(np.full(4, 0.2), abs=0.04)
+
+    def test_a_path_of_two_compositions_is_an_error(self):
+        structures = [Atoms("LiSi"), Atoms("LiSi"), Atoms("Li2Si"), Atoms("Li2Si")]
+        with pytest.raises(ValueError, match="path 0 has .* more than one stratum .*0 and 2"):
+            next(StratifiedPathKFold(2).split(structures, groups=[0, 1, 0, 1]))
+
+    def test_fewer_paths_than_folds_is_an_error(self):
+        structures = [Atoms("LiSi")] * 6
+        with pytest.raises(ValueError, match="n_splits=4 greater than the number of samples"):
+            next(StratifiedPathKFold(4).split(structures, groups=[0, 0, 1, 1, 2, 2]))
+
+    def test_arrays_do_not_tell_the_composition(self):
+        with pytest.raises(ValueError, match="give the structures, .* or strata="):
+            next(StratifiedPathKFold(2).split(np.zeros((4, 2)), groups=[0, 0, 1, 1]))
+
+
+def test_compositions_do_not_depend_on_size_or_order():
+    strata = composition_strata(
+        [Atoms("Li2Si"), Atoms("SiLi4Si"), Atoms("LiSi"), Atoms("SiSi"), Atoms("Si3")]
+    )
+    assert strata[0] == strata[1]
+    assert strata[3] == strata[4]
+    assert len(set(strata)) == 3
+    train, test = next(StratifiedKFold(2).split(strata[[0, 1, 3, 4]], strata[[0, 1, 3, 4]]))
+    assert len(train) == len(test) == 2
+
+
 @pytest.mark.parametrize(
     "cv",
-    [EnergyStratifiedSplit(3, train_size=8, random_state=0), BlockKFold(3, gap=1), GroupKFold(3)],
+    [
+        StratifiedPathKFold(3, random_state=0),
+        EnergyStratifiedSplit(3, train_size=8, random_state=0),
+        BlockKFold(3, gap=1),
+        GroupKFold(3),
+    ],
     ids=lambda cv: type(cv).__name__,
 )
 def test_splitters_serve_cross_validate(cv):

@@ -1,13 +1,22 @@
 import matplotlib
 import numpy as np
+import pandas
 import pytest
 from ase import Atoms
 from pair_model import PairPotential, binding_pair_potential
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skatom import Targets
 from skatom.metrics import neg_energy_rmse
 from skatom.model_selection import EnergyStratifiedSplit
-from skatom.plotting import LearningCurveDisplay, ParityDisplay
+from skatom.models import BaggedGreedyOLS, GreedyOLS
+from skatom.plotting import (
+    ChosenFeaturesDisplay,
+    GreedyPathDisplay,
+    LearningCurveDisplay,
+    ParityDisplay,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +142,90 @@ class TestLearningCurve:
     def test_one_size_is_no_curve(self):
         with pytest.raises(ValueError, match="at least two sizes"):
             LearningCurveDisplay([10], [[0.2]]).plot()
+
+
+class TestGreedyPath:
+    @pytest.fixture
+    def data(self):
+        X = np.random.default_rng(0).normal(size=(80, 15))
+        return X, X[:, 0] - X[:, 3] + 0.3 * np.sin(X[:, 1] * X[:, 2])
+
+    def test_shows_the_errors_of_the_path(self, data):
+        X, y = data
+        model = GreedyOLS().fit(X[:60], y[:60])
+        display = GreedyPathDisplay.from_estimator(model, X[60:], y[60:], name="RMSE (eV)")
+        training, held_out, test = display.ax_.get_lines()[:3]
+        assert np.array_equal(training.get_xdata(), np.arange(1, 16))
+        assert training.get_ydata() == pytest.approx(-model.train_score_path_[1:])
+        assert held_out.get_ydata() == pytest.approx(-model.score_path_[1:])
+        errors = model.predict(X[60:]) - y[60:]
+        assert test.get_ydata()[model.n_terms_ - 1] == pytest.approx(np.sqrt(np.mean(errors**2)))
+        mark = display.ax_.get_lines()[3]
+        assert mark.get_xdata()[0] == model.n_terms_
+        assert (display.ax_.get_xscale(), display.ax_.get_ylabel()) == ("log", "RMSE (eV)")
+
+    def test_one_curve_where_the_number_of_terms_was_given(self, data):
+        display = GreedyPathDisplay.from_estimator(GreedyOLS(n_terms=4).fit(*data))
+        assert list(display.errors) == ["training"]
+
+    def test_members_of_a_bag_are_a_band(self, data):
+        model = BaggedGreedyOLS(n_estimators=5, random_state=0).fit(*data)
+        display = GreedyPathDisplay.from_estimator(model)
+        (line,) = [line for line in display.ax_.get_lines() if line.get_label() == "held out"]
+        assert line.get_ydata() == pytest.approx(np.median(-model.score_path_[:, 1:], axis=0))
+        assert len(display.ax_.collections) == 1
+        with pytest.raises(ValueError, match="keeps no models but the last"):
+            GreedyPathDisplay.from_estimator(model, *data)
+
+    def test_steps_before_the_model_transform(self, data):
+        X, y = data
+        model = make_pipeline(StandardScaler(), GreedyOLS(n_terms=5)).fit(X, y)
+        display = GreedyPathDisplay.from_estimator(model, X, y)
+        assert display.errors["test"] == pytest.approx(display.errors["training"])
+
+    def test_a_path_of_no_terms_is_an_error(self):
+        with pytest.raises(ValueError, match="no model of one term"):
+            GreedyPathDisplay({"training": [1.0]}).plot()
+
+
+class TestChosenFeatures:
+    NAMES = (
+        "S0[Li;q1]", "S1[Li;n3l2j0;q4/3]", "S1[valence;n3l2j1.5;q2]",
+        "S2[Si;n3l2j0;n3l1j1;q4/3]", "S2[Si;n3l2j0;n2l1j1;q5/3]",
+    )  # fmt: skip
+
+    def test_counts_what_the_names_say(self):
+        display = ChosenFeaturesDisplay(self.NAMES, [1, 2, 3, 4, 0]).plot()
+        assert display.statistics_ == {
+            "channel": {"Li": 3, "Si": 4, "valence": 3},
+            "exponent": {"1": 1, "4/3": 6, "2": 3},
+            "wavelet": {"n3l1": 4, "n3l2": 9},
+            "scales": {"0": 2, "0, 1": 4, "1.5": 3, "none": 1},
+        }
+        assert list(display.statistics_["exponent"]) == ["1", "4/3", "2"]
+        assert [len(ax.patches) for ax in display.axes_] == [3, 3, 2, 4]
+
+    def test_takes_the_features_of_a_model(self):
+        X = np.random.default_rng(0).normal(size=(40, 5))
+        single = GreedyOLS(n_terms=2).fit(X, X[:, 0] + X[:, 3])
+        display = ChosenFeaturesDisplay.from_estimator(single, self.NAMES)
+        assert display.statistics_["channel"] == {"Li": 1, "Si": 1}
+        bag = BaggedGreedyOLS(n_estimators=4, max_features=None, random_state=0)
+        bag.fit(X, X[:, 0] + X[:, 3])
+        display = ChosenFeaturesDisplay.from_estimator(bag, self.NAMES)
+        assert display.statistics_["channel"] == {"Li": 4, "Si": 4}
+
+    def test_names_come_from_the_steps_before(self):
+        frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(40, 5)), columns=self.NAMES)
+        model = make_pipeline(StandardScaler(), GreedyOLS(n_terms=1)).fit(frame, frame.iloc[:, 3])
+        display = ChosenFeaturesDisplay.from_estimator(model)
+        assert display.statistics_["scales"] == {"0, 1": 1}
+
+    def test_other_names_are_an_error(self):
+        with pytest.raises(ValueError, match="'p17' is not the name of a scattering feature"):
+            ChosenFeaturesDisplay(["p17"], [1]).plot()
+
+    def test_a_model_alone_needs_names(self):
+        model = GreedyOLS(n_terms=1).fit(np.eye(4), np.arange(4.0))
+        with pytest.raises(ValueError, match="give names"):
+            ChosenFeaturesDisplay.from_estimator(model)

@@ -1,6 +1,8 @@
 """Models: estimators from structures or features to energies and forces."""
 
+from skatom.models.bagged_greedy_ols import BaggedGreedyOLS
 from skatom.models.force_kernel_ridge import ForceKernelRidge
+from skatom.models.greedy_ols import GreedyOLS
 from skatom.models.sgdml import GDML, SGDML
 
-__all__ = ["GDML", "SGDML", "ForceKernelRidge"]
+__all__ = ["GDML", "SGDML", "BaggedGreedyOLS", "ForceKernelRidge", "GreedyOLS"]

@@ -75,6 +75,11 @@ class StreamedQR:
         return np.triu(self._factor[: self.n_columns, : self.n_columns])
 
     @property
+    def projections(self):
+        """z, the targets' components along Q: ndarray, shape (n_columns, n_targets)."""
+        return self._factor[: self.n_columns, self.n_columns :].copy()
+
+    @property
     def residuals(self):
         """The sum of squares :math:`|A x - y|^2` at the solution: ndarray, shape (n_targets,)."""
         return (np.triu(self._factor[self.n_columns :, self.n_columns :]) ** 2).sum(axis=0)
