@@ -16,6 +16,7 @@ from skatom.plotting import (
     GreedyPathDisplay,
     LearningCurveDisplay,
     ParityDisplay,
+    SpectrumDisplay,
 )
 
 
@@ -229,3 +230,25 @@ class TestChosenFeatures:
         model = GreedyOLS(n_terms=1).fit(np.eye(4), np.arange(4.0))
         with pytest.raises(ValueError, match="give names"):
             ChosenFeaturesDisplay.from_estimator(model)
+
+
+class TestSpectrum:
+    def test_area_is_the_sum_of_the_lines(self):
+        display = SpectrumDisplay([1000.0, 2000.0], [40.0, 10.0], width=5.0).plot()
+        x, y = display.ax_.lines[0].get_data()
+        assert np.trapezoid(y, x) == pytest.approx(50.0, rel=0.01)
+        assert x[np.argmax(y)] == pytest.approx(1000.0, abs=0.5)
+        half = y > y.max() / 2
+        assert np.ptp(x[half]) == pytest.approx(5.0, abs=1.0)
+
+    def test_several_on_one_axis(self):
+        first = SpectrumDisplay([1000.0], [1.0]).plot(label="a")
+        second = SpectrumDisplay([1100.0], [2.0]).plot(first.ax_, label="b")
+        assert second.ax_ is first.ax_
+        assert len(first.ax_.get_legend().get_texts()) == 2
+
+    def test_bad_input(self):
+        with pytest.raises(ValueError, match="must be as many"):
+            SpectrumDisplay([1.0, 2.0], [1.0]).plot()
+        with pytest.raises(ValueError, match="must be positive"):
+            SpectrumDisplay([1.0], [1.0], width=0.0).plot()
