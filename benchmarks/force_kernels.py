@@ -1,12 +1,13 @@
 """Kernel models of energies and forces with FCHL19: speed beside qmllib and kernelforge, errors.
 
     python benchmarks/force_kernels.py speed        beside the peers
+    python benchmarks/force_kernels.py agreement    of the matrices with those of the peers
     python benchmarks/force_kernels.py accuracy     revised MD17 with 1,000 frames (an hour)
     python benchmarks/force_kernels.py ethanol      the part of it that takes minutes
     python benchmarks/force_kernels.py qm7          atomisation energies, five folds
     python benchmarks/force_kernels.py molecules    one model of many molecules: learning curve
 
-All but the first need the data in SKATOM_DATA. Times of peers contain their representation's
+All need the data in SKATOM_DATA. Times of peers contain their representation's
 gradients where it says "with features"; ours computes Jacobians within the matrix.
 """
 
@@ -25,7 +26,7 @@ from skatom import Structures
 from skatom.baseline import AtomicBaseline
 from skatom.datasets import read
 from skatom.descriptors import FCHL19
-from skatom.kernels import Gaussian
+from skatom.kernels import Gaussian, covariance
 from skatom.metrics import evaluate
 from skatom.models import ForceKernelRidge
 
@@ -43,7 +44,7 @@ _ACCURACY = {
 }
 
 
-def speed(threads):
+def speed(threads=2):
     peer = peer_python("descriptors")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -86,6 +87,37 @@ def speed(threads):
             ["", "peer", "peer/ms", "skatom/ms", "ratio", "operators/ms", "ratio", "others' cores"],
             rows,
         )
+
+
+def agreement():
+    """Largest differences from the peers' matrices, whose rows are all energies, then gradients."""
+    peer = peer_python("descriptors")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, n in (("ethanol", 10), ("aspirin", 4)):
+            arrays = _write_arrays(folder, name, n, 0)
+            z, positions = (np.load(arrays)[key] for key in "zR")
+            features = FCHL19().fit_transform(Structures.from_frames(z, positions[:n]))
+            ours = covariance(Gaussian(2.0), features)
+            energies = (1 + 3 * len(z)) * np.arange(n)
+            order = np.concatenate([energies, np.setdiff1d(np.arange(len(ours)), energies)])
+            ours = ours[np.ix_(order, order)]
+            for package in ("qmllib", "kernelforge"):
+                out = str(Path(folder) / f"{package}.npy")
+                task = {"what": "agreement", "n": n, "arrays": arrays, "peer": package, "out": out}
+                run_worker(peer, "peers/force_kernels.py", task, 2)
+                theirs = np.load(out)
+                mixed = np.sign(theirs[0, n:] @ ours[0, n:])  # of forces, or of gradients
+                theirs[:n, n:] *= mixed
+                theirs[n:, :n] *= mixed
+                for block, rows, columns in (
+                    ("energy, energy", slice(n), slice(n)),
+                    ("energy, force", slice(n), slice(n, None)),
+                    ("force, force", slice(n, None), slice(n, None)),
+                ):
+                    a, b = ours[rows, columns], theirs[rows, columns]
+                    b = np.tril(b) + np.tril(b, -1).T if rows == columns else b
+                    difference = np.abs(a - b).max() / np.abs(b).max()
+                    print(f"{name}, {package}, {block}: {difference:.1e} of the largest")
 
 
 def _write_arrays(folder, name, n_train, n_test):
@@ -190,19 +222,20 @@ def molecules():
     )
 
 
+_PARTS = {
+    "speed": speed,
+    "agreement": agreement,
+    "accuracy": lambda: accuracy(_ACCURACY),
+    "ethanol": lambda: accuracy(["ethanol"]),
+    "qm7": qm7,
+    "molecules": molecules,
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("part", choices=["speed", "accuracy", "ethanol", "qm7", "molecules"])
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    parts = {
-        "speed": lambda: speed(arguments.threads),
-        "accuracy": lambda: accuracy(_ACCURACY),
-        "ethanol": lambda: accuracy(["ethanol"]),
-        "qm7": qm7,
-        "molecules": molecules,
-    }
-    parts[arguments.part]()
+    parser.add_argument("part", choices=_PARTS)
+    _PARTS[parser.parse_args().part]()
 
 
 if __name__ == "__main__":

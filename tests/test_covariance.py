@@ -158,3 +158,34 @@ def test_matrix_that_does_not_fit_is_an_error(molecules, monkeypatch):
     monkeypatch.setattr(skatom.memory.psutil, "virtual_memory", lambda: tiny)
     with pytest.raises(MemoryError, match="take fewer structures"):
         covariance(Gaussian(), features, energies=False)
+
+
+WATER = ("OHH", [[1.464, 0.707, 1.056], [0.878, 1.218, 0.498], [2.319, 1.126, 0.952]])
+FORMALDEHYDE = ("COHH", [[0, 0, 0], [0, 0, 1.25], [0, 0.94, -0.55], [0, -0.9, -0.6]])
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return FCHL19().fit_transform([Atoms(*WATER), Atoms(*FORMALDEHYDE)])
+
+
+@pytest.mark.parametrize(
+    ("sigma", "values"),
+    [
+        (21.0, (4.999999965519232, 4.97438941701529, 5.999997683085954)),
+        (2.0, (4.999996198498968, 2.931634576254325, 5.999744576390114)),
+    ],
+)
+def test_golden_values_of_fchl19(sigma, values, golden):
+    gram = Gaussian(sigma)(golden)
+    np.testing.assert_allclose(gram[np.triu_indices(2)], values, rtol=1e-13)
+    energies = covariance(Gaussian(sigma), golden, forces=False)
+    np.testing.assert_allclose(energies, gram, rtol=1e-12)
+
+
+def test_golden_force_covariance_of_fchl19(golden):
+    matrix = covariance(Gaussian(2.0), golden[0], golden[1])
+    # -∂K/∂R of water's oxygen, with the energy of formaldehyde
+    np.testing.assert_allclose(
+        matrix[1:4, 0], [0.6771718074, 2.3685303381, -1.6880825212], atol=6e-11
+    )

@@ -72,7 +72,12 @@ def predictor(peer, numbers, arrays):
 def main(task):
     arrays = np.load(task["arrays"])
     peer, numbers = task["peer"], arrays["z"].astype(np.int32)
-    if task["what"] == "gram":
+    if task["what"] == "agreement":
+        np.save(
+            task["out"], gram(peer, numbers, *represent(peer, numbers, arrays["R"][: task["n"]]))
+        )
+        report()
+    elif task["what"] == "gram":
         positions = arrays["R"][: task["n"]]
         seconds, features = timed(lambda: represent(peer, numbers, positions), 3)
         repeats = 1 if peer == "qmllib" else 3
