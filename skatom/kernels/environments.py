@@ -79,6 +79,11 @@ class Environments:
         }
         return environments
 
+    @property
+    def projected(self):
+        """Features (n_atoms of the species, rank) in the basis, by species."""
+        return {z: side.projected for z, side in self.sides.items()}
+
     def _without_jacobians(self):
         nothing, zeros = np.zeros(0), np.zeros(len(self.n_dof) + 1, np.int64)
         return {
@@ -87,8 +92,7 @@ class Environments:
         }
 
     def _sides(self, bases, coordinates):
-        n_features = self.features.values.shape[1]
-        bases = {z: bases.get(z, np.zeros((n_features, 1))) for z in self._starts}
+        bases = {z: bases[z] for z in self._starts}
         sides = {}
         total = 0.0
         for z, starts in self._starts.items():

@@ -54,7 +54,7 @@ class DerivativeSystem:
         self.n_labels = int(has_energy.sum() + has_rows.sum() - np.round(rigid))
         self.layout = layout(n_dof, has_energy)
         self._check_memory(int(self.layout.starts[-1]))
-        self._bases = jacobian_bases(features[has_forces]) if has_forces.any() else None
+        self._bases = jacobian_bases(features) if has_forces.any() else None
         self._environments = Environments(features, self._bases, self._kept)
 
     def right_side(self, energies, forces):
@@ -72,18 +72,14 @@ class DerivativeSystem:
 
     def expansion(self, solution):
         """The predictor with the coefficients of the rows, an `EnvironmentExpansion`."""
+        coefficients = self._energy_coefficients(solution)
         environments = self._environments
-        directions = None
-        if self._bases is not None:
-            directions = {
-                z: reduced @ self._bases[z].T if z in self._bases else np.zeros_like(values)
-                for (z, reduced), values in zip(
-                    self._directions(solution).items(), environments.values.values(), strict=True
-                )
-            }
+        if self._bases is None:
+            return EnvironmentExpansion(self.kernel, environments.values, coefficients)
         return EnvironmentExpansion(
-            self.kernel, environments.values, self._energy_coefficients(solution), directions
-        )
+            self.kernel, environments.projected, coefficients, self._directions(solution),
+            self._bases,
+        )  # fmt: skip
 
     def _blocks(self):
         return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)

@@ -16,22 +16,28 @@ class EnvironmentExpansion:
     .. math:: \varepsilon(x) = \sum_J \big[ a_J + w_J \cdot \partial_y \big]\, k(x, y)
         \Big|_{y = y_J}
 
+    The environments y and the directions w span few dimensions of the feature space. They are
+    kept in a basis P of those, in which :math:`x \cdot y = P^\top x \cdot P^\top y` whatever x is.
+
     Parameters
     ----------
     kernel : Kernel
-    values : dict of int to ndarray of shape (m, n_features)
-        The environments y of each species.
+    values : dict of int to ndarray of shape (m, rank)
+        Pᵀy of each species.
     coefficients : dict of int to ndarray of shape (m,)
         a of each species.
-    directions : dict of int to ndarray of shape (m, n_features), default=None
-        w of each species. None: zero.
+    directions : dict of int to ndarray of shape (m, rank), default=None
+        Pᵀw of each species. None: zero.
+    bases : dict of int to ndarray of shape (n_features, rank), default=None
+        P of each species. None: the unit matrix.
     """
 
-    def __init__(self, kernel, values, coefficients, directions=None):
+    def __init__(self, kernel, values, coefficients, directions=None, bases=None):
         self.kernel = kernel
         self.values = values
         self.coefficients = coefficients
         self.directions = directions
+        self.bases = bases
         self._norms = {z: squared_norms(y) for z, y in values.items()}
         self._along = None
         if directions is not None:
@@ -40,52 +46,58 @@ class EnvironmentExpansion:
     def structure_energies(self, features):
         """Σ ε over the atoms of every structure, shape (n,)."""
         energies = np.zeros(len(features.numbers))
-        for atoms, found, _ in self._of_features(features, False):
+        for _, atoms, (found, _, _) in self._of_features(features, False):
             energies[atoms] = found
         return np.add.reduceat(energies, features.offsets[:-1])
 
     def differentiate(self, features):
         """E = Σ ε of every structure (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
         energies, cotangent = np.zeros(len(features.numbers)), np.zeros(features.values.shape)
-        for atoms, found, gradient in self._of_features(features, True):
+        for z, atoms, (found, along, own) in self._of_features(features, True):
             energies[atoms] = found
-            cotangent[atoms] = gradient
+            slopes = along if self.bases is None else along @ self.bases[z].T
+            slopes += own[:, None] * features.values[atoms]
+            cotangent[atoms] = slopes
         return np.add.reduceat(energies, features.offsets[:-1]), *features.pullback(cotangent)
 
     def _of_features(self, features, with_gradient):
-        species = [z for z in features.species if z in self.values]
-        atoms = {z: np.flatnonzero(features.numbers == z) for z in species}
-        found = self.evaluate({z: features.values[atoms[z]] for z in species}, with_gradient)
-        return [(atoms[z], *found[z]) for z in species]
+        atoms = {z: np.flatnonzero(features.numbers == z) for z in self.values}
+        queries = {}
+        for z in self.values:
+            x = features.values[atoms[z]]
+            queries[z] = (x if self.bases is None else x @ self.bases[z], squared_norms(x))
+        found = self.evaluate(queries, with_gradient)
+        return [(z, atoms[z], found[z]) for z in self.values]
 
     def evaluate(self, queries, with_gradient):
-        """ε and ∂ε/∂x of atoms given by species.
+        """ε of atoms given by species, and ∂ε/∂x = P along + own x.
 
         Parameters
         ----------
-        queries : dict of int to ndarray of shape (n_atoms, n_features)
+        queries : dict of int to (ndarray of shape (n_atoms, rank), ndarray of shape (n_atoms,))
+            Pᵀx and |x|².
         with_gradient : bool
 
         Returns
         -------
-        dict of int to (ndarray of shape (n_atoms,), ndarray of shape (n_atoms, n_features))
-            None in the place of the second without the gradient.
+        dict of int to (ndarray of shape (n_atoms,), ndarray of shape (n_atoms, rank), \
+ndarray of shape (n_atoms,))
+            ε, along and own. Without the gradient the last two are zero.
         """
         found = {
-            z: (np.zeros(len(x)), np.zeros(x.shape) if with_gradient else None)
-            for z, x in queries.items()
+            z: (np.zeros(len(x)), np.zeros(x.shape), np.zeros(len(x)))
+            for z, (x, _) in queries.items()
         }
-        jobs = [(z, part) for z, x in queries.items() for part in split_rows(len(x), _ATOMS)]
+        jobs = [(z, rows) for z, (x, _) in queries.items() for rows in split_rows(len(x), _ATOMS)]
 
         def work(job):
             z, rows = job
-            x = queries[z][rows]
-            u = squared_norms(x)[:, None]
-            energies, gradient = found[z]
+            x, u = (array[rows] for array in queries[z])
+            into = [array[rows] for array in found[z]]
             for part in split_rows(len(self.values[z]), _ENVIRONMENTS):
-                self._add(z, part, x, u, energies[rows], gradient[rows] if with_gradient else None)
+                self._add(z, part, x, u[:, None], with_gradient, *into)
 
-        if sum(map(len, queries.values())) <= _ATOMS:  # threads would cost more than they gain
+        if sum(len(x) for x, _ in queries.values()) <= _ATOMS:  # threads cost more than they gain
             with serial_blas():
                 list(map(work, jobs))
         else:
@@ -93,31 +105,31 @@ class EnvironmentExpansion:
                 list(pool.map(work, jobs))
         return found
 
-    def _add(self, z, part, x, u, energies, gradient):
+    def _add(self, z, part, x, u, with_gradient, energies, along, own):
         y, v = self.values[z][part], self._norms[z][part]
         a = self.coefficients[z][part]
         s = x @ y.T
-        if self.directions is None and gradient is None:
+        if self.directions is None and not with_gradient:
             energies += self.kernel.value(s, u, v) @ a
             return
         phi = self.kernel.profile(s, u, v)
+        energies += phi.value @ a
         if self.directions is None:
-            energies += phi.value @ a
-            gradient += (phi.s * a) @ y
-            gradient += 2 * _row_sums(phi.u, a, s.shape) * x
+            along += (phi.s * a) @ y
+            own += 2 * _row_sums(phi.u, a, s.shape)
             return
         w, t = self.directions[z][part], self._along[z][part]
         p = x @ w.T
-        energies += phi.value @ a + np.einsum("ij,ij->i", phi.s, p)
-        energies += 2 * _row_sums(phi.v, t, s.shape)[:, 0]
-        if gradient is not None:
-            along_y = phi.s * a + phi.ss * p + 2 * phi.sv * t
-            along_x = phi.u * a + phi.su * p + 2 * phi.uv * t
-            gradient += along_y @ y
-            gradient += np.broadcast_to(phi.s, s.shape) @ w
-            gradient += 2 * along_x.sum(axis=1, keepdims=True) * x
+        energies += np.einsum("ij,ij->i", np.broadcast_to(phi.s, s.shape), p)
+        energies += 2 * _row_sums(phi.v, t, s.shape)
+        if with_gradient:
+            along += (phi.s * a + phi.ss * p + 2 * phi.sv * t) @ y
+            along += np.broadcast_to(phi.s, s.shape) @ w
+            own += 2 * _row_sums(phi.u, a, s.shape)
+            own += 2 * np.einsum("ij,ij->i", np.broadcast_to(phi.su, s.shape), p)
+            own += 4 * _row_sums(phi.uv, t, s.shape)
 
 
 def _row_sums(f, weights, shape):
-    """Σ_j f_ij weights_j as a column."""
-    return (np.broadcast_to(f, shape) @ weights)[:, None]
+    """Σ_j f_ij weights_j."""
+    return np.broadcast_to(f, shape) @ weights

@@ -89,20 +89,22 @@ class IterativeSystem(DerivativeSystem):
 
     def _product(self, v):
         """K v: the prediction for the training structures."""
-        sides = self._environments.sides
+        environments, energy = self._environments, self._energy_coefficients(v)
         if self._bases is None:
-            values, directions = self._environments.values, None
+            expansion = EnvironmentExpansion(self.kernel, environments.values, energy)
         else:
-            values, directions = {z: s.projected for z, s in sides.items()}, self._directions(v)
-        expansion = EnvironmentExpansion(
-            self.kernel, values, self._energy_coefficients(v), directions
+            expansion = EnvironmentExpansion(
+                self.kernel, environments.projected, energy, self._directions(v)
+            )
+        found = expansion.evaluate(
+            {z: (x, environments.norms[z]) for z, x in expansion.values.items()},
+            self._bases is not None,
         )
-        found = expansion.evaluate(values, self._bases is not None)
         rows = np.zeros(len(v))
         starts, has_energy = self.layout
         at_energy = starts[:-1][has_energy]
-        for z, side in sides.items():
-            energies, gradient = found[z]
+        for z, side in environments.sides.items():
+            energies, along, own = found[z]
             counts = np.diff(side.starts)
             present = np.flatnonzero(counts)
             sums = np.zeros(len(counts))
@@ -110,8 +112,9 @@ class IterativeSystem(DerivativeSystem):
             rows[at_energy] += sums[has_energy]
             for s in np.flatnonzero(counts * side.n_dof):
                 first = starts[s] + has_energy[s]
-                g = gradient[side.starts[s] : side.starts[s + 1]]
+                atoms = slice(side.starts[s], side.starts[s + 1])
+                slopes = along[atoms] + own[atoms, None] * side.projected[atoms]
                 rows[first : first + side.n_dof[s]] -= np.tensordot(
-                    side.jacobian_of(s), g.T, ((0, 1), (0, 1))
+                    side.jacobian_of(s), slopes.T, ((0, 1), (0, 1))
                 )
         return rows

@@ -77,7 +77,8 @@ class FeatureOperators:
     def expansion(self, coefficients):
         """The predictor, an `EnvironmentExpansion`."""
         by_species = {z: coefficients[self.features.numbers == z] for z in self._basis.values}
-        return EnvironmentExpansion(self.kernel, self._basis.values, by_species)
+        values = self._basis.values if self._bases is None else self._basis.projected
+        return EnvironmentExpansion(self.kernel, values, by_species, bases=self._bases)
 
 
 class StructureOperators:
