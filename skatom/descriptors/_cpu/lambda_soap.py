@@ -13,7 +13,7 @@ from numba import njit
 
 from skatom.descriptors._cpu.density import Density, expand, mix, scratch
 from skatom.descriptors._cpu.fastmath import FASTMATH
-from skatom.descriptors._cpu.soap import _coefficient_buffers, _product
+from skatom.descriptors._cpu.soap import _coefficient_buffers, _dot, _product
 
 
 class CovariantDensity(NamedTuple):
@@ -62,17 +62,16 @@ def covariants(c, n_mu, pairs, couplings, b, out):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _scale(features):
-    """Divide by the root of the Frobenius norm of F Fᵀ; features that are zero stay so."""
+def _inverse_density(c, l_max):
+    """1/|p| of the power spectrum p, without p: Σ_qq' (Σ_m c_q c_q')² = Σ_mm' (Σ_q c_m c_m')²."""
     square = 0.0
-    for a in range(len(features)):
-        for b in range(len(features)):
-            dot, one, two = 0.0, features[a], features[b]
-            for i in range(len(one)):
-                dot += one[i] * two[i]
-            square += dot * dot
-    if square > 0.0:
-        features *= square**-0.25
+    for l in range(l_max + 1):
+        part = 0.0
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            for other in range(l * l, (l + 1) * (l + 1)):
+                part += _dot(c[lm], c[other]) ** 2
+        square += 8 * np.pi**2 / (2 * l + 1) * part
+    return 1 / np.sqrt(square) if square > 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -91,4 +90,4 @@ def values(first, last, starts, indices, vectors, species, parameters, out):
         features = out[i].reshape(n_mu, -1)
         covariants(c, n_mu, pairs, couplings, b, features)
         if parameters.normalize:
-            _scale(features)
+            features *= _inverse_density(c, density.l_max)
