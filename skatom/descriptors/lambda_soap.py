@@ -176,9 +176,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
 
     def _compiled(self):
         pairs, couplings = coupling_table(self.l_max, self.lam, self.parity)
-        return _cpu.CovariantDensity(
-            self.soap_._compiled(), pairs, couplings, bool(self.normalize)
-        )
+        return _cpu.CovariantDensity(self.soap_._compiled(), pairs, couplings, bool(self.normalize))
 
     def _n_features(self):
         """Numbers for each atom: all features of all components."""

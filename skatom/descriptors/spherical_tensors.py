@@ -83,6 +83,11 @@ def spherical_from_cartesian(tensors, lam):
     -------
     ndarray of float, shape (n, 2 lam + 1)
 
+    Raises
+    ------
+    ValueError
+        If the shape is another, or λ.
+
     Examples
     --------
     >>> import numpy as np
@@ -90,8 +95,13 @@ def spherical_from_cartesian(tensors, lam):
     >>> spherical_from_cartesian([np.diag([1.0, 1.0, 4.0])], 2)
     array([[0.        , 0.        , 2.44948974, 0.        , 0.        ]])
     """
-    tensors = np.asarray(tensors, dtype=float)
-    return np.tensordot(tensors, _basis(lam), axes=_basis(lam).ndim - 1)
+    basis, tensors = _basis(lam), np.asarray(tensors, dtype=float)
+    if tensors.ndim != basis.ndim or tensors.shape[1:] != basis.shape[:-1]:
+        raise ValueError(
+            f"tensors have the shape {tensors.shape}; the component of order {lam} needs "
+            f"(n, {', '.join(map(str, basis.shape[:-1]))})"
+        )
+    return np.tensordot(tensors, basis, axes=basis.ndim - 1)
 
 
 def cartesian_from_spherical(components, lam):
@@ -108,17 +118,29 @@ def cartesian_from_spherical(components, lam):
     -------
     ndarray of float, shape (n, 3) if lam is 1, (n, 3, 3) if it is 0 or 2
 
+    Raises
+    ------
+    ValueError
+        If the shape is another, or λ.
+
     Examples
     --------
     >>> from skatom.descriptors import cartesian_from_spherical
     >>> cartesian_from_spherical([[0.0, 3.0, 1.0]], 1)
     array([[1., 0., 3.]])
     """
-    return np.tensordot(np.asarray(components, dtype=float), _basis(lam), axes=(-1, -1))
+    basis, components = _basis(lam), np.asarray(components, dtype=float)
+    if components.ndim != 2 or components.shape[1] != basis.shape[-1]:
+        raise ValueError(
+            f"components have the shape {components.shape}; order {lam} needs (n, {2 * lam + 1})"
+        )
+    return np.tensordot(components, basis, axes=(-1, -1))
 
 
 def _basis(lam):
     """Unit vectors (3, 3) or tensors (3, 3, 2λ + 1), the last index being the component."""
+    if lam not in (0, 1, 2):
+        raise ValueError(f"lam={lam} must be 0, 1 or 2")
     if lam == 1:
         return np.eye(3)[:, _VECTOR_ORDER]
     x, y, z = np.eye(3)

@@ -10,6 +10,8 @@ from skatom.solvers import PackedCholesky
 # Unknowns in a block column of the kernel matrix: few enough that the features of its structures
 # take little memory. Structures in one piece of a thread's work.
 _COLUMNS, _PIECE = 400, 8
+# Squared features of an atom below this are rounding errors of those of symmetric surroundings.
+_ROUNDING = 1e-20
 
 
 class Environments:
@@ -18,7 +20,7 @@ class Environments:
     Parameters
     ----------
     descriptors : tuple of two LambdaSOAP
-        For F and for p.
+        For F and for p, fitted.
     structures : Structures
 
     Attributes
@@ -87,7 +89,7 @@ class TensorExpansion:
         blocks = [structures[rows] for rows in split_rows(n, max(1, _COLUMNS // n_mu))]
         edges = np.cumsum([0, *(len(block) * n_mu for block in blocks)])
         trace = sum(kernel_trace(self._environments(block), self.zeta) for block in blocks)
-        if trace == 0:
+        if trace < _ROUNDING * len(structures.numbers):
             raise ValueError(
                 f"all features of order {self.descriptors[0].lam} vanish: every atom of every "
                 "structure has symmetric or empty surroundings; give structures of less symmetry "
@@ -206,7 +208,6 @@ def kernel_trace(environments, zeta):
     for owner, f, p in environments.groups.values():
         edges = np.searchsorted(owner, np.arange(environments.n + 1))
         for start, stop in zip(edges[:-1], edges[1:], strict=True):
-            flat = f[:, start:stop].transpose(1, 0, 2).reshape(stop - start, f.shape[0] * f.shape[2])
-            part = p[start:stop]
-            trace += np.sum((flat @ flat.T) * (part @ part.T) ** (zeta - 1))
+            part, q = f[:, start:stop], p[start:stop]
+            trace += np.sum((part @ part.transpose(0, 2, 1)) * (q @ q.T) ** (zeta - 1))
     return trace

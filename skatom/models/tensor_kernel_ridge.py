@@ -33,10 +33,10 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
             F_\mu(X_j) \cdot F_{\mu'}(X_k)\; \big(p(X_j) \cdot p(X_k)\big)^{\zeta-1}
 
     with the covariants F of `LambdaSOAP`, the normalised power spectrum p of `SOAP`, and the
-    species :math:`z_j` of the centres. Each spherical component λ of the tensor is learnt by itself:
-    a dipole is λ = 1; the trace of a polarisability is λ = 0 and its anisotropy λ = 2. The
-    coefficients solve :math:`(K + \alpha\bar K I)\,c = T`, where :math:`\bar K` is the mean of the
-    diagonal of K. The prediction for a rotated structure is the rotated prediction, exactly, and
+    species :math:`z_j` of the centres. Each spherical component λ of the tensor is learnt by
+    itself: a dipole is λ = 1; the trace of a polarisability is λ = 0 and its anisotropy λ = 2.
+    The coefficients solve :math:`(K + \alpha\bar K I)\,c = T`, where :math:`\bar K` is the mean of
+    the diagonal of K. The prediction for a rotated structure is the rotated prediction, exactly, and
     for λ > 0 nothing else is added; from the trace, one constant for each element is subtracted
     before the fit, as `AtomicBaseline` does.
 
@@ -187,9 +187,9 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
         """
         structures = as_structures(X)
         tensors = self._tensors(y, structures)
-        mean = np.zeros(tensors.shape[1:])
-        if 0 in self.expansions_:
-            mean = cartesian_from_spherical(spherical_from_cartesian(tensors, 0).mean(axis=0), 0)
+        mean = 0.0
+        if self.target == "polarizability":
+            mean = np.trace(tensors, axis1=1, axis2=2).mean() / 3 * np.eye(3)
         errors = np.sum((tensors - self.predict(structures)) ** 2)
         return float(1 - errors / np.sum((tensors - mean) ** 2))
 
