@@ -231,6 +231,29 @@ def test_kernel_is_the_rotational_integral(lam):
         assert np.abs(both - even).max() > 0.1
 
 
+@pytest.mark.parametrize(
+    ("lam", "golden"),
+    [
+        (1, {(0, 0, 0, 1): -0.0067316119062597055, (0, 1, 1, 2): -0.001411952107106338,
+             (1, 2, 0, 0): 0.003533989785849426, (2, 5, 0, 1): 0.010472972600819436,
+             (4, 8, 2, 2): 0.09917979887488017}),
+        (2, {(0, 0, 0, 1): -0.006773117745082745, (0, 1, 1, 2): 0.005093481234057957,
+             (1, 2, 0, 0): -0.03543074784384503, (2, 5, 0, 1): 0.011070006687804971,
+             (4, 8, 2, 2): 0.18438525328499009}),
+    ],
+)  # fmt: skip
+def test_kernels_equal_those_of_featomic(lam, golden):
+    # featomic 0.6.7: EquivariantPowerSpectrum, smoothing "Step", Gto basis of 4 functions, spline
+    # accuracy 1e-12, its features of l < l' times √2; (j, k, μ, μ') of K over the traces of K_jj
+    # and K_kk
+    soap = LambdaSOAP(lam, 4.0, 4, 4, 0.4, radial_basis="gto", cutoff_width=0, normalize=False)
+    values = soap.fit_transform([molecule("CH3CONH2")]).values
+    lengths = np.linalg.norm(values, axis=(1, 2))
+    for (j, k, mu, nu), value in golden.items():
+        kernel = values[j, mu] @ values[k, nu] / (lengths[j] * lengths[k])
+        assert kernel == pytest.approx(value, abs=1e-10)
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_order_zero_is_the_power_spectrum(normalize):
     structures = [rattled_molecule(), skewed_crystal()]

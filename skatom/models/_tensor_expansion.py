@@ -7,9 +7,9 @@ from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers import PackedCholesky
 
-# Unknowns in a block column of the kernel matrix: few enough that the features of its structures
-# take little memory. Structures in one piece of a thread's work.
-_COLUMNS, _PIECE = 400, 8
+# Most unknowns in a block column of the kernel matrix, most numbers in the features of its
+# structures, and how many structures are a piece of a thread's work.
+_COLUMNS, _NUMBERS, _PIECE = 400, 2**25, 8
 # Squared features of an atom below this are rounding errors of those of symmetric surroundings.
 _ROUNDING = 1e-20
 
@@ -86,7 +86,7 @@ class TensorExpansion:
         )
         for descriptor in self.descriptors:
             descriptor.fit(structures)
-        blocks = [structures[rows] for rows in split_rows(n, max(1, _COLUMNS // n_mu))]
+        blocks = self._blocks(structures)
         edges = np.cumsum([0, *(len(block) * n_mu for block in blocks)])
         trace = sum(kernel_trace(self._environments(block), self.zeta) for block in blocks)
         if trace < _ROUNDING * len(structures.numbers):
@@ -115,14 +115,21 @@ class TensorExpansion:
         """The components (n, 2λ + 1) of the structures."""
         n_mu = 2 * self.descriptors[0].lam + 1
         components = []
-        for rows in split_rows(len(structures), max(1, _COLUMNS // n_mu)):
-            environments = self._environments(structures[rows])
+        for block in self._blocks(structures):
+            environments = self._environments(block)
             part = np.zeros((environments.n, n_mu))
             for z, (owner, covariants, invariants) in environments.groups.items():
                 field = self._field(z, invariants)
                 np.add.at(part, owner, np.einsum("mad,ad->am", covariants, field))
             components.append(part)
         return np.concatenate(components)
+
+    def _blocks(self, structures):
+        """A few structures at a time."""
+        descriptor = self.descriptors[0]
+        numbers = descriptor._n_features() * structures.n_atoms.max()
+        size = max(1, min(_COLUMNS // (2 * descriptor.lam + 1), _NUMBERS // numbers))
+        return [structures[rows] for rows in split_rows(len(structures), size)]
 
     def _environments(self, structures):
         return Environments(self.descriptors, structures)

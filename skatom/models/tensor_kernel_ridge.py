@@ -36,9 +36,9 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
     species :math:`z_j` of the centres. Each spherical component λ of the tensor is learnt by
     itself: a dipole is λ = 1; the trace of a polarisability is λ = 0 and its anisotropy λ = 2.
     The coefficients solve :math:`(K + \alpha\bar K I)\,c = T`, where :math:`\bar K` is the mean of
-    the diagonal of K. The prediction for a rotated structure is the rotated prediction, exactly, and
-    for λ > 0 nothing else is added; from the trace, one constant for each element is subtracted
-    before the fit, as `AtomicBaseline` does.
+    the diagonal of K. The prediction for a rotated structure is the rotated prediction, exactly.
+    From the trace, one constant for each element is subtracted before the fit, as
+    `AtomicBaseline` does; components of λ > 0 have no constant.
 
     Parameters
     ----------
