@@ -5,7 +5,7 @@
 α and ζ are chosen by cross-validation on 300 molecules of the training part. Errors are those of
 whole tensors, the root mean square of |T - T̂| over 362 molecules that no choice has seen, beside
 those of the mean over all rotations: no dipole, and the mean isotropic polarisability. The
-anisotropic part of the polarisability is judged alone too. Then the features of 100 molecules are
+anisotropic part of the polarisability is judged alone too. The features of 50 molecules are
 timed beside featomic's ``EquivariantPowerSpectrum`` of the same parameters, in turns, with two
 threads each; ``--alone`` leaves the peer out.
 """
@@ -79,7 +79,7 @@ def own_times(lam, data):
     """Seconds of each of some transforms, after a first one."""
     structures = read_ase(data, ":")
     soap = LambdaSOAP(lam).fit(structures)
-    return repeated(lambda: soap.transform(structures), 9)
+    return repeated(lambda: soap.transform(structures), 5)
 
 
 def compare_speed(alone):
@@ -87,16 +87,16 @@ def compare_speed(alone):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "molecules.xyz"
-        write(data, structures[train[:100]].to_ase(), format="extxyz")
+        write(data, structures[train[:50]].to_ase(), format="extxyz")
         for lam in (0, 1, 2):
             commands = {"skatom": (sys.executable, __file__, "--measure", lam, data)}
             if not alone:
                 commands["featomic"] = (peer_python("descriptors"), PEER, lam, data)
-            best = take_turns(commands, 3, THREADS)
+            best = take_turns(commands, 2, THREADS)
             ratios = [f"{best[name] / best['skatom']:.1f}" for name in best]
             rows.append([str(lam), *(f"{t:.3f}" for t in best.values()), ratios[-1]])
     table(
-        f"features of 100 molecules, uncompressed, {THREADS} threads",
+        f"features of 50 molecules, uncompressed, {THREADS} threads",
         ["λ", *(f"{name}, s" for name in best), "ratio"],
         rows,
     )

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
 from conftest import rattled
 from scipy.spatial.transform import Rotation
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
@@ -377,6 +378,12 @@ def test_features_are_sliced_and_pooled_by_structure():
         np.asarray(features)
 
 
+def test_data_frames_leave_tensor_features_alone():
+    with config_context(transform_output="pandas"):
+        features = LambdaSOAP(1, **SMALL).fit_transform([molecule("CO")])
+    assert features.values.shape[:2] == (2, 3)
+
+
 def test_isolated_atoms_have_no_direction():
     features = LambdaSOAP(1, **SMALL).fit_transform([Atoms("CH", [[0, 0, 0], [0, 0, 50.0]])])
     assert not features.values.any()
@@ -639,8 +646,8 @@ def test_kernel_that_does_not_fit_is_refused(ammonia_tensors):
 def test_unseen_species_in_prediction_is_an_error(ammonia_tensors):
     structures, targets = ammonia_tensors
     model = TensorKernelRidge(descriptor=TINY).fit(structures[:5], targets[:5])
-    with pytest.raises(ValueError, match="structure 0 contains C"):
-        model.predict([molecule("CH4")])
+    with pytest.raises(ValueError, match="structure 140 contains C"):
+        model.predict([molecule("NH3")] * 140 + [molecule("CH4")])
 
 
 def test_polarizabilities_pass_through_ase_and_files(ammonia_tensors, tmp_path):

@@ -9,7 +9,7 @@ from skatom.solvers import PackedCholesky
 
 # Most unknowns in a block column of the kernel matrix, most numbers in the features of its
 # structures, and how many structures are a piece of a thread's work.
-_COLUMNS, _NUMBERS, _PIECE = 400, 2**25, 8
+_COLUMNS, _NUMBERS, _PIECE = 400, 2**24, 8
 # Squared features of an atom below this are rounding errors of those of symmetric surroundings.
 _ROUNDING = 1e-20
 
@@ -114,6 +114,8 @@ class TensorExpansion:
     def predict(self, structures):
         """The components (n, 2λ + 1) of the structures."""
         n_mu = 2 * self.descriptors[0].lam + 1
+        # an unseen species is reported with its place among all structures, not in a block
+        self.descriptors[0]._species_index(structures)
         components = []
         for block in self._blocks(structures):
             environments = self._environments(block)
@@ -190,13 +192,12 @@ def kernel_block(rows, piece, columns, zeta):
     """
     n_mu = len(next(iter(rows.groups.values()))[1])
     out = np.zeros((piece.stop - piece.start, n_mu, columns.n, n_mu))
-    for z in rows.groups.keys() & columns.groups.keys():
-        owner, f, p = rows.groups[z]
-        other, g, q = columns.groups[z]
+    for z, (owner, f, p) in rows.groups.items():
         atoms = slice(*np.searchsorted(owner, (piece.start, piece.stop)))
-        if atoms.start == atoms.stop:
+        if atoms.start == atoms.stop or z not in columns.groups:
             continue
         f, p = f[:, atoms], p[atoms]
+        other, g, q = columns.groups[z]
         block = (f.reshape(-1, f.shape[2]) @ g.reshape(-1, g.shape[2]).T).reshape(
             n_mu, len(p), n_mu, len(q)
         )

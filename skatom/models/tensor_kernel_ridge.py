@@ -80,8 +80,8 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
 
     References
     ----------
-    .. [1] A. Grisafi, D. M. Wilkins, G. Csányi, M. Ceriotti, Phys. Rev. Lett. 120, 036002 (2018).
-    .. [2] D. M. Wilkins et al., Proc. Natl. Acad. Sci. 116, 3401 (2019).
+    A. Grisafi, D. M. Wilkins, G. Csányi, M. Ceriotti, Phys. Rev. Lett. 120, 036002 (2018).
+    D. M. Wilkins et al., Proc. Natl. Acad. Sci. 116, 3401 (2019).
 
     Examples
     --------
