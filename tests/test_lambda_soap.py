@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from skatom import Structures, Targets
+from skatom._persistence import load_model, save_model
 from skatom.datasets import read
 from skatom.descriptors import (
     SOAP,
@@ -574,9 +575,10 @@ def test_persistence_search_and_cross_validation(ammonia_tensors, tmp_path):
     assert search.best_score_ > 0.8
     scores = cross_val_score(model, structures.to_ase(), targets.dipole, cv=2)
     assert (scores > 0.5).all()
-    joblib.dump(search.best_estimator_, tmp_path / "model.joblib")
-    again = joblib.load(tmp_path / "model.joblib")
-    np.testing.assert_array_equal(again.predict(structures), search.predict(structures))
+    for name in ("model.joblib", "model.skops"):
+        save_model(search.best_estimator_, tmp_path / name)
+        again = load_model(tmp_path / name)
+        np.testing.assert_array_equal(again.predict(structures), search.predict(structures))
     assert TINY.lam == 1 and not hasattr(TINY, "mixing_")
 
 
