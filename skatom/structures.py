@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
 _MAX_NUMBER = 118
@@ -147,7 +148,8 @@ class Structures(Sequence):
         Parameters
         ----------
         targets : Targets, default=None
-            Results to attach to each, in a `SinglePointCalculator`.
+            Results to attach to each, in a `SinglePointCalculator`, or in ``info`` if ASE's
+            calculators do not know the property, as a polarisability.
 
         Returns
         -------
@@ -162,7 +164,9 @@ class Structures(Sequence):
                 pbc=self.pbc[s],
             )  # fmt: skip
             if targets is not None:
-                atoms.calc = SinglePointCalculator(atoms, **targets.results(s))
+                results = targets.results(s)
+                atoms.info = {name: results.pop(name) for name in results.keys() - all_properties}
+                atoms.calc = SinglePointCalculator(atoms, **results)
             images.append(atoms)
         return images
 

@@ -10,6 +10,7 @@ PROPERTIES = {
     "forces": ("atom", (3,)),
     "stress": ("structure", (3, 3)),
     "dipole": ("structure", (3,)),
+    "polarizability": ("structure", (3, 3)),
 }
 
 
@@ -30,13 +31,15 @@ class Targets:
     stress : array-like of float, shape (n, 3, 3), eV/Å³, default=None
         Tension positive, as in ASE.
     dipole : array-like of float, shape (n, 3), e·Å, default=None
+    polarizability : array-like of float, shape (n, 3, 3), Å³, default=None
+        As a volume, α/4πε₀; 1 bohr³ is 0.148185 Å³.
     offsets : array-like of int, shape (n + 1,), default=None
         Where the atoms of each structure begin, as in `Structures`. Needed with forces of shape
         (n_atoms, 3).
 
     Attributes
     ----------
-    energy, forces, stress, dipole : ndarray or None
+    energy, forces, stress, dipole, polarizability : ndarray or None
     offsets : ndarray or None
 
     Raises
@@ -55,15 +58,23 @@ class Targets:
     array([-2. , -1.5])
     """
 
-    def __init__(self, energy=None, forces=None, stress=None, dipole=None, offsets=None):
-        given = {"energy": energy, "forces": forces, "stress": stress, "dipole": dipole}
+    def __init__(
+        self,
+        energy=None,
+        forces=None,
+        stress=None,
+        dipole=None,
+        polarizability=None,
+        offsets=None,
+    ):
+        values = (energy, forces, stress, dipole, polarizability)
         given = {
             name: np.asarray(value, dtype=float)
-            for name, value in given.items()
+            for name, value in zip(PROPERTIES, values, strict=True)
             if value is not None
         }
         if not given:
-            raise ValueError("no targets given: pass energy, forces, stress or dipole")
+            raise ValueError(f"no targets given: pass some of {', '.join(PROPERTIES)}")
         if offsets is None and "forces" in given:
             offsets, given["forces"] = _flatten_forces(given["forces"])
         self.offsets = None if offsets is None else np.asarray(offsets, dtype=np.int64)

@@ -4,9 +4,15 @@ from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_features import AtomicFeatures, PairJacobian
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
+from skatom.descriptors.lambda_soap import LambdaSOAP, TensorFeatures
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
+from skatom.descriptors.spherical_tensors import (
+    cartesian_from_spherical,
+    spherical_from_cartesian,
+    wigner_d,
+)
 
 __all__ = [
     "ACSF",
@@ -16,6 +22,11 @@ __all__ = [
     "FeatureScaler",
     "FeatureSelector",
     "InverseDistances",
+    "LambdaSOAP",
     "MomentTensor",
     "PairJacobian",
+    "TensorFeatures",
+    "cartesian_from_spherical",
+    "spherical_from_cartesian",
+    "wigner_d",
 ]

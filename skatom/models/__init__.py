@@ -4,5 +4,6 @@ from skatom.models.bagged_greedy_ols import BaggedGreedyOLS
 from skatom.models.force_kernel_ridge import ForceKernelRidge
 from skatom.models.greedy_ols import GreedyOLS
 from skatom.models.sgdml import GDML, SGDML
+from skatom.models.tensor_kernel_ridge import TensorKernelRidge
 
-__all__ = ["GDML", "SGDML", "BaggedGreedyOLS", "ForceKernelRidge", "GreedyOLS"]
+__all__ = ["BaggedGreedyOLS", "ForceKernelRidge", "GDML", "GreedyOLS", "SGDML", "TensorKernelRidge"]

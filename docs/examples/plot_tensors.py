@@ -1,0 +1,77 @@
+"""
+Polarisabilities that turn with the molecule
+============================================
+
+A polarisability is a tensor: rotate the molecule and it rotates too. A model of λ-SOAP kernels
+knows this before it has seen any data.
+"""
+
+# %%
+# The labels come from a classical model: every atom of ethanol is polarisable, and the dipoles
+# that an external field induces act on each other, less so where atoms overlap [1]_. Every frame
+# is turned at random, so that nothing can be learnt from how it lies.
+#
+# .. [1] B. T. Thole, Chem. Phys. 59, 341 (1981).
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from skatom.datasets import load_ethanol
+from skatom.descriptors import LambdaSOAP
+from skatom.models import TensorKernelRidge
+
+OF_ATOMS = {1: 0.514, 6: 1.405, 8: 0.862}  # Å³
+DAMPING = 1.662
+
+
+def polarizability(atoms):
+    n = len(atoms)
+    alone = np.array([OF_ATOMS[z] for z in atoms.numbers])
+    vectors = atoms.positions[:, None] - atoms.positions
+    distances = np.linalg.norm(vectors, axis=2) + np.eye(n)
+    overlap = np.minimum(distances / (DAMPING * np.outer(alone, alone) ** (1 / 6)), 1)
+    along = 3 * overlap**4 / distances**5
+    across = (4 * overlap**3 - 3 * overlap**4) / distances**3
+    matrix = np.einsum("ab,xy->axby", across, np.eye(3))
+    matrix -= np.einsum("ab,abx,aby->axby", along, vectors, vectors)
+    matrix[np.arange(n), :, np.arange(n)] = np.eye(3) / alone[:, None, None]
+    return np.linalg.inv(matrix.reshape(3 * n, 3 * n)).reshape(n, 3, n, 3).sum(axis=(0, 2))
+
+
+molecules = load_ethanol().structures[::5].to_ase()
+for atoms, rotation in zip(molecules, Rotation.random(len(molecules), rng=0), strict=True):
+    atoms.positions = rotation.apply(atoms.positions)
+tensors = np.array([polarizability(atoms) for atoms in molecules])
+print(len(molecules), "molecules; the first tensor in Å³:", tensors[0], sep="\n")
+
+# %%
+# One estimator learns the isotropic part and the anisotropic one, each with its own kernel.
+model = TensorKernelRidge("polarizability", LambdaSOAP(cutoff=4.0), alpha=1e-6)
+sizes, scores = [10, 30, 100], []
+for size in sizes:
+    model.fit(molecules[:size], tensors[:size])
+    scores.append(model.score(molecules[300:], tensors[300:]))
+errors = np.sqrt(1 - np.array(scores))
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
+left.loglog(sizes, errors, "o-")
+left.set_xlabel("molecules to learn from")
+left.set_ylabel("error / error of the mean isotropic tensor")
+
+# %%
+# The molecule is turned by one whole revolution. Each element of the tensor runs through its
+# curve, and the model follows, since it cannot do otherwise.
+angles = np.linspace(0, 360, 61)
+turning = [molecules[300].copy() for _ in angles]
+for atoms, angle in zip(turning, angles, strict=True):
+    atoms.rotate(angle, "z")
+predicted = model.predict(turning)
+true = np.array([polarizability(atoms) for atoms in turning])
+for (i, j), name in {(0, 0): "xx", (0, 1): "xy", (2, 2): "zz"}.items():
+    (line,) = right.plot(angles, predicted[:, i, j], label=f"$\\alpha_{{{name}}}$")
+    right.plot(angles[::5], true[::5, i, j], "o", color=line.get_color(), ms=4)
+right.set_xlabel("angle of rotation about z, degrees")
+right.set_ylabel("Å³; points: reference")
+right.legend()
+figure.tight_layout()
+plt.show()

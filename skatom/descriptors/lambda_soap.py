@@ -1,0 +1,342 @@
+"""λ-SOAP: features of atomic environments that rotate like tensors."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from numbers import Integral
+
+import numpy as np
+from ase.data import chemical_symbols
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skatom.descriptors._cpu import lambda_soap as _cpu
+from skatom.descriptors.atomic_features import pool_atoms
+from skatom.descriptors.base import AtomicDescriptor
+from skatom.descriptors.coupling import real_coupling
+from skatom.descriptors.soap import SOAP
+from skatom.structures import as_structures, select
+
+_EXPANSION = (
+    "cutoff", "n_max", "l_max", "sigma", "radial_basis", "cutoff_width", "radial_scaling",
+    "species_compression", "central_weight",
+)  # fmt: skip
+
+
+# A table of three indices is no data frame: set_output has nothing to wrap.
+class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
+    r"""λ-SOAP: covariants of the density of neighbours, which rotate like tensors of order λ.
+
+    The density coefficients c of `SOAP` are coupled to products that rotate like spherical
+    harmonics of degree λ:
+
+    .. math::
+        F_{\mu;\, \alpha nl, \alpha' n'l'} = \sqrt{\frac{8\pi^2}{2\lambda+1}} \sum_{mm'}
+            \langle lm\, l'm' | \lambda\mu \rangle\, c_{\alpha nlm}\, c_{\alpha' n'l'm'},
+        \qquad F(RX) = D^\lambda(R)\, F(X)
+
+    in real harmonics, where :math:`D^\lambda` is Wigner's matrix, see `wigner_d`. Products that
+    differ only in the order of their factors are kept once, times √2, so that
+
+    .. math::
+        K_{\mu\mu'}(X, X') = F_\mu(X) \cdot F_{\mu'}(X')
+            = \int D^\lambda_{\mu\mu'}(R)\, \langle X | R | X' \rangle^2\, dR
+
+    is the overlap of two densities integrated over all rotations. λ = 0 is the power spectrum of
+    `SOAP`, feature by feature. A linear model with the same weights for all μ predicts spherical
+    components of tensors that turn with the structure; see
+    `skatom.models.TensorKernelRidge` for dipoles and polarisabilities.
+
+    Parameters
+    ----------
+    lam : int, default=1
+        Order λ: 0 for scalars, 1 for vectors, 2 for symmetric traceless tensors; at most 2 l_max.
+    cutoff : float, default=4.0
+        Radius of the environments, Å.
+    n_max : int, default=6
+        Number of radial functions.
+    l_max : int, default=4
+        Largest degree of the spherical harmonics.
+    sigma : float, default=0.4
+        Width of the Gaussians, Å.
+    parity : {"even", "odd", "both"}, default="even"
+        Which sums l + l' + λ are kept. "even": true tensors, which an inversion of the structure
+        multiplies by :math:`(-1)^\lambda`, such as dipoles. "odd": pseudotensors, which it
+        multiplies by the opposite, such as magnetic moments. "both": all, which knows no mirror.
+    radial_basis : {"bessel", "gto"}, default="bessel"
+        As in `SOAP`.
+    cutoff_width : float, default=0.5
+        The weight of a neighbour falls as a cosine from 1 to 0 over this last part of the cutoff,
+        Å.
+    radial_scaling : dict, default=None
+        Weights of neighbours by distance, as in `SOAP`.
+    species_compression : int or array-like of shape (n_channels, n_species), default=None
+        Mix the species into fewer channels, as in `SOAP`. The number of features falls with the
+        square.
+    central_weight : float, default=1.0
+        Weight of the centre itself in its density.
+    normalize : bool, default=True
+        Divide the features of each atom by the length of its power spectrum, the square of its
+        density. Features that vanish because the environment is symmetric stay zero.
+    pool : {"sum", "mean"}, default=None
+        Give one row for each structure, the sum or mean over its atoms, as an array. None:
+        `TensorFeatures`, one row for each atom.
+    n_jobs : int, default=None
+        Number of joblib jobs that share the structures, as in `SOAP`.
+    verbose : int, default=0
+        1: show a progress bar.
+
+    Attributes
+    ----------
+    species_ : ndarray of int
+        Atomic numbers seen in `fit`, sorted.
+    soap_ : SOAP
+        What makes the density coefficients.
+
+    Raises
+    ------
+    ValueError
+        If no two degrees up to l_max couple to λ, or a species was not in ``fit``.
+
+    Notes
+    -----
+    In ref. [1]_ the kernel is divided by the norms of :math:`K(X, X)` and :math:`K(X', X')`. Both
+    are zero for an environment as symmetric as the carbon in methane, and near it the quotient
+    jumps with the smallest motion. The length of the power spectrum is never small.
+
+    References
+    ----------
+    .. [1] A. Grisafi, D. M. Wilkins, G. Csányi, M. Ceriotti, Phys. Rev. Lett. 120, 036002 (2018).
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import LambdaSOAP
+    >>> molecules = [molecule("H2O"), molecule("CH3OH")]
+    >>> features = LambdaSOAP(lam=1).fit_transform(molecules)
+    >>> features
+    TensorFeatures(2 structures, 9 atoms, 3 components, 1296 features, species H C O)
+    >>> features[1].values.shape
+    (6, 3, 1296)
+    >>> LambdaSOAP(lam=2, pool="sum").fit_transform(molecules).shape
+    (2, 5, 1656)
+    """
+
+    _loops = _cpu
+    _parameter_constraints = {
+        **AtomicDescriptor._parameter_constraints,
+        **{name: SOAP._parameter_constraints[name] for name in (*_EXPANSION, "normalize")},
+        "lam": [Interval(Integral, 0, None, closed="left")],
+        "parity": [StrOptions({"even", "odd", "both"})],
+    }
+    _size_parameters = SOAP._size_parameters
+
+    def __init__(
+        self,
+        lam=1,
+        cutoff=4.0,
+        n_max=6,
+        l_max=4,
+        sigma=0.4,
+        *,
+        parity="even",
+        radial_basis="bessel",
+        cutoff_width=0.5,
+        radial_scaling=None,
+        species_compression=None,
+        central_weight=1.0,
+        normalize=True,
+        pool=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.lam = lam
+        self.cutoff = cutoff
+        self.n_max = n_max
+        self.l_max = l_max
+        self.sigma = sigma
+        self.parity = parity
+        self.radial_basis = radial_basis
+        self.cutoff_width = cutoff_width
+        self.radial_scaling = radial_scaling
+        self.species_compression = species_compression
+        self.central_weight = central_weight
+        self.normalize = normalize
+        self.pool = pool
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _prepare(self, structures):
+        if not l_pairs(self.l_max, self.lam, self.parity):
+            raise ValueError(
+                f"no two harmonics up to l_max={self.l_max} couple to lam={self.lam} with "
+                f"parity={self.parity!r}: choose lam <= {2 * self.l_max}"
+                + (", and not 0 or the largest for 'odd'" if self.parity == "odd" else "")
+            )
+        self.soap_ = SOAP(**{name: getattr(self, name) for name in _EXPANSION}).fit(structures)
+
+    def _compiled(self):
+        pairs, couplings = coupling_table(self.l_max, self.lam, self.parity)
+        return _cpu.CovariantDensity(self.soap_._compiled(), pairs, couplings, bool(self.normalize))
+
+    def _n_features(self):
+        """Numbers for each atom: all features of all components."""
+        pairs = l_pairs(self.l_max, self.lam, self.parity)
+        return (2 * self.lam + 1) * sum(len(self._products(*pair)[0]) for pair in pairs)
+
+    def _products(self, l, l2):
+        """The channels q and q' of the products that are kept for one pair of degrees."""
+        channels = len(self.soap_.mixing_) * self.n_max
+        if l != l2:
+            return np.divmod(np.arange(channels**2), channels)
+        return np.triu_indices(channels, self.lam % 2)
+
+    def transform(self, X):
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+
+        Returns
+        -------
+        TensorFeatures, or ndarray of float, shape (n, 2 lam + 1, n_features), if ``pool`` is given
+        """
+        check_is_fitted(self)
+        structures = as_structures(X)
+        self._species_index(structures)
+        values = self._batched_values(structures)
+        values = values.reshape(len(values), 2 * self.lam + 1, -1)
+        return TensorFeatures(values, structures) if self.pool is None else values
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features, the last index of the values.
+
+        Parameters
+        ----------
+        input_features : Ignored
+
+        Returns
+        -------
+        ndarray of str
+            Degree, species and n of both factors: ``lsoap_l0l1_C0_H3``. Channels of compressed
+            species are called ``mix0-``, ``mix1-`` and so on.
+        """
+        check_is_fitted(self)
+        symbols = [chemical_symbols[z] for z in self.species_]
+        if self.species_compression is not None:
+            symbols = [f"mix{j}-" for j in range(len(self.soap_.mixing_))]
+        channels = [f"{symbol}{n}" for symbol in symbols for n in range(self.n_max)]
+        names = [
+            f"lsoap_l{l}l{l2}_{channels[q]}_{channels[other]}"
+            for l, l2 in l_pairs(self.l_max, self.lam, self.parity)
+            for q, other in zip(*self._products(l, l2), strict=True)
+        ]
+        return np.array(names, dtype=object)
+
+
+class TensorFeatures(Sequence):
+    """Features of every atom of a batch of structures that rotate with the structure.
+
+    What `LambdaSOAP` returns. Its length is the number of structures, and indexing with an int,
+    slice, mask or index array gives a ``TensorFeatures`` again. Structure ``s`` owns the rows
+    ``offsets[s]:offsets[s + 1]`` of the values.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_atoms, 2 lam + 1, n_features)
+    structures : Structures
+        What the values belong to.
+
+    Attributes
+    ----------
+    values, structures
+        The parameters.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import LambdaSOAP
+    >>> features = LambdaSOAP(n_max=2, l_max=1).fit_transform([molecule("H2O"), molecule("CO")])
+    >>> features[1].values.shape
+    (2, 3, 36)
+    >>> features.pool("sum").shape
+    (2, 3, 36)
+    """
+
+    def __init__(self, values, structures):
+        self.values = values
+        self.structures = structures
+
+    @property
+    def shape(self):
+        """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
+        return self.structures.shape
+
+    def __len__(self):
+        return len(self.structures)
+
+    def __getitem__(self, key):
+        _, atoms, _ = select(self.structures.offsets, key)
+        return type(self)(self.values[atoms], self.structures[key])
+
+    def pool(self, how):
+        """One row for each structure.
+
+        Parameters
+        ----------
+        how : {"sum", "mean"}
+            Over the atoms of a structure.
+
+        Returns
+        -------
+        ndarray of float, shape (n, 2 lam + 1, n_features)
+        """
+        flat = self.values.reshape(len(self.values), -1)
+        pooled = pool_atoms(flat, self.structures.offsets, how)
+        return pooled.reshape(len(self), *self.values.shape[1:])
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError(
+            "TensorFeatures have one row for each atom, not for each structure: use "
+            "features.pool('sum') for an array, or features.values for the rows of the atoms"
+        )
+
+    def __repr__(self):
+        symbols = " ".join(chemical_symbols[z] for z in self.structures.species)
+        n_atoms, n_components, n_features = self.values.shape
+        return (
+            f"TensorFeatures({len(self)} structures, {n_atoms} atoms, {n_components} components, "
+            f"{n_features} features, species {symbols})"
+        )
+
+
+def l_pairs(l_max, lam, parity):
+    """(l, l'), l <= l', that couple to λ; ``parity``: whether l + l' + λ is even or odd."""
+    parities = {"even": (0,), "odd": (1,), "both": (0, 1)}[parity]
+    return [
+        (l, l2)
+        for l in range(l_max + 1)
+        for l2 in range(max(l, lam - l), min(l + lam, l_max) + 1)
+        if (l + l2 + lam) % 2 in parities
+    ]
+
+
+@lru_cache(maxsize=16)
+def coupling_table(l_max, lam, parity):
+    """The couplings of all pairs of degrees.
+
+    Returns
+    -------
+    pairs : ndarray of int, shape (n_pairs, 2)
+        l and l'.
+    couplings : ndarray of float, shape (n_pairs, 2 lam + 1, 2 l_max + 1, 2 l_max + 1)
+        √2 √(8π²) W with the coupling W of length 1, for μ, m and m', each counted from its
+        smallest; zeros where l or l' is smaller than l_max. The signs make λ = 0 the power
+        spectrum.
+    """
+    pairs = l_pairs(l_max, lam, parity)
+    couplings = np.zeros((len(pairs), 2 * lam + 1, 2 * l_max + 1, 2 * l_max + 1))
+    for table, (l, l2) in zip(couplings, pairs, strict=True):
+        coupling = np.moveaxis(real_coupling(l, l2, lam), 2, 0)
+        table[:, : 2 * l + 1, : 2 * l2 + 1] = (-1) ** l2 * np.sqrt(16 * np.pi**2) * coupling
+    return np.array(pairs), couplings
