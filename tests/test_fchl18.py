@@ -14,11 +14,10 @@ from test_fchl19 import WATER, distorted_acetamide
 
 from skatom import Structures
 from skatom.kernels import FCHL18
-from skatom.kernels._alchemy import place
+from skatom.kernels._alchemy import element_overlaps, place
 from skatom.kernels._fchl18_blocks import _products
 from skatom.kernels._fchl18_environments import _BATCH
-from skatom.kernels.charges import equalized_charges
-from skatom.kernels.fchl18 import _arms
+from skatom.kernels.charges import arms_of_atoms, equalized_charges
 from skatom.neighbors import neighbor_list
 
 FORMALDEHYDE = Atoms("COHH", [[0, 0, 0], [0, 0, 1.25], [0, 0.94, -0.55], [0, -0.9, -0.6]])
@@ -158,7 +157,7 @@ def test_crystals_and_molecules_equal_the_formula(parameters):
     for i, z in enumerate(structures.numbers):
         own = slice(pairs.offsets[i], pairs.offsets[i + 1])
         environments.append((z, structures.numbers[pairs.indices[own]], pairs.vectors[own]))
-    table = kernel._overlaps()
+    table = element_overlaps(kernel.alchemy, 1.6, 1.6)
     products = np.array(
         [
             [scalar_product(a, b, table, {**parameters, "cutoff": cutoff}) for b in environments]
@@ -183,7 +182,7 @@ def test_elements_have_their_places_in_the_periodic_table():
 
 def test_own_overlaps_take_the_place_of_the_table():
     structures = [distorted_acetamide(), WATER]
-    table = FCHL18()._overlaps()[:20, :20]
+    table = element_overlaps("periodic-table", 1.6, 1.6)[:20, :20]
     np.testing.assert_allclose(
         FCHL18(alchemy=table.tolist())(structures), FCHL18()(structures), rtol=1e-14
     )
@@ -272,7 +271,7 @@ def energies_in_field(kernel, atoms, basis, field):
     """Σ κ in a finite field, from scaling functions in that field."""
     charges = np.array(WATER_CHARGES)
     environments = kernel.environments([atoms])
-    dipoles = -kernel.field_scale * charges[:, None] * _arms(environments.structures)
+    dipoles = -kernel.field_scale * charges[:, None] * arms_of_atoms(environments.structures)
     (own,) = environments.batches
     own.features = own.features + np.einsum(
         "pxf,x->pf", own.field_features(dipoles[own.atoms], environments.form.terms), field
@@ -436,6 +435,11 @@ def test_isolated_atoms():
         for method in (kernel.gradients, kernel.strain_gradients, kernel.field_gradients):
             assert not method([far, Atoms("C")], [WATER, far]).any()
         assert np.isfinite(kernel.gradients([WATER], [far, WATER])).all()
+    # one with neighbours and one without, of the same elements
+    mixed = [Atoms("CHC", [[0, 0, 0], [0, 0, 1.1], [0, 30, 0]]), far]
+    for method in (FCHL18().gradients, FCHL18(alchemy="off").strain_gradients):
+        assert np.isfinite(method(mixed)).all()
+    np.testing.assert_allclose(FCHL18()([mixed[1]], mixed), FCHL18()(mixed)[1:], rtol=1e-14)
     # unlike elements have the scalar product 0, alike ones 1: l² = 2 and 0
     off = FCHL18(alchemy="off", sigma=2.0)([Atoms("C")], [Atoms("C"), Atoms("H")])
     np.testing.assert_allclose(off, [[1.0, np.exp(-0.25)]])

@@ -6,7 +6,16 @@ _NOBLE_GASES = np.array([0, 2, 10, 18, 36, 54, 86, 118])
 _N_NUMBERS = _NOBLE_GASES[-1] + 1
 
 
-def periodic_table_overlap(period_width, group_width):
+def element_overlaps(alchemy, period_width, group_width):
+    """The overlap of all elements, indexed by atomic numbers; see `skatom.kernels.FCHL18`."""
+    if not isinstance(alchemy, str):
+        return _custom_overlap(alchemy)
+    if alchemy == "off":
+        return np.eye(_N_NUMBERS)
+    return _periodic_table_overlap(period_width, group_width)
+
+
+def _periodic_table_overlap(period_width, group_width):
     """pd(Z, Z') = exp(-(P - P')²/4σ_P² - (G - G')²/4σ_G²) of all elements, by atomic number."""
     period, column = np.array([place(z) for z in range(1, _N_NUMBERS)], float).T
     overlap = np.eye(_N_NUMBERS)
@@ -36,7 +45,7 @@ def place(z):
     return period, int(step + 16)
 
 
-def custom_overlap(overlap):
+def _custom_overlap(overlap):
     """A user's own overlaps, checked."""
     overlap = np.array(overlap, dtype=float)
     if overlap.ndim != 2 or overlap.shape[0] != overlap.shape[1] or not np.isfinite(overlap).all():

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skatom.kernels._alchemy import element_overlaps
 from skatom.kernels._cpu import fchl18 as _cpu
 from skatom.neighbors import neighbor_list
 from skatom.parallel import threads_over_blas
@@ -36,6 +37,22 @@ class Form:
         self.table = table
         steps = np.arange(int(_WINDOW / _SPACING) + 1) * _SPACING
         self._window = np.sqrt(_SPACING / np.sqrt(np.pi)) * np.exp(-(steps**2) / 2)
+
+    @classmethod
+    def of(cls, kernel):
+        """The parameters of an `FCHL18`."""
+        m = 2 * np.arange(kernel.n_fourier) + 1
+        weights = np.exp(-((m * kernel.width3) ** 2) / 2) / _angular_norm(kernel.width3)
+        terms = _cpu.Terms(
+            cutoff=float(kernel.cutoff),
+            cut_start=float(kernel.cut_start * kernel.cutoff),
+            decay2=float(kernel.decay2),
+            decay3=float(kernel.decay3),
+            scale2=np.sqrt(kernel.weight2 / 16),
+            scale3=2 * np.sqrt(kernel.weight3 / np.sqrt(8) * np.sqrt(2 * np.pi) * weights),
+        )
+        table = element_overlaps(kernel.alchemy, kernel.period_width, kernel.group_width)
+        return cls(terms, float(kernel.width2), table)
 
     def same_as(self, other):
         return self.width == other.width and all(
@@ -205,3 +222,9 @@ def _groups(structures):
         parts = (filled - structures.n_atoms[rows]) // _BATCH
         groups += np.split(np.array(rows), np.flatnonzero(np.diff(parts)) + 1)
     return groups
+
+
+def _angular_norm(width):
+    """2 √(π Σ_n e^{-(n σ_θ)²} (2 - 2 cos nπ)), in which even n vanish."""
+    odd = np.arange(1, 20 / width + 2, 2)
+    return 2 * np.sqrt(np.pi * 8 * np.exp(-((odd * width) ** 2)).sum())

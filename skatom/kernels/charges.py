@@ -65,6 +65,32 @@ def equalized_charges(structures):
     return charges
 
 
+def arms_of_atoms(structures):
+    """r_a - r_c of each atom, from the centre of the nuclear charges, (n_atoms, 3)."""
+    if structures.pbc.any():
+        raise ValueError(
+            f"structure {np.flatnonzero(structures.pbc.any(axis=1))[0]} is periodic: it has no "
+            "dipole; field_gradients takes molecules only"
+        )
+    starts, weights = structures.offsets[:-1], structures.numbers[:, None]
+    sums = np.add.reduceat(weights * structures.positions, starts)
+    centers = sums / np.add.reduceat(weights, starts)
+    return structures.positions - np.repeat(centers, structures.n_atoms, axis=0)
+
+
+def fictitious_charges(structures, charges):
+    """A user's charges, checked, or our own."""
+    if charges is None:
+        return equalized_charges(structures)
+    charges, n_atoms = np.asarray(charges, float), len(structures.numbers)
+    if charges.shape != (n_atoms,) or not np.isfinite(charges).all():
+        raise ValueError(
+            f"charges of the shape {charges.shape} must be {n_atoms} finite numbers, one for "
+            "each atom"
+        )
+    return charges
+
+
 def _equalize(numbers, positions):
     chi, hardness = np.array([_ELEMENTS[z] for z in numbers]).T
     radii = _COULOMB / (2 * hardness)

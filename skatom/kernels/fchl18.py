@@ -12,8 +12,6 @@ from sklearn.utils._param_validation import (
 from tqdm import tqdm
 
 from skatom.base import BaseEstimator
-from skatom.kernels._alchemy import custom_overlap, periodic_table_overlap
-from skatom.kernels._cpu import fchl18 as _cpu
 from skatom.kernels._fchl18_blocks import (
     charge_block,
     field_block,
@@ -22,7 +20,7 @@ from skatom.kernels._fchl18_blocks import (
     self_slopes,
 )
 from skatom.kernels._fchl18_environments import FCHL18Environments, Form
-from skatom.kernels.charges import equalized_charges
+from skatom.kernels.charges import arms_of_atoms, fictitious_charges
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 
@@ -339,7 +337,7 @@ class FCHL18(BaseEstimator):
             given where the field acts on those that are learnt.
         """
         X, Y = self._sides(X, Y)
-        arms = _arms(X.structures)
+        arms = arms_of_atoms(X.structures)
         n_columns = len(Y.structures.numbers)
         self._check_memory(3 * len(X), n_columns, "the dipole kernel")
         out = np.empty((len(X), 3, n_columns))
@@ -347,7 +345,7 @@ class FCHL18(BaseEstimator):
             if charges is not None:
                 raise ValueError('charges are learnt with field="charges": give none')
         else:
-            arms *= -self.field_scale * _fictitious_charges(X.structures, charges)[:, None]
+            arms *= -self.field_scale * fictitious_charges(X.structures, charges)[:, None]
 
         def fill(rows, columns):
             if self.field == "charges":
@@ -410,58 +408,9 @@ class FCHL18(BaseEstimator):
         validate_parameter_constraints(
             self._parameter_constraints, self.get_params(deep=False), type(self).__name__
         )
-        m = 2 * np.arange(self.n_fourier) + 1
-        weights = np.exp(-((m * self.width3) ** 2) / 2) / _angular_norm(self.width3)
-        terms = _cpu.Terms(
-            cutoff=float(self.cutoff),
-            cut_start=float(self.cut_start * self.cutoff),
-            decay2=float(self.decay2),
-            decay3=float(self.decay3),
-            scale2=np.sqrt(self.weight2 / 16),
-            scale3=2 * np.sqrt(self.weight3 / np.sqrt(8) * np.sqrt(2 * pi) * weights),
-        )
-        return Form(terms, float(self.width2), self._overlaps())
-
-    def _overlaps(self):
-        if not isinstance(self.alchemy, str):
-            return custom_overlap(self.alchemy)
-        if self.alchemy == "off":
-            return np.eye(119)
-        return periodic_table_overlap(self.period_width, self.group_width)
+        return Form.of(self)
 
     def _check_memory(self, n_rows, n_columns, what):
         check_memory(
             8.0 * n_rows * n_columns, f"{what}, {n_rows} x {n_columns},", "take fewer structures"
         )
-
-
-def _arms(structures):
-    """r_a - r_c of each atom, from the centre of the nuclear charges, (n_atoms, 3)."""
-    if structures.pbc.any():
-        raise ValueError(
-            f"structure {np.flatnonzero(structures.pbc.any(axis=1))[0]} is periodic: it has no "
-            "dipole; field_gradients takes molecules only"
-        )
-    starts, weights = structures.offsets[:-1], structures.numbers[:, None]
-    sums = np.add.reduceat(weights * structures.positions, starts)
-    centers = sums / np.add.reduceat(weights, starts)
-    return structures.positions - np.repeat(centers, structures.n_atoms, axis=0)
-
-
-def _fictitious_charges(structures, charges):
-    """A user's charges, checked, or our own."""
-    if charges is None:
-        return equalized_charges(structures)
-    charges, n_atoms = np.asarray(charges, float), len(structures.numbers)
-    if charges.shape != (n_atoms,) or not np.isfinite(charges).all():
-        raise ValueError(
-            f"charges of the shape {charges.shape} must be {n_atoms} finite numbers, one for "
-            "each atom"
-        )
-    return charges
-
-
-def _angular_norm(width):
-    """2 √(π Σ_n e^{-(n σ_θ)²} (2 - 2 cos nπ)), in which even n vanish."""
-    odd = np.arange(1, 20 / width + 2, 2)
-    return 2 * np.sqrt(pi * 8 * np.exp(-((odd * width) ** 2)).sum())
