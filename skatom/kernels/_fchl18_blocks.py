@@ -59,8 +59,10 @@ def _products(rows, columns, form, features=None):
     if not (len(left) and rows.span and columns.span):
         return out
     grid = form.grid(*_common_span(rows, columns))
+    same = rows is columns and features is None and np.array_equal(left, right)
     left = form.expanded(rows, left, grid, features).reshape(len(rows), -1)
-    right = form.expanded(columns, right, grid).reshape(len(columns), -1)
+    # numpy takes half the work for a matrix times its own transpose
+    right = left if same else form.expanded(columns, right, grid).reshape(len(columns), -1)
     for i, j in _partners(rows, columns, form):
         out[i, j] = left[i] @ right[j].T
     return out

@@ -203,8 +203,10 @@ class FCHL18Environments:
         products = np.ones(len(batch))
         if batch.span:
             grid = self.form.grid(*batch.span)
-            plain = self.form.expanded(batch, np.eye(len(batch.species)), grid)
-            products += np.einsum("ezfk,ezfk->e", plain, self.form.expanded(batch, alike, grid))
+            plain = self.form.expanded(batch, np.eye(len(alike)), grid)
+            unmixed = np.array_equal(alike, np.eye(len(alike)))
+            mixed = plain if unmixed else self.form.expanded(batch, alike, grid)
+            products += np.einsum("ezfk,ezfk->e", plain, mixed)
         return np.diag(alike)[batch.centers] * products
 
 
