@@ -28,11 +28,12 @@ atoms.calc = SkatomCalculator(force_field)
 BFGS(atoms, logfile=None).run(fmax=1e-4)
 
 # %%
-# Dipoles are answers to an electric field. `FCHL18` knows how its environments change in a field,
-# so that the vectors themselves are learnt, not their lengths, from a few frames.
+# Dipoles are answers to an electric field. `FCHL18` knows how its environments answer, here as
+# charges that depend on the surroundings, so that the vectors themselves are learnt, not their
+# lengths, from a few frames.
 few = train[:60]
 dipoles = Targets(dipole=data.targets.dipole[few])
-dipole_model = ForceKernelRidge(FCHL18(), basis="operators", alpha=1e-6)
+dipole_model = ForceKernelRidge(FCHL18(field="charges"), basis="operators", alpha=1e-4)
 dipole_model.fit(data.structures[few], dipoles)
 
 test = np.setdiff1d(np.arange(len(data.structures)), train)[:200]
