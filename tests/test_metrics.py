@@ -11,7 +11,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skatom import Structures, Targets, metrics
 from skatom.datasets import load_ethanol
-from skatom.models import SGDML
+from skatom.descriptors import SOAP
+from skatom.models import SGDML, ForceKernelRidge, GreedyOLS
 
 SCORERS = [
     metrics.neg_energy_mae,
@@ -218,3 +219,12 @@ class TestEvaluate:
         assert {name.split("_")[0] for name in metrics.evaluate(model, X, y)} == {"force"}
         pipeline = make_pipeline(FunctionTransformer(), SGDML(random_state=0)).fit(X, y)
         assert "energy_mae" in metrics.evaluate(pipeline, X, y)
+
+
+def test_models_of_plain_features_are_judged_by_their_energies_alone(water):
+    structures, targets = water
+    for model in (GreedyOLS(n_terms=3), ForceKernelRidge()):
+        pipeline = make_pipeline(SOAP(n_max=3, l_max=2, pool="sum"), model)
+        pipeline.fit(structures[:30], targets[:30])
+        found = metrics.evaluate(pipeline, structures[30:], targets[30:])
+        assert {name.split("_")[0] for name in found} == {"energy"}

@@ -51,6 +51,7 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
             )
             self.species_ = None
             self.absolute_energies_ = True
+            self.predicts_ = ("energy",)
             return LinearProblem(X, np.asarray(y, float), np.ones((len(X), 1)), self.fit_intercept)
         if len(X) == 0:
             raise ValueError("got no structures: pass at least one")
@@ -66,6 +67,7 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
         self.species_ = X.species
         self.n_features_in_ = X.values.shape[1]
         self.absolute_energies_ = bool(use_energies)
+        self.predicts_ = ("energy", "forces", "stress")
         return ForceProblem(
             X, targets, self.species_, self.fit_intercept, self.energy_weight, self.force_weight
         )

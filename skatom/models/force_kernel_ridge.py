@@ -96,7 +96,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     expansion_ : EnvironmentExpansion or StructureExpansion
         The energy as a function of the features or of the structures.
     predicts_ : tuple of str
-        What the model has learnt to predict.
+        What the model can predict.
     baseline_ : regressor or None
         Fitted.
     absolute_energies_ : bool
@@ -369,7 +369,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
                 f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise it "
                 "tenfold, or remove samples that are equal"
             ) from error
-        self.X_fit_, self.n_iter_ = X, 1
+        self.X_fit_, self.n_iter_, self.predicts_ = X, 1, ("energy",)
         return self
 
     def _fit_baseline(self, X, targets):

@@ -98,6 +98,8 @@ class GreedyOLS(GreedyRegressor):
         Atomic numbers of the elements.
     absolute_energies_ : bool
         Whether energies were learnt; if not, predicted ones have no zero.
+    predicts_ : tuple of str
+        What the model can predict: forces and stresses of features with derivatives.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, shape (n_features,)
         With a data frame.
