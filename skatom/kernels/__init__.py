@@ -3,7 +3,7 @@
 from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
 from skatom.kernels.blocks import covariance
 from skatom.kernels.dot_product import Cosine, Polynomial
-from skatom.kernels.fchl18 import FCHL18
+from skatom.kernels.nbody import NBody, NBodySum
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
 
@@ -14,6 +14,8 @@ __all__ = [
     "Kernel",
     "Laplacian",
     "Matern",
+    "NBody",
+    "NBodySum",
     "Polynomial",
     "Product",
     "Profile",

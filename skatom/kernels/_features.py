@@ -1,0 +1,178 @@
+"""N-body kernels as dot products of features.
+
+The kernel exp(-(r - r')²/2σ²) on an interval is Σ_q φ_q(r) φ_q(r') with few functions, for its
+eigenvalues fall faster than exponentially. A sum over pairs is then a vector Σ_T φ(T), one over
+triangles the symmetric part of the tensor Σ_T φ(T_1) ⊗ φ(T_2) ⊗ φ(T_3), and a kernel matrix is a
+matrix product. Its cost grows with the number of n-plets, not with its square.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skatom.kernels._cpu.nbody import add_products
+from skatom.kernels._nplets import like_sides
+from skatom.memory import check_memory
+from skatom.parallel import split_rows, threads_over_blas
+
+# Eigenvalues left out, relative to the largest: the error of the kernel is then about 1e-14.
+_SMALLEST = 1e-15
+# n-plets whose basis functions are tabulated at once.
+_CHUNK = 4096
+
+
+class RadialBasis:
+    """Functions φ_q with Σ_q φ_q(r) φ_q(r') = exp(-(r - r')²/2σ²) between two distances.
+
+    The eigenfunctions of the kernel on the interval, by Gauss-Legendre quadrature (Nyström).
+
+    Parameters
+    ----------
+    low, high : float, Å
+    sigma : float, Å
+    """
+
+    def __init__(self, low, high, sigma):
+        self.sigma = sigma
+        length = high - low
+        nodes, weights = np.polynomial.legendre.leggauss(int(40 + 6 * length / sigma))
+        self.nodes = low + 0.5 * length * (nodes + 1)
+        # a single distance makes an interval without length; any weight does then
+        roots = np.sqrt(0.5 * max(length, 1e-3 * sigma) * weights)
+        kernel = roots[:, None] * self._kernel(self.nodes) * roots
+        eigenvalues, vectors = np.linalg.eigh(kernel)
+        kept = eigenvalues > _SMALLEST * eigenvalues[-1]
+        self.coefficients = roots[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])
+
+    def __len__(self):
+        return self.coefficients.shape[1]
+
+    def __call__(self, r):
+        """Values and slopes, each of shape (len(r), n_basis)."""
+        kernel = self._kernel(r)
+        values = kernel @ self.coefficients
+        kernel *= (self.nodes - r[:, None]) / self.sigma**2
+        return values, kernel @ self.coefficients
+
+    def _kernel(self, r):
+        return np.exp(-0.5 * ((r[:, None] - self.nodes) / self.sigma) ** 2)
+
+
+def interval(parts):
+    """The shortest and longest side of some parts of the same elements."""
+    sides = [
+        part.sides[: 1 if len(elements) == 2 else 3]
+        for elements, part in parts
+        if part.sides.shape[1]
+    ]
+    if not sides:
+        return None
+    return min(s.min() for s in sides), max(s.max() for s in sides)
+
+
+@dataclass(frozen=True)
+class Folding:
+    """The independent entries of a tensor that is symmetric in the sides between like atoms.
+
+    Attributes
+    ----------
+    elements : tuple of int
+    n_basis : int
+    """
+
+    elements: tuple
+    n_basis: int
+
+    @cached_property
+    def _table(self):
+        """Indices into the flat tensor (n_features, n_permutations), and their weights."""
+        n, orders = self.n_basis, like_sides(self.elements)
+        if len(self.elements) == 2:
+            return np.arange(n)[:, None], np.ones(n)
+        indices = np.indices((n, n, n)).reshape(3, -1)
+        images = np.stack([np.ravel_multi_index(indices[p], (n, n, n)) for p in orders])
+        first = np.flatnonzero((images.min(axis=0) == np.arange(n**3)))
+        images = images[:, first].T
+        # entries that several permutations map to each other stand for so many of the tensor
+        distinct = 1 + (np.diff(np.sort(images, axis=1), axis=1) > 0).sum(axis=1)
+        return images, np.sqrt(distinct / len(orders))
+
+    @property
+    def n_features(self):
+        n = self.n_basis
+        if len(self.elements) == 2:
+            return n
+        return {1: n**3, 2: n * n * (n + 1) // 2, 6: n * (n + 1) * (n + 2) // 6}[
+            len(like_sides(self.elements))
+        ]
+
+    def fold(self, tensors):
+        """Features (…, n_features) whose dot products sum over permutations of tensors (…, n³)."""
+        images, weights = self._table
+        total = tensors[..., images[:, 0]]
+        for image in images.T[1:]:
+            total += tensors[..., image]
+        total *= weights
+        return total
+
+
+def part_features(part, elements, basis):
+    """The features of the groups that have any n-plets.
+
+    Parameters
+    ----------
+    part : Part
+    elements : tuple of int
+    basis : RadialBasis
+
+    Returns
+    -------
+    groups : ndarray of int, shape (n,)
+    features : ndarray of float, shape (n, n_rows, n_features)
+    """
+    folding = Folding(elements, len(basis))
+    groups = np.flatnonzero(np.diff(part.starts))
+    n_rows = len(part.coefficients)
+    check_memory(
+        8.0 * len(groups) * n_rows * folding.n_features,
+        f"the {folding.n_features} features of {len(groups) * n_rows} rows of a kernel matrix",
+        "raise sigma, lower the cutoff, set n_environments or train on fewer structures",
+    )
+    features = np.empty((len(groups), n_rows, folding.n_features))
+    pieces = _pieces(np.diff(part.starts)[groups])
+    with threads_over_blas() as pool:
+        for _ in pool.map(
+            lambda piece: _fill(part, groups[piece], basis, folding, features[piece]), pieces
+        ):
+            pass
+    return groups, features
+
+
+def _pieces(counts):
+    """Slices of consecutive groups of few n-plets."""
+    edges = np.searchsorted(np.cumsum(counts), np.arange(0, counts.sum(), _CHUNK), side="right")
+    edges = np.unique([0, *edges, len(counts)])
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _fill(part, groups, basis, folding, out):
+    begin, end = part.starts[groups[0]], part.starts[groups[-1] + 1]
+    starts = np.append(part.starts[groups], end) - begin
+    coefficients = part.coefficients[:, :, begin:end]
+    n_sides = 1 if len(folding.elements) == 2 else 3
+    tables = [basis(side) for side in part.sides[:n_sides, begin:end]]
+    if n_sides == 1:
+        values, slopes = tables[0]
+        for r, (a, c) in enumerate(coefficients[:, :2]):
+            terms = a[:, None] * values + c[:, None] * slopes
+            out[:, r] = np.add.reduceat(terms, starts[:-1])
+        return
+    values = np.stack([table[0] for table in tables])
+    slopes = np.stack([table[1] for table in tables])
+    n, n_rows = len(basis), out.shape[1]
+    coefficients = np.ascontiguousarray(coefficients)
+    for piece in split_rows(len(groups), max(1, 2**22 // (n_rows * n**3))):
+        tensors = np.zeros((piece.stop - piece.start, n_rows, n, n, n))
+        add_products(starts[piece.start : piece.stop + 1], coefficients, values, slopes, tensors)
+        out[piece] = folding.fold(tensors.reshape(*tensors.shape[:2], -1))
