@@ -5,7 +5,11 @@ import numpy as np
 from skatom.descriptors._cpu.pairs import collect
 from skatom.kernels import _nplets
 from skatom.kernels._cpu import nbody as _cpu
-from skatom.parallel import run_in_threads
+from skatom.kernels._features import sums_of_products
+from skatom.parallel import run_in_threads, split_rows
+
+# n-plets whose basis functions are tabulated at once.
+_CHUNK = 4096
 
 
 class NPletExpansion:
@@ -34,22 +38,59 @@ class NPletExpansion:
         for block, alpha in zip(rows, coefficients, strict=True):
             for elements, part in block.parts.items():
                 weights = kernel.amplitude**2 * part.weights(alpha)
-                sides, weights = _nplets.permute_sides(elements, part.sides, weights)
+                sides = part.sides
                 if elements in self.centers:
                     sides = np.concatenate([self.centers[elements], sides], axis=1)
                     weights = np.concatenate([self.weights[elements], weights], axis=1)
-                self.centers[elements] = np.ascontiguousarray(sides)
-                self.weights[elements] = np.ascontiguousarray(weights)
+                self.centers[elements], self.weights[elements] = sides, weights
+
+    @property
+    def shortest(self):
+        """The shortest side of the training set, Å."""
+        n_sides = 1 if self.order == 2 else 3
+        return min(
+            (sides[:n_sides].min(initial=np.inf) for sides in self.centers.values()),
+            default=np.inf,
+        )
 
     def smooth_part(self, elements, sides):
         """S and ∂S/∂T, shape (4, n), of sides (3, n); zero for elements without training data."""
         out = np.zeros((4, sides.shape[1]))
         if elements in self.centers:
+            centers, weights = _nplets.permute_sides(
+                elements, self.centers[elements], self.weights[elements]
+            )
             run_in_threads(
-                _cpu.expansion, sides.shape[1], np.ascontiguousarray(sides),
-                self.centers[elements], self.weights[elements], self.sigma, out,
+                _cpu.expansion, sides.shape[1], np.ascontiguousarray(sides), centers, weights,
+                self.sigma, out,
             )  # fmt: skip
         return out
+
+    def tensor(self, elements, basis):
+        """S in a basis: S(T) = Σ_pqs w_pqs φ_p(T_1) φ_q(T_2) φ_s(T_3), or Σ_p w_p φ_p(T_1).
+
+        Parameters
+        ----------
+        elements : tuple of int
+        basis : RadialBasis
+            Of the length scale of the kernel; its interval holds all sides of the training set.
+
+        Returns
+        -------
+        ndarray of float, shape (n_basis,) * n_sides
+        """
+        n_sides = 1 if self.order == 2 else 3
+        centers, weights = self.centers[elements], self.weights[elements]
+        total = np.zeros((len(basis),) * n_sides)
+        for piece in split_rows(centers.shape[1], _CHUNK):
+            part = _nplets.Part(
+                np.array([0, piece.stop - piece.start]), centers[:, piece], weights[None, :, piece]
+            )
+            for _, sums in sums_of_products(part, basis, n_sides):
+                total += sums[0, 0]
+        if n_sides == 1:
+            return total
+        return sum(total.transpose(p) for p in _nplets.like_sides(elements))
 
     def predict(self, structures):
         """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from skatom.kernels._cpu.nbody import add_products
-from skatom.kernels._nplets import like_sides
+from skatom.kernels._nplets import Part, like_sides
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 
@@ -20,6 +20,8 @@ from skatom.parallel import split_rows, threads_over_blas
 _SMALLEST = 1e-15
 # n-plets whose basis functions are tabulated at once.
 _CHUNK = 4096
+# Numbers in the tensors that are added up at once.
+_TENSORS = 2**22
 
 
 class RadialBasis:
@@ -92,7 +94,7 @@ class Folding:
             return np.arange(n)[:, None], np.ones(n)
         indices = np.indices((n, n, n)).reshape(3, -1)
         images = np.stack([np.ravel_multi_index(indices[p], (n, n, n)) for p in orders])
-        first = np.flatnonzero((images.min(axis=0) == np.arange(n**3)))
+        first = np.flatnonzero(images.min(axis=0) == np.arange(n**3))
         images = images[:, first].T
         # entries that several permutations map to each other stand for so many of the tensor
         distinct = 1 + (np.diff(np.sort(images, axis=1), axis=1) > 0).sum(axis=1)
@@ -158,21 +160,33 @@ def _pieces(counts):
 
 def _fill(part, groups, basis, folding, out):
     begin, end = part.starts[groups[0]], part.starts[groups[-1] + 1]
-    starts = np.append(part.starts[groups], end) - begin
-    coefficients = part.coefficients[:, :, begin:end]
+    piece = Part(
+        np.append(part.starts[groups], end) - begin, part.sides[:, begin:end],
+        part.coefficients[:, :, begin:end],
+    )  # fmt: skip
     n_sides = 1 if len(folding.elements) == 2 else 3
-    tables = [basis(side) for side in part.sides[:n_sides, begin:end]]
+    for rows, sums in sums_of_products(piece, basis, n_sides):
+        out[rows] = folding.fold(sums.reshape(*sums.shape[:2], -1))
+
+
+def sums_of_products(part, basis, n_sides):
+    """Σ_T (a + c · ∂) φ(T_1) ⊗ … of each row, for a few groups at a time.
+
+    Yields
+    ------
+    groups : slice
+    sums : ndarray of float, shape (groups, n_rows, n_basis) or (…, n_basis, n_basis, n_basis)
+    """
+    n_groups, n_rows, n = len(part.starts) - 1, len(part.coefficients), len(basis)
+    tables = [basis(side) for side in part.sides[:n_sides]]
     if n_sides == 1:
-        values, slopes = tables[0]
-        for r, (a, c) in enumerate(coefficients[:, :2]):
-            terms = a[:, None] * values + c[:, None] * slopes
-            out[:, r] = np.add.reduceat(terms, starts[:-1])
+        (values, slopes), coefficients = tables[0], part.coefficients[..., None]
+        terms = coefficients[:, 0] * values + coefficients[:, 1] * slopes
+        yield slice(0, n_groups), np.add.reduceat(terms, part.starts[:-1], axis=1).swapaxes(0, 1)
         return
-    values = np.stack([table[0] for table in tables])
-    slopes = np.stack([table[1] for table in tables])
-    n, n_rows = len(basis), out.shape[1]
-    coefficients = np.ascontiguousarray(coefficients)
-    for piece in split_rows(len(groups), max(1, 2**22 // (n_rows * n**3))):
-        tensors = np.zeros((piece.stop - piece.start, n_rows, n, n, n))
-        add_products(starts[piece.start : piece.stop + 1], coefficients, values, slopes, tensors)
-        out[piece] = folding.fold(tensors.reshape(*tensors.shape[:2], -1))
+    values, slopes = (np.stack(table) for table in zip(*tables, strict=True))
+    coefficients = np.ascontiguousarray(part.coefficients)
+    for groups in split_rows(n_groups, max(1, _TENSORS // (n_rows * n**3))):
+        sums = np.zeros((groups.stop - groups.start, n_rows, n, n, n))
+        add_products(part.starts[groups.start : groups.stop + 1], coefficients, values, slopes, sums)
+        yield groups, sums

@@ -55,6 +55,17 @@ class Cutoff:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Neighbours j of each atom i: see `NPlets`."""
+
+    starts: np.ndarray
+    centers: np.ndarray
+    neighbors: np.ndarray
+    vectors: np.ndarray
+    distances: np.ndarray
+
+
+@dataclass(frozen=True)
 class NPlets:
     """Pairs or triangles around centres.
 
@@ -134,14 +145,10 @@ def find_n_plets(structures, order, cutoff, half):
     NPlets
     """
     reach = cutoff.reach(structures)
-    pairs = neighbor_list(structures, reach)
-    centers, neighbors, vectors = pairs.centers, pairs.indices, pairs.vectors
-    if half:
-        keep = (neighbors > centers) | ((neighbors == centers) & _is_after(vectors))
-        centers, neighbors, vectors = centers[keep], neighbors[keep], vectors[keep]
-    n_atoms = len(structures.numbers)
-    starts = offsets_from_counts(np.bincount(centers, minlength=n_atoms))
-    distances = np.linalg.norm(vectors, axis=1)
+    pairs = find_pairs(structures, reach, half)
+    starts, centers, neighbors, vectors, distances = (
+        pairs.starts, pairs.centers, pairs.neighbors, pairs.vectors, pairs.distances
+    )  # fmt: skip
     numbers = structures.numbers
     if order == 2:
         slots = np.arange(len(centers))[:, None]
@@ -164,6 +171,31 @@ def find_n_plets(structures, order, cutoff, half):
         np.take_along_axis(sides, places, axis=0), places,
         np.take_along_axis(elements, places, axis=0).T,
     )  # fmt: skip
+
+
+def find_pairs(structures, reach, half):
+    """The neighbours of each atom.
+
+    Parameters
+    ----------
+    structures : Structures
+    reach : float
+        Longest distance, Å.
+    half : bool
+        Every pair once, at the first of its atoms; triangles whose two other atoms are found here
+        are found once too.
+
+    Returns
+    -------
+    Pairs
+    """
+    full = neighbor_list(structures, reach)
+    centers, neighbors, vectors = full.centers, full.indices, full.vectors
+    if half:
+        keep = (neighbors > centers) | ((neighbors == centers) & _is_after(vectors))
+        centers, neighbors, vectors = centers[keep], neighbors[keep], vectors[keep]
+    starts = offsets_from_counts(np.bincount(centers, minlength=len(structures.numbers)))
+    return Pairs(starts, centers, neighbors, vectors, np.linalg.norm(vectors, axis=1))
 
 
 def _is_after(vectors):

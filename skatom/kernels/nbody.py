@@ -299,7 +299,8 @@ def _stacked(rows, elements, basis):
     for block in rows:
         if elements in block.parts:
             groups, values = part_features(block.parts[elements], elements, basis)
-            places.append((begin + groups[:, None] * block.n_rows + np.arange(block.n_rows)).ravel())
+            rows_of_groups = groups[:, None] * block.n_rows + np.arange(block.n_rows)
+            places.append(begin + rows_of_groups.ravel())
             features.append(values.reshape(len(places[-1]), -1))
         begin += block.n_groups * block.n_rows
     return np.concatenate(places), np.concatenate(features)

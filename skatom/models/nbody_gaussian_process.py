@@ -79,6 +79,8 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         Atomic numbers of the training structures.
     baseline_ : AtomicBaseline or None
         The energies of the elements; None where no energies were learnt.
+    expansions_ : list
+        What predicts the energies of each kernel of the sum.
     environments_ : ndarray of int
         The atoms of the training batch whose forces were learnt.
     n_observations_ : int
@@ -206,7 +208,7 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         alpha = cho_solve((self._factor, True), values)
         self.log_marginal_likelihood_ = _log_likelihood(self._factor, values, alpha)
         n_energies = len(energies)
-        self._expansions = [
+        self.expansions_ = [
             term.expand(*self._training.weighted(k, alpha[:n_energies], alpha[n_energies:]))
             for k, term in enumerate(self.kernel_.terms)
         ]
@@ -252,7 +254,7 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         if self.baseline_ is not None:
             energies += self.baseline_.predict(structures)
         gradient, strain = np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
-        for expansion in self._expansions:
+        for expansion in self.expansions_:
             for total, part in zip(
                 (energies, gradient, strain), expansion.predict(structures), strict=True
             ):
