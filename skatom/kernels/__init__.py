@@ -3,6 +3,7 @@
 from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
 from skatom.kernels.blocks import covariance
 from skatom.kernels.dot_product import Cosine, Polynomial
+from skatom.kernels.many_body import ManyBody
 from skatom.kernels.nbody import NBody, NBodySum
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
@@ -13,6 +14,7 @@ __all__ = [
     "Gaussian",
     "Kernel",
     "Laplacian",
+    "ManyBody",
     "Matern",
     "NBody",
     "NBodySum",

@@ -277,13 +277,13 @@ def energy_rows(structures, order, cutoff):
     """The energy of each structure, every n-plet counted once."""
     plets = find_n_plets(structures, order, cutoff, half=True)
     owners = np.repeat(np.arange(len(structures)), structures.n_atoms)[plets.centers]
-    return _make_rows(plets, cutoff, owners, len(structures), forces=False)
+    return make_rows(plets, cutoff, owners, len(structures))
 
 
 def local_rows(structures, order, cutoff):
     """The sum over the n-plets around each atom."""
     plets = find_n_plets(structures, order, cutoff, half=False)
-    return _make_rows(plets, cutoff, plets.centers, len(structures.numbers), forces=False)
+    return make_rows(plets, cutoff, plets.centers, len(structures.numbers))
 
 
 def force_rows(structures, order, cutoff, atoms=None):
@@ -296,32 +296,72 @@ def force_rows(structures, order, cutoff, atoms=None):
     atoms = np.arange(len(structures.numbers)) if atoms is None else atoms
     owners = np.full(len(structures.numbers), -1)
     owners[atoms] = np.arange(len(atoms))
-    return _make_rows(plets, cutoff, owners[plets.centers], len(atoms), forces=True)
+    return make_rows(
+        plets, cutoff, owners[plets.centers], len(atoms), corner_directions(plets, 0)
+    )
 
 
-def _make_rows(plets, cutoff, owners, n_groups, forces):
+def make_rows(plets, cutoff, owners, n_groups, directions=None):
+    """Rows of some n-plets.
+
+    Parameters
+    ----------
+    plets : NPlets
+    cutoff : Cutoff
+    owners : ndarray of int, shape (n,)
+        The group of each n-plet; -1: none.
+    n_groups : int
+    directions : ndarray of float, shape (n_rows, 3 sides, n), default=None
+        How the sides change along each row. None: energies.
+
+    Returns
+    -------
+    Rows
+    """
     parts = {}
     for elements, chosen in plets.by_elements():
         chosen = chosen[owners[chosen] >= 0]
         chosen = chosen[np.argsort(owners[chosen], kind="stable")]
         sides = np.ascontiguousarray(plets.sides[:, chosen])
-        directions = _force_directions(plets, chosen) if forces else None
         parts[elements] = Part(
             offsets_from_counts(np.bincount(owners[chosen], minlength=n_groups)), sides,
-            _coefficients(sides, cutoff, len(elements), directions),
+            _coefficients(
+                sides, cutoff, len(elements),
+                None if directions is None else directions[:, :, chosen],
+            ),
         )  # fmt: skip
-    return Rows(n_groups, 3 if forces else 1, parts)
+    return Rows(n_groups, 1 if directions is None else len(directions), parts)
 
 
-def _force_directions(plets, chosen):
-    """-dT_k/dr_i, shape (3 axes, 3 sides, n): the unit vectors to j and k, none for r_jk."""
+def corner_directions(plets, corner):
+    """-dT_k/dr of i (corner 0), j (1) or k (2), shape (3 axes, 3 sides, n)."""
+    by_place = np.zeros((3, 3, len(plets.centers)))
     units = (plets.vectors / plets.distances[:, None]).T
-    slots = plets.slots[chosen]
-    by_place = np.zeros((3, 3, len(chosen)))
-    by_place[:, 2] = units[:, slots[:, 0]]
-    if slots.shape[1] == 2:
-        by_place[:, 1] = units[:, slots[:, 1]]
-    return np.take_along_axis(by_place, plets.places[None, :, chosen], axis=1)
+    first = units[:, plets.slots[:, 0]]
+    if corner < 2:
+        by_place[:, 2] = first if corner == 0 else -first
+    if plets.slots.shape[1] == 2:
+        if corner != 1:
+            second = units[:, plets.slots[:, 1]]
+            by_place[:, 1] = second if corner == 0 else -second
+        if corner > 0:
+            vectors, lengths = plets.third_sides
+            third = (vectors / lengths[:, None]).T
+            by_place[:, 0] = third if corner == 1 else -third
+    return np.take_along_axis(by_place, plets.places[None], axis=1)
+
+
+def strain_directions(plets):
+    """dT_k/dstrain, shape (9, 3 sides, n), for the components xx, xy, … zz."""
+    by_place = np.zeros((9, 3, len(plets.centers)))
+    vectors = [plets.vectors[slot] for slot in plets.slots.T]
+    lengths = [plets.distances[slot] for slot in plets.slots.T]
+    if len(vectors) == 2:
+        third, length = plets.third_sides
+        vectors, lengths = [*vectors, third], [*lengths, length]
+    for place, vector, length in zip((2, 1, 0), vectors, lengths, strict=False):
+        by_place[:, place] = np.einsum("na,nb->abn", vector, vector / length[:, None]).reshape(9, -1)
+    return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 
 def _coefficients(sides, cutoff, order, directions):
@@ -331,7 +371,7 @@ def _coefficients(sides, cutoff, order, directions):
         coefficients = np.zeros((1, 4, sides.shape[1]))
         coefficients[0, 0] = total
         return coefficients
-    coefficients = np.empty((3, 4, sides.shape[1]))
+    coefficients = np.empty((len(directions), 4, sides.shape[1]))
     coefficients[:, 0] = np.einsum("xkn,kn->xn", directions, gradient)
     coefficients[:, 1:] = directions * total
     return coefficients
