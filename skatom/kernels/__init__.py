@@ -3,6 +3,12 @@
 from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
 from skatom.kernels.blocks import covariance
 from skatom.kernels.dot_product import Cosine, Polynomial
+from skatom.kernels.haar import (
+    cartesian_kernel,
+    covariant_kernel,
+    haar_kernel,
+    many_body_kernel,
+)
 from skatom.kernels.many_body import ManyBody
 from skatom.kernels.nbody import NBody, NBodySum
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
@@ -24,5 +30,9 @@ __all__ = [
     "Scaled",
     "StructureKernel",
     "Sum",
+    "cartesian_kernel",
     "covariance",
+    "covariant_kernel",
+    "haar_kernel",
+    "many_body_kernel",
 ]

@@ -92,8 +92,8 @@ class NPletExpansion:
             return total
         return sum(total.transpose(p) for p in _nplets.like_sides(elements))
 
-    def predict(self, structures):
-        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
+    def predict(self, structures, gradients=True):
+        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3), or zeros for these."""
         plets = _nplets.find_n_plets(structures, self.order, self.cutoff, half=True)
         energies, slopes = np.empty(len(plets.centers)), np.empty_like(plets.sides)
         for elements, chosen in plets.by_elements():
@@ -104,6 +104,8 @@ class NPletExpansion:
             slopes[:, chosen] = gradient * smooth[0] + total * smooth[1:]
         owners = np.repeat(np.arange(len(structures)), structures.n_atoms)[plets.centers]
         sums = np.bincount(owners, energies, minlength=len(structures))
+        if not gradients:
+            return sums, np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
         pair_gradients = plets.pair_gradients(slopes)
         return sums, *collect(
             plets.starts, plets.neighbors, plets.vectors, pair_gradients, structures.offsets

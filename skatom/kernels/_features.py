@@ -188,5 +188,7 @@ def sums_of_products(part, basis, n_sides):
     coefficients = np.ascontiguousarray(part.coefficients)
     for groups in split_rows(n_groups, max(1, _TENSORS // (n_rows * n**3))):
         sums = np.zeros((groups.stop - groups.start, n_rows, n, n, n))
-        add_products(part.starts[groups.start : groups.stop + 1], coefficients, values, slopes, sums)
+        add_products(
+            part.starts[groups.start : groups.stop + 1], coefficients, values, slopes, sums
+        )
         yield groups, sums

@@ -249,9 +249,7 @@ def like_sides(elements):
     """Permutations of the sides of an n-plet of these elements that change nothing."""
     if len(elements) == 2:
         return [[0, 1, 2]]
-    return [
-        list(p) for p in permutations(range(3)) if [elements[k] for k in p] == list(elements)
-    ]
+    return [list(p) for p in permutations(range(3)) if [elements[k] for k in p] == list(elements)]
 
 
 @dataclass(frozen=True)
@@ -296,9 +294,7 @@ def force_rows(structures, order, cutoff, atoms=None):
     atoms = np.arange(len(structures.numbers)) if atoms is None else atoms
     owners = np.full(len(structures.numbers), -1)
     owners[atoms] = np.arange(len(atoms))
-    return make_rows(
-        plets, cutoff, owners[plets.centers], len(atoms), corner_directions(plets, 0)
-    )
+    return make_rows(plets, cutoff, owners[plets.centers], len(atoms), corner_directions(plets, 0))
 
 
 def make_rows(plets, cutoff, owners, n_groups, directions=None):
@@ -360,7 +356,9 @@ def strain_directions(plets):
         third, length = plets.third_sides
         vectors, lengths = [*vectors, third], [*lengths, length]
     for place, vector, length in zip((2, 1, 0), vectors, lengths, strict=False):
-        by_place[:, place] = np.einsum("na,nb->abn", vector, vector / length[:, None]).reshape(9, -1)
+        by_place[:, place] = np.einsum("na,nb->abn", vector, vector / length[:, None]).reshape(
+            9, -1
+        )
     return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 

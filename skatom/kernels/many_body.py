@@ -84,9 +84,7 @@ class ManyBody(NBodyKernel):
 
     def rescaled(self, sigma, amplitude):
         """A copy with other scales."""
-        return ManyBody(
-            clone(self._base).set_params(sigma=sigma), clone(self._function), amplitude
-        )
+        return ManyBody(clone(self._base).set_params(sigma=sigma), clone(self._function), amplitude)
 
     def rows(self, structures, what, atoms=None):
         """The environments of some rows of a kernel matrix.
@@ -257,17 +255,19 @@ class EnvironmentExpansion:
         self.rows = rows
         self.weights = weights
 
-    def predict(self, structures):
-        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
-        parts = [self._predict_one(structures[s]) for s in range(len(structures))]
-        energies, forces, strain = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return energies, -forces.reshape(-1, 3), strain.reshape(-1, 3, 3)
+    def predict(self, structures, gradients=True):
+        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3), or zeros for these."""
+        energies = self._sum(structures, "energy")
+        forces, strain = np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
+        if gradients:
+            for s in range(len(structures)):  # matrices grow with the square of the batch
+                atoms = slice(structures.offsets[s], structures.offsets[s + 1])
+                forces[atoms] = self._sum(structures[s], "forces").reshape(-1, 3)
+                strain[s] = self._sum(structures[s], "strain").reshape(3, 3)
+        return energies, -forces, strain
 
-    def _predict_one(self, structure):
-        return [
-            self.kernel.cross([self.kernel.rows(structure, what)], self.rows) @ self.weights
-            for what in ("energy", "forces", "strain")
-        ]
+    def _sum(self, structures, what):
+        return self.kernel.cross([self.kernel.rows(structures, what)], self.rows) @ self.weights
 
 
 def _force_slopes(plets, cutoff, n_atoms, atoms):

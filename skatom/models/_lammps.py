@@ -59,9 +59,7 @@ def _write_triangles(model, path, symbols, n_grid):
         for i, j, k in product(range(len(symbols)), repeat=3):
             names = [symbols[i], symbols[j], symbols[k]]
             keyword = "_".join(names)
-            entries.write(
-                f"{' '.join(names)} {high:.15g} {data.name} {keyword} linear {n_grid}\n"
-            )
+            entries.write(f"{' '.join(names)} {high:.15g} {data.name} {keyword} linear {n_grid}\n")
             file.write(f"\n{keyword}\nN {n_grid} rmin {low:.15g} rmax {high:.15g}\n\n")
             np.savetxt(
                 file, _triangle_lines(model, (i, j, k), low, high, n_grid),

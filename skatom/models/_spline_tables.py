@@ -52,13 +52,12 @@ class SplineTables:
         )  # fmt: skip
         self.coefficients = np.empty((len(elements), *(n_knots + 2,) * n_sides))
         knots = r_min + step * np.arange(-_MARGIN, n_knots + _MARGIN)
-        to_splines = make_interp_spline(knots, np.eye(len(knots)), k=3).c
-        to_splines = to_splines[_MARGIN - 1 : _MARGIN + n_knots + 1]
         for k, key in enumerate(elements):
             sides = expansion.centers[key][:n_sides]
             limits = min(knots[0], sides.min()), max(knots[-1], sides.max())
             basis = RadialBasis(*limits, expansion.sigma)
-            functions = to_splines @ basis(knots)[0]
+            functions = make_interp_spline(knots, basis(knots)[0], k=3).c
+            functions = functions[_MARGIN - 1 : _MARGIN + n_knots + 1]
             table = expansion.tensor(key, basis)
             for _ in range(n_sides):
                 table = np.tensordot(table, functions, axes=(0, 1))

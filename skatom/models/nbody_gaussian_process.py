@@ -255,9 +255,8 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
             energies += self.baseline_.predict(structures)
         gradient, strain = np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
         for expansion in self.expansions_:
-            for total, part in zip(
-                (energies, gradient, strain), expansion.predict(structures), strict=True
-            ):
+            parts = expansion.predict(structures, return_forces or return_stress)
+            for total, part in zip((energies, gradient, strain), parts, strict=True):
                 total += part
         result = [energies]
         if return_forces:
@@ -427,9 +426,7 @@ def _maximise_likelihood(kernel, noise, observations, values, scales, verbose):
     with tqdm(desc="log marginal likelihood", disable=not verbose, leave=False) as progress:
 
         def cost(theta):
-            value, slopes = _likelihood_and_slopes(
-                *parameters(theta), observations, values, scales
-            )
+            value, slopes = _likelihood_and_slopes(*parameters(theta), observations, values, scales)
             progress.update()
             progress.set_postfix_str(f"{value:.1f}")
             return -value, -np.append(slopes[:n_scales], slopes[n_scales:][free])
@@ -442,9 +439,7 @@ def _maximise_likelihood(kernel, noise, observations, values, scales, verbose):
 def _rescale(kernel, theta):
     """The kernel with log(sigma) and log(amplitude) of its terms."""
     scales = np.exp(theta).reshape(-1, 2)
-    terms = [
-        term.rescaled(*pair) for term, pair in zip(kernel.terms, scales.tolist(), strict=True)
-    ]
+    terms = [term.rescaled(*pair) for term, pair in zip(kernel.terms, scales.tolist(), strict=True)]
     total = terms[0]
     for term in terms[1:]:
         total = total + term

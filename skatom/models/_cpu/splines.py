@@ -178,9 +178,7 @@ def single_triangles(sides, table, grid, cutoff, energies, slopes):
         for k in range(3):
             f[k], df[k] = cutoff_function(kind, radius, width, sides[n, k])
             cells[k] = _weights(sides[n, k], low, step, len(table) - 4, b[k], db[k])
-        _contract(
-            table, cells[0], cells[1], cells[2], b[0], b[1], b[2], db[0], db[1], db[2], s
-        )
+        _contract(table, cells[0], cells[1], cells[2], b[0], b[1], b[2], db[0], db[1], db[2], s)
         energies[n] = f[0] * f[1] * f[2] * s[0]
         slopes[n, 0] = f[1] * f[2] * (df[0] * s[0] + f[0] * s[1])
         slopes[n, 1] = f[0] * f[2] * (df[1] * s[0] + f[1] * s[2])
