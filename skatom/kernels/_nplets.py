@@ -356,9 +356,8 @@ def strain_directions(plets):
         third, length = plets.third_sides
         vectors, lengths = [*vectors, third], [*lengths, length]
     for place, vector, length in zip((2, 1, 0), vectors, lengths, strict=False):
-        by_place[:, place] = np.einsum("na,nb->abn", vector, vector / length[:, None]).reshape(
-            9, -1
-        )
+        components = np.einsum("na,nb->abn", vector, vector / length[:, None])
+        by_place[:, place] = components.reshape(9, -1)
     return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 

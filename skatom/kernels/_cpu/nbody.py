@@ -90,8 +90,8 @@ def _row_sums(x, y, z, kernel, sides, coefficients, begin, end, length_scale, su
 def add_products(starts, coefficients, values, slopes, out):
     """Sums over the triangles of each group of products of basis functions.
 
-    out[g, r, p, q, s] = Σ_T [a + c_1 ∂_1 + c_2 ∂_2 + c_3 ∂_3] φ_p(T_1) φ_q(T_2) φ_s(T_3); ``values``
-    and ``slopes`` of the basis have the shape (3, n_triangles, n_basis).
+    out[g, r, p, q, s] = Σ_T [a + c_1 ∂_1 + c_2 ∂_2 + c_3 ∂_3] φ_p(T_1) φ_q(T_2) φ_s(T_3);
+    ``values`` and ``slopes`` of the basis have the shape (3, n_triangles, n_basis).
     """
     n_basis = values.shape[2]
     first, second, third = values[0], values[1], values[2]
