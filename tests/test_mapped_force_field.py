@@ -204,7 +204,8 @@ def read_sections(path):
 
 def test_table_of_pairs_for_lammps(tmp_path):
     model = MappedForceField.from_fitted(compound_process())
-    commands = model.write_lammps(tmp_path / "cho", n_points=500, n_grid=4)
+    with pytest.warns(UserWarning, match="exchanges the neighbours"):
+        commands = model.write_lammps(tmp_path / "cho", n_points=500, n_grid=4)
     assert commands[1] == "pair_style hybrid/overlay table spline 500 threebody/table"
     sections = read_sections(tmp_path / "cho.table")
     assert list(sections) == ["H_H", "H_C", "H_O", "C_C", "C_O", "O_O"]
@@ -223,7 +224,8 @@ def test_table_of_pairs_for_lammps(tmp_path):
 def test_table_of_triangles_for_lammps(tmp_path):
     n_grid = 6
     model = MappedForceField.from_fitted(compound_process(), n_knots_triangles=24)
-    model.write_lammps(tmp_path / "cho", n_grid=n_grid)
+    with pytest.warns(UserWarning, match="exchanges the neighbours"):
+        model.write_lammps(tmp_path / "cho", n_grid=n_grid)
     sections = read_sections(tmp_path / "cho.3b.table")
     lines = (tmp_path / "cho.3b").read_text().splitlines()[1:]
     assert len(lines) == len(sections) == 27

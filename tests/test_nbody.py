@@ -90,6 +90,7 @@ def test_golden_numbers_of_cartesian_and_averaged_kernels():
     assert cartesian_kernel(A, B, 0.8) == pytest.approx(1.479726220790, rel=1e-12)
     assert haar_kernel(A, B, 0.8) == pytest.approx(1.477929730632, rel=1e-12)
     assert haar_kernel(A, B, 0.8, order=3) == pytest.approx(2.307513931074, rel=1e-12)
+    assert haar_kernel(A, B, 0.8, order=4) == pytest.approx(3.794157797349, rel=1e-12)
     second = [
         [0.02080972, 0.07725181, 0.00160784],
         [0.01625395, 0.05407055, 0.00394373],
@@ -211,6 +212,17 @@ def test_force_kernels_are_derivatives(name, pbc):
         np.testing.assert_allclose(
             forces_forces[index], (low - high) / (2 * h), atol=1e-6 * np.abs(forces_forces).max()
         )
+
+
+def test_forces_of_a_single_dimer():
+    """One distance only: between its slopes the kernel is 1/σ² along the bond."""
+    dimer = Atoms("CO", [[0, 0, 0], [0.6, 0.8, 0.0]])
+    unit = np.array([0.6, 0.8, 0.0])
+    along = np.concatenate([unit, -unit])
+    kernel = NBody(order=2, sigma=0.3)
+    np.testing.assert_allclose(
+        kernel.forces_forces([dimer]), np.outer(along, along) / 0.3**2, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", ["sum", "five-body"])
@@ -628,6 +640,16 @@ def test_uncertainty_is_small_on_the_training_set_and_large_elsewhere():
     far = model.predict([stretched], return_std=True)[1]
     assert std.max() < 0.01
     assert far[0] > 30 * std.max()
+
+
+def test_predictions_do_not_depend_on_the_batch(monkeypatch):
+    structures, targets = mixed_data(3)
+    model = NBodyGaussianProcess(KERNELS["sum"]).fit(structures, targets)
+    options = {"return_forces": True, "return_std": True}
+    whole = model.predict(structures, **options)
+    monkeypatch.setattr("skatom.models.nbody_gaussian_process._BATCH_ATOMS", 5)
+    for a, b in zip(model.predict(structures, **options), whole, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-8)
 
 
 # scikit-learn, and bad input

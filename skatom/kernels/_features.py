@@ -18,6 +18,8 @@ from skatom.parallel import split_rows, threads_over_blas
 
 # Eigenvalues left out, relative to the largest: the error of the kernel is then about 1e-14.
 _SMALLEST = 1e-15
+# By how many sigma the interval of a basis is longer than what it is for, on each side.
+_PADDING = 0.25
 # n-plets whose basis functions are tabulated at once.
 _CHUNK = 4096
 # Numbers in the tensors that are added up at once.
@@ -37,11 +39,12 @@ class RadialBasis:
 
     def __init__(self, low, high, sigma):
         self.sigma = sigma
+        # slopes are less exact towards the ends, and a single distance needs them too
+        low, high = low - _PADDING * sigma, high + _PADDING * sigma
         length = high - low
         nodes, weights = np.polynomial.legendre.leggauss(int(40 + 6 * length / sigma))
         self.nodes = low + 0.5 * length * (nodes + 1)
-        # a single distance makes an interval without length; any weight does then
-        roots = np.sqrt(0.5 * max(length, 1e-3 * sigma) * weights)
+        roots = np.sqrt(0.5 * length * weights)
         kernel = roots[:, None] * self._kernel(self.nodes) * roots
         eigenvalues, vectors = np.linalg.eigh(kernel)
         kept = eigenvalues > _SMALLEST * eigenvalues[-1]

@@ -129,7 +129,7 @@ class NPlets:
         return out
 
 
-def find_n_plets(structures, order, cutoff, half):
+def find_n_plets(structures, order, cutoff, half, atoms=None):
     """All pairs (order 2) or triangles (order 3) whose sides are within the cutoff.
 
     Parameters
@@ -139,13 +139,15 @@ def find_n_plets(structures, order, cutoff, half):
     cutoff : Cutoff
     half : bool
         Every one once, around the first of its atoms; else around each of them.
+    atoms : ndarray of int, default=None
+        Look around these alone. None: all.
 
     Returns
     -------
     NPlets
     """
     reach = cutoff.reach(structures)
-    pairs = find_pairs(structures, reach, half)
+    pairs = find_pairs(structures, reach, half, atoms)
     starts, centers, neighbors, vectors, distances = (
         pairs.starts, pairs.centers, pairs.neighbors, pairs.vectors, pairs.distances
     )  # fmt: skip
@@ -173,7 +175,7 @@ def find_n_plets(structures, order, cutoff, half):
     )  # fmt: skip
 
 
-def find_pairs(structures, reach, half):
+def find_pairs(structures, reach, half, atoms=None):
     """The neighbours of each atom.
 
     Parameters
@@ -184,6 +186,8 @@ def find_pairs(structures, reach, half):
     half : bool
         Every pair once, at the first of its atoms; triangles whose two other atoms are found here
         are found once too.
+    atoms : ndarray of int, default=None
+        The centres. None: all.
 
     Returns
     -------
@@ -193,6 +197,11 @@ def find_pairs(structures, reach, half):
     centers, neighbors, vectors = full.centers, full.indices, full.vectors
     if half:
         keep = (neighbors > centers) | ((neighbors == centers) & _is_after(vectors))
+        centers, neighbors, vectors = centers[keep], neighbors[keep], vectors[keep]
+    if atoms is not None:
+        keep = np.zeros(len(structures.numbers), bool)
+        keep[atoms] = True
+        keep = keep[centers]
         centers, neighbors, vectors = centers[keep], neighbors[keep], vectors[keep]
     starts = offsets_from_counts(np.bincount(centers, minlength=len(structures.numbers)))
     return Pairs(starts, centers, neighbors, vectors, np.linalg.norm(vectors, axis=1))
@@ -290,7 +299,7 @@ def force_rows(structures, order, cutoff, atoms=None):
     All sides are within the cutoff, so every n-plet that an atom is part of is found around it,
     and its force is the derivative with the neighbours held fixed.
     """
-    plets = find_n_plets(structures, order, cutoff, half=False)
+    plets = find_n_plets(structures, order, cutoff, half=False, atoms=atoms)
     atoms = np.arange(len(structures.numbers)) if atoms is None else atoms
     owners = np.full(len(structures.numbers), -1)
     owners[atoms] = np.arange(len(atoms))

@@ -1,5 +1,6 @@
 """Tables of pairs and triangles in the formats of LAMMPS."""
 
+import warnings
 from itertools import product
 from pathlib import Path
 
@@ -18,6 +19,13 @@ def write_tables(model, prefix, n_points, n_grid):
         styles.append(f"table spline {n_points}")
         commands += _write_pairs(model, path, symbols, n_points)
     if 3 in orders:
+        if len(symbols) > 1:
+            warnings.warn(
+                "pair_style threebody/table of LAMMPS (22 July 2025) exchanges the neighbours of "
+                "an atom where the first is farther away, unlike ones too: check the forces of "
+                f"{', '.join(symbols)} in your version",
+                stacklevel=3,
+            )
         path = prefix.with_name(prefix.name + ".3b")
         styles.append("threebody/table")
         _write_triangles(model, path, symbols, n_grid)

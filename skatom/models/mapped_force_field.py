@@ -278,9 +278,9 @@ class MappedForceField(RegressorMixin, BaseEstimator):
         the package MANYBODY, reads V₃ from ``prefix.3b`` and ``prefix.3b.table``. LAMMPS sums over
         the three centres of a triangle, so its tables hold V₃/3. The energies of the elements are
         left out. Units are ``metal``. LAMMPS interpolates pairs by splines; of triangles it looks
-        up the nearest entry, an error in proportion to 1/``n_grid``, and its version of 22 July
-        2025 exchanges unlike neighbours of which the first is farther, so that three-body tables
-        of several elements cannot be right there.
+        up the nearest entry, an error in proportion to 1/``n_grid``. Its version of 22 July 2025
+        exchanges the neighbours of an atom where the first is farther away, unlike ones too, so
+        forces of triangles of several elements are wrong there; a warning says so.
 
         Parameters
         ----------

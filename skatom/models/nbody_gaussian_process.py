@@ -20,8 +20,10 @@ from skatom.memory import check_memory
 from skatom.structures import as_structures, structure_of
 from skatom.targets import as_targets
 
-# Hyperparameters may move by this factor from where they begin.
-_RANGE = 10.0
+# By which factors sigma, and amplitude and noise, may move from where they begin.
+_SIGMA_RANGE, _SCALE_RANGE = 4.0, 100.0
+# Atoms whose rows of a kernel matrix are in memory at once in a prediction.
+_BATCH_ATOMS = 512
 # Step in log(sigma) of the central difference of the kernel matrix.
 _STEP = 1e-3
 
@@ -61,7 +63,8 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         Learn from the forces on so many atoms, drawn at random. None: on all.
     optimize : bool, default=False
         Maximise the log marginal likelihood over ``sigma`` and ``amplitude`` of each kernel and
-        over the noise, beginning at what is given; a noise of 0 stays 0.
+        over the noise, beginning at what is given: ``sigma`` within a factor of 4, the others
+        within 100. A noise of 0 stays 0.
     max_memory : float, default=None
         Most memory that the kernel matrix may take, in GiB. None: what is available.
     random_state : int, RandomState or None, default=None
@@ -250,6 +253,15 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         structures = as_structures(X)
         check_known_species(structures, self.species_)
         check_stress_possible(structures, return_stress)
+        batches = _batches(structures)
+        parts = [
+            self._predict_batch(structures[batch], return_forces, return_stress, return_std)
+            for batch in tqdm(batches, desc="prediction", disable=not self.verbose, leave=False)
+        ]
+        result = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        return result[0] if len(result) == 1 else result
+
+    def _predict_batch(self, structures, return_forces, return_stress, return_std):
         energies = np.zeros(len(structures))
         if self.baseline_ is not None:
             energies += self.baseline_.predict(structures)
@@ -267,7 +279,7 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
             result.append(self._std(structures, "energy")[:, 0])
             if return_forces:
                 result.append(self._std(structures, "forces"))
-        return result[0] if len(result) == 1 else tuple(result)
+        return result
 
     def score(self, X, y):
         """R² of the energies, or of the forces where the model learnt no energies.
@@ -303,6 +315,15 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.target_tags.required = True
         return tags
+
+
+def _batches(structures):
+    """Slices of consecutive structures of few atoms, or single ones."""
+    edges = np.searchsorted(
+        structures.offsets, np.arange(0, structures.offsets[-1], _BATCH_ATOMS), side="right"
+    )
+    edges = np.unique([0, *(edges - 1), len(structures)])
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
 class _Observations:
@@ -431,7 +452,9 @@ def _maximise_likelihood(kernel, noise, observations, values, scales, verbose):
             progress.set_postfix_str(f"{value:.1f}")
             return -value, -np.append(slopes[:n_scales], slopes[n_scales:][free])
 
-        bounds = [(t - np.log(_RANGE), t + np.log(_RANGE)) for t in start]
+        reach = np.full(len(start), np.log(_SCALE_RANGE))
+        reach[:n_scales:2] = np.log(_SIGMA_RANGE)
+        bounds = np.stack([start - reach, start + reach], axis=1)
         best = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return parameters(best.x)
 
