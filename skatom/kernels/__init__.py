@@ -3,6 +3,7 @@
 from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
 from skatom.kernels.blocks import covariance
 from skatom.kernels.dot_product import Cosine, Polynomial
+from skatom.kernels.fchl18 import FCHL18
 from skatom.kernels.haar import (
     cartesian_kernel,
     covariant_kernel,
@@ -15,8 +16,8 @@ from skatom.kernels.stationary import Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
 
 __all__ = [
-    "FCHL18",
     "Cosine",
+    "FCHL18",
     "Gaussian",
     "Kernel",
     "Laplacian",

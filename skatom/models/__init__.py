@@ -1,9 +1,17 @@
 """Models: estimators from structures or features to energies and forces."""
 
+from skatom.models.force_kernel_ridge import ForceKernelRidge
 from skatom.models.kernel_order import KernelOrderSelector
 from skatom.models.mapped_force_field import MappedForceField
 from skatom.models.nbody_gaussian_process import NBodyGaussianProcess
 from skatom.models.sgdml import GDML, SGDML
 from skatom.models.tensor_kernel_ridge import TensorKernelRidge
 
-__all__ = ["GDML", "SGDML", "KernelOrderSelector", "MappedForceField", "NBodyGaussianProcess"]
+__all__ = [
+    "GDML",
+    "SGDML",
+    "ForceKernelRidge",
+    "KernelOrderSelector",
+    "MappedForceField",
+    "NBodyGaussianProcess",
+]
