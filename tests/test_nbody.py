@@ -344,6 +344,8 @@ def test_bad_kernels_are_refused():
         NBody(order=4)([molecule("H2O")])
     with pytest.raises(ValueError, match="'sigma' parameter"):
         (NBody() + NBody(sigma=-1.0))([molecule("H2O")])
+    with pytest.raises(ValueError, match="sigma=0.01 Å is too short .* raise it to 0.0[0-9]+ Å"):
+        NBody(order=3, sigma=0.01)([molecule("CH3OH")])
     with pytest.raises(ValueError, match="give \\(n_neighbors, 3\\)"):
         haar_kernel(A[:, :2], B[:, :2], 0.8)
     with pytest.raises(ValueError, match="order=1 must be"):

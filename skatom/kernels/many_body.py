@@ -82,6 +82,11 @@ class ManyBody(NBodyKernel):
         """σ of the n-body kernel and δ, what the marginal likelihood is maximised over."""
         return self._base.sigma, self.amplitude
 
+    @property
+    def smallest_sigma(self):
+        """A length scale that is long enough for all distances up to the cutoff."""
+        return self._base.smallest_sigma
+
     def rescaled(self, sigma, amplitude):
         """A copy with other scales."""
         return ManyBody(clone(self._base).set_params(sigma=sigma), clone(self._function), amplitude)

@@ -18,6 +18,9 @@ from skatom.kernels._features import RadialBasis, interval, part_features
 from skatom.structures import as_structures
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
+# The largest ratio of a range of distances to sigma: the features of pairs grow with it, those of
+# triangles with its third power.
+_LONGEST = {2: 500.0, 3: 45.0}
 
 
 class NBodyKernel(BaseEstimator):
@@ -201,6 +204,11 @@ class NBody(NBodyKernel):
         """σ and δ, what the marginal likelihood is maximised over."""
         return self.sigma, self.amplitude
 
+    @property
+    def smallest_sigma(self):
+        """A length scale that is long enough for all distances up to the cutoff."""
+        return 0.0 if self.cutoff is None else self.cutoff / _LONGEST[self.order]
+
     def rescaled(self, sigma, amplitude):
         """A copy with other scales."""
         return clone(self).set_params(sigma=sigma, amplitude=amplitude)
@@ -266,7 +274,16 @@ class NBody(NBodyKernel):
     def _basis(self, elements, rows):
         """A basis for the distances that occur, None where there are none."""
         limits = interval([(elements, r.parts[elements]) for r in rows if elements in r.parts])
-        return None if limits is None else RadialBasis(*limits, float(self.sigma))
+        if limits is None:
+            return None
+        low, high = limits
+        shortest = (high - low) / _LONGEST[self.order]
+        if self.sigma < shortest:
+            raise ValueError(
+                f"sigma={self.sigma:.3g} Å is too short for distances from {low:.3g} to "
+                f"{high:.3g} Å: raise it to {shortest:.3g} Å at least, or lower the cutoff"
+            )
+        return RadialBasis(low, high, float(self.sigma))
 
     def expand(self, rows, coefficients):
         """What a Gaussian process with this kernel predicts.

@@ -157,14 +157,22 @@ class MappedForceField(RegressorMixin, BaseEstimator):
         self.baseline_ = process.baseline_
         self.absolute_energies_ = process.absolute_energies_
         self.tables_ = []
+        r_min = self.r_min
         for expansion in process.expansions_:
             if not isinstance(expansion, NPletExpansion) or expansion.cutoff.radius is None:
                 raise ValueError(
                     f"the kernel {process.kernel_} cannot be tabulated: it must be a sum of "
                     "NBody(order=2) and NBody(order=3) with a cutoff"
                 )
+        if r_min is None:
+            r_min = _MARGIN * min(expansion.shortest for expansion in process.expansions_)
+        for expansion in process.expansions_:
             n_knots = self.n_knots_pairs if expansion.order == 2 else self.n_knots_triangles
-            r_min = _MARGIN * expansion.shortest if self.r_min is None else self.r_min
+            if np.isinf(r_min):
+                raise ValueError(
+                    "the training structures have no atoms within "
+                    f"{expansion.cutoff.radius} Å of each other: there is nothing to tabulate"
+                )
             if not r_min < expansion.cutoff.radius:
                 raise ValueError(
                     f"r_min={r_min:.3g} Å is not below the cutoff of {expansion.cutoff.radius} Å"

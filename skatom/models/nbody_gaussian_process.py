@@ -24,6 +24,8 @@ from skatom.targets import as_targets
 _SIGMA_RANGE, _SCALE_RANGE = 4.0, 100.0
 # Atoms whose rows of a kernel matrix are in memory at once in a prediction.
 _BATCH_ATOMS = 512
+# Relative change of the log marginal likelihood at which its maximisation ends.
+_TOLERANCE = 1e-6
 # Step in log(sigma) of the central difference of the kernel matrix.
 _STEP = 1e-3
 
@@ -455,7 +457,12 @@ def _maximise_likelihood(kernel, noise, observations, values, scales, verbose):
         reach = np.full(len(start), np.log(_SCALE_RANGE))
         reach[:n_scales:2] = np.log(_SIGMA_RANGE)
         bounds = np.stack([start - reach, start + reach], axis=1)
-        best = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+        for k, term in enumerate(kernel.terms):
+            if term.smallest_sigma > 0:
+                bounds[2 * k, 0] = max(bounds[2 * k, 0], np.log(term.smallest_sigma) + 2 * _STEP)
+        best = minimize(
+            cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": _TOLERANCE}
+        )
     return parameters(best.x)
 
 
