@@ -24,19 +24,19 @@ TRIANGLES = NBody(order=3, sigma=0.6, cutoff=2.9, amplitude=0.3)
 @pytest.fixture(scope="module")
 def crystals():
     data = load_boron_nitride()
-    chosen = slice(60, 180, 12)
+    chosen = slice(60, 180, 24)
     return data.structures[chosen], data.targets[chosen]
 
 
 @pytest.fixture(scope="module")
 def unseen():
-    return load_boron_nitride().structures[[61, 101, 141]]
+    return load_boron_nitride().structures[[61, 141]]
 
 
 @pytest.fixture(scope="module")
 def process(crystals):
     model = NBodyGaussianProcess(
-        PAIRS + TRIANGLES, noise_energy=2e-3, noise_forces=0.1, n_environments=60, random_state=0
+        PAIRS + TRIANGLES, noise_energy=2e-3, noise_forces=0.1, n_environments=40, random_state=0
     )
     return model.fit(*crystals)
 
@@ -176,7 +176,7 @@ def test_energy_is_conserved(process, unseen):
 def test_fit_trains_and_maps(crystals, process, mapped, unseen):
     model = MappedForceField(clone(process)).fit(*crystals)
     np.testing.assert_allclose(model.predict(unseen), mapped.predict(unseen), rtol=1e-12)
-    few = crystals[0][:3], crystals[1][:3]
+    few = crystals[0][:2], crystals[1][:2]
     assert model.score(*few) == pytest.approx(process.score(*few), abs=1e-6)
 
 

@@ -20,8 +20,8 @@ from skatom.memory import check_memory
 from skatom.structures import as_structures, structure_of
 from skatom.targets import as_targets
 
-# By which factors sigma, and amplitude and noise, may move from where they begin.
-_SIGMA_RANGE, _SCALE_RANGE = 4.0, 100.0
+# By which factors sigma, amplitude and noise may move from where they begin.
+_SIGMA_RANGE, _AMPLITUDE_RANGE, _NOISE_RANGE = 4.0, 100.0, 10.0
 # Atoms whose rows of a kernel matrix are in memory at once in a prediction.
 _BATCH_ATOMS = 512
 # Relative change of the log marginal likelihood at which its maximisation ends.
@@ -65,8 +65,9 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         Learn from the forces on so many atoms, drawn at random. None: on all.
     optimize : bool, default=False
         Maximise the log marginal likelihood over ``sigma`` and ``amplitude`` of each kernel and
-        over the noise, beginning at what is given: ``sigma`` within a factor of 4, the others
-        within 100. A noise of 0 stays 0.
+        over the noise, beginning at what is given: ``sigma`` within a factor of 4, ``amplitude``
+        of 100 and the noise of 10. A noise of 0 stays 0. With few data (some 100 observations)
+        so many free parameters fit too well: give values instead.
     max_memory : float, default=None
         Most memory that the kernel matrix may take, in GiB. None: what is available.
     random_state : int, RandomState or None, default=None
@@ -454,7 +455,8 @@ def _maximise_likelihood(kernel, noise, observations, values, scales, verbose):
             progress.set_postfix_str(f"{value:.1f}")
             return -value, -np.append(slopes[:n_scales], slopes[n_scales:][free])
 
-        reach = np.full(len(start), np.log(_SCALE_RANGE))
+        reach = np.full(len(start), np.log(_NOISE_RANGE))
+        reach[:n_scales] = np.log(_AMPLITUDE_RANGE)
         reach[:n_scales:2] = np.log(_SIGMA_RANGE)
         bounds = np.stack([start - reach, start + reach], axis=1)
         for k, term in enumerate(kernel.terms):
