@@ -247,7 +247,7 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
             With ``return_forces=True``.
         stress : ndarray of shape (n, 3, 3), eV/Å³
             With ``return_stress=True``; tension positive, as in ASE.
-        std : ndarray of shape (n,), eV
+        energies_std : ndarray of shape (n,), eV
             With ``return_std=True``, of the energies.
         forces_std : ndarray of shape (n_atoms, 3), eV/Å
             With ``return_std=True`` and ``return_forces=True``, of each component of the forces.
