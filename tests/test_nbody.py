@@ -29,7 +29,7 @@ from skatom.kernels import (
     many_body_kernel,
 )
 from skatom.models import KernelOrderSelector, NBodyGaussianProcess
-from skatom.models.nbody_gaussian_process import _likelihood_and_slopes
+from skatom.models._marginal_likelihood import likelihood_and_slopes
 
 A = np.array([(1.1, 0.2, -0.3), (-0.7, 1.2, 0.4), (0.1, -1.5, 1.0), (0.9, 0.9, 1.7)])
 B = np.array([(1.0, -0.1, 0.5), (-1.3, 0.6, -0.2), (0.4, 1.6, -0.9)])
@@ -457,7 +457,7 @@ def test_slopes_of_the_marginal_likelihood():
         scales = np.zeros((len(values), 2))
         scales[: len(structures), 0] = np.sqrt(structures.n_atoms)
         scales[len(structures) :, 1] = 1.0
-        return _likelihood_and_slopes(scaled, np.exp(theta[4:]), model._training, values, scales)
+        return likelihood_and_slopes(scaled, np.exp(theta[4:]), model._training, values, scales)
 
     theta = np.log([*kernel.left.scales, *kernel.right.scales, *noise])
     slopes = value_and_slopes(theta)[1]
