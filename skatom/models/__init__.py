@@ -3,7 +3,20 @@
 from skatom.models.bagged_greedy_ols import BaggedGreedyOLS
 from skatom.models.force_kernel_ridge import ForceKernelRidge
 from skatom.models.greedy_ols import GreedyOLS
+from skatom.models.kernel_order import KernelOrderSelector
+from skatom.models.mapped_force_field import MappedForceField
+from skatom.models.nbody_gaussian_process import NBodyGaussianProcess
 from skatom.models.sgdml import GDML, SGDML
 from skatom.models.tensor_kernel_ridge import TensorKernelRidge
 
-__all__ = ["BaggedGreedyOLS", "ForceKernelRidge", "GDML", "GreedyOLS", "SGDML", "TensorKernelRidge"]
+__all__ = [
+    "BaggedGreedyOLS",
+    "ForceKernelRidge",
+    "GDML",
+    "GreedyOLS",
+    "KernelOrderSelector",
+    "MappedForceField",
+    "NBodyGaussianProcess",
+    "SGDML",
+    "TensorKernelRidge",
+]

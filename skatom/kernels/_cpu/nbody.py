@@ -1,0 +1,160 @@
+"""Pairs, triangles and squared-exponential kernels between them, on plain arrays.
+
+An n-plet is the vector T of its sides, padded with zeros to three, so that pairs and triangles go
+through the same loops. A *row* is a linear functional of a function S of the sides,
+
+    L S = Σ_T [a_T S(T) + c_T · ∂S/∂T],
+
+the energy of a structure or a component of the force on an atom: cutoff functions and unit vectors
+are in the coefficients a and c, and what remains is the plain kernel exp(-|T - T'|²/2l²). Rows of
+the same n-plets (three components of a force) make a *group*.
+"""
+
+import numpy as np
+from numba import njit
+
+from skatom.descriptors._cpu.elementwise import exponential
+from skatom.descriptors._cpu.fastmath import FASTMATH
+
+# Training n-plets that are worked on at once: their weights and exponentials stay in the cache.
+_CHUNK = 1024
+
+
+@njit(cache=True, nogil=True)
+def count_triangles(first, last, starts, vectors, cutoff, counts):
+    """Triangles (i; j, k), j before k in the list of i, whose third side is within the cutoff."""
+    for i in range(first, last):
+        count = 0
+        for p in range(starts[i], starts[i + 1]):
+            for q in range(p + 1, starts[i + 1]):
+                x = vectors[q, 0] - vectors[p, 0]
+                y = vectors[q, 1] - vectors[p, 1]
+                z = vectors[q, 2] - vectors[p, 2]
+                if x * x + y * y + z * z < cutoff * cutoff:
+                    count += 1
+        counts[i] = count
+
+
+@njit(cache=True, nogil=True)
+def fill_triangles(first, last, starts, vectors, cutoff, offsets, slots):
+    """The pairs (i, j) and (i, k) of each triangle that `count_triangles` counts."""
+    for i in range(first, last):
+        n = offsets[i]
+        for p in range(starts[i], starts[i + 1]):
+            for q in range(p + 1, starts[i + 1]):
+                x = vectors[q, 0] - vectors[p, 0]
+                y = vectors[q, 1] - vectors[p, 1]
+                z = vectors[q, 2] - vectors[p, 2]
+                if x * x + y * y + z * z < cutoff * cutoff:
+                    slots[n, 0] = p
+                    slots[n, 1] = q
+                    n += 1
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _kernel_row(x, y, z, sides, begin, end, length_scale, powers, kernel):
+    """kernel = exp(-|T - T'|²/2l²) for T = (x, y, z) and the T' from ``begin`` to ``end``."""
+    scale = -0.5 / length_scale**2
+    sx, sy, sz = sides[0, begin:end], sides[1, begin:end], sides[2, begin:end]
+    for u in range(len(sx)):
+        dx, dy, dz = x - sx[u], y - sy[u], z - sz[u]
+        kernel[u] = scale * (dx * dx + dy * dy + dz * dz)
+    exponential(kernel, powers, kernel)
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _row_sums(x, y, z, kernel, sides, coefficients, begin, end, length_scale, sums):
+    """Sums over T' of k s, d k s and k c', with d = (T - T')/l² and s = a' + c'·d."""
+    scale = 1 / length_scale**2
+    sx, sy, sz = sides[0, begin:end], sides[1, begin:end], sides[2, begin:end]
+    a, cx = coefficients[0, begin:end], coefficients[1, begin:end]
+    cy, cz = coefficients[2, begin:end], coefficients[3, begin:end]
+    value = bx = by = bz = gx = gy = gz = 0.0
+    for u in range(len(sx)):
+        dx, dy, dz = (x - sx[u]) * scale, (y - sy[u]) * scale, (z - sz[u]) * scale
+        ks = kernel[u] * (a[u] + cx[u] * dx + cy[u] * dy + cz[u] * dz)
+        value += ks
+        bx += dx * ks
+        by += dy * ks
+        bz += dz * ks
+        gx += kernel[u] * cx[u]
+        gy += kernel[u] * cy[u]
+        gz += kernel[u] * cz[u]
+    sums[0] = value
+    sums[1] = gx * scale - bx
+    sums[2] = gy * scale - by
+    sums[3] = gz * scale - bz
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def add_products(starts, coefficients, values, slopes, out):
+    """Sums over the triangles of each group of products of basis functions.
+
+    out[g, r, p, q, s] = Σ_T [a + c_1 ∂_1 + c_2 ∂_2 + c_3 ∂_3] φ_p(T_1) φ_q(T_2) φ_s(T_3);
+    ``values`` and ``slopes`` of the basis have the shape (3, n_triangles, n_basis).
+    """
+    n_basis = values.shape[2]
+    first, second, third = values[0], values[1], values[2]
+    d_first, d_second, d_third = slopes[0], slopes[1], slopes[2]
+    for g in range(len(starts) - 1):
+        for r in range(len(coefficients)):
+            a, c1 = coefficients[r, 0], coefficients[r, 1]
+            c2, c3 = coefficients[r, 2], coefficients[r, 3]
+            for p in range(n_basis):
+                slab = out[g, r, p]
+                for t in range(starts[g], starts[g + 1]):
+                    x = a[t] * first[t, p] + c1[t] * d_first[t, p]
+                    y, z = c2[t] * first[t, p], c3[t] * first[t, p]
+                    row, d_row = third[t], d_third[t]
+                    for q in range(n_basis):
+                        u = x * second[t, q] + y * d_second[t, q]
+                        v = z * second[t, q]
+                        line = slab[q]
+                        for s in range(n_basis):
+                            line[s] += u * row[s] + v * d_row[s]
+
+
+@njit(cache=True, nogil=True)
+def expansion(first, last, sides, centers, weights, length_scale, out):
+    """The function S(T) = Σ_T' [w_0 + w · ∂'] k(T, T') and its gradient: ``out`` (4, n)."""
+    n = centers.shape[1]
+    kernel, powers = np.empty(_CHUNK), np.empty(_CHUNK, np.int64)
+    sums = np.empty(4)
+    for t in range(first, last):
+        x, y, z = sides[0, t], sides[1, t], sides[2, t]
+        out[:, t] = 0
+        for begin in range(0, n, _CHUNK):
+            end = min(begin + _CHUNK, n)
+            row = kernel[: end - begin]
+            _kernel_row(x, y, z, centers, begin, end, length_scale, powers[: end - begin], row)
+            _row_sums(x, y, z, row, centers, weights, begin, end, length_scale, sums)
+            for k in range(4):
+                out[k, t] += sums[k]
+
+
+NO_CUTOFF, COSINE, EXPONENTIAL = range(3)
+
+
+@njit(cache=True, inline="always")
+def cutoff_function(kind, cutoff, width, r):
+    """f_c(r) and its slope."""
+    if kind == NO_CUTOFF:
+        return 1.0, 0.0
+    if r >= cutoff:
+        return 0.0, 0.0
+    if kind == EXPONENTIAL:
+        f = np.exp(-width / (cutoff - r))
+        return f, -f * width / (cutoff - r) ** 2
+    if r <= cutoff - width:
+        return 1.0, 0.0
+    phase = np.pi * (r - cutoff + width) / width
+    return 0.5 * (1 + np.cos(phase)), -0.5 * np.pi / width * np.sin(phase)
+
+
+@njit(cache=True)
+def cutoff_functions(kind, cutoff, width, r):
+    """f_c and its slopes of a flat array."""
+    f, slopes = np.empty_like(r), np.empty_like(r)
+    for i in range(len(r)):
+        f[i], slopes[i] = cutoff_function(kind, cutoff, width, r[i])
+    return f, slopes

@@ -1,0 +1,102 @@
+"""The marginal likelihood of Gaussian processes with n-body kernels, and its maximum."""
+
+import numpy as np
+from scipy.linalg import cho_solve
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+# By which factors sigma, amplitude and noise may move from where they begin.
+_SIGMA_RANGE, _AMPLITUDE_RANGE, _NOISE_RANGE = 4.0, 100.0, 10.0
+# Relative change of the log marginal likelihood at which its maximisation ends.
+_TOLERANCE = 1e-6
+# Step in log(sigma) of the central difference of the kernel matrix.
+_STEP = 1e-3
+
+
+def cholesky(matrix, noise):
+    """The lower factor of K + Λ; it takes the place of K."""
+    largest = matrix.diagonal().max(initial=0.0)
+    matrix[np.diag_indices_from(matrix)] += noise**2
+    try:
+        factor = np.linalg.cholesky(matrix)
+        definite = factor.diagonal().min() ** 2 > np.finfo(float).eps * largest
+    except np.linalg.LinAlgError:
+        definite = False
+    if not definite:
+        raise ValueError(
+            f"the kernel matrix of {len(matrix)} observations is not positive definite in double "
+            "precision, as it is with duplicate structures and without noise: raise noise_energy "
+            "or noise_forces, or remove duplicates"
+        )
+    return factor
+
+
+def log_likelihood(factor, values, alpha):
+    return float(
+        -0.5 * values @ alpha
+        - np.log(factor.diagonal()).sum()
+        - 0.5 * len(values) * np.log(2 * np.pi)
+    )
+
+
+def likelihood_and_slopes(kernel, noise, observations, values, scales):
+    """log p(y), and its derivatives by the logarithms of all sigma, amplitude and noise."""
+    terms = kernel.terms
+    parts = [term.cross(observations.of_term(k)) for k, term in enumerate(terms)]
+    factor = cholesky(sum(parts), scales @ noise)
+    alpha = cho_solve((factor, True), values)
+    outer = np.outer(alpha, alpha) - cho_solve((factor, True), np.eye(len(values)))
+    slopes = []
+    for k, (term, part) in enumerate(zip(terms, parts, strict=True)):
+        sigma, amplitude = term.scales
+        up, down = (
+            term.rescaled(sigma * np.exp(step), amplitude).cross(observations.of_term(k))
+            for step in (_STEP, -_STEP)
+        )
+        slopes += [0.25 * np.vdot(outer, up - down) / _STEP, np.vdot(outer, part)]
+    slopes += (outer.diagonal() @ (scales * noise) ** 2).tolist()
+    return log_likelihood(factor, values, alpha), np.array(slopes)
+
+
+def maximise_likelihood(kernel, noise, observations, values, scales, verbose):
+    """The kernel with the sigma and amplitude of every term, and the noise, that fit best."""
+    free = noise * scales.any(axis=0) > 0
+    start = np.concatenate([
+        np.log([scale for term in kernel.terms for scale in term.scales]), np.log(noise[free])
+    ])  # fmt: skip
+    n_scales = len(start) - free.sum()
+
+    def parameters(theta):
+        noise_now = noise.copy()
+        noise_now[free] = np.exp(theta[n_scales:])
+        return _rescale(kernel, theta[:n_scales]), noise_now
+
+    with tqdm(desc="log marginal likelihood", disable=not verbose, leave=False) as progress:
+
+        def cost(theta):
+            value, slopes = likelihood_and_slopes(*parameters(theta), observations, values, scales)
+            progress.update()
+            progress.set_postfix_str(f"{value:.1f}")
+            return -value, -np.append(slopes[:n_scales], slopes[n_scales:][free])
+
+        reach = np.full(len(start), np.log(_NOISE_RANGE))
+        reach[:n_scales] = np.log(_AMPLITUDE_RANGE)
+        reach[:n_scales:2] = np.log(_SIGMA_RANGE)
+        bounds = np.stack([start - reach, start + reach], axis=1)
+        for k, term in enumerate(kernel.terms):
+            if term.smallest_sigma > 0:
+                bounds[2 * k, 0] = max(bounds[2 * k, 0], np.log(term.smallest_sigma) + 2 * _STEP)
+        best = minimize(
+            cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": _TOLERANCE}
+        )
+    return parameters(best.x)
+
+
+def _rescale(kernel, theta):
+    """The kernel with log(sigma) and log(amplitude) of its terms."""
+    scales = np.exp(theta).reshape(-1, 2)
+    terms = [term.rescaled(*pair) for term, pair in zip(kernel.terms, scales.tolist(), strict=True)]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

@@ -1,0 +1,322 @@
+from types import SimpleNamespace
+
+import joblib
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import molecule
+from ase.md.verlet import VelocityVerlet
+from derivatives import slopes_of_displacements, slopes_of_strains
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+
+from skatom import Structures, Targets
+from skatom.calculators import SkatomCalculator
+from skatom.datasets import load_boron_nitride
+from skatom.kernels import ManyBody, NBody
+from skatom.models import MappedForceField, NBodyGaussianProcess
+
+PAIRS = NBody(order=2, sigma=0.5, cutoff=4.0)
+TRIANGLES = NBody(order=3, sigma=0.6, cutoff=2.9, amplitude=0.3)
+
+
+@pytest.fixture(scope="module")
+def crystals():
+    data = load_boron_nitride()
+    chosen = slice(60, 180, 24)
+    return data.structures[chosen], data.targets[chosen]
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return load_boron_nitride().structures[[61, 141]]
+
+
+@pytest.fixture(scope="module")
+def process(crystals):
+    model = NBodyGaussianProcess(
+        PAIRS + TRIANGLES, noise_energy=2e-3, noise_forces=0.1, n_environments=40, random_state=0
+    )
+    return model.fit(*crystals)
+
+
+@pytest.fixture(scope="module")
+def mapped(process):
+    return MappedForceField.from_fitted(process)
+
+
+def compound_process(seed=0):
+    """A process that has learnt random energies of small skewed cells of three elements."""
+    rng = np.random.default_rng(seed)
+    cell = np.array([[3.1, 0.2, 0.0], [0.9, 3.3, 0.3], [-0.4, 0.5, 2.9]])
+    images = [
+        Atoms([6, 1, 6, 8], (rng.permutation(64)[:4, None] // [16, 4, 1] % 4 / 4
+              + rng.uniform(0, 0.1, (4, 3))) @ cell, cell=cell, pbc=True)
+        for _ in range(4)
+    ]  # fmt: skip
+    structures = Structures.from_ase(images)
+    targets = Targets(
+        energy=rng.normal(size=4), forces=rng.normal(size=(16, 3)), offsets=structures.offsets
+    )
+    kernel = NBody(order=2, sigma=0.8, cutoff=3.6) + NBody(order=3, sigma=0.9, cutoff=3.4)
+    return NBodyGaussianProcess(kernel, noise_energy=0.1, noise_forces=0.3).fit(structures, targets)
+
+
+def test_predictions_equal_those_of_the_process_on_unseen_structures(process, mapped, unseen):
+    options = {"return_forces": True, "return_stress": True}
+    exact, tables = process.predict(unseen, **options), mapped.predict(unseen, **options)
+    np.testing.assert_allclose(tables[0], exact[0], atol=1e-4)
+    np.testing.assert_allclose(tables[1], exact[1], atol=1e-4)
+    np.testing.assert_allclose(tables[2], exact[2], atol=1e-6)
+
+
+def test_errors_of_forces_fall_with_the_third_power_of_the_spacing(process, unseen):
+    exact = process.predict(unseen, return_forces=True)[1]
+    errors = []
+    for n_knots in (31, 61):
+        model = MappedForceField.from_fitted(process, n_knots_triangles=n_knots)
+        errors.append(np.abs(model.predict(unseen, return_forces=True)[1] - exact).max())
+    assert 5 < errors[0] / errors[1] < 16
+
+
+def test_pairs_alone_are_exact_on_fine_grids(crystals, unseen):
+    process = NBodyGaussianProcess(PAIRS, n_environments=30, random_state=0).fit(*crystals)
+    model = MappedForceField.from_fitted(process, n_knots_pairs=4096)
+    exact, tables = (m.predict(unseen, return_forces=True) for m in (process, model))
+    np.testing.assert_allclose(tables[0], exact[0], atol=1e-7)
+    np.testing.assert_allclose(tables[1], exact[1], atol=1e-7)
+
+
+def test_forces_and_stress_are_derivatives():
+    model = MappedForceField.from_fitted(compound_process(), n_knots_triangles=24)
+    rng = np.random.default_rng(7)
+    cell = np.array([[3.2, 0.1, 0.0], [0.5, 3.1, 0.3], [-0.4, 0.5, 3.0]])
+    positions = np.array([[0, 0, 0], [1.6, 1.4, 0.2], [0.3, 1.5, 1.6]])
+    structures = Structures.from_ase([
+        Atoms("CHO", positions + rng.normal(scale=0.1, size=(3, 3)), cell=cell, pbc=True)
+    ])  # fmt: skip
+
+    def transform(moved):
+        values = np.zeros((len(moved.numbers), 1))
+        values[moved.offsets[:-1], 0] = model.predict(moved)
+        return SimpleNamespace(values=values)
+
+    features = SimpleNamespace(
+        structures=structures, numbers=structures.numbers,
+        descriptor=SimpleNamespace(transform=transform),
+    )  # fmt: skip
+    _, forces, stress = model.predict(structures, return_forces=True, return_stress=True)
+    slopes = slopes_of_displacements(features, np.ones((3, 1)))
+    np.testing.assert_allclose(forces, -slopes, atol=1e-7 * np.abs(forces).max())
+    expected = slopes_of_strains(features, np.ones((3, 1))) / np.linalg.det(cell)
+    np.testing.assert_allclose(stress, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_there_is_a_table_for_each_combination_of_elements(mapped):
+    pairs, triangles = mapped.tables_
+    assert len(pairs.coefficients) == 3
+    assert len(triangles.coefficients) == 4
+
+
+def test_predictions_of_compounds_do_not_depend_on_the_order_of_atoms():
+    process = compound_process()
+    model = MappedForceField.from_fitted(process, n_knots_triangles=60)
+    rng = np.random.default_rng(3)
+    molecules = [
+        Atoms("CHO", [[0, 0, 0], [1.3, 0.2, 0], [0.3, 1.4, 0.3]] + rng.normal(0, 0.05, (3, 3))),
+        Atoms("OCH", [[0, 0, 0], [1.3, 0.2, 0], [0.3, 1.4, 0.3]] + rng.normal(0, 0.05, (3, 3))),
+        Atoms("HCC", [[0, 0, 0], [1.3, 0.2, 0], [0.3, 1.4, 0.3]] + rng.normal(0, 0.05, (3, 3))),
+    ]
+    exact, tables = (m.predict(molecules, return_forces=True) for m in (process, model))
+    np.testing.assert_allclose(tables[1], exact[1], atol=1e-4)
+
+
+def test_potentials_of_single_pairs_and_triangles_are_those_of_molecules():
+    model = MappedForceField.from_fitted(compound_process(), n_knots_triangles=24)
+    positions = np.array([[0.0, 0, 0], [1.4, 0.2, 0], [0.3, 1.5, 0.3]])
+    sides = [np.linalg.norm(positions[b] - positions[a]) for a, b in ((0, 1), (0, 2), (1, 2))]
+    for numbers in ([8, 1, 6], [6, 8, 6], [1, 1, 8]):
+        whole = model.predict([Atoms(numbers, positions)])[0]
+        whole -= model.baseline_.predict([Atoms(numbers, positions)])[0]
+        parts = [
+            model.pair_energy(numbers[a], numbers[b], [r])[0][0]
+            for (a, b), r in zip(((0, 1), (0, 2), (1, 2)), sides, strict=True)
+        ]
+        third, slopes = model.triangle_energy(numbers, [sides])
+        assert whole == pytest.approx(sum(parts) + third[0], rel=1e-10)
+        for k, step in enumerate(1e-5 * np.eye(3)):
+            up, down = (model.triangle_energy(numbers, [sides + s * step])[0][0] for s in (1, -1))
+            assert slopes[0, k] == pytest.approx((up - down) / 2e-5, abs=1e-7)
+
+
+def test_below_the_first_knot_energies_go_on_linearly_with_a_warning(mapped):
+    r_min = mapped.tables_[0].grid[0]
+    energies, slopes = mapped.pair_energy(5, 7, [r_min, r_min - 0.1, r_min - 0.2])
+    np.testing.assert_allclose(slopes, slopes[0], rtol=1e-10)
+    assert energies[2] - energies[1] == pytest.approx(-0.1 * slopes[0], rel=1e-10)
+    with pytest.warns(UserWarning, match="closer than r_min"):
+        mapped.predict([Atoms("BN", [[0, 0, 0], [0, 0, r_min - 0.1]])])
+
+
+def test_energy_is_conserved(process, unseen):
+    model = MappedForceField.from_fitted(process, n_knots_triangles=32)
+    atoms = unseen[:1].to_ase()[0]
+    atoms.calc = SkatomCalculator(model)
+    spread = np.sqrt(300 * units.kB * atoms.get_masses())[:, None]
+    atoms.set_momenta(spread * np.random.default_rng(0).normal(size=(len(atoms), 3)))
+    dynamics = VelocityVerlet(atoms, 0.25 * units.fs)
+    energies = []
+    dynamics.attach(lambda: energies.append(atoms.get_total_energy()))
+    dynamics.run(60)
+    assert np.ptp(energies) < 2e-3
+    assert np.ptp([energies[0], energies[-1]]) < 1e-3
+
+
+def test_fit_trains_and_maps(crystals, process, mapped, unseen):
+    model = MappedForceField(clone(process)).fit(*crystals)
+    np.testing.assert_allclose(model.predict(unseen), mapped.predict(unseen), rtol=1e-12)
+    few = crystals[0][:2], crystals[1][:2]
+    assert model.score(*few) == pytest.approx(process.score(*few), abs=1e-6)
+
+
+# LAMMPS
+
+
+def read_sections(path):
+    """Keywords, parameters and numbers of a table file, as LAMMPS reads them."""
+    sections, lines = {}, path.read_text().splitlines()
+    position = 0
+    while position < len(lines):
+        line = lines[position]
+        position += 1
+        if not line.strip() or line.startswith("#"):
+            continue
+        keyword = line.split()[0]
+        words = lines[position].split()
+        assert not lines[position + 1].strip()
+        position += 2
+        first = position
+        while position < len(lines) and lines[position].strip():
+            position += 1
+        sections[keyword] = words, np.array([row.split() for row in lines[first:position]], float)
+    return sections
+
+
+def test_table_of_pairs_for_lammps(tmp_path):
+    model = MappedForceField.from_fitted(compound_process())
+    with pytest.warns(UserWarning, match="exchanges the neighbours"):
+        commands = model.write_lammps(tmp_path / "cho", n_points=500, n_grid=4)
+    assert commands[1] == "pair_style hybrid/overlay table spline 500 threebody/table"
+    sections = read_sections(tmp_path / "cho.table")
+    assert list(sections) == ["H_H", "H_C", "H_O", "C_C", "C_O", "O_O"]
+    assert f"pair_coeff 1 3 table {tmp_path / 'cho.table'} H_O" in commands
+    words, numbers = sections["C_O"]
+    assert words[:3] == ["N", "500", "R"]
+    np.testing.assert_array_equal(numbers[:, 0], np.arange(1, 501))
+    np.testing.assert_allclose(numbers[:, 1], np.linspace(*map(float, words[3:]), 500), rtol=1e-14)
+    energies, slopes = model.pair_energy(6, 8, numbers[:, 1])
+    np.testing.assert_allclose(numbers[:, 2], energies, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(numbers[:, 3], -slopes, rtol=1e-11, atol=1e-12)
+    assert numbers[-1, 1] == 3.6
+    assert abs(numbers[-1, 2]) < 1e-12
+
+
+def test_table_of_triangles_for_lammps(tmp_path):
+    n_grid = 6
+    model = MappedForceField.from_fitted(compound_process(), n_knots_triangles=24)
+    with pytest.warns(UserWarning, match="exchanges the neighbours"):
+        model.write_lammps(tmp_path / "cho", n_grid=n_grid)
+    sections = read_sections(tmp_path / "cho.3b.table")
+    lines = (tmp_path / "cho.3b").read_text().splitlines()[1:]
+    assert len(lines) == len(sections) == 27
+    low, table = model.tables_[1].grid[0], model.tables_[1]
+    r = np.linspace(low, 3.4, n_grid)
+    for line in lines:
+        *names, cutoff, file, keyword, style, size = line.split()
+        assert (cutoff, file, style, size) == ("3.4", "cho.3b.table", "linear", str(n_grid))
+        words, numbers = sections[keyword]
+        assert words == ["N", str(n_grid), "rmin", f"{low:.15g}", "rmax", "3.4"]
+        # where LAMMPS looks for the entry next to r_ij, r_ik and the angle
+        symmetric = names[1] == names[2]
+        assert len(numbers) == n_grid**2 * (n_grid + 1 if symmetric else 2 * n_grid)
+        a, b, angle = 2, 4, 7
+        row = sum(n_grid - k for k in range(a)) + b - a if symmetric else a * n_grid + b
+        entry = numbers[row * 2 * n_grid + angle]
+        np.testing.assert_allclose(entry[1:3], r[[a, b]], rtol=1e-9)
+        assert entry[3] == pytest.approx((angle + 0.5) * 90 / n_grid)
+        # a third of the energy of the triangle and its forces, by central differences
+        theta = np.radians(entry[3])
+        positions = np.array([
+            [0, 0, 0], [entry[1], 0, 0], [entry[2] * np.cos(theta), entry[2] * np.sin(theta), 0]
+        ])  # fmt: skip
+        species = np.searchsorted(model.species_, Atoms(names).numbers)
+
+        def energy(x, species=species):
+            sides = [np.linalg.norm(x[q] - x[p]) for p, q in ((0, 1), (0, 2), (1, 2))]
+            return table.single(species, np.array([sides]))[0][0] / 3
+
+        v, w = positions[1], positions[2]
+        f_i1, f_i2, f_j1, f_j2, f_k1, f_k2, e = entry[4:]
+        forces = [f_i1 * v + f_i2 * w, f_j1 * v + f_j2 * (w - v), f_k1 * w + f_k2 * (w - v)]
+        assert e == pytest.approx(energy(positions), abs=1e-9)
+        for atom, axis in np.ndindex(3, 2):
+            step = np.zeros((3, 3))
+            step[atom, axis] = 1e-5
+            slope = (energy(positions + step) - energy(positions - step)) / 2e-5
+            assert forces[atom][axis] == pytest.approx(-slope, abs=1e-7)
+
+
+# scikit-learn, and bad input
+
+
+def test_grid_search_joblib_and_calculator(tmp_path, crystals, unseen):
+    process = NBodyGaussianProcess(PAIRS, n_environments=20, random_state=0)
+    search = GridSearchCV(
+        MappedForceField(process), {"estimator__kernel__sigma": [0.3, 0.6]}, cv=2
+    ).fit(*crystals)
+    joblib.dump(search.best_estimator_, tmp_path / "model.joblib")
+    loaded = joblib.load(tmp_path / "model.joblib")
+    np.testing.assert_array_equal(loaded.predict(unseen), search.predict(unseen))
+    atoms = unseen[:1].to_ase()[0]
+    atoms.calc = SkatomCalculator(loaded)
+    _, forces, stress = loaded.predict([atoms], return_forces=True, return_stress=True)
+    np.testing.assert_allclose(atoms.get_forces(), forces)
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), stress[0])
+
+
+def test_bad_input_is_refused(crystals, process, mapped, unseen):
+    with pytest.raises(NotFittedError):
+        MappedForceField().predict(unseen)
+    with pytest.raises(NotFittedError):
+        MappedForceField.from_fitted(NBodyGaussianProcess())
+    with pytest.raises(ValueError, match="contains O, but the model was fitted to B, N"):
+        mapped.predict([molecule("H2O")[:1]])
+    with pytest.raises(ValueError, match="stress needs structures that are periodic"):
+        mapped.predict([Atoms("BN", [[0, 0, 0], [0, 0, 1.5]])], return_stress=True)
+    with pytest.raises(ValueError, match="is not below the cutoff"):
+        MappedForceField.from_fitted(process, r_min=3.5)
+    with pytest.raises(ValueError, match="'n_knots_pairs' parameter"):
+        MappedForceField.from_fitted(process, n_knots_pairs=2)
+    with pytest.raises(MemoryError, match="4 tables of 96 knots .* lower n_knots_triangles"):
+        MappedForceField.from_fitted(process, max_memory=1e-3)
+    with pytest.raises(ValueError, match="the model knows the elements"):
+        mapped.pair_energy(5, 8, [1.5])
+
+
+def test_dimers_alone_have_no_triangles():
+    molecules = [Atoms("N2", [[0, 0, 0], [0, 0, r]]) for r in (1.0, 1.1, 1.3)]
+    model = MappedForceField(NBodyGaussianProcess()).fit(molecules, [1.0, 2.0, 1.0])
+    np.testing.assert_allclose(model.predict(molecules), [1.0, 2.0, 1.0], atol=1e-2)
+    trimer = Atoms("N3", [[0, 0, 0], [0, 0, 1.1], [0, 1.1, 0]])
+    assert np.isfinite(model.predict([trimer])[0])
+    with pytest.raises(ValueError, match="no atoms within 5.0 Å of each other"):
+        model.fit([Atoms("N"), Atoms("H")], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("kernel", [ManyBody(NBody(order=3)), NBody(cutoff=None)])
+def test_kernels_that_are_no_sums_of_n_plets_within_a_cutoff_cannot_be_mapped(kernel):
+    molecules = [Atoms("N2", [[0, 0, 0], [0, 0, r]]) for r in (1.0, 1.1, 1.3)]
+    model = MappedForceField(NBodyGaussianProcess(kernel))
+    with pytest.raises(ValueError, match="cannot be tabulated"):
+        model.fit(molecules, [1.0, 2.0, 1.0])
