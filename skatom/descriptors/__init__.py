@@ -13,6 +13,7 @@ from skatom.descriptors.spherical_tensors import (
     spherical_from_cartesian,
     wigner_d,
 )
+from skatom.descriptors.wavelet_scattering import WaveletScattering
 
 __all__ = [
     "ACSF",
@@ -29,4 +30,5 @@ __all__ = [
     "cartesian_from_spherical",
     "spherical_from_cartesian",
     "wigner_d",
+    "WaveletScattering",
 ]
