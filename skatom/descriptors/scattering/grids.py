@@ -109,6 +109,12 @@ class Tables:
             self._radial[key] = norm * squares**k * gaussian
         return self._radial[key]
 
+    def gaussian(self, width):
+        """Transform (n_ω,) of a normalised Gaussian of this width."""
+        if width not in self._radial:
+            self._radial[width] = np.exp(-0.5 * width**2 * self.squares)
+        return self._radial[width]
+
     def radial_slope(self, wavelet):
         """The derivative of ln(radial) by |ω|², (n_ω,)."""
         k = wavelet.n - 1 - wavelet.l

@@ -53,12 +53,9 @@ class Scene:
             factors = grid.structure_factors(self.positions, self.groups)
             spectra = self.charges @ factors
             if self.density_width:
-                spectra *= self._blur(grid)
+                spectra *= grid.tables.gaussian(self.density_width)
             self._densities[grid] = spectra
         return self._densities[grid]
-
-    def _blur(self, grid):
-        return np.exp(-0.5 * self.density_width**2 * grid.tables.squares)
 
     def prepare(self, tasks, strain=False):
         """Make what all tasks share, before threads ask for it at once."""
@@ -74,7 +71,7 @@ class Scene:
     def density_gradient(self, grid, cotangents):
         """dE/dR (N, 3) for the cotangents (n_channels, n_ω) of the densities on a grid."""
         if self.density_width:
-            cotangents = cotangents * self._blur(grid)
+            cotangents = cotangents * grid.tables.gaussian(self.density_width)
         cotangents = self.charges.T @ cotangents
         return grid.structure_factor_gradients(self.positions, self.groups, cotangents)
 
