@@ -7,6 +7,7 @@ from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
+from skatom.descriptors.wavelet_scattering import WaveletScattering
 
 __all__ = [
     "ACSF",
@@ -18,4 +19,5 @@ __all__ = [
     "InverseDistances",
     "MomentTensor",
     "PairJacobian",
+    "WaveletScattering",
 ]

@@ -1,0 +1,200 @@
+"""Scattering of many structures: threads, jobs, normalisation and the choice of features."""
+
+from collections import OrderedDict
+from contextlib import nullcontext
+from functools import partial
+from threading import Lock
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from tqdm import tqdm
+
+from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
+from skatom.descriptors.scattering.paths import Paths
+from skatom.descriptors.scattering.transform import Scene, features, gradients
+from skatom.memory import check_memory
+from skatom.parallel import threads_over_blas
+
+# Tables of filters that are kept for the next structure.
+_TABLE_BYTES = 2**28
+# denominators of ratios below this: the channel is empty in that structure
+_EMPTY = 1e-12
+
+
+class Settings(NamedTuple):
+    """What a fitted `WaveletScattering` knows."""
+
+    species: np.ndarray
+    charges: np.ndarray
+    paths: Paths
+    support: np.ndarray
+    normalize: str | None
+    beta: float
+    spacing: float
+    grid_shape: tuple | None
+    reach: float  # of the wavelets of scale 0
+    density_width: float
+
+
+def over_jobs(function, settings, structures, *arrays, n_jobs, verbose):
+    """``function(settings, structures, *arrays, update=...)`` in joblib's jobs, if any.
+
+    It returns arrays over the structures or their atoms, which are concatenated.
+    """
+    n_jobs = min(effective_n_jobs(n_jobs), len(structures))
+    progress = tqdm(
+        total=len(structures), desc="WaveletScattering", unit="structure", disable=not verbose,
+        leave=False,
+    )  # fmt: skip
+    with progress:
+        if n_jobs == 1:
+            return function(settings, structures, *arrays, update=progress.update)
+        edges = np.linspace(0, len(structures), n_jobs + 1).astype(int)
+        slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        calls = (
+            delayed(function)(settings, structures[s], *(a[s] for a in arrays)) for s in slices
+        )
+        parts = []
+        for piece, part in zip(
+            slices, Parallel(n_jobs=n_jobs, return_as="generator")(calls), strict=True
+        ):
+            parts.append(part)
+            progress.update(piece.stop - piece.start)
+    if isinstance(parts[0], tuple):
+        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+    return np.concatenate(parts)
+
+
+def transform_batch(settings, structures, update=None):
+    """Features (n, n_features)."""
+    needed = np.zeros(len(settings.paths), bool)
+    needed[settings.support] = True
+    rows = np.empty((len(structures), len(settings.support)))
+
+    def one(s, scene, run):
+        tasks = _tasks(settings, scene, needed)
+        orders = features(scene, tasks, run)
+        rows[s] = _flat(_normalized(settings, scene, orders))[settings.support]
+
+    _run(settings, structures, one, update)
+    return rows
+
+
+def pullback_batch(settings, structures, cotangent, update=None):
+    """Gradients (n_atoms, 3) and virials (n, 3, 3) for cotangents (n, n_features)."""
+    gradient = np.empty_like(structures.positions)
+    virial = np.empty((len(structures), 3, 3))
+
+    def one(s, scene, run):
+        bars = np.zeros(len(settings.paths))
+        bars[settings.support] = cotangent[s]
+        tasks = _tasks(settings, scene, bars != 0)
+        first, second = _raw_cotangents(settings, scene, tasks, bars, run)
+        start, stop = structures.offsets[s : s + 2]
+        gradient[start:stop], virial[s] = gradients(scene, tasks, first, second, run)
+
+    _run(settings, structures, one, update)
+    return gradient, virial
+
+
+def _run(settings, structures, one, update):
+    """Call ``one(s, scene, run)`` for all structures.
+
+    Threads share the structures or, where these are few, the tasks of each.
+    """
+    scenes = _Scenes(settings, structures)
+    many = len(structures) >= 2 * numba.get_num_threads()
+    with threads_over_blas() as pool:
+        inner, outer = (map, pool.map) if many else (pool.map, map)
+        for _ in outer(lambda s: one(s, scenes[s], inner), range(len(structures))):
+            if update:
+                update()
+
+
+class _Scenes:
+    """The `Scene` of each structure of a batch."""
+
+    def __init__(self, settings, structures):
+        self.settings = settings
+        self.structures = structures
+        self.species = np.searchsorted(settings.species, structures.numbers)
+        l_max = max((w.l for w in settings.paths.wavelets), default=0)
+        self.tables = _TableCache(l_max, settings.beta)
+
+    def __getitem__(self, s):
+        x, settings = self.structures, self.settings
+        atoms = slice(*x.offsets[s : s + 2])
+        if x.pbc[s].all():
+            grids = CellGrids(x.cells[s], settings.spacing, settings.grid_shape, self.tables)
+        else:
+            grids = BoxGrids(x.positions[atoms], settings.spacing, self.tables)
+        return Scene(
+            grids, x.positions[atoms], self.species[atoms], settings.charges, settings.paths,
+            settings.reach, settings.density_width,
+        )  # fmt: skip
+
+
+class _TableCache:
+    """Tables by shape and box, the most recent ones, up to a size."""
+
+    def __init__(self, l_max, beta):
+        self.l_max = l_max
+        self.beta = beta
+        self._tables = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, shape, box):
+        key = (shape, box.tobytes())
+        with self._lock:
+            tables = self._tables.pop(key, None) or Tables(shape, box, self.l_max, self.beta)
+            self._tables[key] = tables
+            sizes = np.cumsum([t.n_bytes for t in reversed(self._tables.values())])
+            for _ in range(int(np.sum(sizes[1:] > _TABLE_BYTES))):
+                self._tables.popitem(last=False)
+        return tables
+
+
+def _tasks(settings, scene, needed):
+    """Tasks that compute the needed ones (n_all,) of all features, and their denominators."""
+    _, first, second = (part.any(axis=-1) for part in settings.paths.split(needed))
+    if settings.normalize == "ratio":
+        for pair, (a, _) in enumerate(settings.paths.pairs):
+            first[:, a] |= second[:, pair]
+    return settings.paths.tasks(first, second, scene.n_points)
+
+
+def _normalized(settings, scene, orders):
+    """The features of the three orders from the integrals."""
+    zeroth, first, second = orders
+    n_atoms = scene.counts.sum()
+    if settings.normalize is None:
+        return orders
+    if settings.normalize == "per_atom":
+        return [part / n_atoms for part in orders]
+    starts = first[:, [a for a, _ in settings.paths.pairs]]
+    return zeroth / n_atoms, _ratio(first, zeroth[:, None]), _ratio(second, starts)
+
+
+def _raw_cotangents(settings, scene, tasks, bars, run):
+    """Cotangents of the integrals of first and second order from those of the features."""
+    _, first, second = settings.paths.split(bars)
+    if settings.normalize is None:
+        return first, second
+    if settings.normalize == "per_atom":
+        n_atoms = scene.counts.sum()
+        return first / n_atoms, second / n_atoms
+    zeroth, sums, pair_sums = (np.nan_to_num(part) for part in features(scene, tasks, run))
+    starts = np.array([a for a, _ in settings.paths.pairs], dtype=int)
+    first = _ratio(first, zeroth[:, None])
+    np.subtract.at(first, (slice(None), starts), _ratio(second * pair_sums, sums[:, starts] ** 2))
+    return first, _ratio(second, sums[:, starts])
+
+
+def _ratio(a, b):
+    return np.where(b > _EMPTY, a / np.where(b > _EMPTY, b, 1.0), 0.0)
+
+
+def _flat(orders):
+    return np.concatenate([part.ravel() for part in orders])

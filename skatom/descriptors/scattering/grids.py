@@ -1,0 +1,348 @@
+"""Grids on which maps are evaluated, and the way of spectra and fields between them.
+
+A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), o being the grid's first point.
+Spectra F are in those units, of real fields, and kept as the half with m3 >= 0, shape (..., n_ω).
+"""
+
+from functools import cached_property
+from math import ceil
+
+import numpy as np
+from scipy.fft import irfftn, next_fast_len, rfftn
+
+from skatom.descriptors._cpu.harmonics import normalization
+from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
+
+
+class Tables:
+    """What filters need on the half spectrum of a box: |ω|², R_lm(ω), and radial parts.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Points along each axis.
+    box : ndarray of float, shape (3, 3)
+        Vectors of the box, rows, Å.
+    l_max : int
+    beta : float
+        Base width, Å.
+    """
+
+    def __init__(self, shape, box, l_max, beta):
+        self.shape = shape
+        self.half_shape = (*shape[:2], shape[2] // 2 + 1)
+        self.l_max = l_max
+        self.beta = beta
+        self.reciprocal = 2 * np.pi * np.linalg.inv(box).T
+        self._radial = {}
+
+    @property
+    def n_bytes(self):
+        """Size of what is kept, about."""
+        return 8 * int(np.prod(self.half_shape)) * ((self.l_max + 1) ** 2 + 5 + len(self._radial))
+
+    @cached_property
+    def omega(self):
+        """Wave vectors (n_ω, 3)."""
+        axes = [self.frequencies(axis) for axis in range(3)]
+        m = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        return m @ self.reciprocal
+
+    @cached_property
+    def squares(self):
+        """|ω|² (n_ω,)."""
+        return np.einsum("ia,ia->i", self.omega, self.omega)
+
+    @cached_property
+    def weights(self):
+        """How often a wave vector of the half spectrum counts in the whole, (n_ω,)."""
+        weights = np.full(self.half_shape, 2.0)
+        weights[:, :, 0] = 1.0
+        return weights.ravel()
+
+    @cached_property
+    def harmonics(self):
+        """R_lm(ω) (n_lm, n_ω), zero at the Nyquist frequencies of even axes."""
+        values = np.empty(((self.l_max + 1) ** 2, len(self.omega)))
+        solid_harmonics(self.omega, normalization(self.l_max), self.l_max, values)
+        values[:, self._nyquist] = 0.0
+        return values
+
+    @cached_property
+    def gradients(self):
+        """∂R_lm/∂ω (3, n_lm, n_ω)."""
+        values = np.empty((3, (self.l_max + 1) ** 2, len(self.omega)))
+        solid_harmonic_gradients(self.omega, normalization(self.l_max), self.l_max, values)
+        values[:, :, self._nyquist] = 0.0
+        return values
+
+    @property
+    def _nyquist(self):
+        edge = np.zeros(self.half_shape, bool)
+        for axis, size in enumerate(self.shape):
+            if size % 2 == 0:
+                edge[(slice(None),) * axis + (size // 2,)] = True
+        return edge.ravel()
+
+    def prepare(self, wavelet, strain):
+        """Compute now what a wavelet will need."""
+        self.radial(wavelet), self.harmonics, self.weights
+        if strain:
+            self.gradients
+
+    def frequencies(self, axis):
+        """Integer frequencies m of an axis, in the order of the FFT."""
+        size = self.shape[axis]
+        if axis == 2:
+            return np.arange(size // 2 + 1)
+        return np.rint(np.fft.fftfreq(size, 1 / size)).astype(int)
+
+    def radial(self, wavelet):
+        """ψ̂ divided by i^l R_lm, (n_ω,)."""
+        key = tuple(wavelet)
+        if key not in self._radial:
+            n, l, j = wavelet
+            k, squares = n - 1 - l, self.squares
+            norm = np.sqrt(4 * np.pi / (2 * l + 1)) * 2.0 ** (j * wavelet.power)
+            gaussian = np.exp(-0.5 * self.beta**2 * 4.0**j * squares)
+            self._radial[key] = norm * squares**k * gaussian
+        return self._radial[key]
+
+    def radial_slope(self, wavelet):
+        """The derivative of ln(radial) by |ω|², (n_ω,)."""
+        k = wavelet.n - 1 - wavelet.l
+        # at ω = 0 the whole term is multiplied by ω, so any finite number will do
+        inverse = 1.0 / np.where(self.squares > 0, self.squares, 1.0)
+        return k * inverse - 0.5 * self.beta**2 * 4.0**wavelet.j
+
+    def harmonic(self, l):
+        """R_lm of one l, (2l + 1, n_ω)."""
+        return self.harmonics[l * l : (l + 1) ** 2]
+
+    def harmonic_gradient(self, l):
+        """∂R_lm/∂ω of one l, (3, 2l + 1, n_ω)."""
+        return self.gradients[:, l * l : (l + 1) ** 2]
+
+
+class Grid:
+    """Points o + f·box of a box, and the Fourier transforms between them and the spectrum.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    box : ndarray of float, shape (3, 3)
+    origin : ndarray of float, shape (3,)
+        The first point.
+    tables : Tables
+        Of this shape and box.
+    """
+
+    def __init__(self, shape, box, origin, tables):
+        self.shape = shape
+        self.box = box
+        self.origin = origin
+        self.tables = tables
+        self.n_points = int(np.prod(shape))
+        self.volume = abs(np.linalg.det(box))
+        self.voxel = self.volume / self.n_points
+
+    def fields(self, spectra):
+        """Fields V f (..., n_points) of spectra (..., n_ω), which are overwritten."""
+        whole = spectra.reshape(-1, *self.tables.half_shape)
+        f = irfftn(whole, s=self.shape, axes=(1, 2, 3), norm="forward", overwrite_x=True)
+        return f.reshape(*spectra.shape[:-1], self.n_points)
+
+    def cotangent_spectra(self, cotangents):
+        """Σ_u g(u) exp(−iω(u − o)): the transpose of `fields`, fields being overwritten."""
+        whole = cotangents.reshape(-1, *self.shape)
+        g = rfftn(whole, axes=(1, 2, 3), overwrite_x=True)
+        return g.reshape(*cotangents.shape[:-1], -1)
+
+    def phases(self, positions):
+        """exp(−iω(R − o)) as a product of one factor (frequencies, N) for each axis."""
+        fractional = (positions - self.origin) @ np.linalg.inv(self.box)
+        return [
+            np.exp(-2j * np.pi * np.outer(self.tables.frequencies(axis), fractional[:, axis]))
+            for axis in range(3)
+        ]
+
+    def structure_factors(self, positions, groups):
+        """Σ_k exp(−iω(R_k − o)) over the atoms of each group, (n_groups, n_ω)."""
+        result = np.zeros((len(groups), *self.tables.half_shape), complex)
+        for s, atoms in enumerate(groups):
+            if len(atoms):
+                a, b, c = self.phases(positions[atoms])
+                plane = (a[:, None] * b).reshape(-1, len(atoms))
+                result[s] = (plane @ c.T).reshape(self.tables.half_shape)
+        return result.reshape(len(groups), -1)
+
+    def structure_factor_gradients(self, positions, groups, cotangents):
+        """dE/dR (N, 3) of δE = Re Σ_ω conj(A_s) δ(structure factor of group s), ω of both halves.
+
+        ``cotangents``: A, (n_groups, n_ω).
+        """
+        t = self.tables
+        gradient = np.zeros_like(positions)
+        for atoms, cotangent in zip(groups, cotangents, strict=True):
+            if not len(atoms):
+                continue
+            a, b, c = self.phases(positions[atoms])
+            weighted = np.conj(cotangent * t.weights).reshape(-1, t.half_shape[2])
+            m1, m2, m3 = (t.frequencies(axis)[:, None] for axis in range(3))
+            # contract the third axis with the phases and with their derivatives
+            inner = weighted @ np.concatenate([c, m3 * c], axis=1)
+            inner = inner.reshape(*t.half_shape[:2], 2, len(atoms))
+            plain, along = inner[:, :, 0], inner[:, :, 1]
+            slopes = [
+                np.einsum("abk,ak,bk->k", plain, m1 * a, b),
+                np.einsum("abk,ak,bk->k", plain, a, m2 * b),
+                np.einsum("abk,ak,bk->k", along, a, b),
+            ]
+            gradient[atoms] = np.array(slopes).imag.T @ t.reciprocal
+        return gradient
+
+
+class CellGrids:
+    """Grids of a periodic cell: level k has spacing 2^k, and all share the cell.
+
+    Parameters
+    ----------
+    cell : ndarray of float, shape (3, 3)
+    spacing : float
+        The finest, Å.
+    shape : tuple of int or None
+        Points of the finest grid, instead of ``spacing``.
+    make_tables : callable (shape, box) -> Tables
+    """
+
+    periodic = True
+
+    def __init__(self, cell, spacing, shape, make_tables):
+        self.cell = cell
+        if shape is None:
+            edges = np.linalg.norm(cell, axis=1)
+            # rounding must not add a point to an edge that is a multiple of the spacing
+            shape = [next_fast_len(ceil(edge / spacing - 1e-9), real=True) for edge in edges]
+        self.shape = tuple(int(size) for size in shape)
+        self.make_tables = make_tables
+        self._grids = {}
+
+    def grid(self, level, reach):
+        """The grid of a level; ``reach`` does not matter in a cell."""
+        if level not in self._grids:
+            shape = tuple(next_fast_len(ceil(size / 2**level), real=True) for size in self.shape)
+            tables = self.make_tables(shape, self.cell)
+            self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
+        return self._grids[level]
+
+    def spectra(self, fields, source, target):
+        """Spectra (C, n_ω of target) of fields (C, points of source)."""
+        whole = rfftn(fields.reshape(-1, *source.shape), axes=(1, 2, 3), norm="forward")
+        whole *= source.volume
+        return crop(whole.reshape(len(fields), -1), source, target)
+
+    def adjoint_spectra(self, cotangents, source, target):
+        """The transpose of `spectra`: (C, n_ω of target) -> (C, points of source)."""
+        return source.voxel * source.fields(pad(cotangents, source, target))
+
+
+class BoxGrids:
+    """Grids of a molecule: each box just holds it and the reach of the wavelets.
+
+    All points lie on lattices of spacing 2^level, anchored at the mean position of the atoms.
+
+    Parameters
+    ----------
+    positions : ndarray of float, shape (N, 3)
+    spacing : float
+        The finest, Å.
+    make_tables : callable (shape, box) -> Tables
+    """
+
+    periodic = False
+
+    def __init__(self, positions, spacing, make_tables):
+        self.centre = positions.mean(axis=0)
+        self.low = positions.min(axis=0) - self.centre
+        self.high = positions.max(axis=0) - self.centre
+        self.spacing = spacing
+        self.make_tables = make_tables
+        self._grids = {}
+
+    def grid(self, level, reach):
+        """The grid of a level whose box ends ``reach`` Å beyond the molecule."""
+        key = level, reach
+        if key not in self._grids:
+            step = self.spacing * 2**level
+            first = np.floor((self.low - reach) / step).astype(int)
+            last = np.ceil((self.high + reach) / step).astype(int)
+            shape = tuple(next_fast_len(int(size), real=True) for size in last - first)
+            box = np.diag(step * np.array(shape))
+            tables = self.make_tables(shape, box)
+            self._grids[key] = Grid(shape, box, self.centre + step * first, tables)
+        return self._grids[key]
+
+    def spectra(self, fields, source, target):
+        """Spectra (C, n_ω of target) of fields (C, points of source), as sums over the points.
+
+        The boxes differ, so this is no FFT but a product with a matrix along each axis, which at
+        these sizes is as fast.
+        """
+        a, b, c = self._factors(source, target)
+        x = fields.reshape(-1, source.shape[2]) @ np.concatenate([c.real, c.imag]).T
+        half = len(c)
+        x = (x[:, :half] + 1j * x[:, half:]).reshape(-1, source.shape[1], half)
+        x = (b @ x).reshape(len(fields), source.shape[0], -1)
+        return source.voxel * (a @ x).reshape(len(fields), -1)
+
+    def adjoint_spectra(self, cotangents, source, target):
+        """The transpose of `spectra`: (C, n_ω of target) -> (C, points of source)."""
+        a, b, c = self._factors(source, target)
+        x = (cotangents * target.tables.weights).reshape(-1, len(a), len(b) * len(c))
+        x = (a.conj().T @ x).reshape(-1, len(b), len(c))
+        x = (b.conj().T @ x).reshape(-1, len(c))
+        x = x.real @ c.real + x.imag @ c.imag
+        return source.voxel * x.reshape(len(cotangents), -1)
+
+    @staticmethod
+    def _factors(source, target):
+        """exp(−iω(u − o)), a matrix (frequencies of target, points of source) for each axis."""
+        factors = []
+        for axis in range(3):
+            size = source.shape[axis]
+            points = np.arange(size) / size * source.box[axis, axis]
+            points += source.origin[axis] - target.origin[axis]
+            m = target.tables.frequencies(axis)
+            factors.append(np.exp(-2j * np.pi / target.box[axis, axis] * np.outer(m, points)))
+        return factors
+
+
+def crop(spectra, source, target):
+    """The frequencies of half spectra (C, n_ω) that the target grid resolves."""
+    if source.shape == target.shape:
+        return spectra
+    whole = spectra.reshape(-1, *source.tables.half_shape)
+    result = np.zeros((len(whole), *target.tables.half_shape), complex)
+    for block in _shared_blocks(source, target):
+        result[block] = whole[block]
+    return result.reshape(len(whole), -1)
+
+
+def pad(spectra, source, target):
+    """The transpose of `crop`: from the target's half spectrum to the source's."""
+    if source.shape == target.shape:
+        return spectra.copy()
+    whole = spectra.reshape(-1, *target.tables.half_shape)
+    result = np.zeros((len(whole), *source.tables.half_shape), complex)
+    for block in _shared_blocks(source, target):
+        result[block] = whole[block]
+    return result.reshape(len(whole), -1)
+
+
+def _shared_blocks(source, target):
+    """Index tuples of the frequencies below both Nyquist frequencies."""
+    highest = [(min(a, b) - 1) // 2 for a, b in zip(source.shape, target.shape, strict=True)]
+    both = [[slice(0, k + 1)] + [slice(-k, None)] * (k > 0) for k in highest]
+    for first in both[0]:
+        for second in both[1]:
+            yield slice(None), first, second, slice(0, highest[2] + 1)

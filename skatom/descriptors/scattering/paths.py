@@ -1,0 +1,149 @@
+"""Scattering paths: which features there are, and which maps those that are kept need."""
+
+from math import floor
+from typing import NamedTuple
+
+import numpy as np
+
+from skatom.descriptors.scattering.wavelets import Wavelet
+
+# Fields of one task, in points: small enough for the cache, large against the cost of a call.
+_TASK_POINTS = 2**15
+
+
+class Task(NamedTuple):
+    """A first-order map for some channels, and the second-order maps that begin with it."""
+
+    wavelet: int
+    level: int  # of the grid
+    channels: np.ndarray
+    first: np.ndarray  # positions in ``channels`` whose first order is a feature
+    seconds: list  # of (pair, positions in ``channels``)
+
+
+class Paths:
+    """All features of a set of wavelets, and their order.
+
+    The order is: order 0, 1, 2; channel; first wavelet; second wavelet; exponent.
+
+    Parameters
+    ----------
+    channels : list of str
+    orbitals : list of (n, l)
+    scales : sequence of float
+    order : {0, 1, 2}
+    exponents : sequence of float
+    scale_gap : float
+        The smallest j2 − j1 of a pair.
+    pairing : {"all", "lexicographic", "same_l"}
+    multiresolution : bool
+    """
+
+    def __init__(
+        self, channels, orbitals, scales, order, exponents, scale_gap, pairing, multiresolution
+    ):  # fmt: skip
+        self.channels = channels
+        self.exponents = np.array(exponents, dtype=float)
+        self.wavelets = [Wavelet(n, l, float(j)) for n, l in orbitals for j in scales] * (order > 0)
+        self.multiresolution = multiresolution
+        self.pairs = [
+            (a, b)
+            for a, first in enumerate(self.wavelets)
+            for b, second in enumerate(self.wavelets)
+            if order > 1 and _allowed(first, second, scale_gap, pairing)
+        ]
+        n_c, n_q = len(channels), len(self.exponents)
+        self.shapes = [
+            (n_c, n_q), (n_c, len(self.wavelets), n_q), (n_c, len(self.pairs), n_q),
+        ]  # fmt: skip
+        self.sizes = [int(np.prod(shape)) for shape in self.shapes]
+
+    def __len__(self):
+        return sum(self.sizes)
+
+    def split(self, row):
+        """Arrays of the three orders, of the `shapes`, from one row of all features."""
+        ends = np.cumsum(self.sizes)[:2]
+        return [
+            part.reshape(shape)
+            for part, shape in zip(np.split(row, ends), self.shapes, strict=True)
+        ]
+
+    def names(self):
+        """Names such as ``S2[Si;n3l2j0;n3l1j1;q4/3]``."""
+        maps = [
+            [""],
+            [f";{w}" for w in self.wavelets],
+            [f";{self.wavelets[a]};{self.wavelets[b]}" for a, b in self.pairs],
+        ]
+        powers = [_fraction(q) for q in self.exponents]
+        return np.array(
+            [
+                f"S{order}[{channel}{path};q{q}]"
+                for order, paths in enumerate(maps)
+                for channel in self.channels
+                for path in paths
+                for q in powers
+            ],
+            dtype=object,
+        )
+
+    def level(self, wavelet):
+        """Level of the grid of a wavelet: spacing 2^level."""
+        return floor(self.wavelets[wavelet].j) if self.multiresolution else 0
+
+    def tasks(self, first, second, n_points):
+        """What must be computed.
+
+        Parameters
+        ----------
+        first : ndarray of bool, shape (n_channels, n_wavelets)
+            First-order features that are needed.
+        second : ndarray of bool, shape (n_channels, n_pairs)
+        n_points : callable (level) -> int
+            Decides how many channels are treated together.
+
+        Returns
+        -------
+        list of Task
+            A map whose second wavelet is narrower than the first is made on the grid of the
+            second, a task of its own.
+        """
+        tasks = []
+        for w in range(len(self.wavelets)):
+            own = self.level(w)
+            starting = [(p, b) for p, (a, b) in enumerate(self.pairs) if a == w]
+            for level in sorted({own} | {min(own, self.level(b)) for _, b in starting}):
+                pairs = [p for p, b in starting if min(own, self.level(b)) == level]
+                wanted = second[:, pairs].any(axis=1) | (first[:, w] & (level == own))
+                channels = np.flatnonzero(wanted)
+                size = max(1, _TASK_POINTS // n_points(level))
+                for start in range(0, len(channels), size):
+                    part = channels[start : start + size]
+                    tasks.append(self._task(w, level, part, first, second, pairs, level == own))
+        return tasks
+
+    @staticmethod
+    def _task(w, level, channels, first, second, pairs, own):
+        seconds = [(p, np.flatnonzero(second[channels, p])) for p in pairs]
+        return Task(
+            w, level, channels, np.flatnonzero(first[channels, w] & own),
+            [(p, rows) for p, rows in seconds if len(rows)],
+        )  # fmt: skip
+
+
+def _allowed(first, second, scale_gap, pairing):
+    if second.j - first.j < scale_gap - 1e-9:
+        return False
+    if pairing == "lexicographic":
+        return (second.n, second.l) > (first.n, first.l)
+    return pairing == "all" or second.l == first.l
+
+
+def _fraction(q):
+    """4/3 for 1.333…; a decimal number where no small denominator fits."""
+    for denominator in range(1, 7):
+        if abs(q * denominator - round(q * denominator)) < 1e-9:
+            numerator = round(q * denominator)
+            return f"{numerator}/{denominator}" if denominator > 1 else str(numerator)
+    return f"{q:g}"

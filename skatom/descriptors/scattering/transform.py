@@ -1,0 +1,274 @@
+"""The two passes over one structure: features from atoms, and gradients back to them."""
+
+import numpy as np
+
+from skatom.descriptors._cpu import scattering as loops
+
+# σ below this is zero: its direction is not divided by it
+_TINY = 1e-90
+
+
+class Scene:
+    """One structure with its grids and charges.
+
+    Parameters
+    ----------
+    grids : CellGrids or BoxGrids
+    positions : ndarray of float, shape (N, 3)
+    species : ndarray of int, shape (N,)
+        Indices into the columns of ``charges``.
+    charges : ndarray of float, shape (n_channels, n_species)
+    paths : Paths
+    reach : float
+        How far from its centre the wavelet of scale 0 is followed, Å.
+    density_width : float
+        Width of the atoms' Gaussians, Å; 0: Dirac.
+    """
+
+    def __init__(self, grids, positions, species, charges, paths, reach, density_width):
+        self.grids = grids
+        self.positions = positions
+        self.groups = [np.flatnonzero(species == s) for s in range(charges.shape[1])]
+        self.charges = charges
+        self.counts = np.bincount(species, minlength=charges.shape[1])
+        self.paths = paths
+        self.exponents = paths.exponents
+        self.reach = reach
+        self.density_width = density_width
+        self._densities = {}
+
+    def first_grid(self, wavelet, level):
+        """The grid of a first-order map."""
+        return self.grids.grid(level, self.reach * 2.0 ** self.paths.wavelets[wavelet].j)
+
+    def n_points(self, level):
+        """Points of a grid of a level; without the space around a molecule."""
+        return self.grids.grid(level, 0.0).n_points
+
+    def second_grid(self, pair):
+        """The grid of a second-order map."""
+        a, b = self.paths.pairs[pair]
+        j1, j2 = self.paths.wavelets[a].j, self.paths.wavelets[b].j
+        return self.grids.grid(self.paths.level(b), self.reach * (2.0**j1 + 2.0**j2))
+
+    def density(self, grid):
+        """Spectra (n_channels, n_ω) of the pseudo-densities on a grid."""
+        if grid not in self._densities:
+            factors = grid.structure_factors(self.positions, self.groups)
+            spectra = self.charges @ factors
+            if self.density_width:
+                spectra *= self._blur(grid)
+            self._densities[grid] = spectra
+        return self._densities[grid]
+
+    def _blur(self, grid):
+        return np.exp(-0.5 * self.density_width**2 * grid.tables.squares)
+
+    def prepare(self, tasks, strain=False):
+        """Make what all tasks share, before threads ask for it at once."""
+        for task in tasks:
+            grid = self.first_grid(task.wavelet, task.level)
+            self.density(grid)
+            uses = [(grid, task.wavelet)]
+            uses += [(self.second_grid(p), self.paths.pairs[p][1]) for p, _ in task.seconds]
+            for used, wavelet in uses:
+                used.tables.prepare(self.paths.wavelets[wavelet], strain)
+
+    def density_gradient(self, grid, cotangents):
+        """dE/dR (N, 3) for the cotangents (n_channels, n_ω) of the densities on a grid."""
+        if self.density_width:
+            cotangents = cotangents * self._blur(grid)
+        cotangents = self.charges.T @ cotangents
+        return grid.structure_factor_gradients(self.positions, self.groups, cotangents)
+
+
+def features(scene, tasks, run):
+    """Integrals of the three orders; NaN where no task computes them.
+
+    Parameters
+    ----------
+    scene : Scene
+    tasks : list of Task
+    run : callable (function, items) -> iterator
+        `map`, or that of a thread pool.
+
+    Returns
+    -------
+    list of ndarray
+        Of the shapes of `Paths`.
+    """
+    scene.prepare(tasks)
+    zeroth, first, second = (np.full(shape, np.nan) for shape in scene.paths.shapes)
+    zeroth[:] = np.einsum("s,csq->cq", scene.counts, scene.charges[:, :, None] ** scene.exponents)
+    results = run(lambda task: _integrals_of(scene, task), tasks)
+    for task, (sums, pair_sums) in zip(tasks, results, strict=True):
+        first[task.channels[task.first], task.wavelet] = sums
+        for (pair, rows), values in zip(task.seconds, pair_sums, strict=True):
+            second[task.channels[rows], pair] = values
+    return zeroth, first, second
+
+
+def gradients(scene, tasks, first, second, run):
+    """dE/dR (N, 3) and dE/dε (3, 3) of E = Σ first · order 1 + Σ second · order 2.
+
+    Parameters
+    ----------
+    scene : Scene
+    tasks : list of Task
+        They must compute what has a cotangent.
+    first, second : ndarray of float
+        Cotangents, of the shapes of `Paths`.
+    run : callable (function, items) -> iterator
+
+    Returns
+    -------
+    gradient, virial : ndarray of float
+    """
+    scene.prepare(tasks, strain=scene.grids.periodic)
+    totals, virial = {}, np.zeros((3, 3))
+    results = run(lambda task: _cotangent_of(scene, task, first, second), tasks)
+    for task, (cotangent, strain) in zip(tasks, results, strict=True):
+        grid = scene.first_grid(task.wavelet, task.level)
+        if grid not in totals:
+            totals[grid] = np.zeros((len(scene.charges), cotangent.shape[1]), complex)
+        totals[grid][task.channels] += cotangent
+        virial += strain
+    gradient = sum(
+        (scene.density_gradient(grid, total) for grid, total in totals.items()),
+        np.zeros_like(scene.positions),
+    )
+    if not scene.grids.periodic:
+        # the grid follows the mean position, and is not strained
+        gradient -= gradient.mean(axis=0)
+        virial = gradient.T @ scene.positions
+    return gradient, virial
+
+
+def _integrals_of(scene, task):
+    """First- and second-order integrals of a task: (n_first, n_q), and one array for each pair."""
+    paths = scene.paths
+    grid = scene.first_grid(task.wavelet, task.level)
+    spectra = scene.density(grid)[task.channels]
+    modulus = _squared(_filtered(spectra, grid, paths.wavelets[task.wavelet]))
+    sums = _integrals(modulus, grid, scene.exponents)
+    pair_sums, spectra_on = [], {}
+    for pair, rows in task.seconds:
+        target = scene.second_grid(pair)
+        if target not in spectra_on:
+            spectra_on[target] = scene.grids.spectra(modulus, grid, target)
+        wavelet = paths.wavelets[paths.pairs[pair][1]]
+        squares = _squared(_filtered(spectra_on[target][rows], target, wavelet))
+        pair_sums.append(_integrals(squares, target, scene.exponents))
+    return sums[task.first], pair_sums
+
+
+def _cotangent_of(scene, task, first, second):
+    """Cotangent (C, n_ω) of a task's densities, and its part of dE/dε at fixed densities.
+
+    With h = Σ_q cotangent · q σ^(q−2), the fields' cotangents are h f_m; what comes back from a
+    second order to σ is divided by σ and joins h.
+    """
+    paths, strain = scene.paths, scene.grids.periodic
+    wavelet = paths.wavelets[task.wavelet]
+    grid = scene.first_grid(task.wavelet, task.level)
+    spectra = scene.density(grid)[task.channels]
+    fields = _filtered(spectra, grid, wavelet)
+    squares = _squared(fields)
+    modulus = squares.copy()
+    sums = _integrals(modulus, grid, scene.exponents)
+    bars = np.zeros_like(sums)
+    bars[task.first] = first[task.channels[task.first], task.wavelet]
+    slopes = _slopes(squares, grid, scene.exponents, bars)
+    virial, volume_term = np.zeros((3, 3)), np.sum(bars * sums)
+
+    spectra_on, back = {}, {}
+    for pair, rows in task.seconds:
+        target = scene.second_grid(pair)
+        if target not in spectra_on:
+            spectra_on[target] = scene.grids.spectra(modulus, grid, target)
+            back[target] = np.zeros_like(spectra_on[target])
+        other = paths.wavelets[paths.pairs[pair][1]]
+        source = spectra_on[target][rows]
+        other_fields = _filtered(source, target, other)
+        other_squares = _squared(other_fields)
+        other_bars = second[task.channels[rows], pair]
+        other_slopes = _slopes(other_squares, target, scene.exponents, other_bars)
+        cotangent = _pulled(other_slopes, other_fields, target)
+        back[target][rows] += _filter_adjoint(cotangent, target, other)
+        if strain:
+            virial += _filter_strain(source, cotangent, target, other)
+            other_sums = _integrals(other_squares, target, scene.exponents)
+            volume_term += np.sum(other_bars * other_sums)
+    for target, cotangent in back.items():
+        slopes += scene.grids.adjoint_spectra(cotangent, grid, target) / np.maximum(modulus, _TINY)
+
+    if strain:
+        # f is 1/V times a sum that does not know the volume; V of the integral is in volume_term
+        volume_term -= np.vdot(slopes, squares)
+    cotangent = _pulled(slopes, fields, grid)
+    if strain:
+        blur = 0.5 * scene.density_width**2
+        virial += _filter_strain(spectra, cotangent, grid, wavelet, blur)
+        virial += volume_term * np.eye(3)
+    return _filter_adjoint(cotangent, grid, wavelet), virial
+
+
+def _filtered(spectra, grid, wavelet):
+    """Fields (C, 2l + 1, n_points) of spectra (C, n_ω) convolved with a wavelet."""
+    tables = grid.tables
+    harmonic = tables.harmonic(wavelet.l)
+    products = np.empty((len(spectra), *harmonic.shape), complex)
+    loops.apply_filter(
+        spectra, tables.radial(wavelet), harmonic, wavelet.l % 2 == 1, 1 / grid.volume, products
+    )
+    return grid.fields(products)
+
+
+def _filter_adjoint(cotangent, grid, wavelet):
+    """The transpose of `_filtered`, from the spectra of the fields' cotangents."""
+    tables = grid.tables
+    harmonic = tables.harmonic(wavelet.l)
+    result = np.zeros((len(cotangent), harmonic.shape[1]), complex)
+    loops.adjoint_filter(
+        cotangent, tables.radial(wavelet), harmonic, wavelet.l % 2 == 1, 1 / grid.volume, result
+    )
+    return result
+
+
+def _filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
+    """dE/dε (3, 3) of the filter alone; ``blur``: a further exp(−blur |ω|²) in the spectra."""
+    tables = grid.tables
+    virial = np.zeros((3, 3))
+    loops.filter_virial(
+        spectra, cotangent, tables.omega, tables.weights, tables.radial(wavelet),
+        tables.radial_slope(wavelet) - blur, tables.harmonic(wavelet.l),
+        tables.harmonic_gradient(wavelet.l), wavelet.l % 2 == 1, 1 / grid.volume, virial,
+    )  # fmt: skip
+    return virial
+
+
+def _squared(fields):
+    """σ² (C, n_points) of fields (C, 2l + 1, n_points)."""
+    squares = np.empty((fields.shape[0], fields.shape[2]))
+    loops.squared_modulus(fields, squares)
+    return squares
+
+
+def _integrals(squares, grid, exponents):
+    """∫σ^q (C, n_q); σ² (C, n_points) becomes σ in place."""
+    sums = np.empty((len(squares), len(exponents)))
+    loops.power_sums(squares, exponents, sums)
+    return grid.voxel * sums
+
+
+def _slopes(squares, grid, exponents, bars):
+    """h (C, n_points), the fields' cotangents being h f_m, for cotangents (C, n_q) of ∫σ^q."""
+    slopes = np.empty_like(squares)
+    loops.power_slopes(squares, exponents, grid.voxel * bars, slopes)
+    return slopes
+
+
+def _pulled(slopes, fields, grid):
+    """Spectra of the cotangents h f_m (C, 2l + 1, n_ω); the fields are overwritten."""
+    loops.scale_fields(slopes, fields)
+    return grid.cotangent_spectra(fields)

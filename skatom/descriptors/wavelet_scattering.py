@@ -1,0 +1,527 @@
+"""Wavelet scattering: multiscale invariants of the density of charges."""
+
+import copy
+from numbers import Integral, Real
+
+import numpy as np
+from ase.data import chemical_symbols
+from sklearn.base import TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skatom.base import BaseEstimator
+from skatom.descriptors.scattering.batch import (
+    Settings,
+    over_jobs,
+    pullback_batch,
+    transform_batch,
+)
+from skatom.descriptors.scattering.charges import channel_table
+from skatom.descriptors.scattering.paths import Paths
+from skatom.descriptors.scattering.wavelets import (
+    alias_free_spacing,
+    base_width,
+    largest_scale,
+    orbital_pairs,
+)
+from skatom.memory import check_memory
+from skatom.neighbors import neighbor_list
+from skatom.structures import as_structures, structure_of
+
+# first radius in which the nearest pair of atoms is looked for, Å, and the last
+_FIRST_RADIUS, _LAST_RADIUS = 1.5, 50.0
+# extent of a single atom, Å
+_COINCIDENT = 1e-3
+
+
+class WaveletScattering(TransformerMixin, BaseEstimator):
+    r"""Solid-harmonic wavelet scattering of the density of charges: one row for each structure.
+
+    Charges :math:`c(Z_k)` at the atoms are convolved with wavelets of several widths and angular
+    forms, the modulus over m is taken, once or twice, and its powers are integrated:
+
+    .. math::
+        \rho^c(u) &= \sum_k c(Z_k)\, \delta(u - R_k), \qquad
+        \sigma(f)(u) = \Big( \sum_{m=-l}^{l} |f^m(u)|^2 \Big)^{1/2}
+
+        S_0 &= \sum_k c(Z_k)^q, \quad
+        S_1 = \int \sigma(\rho^c * \psi_{\lambda_1})^q du, \quad
+        S_2 = \int \sigma\big(\sigma(\rho^c * \psi_{\lambda_1}) * \psi_{\lambda_2}\big)^q du
+
+    with the atomic-orbital wavelets :math:`\lambda = (n, l, j)` of scale :math:`2^j`,
+
+    .. math::
+        \hat\psi_{nl}^m(\omega) = (-i)^l \sqrt{\tfrac{4\pi}{2l + 1}}\, |\omega|^{2(n-1)-l}
+        e^{-\beta^2 |\omega|^2 / 2} Y_l^m(\hat\omega), \qquad
+        \hat\psi_{nlj}(\omega) = \hat\psi_{nl}(2^j \omega).
+
+    The features do not change when a structure is translated, rotated or reflected, or when like
+    atoms are exchanged, up to the error of the grid (see Notes), and a supercell has the same
+    features per atom. Their number does not depend on the number of atoms, and wavelets as wide
+    as half the cell see what no cutoff radius does.
+
+    The transform is global, so it gives an ordinary array for any scikit-learn estimator. A model
+    on it has forces and stress through `pullback`, from the derivatives dE/d features alone. A
+    model that uses few features should `select` them: only the maps that they need are computed.
+
+    Parameters
+    ----------
+    orbitals : int or sequence of int and (int, int), default=(3,)
+        Radial and angular forms: an n stands for (n, l) of all l < n. The solid-harmonic wavelets
+        are the members (l + 1, l), see `solid_harmonic`.
+    scales : "auto" or sequence of float, default="auto"
+        The j, >= 0, halves allowed. "auto": 0, 1 … J, where two standard deviations
+        :math:`2^J \beta` of the widest Gaussian reach half the smallest cell, or half the largest
+        molecule.
+    order : {0, 1, 2}, default=2
+        The highest order.
+    exponents : sequence of float, default=(1, 4/3, 5/3, 2)
+        The powers q > 0.
+    channels : "auto", str, sequence or dict, default="auto"
+        The charges c. Names are "species", one channel for each element of the data with charge Z
+        for it and 0 for the others; the symbol of one element; "total" (Z), "valence", "core"
+        (Z − valence), "kinetic" (√Z); "auto" is species, valence, core and kinetic. Functions of
+        Z and, in a dict {name: channel}, dicts of charges {symbol: charge} define others.
+    beta : "auto" or float, default="auto"
+        Width β of the base Gaussian, Å. "auto": two base Gaussians at the two nearest atoms of
+        the data meet halfway between these with height ``overlap``.
+    overlap : float, default=0.1
+        See ``beta``.
+    scale_gap : float, default=0
+        The smallest j₂ − j₁ of second-order pairs.
+    pairing : {"all", "lexicographic", "same_l"}, default="all"
+        Which (n₁, l₁) and (n₂, l₂) are paired: all, those with (n₂, l₂) > (n₁, l₁), or l₁ = l₂.
+    density_width : float, default=0
+        Width of the atoms' Gaussians, Å, which then replace the Diracs.
+    normalize : {"per_atom", "ratio", None}, default="per_atom"
+        "per_atom": divide all by the number of atoms. "ratio": divide the second order by the
+        first order it begins with, the first order by order 0, and order 0 by the number of
+        atoms; 0 where the channel has no charge. None: extensive features.
+    grid_spacing : "auto" or float, default="auto"
+        Spacing of the finest grid, Å; along each axis of a cell it is the largest that divides
+        the edge into a number of points that is fast for the FFT. "auto": the largest at which
+        the spectra of the wavelets are cut where they are below ``alias`` of their maximum.
+    alias : float, default=1e-6
+        See ``grid_spacing``.
+    grid_shape : tuple of 3 int, default=None
+        Points of the finest grid of every cell, instead of ``grid_spacing``: for energies along a
+        path of changing cells, which are smooth at constant shape only.
+    multiresolution : bool, default=True
+        Evaluate maps of scale j on a grid of spacing 2^⌊j⌋ times the finest, with the same
+        relative resolution. False: all on the finest.
+    padding : float, default=6.0
+        Empty space around molecules, in standard deviations of the wavelets.
+    features : array-like of int, bool or str, default=None
+        Indices, mask or names of the features to give; maps that they do not need are not
+        computed. None: all.
+    n_jobs : int, default=None
+        Number of joblib jobs that share the structures. Structures or, if they are few, maps go
+        through all threads already, so this serves clusters.
+    verbose : int, default=0
+        1: show a progress bar.
+
+    Attributes
+    ----------
+    species_ : ndarray of int
+        Atomic numbers seen in `fit`, sorted.
+    channels_ : list of str
+    charges_ : ndarray of float, shape (n_channels, n_species)
+    beta_ : float
+        Å.
+    scales_ : tuple of float
+    grid_spacing_ : float
+        Å.
+    support_ : ndarray of int
+        Which of all features are given.
+
+    Raises
+    ------
+    ValueError
+        If a cell is narrower than twice the widest Gaussian, a structure is periodic in some
+        directions only, or contains a species that was not in the data of `fit`.
+    MemoryError
+        If the grids would not fit in memory.
+
+    Notes
+    -----
+    Convolutions are exact on the grid, for cells of any shape. Integrals of σ^q are sums over the
+    grid: exact to rounding for q = 2 in first order, while σ itself is not band-limited, so other
+    features carry an error of some 1e-4 to 1e-3 at the automatic spacing, which also is the size
+    by which they change as atoms move against the grid or are rotated. It decreases with
+    ``alias``. Derivatives are those of the features on the grid, exactly. Cells of unequal
+    lengths have forces that sum to zero only within the same error; grids of molecules follow
+    their mean position.
+
+    References
+    ----------
+    .. [1] M. Eickenberg, G. Exarchakis, M. Hirn, S. Mallat, L. Thiry, J. Chem. Phys. 148, 241732
+       (2018).
+    .. [2] P. Sinz, M. W. Swift, X. Brumwell, J. Liu, K. J. Kim, Y. Qi, M. Hirn, J. Chem. Phys.
+       153, 084109 (2020).
+    .. [3] X. Brumwell, Wavelet scattering and graph representations for atomic structures, thesis,
+       Michigan State University (2021), chapters 2 to 4.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import WaveletScattering
+    >>> molecules = [molecule("H2O"), molecule("CH3OH")]
+    >>> scattering = WaveletScattering(orbitals=2, channels="total", alias=1e-3).fit(molecules)
+    >>> scattering.transform(molecules).shape
+    (2, 76)
+    >>> scattering.get_feature_names_out()[[0, 5, 40]]
+    array(['S0[total;q1]', 'S1[total;n1l0j0;q4/3]',
+           'S2[total;n1l0j0;n2l0j1;q1]'], dtype=object)
+
+    A linear model of two features, its energies and its forces:
+
+    >>> import numpy as np
+    >>> pair = scattering.select([7, 40])
+    >>> weights = np.array([0.1, -0.2])
+    >>> energies = pair.transform(molecules) @ weights
+    >>> gradient, virial = pair.pullback(molecules, weights)
+    >>> gradient.shape, virial.shape
+    ((9, 3), (2, 3, 3))
+    """
+
+    _parameter_constraints = {
+        "orbitals": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "scales": ["array-like", StrOptions({"auto"})],
+        "order": [Interval(Integral, 0, 2, closed="both")],
+        "exponents": ["array-like"],
+        "channels": ["array-like", str, dict, callable],
+        "beta": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "overlap": [Interval(Real, 0, 1, closed="neither")],
+        "scale_gap": [Real],
+        "pairing": [StrOptions({"all", "lexicographic", "same_l"})],
+        "density_width": [Interval(Real, 0, None, closed="left")],
+        "normalize": [StrOptions({"per_atom", "ratio"}), None],
+        "grid_spacing": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "alias": [Interval(Real, 0, 1, closed="neither")],
+        "grid_shape": ["array-like", None],
+        "multiresolution": ["boolean"],
+        "padding": [Interval(Real, 0, None, closed="neither")],
+        "features": ["array-like", None],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        orbitals=(3,),
+        scales="auto",
+        order=2,
+        exponents=(1, 4 / 3, 5 / 3, 2),
+        channels="auto",
+        *,
+        beta="auto",
+        overlap=0.1,
+        scale_gap=0,
+        pairing="all",
+        density_width=0.0,
+        normalize="per_atom",
+        grid_spacing="auto",
+        alias=1e-6,
+        grid_shape=None,
+        multiresolution=True,
+        padding=6.0,
+        features=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.orbitals = orbitals
+        self.scales = scales
+        self.order = order
+        self.exponents = exponents
+        self.channels = channels
+        self.beta = beta
+        self.overlap = overlap
+        self.scale_gap = scale_gap
+        self.pairing = pairing
+        self.density_width = density_width
+        self.normalize = normalize
+        self.grid_spacing = grid_spacing
+        self.alias = alias
+        self.grid_shape = grid_shape
+        self.multiresolution = multiresolution
+        self.padding = padding
+        self.features = features
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @classmethod
+    def solid_harmonic(cls, l_max=3, **parameters):
+        """The set of the solid-harmonic papers: n = l + 1, the same l twice, j₂ > j₁.
+
+        Parameters
+        ----------
+        l_max : int, default=3
+        **parameters
+            Of the constructor.
+
+        Returns
+        -------
+        WaveletScattering
+        """
+        parameters = {
+            "orbitals": [(l + 1, l) for l in range(l_max + 1)],
+            "exponents": (0.5, 1, 2, 3),
+            "channels": ("total", "valence", "core"),
+            "pairing": "same_l",
+            "scale_gap": 0.5,
+            "normalize": None,
+            **parameters,
+        }
+        return cls(**parameters)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the species, β, the scales and the spacing of the grid.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+        y : Ignored
+
+        Returns
+        -------
+        self
+        """
+        structures = as_structures(X)
+        _check_periodicity(structures)
+        pairs = orbital_pairs(self.orbitals)
+        self.species_ = structures.species
+        self.channels_, self.charges_ = channel_table(self.channels, self.species_)
+        self.beta_ = self.beta
+        if self.beta == "auto":
+            self.beta_ = base_width(_nearest_distance(structures), self.overlap)
+        if isinstance(self.scales, str):
+            top = largest_scale(_half_edge(structures), self.beta_)
+            self.scales_ = tuple(float(j) for j in range(top + 1))
+        else:
+            self.scales_ = tuple(sorted(float(j) for j in self.scales))
+        self._check_numbers()
+        self.grid_spacing_ = self.grid_spacing
+        if self.grid_spacing == "auto":
+            self.grid_spacing_ = alias_free_spacing(pairs, self.beta_, self.alias)
+        self._paths = Paths(
+            self.channels_, pairs, self.scales_, self.order, self.exponents, self.scale_gap,
+            self.pairing, self.multiresolution,
+        )  # fmt: skip
+        self.support_ = self._indices(self.features)
+        self._check_cells(structures)
+        return self
+
+    def select(self, features):
+        """A copy that gives only some of the features, at the cost of these.
+
+        Parameters
+        ----------
+        features : array-like of int, bool or str
+            Indices into the features of this transformer, a mask of them, or names; the order is
+            kept. For a fitted sparse model, for example, its ``support_``.
+
+        Returns
+        -------
+        WaveletScattering
+            Fitted.
+        """
+        check_is_fitted(self)
+        selected = copy.copy(self)
+        names = self.get_feature_names_out()
+        chosen = np.asarray(features)
+        if chosen.dtype.kind in "iub":
+            chosen = names[_as_indices(chosen, len(names))]
+        selected.features = chosen
+        selected.support_ = selected._indices(chosen)
+        return selected
+
+    def transform(self, X):
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+
+        Returns
+        -------
+        ndarray of float, shape (n, n_features)
+        """
+        check_is_fitted(self)
+        structures = as_structures(X)
+        self._check_structures(structures)
+        check_memory(
+            8.0 * len(structures) * len(self.support_),
+            f"the array of {len(structures)} x {len(self.support_)} features",
+            "transform fewer structures at a time, or select features",
+        )
+        return over_jobs(
+            transform_batch, self._settings(), structures, n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )  # fmt: skip
+
+    def pullback(self, X, cotangent):
+        """Apply the transposed Jacobian: the chain rule from features back to atoms.
+
+        For a scalar E with the derivatives ``cotangent[s] = dE/d features[s]`` the result is
+
+            gradient[k] = dE/dR_k,
+            virial[s]   = dE/dε,   R → (1 + ε) R and cell vectors likewise,
+
+        so that forces are ``-gradient`` and the stress (tension positive, as in ASE) is
+        ``virial / volume``. Maps of features whose cotangents are all zero are not computed. With
+        a scaler between features and a linear model, the cotangent is ``coef_ / scale_``.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms, n of them
+        cotangent : array-like of float, shape (n, n_features) or (n_features,)
+            The second shape: the same for every structure, as in a linear model.
+
+        Returns
+        -------
+        gradient : ndarray of float, shape (n_atoms, 3)
+        virial : ndarray of float, shape (n, 3, 3)
+        """
+        check_is_fitted(self)
+        structures = as_structures(X)
+        self._check_structures(structures)
+        cotangent = np.asarray(cotangent, float)
+        shape = (len(structures), len(self.support_))
+        if cotangent.shape not in {shape, shape[1:]}:
+            raise ValueError(
+                f"cotangent has the shape {cotangent.shape}; these features need {shape}, or "
+                f"{shape[1:]} for the same in every structure"
+            )
+        cotangent = np.broadcast_to(cotangent, shape)
+        return over_jobs(
+            pullback_batch, self._settings(), structures, cotangent, n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )  # fmt: skip
+
+    def get_feature_names_out(self, input_features=None):
+        """Names such as ``S2[Si;n3l2j0;n3l1j1;q4/3]``: order, channel, wavelets, exponent."""
+        check_is_fitted(self)
+        return self._paths.names()[self.support_]
+
+    def _settings(self):
+        return Settings(
+            self.species_, self.charges_, self._paths, self.support_, self.normalize, self.beta_,
+            self.grid_spacing_, self.grid_shape, self.padding * self.beta_, self.density_width,
+        )  # fmt: skip
+
+    def _indices(self, features):
+        """Indices of the features that are given, into all features."""
+        names = self._paths.names()
+        if features is None:
+            return np.arange(len(names))
+        chosen = np.asarray(features)
+        if chosen.dtype.kind in "OU":
+            place = {name: index for index, name in enumerate(names)}
+            unknown = [name for name in chosen if name not in place]
+            if unknown:
+                raise ValueError(
+                    f"there is no feature {unknown[0]!r}: names look like {names[0]!r}, and "
+                    "get_feature_names_out() lists them"
+                )
+            chosen = np.array([place[name] for name in chosen], dtype=int)
+        chosen = _as_indices(chosen, len(names))
+        if len(np.unique(chosen)) < len(chosen):
+            raise ValueError("features contain one of them twice")
+        return chosen
+
+    def _check_numbers(self):
+        exponents = np.asarray(self.exponents, dtype=float)
+        if exponents.ndim != 1 or not len(exponents) or not (exponents > 0).all():
+            raise ValueError(f"exponents={self.exponents!r} must be positive numbers, at least one")
+        scales = np.array(self.scales_)
+        if not len(scales) or (scales < 0).any() or (2 * scales % 1 != 0).any():
+            raise ValueError(f"scales={self.scales!r} must be multiples of 1/2, >= 0, at least one")
+        if len(set(self.scales_)) < len(scales):
+            raise ValueError(f"scales={self.scales!r} contain one of them twice")
+        if self.grid_shape is not None:
+            shape = np.asarray(self.grid_shape)
+            if shape.shape != (3,) or shape.dtype.kind not in "iu" or (shape < 1).any():
+                raise ValueError(f"grid_shape={self.grid_shape!r} must be three positive integers")
+
+    def _check_structures(self, structures):
+        _check_periodicity(structures)
+        unseen = ~np.isin(structures.numbers, self.species_)
+        if unseen.any():
+            atom = int(np.argmax(unseen))
+            seen = ", ".join(chemical_symbols[z] for z in self.species_)
+            raise ValueError(
+                f"structure {structure_of(structures.offsets, atom)} contains "
+                f"{chemical_symbols[structures.numbers[atom]]}, which was not in the structures "
+                f"given to fit (species {seen}): fit on structures that contain every species"
+            )
+        self._check_cells(structures)
+
+    def _check_cells(self, structures):
+        periodic = np.flatnonzero(structures.pbc.all(axis=1))
+        if not len(periodic):
+            return
+        widths = 1 / np.linalg.norm(np.linalg.inv(structures.cells[periodic]), axis=1)
+        narrowest = int(widths.min(axis=1).argmin())
+        width, widest = widths[narrowest].min(), 2.0 ** self.scales_[-1] * self.beta_
+        if self.order > 0 and width < 2 * widest:
+            raise ValueError(
+                f"the cell of structure {periodic[narrowest]} is {width:.3g} Å across, but the "
+                f"widest wavelet, of scale {self.scales_[-1]:g}, has the standard deviation "
+                f"{widest:.3g} Å and needs a cell of {2 * widest:.3g} Å: leave out the largest "
+                "scales, reduce beta, or repeat the cell"
+            )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _as_indices(chosen, n_features):
+    """Indices from indices or a mask."""
+    if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iub":
+        raise ValueError("features must be indices, a mask or names, at least one")
+    if chosen.dtype.kind == "b":
+        if len(chosen) != n_features:
+            raise ValueError(f"the mask of features has {len(chosen)} entries for {n_features}")
+        chosen = np.flatnonzero(chosen)
+    if not len(chosen) or chosen.min() < 0 or chosen.max() >= n_features:
+        raise ValueError(f"features must be at least one index from 0 to {n_features - 1}")
+    return chosen
+
+
+def _check_periodicity(structures):
+    partly = np.flatnonzero(structures.pbc.any(axis=1) & ~structures.pbc.all(axis=1))
+    if len(partly):
+        raise ValueError(
+            f"structure {partly[0]} is periodic along {structures.pbc[partly[0]]} only: give it a "
+            "cell with enough empty space and pbc=True, or pbc=False"
+        )
+
+
+def _nearest_distance(structures):
+    """The smallest distance between two atoms, or between an atom and its image."""
+    radius = _FIRST_RADIUS
+    while radius < _LAST_RADIUS:
+        pairs = neighbor_list(structures, radius)
+        if len(pairs):
+            return float(np.linalg.norm(pairs.vectors, axis=1).min())
+        radius *= 2
+    raise ValueError(
+        'beta="auto" needs two atoms in one structure, but the nearest are further apart than '
+        f"{_LAST_RADIUS:g} Å: give beta in Å"
+    )
+
+
+def _half_edge(structures):
+    """Half the narrowest cell, or where there is none half the largest extent of a molecule."""
+    periodic = structures.pbc.all(axis=1)
+    if periodic.any():
+        widths = 1 / np.linalg.norm(np.linalg.inv(structures.cells[periodic]), axis=1)
+        return 0.5 * float(widths.min())
+    starts = structures.offsets[:-1]
+    extents = np.maximum.reduceat(structures.positions, starts) - np.minimum.reduceat(
+        structures.positions, starts
+    )
+    return max(0.5 * float(extents.max()), _COINCIDENT)
