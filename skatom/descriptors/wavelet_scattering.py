@@ -137,7 +137,7 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If a cell is narrower than twice the widest Gaussian, a structure is periodic in some
+        If a cell is narrower than the standard deviation of the widest Gaussian, a structure is periodic in some
         directions only, or contains a species that was not in the data of `fit`.
     MemoryError
         If the grids would not fit in memory.
@@ -464,11 +464,11 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
         widths = 1 / np.linalg.norm(np.linalg.inv(structures.cells[periodic]), axis=1)
         narrowest = int(widths.min(axis=1).argmin())
         width, widest = widths[narrowest].min(), 2.0 ** self.scales_[-1] * self.beta_
-        if self.order > 0 and width < 2 * widest:
+        if self.order > 0 and width < widest:
             raise ValueError(
                 f"the cell of structure {periodic[narrowest]} is {width:.3g} Å across, but the "
                 f"widest wavelet, of scale {self.scales_[-1]:g}, has the standard deviation "
-                f"{widest:.3g} Å and needs a cell of {2 * widest:.3g} Å: leave out the largest "
+                f"{widest:.3g} Å: leave out the largest "
                 "scales, reduce beta, or repeat the cell"
             )
 

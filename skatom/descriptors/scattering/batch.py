@@ -1,8 +1,6 @@
 """Scattering of many structures: threads, jobs, normalisation and the choice of features."""
 
 from collections import OrderedDict
-from contextlib import nullcontext
-from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -104,6 +102,7 @@ def _run(settings, structures, one, update):
 
     Threads share the structures or, where these are few, the tasks of each.
     """
+    _check_grids(settings, structures)
     scenes = _Scenes(settings, structures)
     many = len(structures) >= 2 * numba.get_num_threads()
     with threads_over_blas() as pool:
@@ -111,6 +110,42 @@ def _run(settings, structures, one, update):
         for _ in outer(lambda s: one(s, scenes[s], inner), range(len(structures))):
             if update:
                 update()
+
+
+def _check_grids(settings, structures):
+    """MemoryError if the largest grid, with its tables and one task a thread, would not fit."""
+    paths = settings.paths
+    if not paths.wavelets:
+        return
+    largest, s = max((_largest_grid(settings, structures, s), s) for s in range(len(structures)))
+    l_max = max(w.l for w in paths.wavelets)
+    numbers = 0.5 * ((l_max + 1) ** 2 + 5 + len(paths.wavelets))
+    numbers += numba.get_num_threads() * (4 * (2 * l_max + 1) + 4)
+    check_memory(
+        8.0 * largest * numbers,
+        f"the grid of structure {s}, of {largest:.3g} points,",
+        "increase grid_spacing or alias, reduce padding or leave out the largest scales of "
+        "molecules, or use fewer threads",
+    )
+
+
+def _largest_grid(settings, structures, s):
+    """Points of the largest grid of a structure."""
+    grids = _grids(settings, structures, s, tables=None)
+    if grids.periodic:
+        return float(np.prod(grids.shape, dtype=float))
+    scales = [w.j for w in settings.paths.wavelets]
+    levels = [settings.paths.level(w) for w in range(len(scales))]
+    boxes = [(k, 2.0**j) for j, k in zip(scales, levels, strict=True)]
+    boxes += [(levels[b], 2.0 ** scales[a] + 2.0 ** scales[b]) for a, b in settings.paths.pairs]
+    return max(grids.estimate(level, settings.reach * widths) for level, widths in set(boxes))
+
+
+def _grids(settings, structures, s, tables):
+    if structures.pbc[s].all():
+        return CellGrids(structures.cells[s], settings.spacing, settings.grid_shape, tables)
+    atoms = slice(*structures.offsets[s : s + 2])
+    return BoxGrids(structures.positions[atoms], settings.spacing, tables)
 
 
 class _Scenes:
@@ -126,12 +161,8 @@ class _Scenes:
     def __getitem__(self, s):
         x, settings = self.structures, self.settings
         atoms = slice(*x.offsets[s : s + 2])
-        if x.pbc[s].all():
-            grids = CellGrids(x.cells[s], settings.spacing, settings.grid_shape, self.tables)
-        else:
-            grids = BoxGrids(x.positions[atoms], settings.spacing, self.tables)
         return Scene(
-            grids, x.positions[atoms], self.species[atoms], settings.charges, settings.paths,
+            _grids(settings, x, s, self.tables), x.positions[atoms], self.species[atoms], settings.charges, settings.paths,
             settings.reach, settings.density_width,
         )  # fmt: skip
 

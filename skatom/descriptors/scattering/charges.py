@@ -6,7 +6,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 # Elements before which a shell is full: the noble gases.
-_NOBLE = np.array([0, 2, 10, 18, 36, 54, 86])
+_NOBLE = (0, 2, 10, 18, 36, 54, 86)
 # The last element of each block of d and f shells; beyond it those electrons are core.
 _FILLED = {30: 10, 48: 10, 80: 24, 112: 24}
 
@@ -23,9 +23,9 @@ def valence(number):
     -------
     int
     """
-    shells = _NOBLE[_NOBLE < number].max()
+    shells = max(full for full in _NOBLE if full < number)
     filled = [n for last, n in _FILLED.items() if shells < last < number]
-    return int(number - shells - sum(filled))
+    return number - shells - sum(filled)
 
 
 NAMED = {

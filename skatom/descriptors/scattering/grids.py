@@ -86,9 +86,10 @@ class Tables:
 
     def prepare(self, wavelet, strain):
         """Compute now what a wavelet will need."""
-        self.radial(wavelet), self.harmonics, self.weights
-        if strain:
-            self.gradients
+        self.radial(wavelet)
+        names = ["harmonics", "weights"] + ["gradients"] * strain
+        for name in names:
+            getattr(self, name)
 
     def frequencies(self, axis):
         """Integer frequencies m of an axis, in the order of the FFT."""
@@ -268,6 +269,11 @@ class BoxGrids:
         self.spacing = spacing
         self.make_tables = make_tables
         self._grids = {}
+
+    def estimate(self, level, reach):
+        """Points of `grid`, about."""
+        edges = self.high - self.low + 2 * reach
+        return float(np.prod(edges / (self.spacing * 2**level) + 2))
 
     def grid(self, level, reach):
         """The grid of a level whose box ends ``reach`` Å beyond the molecule."""
