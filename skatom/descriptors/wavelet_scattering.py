@@ -137,8 +137,8 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If a cell is narrower than the standard deviation of the widest Gaussian, a structure is periodic in some
-        directions only, or contains a species that was not in the data of `fit`.
+        If a cell is narrower than the standard deviation of the widest Gaussian, a structure is
+        periodic in some directions only, or contains a species that was not in the data of `fit`.
     MemoryError
         If the grids would not fit in memory.
 
@@ -468,8 +468,7 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"the cell of structure {periodic[narrowest]} is {width:.3g} Å across, but the "
                 f"widest wavelet, of scale {self.scales_[-1]:g}, has the standard deviation "
-                f"{widest:.3g} Å: leave out the largest "
-                "scales, reduce beta, or repeat the cell"
+                f"{widest:.3g} Å: leave out the largest scales, reduce beta, or repeat the cell"
             )
 
     def __sklearn_tags__(self):

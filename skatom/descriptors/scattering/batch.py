@@ -161,8 +161,9 @@ class _Scenes:
     def __getitem__(self, s):
         x, settings = self.structures, self.settings
         atoms = slice(*x.offsets[s : s + 2])
+        grids = _grids(settings, x, s, self.tables)
         return Scene(
-            _grids(settings, x, s, self.tables), x.positions[atoms], self.species[atoms], settings.charges, settings.paths,
+            grids, x.positions[atoms], self.species[atoms], settings.charges, settings.paths,
             settings.reach, settings.density_width,
         )  # fmt: skip
 

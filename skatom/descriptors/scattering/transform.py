@@ -149,7 +149,7 @@ def _integrals_of(scene, task):
     paths = scene.paths
     grid = scene.first_grid(task.wavelet, task.level)
     spectra = scene.density(grid)[task.channels]
-    modulus = _squared(_filtered(spectra, grid, paths.wavelets[task.wavelet]))
+    modulus = squared(filtered(spectra, grid, paths.wavelets[task.wavelet]))
     sums = _integrals(modulus, grid, scene.exponents)
     pair_sums, spectra_on = [], {}
     for pair, rows in task.seconds:
@@ -157,7 +157,7 @@ def _integrals_of(scene, task):
         if target not in spectra_on:
             spectra_on[target] = scene.grids.spectra(modulus, grid, target)
         wavelet = paths.wavelets[paths.pairs[pair][1]]
-        squares = _squared(_filtered(spectra_on[target][rows], target, wavelet))
+        squares = squared(filtered(spectra_on[target][rows], target, wavelet))
         pair_sums.append(_integrals(squares, target, scene.exponents))
     return sums[task.first], pair_sums
 
@@ -172,8 +172,8 @@ def _cotangent_of(scene, task, first, second):
     wavelet = paths.wavelets[task.wavelet]
     grid = scene.first_grid(task.wavelet, task.level)
     spectra = scene.density(grid)[task.channels]
-    fields = _filtered(spectra, grid, wavelet)
-    squares = _squared(fields)
+    fields = filtered(spectra, grid, wavelet)
+    squares = squared(fields)
     modulus = squares.copy()
     sums = _integrals(modulus, grid, scene.exponents)
     bars = np.zeros_like(sums)
@@ -189,8 +189,8 @@ def _cotangent_of(scene, task, first, second):
             back[target] = np.zeros_like(spectra_on[target])
         other = paths.wavelets[paths.pairs[pair][1]]
         source = spectra_on[target][rows]
-        other_fields = _filtered(source, target, other)
-        other_squares = _squared(other_fields)
+        other_fields = filtered(source, target, other)
+        other_squares = squared(other_fields)
         other_bars = second[task.channels[rows], pair]
         other_slopes = _slopes(other_squares, target, scene.exponents, other_bars)
         cotangent = _pulled(other_slopes, other_fields, target)
@@ -213,7 +213,7 @@ def _cotangent_of(scene, task, first, second):
     return _filter_adjoint(cotangent, grid, wavelet), virial
 
 
-def _filtered(spectra, grid, wavelet):
+def filtered(spectra, grid, wavelet):
     """Fields (C, 2l + 1, n_points) of spectra (C, n_ω) convolved with a wavelet."""
     tables = grid.tables
     harmonic = tables.harmonic(wavelet.l)
@@ -225,7 +225,7 @@ def _filtered(spectra, grid, wavelet):
 
 
 def _filter_adjoint(cotangent, grid, wavelet):
-    """The transpose of `_filtered`, from the spectra of the fields' cotangents."""
+    """The transpose of `filtered`, from the spectra of the fields' cotangents."""
     tables = grid.tables
     harmonic = tables.harmonic(wavelet.l)
     result = np.zeros((len(cotangent), harmonic.shape[1]), complex)
@@ -247,7 +247,7 @@ def _filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
     return virial
 
 
-def _squared(fields):
+def squared(fields):
     """σ² (C, n_points) of fields (C, 2l + 1, n_points)."""
     squares = np.empty((fields.shape[0], fields.shape[2]))
     loops.squared_modulus(fields, squares)
