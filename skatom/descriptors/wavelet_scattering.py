@@ -421,7 +421,7 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
             unknown = [name for name in chosen if name not in place]
             if unknown:
                 raise ValueError(
-                    f"there is no feature {unknown[0]!r}: names look like {names[0]!r}, and "
+                    f"there is no feature {str(unknown[0])!r}: names look like {names[0]!r}, and "
                     "get_feature_names_out() lists them"
                 )
             chosen = np.array([place[name] for name in chosen], dtype=int)

@@ -194,7 +194,7 @@ def _tasks(settings, scene, needed):
     if settings.normalize == "ratio":
         for pair, (a, _) in enumerate(settings.paths.pairs):
             first[:, a] |= second[:, pair]
-    return settings.paths.tasks(first, second, scene.n_points)
+    return settings.paths.tasks(first, second, lambda *key: scene.first_grid(*key).n_points)
 
 
 def _normalized(settings, scene, orders):

@@ -74,7 +74,7 @@ def _entries(channels, species):
     if isinstance(channels, Mapping):
         items = list(channels.items())
     else:
-        if isinstance(channels, str):
+        if isinstance(channels, str) or callable(channels):
             channels = DEFAULT if channels == "auto" else (channels,)
         items = [(getattr(c, "__name__", c), c) for c in channels]
     for name, rule in items:

@@ -231,7 +231,9 @@ class CellGrids:
     def grid(self, level, reach):
         """The grid of a level; ``reach`` does not matter in a cell."""
         if level not in self._grids:
-            shape = tuple(next_fast_len(ceil(size / 2**level), real=True) for size in self.shape)
+            shape = self.shape
+            if level > 0:
+                shape = tuple(next_fast_len(ceil(n / 2**level), real=True) for n in self.shape)
             tables = self.make_tables(shape, self.cell)
             self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
         return self._grids[level]

@@ -100,8 +100,8 @@ class Paths:
         first : ndarray of bool, shape (n_channels, n_wavelets)
             First-order features that are needed.
         second : ndarray of bool, shape (n_channels, n_pairs)
-        n_points : callable (level) -> int
-            Decides how many channels are treated together.
+        n_points : callable (wavelet, level) -> int
+            Of the grid of a first-order map. Decides how many channels are treated together.
 
         Returns
         -------
@@ -117,7 +117,7 @@ class Paths:
                 pairs = [p for p, b in starting if min(own, self.level(b)) == level]
                 wanted = second[:, pairs].any(axis=1) | (first[:, w] & (level == own))
                 channels = np.flatnonzero(wanted)
-                size = max(1, _TASK_POINTS // n_points(level))
+                size = max(1, _TASK_POINTS // n_points(w, level))
                 for start in range(0, len(channels), size):
                     part = channels[start : start + size]
                     tasks.append(self._task(w, level, part, first, second, pairs, level == own))

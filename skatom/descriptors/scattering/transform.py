@@ -41,10 +41,6 @@ class Scene:
         """The grid of a first-order map."""
         return self.grids.grid(level, self.reach * 2.0 ** self.paths.wavelets[wavelet].j)
 
-    def n_points(self, level):
-        """Points of a grid of a level; without the space around a molecule."""
-        return self.grids.grid(level, 0.0).n_points
-
     def second_grid(self, pair):
         """The grid of a second-order map."""
         a, b = self.paths.pairs[pair]
