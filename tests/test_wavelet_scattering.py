@@ -232,6 +232,16 @@ def test_second_order_is_a_direct_circular_convolution(skewed):
         assert found[f"S2[total;n2l1j0;n2l0j1;{name}]"] == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("exponents", [(1, 2), (0.5, 1, 1.5, 3), POWERS, (0.7, 1.234, 2)])
+def test_powers_of_the_modulus(skewed, exponents):
+    transformer = scattering(orbitals=[(2, 1)], scales=(0,), order=1, beta=0.4, exponents=exponents)
+    values = transformer.fit_transform([skewed])[0, len(exponents) :]
+    sigma, points = map_of(skewed, Wavelet(2, 1, 0), transformer)
+    voxel = skewed.get_volume() / len(points)
+    expected = [voxel * np.sum(sigma**q) for q in exponents]
+    assert values == pytest.approx(expected, rel=1e-13)
+
+
 def test_features_are_homogeneous_in_the_charge(skewed):
     channels = {"one": float, "three": lambda z: 3.0 * z}
     parameters = {"orbitals": 2, "scales": (0, 1), "beta": 0.45, "channels": channels}

@@ -140,25 +140,36 @@ def squared_modulus(fields, out):
 
 
 @njit(cache=True, nogil=True)
-def power_sums(squares, exponents, sums):
-    """sums[c, q] = Σ_u squares[c, u]^(q/2); then ``squares`` becomes its square root."""
-    logs, bits, terms = np.empty(_CHUNK), np.empty(_CHUNK, np.int64), np.empty(_CHUNK)
+def power_sums(squares, exponents, root, sums):
+    """sums[c, q] = Σ_u σ^exponents[q], σ² = squares[c]; ``squares`` becomes σ.
+
+    With root > 0 all exponents are multiples of 1/root, and the powers are products of σ and that
+    root of it; with 0 each is 2 to the power of a logarithm.
+    """
+    scratch, bits = np.empty((4, _CHUNK)), np.empty(_CHUNK, np.int64)
     sums[:] = 0.0
     for c in range(len(squares)):
         for start in range(0, squares.shape[1], _CHUNK):
-            piece = squares[c, start : start + _CHUNK]
+            piece = squares[c][start : start + _CHUNK]
             size = len(piece)
-            log2(piece, bits, logs)
+            sigma, r = scratch[0][:size], scratch[1][:size]
+            terms, logs = scratch[2][:size], scratch[3][:size]
+            _square_root(piece, sigma)
+            if root == 2:
+                _square_root(sigma, r)
+            elif root > 2:
+                log2(piece, bits, terms)
+                exp2(terms, 0.5 / root, bits, r)
+            elif root == 0:
+                log2(piece, bits, logs)
             for q in range(len(exponents)):
-                if exponents[q] == 2.0:
-                    sums[c, q] += _sum(piece)
-                elif exponents[q] != 1.0:
-                    exp2(logs[:size], 0.5 * exponents[q], bits, terms)
-                    sums[c, q] += _sum(terms[:size])
-            _square_root(piece)
-            for q in range(len(exponents)):
-                if exponents[q] == 1.0:
-                    sums[c, q] += _sum(piece)
+                if root > 0:
+                    whole, rest = divmod(int(round(exponents[q] * root)), root)
+                    sums[c, q] += _power_sum(sigma, whole, r, rest, terms)
+                else:
+                    exp2(logs, 0.5 * exponents[q], bits, r)
+                    sums[c, q] += _power_sum(r, 1, r, 0, terms)
+            piece[:] = sigma
 
 
 @njit(cache=True, nogil=True)
@@ -167,8 +178,8 @@ def power_slopes(squares, exponents, cotangent, out):
     logs, bits, terms = np.empty(_CHUNK), np.empty(_CHUNK, np.int64), np.empty(_CHUNK)
     for c in range(len(squares)):
         for start in range(0, squares.shape[1], _CHUNK):
-            piece = squares[c, start : start + _CHUNK]
-            target = out[c, start : start + _CHUNK]
+            piece = squares[c][start : start + _CHUNK]
+            target = out[c][start : start + _CHUNK]
             size = len(piece)
             log2(piece, bits, logs)
             target[:] = 0.0
@@ -191,17 +202,26 @@ def scale_fields(slopes, fields):
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
-def _sum(x):
-    total = 0.0
+def _square_root(x, out):
     for i in range(len(x)):
-        total += x[i]
-    return total
+        out[i] = np.sqrt(x[i])
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
-def _square_root(x):
+def _power_sum(x, n_x, r, n_r, terms):
+    """Σ x^n_x r^n_r; ``terms``: scratch."""
     for i in range(len(x)):
-        x[i] = np.sqrt(x[i])
+        terms[i] = 1.0
+    for _ in range(n_x):
+        for i in range(len(x)):
+            terms[i] *= x[i]
+    for _ in range(n_r):
+        for i in range(len(x)):
+            terms[i] *= r[i]
+    total = 0.0
+    for i in range(len(x)):
+        total += terms[i]
+    return total
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -210,7 +230,8 @@ def _add_multiple(x, factor, out):
         out[i] += factor * x[i]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+# Python's check of the divisor would keep the loop from being vectorised
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def log2(x, bits, out):
     """out = log2(x) for x >= 0 to 1e-15 of max(1, |log2 x|); zero is taken for 2^-600.
 

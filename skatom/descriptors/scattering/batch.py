@@ -104,9 +104,10 @@ def _run(settings, structures, one, update):
     """
     _check_grids(settings, structures)
     scenes = _Scenes(settings, structures)
-    many = len(structures) >= 2 * numba.get_num_threads()
+    threads = numba.get_num_threads()
     with threads_over_blas() as pool:
-        inner, outer = (map, pool.map) if many else (pool.map, map)
+        share = pool.map if threads > 1 else map
+        inner, outer = (map, share) if len(structures) >= 2 * threads else (share, map)
         for _ in outer(lambda s: one(s, scenes[s], inner), range(len(structures))):
             if update:
                 update()

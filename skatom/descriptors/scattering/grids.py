@@ -162,10 +162,7 @@ class Grid:
     def phases(self, positions):
         """exp(−iω(R − o)) as a product of one factor (frequencies, N) for each axis."""
         fractional = (positions - self.origin) @ np.linalg.inv(self.box)
-        return [
-            np.exp(-2j * np.pi * np.outer(self.tables.frequencies(axis), fractional[:, axis]))
-            for axis in range(3)
-        ]
+        return [_waves(self.tables.frequencies(axis), fractional[:, axis]) for axis in range(3)]
 
     def structure_factors(self, positions, groups):
         """Σ_k exp(−iω(R_k − o)) over the atoms of each group, (n_groups, n_ω)."""
@@ -238,6 +235,9 @@ class CellGrids:
             self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
         return self._grids[level]
 
+    def prepare(self, source, target):
+        """Nothing: what `spectra` needs is the FFT's own."""
+
     def spectra(self, fields, source, target):
         """Spectra (C, n_ω of target) of fields (C, points of source)."""
         whole = rfftn(fields.reshape(-1, *source.shape), axes=(1, 2, 3), norm="forward")
@@ -271,6 +271,7 @@ class BoxGrids:
         self.spacing = spacing
         self.make_tables = make_tables
         self._grids = {}
+        self._factors = {}
 
     def estimate(self, level, reach):
         """Points of `grid`, about."""
@@ -296,33 +297,48 @@ class BoxGrids:
         The boxes differ, so this is no FFT but a product with a matrix along each axis, which at
         these sizes is as fast.
         """
-        a, b, c = self._factors(source, target)
-        x = fields.reshape(-1, source.shape[2]) @ np.concatenate([c.real, c.imag]).T
+        a, b, c = self.factors(source, target)
         half = len(c)
-        x = (x[:, :half] + 1j * x[:, half:]).reshape(-1, source.shape[1], half)
-        x = (b @ x).reshape(len(fields), source.shape[0], -1)
-        return source.voxel * (a @ x).reshape(len(fields), -1)
+        # real fields: cosines and sines side by side in one real product
+        x = fields.reshape(-1, source.shape[2]) @ np.concatenate([c.real, c.imag]).T
+        y = np.empty((len(x), half), complex)
+        y.real, y.imag = x[:, :half], x[:, half:]
+        y = b @ y.reshape(-1, source.shape[1], half)
+        y = a @ y.reshape(len(fields), source.shape[0], -1)
+        y *= source.voxel
+        return y.reshape(len(fields), -1)
 
     def adjoint_spectra(self, cotangents, source, target):
         """The transpose of `spectra`: (C, n_ω of target) -> (C, points of source)."""
-        a, b, c = self._factors(source, target)
+        a, b, c = self.factors(source, target)
         x = (cotangents * target.tables.weights).reshape(-1, len(a), len(b) * len(c))
         x = (a.conj().T @ x).reshape(-1, len(b), len(c))
         x = (b.conj().T @ x).reshape(-1, len(c))
         x = x.real @ c.real + x.imag @ c.imag
         return source.voxel * x.reshape(len(cotangents), -1)
 
-    @staticmethod
-    def _factors(source, target):
+    def prepare(self, source, target):
+        """Compute now what `spectra` will need."""
+        self.factors(source, target)
+
+    def factors(self, source, target):
         """exp(−iω(u − o)), a matrix (frequencies of target, points of source) for each axis."""
-        factors = []
-        for axis in range(3):
-            size = source.shape[axis]
-            points = np.arange(size) / size * source.box[axis, axis]
-            points += source.origin[axis] - target.origin[axis]
-            m = target.tables.frequencies(axis)
-            factors.append(np.exp(-2j * np.pi / target.box[axis, axis] * np.outer(m, points)))
-        return factors
+        key = source, target
+        if key not in self._factors:
+            self._factors[key] = [
+                _waves(
+                    target.tables.frequencies(axis) / target.box[axis, axis],
+                    np.arange(source.shape[axis]) * source.box[axis, axis] / source.shape[axis]
+                    + source.origin[axis] - target.origin[axis],
+                )
+                for axis in range(3)
+            ]  # fmt: skip
+        return self._factors[key]
+
+
+def _waves(frequencies, points):
+    """exp(−2πi f u), (frequencies, points)."""
+    return np.exp(-2j * np.pi * np.outer(frequencies, points))
 
 
 def crop(spectra, source, target):

@@ -44,6 +44,7 @@ class Paths:
     ):  # fmt: skip
         self.channels = channels
         self.exponents = np.array(exponents, dtype=float)
+        self.root = _common_denominator(self.exponents)
         self.wavelets = [Wavelet(n, l, float(j)) for n, l in orbitals for j in scales] * (order > 0)
         self.multiresolution = multiresolution
         self.pairs = [
@@ -140,10 +141,17 @@ def _allowed(first, second, scale_gap, pairing):
     return pairing == "all" or second.l == first.l
 
 
+def _common_denominator(exponents):
+    """The smallest d of which all exponents are multiples of 1/d, or 0 if that is above 6."""
+    for d in range(1, 7):
+        if np.abs(exponents * d - np.rint(exponents * d)).max() < 1e-12:
+            return d
+    return 0
+
+
 def _fraction(q):
     """4/3 for 1.333…; a decimal number where no small denominator fits."""
-    for denominator in range(1, 7):
-        if abs(q * denominator - round(q * denominator)) < 1e-9:
-            numerator = round(q * denominator)
-            return f"{numerator}/{denominator}" if denominator > 1 else str(numerator)
-    return f"{q:g}"
+    d = _common_denominator(np.array([q]))
+    if d == 0:
+        return f"{q:g}"
+    return f"{round(q * d)}/{d}" if d > 1 else str(round(q))

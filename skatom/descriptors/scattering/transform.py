@@ -65,10 +65,11 @@ class Scene:
         for task in tasks:
             grid = self.first_grid(task.wavelet, task.level)
             self.density(grid)
-            uses = [(grid, task.wavelet)]
-            uses += [(self.second_grid(p), self.paths.pairs[p][1]) for p, _ in task.seconds]
-            for used, wavelet in uses:
-                used.tables.prepare(self.paths.wavelets[wavelet], strain)
+            grid.tables.prepare(self.paths.wavelets[task.wavelet], strain)
+            for pair, _ in task.seconds:
+                target = self.second_grid(pair)
+                target.tables.prepare(self.paths.wavelets[self.paths.pairs[pair][1]], strain)
+                self.grids.prepare(grid, target)
 
     def density_gradient(self, grid, cotangents):
         """dE/dR (N, 3) for the cotangents (n_channels, n_ω) of the densities on a grid."""
@@ -146,7 +147,7 @@ def _integrals_of(scene, task):
     grid = scene.first_grid(task.wavelet, task.level)
     spectra = scene.density(grid)[task.channels]
     modulus = squared(filtered(spectra, grid, paths.wavelets[task.wavelet]))
-    sums = _integrals(modulus, grid, scene.exponents)
+    sums = _integrals(modulus, grid, paths)
     pair_sums, spectra_on = [], {}
     for pair, rows in task.seconds:
         target = scene.second_grid(pair)
@@ -154,7 +155,7 @@ def _integrals_of(scene, task):
             spectra_on[target] = scene.grids.spectra(modulus, grid, target)
         wavelet = paths.wavelets[paths.pairs[pair][1]]
         squares = squared(filtered(spectra_on[target][rows], target, wavelet))
-        pair_sums.append(_integrals(squares, target, scene.exponents))
+        pair_sums.append(_integrals(squares, target, paths))
     return sums[task.first], pair_sums
 
 
@@ -171,7 +172,7 @@ def _cotangent_of(scene, task, first, second):
     fields = filtered(spectra, grid, wavelet)
     squares = squared(fields)
     modulus = squares.copy()
-    sums = _integrals(modulus, grid, scene.exponents)
+    sums = _integrals(modulus, grid, paths)
     bars = np.zeros_like(sums)
     bars[task.first] = first[task.channels[task.first], task.wavelet]
     slopes = _slopes(squares, grid, scene.exponents, bars)
@@ -193,7 +194,7 @@ def _cotangent_of(scene, task, first, second):
         back[target][rows] += _filter_adjoint(cotangent, target, other)
         if strain:
             virial += _filter_strain(source, cotangent, target, other)
-            other_sums = _integrals(other_squares, target, scene.exponents)
+            other_sums = _integrals(other_squares, target, paths)
             volume_term += np.sum(other_bars * other_sums)
     for target, cotangent in back.items():
         slopes += scene.grids.adjoint_spectra(cotangent, grid, target) / np.maximum(modulus, _TINY)
@@ -250,10 +251,10 @@ def squared(fields):
     return squares
 
 
-def _integrals(squares, grid, exponents):
+def _integrals(squares, grid, paths):
     """∫σ^q (C, n_q); σ² (C, n_points) becomes σ in place."""
-    sums = np.empty((len(squares), len(exponents)))
-    loops.power_sums(squares, exponents, sums)
+    sums = np.empty((len(squares), len(paths.exponents)))
+    loops.power_sums(squares, paths.exponents, paths.root, sums)
     return grid.voxel * sums
 
 

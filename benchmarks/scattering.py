@@ -1,0 +1,186 @@
+"""Wavelet scattering: speed and agreement against kymatio, Li-Si cells, and accuracy on QM7.
+
+    python benchmarks/scattering.py [PART ...]
+
+Parts, all but ``qm7`` by default:
+
+- ``kymatio``: solid-harmonic scattering on a 32³ grid, J = 2, L = 3, exponents ½, 1, 2, 3, two
+  threads each: a batch of 8 densities by either of kymatio's CPU backends; 100 molecules from
+  positions to features, with filters and densities; and whether both mean the same. The
+  maps of this package are computed once on coarse grids, its default, and once all on 32³.
+- ``cells``: all 3,740 features of a Li-Si cell of 80 atoms on 48³, and 100 of them.
+- ``qm7``: atomisation energies by ridge regression and by a polynomial kernel of second degree, a
+  bilinear model, in five-fold cross-validation. ``--molecules`` takes a random part of the data.
+
+Every measurement is a process of its own, the packages take turns, and times are the fastest.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+from harness import DATA, peak_gib, peer_python, repeated, run_process, take_turns
+
+THREADS = 2
+ROUNDS = 2
+PEERS = Path(__file__).parent / "peers" / "scattering.py"
+EDGE, POINTS, SIGMA = 14.0, 32, 2.0  # Å; points; points
+
+
+def qm7(indices):
+    """Some molecules of QM7, and their energies, kcal/mol."""
+    data = np.load(DATA / "molecules" / "qm7.npz")
+    molecules = [
+        Atoms(data["z"][i, :n], data["R"][i, :n])
+        for i, n in zip(indices, data["n_atoms"][indices], strict=True)
+    ]
+    return molecules, data["E_pbe0"][indices]
+
+
+def lithium_silicon():
+    """50 Li and 30 Si at random in a cell of 10.4 Å; the speed does not depend on where."""
+    positions = np.random.default_rng(0).uniform(0, 10.4, (80, 3))
+    return Atoms([3] * 50 + [14] * 30, positions, cell=[10.4] * 3, pbc=True)
+
+
+# --- this package -----------------------------------------------------------------------------
+
+
+def harmonic(structures, **parameters):
+    """What kymatio computes, up to a factor of each feature."""
+    from skatom.descriptors import WaveletScattering
+
+    beta = SIGMA * EDGE / POINTS
+    return WaveletScattering.solid_harmonic(
+        l_max=3, scales=(0, 1, 2), channels="total", beta=beta, density_width=beta,
+        grid_shape=(POINTS,) * 3, **parameters,
+    ).fit(structures)  # fmt: skip
+
+
+def measure(task, data):
+    """Seconds of each of some runs."""
+    structures = read(data, ":")
+    if task == "first":
+        start = time.perf_counter()
+        harmonic(structures).transform(structures)
+        return [time.perf_counter() - start]
+    scattering = harmonic(structures, multiresolution=task == "coarse")
+    return repeated(lambda: scattering.transform(structures), 11)
+
+
+def cells():
+    """Seconds of all features of a cell, of 100, and of the gradient of a model of 100."""
+    from skatom.descriptors import WaveletScattering
+
+    atoms = lithium_silicon()
+    full = WaveletScattering(
+        scales=range(5), beta=0.536, grid_shape=(48, 48, 48), scale_gap=-1
+    ).fit([atoms])
+    chosen = np.random.default_rng(0).choice(len(full.support_), 100, replace=False)
+    few = full.select(chosen)
+    runs = {
+        f"all {len(full.support_)} features": lambda: full.transform([atoms]),
+        "100 features": lambda: few.transform([atoms]),
+        "gradient of 100 features": lambda: few.pullback([atoms], np.ones(100)),
+    }
+    seconds = {name: min(repeated(run, 5)) for name, run in runs.items()}
+    return {**seconds, "peak memory, GiB": peak_gib()}
+
+
+# --- the comparison ---------------------------------------------------------------------------
+
+
+def compare(folder):
+    peers = peer_python("kymatio")
+    molecules, _ = qm7(np.arange(100))
+    for atoms in molecules:
+        atoms.positions += 0.5 * EDGE - atoms.positions.mean(axis=0)
+        atoms.set_cell([EDGE] * 3)
+        atoms.pbc = True
+    batch, many = folder / "batch.xyz", folder / "many.xyz"
+    write(batch, molecules[:8], format="extxyz")
+    write(many, molecules, format="extxyz")
+
+    def mine(task, data):
+        return sys.executable, __file__, "--measure", task, data
+
+    mine_first = run_process(*mine("first", many), threads=THREADS)  # fills numba's cache
+    commands = {
+        ("skatom", "coarse grids"): mine("coarse", batch),
+        ("skatom", "all on 32³"): mine("full", batch),
+        ("kymatio", "numpy"): (peers, PEERS, "numpy", "transform", batch),
+        ("kymatio", "torch"): (peers, PEERS, "torch", "transform", batch),
+    }
+    best = take_turns(commands, ROUNDS, THREADS)
+    peer = min(seconds for (package, _), seconds in best.items() if package == "kymatio")
+    for (package, variant), seconds in best.items():
+        print(f"8 densities: {package:8s}{variant:14s}{1e3 * seconds / 8:8.2f} ms each"
+              f"{peer / seconds:8.2f} x the faster kymatio", flush=True)  # fmt: skip
+    commands = {
+        "skatom": mine("first", many),
+        "kymatio": (peers, PEERS, "numpy", "first", many),
+    }
+    best = take_turns(commands, ROUNDS, THREADS)
+    print(f"100 molecules with filters and densities: {best['skatom']:.3f} s, kymatio "
+          f"{best['kymatio']:.2f} s, {best['kymatio'] / best['skatom']:.1f} x; with compilation "
+          f"{mine_first[0]:.2f} s")  # fmt: skip
+    agreement(batch, peers)
+
+
+def agreement(batch, peers):
+    """Largest spread of the ratios of the features over molecules."""
+    theirs = np.array(run_process(peers, PEERS, "numpy", "features", batch, threads=THREADS))
+    structures = read(batch, ":")
+    mine = harmonic(structures, multiresolution=False)
+    values = mine.transform(structures)[:, 4:]  # without order 0
+    # kymatio: (molecule, path, l, exponent), paths (j1), then its (j1, j2)
+    paths = [("0",), ("0", "1"), ("0", "2"), ("1",), ("1", "2"), ("2",)]
+    place = {name: k for k, name in enumerate(mine.get_feature_names_out()[4:])}
+    n_first = [len(path) for path in paths]
+    order = sorted(range(6), key=lambda k: (n_first[k], paths[k]))
+    spread = []
+    for column, k in enumerate(order):
+        for l in range(4):
+            for p, q in enumerate(("1/2", "1", "2", "3")):
+                waves = ";".join(f"n{l + 1}l{l}j{j}" for j in paths[k])
+                name = f"S{len(paths[k])}[total;{waves};q{q}]"
+                ratio = values[:, place[name]] / theirs[:, column, l, p]
+                spread.append(np.abs(ratio / ratio.mean() - 1).max())
+    print(f"agreement with kymatio, up to a factor of each feature: median {np.median(spread):.1e},"
+          f" largest {max(spread):.1e}")  # fmt: skip
+
+
+# --- QM7 --------------------------------------------------------------------------------------
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["kymatio", "cells"])
+    parser.add_argument("--molecules", type=int, help="of QM7; all by default")
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--measure-cells", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(*options.measure)))
+        return
+    if options.measure_cells:
+        print(json.dumps(cells()))
+        return
+    if "kymatio" in options.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(Path(folder))
+    if "cells" in options.parts:
+        for name, value in run_process(
+            sys.executable, __file__, "--measure-cells", threads=THREADS
+        ).items():
+            print(f"Li-Si cell of 80 atoms on 48³: {name:28s}{value:8.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
