@@ -91,6 +91,13 @@ def map_of(atoms, wavelet, transformer):
     return np.sqrt(passes.squared(fields)[0]), grid.origin + fractions.reshape(-1, 3) @ grid.box
 
 
+@pytest.fixture(scope="module")
+def water_molecule():
+    atoms = molecule("H2O")
+    atoms.positions += np.random.default_rng(1).normal(scale=0.05, size=(3, 3))
+    return atoms
+
+
 # --- closed forms ---------------------------------------------------------------------------
 
 
@@ -391,7 +398,7 @@ def test_turns_and_mirrors_of_a_cubic_grid(golden_cell):
 def test_errors_of_rotation_shrink_with_the_spacing(methanol):
     rng = np.random.default_rng(0)
     turned = [methanol.copy()]
-    for _ in range(4):
+    for _ in range(2):
         atoms = methanol.copy()
         atoms.rotate(rng.uniform(0, 360), rng.normal(size=3))
         turned.append(atoms)
@@ -476,7 +483,7 @@ def slopes(transformer, atoms, cotangent, step):
     return slope[:n].reshape(-1, 3), slope[n:].reshape(3, 3)
 
 
-@pytest.mark.parametrize("system", ["skewed", "methanol"])
+@pytest.mark.parametrize("system", ["skewed", "water_molecule"])
 @pytest.mark.parametrize(
     ("parameters", "step"),
     [
@@ -490,8 +497,8 @@ def slopes(transformer, atoms, cotangent, step):
 def test_gradient_and_virial_are_central_differences(system, parameters, step, request):
     atoms = request.getfixturevalue(system)
     transformer = WaveletScattering(
-        scales=(0, 1), beta=0.4, scale_gap=-1, channels=("total", "valence"), padding=4.0,
-        **{"grid_shape": (12, 11, 14), "grid_spacing": 0.3, **parameters},
+        scales=(0, 1), beta=0.4, scale_gap=-1, channels=("total", "valence"), padding=3.0,
+        **{"grid_shape": (12, 11, 14), "grid_spacing": 0.4, **parameters},
     ).fit([atoms])  # fmt: skip
     cotangent = np.random.default_rng(0).normal(size=len(transformer.support_))
     cotangent /= np.maximum(transformer.transform([atoms])[0], 1e-3)
