@@ -17,6 +17,7 @@ from skatom.descriptors.scattering.batch import (
     transform_batch,
 )
 from skatom.descriptors.scattering.charges import channel_table
+from skatom.descriptors.scattering.lengths import half_edge, nearest_distance, widths
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.wavelets import (
     alias_free_spacing,
@@ -25,13 +26,7 @@ from skatom.descriptors.scattering.wavelets import (
     orbital_pairs,
 )
 from skatom.memory import check_memory
-from skatom.neighbors import neighbor_list
 from skatom.structures import as_structures, structure_of
-
-# first radius in which the nearest pair of atoms is looked for, Å, and the last
-_FIRST_RADIUS, _LAST_RADIUS = 1.5, 50.0
-# extent of a single atom, Å
-_COINCIDENT = 1e-3
 
 
 class WaveletScattering(TransformerMixin, BaseEstimator):
@@ -294,9 +289,9 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
         self.channels_, self.charges_ = channel_table(self.channels, self.species_)
         self.beta_ = self.beta
         if self.beta == "auto":
-            self.beta_ = base_width(_nearest_distance(structures), self.overlap)
+            self.beta_ = base_width(nearest_distance(structures), self.overlap)
         if isinstance(self.scales, str):
-            top = largest_scale(_half_edge(structures), self.beta_)
+            top = largest_scale(half_edge(structures), self.beta_)
             self.scales_ = tuple(float(j) for j in range(top + 1))
         else:
             self.scales_ = tuple(sorted(float(j) for j in self.scales))
@@ -461,9 +456,9 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
         periodic = np.flatnonzero(structures.pbc.all(axis=1))
         if not len(periodic):
             return
-        widths = 1 / np.linalg.norm(np.linalg.inv(structures.cells[periodic]), axis=1)
-        narrowest = int(widths.min(axis=1).argmin())
-        width, widest = widths[narrowest].min(), 2.0 ** self.scales_[-1] * self.beta_
+        across = widths(structures.cells[periodic])
+        narrowest = int(across.argmin())
+        width, widest = across[narrowest], 2.0 ** self.scales_[-1] * self.beta_
         if self.order > 0 and width < widest:
             raise ValueError(
                 f"the cell of structure {periodic[narrowest]} is {width:.3g} Å across, but the "
@@ -497,30 +492,3 @@ def _check_periodicity(structures):
             f"structure {partly[0]} is periodic along {structures.pbc[partly[0]]} only: give it a "
             "cell with enough empty space and pbc=True, or pbc=False"
         )
-
-
-def _nearest_distance(structures):
-    """The smallest distance between two atoms, or between an atom and its image."""
-    radius = _FIRST_RADIUS
-    while radius < _LAST_RADIUS:
-        pairs = neighbor_list(structures, radius)
-        if len(pairs):
-            return float(np.linalg.norm(pairs.vectors, axis=1).min())
-        radius *= 2
-    raise ValueError(
-        'beta="auto" needs two atoms in one structure, but the nearest are further apart than '
-        f"{_LAST_RADIUS:g} Å: give beta in Å"
-    )
-
-
-def _half_edge(structures):
-    """Half the narrowest cell, or where there is none half the largest extent of a molecule."""
-    periodic = structures.pbc.all(axis=1)
-    if periodic.any():
-        widths = 1 / np.linalg.norm(np.linalg.inv(structures.cells[periodic]), axis=1)
-        return 0.5 * float(widths.min())
-    starts = structures.offsets[:-1]
-    extents = np.maximum.reduceat(structures.positions, starts) - np.minimum.reduceat(
-        structures.positions, starts
-    )
-    return max(0.5 * float(extents.max()), _COINCIDENT)
