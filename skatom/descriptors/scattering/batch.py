@@ -118,7 +118,7 @@ def _check_grids(settings, structures):
     paths = settings.paths
     if not paths.wavelets:
         return
-    largest, s = max((_largest_grid(settings, structures, s), s) for s in range(len(structures)))
+    largest, s = _largest_grid(settings, structures)
     l_max = max(w.l for w in paths.wavelets)
     numbers = 0.5 * ((l_max + 1) ** 2 + 5 + len(paths.wavelets))
     numbers += numba.get_num_threads() * (4 * (2 * l_max + 1) + 4)
@@ -130,23 +130,29 @@ def _check_grids(settings, structures):
     )
 
 
-def _largest_grid(settings, structures, s):
-    """Points of the largest grid of a structure."""
-    grids = _grids(settings, structures, s, tables=None)
-    if grids.periodic:
-        return float(np.prod(grids.shape, dtype=float))
-    scales = [w.j for w in settings.paths.wavelets]
-    levels = [settings.paths.level(w) for w in range(len(scales))]
-    boxes = [(k, 2.0**j) for j, k in zip(scales, levels, strict=True)]
-    boxes += [(levels[b], 2.0 ** scales[a] + 2.0 ** scales[b]) for a, b in settings.paths.pairs]
-    return max(grids.estimate(level, settings.reach * widths) for level, widths in set(boxes))
+def _largest_grid(settings, structures):
+    """Points of the largest grid, and the structure that has it."""
+    wavelets = settings.paths.wavelets
+    levels = [settings.paths.level(w) for w in range(len(wavelets))]
+    boxes = {(level, 2.0**w.j) for level, w in zip(levels, wavelets, strict=True)}
+    boxes |= {
+        (levels[b], 2.0 ** wavelets[a].j + 2.0 ** wavelets[b].j) for a, b in settings.paths.pairs
+    }
+
+    def points(s):
+        grids = _grids(settings, structures, s, make_tables=None)
+        if grids.periodic:
+            return float(np.prod(grids.shape, dtype=float))
+        return max(grids.estimate(level, settings.reach * reach) for level, reach in boxes)
+
+    return max((points(s), s) for s in range(len(structures)))
 
 
-def _grids(settings, structures, s, tables):
+def _grids(settings, structures, s, make_tables):
     if structures.pbc[s].all():
-        return CellGrids(structures.cells[s], settings.spacing, settings.grid_shape, tables)
+        return CellGrids(structures.cells[s], settings.spacing, settings.grid_shape, make_tables)
     atoms = slice(*structures.offsets[s : s + 2])
-    return BoxGrids(structures.positions[atoms], settings.spacing, tables)
+    return BoxGrids(structures.positions[atoms], settings.spacing, make_tables)
 
 
 class _Scenes:

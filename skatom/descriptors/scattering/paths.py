@@ -53,6 +53,9 @@ class Paths:
             for b, second in enumerate(self.wavelets)
             if order > 1 and _allowed(first, second, scale_gap, pairing)
         ]
+        self.starting = [[] for _ in self.wavelets]
+        for pair, (a, _) in enumerate(self.pairs):
+            self.starting[a].append(pair)
         n_c, n_q = len(channels), len(self.exponents)
         self.shapes = [
             (n_c, n_q), (n_c, len(self.wavelets), n_q), (n_c, len(self.pairs), n_q),
@@ -113,9 +116,9 @@ class Paths:
         tasks = []
         for w in range(len(self.wavelets)):
             own = self.level(w)
-            starting = [(p, b) for p, (a, b) in enumerate(self.pairs) if a == w]
-            for level in sorted({own} | {min(own, self.level(b)) for _, b in starting}):
-                pairs = [p for p, b in starting if min(own, self.level(b)) == level]
+            levels = {pair: min(own, self.level(self.pairs[pair][1])) for pair in self.starting[w]}
+            for level in sorted({own, *levels.values()}):
+                pairs = [pair for pair, its_level in levels.items() if its_level == level]
                 wanted = second[:, pairs].any(axis=1) | (first[:, w] & (level == own))
                 channels = np.flatnonzero(wanted)
                 size = max(1, _TASK_POINTS // n_points(w, level))
