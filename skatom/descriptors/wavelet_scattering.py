@@ -163,10 +163,10 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
     >>> molecules = [molecule("H2O"), molecule("CH3OH")]
     >>> scattering = WaveletScattering(orbitals=2, channels="total", alias=1e-3).fit(molecules)
     >>> scattering.transform(molecules).shape
-    (2, 76)
+    (2, 124)
     >>> scattering.get_feature_names_out()[[0, 5, 40]]
-    array(['S0[total;q1]', 'S1[total;n1l0j0;q4/3]',
-           'S2[total;n1l0j0;n2l0j1;q1]'], dtype=object)
+    array(['S0[total;q1]', 'S1[total;n2l0j0;q4/3]',
+           'S2[total;n2l0j0;n2l1j0;q1]'], dtype=object)
 
     A linear model of two features, its energies and its forces:
 
