@@ -27,6 +27,7 @@ from skatom.descriptors.scattering.wavelets import (
     base_width,
     radial_function,
 )
+from skatom.models import GreedyOLS
 
 POWERS = (1, 4 / 3, 5 / 3, 2)
 GOLDEN = {  # specification 4.2, exponents 1, 4/3, 5/3, 2
@@ -616,6 +617,13 @@ def test_pipeline_and_grid_search(frames):
     model = make_pipeline(WaveletScattering(**SMALL), StandardScaler(), Ridge())
     search = GridSearchCV(model, {"waveletscattering__order": [0, 1]}, cv=2).fit(*frames)
     assert search.best_params_ == {"waveletscattering__order": 1}
+
+
+def test_sparse_model_needs_its_own_features_only(frames):
+    model = make_pipeline(WaveletScattering(**SMALL), GreedyOLS(n_terms=3)).fit(*frames)
+    scattering, chosen = model[0], model[1].support_
+    energies = scattering.select(chosen).transform(frames[0]) @ model[1].coef_[chosen]
+    assert energies + model[1].intercept_ == pytest.approx(model.predict(frames[0]), rel=1e-12)
 
 
 def test_round_trip_through_joblib(frames, tmp_path):
