@@ -5,6 +5,7 @@ from skatom.descriptors.atomic_features import AtomicFeatures, PairJacobian
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.moment_tensor import MomentTensor
+from skatom.descriptors.point_scattering import PointScattering
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
 from skatom.descriptors.wavelet_scattering import WaveletScattering
@@ -19,5 +20,6 @@ __all__ = [
     "InverseDistances",
     "MomentTensor",
     "PairJacobian",
+    "PointScattering",
     "WaveletScattering",
 ]
