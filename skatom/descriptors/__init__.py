@@ -6,6 +6,7 @@ from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP, TensorFeatures
 from skatom.descriptors.moment_tensor import MomentTensor
+from skatom.descriptors.point_scattering import PointScattering
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
 from skatom.descriptors.spherical_tensors import (
@@ -30,5 +31,6 @@ __all__ = [
     "cartesian_from_spherical",
     "spherical_from_cartesian",
     "wigner_d",
+    "PointScattering",
     "WaveletScattering",
 ]

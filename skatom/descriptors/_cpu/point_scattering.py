@@ -1,0 +1,335 @@
+"""Convolution of fields on atoms with the wavelets of one scale, and its transpose.
+
+    f[i, w m, c] = Σ_k ψ_wm(R_k - R_i) x[k, c],   ψ_wm(r) = G_w(r) Y_lm(r / r),
+
+over the neighbours k of i within the reach of the wavelets, and i itself. Both layers are this one
+operation: the fields x of the first are the charges, those of the second the moduli of the first.
+Wavelets of all (n, l) of a scale share the distance, the Gaussian and the harmonics of a pair.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
+
+
+class Scale(NamedTuple):
+    """The wavelets of one scale, for compiled code."""
+
+    width: float  # standard deviation of the Gaussian, Å
+    reach: float  # where the wavelets end, Å
+    cutoff: float  # where the taper ends, Å; infinite: no taper
+    cutoff_width: float
+    norm: np.ndarray  # see harmonics.normalization
+    degrees: np.ndarray  # l of each wavelet
+    coefficients: np.ndarray  # (n_wavelets, n_max), of G in powers of r²/2 width², without r^l
+    starts: np.ndarray  # (n_wavelets + 1,), its components m in f
+    peaks: np.ndarray  # (n_wavelets,), the largest √(Σ_m |ψ_m|²)
+    self_term: bool
+
+
+# A modulus this small beside the largest that its neighbours could give it is rounding: it has no
+# direction, hence no gradient.
+_ZERO = 1e-12
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _taper(r, cutoff, cutoff_width):
+    """1, falling as a cosine to 0 over the last ``cutoff_width``; and its derivative."""
+    start = cutoff - cutoff_width
+    if r <= start:
+        return 1.0, 0.0
+    x = np.pi * (r - start) / cutoff_width
+    return 0.5 * (1 + np.cos(x)), -0.5 * np.pi / cutoff_width * np.sin(x)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _radial(r, shape, degrees, coefficients, g, dg):
+    """G_w(r) and G'_w(r) of all wavelets of the scale."""
+    width, cutoff, cutoff_width = shape
+    t, dt = 0.5 * (r / width) ** 2, r / (width * width)
+    f, df = _taper(r, cutoff, cutoff_width)
+    gauss = np.exp(-t)
+    for w in range(len(g)):
+        row, l = coefficients[w], degrees[w]
+        p, dp = 0.0, 0.0
+        for k in range(len(row) - 1, -1, -1):
+            dp = dp * t + p
+            p = p * t + row[k]
+        before, power = 0.0, gauss  # l r^(l-1) and r^l, times the Gaussian
+        for step in range(1, l + 1):
+            before, power = step * power, power * r
+        g[w] = f * power * p
+        dg[w] = f * (power * dt * (dp - p) + before * p) + df * power * p
+
+
+@njit(cache=True)
+def _scratch(scale):
+    l_max = 0
+    for l in scale.degrees:
+        l_max = max(l_max, l)
+    n_lm = (l_max + 1) ** 2
+    recursion, y, gradients = np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm))
+    return l_max, recursion, y, gradients, np.empty((2, len(scale.degrees)))
+
+
+# Loops over pairs unpack `Scale` and their buffers first: to hand a tuple on means counting
+# references to its arrays, which takes longer than the pair.
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _wavelets(
+    x, y, z, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, g, dg, psi
+):
+    """ψ_wm of one pair."""
+    _radial(r, shape, degrees, coefficients, g, dg)
+    harmonics(x / r, y / r, z / r, norm, l_max, recursion, harmonic)
+    place = 0
+    for w in range(len(g)):
+        l = degrees[w]
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            psi[place] = g[w] * harmonic[lm]
+            place += 1
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _wavelets_with_gradients(
+    x, y, z, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, solid, g, dg, psi,
+    dpsi,
+):  # fmt: skip
+    """ψ_wm of one pair and its gradients (3, n_components)."""
+    x, y, z = x / r, y / r, z / r
+    _radial(r, shape, degrees, coefficients, g, dg)
+    harmonics_with_gradients(x, y, z, norm, l_max, recursion, harmonic, solid)
+    place = 0
+    for w in range(len(g)):
+        l = degrees[w]
+        turn, slope = g[w] / r, dg[w] - l * g[w] / r
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            along = slope * harmonic[lm]
+            psi[place] = g[w] * harmonic[lm]
+            dpsi[0, place] = turn * solid[0, lm] + along * x
+            dpsi[1, place] = turn * solid[1, lm] + along * y
+            dpsi[2, place] = turn * solid[2, lm] + along * z
+            place += 1
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _add_scaled(factor, source, target):
+    for c in range(len(target)):
+        target[c] += factor * source[c]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _dot(a, b):
+    total = 0.0
+    for c in range(len(a)):
+        total += a[c] * b[c]
+    return total
+
+
+@njit(cache=True)
+def _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total):
+    """f (n_components, n_fields) of the centre i, and Σ_k x[k]."""
+    l_max, recursion, harmonic, _, radial = work
+    g, dg = radial[0], radial[1]
+    shape = scale.width, scale.cutoff, scale.cutoff_width
+    reach, norm, degrees, coefficients = scale.reach, scale.norm, scale.degrees, scale.coefficients
+    n = len(total)
+    f[:] = 0.0
+    total[:] = 0.0
+    for k in range(starts[i], starts[i + 1]):
+        dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
+        r = np.sqrt(dx * dx + dy * dy + dz * dz)
+        if r >= reach:
+            continue
+        _wavelets(
+            dx, dy, dz, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, g, dg,
+            psi,
+        )  # fmt: skip
+        row = x[indices[k], :n]
+        _add_scaled(1.0, row, total)
+        for a in range(len(psi)):
+            _add_scaled(psi[a], row, f[a])
+    if scale.self_term:
+        row = x[i, :n]
+        _add_scaled(1.0, row, total)
+        for w in range(len(degrees)):
+            if degrees[w] == 0:
+                _add_scaled(coefficients[w, 0] * norm[0], row, f[scale.starts[w]])
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _modulus(f, start, stop, out):
+    """√(Σ_m f_m²) of one wavelet."""
+    out[:] = 0.0
+    for a in range(start, stop):
+        row = f[a]
+        for c in range(len(out)):
+            out[c] += row[c] * row[c]
+    for c in range(len(out)):
+        out[c] = np.sqrt(out[c])
+
+
+@njit(cache=True)
+def _power(u, q):
+    if q == 1.0:
+        return u
+    if q == 2.0:
+        return u * u
+    return u**q
+
+
+@njit(cache=True, nogil=True)
+def moduli(first, last, starts, indices, vectors, scale, x, powers, columns, out, u, place):
+    """Features U^q of one scale, and the moduli U, of the atoms first … last - 1.
+
+    ``columns`` (n_wavelets, n_fields): where the powers of a modulus begin in the row of ``out``.
+    The first n_fields of x (n_atoms, …) are convolved. The moduli go to the columns of u
+    (n_atoms, …) from ``place`` on, if u has any.
+    """
+    n_wavelets, n_fields = columns.shape
+    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    f, total = np.empty((len(psi), n_fields)), np.empty(n_fields)
+    modulus = np.empty(n_fields)
+    keep = u.shape[1] > 0
+    for i in range(first, last):
+        _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total)
+        row = out[i]
+        for w in range(n_wavelets):
+            _modulus(f, scale.starts[w], scale.starts[w + 1], modulus)
+            for c in range(n_fields):
+                column = columns[w, c]
+                for p in range(len(powers)):
+                    row[column + p] = _power(modulus[c], powers[p])
+            if keep:
+                start = place + w * n_fields
+                u[i, start : start + n_fields] = modulus
+
+
+@njit(cache=True, nogil=True)
+def cotangents(
+    first, last, starts, indices, vectors, scale, x, powers, columns, cotangent, du, place, g
+):
+    """dE/df, into g (n_atoms, n_components, n_fields), of the atoms first … last - 1.
+
+    From dE/d features (n_atoms or 1, n_features), and dE/dU in the columns of du (n_atoms, …) from
+    ``place`` on, if du has any: where the moduli are convolved again.
+    """
+    n_fields = columns.shape[1]
+    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    total, modulus = np.empty(n_fields), np.empty(n_fields)
+    used = du.shape[1] > 0
+    for i in range(first, last):
+        f = g[i]
+        _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total)
+        row = cotangent[min(i, len(cotangent) - 1)]
+        for w in range(len(scale.degrees)):
+            begin, end = scale.starts[w], scale.starts[w + 1]
+            _modulus(f, begin, end, modulus)
+            for c in range(n_fields):
+                u, factor = modulus[c], 0.0
+                if u > _ZERO * scale.peaks[w] * total[c]:
+                    column = columns[w, c]
+                    for p in range(len(powers)):
+                        factor += row[column + p] * powers[p] * _power(u, powers[p] - 1)
+                    if used:
+                        factor += du[i, place + w * n_fields + c]
+                    factor /= u
+                modulus[c] = factor
+            for a in range(begin, end):
+                line = f[a]
+                for c in range(n_fields):
+                    line[c] *= modulus[c]
+
+
+@njit(cache=True, nogil=True)
+def transpose(first, last, starts, indices, vectors, scale, x, cotangent, dx, out):
+    """Add dE/dr_ij of the pairs of the atoms first … last - 1 to ``out``, and dE/dx to dx.
+
+    dx (n_atoms, …) is left alone if it has no columns, where x are constants.
+
+    From dE/df (n_atoms, n_components, n_fields). Every pair is there from both ends, so what x[i]
+    gave to its neighbours is gathered from them, with ψ_lm(-r) = (-1)^l ψ_lm(r).
+    """
+    n_fields = cotangent.shape[2]
+    l_max, recursion, harmonic, solid, radial = _scratch(scale)
+    g, dg = radial[0], radial[1]
+    shape = scale.width, scale.cutoff, scale.cutoff_width
+    reach, norm, degrees, coefficients = scale.reach, scale.norm, scale.degrees, scale.coefficients
+    psi, dpsi = np.empty(scale.starts[-1]), np.empty((3, scale.starts[-1]))
+    sign = np.empty(len(psi))
+    for w in range(len(degrees)):
+        sign[scale.starts[w] : scale.starts[w + 1]] = 1.0 - 2.0 * (degrees[w] % 2)
+    gathers = dx.shape[1] > 0
+    for i in range(first, last):
+        own = cotangent[i]
+        for k in range(starts[i], starts[i + 1]):
+            rx, ry, rz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
+            r = np.sqrt(rx * rx + ry * ry + rz * rz)
+            if r >= reach:
+                continue
+            _wavelets_with_gradients(
+                rx, ry, rz, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic,
+                solid, g, dg, psi, dpsi,
+            )  # fmt: skip
+            row, other = x[indices[k], :n_fields], cotangent[indices[k]]
+            gx, gy, gz = 0.0, 0.0, 0.0
+            for a in range(len(psi)):
+                along = _dot(own[a], row)
+                gx += along * dpsi[0, a]
+                gy += along * dpsi[1, a]
+                gz += along * dpsi[2, a]
+                if gathers:
+                    _add_scaled(sign[a] * psi[a], other[a], dx[i, :n_fields])
+            out[k, 0] += gx
+            out[k, 1] += gy
+            out[k, 2] += gz
+        if gathers and scale.self_term:
+            for w in range(len(degrees)):
+                if degrees[w] == 0:
+                    at_zero = coefficients[w, 0] * norm[0]
+                    _add_scaled(at_zero, own[scale.starts[w]], dx[i, :n_fields])
+
+
+@njit(cache=True, nogil=True)
+def jacobian(first, last, starts, indices, vectors, scale, x, powers, columns, out):
+    """d U_i^q / dr_ij of one scale, into (n_pairs, 3, n_features), where x are constants."""
+    n_fields = columns.shape[1]
+    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    l_max, recursion, harmonic, solid, radial = work
+    shape = scale.width, scale.cutoff, scale.cutoff_width
+    dpsi = np.empty((3, len(psi)))
+    f, total = np.empty((len(psi), n_fields)), np.empty(n_fields)
+    modulus = np.empty((len(scale.degrees), n_fields))
+    for i in range(first, last):
+        _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total)
+        for w in range(len(modulus)):
+            _modulus(f, scale.starts[w], scale.starts[w + 1], modulus[w])
+            for c in range(n_fields):
+                if modulus[w, c] <= _ZERO * scale.peaks[w] * total[c]:
+                    modulus[w, c] = np.inf
+        for k in range(starts[i], starts[i + 1]):
+            dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
+            r = np.sqrt(dx * dx + dy * dy + dz * dz)
+            if r < scale.reach:
+                _wavelets_with_gradients(
+                    dx, dy, dz, r, shape, scale.degrees, scale.coefficients, scale.norm, l_max,
+                    recursion, harmonic, solid, radial[0], radial[1], psi, dpsi,
+                )  # fmt: skip
+            else:
+                dpsi[:] = 0.0
+            for w in range(len(modulus)):
+                for c in range(n_fields):
+                    column, u = columns[w, c], modulus[w, c]
+                    for axis in range(3):
+                        slope = 0.0
+                        for a in range(scale.starts[w], scale.starts[w + 1]):
+                            slope += f[a, c] * dpsi[axis, a]
+                        slope *= x[indices[k], c] / u
+                        for p in range(len(powers)):
+                            power = 0.0 if np.isinf(u) else powers[p] * _power(u, powers[p] - 1)
+                            out[k, axis, column + p] = power * slope

@@ -1,0 +1,399 @@
+"""Point scattering: wavelet scattering whose fields live on the atoms."""
+
+from math import factorial, pi, sqrt
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import binom
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skatom.descriptors._cpu import point_scattering as _cpu
+from skatom.descriptors._cpu.harmonics import normalization
+from skatom.descriptors.base import AtomicDescriptor
+from skatom.descriptors.scattering.charges import channel_table
+from skatom.descriptors.scattering.lengths import nearest_distance
+from skatom.descriptors.scattering.paths import Paths
+from skatom.descriptors.scattering.wavelets import base_width, orbital_pairs
+from skatom.memory import check_memory
+from skatom.neighbors import neighbor_list
+from skatom.parallel import run_in_threads
+
+# Wavelets end at this many standard deviations of their Gaussian, where it is 1.5e-8.
+_REACH = 6.0
+_NOTHING = np.empty((0, 0))
+
+
+class PointScattering(AtomicDescriptor):
+    r"""Wavelet scattering on the graph of the atoms: invariants of order 0 to 2 without a grid.
+
+    The charges :math:`c(Z_k)` of a channel are convolved with wavelets, the modulus over m is
+    taken, and the moduli are convolved and their modulus taken again, all at the atoms only:
+
+    .. math::
+        U_{\lambda}(i) &= \Big( \sum_m \Big| \sum_k c(Z_k) \psi_\lambda^m(R_i - R_k)
+            \Big|^2 \Big)^{1/2} \qquad
+        U_{\lambda\lambda'}(i) = \Big( \sum_{m} \Big| \sum_k U_\lambda(k)
+            \psi_{\lambda'}^{m}(R_i - R_k) \Big|^2 \Big)^{1/2}
+
+        \text{features of atom } i &: \quad c(Z_i)^q, \quad U_\lambda(i)^q, \quad
+            U_{\lambda\lambda'}(i)^q, \qquad \lambda = (n, l, j), \quad j' \ge j + \text{scale\_gap}
+
+        \psi_{nlj}^m(r) &= 2^{-3j} Q_{nl}(2^{-j} r) Y_l^m(r/|r|), \qquad
+            Q_{nl}(r) = K_{nl} r^l L_{n-l-1}^{(l + 1/2)}\big(\tfrac{r^2}{2\beta^2}\big)
+            e^{-r^2/2\beta^2},
+
+    with :math:`K_{nl} = 2^{n-l-1} (n-l-1)! / [(2\pi)^{3/2} \beta^{2n+1}] \sqrt{4\pi/(2l+1)}`. The
+    sums run over all periodic images. With ``pool="sum"`` the features are those of the scattering
+    transform with the integrals over space replaced by sums over the atoms. They do not change
+    when the structure is translated, rotated or reflected, or when like atoms are exchanged.
+
+    Parameters
+    ----------
+    orbitals : int or sequence of int and (int, int), default=(3,)
+        Radial and angular forms of the wavelets: an n stands for (n, l) of all l < n.
+    scales : sequence of float, default=(0, 1, 2)
+        The j, multiples of 1/2: the Gaussians are 2^j β wide.
+    beta : "auto" or float, default="auto"
+        Width β of the Gaussian at j = 0, Å. "auto": two of them at the two nearest atoms of the
+        structures given to `fit` meet halfway between these with height ``overlap``.
+    overlap : float, default=0.1
+        See ``beta``.
+    order : {0, 1, 2}, default=2
+        The highest order.
+    scale_gap : float, default=0
+        The smallest j' - j of the features of order 2. Negative numbers add features whose second
+        wavelet is the narrower one.
+    exponents : sequence of float, default=(1, 4/3, 5/3, 2)
+        The powers q > 0. See the Notes on those where forces are continuous.
+    channels : "auto", str, sequence or dict, default="auto"
+        The charges c, as in `WaveletScattering`: "auto" is a channel for every species, the
+        valence and the core electrons, and √Z.
+    cutoff : float, default=None
+        Wavelets end at this distance, Å. None: at 6 times the width of their Gaussian, which is
+        exact to 1e-6; the time rises with its cube, so give a cutoff with large scales.
+    cutoff_width : float, default=1.0
+        With a cutoff, wavelets fall as a cosine to 0 over this last part of it, Å.
+    self_term : bool, default=True
+        Whether the sums over k include the atom i itself, where l = 0.
+    pool : {"sum", "mean"}, default=None
+        Give one row for each structure, the sum or mean over its atoms, as a plain array for any
+        scikit-learn estimator. None: `AtomicFeatures`, one row for each atom, with derivatives.
+    n_jobs : int, default=None
+        Number of joblib jobs that share the structures. The compiled loops use all threads
+        already, so this serves clusters (``joblib.parallel_config(backend="dask")``).
+    verbose : int, default=0
+        1: show a progress bar.
+
+    Attributes
+    ----------
+    species_ : ndarray of int
+        Atomic numbers seen in `fit`, sorted.
+    beta_ : float
+        Width of the Gaussian at j = 0, Å.
+    cutoff_ : float
+        Reach of the widest wavelet, Å.
+    scales_ : tuple of float
+        Sorted.
+    channels_ : list of str
+    charges_ : ndarray of float, shape (n_channels, n_species)
+        c(Z) of every species.
+
+    See Also
+    --------
+    WaveletScattering : The same with integrals over space, for energies that do not split by atoms.
+
+    Notes
+    -----
+    The time is linear in the number of atoms. A feature of order 2 depends on the neighbours of
+    the neighbours of its atom; ``AtomicFeatures.pullback`` goes back through both layers, while
+    ``AtomicFeatures.jacobian``, which is along pairs of neighbours, exists up to ``order=1`` only.
+
+    A modulus has a kink where its field vanishes: U^q with q ≤ 1, and features of order 2 with any
+    q, have forces that jump there. Fields of l > 0 vanish at symmetric sites, such as centres of
+    inversion, where the gradient is taken as 0. Those of l = 0 are single numbers and change
+    their sign somewhere along most paths, but for n = 1 and charges that are not negative.
+    Forces are continuous without l = 0, or with ``orbitals=1``, away from symmetric sites; those of
+    first order are continuous for every q > 1.
+
+    Wavelets carry the unit Å to the power of l - 2n - 1, so features of different n and l differ by
+    orders of magnitude: scale them before a model that penalises coefficients.
+
+    References
+    ----------
+    .. [1] X. Brumwell, P. Sinz, K. J. Kim, Y. Qi, M. Hirn, arXiv:1812.02320 (2018).
+    .. [2] P. Sinz, M. W. Swift, X. Brumwell, J. Liu, K. J. Kim, Y. Qi, M. Hirn, J. Chem. Phys.
+       153, 084109 (2020).
+    .. [3] X. Brumwell, thesis, Michigan State University (2021), section 5.1.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import PointScattering
+    >>> molecules = [molecule("H2O"), molecule("CH3OH")]
+    >>> features = PointScattering().fit_transform(molecules)
+    >>> features
+    AtomicFeatures(2 structures, 9 atoms, 1536 features, species H C O)
+    >>> gradient, virial = features.pullback(features.values)
+    >>> scattering = PointScattering(order=1, pool="sum").fit(molecules)
+    >>> scattering.transform(molecules).shape
+    (2, 240)
+    >>> scattering.get_feature_names_out()[[0, 239]]
+    array(['S0[H;q1]', 'S1[kinetic;n3l2j2;q2]'], dtype=object)
+    """
+
+    _parameter_constraints = {
+        **AtomicDescriptor._parameter_constraints,
+        "orbitals": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "scales": ["array-like"],
+        "order": [Interval(Integral, 0, 2, closed="both")],
+        "exponents": ["array-like"],
+        "channels": ["array-like", str, dict, callable],
+        "beta": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "overlap": [Interval(Real, 0, 1, closed="neither")],
+        "scale_gap": [Real],
+        "cutoff": [Interval(Real, 0, None, closed="neither"), None],
+        "cutoff_width": [Interval(Real, 0, None, closed="left")],
+        "self_term": ["boolean"],
+    }
+    _size_parameters = "orbitals, scales, exponents or channels, or use order=1"
+
+    def __init__(
+        self,
+        orbitals=(3,),
+        scales=(0, 1, 2),
+        order=2,
+        exponents=(1, 4 / 3, 5 / 3, 2),
+        channels="auto",
+        *,
+        beta="auto",
+        overlap=0.1,
+        scale_gap=0,
+        cutoff=None,
+        cutoff_width=1.0,
+        self_term=True,
+        pool=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.orbitals = orbitals
+        self.scales = scales
+        self.order = order
+        self.exponents = exponents
+        self.channels = channels
+        self.beta = beta
+        self.overlap = overlap
+        self.scale_gap = scale_gap
+        self.cutoff = cutoff
+        self.cutoff_width = cutoff_width
+        self.self_term = self_term
+        self.pool = pool
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _prepare(self, structures):
+        if self.cutoff is not None and self.cutoff_width >= self.cutoff:
+            raise ValueError(
+                f"cutoff_width={self.cutoff_width} must be smaller than cutoff={self.cutoff}"
+            )
+        orbitals = orbital_pairs(self.orbitals)
+        self.scales_ = self._sorted_scales()
+        self._check_exponents()
+        self.channels_, self.charges_ = channel_table(self.channels, self.species_)
+        self.beta_ = self.beta
+        if self.beta == "auto":
+            self.beta_ = base_width(nearest_distance(structures), self.overlap)
+        reach = _REACH * 2 ** self.scales_[-1] * self.beta_
+        self.cutoff_ = float(reach if self.cutoff is None else min(reach, self.cutoff))
+        self._paths = Paths(
+            self.channels_, orbitals, self.scales_, self.order, self.exponents, self.scale_gap,
+            "all", False,
+        )  # fmt: skip
+
+    def _sorted_scales(self):
+        scales = tuple(sorted(float(j) for j in self.scales))
+        halves = 2 * np.array(scales)
+        if not len(scales) or not np.isfinite(halves).all() or (halves % 1 != 0).any():
+            raise ValueError(f"scales={self.scales!r} must be multiples of 1/2, at least one")
+        if len(set(scales)) < len(scales):
+            raise ValueError(f"scales={self.scales!r} contain one of them twice")
+        return scales
+
+    def _check_exponents(self):
+        exponents = np.asarray(self.exponents, dtype=float)
+        if exponents.ndim != 1 or not len(exponents) or not (exponents > 0).all():
+            raise ValueError(f"exponents={self.exponents!r} must be positive numbers, at least one")
+
+    # --- where the features are -------------------------------------------------------------------
+
+    def _first_columns(self):
+        """Columns (n_scales, n_orbitals, n_channels) where the powers of U_λ begin."""
+        n_channels, n_exponents = self._paths.shapes[0]
+        index = np.arange(n_channels * len(self._paths.wavelets))
+        index = index.reshape(n_channels, -1, len(self.scales_))
+        return self._paths.sizes[0] + n_exponents * index.transpose(2, 1, 0)
+
+    def _second_columns(self):
+        """For every scale of λ', columns (n_orbitals, n_fields) where the powers of U_λλ' begin.
+
+        Fields run over scale, orbital and channel of U_λ, and are the first ones: those of the
+        scales that are small enough.
+        """
+        paths, n_scales = self._paths, len(self.scales_)
+        n_channels, n_exponents = paths.shapes[0]
+        n_orbitals = len(paths.wavelets) // n_scales
+        columns = np.full((n_scales, n_orbitals, n_scales, n_orbitals, n_channels), -1)
+        start = sum(paths.sizes[:2])
+        for p, (a, b) in enumerate(paths.pairs):
+            place = (*divmod(b, n_scales)[::-1], *divmod(a, n_scales)[::-1])
+            row = np.arange(n_channels) * len(paths.pairs) + p
+            columns[place] = start + n_exponents * row
+        counts = (columns[:, 0, :, 0, 0] >= 0).sum(axis=1)
+        return [
+            np.ascontiguousarray(part[:, :count].reshape(n_orbitals, -1))
+            for part, count in zip(columns, counts, strict=True)
+        ]
+
+    def _n_features(self):
+        return len(self._paths)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features.
+
+        Parameters
+        ----------
+        input_features : Ignored
+
+        Returns
+        -------
+        ndarray of str
+            Order, channel, wavelets and exponent: ``S0[Si;q1]``, ``S1[Si;n3l2j0;q4/3]``,
+            ``S2[valence;n3l2j0;n3l0j1;q2]``.
+        """
+        check_is_fitted(self)
+        return self._paths.names()
+
+    # --- computation ------------------------------------------------------------------------------
+
+    def _neighbors(self, structures):
+        return neighbor_list(structures, self.cutoff_)
+
+    def _banks(self):
+        """The wavelets of every scale, for compiled code."""
+        orbitals = orbital_pairs(self.orbitals)
+        degrees = np.array([l for _, l in orbitals])
+        starts = np.concatenate([[0], np.cumsum(2 * degrees + 1)])
+        norm = normalization(int(degrees.max()))
+        banks = []
+        for j in self.scales_:
+            width = float(2**j * self.beta_)
+            table = np.zeros((len(orbitals), max(n - l for n, l in orbitals)))
+            for row, (n, l) in zip(table, orbitals, strict=True):
+                row[: n - l] = 2 ** (-j * (3 + l)) * radial_coefficients(n, l, self.beta_)
+            bank = _cpu.Scale(
+                width=width,
+                reach=min(_REACH * width, self.cutoff_),
+                cutoff=np.inf if self.cutoff is None else float(self.cutoff),
+                cutoff_width=float(self.cutoff_width),
+                norm=norm,
+                degrees=degrees,
+                coefficients=table,
+                starts=starts,
+                peaks=_peaks(table, degrees, width),
+                self_term=bool(self.self_term),
+            )
+            banks.append(bank)
+        return banks
+
+    def _values(self, pairs, species, out):
+        charges, exponents = self._charges(species), self._paths.exponents
+        n_zeroth = self._paths.sizes[0]
+        out[:, :n_zeroth] = (charges[:, :, None] ** exponents).reshape(len(out), -1)
+        if self.order == 0:
+            return
+        moduli = self._moduli(pairs, charges, exponents, out)
+        if self.order == 2:
+            for bank, columns in zip(self._banks(), self._second_columns(), strict=True):
+                self._loop(_cpu.moduli, pairs, bank, moduli, exponents, columns, out, _NOTHING, 0)
+
+    def _charges(self, species):
+        """c(Z_k) of every atom, (n_atoms, n_channels)."""
+        return np.ascontiguousarray(self.charges_[:, species].T)
+
+    def _moduli(self, pairs, charges, exponents, out):
+        """Features of order 1 into ``out``; the moduli U_λ (n_atoms, n_fields)."""
+        columns = self._first_columns()
+        moduli = np.empty((len(charges), columns.size)) if self.order == 2 else _NOTHING
+        for s, bank in enumerate(self._banks()):
+            own = np.ascontiguousarray(columns[s])
+            place = s * own.size
+            self._loop(_cpu.moduli, pairs, bank, charges, exponents, own, out, moduli, place)
+        return moduli
+
+    def _pair_gradients(self, pairs, species, cotangent, out):
+        out[:] = 0.0
+        if self.order == 0:
+            return
+        charges, banks, slopes = self._charges(species), self._banks(), _NOTHING
+        if self.order == 2:
+            moduli = self._moduli(pairs, charges, np.empty(0), _NOTHING)
+            slopes = np.zeros(moduli.shape)
+            for bank, columns in zip(banks, self._second_columns(), strict=True):
+                self._pull(pairs, bank, moduli, columns, cotangent, _NOTHING, 0, slopes, out)
+        columns = self._first_columns()
+        for s, bank in enumerate(banks):
+            own = np.ascontiguousarray(columns[s])
+            place = s * own.size
+            self._pull(pairs, bank, charges, own, cotangent, slopes, place, _NOTHING, out)
+
+    def _pull(self, pairs, bank, x, columns, cotangent, slopes, place, dx, out):
+        """One convolution backwards: adds dE/dx to dx and dE/dr_ij to ``out``."""
+        shape = (len(x), bank.starts[-1], columns.shape[1])
+        check_memory(
+            8.0 * np.prod(shape),
+            f"the derivatives of {shape[1] * shape[2]} fields on {shape[0]} atoms",
+            f"pull back fewer structures at a time, or reduce {self._size_parameters}",
+        )
+        g = np.empty(shape)
+        exponents = self._paths.exponents
+        self._loop(_cpu.cotangents, pairs, bank, x, exponents, columns, cotangent, slopes, place, g)
+        self._loop(_cpu.transpose, pairs, bank, x, g, dx, out)
+
+    def _pair_jacobian(self, pairs, species, out):
+        if self.order == 2:
+            raise ValueError(
+                "features of order 2 depend on the neighbours of the neighbours, so they have no "
+                "Jacobian along pairs of neighbours: use features.pullback, or order=1"
+            )
+        out[:, :, : self._paths.sizes[0]] = 0.0
+        if self.order == 0:
+            return
+        charges, exponents = self._charges(species), self._paths.exponents
+        for bank, columns in zip(self._banks(), self._first_columns(), strict=True):
+            self._loop(
+                _cpu.jacobian, pairs, bank, charges, exponents, np.ascontiguousarray(columns), out
+            )
+
+    def _loop(self, function, pairs, *arrays):
+        n_atoms = len(pairs.offsets) - 1
+        run_in_threads(function, n_atoms, pairs.offsets, pairs.indices, pairs.vectors, *arrays)
+
+
+def radial_coefficients(n, l, beta):
+    """K_nl L_{n-l-1}^{(l+1/2)}(t) as powers of t, (n - l,)."""
+    k = n - l - 1
+    factor = 2**k * factorial(k) / ((2 * pi) ** 1.5 * beta ** (2 * n + 1))
+    factor *= sqrt(4 * pi / (2 * l + 1))
+    return np.array(
+        [factor * (-1) ** i * binom(k + l + 0.5, k - i) / factorial(i) for i in range(k + 1)]
+    )
+
+
+def _peaks(table, degrees, width):
+    """The largest √(Σ_m |ψ_m(r)|²) of each wavelet."""
+    r = np.linspace(0, _REACH * width, 1000)
+    t = 0.5 * (r / width) ** 2
+    radial = np.array(
+        [r**l * np.polyval(row[::-1], t) for l, row in zip(degrees, table, strict=True)]
+    )
+    return np.abs(radial * np.exp(-t)).max(axis=1) * np.sqrt((2 * degrees + 1) / (4 * pi))
