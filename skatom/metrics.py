@@ -7,6 +7,7 @@ All figures are in eV, eV/Å and eV/Å³. The reference is a `Targets` or an arr
 import numpy as np
 
 from skatom._prediction import comparable, predict, predictable
+from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.structures import as_structures
 from skatom.targets import Targets, as_targets
 
@@ -394,7 +395,7 @@ def evaluate(model, X, y):
     Parameters
     ----------
     model : fitted estimator or Pipeline
-    X : Structures or list of ase.Atoms
+    X : Structures or list of ase.Atoms, or AtomicFeatures for a model of those
     y : Targets, or array-like of energies
 
     Returns
@@ -420,18 +421,18 @@ def evaluate(model, X, y):
     ['energy_mae', 'energy_mae_per_atom', 'energy_rmse', 'energy_rmse_per_atom',
      'force_angle_error', 'force_mae', 'force_magnitude_error', 'force_rmse']
     """
-    structures = as_structures(X)
-    targets = as_targets(y, structures)
+    X = X if isinstance(X, AtomicFeatures) else as_structures(X)
+    targets = as_targets(y, X)
     names = [name for name in comparable(model) if targets.labelled(name).any()]
     if not names:
         raise ValueError(
             f"nothing to compare: the model predicts {', '.join(comparable(model))}, the targets "
             f"have {', '.join(targets.names)}"
         )
-    answers = predict(model, structures, names)
+    answers = predict(model, X, names)
     figures = {}
     if "energy" in names:
-        energies = Targets(targets.energy, offsets=structures.offsets)
+        energies = Targets(targets.energy, offsets=X.offsets)
         for error in (energy_mae, energy_rmse):
             name = error.__name__
             figures[name] = error(energies, answers["energy"])

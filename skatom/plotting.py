@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from sklearn.model_selection import learning_curve
 
 from skatom._prediction import last_step
+from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.metrics import neg_force_mae, paired, prediction
 from skatom.structures import as_structures
 from skatom.targets import as_targets
@@ -88,9 +89,9 @@ class ParityDisplay:
         ParityDisplay
         """
         _check_quantity(quantity)
-        structures = as_structures(X)
-        targets = as_targets(y, structures)
-        y_pred = prediction(estimator, structures, quantity)
+        X = X if isinstance(X, AtomicFeatures) else as_structures(X)
+        targets = as_targets(y, X)
+        y_pred = prediction(estimator, X, quantity)
         return cls.from_predictions(targets, y_pred, quantity=quantity, ax=ax)
 
     @classmethod

@@ -370,7 +370,11 @@ def test_supercells_multiply_the_kernel(parameters):
 def many_structures():
     """More than one batch for the same elements, and batches of several."""
     rng = np.random.default_rng(0)
-    images = [distorted_acetamide() for _ in range(2 + _BATCH // 9)] + batch() + [WATER.copy(), WATER.copy()]
+    images = (
+        [distorted_acetamide() for _ in range(2 + _BATCH // 9)]
+        + batch()
+        + [WATER.copy(), WATER.copy()]
+    )
     for image in images:
         image.positions += rng.normal(scale=0.02, size=image.positions.shape)
     return [images[i] for i in rng.permutation(len(images))]

@@ -12,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skatom import Structures, Targets, metrics
 from skatom.datasets import load_ethanol
 from skatom.descriptors import SOAP
+from skatom.kernels import Cosine
 from skatom.models import SGDML, ForceKernelRidge, GreedyOLS
 
 SCORERS = [
@@ -228,3 +229,13 @@ def test_models_of_plain_features_are_judged_by_their_energies_alone(water):
         pipeline.fit(structures[:30], targets[:30])
         found = metrics.evaluate(pipeline, structures[30:], targets[30:])
         assert {name.split("_")[0] for name in found} == {"energy"}
+
+
+def test_features_take_the_place_of_structures(water):
+    structures, targets = water
+    descriptor, model = SOAP(n_max=3, l_max=2), ForceKernelRidge(Cosine(2))
+    features = descriptor.fit_transform(structures)
+    model.fit(features[:20], targets[:20])
+    found = metrics.evaluate(model, features[20:], targets[20:])
+    pipeline = make_pipeline(descriptor, model)
+    assert found == metrics.evaluate(pipeline, structures[20:], targets[20:])
