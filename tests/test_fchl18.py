@@ -370,7 +370,8 @@ def test_supercells_multiply_the_kernel(parameters):
 def many_structures():
     """More than one batch for the same elements, and batches of several."""
     rng = np.random.default_rng(0)
-    images = (
+    images = [distorted_acetamide() for _ in range(2 + _BATCH // 9)] + batch()
+    images += [WATER.copy(), WATER.copy()]
         [distorted_acetamide() for _ in range(2 + _BATCH // 9)]
         + batch()
         + [WATER.copy(), WATER.copy()]
