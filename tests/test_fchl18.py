@@ -372,10 +372,6 @@ def many_structures():
     rng = np.random.default_rng(0)
     images = [distorted_acetamide() for _ in range(2 + _BATCH // 9)] + batch()
     images += [WATER.copy(), WATER.copy()]
-        [distorted_acetamide() for _ in range(2 + _BATCH // 9)]
-        + batch()
-        + [WATER.copy(), WATER.copy()]
-    )
     for image in images:
         image.positions += rng.normal(scale=0.02, size=image.positions.shape)
     return [images[i] for i in rng.permutation(len(images))]
