@@ -1,14 +1,17 @@
-"""The choice of representative environments."""
+"""The choice of representative environments, and their prior."""
 
 import warnings
 
 import numpy as np
 from ase.data import chemical_symbols
+from scipy.linalg import LinAlgError, cholesky
 
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.selection.cur import greedy_cur
 from skatom.selection.farthest_point import farthest_points
 
+# Part of the mean of its diagonal that is added to K_MM, and the largest that is tried.
+_JITTER, _LARGEST_JITTER = 1e-12, 1e-6
 # Structures whose features are computed at once for a few atoms of them.
 _BATCH = 64
 
@@ -97,3 +100,29 @@ def _features_of(source, atoms):
         rows = features.offsets[place] + atoms[mine] - structures.offsets[owners[mine]]
         parts[mine] = features.values[rows]
     return parts
+
+
+def prior_root(block):
+    """Lower Cholesky factor of K_MM of a block, with as little on the diagonal as it takes."""
+    matrix = block.values(block.vectors)
+    scale, jitter = matrix.diagonal().mean(), _JITTER
+    while jitter <= _LARGEST_JITTER:
+        try:
+            factor = cholesky(matrix + jitter * scale * np.eye(len(matrix)), lower=True)
+        except LinAlgError:
+            jitter *= 10
+            continue
+        if jitter > _JITTER:
+            warnings.warn(
+                f"representative environments of {chemical_symbols[block.number]} are nearly "
+                f"alike: {jitter:.0e} of its mean was added to the diagonal of their kernel "
+                "matrix; reduce n_sparse",
+                UserWarning,
+                stacklevel=6,
+            )
+        return factor
+    raise LinAlgError(
+        f"the kernel matrix of {len(matrix)} representative environments of "
+        f"{chemical_symbols[block.number]} is not positive definite: {block.kernel} is no kernel "
+        "of these features"
+    )

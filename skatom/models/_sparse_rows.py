@@ -1,4 +1,4 @@
-"""Rows of the design matrix of a sparse Gaussian process, and its predictions.
+"""Rows of the design matrix of a sparse Gaussian process.
 
 A model is a list of blocks. A block has the kernel of one descriptor and the representative
 environments z_m of one species; atoms of other species do not see it. Its columns are
@@ -18,9 +18,8 @@ from skatom.parallel import split_rows
 _PIECE_BYTES = 2**24
 # With fewer than 64 centres a descriptor's loop starts no threads; there are some already.
 _MOST_CENTERS = 60
-# Atoms of one matrix product in predictions.
+# Atoms of one matrix product.
 _ATOMS = 256
-_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 @dataclass(frozen=True)
@@ -166,52 +165,6 @@ def _project(features, offsets, neighbors, vectors, centers, start, stop, x, z):
     return products.reshape(len(neighbors), 3, len(z)), along
 
 
-def local_energies(blocks, coefficients, features, pool, gradients):
-    """Σ_m α_m k(x_i, z_m) of every atom, and its derivatives by the features.
-
-    Parameters
-    ----------
-    blocks : list of Block
-    coefficients : ndarray of float, shape (n_columns,)
-    features : list of AtomicFeatures
-    pool : concurrent.futures.Executor
-    gradients : bool
-        Whether derivatives are wanted.
-
-    Returns
-    -------
-    energies : ndarray of float, shape (n_atoms,)
-    cotangents : list of ndarray of float, shape (n_atoms, n_features), or of None
-        One for each descriptor.
-    """
-    energies = np.zeros(len(features[0].numbers))
-    cotangents = [np.zeros(f.values.shape) if gradients else None for f in features]
-
-    def add(block, atoms):
-        x, alpha = features[block.term].values[atoms], coefficients[block.columns]
-        if not gradients:
-            energies[atoms] += block.values(x) @ alpha
-            return
-        profile = block.profile(x)
-        energies[atoms] += profile.value @ alpha
-        radial = np.broadcast_to(profile.u, profile.value.shape) @ alpha
-        pulled = (profile.s * alpha) @ block.vectors
-        pulled += 2 * radial[:, None] * x
-        cotangents[block.term][atoms] = pulled
-
-    for block in blocks:
-        atoms = np.flatnonzero(features[block.term].numbers == block.number)
-        calls = [pool.submit(add, block, atoms[p]) for p in split_rows(len(atoms), _ATOMS)]
-        for call in calls:
-            call.result()
-    return energies, cotangents
-
-
 def voigt(matrices):
     """Six components xx, yy, zz, yz, xz, xy of symmetric matrices (n, 3, 3)."""
     return matrices[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-
-
-def from_voigt(components):
-    """Symmetric matrices (n, 3, 3) from their components (n, 6)."""
-    return components[:, _VOIGT]

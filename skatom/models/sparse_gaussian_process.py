@@ -1,11 +1,10 @@
 """Gaussian processes of atomic environments on a few representative ones."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from scipy.linalg import LinAlgError, cholesky
+from scipy.linalg import block_diag
 from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
@@ -19,9 +18,10 @@ from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels.base import Kernel
 from skatom.kernels.dot_product import Cosine
 from skatom.memory import check_memory
+from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models._observations import observe
-from skatom.models._representatives import choose_representatives
-from skatom.models._sparse_rows import Block, derivative_rows, energy_rows, local_energies
+from skatom.models._representatives import choose_representatives, prior_root
+from skatom.models._sparse_rows import Block, derivative_rows, energy_rows
 from skatom.models._sparse_variance import energy_prior, force_prior, posterior_variance
 from skatom.models.repulsion import PairRepulsion
 from skatom.parallel import threads_over_blas
@@ -30,8 +30,6 @@ from skatom.structures import as_structures, structure_of
 from skatom.targets import as_targets
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
-# Part of the mean of its diagonal that is added to K_MM, and the largest that is tried.
-_JITTER, _LARGEST_JITTER = 1e-12, 1e-6
 # A batch of rows: large enough for fast products, small against the memory.
 _BATCH_ATOMS, _BATCH_BYTES = 512, 2**25
 _PREDICTED_ATOMS = 4096
@@ -96,6 +94,8 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         The representative environments of each descriptor and species.
     coef_ : ndarray of float, shape (M,)
         α.
+    expansions_ : list of EnvironmentExpansion
+        The energy of an atom as a function of its features, one for each descriptor.
     solver_ : StreamedQR
         The factorisation of what has been learnt from so far.
     baseline_ : AtomicBaseline or None
@@ -283,12 +283,9 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
             f"the factorisation for {n_columns} representative environments",
             "reduce n_sparse",
         )
-        self.prior_factors_ = [_root(block) for block in self.blocks_]
-        self.solver_ = StreamedQR(n_columns)
-        for block, factor in zip(self.blocks_, self.prior_factors_, strict=True):
-            rows = np.zeros((len(factor), n_columns))
-            rows[:, block.columns] = factor.T
-            self.solver_.update(rows, np.zeros(len(factor)))
+        self.prior_factors_ = [prior_root(block) for block in self.blocks_]
+        prior = block_diag(*(factor.T for factor in self.prior_factors_))
+        self.solver_ = StreamedQR(n_columns, prior=prior)
         self.n_structures_seen_ = self._n_labels = 0
         self._log_noise = 0.0
 
@@ -386,6 +383,8 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
     def _solve(self):
         solver = self.solver_
         self.coef_ = solver.solve()
+        terms = sorted({block.term for block in self.blocks_})
+        self.expansions_ = [self._expansion(term) for term in terms]
         log_determinant = 2 * np.log(np.abs(solver.triangle.diagonal())).sum()
         for factor in self.prior_factors_:
             log_determinant -= 2 * np.log(factor.diagonal()).sum()
@@ -394,6 +393,15 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
             + log_determinant
             + 2 * self._log_noise
             + self._n_labels * np.log(2 * np.pi)
+        )
+
+    def _expansion(self, term):
+        """The energy of an atom as a function of its features by one descriptor."""
+        blocks = [block for block in self.blocks_ if block.term == term]
+        return EnvironmentExpansion(
+            blocks[0].kernel,
+            {block.number: block.vectors for block in blocks},
+            {block.number: self.coef_[block.columns] for block in blocks},
         )
 
     def predict(
@@ -455,16 +463,15 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         if self.baseline_ is not None:
             place = np.searchsorted(self.baseline_.species_, structures.numbers)
             local = local + self.baseline_.energies_[place]
-        with threads_over_blas() as pool:
-            energies, cotangents = local_energies(
-                self.blocks_, self.coef_, features, pool, derivatives
-            )
-        local = local + energies
+        for of_term, expansion in zip(features, self.expansions_, strict=True):
+            if not derivatives:
+                local = local + expansion.energies(of_term)
+                continue
+            energies, cotangent = expansion.energies_and_cotangent(of_term)
+            gradient, virial = of_term.pullback(cotangent)
+            local, forces, strained = local + energies, forces - gradient, strained + virial
         part = {"local": local, "energy": np.add.reduceat(local, structures.offsets[:-1])}
         if derivatives:
-            for of_term, cotangent in zip(features, cotangents, strict=True):
-                gradient, virial = of_term.pullback(cotangent)
-                forces, strained = forces - gradient, strained + virial
             volumes = np.abs(np.linalg.det(structures.cells))[:, None, None]
             part["forces"] = forces
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -551,32 +558,6 @@ def _number_of(n_sparse, number):
             f"n_sparse={n_sparse} has no entry for {symbol}: give one for each species"
         )
     return n_sparse[symbol]
-
-
-def _root(block):
-    """Lower Cholesky factor of K_MM of a block, with as little on the diagonal as it takes."""
-    matrix = block.values(block.vectors)
-    scale, jitter = matrix.diagonal().mean(), _JITTER
-    while jitter <= _LARGEST_JITTER:
-        try:
-            factor = cholesky(matrix + jitter * scale * np.eye(len(matrix)), lower=True)
-        except LinAlgError:
-            jitter *= 10
-            continue
-        if jitter > _JITTER:
-            warnings.warn(
-                f"representative environments of {chemical_symbols[block.number]} are nearly "
-                f"alike: {jitter:.0e} of its mean was added to the diagonal of their kernel "
-                "matrix; reduce n_sparse",
-                UserWarning,
-                stacklevel=5,
-            )
-        return factor
-    raise LinAlgError(
-        f"the kernel matrix of {len(matrix)} representative environments of "
-        f"{chemical_symbols[block.number]} is not positive definite: {block.kernel} is no kernel "
-        "of these features"
-    )
 
 
 def _batches(structures, n_atoms):
