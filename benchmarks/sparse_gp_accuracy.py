@@ -1,0 +1,1 @@
+acceptance_3bpa = mlearn = periodic = None
