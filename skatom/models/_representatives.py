@@ -7,13 +7,12 @@ from ase.data import chemical_symbols
 from scipy.linalg import LinAlgError, cholesky
 
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.selection.cur import greedy_cur
-from skatom.selection.farthest_point import farthest_points
+from skatom.solvers.sampling import farthest_points, greedy_cur
 
 # Part of the mean of its diagonal that is added to K_MM, and the largest that is tried.
 _JITTER, _LARGEST_JITTER = 1e-12, 1e-6
 # Structures whose features are computed at once for a few atoms of them.
-_BATCH = 64
+_BATCH = 16
 
 
 def choose_representatives(source, number, kernel, limit, selection, n_candidates, rng):

@@ -15,7 +15,7 @@ from skatom.neighbors import NeighborList
 from skatom.parallel import split_rows
 
 # Derivatives of one piece of the centres: small against the memory, in reach of the cache.
-_PIECE_BYTES = 2**24
+_PIECE_BYTES = 2**21
 # With fewer than 64 centres a descriptor's loop starts no threads; there are some already.
 _MOST_CENTERS = 60
 # Atoms of one matrix product.

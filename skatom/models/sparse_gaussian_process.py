@@ -31,7 +31,7 @@ from skatom.targets import as_targets
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 # A batch of rows: large enough for fast products, small against the memory.
-_BATCH_ATOMS, _BATCH_BYTES = 512, 2**25
+_BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
 _PREDICTED_ATOMS = 4096
 
 

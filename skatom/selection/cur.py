@@ -3,20 +3,13 @@
 from numbers import Integral
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.sparse.linalg import eigsh
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
 from skatom.selection.base import Selector
-from skatom.selection.farthest_point import farthest_points
-
-# What is left of a matrix is rounding below this part of its trace.
-_EXHAUSTED = 1e-13
-# Above this size leading eigenvectors come from Lanczos' method.
-_DENSE = 400
+from skatom.solvers.sampling import EXHAUSTED, greedy_cur
 
 
 def leverage_scores(X, n_components=20):
@@ -47,7 +40,7 @@ def leverage_scores(X, n_components=20):
     """
     X = check_array(X, dtype=float)
     left, scale, _ = np.linalg.svd(X, full_matrices=False)
-    rank = max(1, min(n_components, int((scale > _EXHAUSTED * scale[0]).sum())))
+    rank = max(1, min(n_components, int((scale > EXHAUSTED * scale[0]).sum())))
     return (left[:, :rank] ** 2).sum(axis=1) / rank
 
 
@@ -136,64 +129,3 @@ class CUR(Selector):
         limit = min(limit, np.count_nonzero(scores))
         rng = check_random_state(self.random_state)
         return rng.choice(len(points), limit, replace=False, p=scores)
-
-
-def greedy_cur(points, limit, n_components=1):
-    """Indices of up to ``limit`` rows of points (n, n_features), in the order of selection.
-
-    The leading right singular vectors of what is left are orthogonal to all selected rows, so
-    that their products with the first matrix are those with what is left of it: the points
-    themselves are never changed.
-    """
-    tall = len(points) > points.shape[1]
-    gram = points.T @ points if tall else points @ points.T
-    smallest = _EXHAUSTED * np.trace(gram)
-    free = np.ones(len(points), bool)
-    basis, selected = np.empty((0, points.shape[1])), []
-    while len(selected) < limit and np.trace(gram) > smallest and free.any():
-        scale, left = _leading_vectors(gram, n_components)
-        if tall:
-            left = points @ (left / np.sqrt(scale))
-        scores = (left**2).sum(axis=1) * free
-        row = int(np.argmax(scores))
-        if scores[row] <= 0.0:
-            break
-        selected.append(row)
-        free[row] = False
-        if tall:
-            basis = _remove_direction(gram, basis, points[row])
-        else:
-            _remove_row(gram, row)
-    if not selected:
-        selected = [0]
-    return farthest_points(points, limit, selected)[0]
-
-
-def _leading_vectors(gram, n_components):
-    """Leading eigenvalues and vectors, without those that are rounding."""
-    n = len(gram)
-    count = min(n_components, n)
-    if n <= _DENSE or count > n // 10:
-        scale, vectors = eigh(gram, subset_by_index=[n - count, n - 1])
-    else:
-        scale, vectors = eigsh(gram, count, v0=gram.sum(axis=0))
-    kept = scale > _EXHAUSTED * scale[-1]
-    return scale[kept], vectors[:, kept]
-
-
-def _remove_direction(gram, basis, row):
-    """Take the part of a row that is new out of the features' Gram matrix, and note it."""
-    for _ in range(2):  # once more for what rounding left
-        row = row - basis.T @ (basis @ row)
-        row = row / np.linalg.norm(row)
-    image = gram @ row
-    gram -= np.outer(row, image)
-    gram -= np.outer(image - row * (row @ image), row)
-    return np.vstack([basis, row])
-
-
-def _remove_row(gram, row):
-    """Make all other points orthogonal to a row in their own Gram matrix."""
-    if gram[row, row] > 0:
-        gram -= np.outer(gram[:, row], gram[row]) / gram[row, row]
-    gram[row] = gram[:, row] = 0.0

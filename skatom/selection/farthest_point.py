@@ -2,16 +2,13 @@
 
 from numbers import Integral, Real
 
-import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from skatom.kernels.base import Kernel, squared_norms
+from skatom.kernels.base import Kernel
 from skatom.selection.base import Selector
-
-# Squared distances below this part of the largest norm are rounding: the points are equal.
-_EQUAL = 1e-13
+from skatom.solvers.sampling import farthest_points
 
 
 class FarthestPointSampling(Selector):
@@ -108,41 +105,3 @@ class FarthestPointSampling(Selector):
             points, limit, [first], self.kernel, self.min_distance
         )
         return selected
-
-
-def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
-    """Indices of up to ``limit`` points, those in ``begin`` first, and their distances.
-
-    Parameters
-    ----------
-    points : ndarray of float, shape (n, n_features)
-    limit : int
-    begin : sequence of int
-    kernel : Kernel, default=None
-    min_distance : float, default=0.0
-
-    Returns
-    -------
-    selected : ndarray of int, shape (n_selected,)
-    distances : ndarray of float, shape (n_selected,)
-        Each to those before it.
-    """
-    norms = squared_norms(points)
-    own = norms if kernel is None else kernel.value(norms, norms, norms)
-    nearest = np.full(len(points), np.inf)
-    smallest = max(min_distance**2, _EQUAL * np.abs(own).max())
-    selected, distances = [], []
-    while len(selected) < limit:
-        if len(selected) < len(begin):
-            point = int(begin[len(selected)])
-        else:
-            point = int(np.argmax(nearest))
-            if nearest[point] <= smallest:
-                break
-        selected.append(point)
-        distances.append(np.sqrt(max(nearest[point], 0.0)))
-        products = points @ points[point]
-        if kernel is not None:
-            products = kernel.value(products, norms, norms[point])
-        np.minimum(nearest, own + own[point] - 2 * products, out=nearest)
-    return np.array(selected, dtype=np.int64), np.array(distances)
