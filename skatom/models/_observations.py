@@ -36,7 +36,7 @@ class Observations:
     offsets: np.ndarray
 
     def of_structure(self, s):
-        """Labels and their standard deviations, in the order of `stack`'s rows."""
+        """The labels that a structure has, energy, forces, virial, and their noise."""
         atoms = slice(*self.offsets[s : s + 2])
         labels, sigmas = [], []
         if self.has_energy[s]:
@@ -51,17 +51,6 @@ class Observations:
         if not labels:
             return np.empty(0), np.empty(0)
         return np.concatenate(labels), np.concatenate(sigmas)
-
-    def stack(self, s, energy, forces, virial):
-        """Those of a structure's rows that it has labels for: ndarray, shape (n_rows, M)."""
-        rows = []
-        if self.has_energy[s]:
-            rows.append(energy[None])
-        if self.has_forces[s]:
-            rows.append(forces.reshape(-1, forces.shape[2]))
-        if self.has_virial[s]:
-            rows.append(virial)
-        return np.concatenate(rows) if rows else np.empty((0, len(energy)))
 
 
 def observe(structures, targets, baseline, sigmas, configurations):

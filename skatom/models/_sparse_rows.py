@@ -86,6 +86,61 @@ def energy_rows(blocks, features, n_columns):
     return rows
 
 
+def weighted_rows(blocks, features, pairs, place, energies, observations, s):
+    """Rows and labels of one structure, divided by the standard deviations of their noise.
+
+    Parameters
+    ----------
+    blocks, features
+        See `energy_rows`.
+    pairs : list of NeighborList
+        Those of the batch for each descriptor; None if no structure has forces or a stress.
+    place : int
+        Which structure of the batch.
+    energies : ndarray of float, shape (n_columns,)
+        Its row of `energy_rows`.
+    observations : Observations
+    s : int
+        Which structure of the observations.
+
+    Returns
+    -------
+    rows : ndarray of float, shape (n_labels, n_columns)
+    labels : ndarray of float, shape (n_labels,)
+    log_noise : float
+        The sum of the logarithms of the standard deviations.
+    """
+    o = observations
+    labels, sigmas = o.of_structure(s)
+    rows = []
+    if o.has_energy[s]:
+        rows.append(energies[None])
+    if o.has_forces[s] or o.has_virial[s]:
+        forces, virial = all_derivative_rows(blocks, features, pairs, place, o.has_virial[s])
+        if o.has_forces[s]:
+            rows.append(forces.reshape(-1, len(energies)))
+        if o.has_virial[s]:
+            rows.append(virial)
+    rows = np.concatenate([np.empty((0, len(energies))), *rows])
+    rows /= sigmas[:, None]
+    return rows, labels / sigmas, np.log(sigmas).sum()
+
+
+def all_derivative_rows(blocks, features, pairs, structure, strained=True):
+    """`derivative_rows` of all blocks: (n_atoms, 3, n_columns) and (6, n_columns)."""
+    parts = [
+        derivative_rows(block, features[block.term], pairs[block.term], structure, strained)
+        for block in blocks
+    ]
+    forces, virials = zip(*parts, strict=True)
+    return np.concatenate(forces, axis=2), np.concatenate(virials, axis=1)
+
+
+def neighbors_of(features):
+    """Neighbour lists of a batch for each descriptor."""
+    return [f.descriptor._neighbors(f.structures) for f in features]
+
+
 def derivative_rows(block, features, pairs, structure, strained=True):
     """−d/dR and d/dε of Σ_i k(x_i, z_m), for one structure of a batch.
 

@@ -1,5 +1,6 @@
 """Gaussian processes of atomic environments on a few representative ones."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -21,7 +22,13 @@ from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models._observations import observe
 from skatom.models._representatives import choose_representatives, prior_root
-from skatom.models._sparse_rows import Block, derivative_rows, energy_rows
+from skatom.models._sparse_rows import (
+    Block,
+    all_derivative_rows,
+    energy_rows,
+    neighbors_of,
+    weighted_rows,
+)
 from skatom.models._sparse_variance import energy_prior, force_prior, posterior_variance
 from skatom.models.repulsion import PairRepulsion
 from skatom.parallel import threads_over_blas
@@ -327,7 +334,10 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         return [descriptor.transform(structures[batch]) for descriptor in self.descriptors_]
 
     def _learn(self, X, structures, observations):
-        """Take the rows of all structures, batch by batch, and solve."""
+        """Take the rows of all structures, batch by batch, and solve.
+
+        While one batch is added to the factorisation, the rows of the next are computed.
+        """
         self._check_known(X, structures)
         limit = max(1, _BATCH_BYTES // (8 * self.solver_.n_columns) // 3)
         batches = _batches(structures, min(_BATCH_ATOMS, limit))
@@ -335,7 +345,8 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         with threads_over_blas() as pool:
             waiting = None
             for batch in progress:
-                calls = self._submit(pool, X, structures, observations, batch)
+                features = self._features(X, structures, batch)
+                calls = self._submit(pool, features, observations, batch)
                 if waiting is not None:
                     self._take(*waiting)
                 waiting = (calls, batch)
@@ -343,33 +354,19 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         self._solve()
         return self
 
-    def _submit(self, pool, X, structures, observations, batch):
+    def _submit(self, pool, features, observations, batch):
         """Start to compute the rows of a batch, each structure in a thread."""
-        features = self._features(X, structures, batch)
-        o, n_columns = observations, self.solver_.n_columns
+        n_columns = self.solver_.n_columns
         energies = energy_rows(self.blocks_, features, n_columns)
-        derived = o.has_forces | o.has_virial
-        pairs = None
-        if derived[batch].any():
-            pairs = [f.descriptor._neighbors(f.structures) for f in features]
-
-        def rows_of(place):
-            s = batch.start + place
-            labels, sigmas = o.of_structure(s)
-            rows = np.empty((len(labels), n_columns))
-            for block in self.blocks_:
-                of_block = o.stack(
-                    s, energies[place, block.columns],
-                    *derivative_rows(
-                        block, features[block.term], pairs[block.term], place, o.has_virial[s]
-                    )
-                    if derived[s]
-                    else (None, None),
-                )  # fmt: skip
-                np.divide(of_block, sigmas[:, None], out=rows[:, block.columns])
-            return rows, labels / sigmas, np.log(sigmas).sum()
-
-        return [pool.submit(rows_of, place) for place in range(batch.stop - batch.start)]
+        derived = observations.has_forces[batch] | observations.has_virial[batch]
+        pairs = neighbors_of(features) if derived.any() else None
+        return [
+            pool.submit(
+                weighted_rows, self.blocks_, features, pairs, place, energies[place], observations,
+                batch.start + place,
+            )
+            for place in range(batch.stop - batch.start)
+        ]  # fmt: skip
 
     def _take(self, calls, batch):
         """Add the rows of a batch to what has been learnt."""
@@ -480,30 +477,26 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
 
     def _deviations(self, features, of_forces):
         """Standard deviations of the energies of a batch, and of the forces."""
-        triangle = self.solver_.triangle
-
-        def deviation(rows, prior):
-            variance = posterior_variance(rows, prior, self.blocks_, self.prior_factors_, triangle)
-            return np.sqrt(variance)
-
+        variance = partial(
+            posterior_variance,
+            blocks=self.blocks_,
+            prior_factors=self.prior_factors_,
+            triangle=self.solver_.triangle,
+        )
         rows = energy_rows(self.blocks_, features, len(self.coef_))
-        part = {"energy_std": deviation(rows, energy_prior(self.blocks_, features))}
+        part = {"energy_std": np.sqrt(variance(rows, energy_prior(self.blocks_, features)))}
         if of_forces:
-            pairs = [f.descriptor._neighbors(f.structures) for f in features]
+            pairs = neighbors_of(features)
             part["forces_std"] = np.concatenate([
-                self._force_deviations(features, pairs, s, deviation)
+                self._force_deviations(features, pairs, s, variance)
                 for s in range(len(features[0]))
             ])  # fmt: skip
         return part
 
-    def _force_deviations(self, features, pairs, s, deviation):
-        rows = np.zeros((features[0].n_atoms[s], 3, len(self.coef_)))
-        for block in self.blocks_:
-            rows[:, :, block.columns] = derivative_rows(
-                block, features[block.term], pairs[block.term], s, strained=False
-            )[0]
+    def _force_deviations(self, features, pairs, s, variance):
+        rows, _ = all_derivative_rows(self.blocks_, features, pairs, s, strained=False)
         prior = force_prior(self.blocks_, features, s)
-        return deviation(rows.reshape(-1, rows.shape[2]), prior.ravel()).reshape(prior.shape)
+        return np.sqrt(variance(rows.reshape(-1, rows.shape[2]), prior.ravel())).reshape(-1, 3)
 
     def score(self, X, y):
         """R² of the energies, or of the forces where the model learnt no energies.
