@@ -42,7 +42,7 @@ for atoms in rattled:
     atoms.rattle(0.1, rng=rng)
 structures, targets = label(rattled)
 
-distances = np.linspace(0.0, 1.2, 25)
+distances = np.linspace(0.05, 1.2, 24)
 path = [crystal.copy() for _ in distances]
 for atoms, distance in zip(path, distances, strict=True):
     atoms.positions[0] -= distance * np.ones(3) / np.sqrt(3)
@@ -66,10 +66,11 @@ energies, forces, energy_std, force_std = model.predict(
 )
 
 # %%
-# Both stay small as far as atoms were rattled, and grow together beyond. The standard deviation is
-# that of the model: it does not know of the noise of labels, and it takes the kernel for granted.
-# Its scale is best checked on test data, as below; the order of its values is what to rely on, for
-# example to choose which structures to compute next.
+# Both stay small as far as atoms were rattled, and grow together beyond. From 0.6 Å on the truth is
+# another one: a bond has broken, of which nothing in the data told. The standard deviation takes
+# the kernel for granted, so it says that the model is lost there, but not how far. Its scale is
+# best checked on test data, as below; the order of its values is what to rely on, for example to
+# choose which structures to compute next.
 import matplotlib.pyplot as plt
 
 error = np.abs(energies - path_targets.energy)
