@@ -1,3 +1,4 @@
+import copy
 import tracemalloc
 from types import SimpleNamespace
 
@@ -283,7 +284,7 @@ class TestLearning:
     def test_interrupted_fit_goes_on_from_its_last_block(self, model, crystals, monkeypatch):
         structures, targets = crystals
         monkeypatch.setattr(module, "_BATCH_ATOMS", 12)
-        interrupted, take, calls = clone(model), SparseGaussianProcess._take, []
+        interrupted, take, calls = copy.deepcopy(model), SparseGaussianProcess._take, []
 
         def stop_in_the_third(self, *arguments):
             calls.append(1)
@@ -297,6 +298,8 @@ class TestLearning:
         monkeypatch.setattr(SparseGaussianProcess, "_take", take)
         done = interrupted.n_structures_seen_
         assert done == 6
+        with pytest.raises(NotFittedError):
+            interrupted.predict(structures)
         interrupted.partial_fit(structures[done:], targets[done:])
         np.testing.assert_allclose(
             interrupted.predict(structures), model.predict(structures), rtol=1e-9

@@ -293,6 +293,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         self.prior_factors_ = [prior_root(block) for block in self.blocks_]
         prior = block_diag(*(factor.T for factor in self.prior_factors_))
         self.solver_ = StreamedQR(n_columns, prior=prior)
+        vars(self).pop("coef_", None)  # of an earlier fit; an interrupted one is not fitted
         self.n_structures_seen_ = self._n_labels = 0
         self._log_noise = 0.0
 
@@ -444,6 +445,9 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         for batch in _batches(structures, _PREDICTED_ATOMS):
             features = self._features(X, structures, batch)
             part = self._predict_batch(features, return_forces or return_stress)
+            if return_stress:
+                volumes = np.linalg.det(structures.cells[batch])[:, None, None]
+                part["stress"] = part["virial"] / volumes
             if return_std:
                 part |= self._deviations(features, return_forces)
             parts.append(part)
@@ -469,10 +473,7 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
             local, forces, strained = local + energies, forces - gradient, strained + virial
         part = {"local": local, "energy": np.add.reduceat(local, structures.offsets[:-1])}
         if derivatives:
-            volumes = np.abs(np.linalg.det(structures.cells))[:, None, None]
-            part["forces"] = forces
-            with np.errstate(divide="ignore", invalid="ignore"):
-                part["stress"] = strained / volumes
+            part |= {"forces": forces, "virial": strained}
         return part
 
     def _deviations(self, features, of_forces):
