@@ -465,13 +465,8 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
             place = np.searchsorted(self.baseline_.species_, structures.numbers)
             local = local + self.baseline_.energies_[place]
         for of_term, expansion in zip(features, self.expansions_, strict=True):
-            atoms = {z: np.flatnonzero(of_term.numbers == z) for z in of_term.species}
-            queries = {z: of_term.values[atoms[z]] for z in atoms}
-            cotangent = np.empty(of_term.values.shape if derivatives else 0)
-            for z, (energies, slopes) in expansion.evaluate(queries, derivatives).items():
-                local[atoms[z]] += energies
-                if derivatives:
-                    cotangent[atoms[z]] = slopes
+            energies, cotangent = expansion.of_atoms(of_term, derivatives)
+            local = local + energies
             if derivatives:
                 gradient, virial = of_term.pullback(cotangent)
                 forces, strained = forces - gradient, strained + virial
