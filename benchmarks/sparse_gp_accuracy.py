@@ -102,7 +102,7 @@ _FIXED = {
     "pair_delta": 2.0, "sigma_energy": 1e-3, "sigma_forces": 0.03, "sigma_virial": 0.03,
 }  # fmt: skip
 _SEARCHED = ("cutoff", "exponent", "sigma", "zeta", "sigma_energy", "sigma_forces")
-_NOISE = {"sigma_energy": [3e-4, 1e-3], "sigma_forces": [0.01, 0.03, 0.1]}
+_NOISE = {"sigma_energy": [1e-4, 3e-4, 1e-3], "sigma_forces": [0.01, 0.03, 0.1]}
 
 
 def mlearn(names, n_sparse=2000, search_sparse=400):

@@ -7,6 +7,7 @@ from ase.data import chemical_symbols
 from scipy.linalg import LinAlgError, cholesky
 
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.parallel import serial_blas
 from skatom.solvers.sampling import farthest_points, greedy_cur
 
 # Part of the mean of its diagonal that is added to K_MM, and the largest that is tried.
@@ -53,10 +54,11 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
     candidates = _features_of(source, atoms)
     if limit == len(candidates) or selection == "random":
         return candidates
-    if selection == "cur":
-        chosen = greedy_cur(candidates, limit)
-    else:
-        chosen, _ = farthest_points(candidates, limit, [rng.randint(len(candidates))], kernel)
+    with serial_blas():
+        if selection == "cur":
+            chosen = greedy_cur(candidates, limit)
+        else:
+            chosen, _ = farthest_points(candidates, limit, [rng.randint(len(candidates))], kernel)
     if len(chosen) < limit:
         warnings.warn(
             f"n_sparse={limit}, but only {len(chosen)} environments of "

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skatom.base import BaseEstimator
+from skatom.parallel import serial_blas
 
 
 class Selector(SelectorMixin, BaseEstimator):
@@ -32,7 +33,8 @@ class Selector(SelectorMixin, BaseEstimator):
                 f"n_select={limit}, but there are only {len(points)} {self.axis}: select fewer"
             )
         self.n_candidates_ = len(points)
-        self.selected_ = self._select(points, limit)
+        with serial_blas():  # small products, one after the other: threads would only wait
+            self.selected_ = self._select(points, limit)
         return self
 
     def _get_support_mask(self):
