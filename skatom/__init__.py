@@ -19,6 +19,7 @@ _SUBMODULES = (
     "models",
     "neighbors",
     "plotting",
+    "selection",
     "solvers",
     "symmetry",
     "vibrations",

@@ -150,13 +150,14 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
         self._run(self._loops.pair_jacobian, pairs, species, out)
 
     def _run(self, loop, pairs, species, *arrays):
-        """Call a compiled function on all atoms, in threads.
+        """Call a compiled function on all centres, in threads.
 
         It has the signature ``(first, last, offsets, indices, vectors, species, parameters,
-        *arrays)`` and writes what belongs to the atoms first … last - 1 and to their pairs.
+        *arrays)`` and writes what belongs to the atoms first … last - 1 and to their pairs. The
+        pairs may be those of the first atoms alone.
         """
         run_in_threads(
-            loop, len(species), pairs.offsets, pairs.indices, pairs.vectors, species,
+            loop, len(pairs.offsets) - 1, pairs.offsets, pairs.indices, pairs.vectors, species,
             self._compiled(), *arrays,
         )  # fmt: skip
 

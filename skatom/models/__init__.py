@@ -6,7 +6,9 @@ from skatom.models.greedy_ols import GreedyOLS
 from skatom.models.kernel_order import KernelOrderSelector
 from skatom.models.mapped_force_field import MappedForceField
 from skatom.models.nbody_gaussian_process import NBodyGaussianProcess
+from skatom.models.repulsion import PairRepulsion
 from skatom.models.sgdml import GDML, SGDML
+from skatom.models.sparse_gaussian_process import SparseGaussianProcess
 from skatom.models.tensor_kernel_ridge import TensorKernelRidge
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "KernelOrderSelector",
     "MappedForceField",
     "NBodyGaussianProcess",
+    "PairRepulsion",
     "SGDML",
+    "SparseGaussianProcess",
     "TensorKernelRidge",
 ]

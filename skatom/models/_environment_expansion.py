@@ -45,20 +45,24 @@ class EnvironmentExpansion:
 
     def structure_energies(self, features):
         """Σ ε over the atoms of every structure, shape (n,)."""
-        energies = np.zeros(len(features.numbers))
-        for _, atoms, (found, _, _) in self._of_features(features, False):
-            energies[atoms] = found
-        return np.add.reduceat(energies, features.offsets[:-1])
+        return np.add.reduceat(self.of_atoms(features, False)[0], features.offsets[:-1])
 
     def differentiate(self, features):
         """E = Σ ε of every structure (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
-        energies, cotangent = np.zeros(len(features.numbers)), np.zeros(features.values.shape)
-        for z, atoms, (found, along, own) in self._of_features(features, True):
-            energies[atoms] = found
-            slopes = along if self.bases is None else along @ self.bases[z].T
-            slopes += own[:, None] * features.values[atoms]
-            cotangent[atoms] = slopes
+        energies, cotangent = self.of_atoms(features, True)
         return np.add.reduceat(energies, features.offsets[:-1]), *features.pullback(cotangent)
+
+    def of_atoms(self, features, with_gradient):
+        """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features) or None."""
+        energies = np.zeros(len(features.numbers))
+        cotangent = np.zeros(features.values.shape) if with_gradient else None
+        for z, atoms, (found, along, own) in self._of_features(features, with_gradient):
+            energies[atoms] = found
+            if with_gradient:
+                slopes = along if self.bases is None else along @ self.bases[z].T
+                slopes += own[:, None] * features.values[atoms]
+                cotangent[atoms] = slopes
+        return energies, cotangent
 
     def _of_features(self, features, with_gradient):
         atoms = {z: np.flatnonzero(features.numbers == z) for z in self.values}

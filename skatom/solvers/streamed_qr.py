@@ -108,17 +108,15 @@ class StreamedQR:
             )
         if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
             raise ValueError("rows and targets must be finite")
+        # in a copy, so that an interrupt leaves all of the block or nothing
+        factor = self._factor.copy(order="F")
         for part in split_rows(len(rows), _ROWS):
-            self._absorb(rows[part], targets[part])
-        self.n_rows += len(rows)
-
-    def _absorb(self, rows, targets):
-        """QR of the triangle on top of a block; zeros of the triangle are not touched."""
-        block = np.empty((len(rows), len(self._factor)), order="F")
-        block[:, : self.n_columns] = rows
-        block[:, self.n_columns :] = targets
-        panel = min(_PANEL, len(self._factor))
-        self._factor, *_ = dtpqrt(0, panel, self._factor, block, overwrite_a=1, overwrite_b=1)
+            block = np.empty((len(rows[part]), len(factor)), order="F")
+            block[:, : self.n_columns] = rows[part]
+            block[:, self.n_columns :] = targets[part]
+            panel = min(_PANEL, len(factor))
+            factor, *_ = dtpqrt(0, panel, factor, block, overwrite_a=1, overwrite_b=1)
+        self._factor, self.n_rows = factor, self.n_rows + len(rows)
 
     def solve(self):
         """The least-squares solution for the rows taken so far.

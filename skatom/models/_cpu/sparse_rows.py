@@ -1,0 +1,50 @@
+"""Loops of the rows of sparse Gaussian processes, on plain arrays."""
+
+from numba import njit
+
+from skatom.descriptors._cpu.fastmath import FASTMATH
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def scatter(
+    starts, neighbors, vectors, centers, products, slope, along, radial, forces, virial, strained
+):
+    """Add −dk(x_i, z_m)/dR to ``forces`` (n_atoms, 3, M) and dk/dε to ``virial`` (6, M).
+
+    With the products z_m · J_ij (n_pairs, 3, M) and x_i · J_ij (n_pairs, 3), and the kernel's
+    slopes by s = x · z and by |x|², (n_centers, M),
+
+        dk/dr_ij = slope (z_m · J_ij) + 2 radial (x_i · J_ij),
+
+    which is left in ``products``. The virial is symmetrised, in Voigt's order.
+    """
+    n_columns = products.shape[2]
+    for c in range(len(starts) - 1):
+        for k in range(starts[c], starts[c + 1]):
+            for axis in range(3):
+                g, rate, rest = products[k, axis], slope[c], radial[c]
+                twice = 2 * along[k, axis]
+                pulled, held = forces[neighbors[k], axis], forces[centers[c], axis]
+                for m in range(n_columns):
+                    g[m] = rate[m] * g[m] + twice * rest[m]
+                for m in range(n_columns):
+                    pulled[m] -= g[m]
+                    held[m] += g[m]
+            if strained:
+                _strain(vectors[k], products[k], virial)
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _strain(vector, g, virial):
+    x, y, z = vector
+    gx, gy, gz = g[0], g[1], g[2]
+    xx, yy, zz = virial[0], virial[1], virial[2]
+    for m in range(len(gx)):
+        xx[m] += x * gx[m]
+        yy[m] += y * gy[m]
+        zz[m] += z * gz[m]
+    yz, xz, xy = virial[3], virial[4], virial[5]
+    for m in range(len(gx)):
+        yz[m] += 0.5 * (y * gz[m] + z * gy[m])
+        xz[m] += 0.5 * (x * gz[m] + z * gx[m])
+        xy[m] += 0.5 * (x * gy[m] + y * gx[m])

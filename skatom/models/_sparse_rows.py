@@ -1,0 +1,225 @@
+"""Rows of the design matrix of a sparse Gaussian process.
+
+A model is a list of blocks. A block has the kernel of one descriptor and the representative
+environments z_m of one species; atoms of other species do not see it. Its columns are
+Σ_i k(x_i, z_m), and their derivatives.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skatom.kernels.base import squared_norms
+from skatom.models._cpu import sparse_rows as _cpu
+from skatom.neighbors import NeighborList
+from skatom.parallel import split_rows
+
+# Derivatives of one piece of the centres: small against the memory, in reach of the cache.
+_PIECE_BYTES = 2**21
+# With fewer than 64 centres a descriptor's loop starts no threads; there are some already.
+_MOST_CENTERS = 60
+# Atoms of one matrix product.
+_ATOMS = 256
+
+
+@dataclass(frozen=True)
+class Block:
+    """Representative environments of one species in the features of one descriptor.
+
+    Attributes
+    ----------
+    term : int
+        Which descriptor.
+    number : int
+        Atomic number.
+    kernel : Kernel
+    vectors : ndarray of float, shape (M, n_features)
+        The features z_m.
+    columns : slice
+        Where its columns are among those of the model.
+    """
+
+    term: int
+    number: int
+    kernel: object
+    vectors: np.ndarray
+    columns: slice
+    norms: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "norms", squared_norms(self.vectors))
+
+    def values(self, x):
+        """k(x_i, z_m) of rows x: ndarray, shape (n, M)."""
+        return self.kernel.value(x @ self.vectors.T, squared_norms(x)[:, None], self.norms)
+
+    def profile(self, x):
+        """The kernel and its derivatives for rows x."""
+        return self.kernel.profile(x @ self.vectors.T, squared_norms(x)[:, None], self.norms)
+
+
+def energy_rows(blocks, features, n_columns):
+    """Σ_i k(x_i, z_m) of each structure of a batch.
+
+    Parameters
+    ----------
+    blocks : list of Block
+    features : list of AtomicFeatures
+        Those of one batch of n structures by each descriptor.
+    n_columns : int
+
+    Returns
+    -------
+    ndarray of float, shape (n, n_columns)
+    """
+    rows = np.zeros((len(features[0]), n_columns))
+    owner = np.repeat(np.arange(len(rows)), features[0].n_atoms)
+    for block in blocks:
+        of_term = features[block.term]
+        atoms = np.flatnonzero(of_term.numbers == block.number)
+        for part in split_rows(len(atoms), _ATOMS):
+            some = atoms[part]
+            values = block.values(of_term.values[some])
+            first = np.flatnonzero(np.diff(owner[some], prepend=-1))
+            if len(first):
+                rows[owner[some[first]], block.columns] += np.add.reduceat(values, first, axis=0)
+    return rows
+
+
+def weighted_rows(blocks, features, pairs, place, energies, observations, s):
+    """Rows and labels of one structure, divided by the standard deviations of their noise.
+
+    Parameters
+    ----------
+    blocks, features
+        See `energy_rows`.
+    pairs : list of NeighborList
+        Those of the batch for each descriptor; None if no structure has forces or a stress.
+    place : int
+        Which structure of the batch.
+    energies : ndarray of float, shape (n_columns,)
+        Its row of `energy_rows`.
+    observations : Observations
+    s : int
+        Which structure of the observations.
+
+    Returns
+    -------
+    rows : ndarray of float, shape (n_labels, n_columns)
+    labels : ndarray of float, shape (n_labels,)
+    log_noise : float
+        The sum of the logarithms of the standard deviations.
+    """
+    o = observations
+    labels, sigmas = o.of_structure(s)
+    rows = []
+    if o.has_energy[s]:
+        rows.append(energies[None])
+    if o.has_forces[s] or o.has_virial[s]:
+        forces, virial = all_derivative_rows(blocks, features, pairs, place, o.has_virial[s])
+        if o.has_forces[s]:
+            rows.append(forces.reshape(-1, len(energies)))
+        if o.has_virial[s]:
+            rows.append(virial)
+    rows = np.concatenate([np.empty((0, len(energies))), *rows])
+    rows /= sigmas[:, None]
+    return rows, labels / sigmas, np.log(sigmas).sum()
+
+
+def all_derivative_rows(blocks, features, pairs, structure, strained=True):
+    """`derivative_rows` of all blocks: (n_atoms, 3, n_columns) and (6, n_columns)."""
+    parts = [
+        derivative_rows(block, features[block.term], pairs[block.term], structure, strained)
+        for block in blocks
+    ]
+    forces, virials = zip(*parts, strict=True)
+    return np.concatenate(forces, axis=2), np.concatenate(virials, axis=1)
+
+
+def neighbors_of(features):
+    """Neighbour lists of a batch for each descriptor."""
+    return [f.descriptor._neighbors(f.structures) for f in features]
+
+
+def derivative_rows(block, features, pairs, structure, strained=True):
+    """−d/dR and d/dε of Σ_i k(x_i, z_m), for one structure of a batch.
+
+    Parameters
+    ----------
+    block : Block
+    features : AtomicFeatures
+        Those of the batch by the block's descriptor.
+    pairs : NeighborList
+        Its neighbours.
+    structure : int
+    strained : bool, default=True
+        Whether the derivatives by the strain are wanted.
+
+    Returns
+    -------
+    forces : ndarray of float, shape (n_atoms, 3, M)
+    virial : ndarray of float, shape (6, M)
+        Symmetrised, in the order xx, yy, zz, yz, xz, xy; zeros if not wanted.
+    """
+    start, stop = features.offsets[structure : structure + 2]
+    forces = np.zeros((stop - start, 3, len(block.vectors)))
+    virial = np.zeros((6, len(block.vectors)))
+    centers = start + np.flatnonzero(features.numbers[start:stop] == block.number)
+    for some in _pieces(centers, pairs, block.vectors):
+        _add_piece(block, features, pairs, some, start, stop, forces, virial, strained)
+    return forces, virial
+
+
+def _pieces(centers, pairs, vectors):
+    """Split centres such that the derivatives of a piece fit `_PIECE_BYTES`."""
+    of_pair = 24 * sum(vectors.shape)
+    filled = np.cumsum(np.diff(pairs.offsets)[centers]) * of_pair // _PIECE_BYTES
+    ranks = np.arange(len(centers)) // _MOST_CENTERS
+    edges = np.flatnonzero(np.diff(filled) | np.diff(ranks)) + 1
+    return [piece for piece in np.split(centers, edges) if len(piece)]
+
+
+def _add_piece(block, features, pairs, centers, start, stop, forces, virial, strained):
+    """What some centres of the structure of the atoms start … stop − 1 add to its rows."""
+    own, selected = _pairs_of(pairs, centers)
+    neighbors = pairs.indices[selected] - start
+    x = features.values[centers]
+    products, along = _project(
+        features, own, neighbors, pairs.vectors[selected], centers, start, stop, x, block.vectors
+    )
+    profile = block.profile(x)
+    shape = (len(centers), len(block.vectors))
+    slope, radial = (
+        np.ascontiguousarray(np.broadcast_to(a, shape)) for a in (profile.s, profile.u)
+    )
+    _cpu.scatter(
+        own, neighbors, pairs.vectors[selected], centers - start, products, slope, along, radial,
+        forces, virial, strained,
+    )  # fmt: skip
+
+
+def _pairs_of(pairs, centers):
+    """Offsets of the pairs of some centres, and which pairs they are."""
+    counts = np.diff(pairs.offsets)[centers]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    selected = np.arange(offsets[-1]) + np.repeat(pairs.offsets[centers] - offsets[:-1], counts)
+    return offsets, selected
+
+
+def _project(features, offsets, neighbors, vectors, centers, start, stop, x, z):
+    """Products z_m · J_ij (n_pairs, 3, M) and x_i · J_ij (n_pairs, 3) of some centres."""
+    descriptor = features.descriptor
+    kinds = descriptor._species_index(features.structures)
+    # a list of neighbours of these centres alone: they come first, the atoms of the structure next
+    kinds = np.concatenate([kinds[centers], kinds[start:stop]])
+    piece = NeighborList(offsets, neighbors + len(centers), vectors)
+    jacobian = np.empty((len(neighbors), 3, z.shape[1]))
+    descriptor._pair_jacobian(piece, kinds, jacobian)
+    products = np.matmul(jacobian.reshape(-1, z.shape[1]), z.T)
+    along = np.einsum("paf,pf->pa", jacobian, x[piece.centers])
+    return products.reshape(len(neighbors), 3, len(z)), along
+
+
+def voigt(matrices):
+    """Six components xx, yy, zz, yz, xz, xy of symmetric matrices (n, 3, 3)."""
+    return matrices[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]

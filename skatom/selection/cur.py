@@ -1,0 +1,131 @@
+"""CUR: columns or rows with the largest leverage."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array
+
+from skatom.selection.base import Selector
+from skatom.solvers.sampling import EXHAUSTED, greedy_cur
+
+
+def leverage_scores(X, n_components=20):
+    r"""How much each row shapes the leading singular vectors of a matrix.
+
+    .. math:: \pi_i = \frac{1}{k} \sum_{\xi=1}^{k} U_{i\xi}^2, \qquad X = U S V^\top
+
+    Parameters
+    ----------
+    X : array-like of float, shape (n_samples, n_features)
+    n_components : int, default=20
+        The number k of singular vectors, or the rank of X if that is smaller.
+
+    Returns
+    -------
+    ndarray of float, shape (n_samples,)
+        They sum to 1.
+
+    References
+    ----------
+    .. [1] M. W. Mahoney, P. Drineas, Proc. Natl. Acad. Sci. USA 106, 697 (2009).
+
+    Examples
+    --------
+    >>> from skatom.selection import leverage_scores
+    >>> leverage_scores([[3.0, 0.0], [0.0, 0.0], [0.0, 1.0]], n_components=2)
+    array([0.5, 0. , 0.5])
+    """
+    X = check_array(X, dtype=float)
+    left, scale, _ = np.linalg.svd(X, full_matrices=False)
+    rank = max(1, min(n_components, int((scale > EXHAUSTED * scale[0]).sum())))
+    return (left[:, :rank] ** 2).sum(axis=1) / rank
+
+
+class CUR(Selector):
+    r"""Select the columns or rows from which the others can be built.
+
+    With :math:`\pi` the leverage scores of `leverage_scores`, "greedy" takes the point of the
+    largest :math:`\pi`, makes all others orthogonal to it and repeats,
+
+    .. math:: X \leftarrow X - (X x_s^\top)\, x_s / |x_s|^2,
+
+    until the rank of the matrix is exhausted; what is missing then is taken by farthest point
+    sampling. "random" draws without replacement, with probabilities :math:`\pi`.
+
+    Parameters
+    ----------
+    n_select : int, default=None
+        How many to select. None: half of them.
+    axis : {"features", "samples"}, default="features"
+        Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows.
+    method : {"greedy", "random"}, default="greedy"
+    n_components : int, default=1
+        Number of singular vectors in π; 1 for "greedy" and about 20 for "random" are usual.
+    random_state : int, RandomState or None, default=None
+
+    Attributes
+    ----------
+    selected_ : ndarray of int, shape (n_selected,)
+        In the order of selection. Fewer than ``n_select`` where the others are copies of selected
+        ones, or without leverage.
+
+    References
+    ----------
+    .. [1] M. W. Mahoney, P. Drineas, Proc. Natl. Acad. Sci. USA 106, 697 (2009).
+    .. [2] G. Imbalzano et al., J. Chem. Phys. 148, 241730 (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.selection import CUR
+    >>> X = np.array([[1.0, 2.0, 0.1], [2.0, 4.0, 0.0], [3.0, 6.0, 0.2]])
+    >>> CUR(2).fit(X).selected_
+    array([1, 2])
+    """
+
+    _parameter_constraints = {
+        **Selector._parameter_constraints,
+        "method": [StrOptions({"greedy", "random"})],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_select=None,
+        *,
+        axis="features",
+        method="greedy",
+        n_components=1,
+        random_state=None,
+    ):
+        self.n_select = n_select
+        self.axis = axis
+        self.method = method
+        self.n_components = n_components
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Select.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X)
+
+    def _select(self, points, limit):
+        if self.method == "greedy":
+            return greedy_cur(points, limit, self.n_components)
+        scores = leverage_scores(points, self.n_components)
+        limit = min(limit, np.count_nonzero(scores))
+        rng = check_random_state(self.random_state)
+        return rng.choice(len(points), limit, replace=False, p=scores)

@@ -1,0 +1,107 @@
+"""Farthest point sampling."""
+
+from numbers import Integral, Real
+
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+
+from skatom.kernels.base import Kernel
+from skatom.selection.base import Selector
+from skatom.solvers.sampling import farthest_points
+
+
+class FarthestPointSampling(Selector):
+    r"""Select points one after the other, each the farthest from all selected before.
+
+    .. math::
+        s_{n+1} = \arg\max_j \min_{i \le n} d^2(j, s_i), \qquad
+        d^2(i, j) = k(x_i, x_i) + k(x_j, x_j) - 2 k(x_i, x_j)
+
+    Of points as far as each other, the first is taken.
+
+    Parameters
+    ----------
+    n_select : int, default=None
+        How many to select. None: half of them.
+    axis : {"features", "samples"}, default="features"
+        Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows. Rows
+        may be structures, by features that were pooled, or environments.
+    kernel : Kernel, default=None
+        The kernel of the metric; with features as points, of the columns. None: the distance of
+        Euclid.
+    first : int, default=None
+        The first point. None: at random.
+    min_distance : float, default=0.0
+        Stop when all points are as close as this to a selected one.
+    random_state : int, RandomState or None, default=None
+
+    Attributes
+    ----------
+    selected_ : ndarray of int, shape (n_selected,)
+        In the order of selection. Fewer than ``n_select`` where the others are closer than
+        ``min_distance``, or copies of selected ones.
+    distances_ : ndarray of float, shape (n_selected,)
+        The distance of each from those selected before it; infinite for the first.
+
+    References
+    ----------
+    .. [1] G. Imbalzano et al., J. Chem. Phys. 148, 241730 (2018).
+
+    Examples
+    --------
+    >>> from skatom.selection import FarthestPointSampling
+    >>> points = [[0.0], [1.0], [10.0], [4.0]]
+    >>> FarthestPointSampling(3, axis="samples", first=0).fit(points).selected_
+    array([0, 2, 3])
+    """
+
+    _parameter_constraints = {
+        **Selector._parameter_constraints,
+        "kernel": [Kernel, None],
+        "first": [Interval(Integral, 0, None, closed="left"), None],
+        "min_distance": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_select=None,
+        *,
+        axis="features",
+        kernel=None,
+        first=None,
+        min_distance=0.0,
+        random_state=None,
+    ):
+        self.n_select = n_select
+        self.axis = axis
+        self.kernel = kernel
+        self.first = first
+        self.min_distance = min_distance
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Select.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X)
+
+    def _select(self, points, limit):
+        first = self.first
+        if first is None:
+            first = check_random_state(self.random_state).randint(len(points))
+        elif first >= len(points):
+            raise ValueError(f"first={first}, but there are only {len(points)} {self.axis}")
+        selected, self.distances_ = farthest_points(
+            points, limit, [first], self.kernel, self.min_distance
+        )
+        return selected

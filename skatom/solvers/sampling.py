@@ -1,0 +1,111 @@
+"""Greedy choice of a few points that represent many."""
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
+
+# Squared distances below this part of the largest norm are rounding: the points are equal.
+_EQUAL = 1e-13
+# What is left of a matrix is rounding below this part of its trace.
+EXHAUSTED = 1e-13
+# Above this size leading eigenvectors come from Lanczos' method.
+_DENSE = 400
+
+
+def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
+    """Indices of up to ``limit`` points, those in ``begin`` first, and their distances.
+
+    Parameters
+    ----------
+    points : ndarray of float, shape (n, n_features)
+    limit : int
+    begin : sequence of int
+    kernel : Kernel, default=None
+    min_distance : float, default=0.0
+
+    Returns
+    -------
+    selected : ndarray of int, shape (n_selected,)
+    distances : ndarray of float, shape (n_selected,)
+        Each to those before it.
+    """
+    norms = np.einsum("ij,ij->i", points, points)
+    own = norms if kernel is None else kernel.value(norms, norms, norms)
+    nearest = np.full(len(points), np.inf)
+    smallest = max(min_distance**2, _EQUAL * np.abs(own).max())
+    selected, distances = [], []
+    while len(selected) < limit:
+        if len(selected) < len(begin):
+            point = int(begin[len(selected)])
+        else:
+            point = int(np.argmax(nearest))
+            if nearest[point] <= smallest:
+                break
+        selected.append(point)
+        distances.append(np.sqrt(max(nearest[point], 0.0)))
+        products = points @ points[point]
+        if kernel is not None:
+            products = kernel.value(products, norms, norms[point])
+        np.minimum(nearest, own + own[point] - 2 * products, out=nearest)
+    return np.array(selected, dtype=np.int64), np.array(distances)
+
+
+def greedy_cur(points, limit, n_components=1):
+    """Indices of up to ``limit`` rows of points (n, n_features), in the order of selection.
+
+    The leading right singular vectors of what is left are orthogonal to all selected rows, so
+    that their products with the first matrix are those with what is left of it: the points
+    themselves are never changed.
+    """
+    tall = len(points) > points.shape[1]
+    gram = points.T @ points if tall else points @ points.T
+    smallest = EXHAUSTED * np.trace(gram)
+    free = np.ones(len(points), bool)
+    basis, selected = np.empty((0, points.shape[1])), []
+    while len(selected) < limit and np.trace(gram) > smallest and free.any():
+        scale, left = _leading_vectors(gram, n_components)
+        if tall:
+            left = points @ (left / np.sqrt(scale))
+        scores = (left**2).sum(axis=1) * free
+        row = int(np.argmax(scores))
+        if scores[row] <= 0.0:
+            break
+        selected.append(row)
+        free[row] = False
+        if tall:
+            basis = _remove_direction(gram, basis, points[row])
+        else:
+            _remove_row(gram, row)
+    if not selected:
+        selected = [0]
+    return farthest_points(points, limit, selected)[0]
+
+
+def _leading_vectors(gram, n_components):
+    """Leading eigenvalues and vectors, without those that are rounding."""
+    n = len(gram)
+    count = min(n_components, n)
+    if n <= _DENSE or count > n // 10:
+        scale, vectors = eigh(gram, subset_by_index=[n - count, n - 1])
+    else:
+        scale, vectors = eigsh(gram, count, v0=gram.sum(axis=0))
+    kept = scale > EXHAUSTED * scale[-1]
+    return scale[kept], vectors[:, kept]
+
+
+def _remove_direction(gram, basis, row):
+    """Take the part of a row that is new out of the features' Gram matrix, and note it."""
+    for _ in range(2):  # once more for what rounding left
+        row = row - basis.T @ (basis @ row)
+        row = row / np.linalg.norm(row)
+    image = gram @ row
+    gram -= np.outer(row, image)
+    gram -= np.outer(image - row * (row @ image), row)
+    return np.vstack([basis, row])
+
+
+def _remove_row(gram, row):
+    """Make all other points orthogonal to a row in their own Gram matrix."""
+    if gram[row, row] > 0:
+        gram -= np.outer(gram[:, row], gram[row]) / gram[row, row]
+    gram[row] = gram[:, row] = 0.0

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from sklearn.datasets import make_regression
+from sklearn.feature_selection import SelectorMixin
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skatom.kernels import Cosine, Polynomial
+from skatom.selection import CUR, FarthestPointSampling, leverage_scores
+
+
+def points(n=60, n_features=12, rank=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, rank)) @ rng.normal(size=(rank, n_features))
+
+
+@parametrize_with_checks([CUR(), FarthestPointSampling(), CUR(method="random", n_components=3)])
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+class TestFarthestPointSampling:
+    @pytest.mark.parametrize("kernel", [None, Cosine(zeta=2), Polynomial(zeta=3, offset=1.0)])
+    def test_equals_brute_force(self, kernel):
+        X = points()
+        gram = X @ X.T if kernel is None else kernel(X)
+        own = gram.diagonal()
+        distances = np.sqrt(np.maximum(own[:, None] + own - 2 * gram, 0))
+        chosen = [7]
+        while len(chosen) < 20:
+            chosen.append(int(np.argmax(distances[:, chosen].min(axis=1))))
+        sampler = FarthestPointSampling(20, axis="samples", kernel=kernel, first=7).fit(X)
+        np.testing.assert_array_equal(sampler.selected_, chosen)
+        expected = [distances[s, chosen[:k]].min() for k, s in enumerate(chosen) if k]
+        np.testing.assert_allclose(sampler.distances_[1:], expected, atol=1e-7)
+
+    def test_linear_kernel_is_the_distance_of_euclid(self):
+        X = points()
+        samplers = [
+            FarthestPointSampling(20, axis="samples", kernel=kernel, random_state=3).fit(X)
+            for kernel in (None, Polynomial(zeta=1))
+        ]
+        np.testing.assert_array_equal(samplers[0].selected_, samplers[1].selected_)
+
+    def test_ties_go_to_the_first(self):
+        X = [[0.0], [2.0], [-2.0], [2.0]]
+        sampler = FarthestPointSampling(4, axis="samples", first=0).fit(X)
+        np.testing.assert_array_equal(sampler.selected_, [0, 1, 2])  # the last is a copy
+
+    def test_stops_at_a_distance(self):
+        X = np.arange(10.0)[:, None]
+        sampler = FarthestPointSampling(10, axis="samples", first=0, min_distance=2.0).fit(X)
+        gaps = np.abs(X - X[sampler.selected_].T).min(axis=1)
+        assert gaps.max() <= 2.0
+        assert (sampler.distances_ > 2.0).all()
+
+    def test_features(self):
+        X = points()
+        columns = FarthestPointSampling(5, first=2).fit(X)
+        rows = FarthestPointSampling(5, axis="samples", first=2).fit(X.T)
+        np.testing.assert_array_equal(columns.selected_, rows.selected_)
+        np.testing.assert_array_equal(columns.transform(X), X[:, np.sort(columns.selected_)])
+
+
+class TestCUR:
+    def test_leverages_sum_to_one(self):
+        for k in (1, 3, 20):
+            assert leverage_scores(points(rank=5), k).sum() == pytest.approx(1.0)
+
+    def test_leverages_do_not_depend_on_the_basis(self):
+        X = points()
+        rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(12, 12)))[0]
+        np.testing.assert_allclose(leverage_scores(X @ rotation, 4), leverage_scores(X, 4))
+
+    @pytest.mark.parametrize("shape", [(80, 30), (30, 80), (900, 500)])
+    @pytest.mark.parametrize("n_components", [1, 3])
+    def test_as_many_as_the_rank_span_all(self, shape, n_components):
+        X = points(*shape, rank=6)
+        for axis, matrix in (("samples", X), ("features", X.T)):
+            chosen = CUR(6, axis=axis, n_components=n_components).fit(X).selected_
+            basis = matrix[chosen]
+            rest = matrix - matrix @ np.linalg.pinv(basis) @ basis
+            np.testing.assert_allclose(rest, 0, atol=1e-9 * np.abs(X).max())
+
+    @pytest.mark.parametrize("shape", [(40, 15), (15, 40)])
+    @pytest.mark.parametrize("n_components", [1, 3])
+    def test_greedy_equals_the_definition(self, shape, n_components):
+        X = points(*shape, rank=15)
+        rest, chosen = X.copy(), []
+        for _ in range(8):
+            left = np.linalg.svd(rest, full_matrices=False)[0][:, :n_components]
+            scores = (left**2).sum(axis=1)
+            scores[chosen] = -1
+            chosen.append(int(np.argmax(scores)))
+            row = rest[chosen[-1]]
+            rest = rest - np.outer(rest @ row, row) / (row @ row)
+        found = CUR(8, axis="samples", n_components=n_components).fit(X).selected_
+        np.testing.assert_array_equal(found, chosen)
+
+    def test_beyond_the_rank_by_farthest_points(self):
+        X = points(rank=3)
+        chosen = CUR(10, axis="samples").fit(X).selected_
+        assert len(set(chosen.tolist())) == 10
+
+    def test_random_follows_the_scores(self):
+        X = np.diag([5.0, 4.0, 3.0, 0.0, 0.0])
+        chosen = CUR(3, axis="samples", method="random", n_components=3, random_state=0).fit(X)
+        assert sorted(chosen.selected_) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("selector", [CUR(5), FarthestPointSampling(5, random_state=0)])
+def test_features_in_a_pipeline(selector):
+    X, y = make_regression(n_features=20, random_state=0)
+    model = make_pipeline(selector, Ridge()).fit(X, y)
+    assert model[-1].n_features_in_ == 5
+    assert isinstance(selector, SelectorMixin)
+
+
+@pytest.mark.parametrize("selector", [CUR, FarthestPointSampling])
+def test_bad_input(selector):
+    X = points()
+    with pytest.raises(ValueError, match="n_select=61, but there are only 60 samples"):
+        selector(61, axis="samples").fit(X)
+    with pytest.raises(ValueError, match="NaN"):
+        selector(2).fit(np.full((3, 4), np.nan))
+    rows = selector(4, axis="samples").fit(X)
+    assert rows.transform(X).shape == (4, 12)
+    with pytest.raises(ValueError, match="selected from those alone"):
+        rows.transform(X[:50])
+
+
+def test_first_point_that_is_not_there():
+    with pytest.raises(ValueError, match="first=60, but there are only 60 samples"):
+        FarthestPointSampling(3, axis="samples", first=60).fit(points())
