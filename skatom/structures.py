@@ -183,6 +183,26 @@ class Structures(Sequence):
     def species(self):
         return np.unique(self.numbers)
 
+    def volumes(self):
+        """Volume of every cell in Å³, by which virials become stresses.
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If a structure is not periodic in all three directions.
+        """
+        if not self.pbc.all():
+            first = np.argmin(self.pbc.all(axis=1))
+            raise ValueError(
+                f"stress needs structures that are periodic in three directions, structure {first} "
+                "is not: set pbc=True and a cell, or leave out return_stress"
+            )
+        return np.linalg.det(self.cells)
+
     def __len__(self):
         return len(self.offsets) - 1
 

@@ -200,3 +200,10 @@ def test_structures_without_a_label_are_told_apart_not_dropped():
 def test_bad_targets_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         Targets(**given)
+
+
+def test_volumes_are_those_of_the_cells_and_need_periodicity():
+    cells = Structures.from_ase([bulk("Si"), bulk("Cu", cubic=True)])
+    np.testing.assert_allclose(cells.volumes(), [bulk("Si").get_volume(), 3.61**3])
+    with pytest.raises(ValueError, match="structure 1 is not: set pbc=True"):
+        Structures.from_ase([bulk("Si"), molecule("H2O")]).volumes()

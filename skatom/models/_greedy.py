@@ -202,16 +202,12 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
                 "forces and stresses need features with derivatives: fit to AtomicFeatures, from "
                 "a descriptor without pool"
             )
+        volumes = X.structures.volumes() if return_stress else None
         gradient, virial = X.pullback(self.coef_)
-        if return_stress and not X.structures.pbc.all():
-            raise ValueError(
-                "stress needs structures that are periodic in three directions: set pbc=True "
-                "and a cell, or leave out return_stress"
-            )
-        forces = [-gradient] if return_forces else []
-        if not return_stress:
-            return forces
-        return [*forces, virial / np.linalg.det(X.structures.cells)[:, None, None]]
+        result = [-gradient] if return_forces else []
+        if return_stress:
+            result.append(virial / volumes[:, None, None])
+        return result
 
 
 def check_weights(sample_weight, problem):

@@ -428,19 +428,14 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         self.expansion_ = operators.expansion(coefficients)
 
     def _differentiate(self, X, return_forces, return_stress):
-        structures = _structures(X)
         self._require("forces")
-        if return_stress and not structures.pbc.all():
-            raise ValueError(
-                "stress needs structures that are periodic in three directions: set pbc=True "
-                "and a cell, or leave out return_stress"
-            )
+        volumes = _structures(X).volumes() if return_stress else None
         energies, gradient, virial = self.expansion_.differentiate(X)
         result = [energies + self._shift]
         if return_forces:
             result.append(-gradient)
         if return_stress:
-            result.append(virial / np.linalg.det(structures.cells)[:, None, None])
+            result.append(virial / volumes[:, None, None])
         return result
 
     def _std(self, X):

@@ -249,7 +249,8 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         structures = as_structures(X)
         check_known_species(structures, self.species_)
-        check_stress_possible(structures, return_stress)
+        if return_stress:
+            structures.volumes()  # or an error, before the work
         batches = _batches(structures)
         parts = [
             self._predict_batch(structures[batch], return_forces, return_stress, return_std)
@@ -271,7 +272,7 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         if return_forces:
             result.append(-gradient)
         if return_stress:
-            result.append(strain / np.linalg.det(structures.cells)[:, None, None])
+            result.append(strain / structures.volumes()[:, None, None])
         if return_std:
             result.append(self._std(structures, "energy")[:, 0])
             if return_forces:
@@ -371,13 +372,4 @@ def check_known_species(structures, species):
             f"{chemical_symbols[structures.numbers[atom]]}, but the model was fitted to "
             f"{', '.join(chemical_symbols[z] for z in species)} alone: fit to structures that "
             "contain every element"
-        )
-
-
-def check_stress_possible(structures, return_stress):
-    """Raise a ValueError if a stress is wanted of a structure that has no volume."""
-    if return_stress and not structures.pbc.all():
-        raise ValueError(
-            "stress needs structures that are periodic in three directions: set pbc=True and a "
-            "cell, or leave out return_stress"
         )

@@ -183,14 +183,10 @@ class GDML(RegressorMixin, BaseEstimator):
         if return_forces:
             result.append((incidence(len(self.numbers_)) @ pair_forces).reshape(-1, 3))
         if return_stress:
-            if not structures.pbc.all():
-                raise ValueError(
-                    "stress needs structures that are periodic in three directions: set pbc=True "
-                    "and a cell, or leave out return_stress"
-                )
+            volumes = structures.volumes()
             vectors = features.gradients / features.values[:, :, None] ** 3
             virial = np.einsum("npx,npy->nxy", pair_forces, vectors)
-            result.append(virial / np.linalg.det(structures.cells)[:, None, None])
+            result.append(virial / volumes[:, None, None])
         return result[0] if len(result) == 1 else tuple(result)
 
     def hessian(self, X):

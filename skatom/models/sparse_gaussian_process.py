@@ -436,18 +436,13 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         check_is_fitted(self, "coef_")
         structures = self._structures(X)
         self._check_known(X, structures)
-        if return_stress and not structures.pbc.all():
-            raise ValueError(
-                "stress needs structures that are periodic in three directions: set pbc=True "
-                "and a cell, or leave out return_stress"
-            )
+        volumes = structures.volumes() if return_stress else None
         parts = []
         for batch in _batches(structures, _PREDICTED_ATOMS):
             features = self._features(X, structures, batch)
             part = self._predict_batch(features, return_forces or return_stress)
             if return_stress:
-                volumes = np.linalg.det(structures.cells[batch])[:, None, None]
-                part["stress"] = part["virial"] / volumes
+                part["stress"] = part["virial"] / volumes[batch, None, None]
             if return_std:
                 part |= self._deviations(features, return_forces)
             parts.append(part)
