@@ -395,8 +395,9 @@ class TestBadInput:
 
     def test_structures_without_a_descriptor(self, frames):
         features, targets = frames
-        with pytest.raises(TypeError, match="put a descriptor in front"):
-            ForceKernelRidge().fit(features.structures, targets)
+        for X in (features.structures, features.structures.to_ase()):
+            with pytest.raises(TypeError, match="put a descriptor in front"):
+                ForceKernelRidge().fit(X, targets)
 
     def test_stress_of_molecules(self, frames):
         features, targets = frames

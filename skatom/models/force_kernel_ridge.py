@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from ase import Atoms
 from scipy.linalg import LinAlgWarning, solve
 from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.metrics import r2_score
@@ -25,7 +26,7 @@ from skatom.models._operator_system import (
     StructureOperators,
     solve_operators,
 )
-from skatom.structures import as_structures
+from skatom.structures import Structures, as_structures
 from skatom.targets import Targets, as_targets
 
 
@@ -357,6 +358,11 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             )
 
     def _fit_array(self, kernel, X, y):
+        if isinstance(X, Structures) or (isinstance(X, list) and isinstance(X[0], Atoms)):
+            raise TypeError(
+                "X are structures, which this kernel does not compare: put a descriptor in front, "
+                "for example make_pipeline(FCHL19(), ForceKernelRidge())"
+            )
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         check_memory(8.0 * len(X) ** 2, f"the kernel matrix of {len(X)} samples", "take fewer")
         matrix = kernel(X)
