@@ -12,7 +12,9 @@ from skatom.descriptors.atomic_features import AtomicFeatures
 
 @dataclass(frozen=True)
 class Profile:
-    """φ(s, u, v) of many pairs, s = x·y, u = |x|², v = |y|², and the derivatives that models need.
+    """φ(s, u, v) of many pairs, and the derivatives that models need.
+
+    s is the dot product of two feature vectors, u and v are their squared norms.
 
     Attributes
     ----------

@@ -302,7 +302,7 @@ class FCHL18(BaseEstimator):
     def field_gradients(self, X, Y=None, charges=None):
         r"""The derivatives of `atoms` along an electric field on X, at zero field.
 
-        With ``field="scaling"`` the scaling functions in a field E are [2]_
+        With ``field="scaling"`` the scaling functions in a field E are (reference 2 of the class)
 
         .. math::
             \xi_2 - \varepsilon f(d_i)\, E \cdot (\mu_I + \mu_i), \quad
@@ -315,7 +315,7 @@ class FCHL18(BaseEstimator):
         .. math:: \kappa(I, J)\, \big(1 - E \cdot (r_I - r_c)\big)
 
         so that the dipole of a model is that of charges :math:`q_I = \sum_J \kappa(I, J)\,
-        \alpha_J` at the atoms, as in [3]_. It needs far fewer molecules.
+        \alpha_J` at the atoms (reference 3). It needs far fewer molecules.
 
         Parameters
         ----------

@@ -81,7 +81,7 @@ class GreedyOLS(GreedyRegressor):
         With AtomicFeatures the energies ε of the elements, in eV.
     n_terms_ : int
         M.
-    support_ : ndarray of int, shape (n_terms_,)
+    support_ : ndarray of int, shape (M,)
         The chosen features in their order; n_features and above stands for the intercept.
     path_ : GreedyPath
         All models from 0 terms on.
