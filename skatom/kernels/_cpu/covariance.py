@@ -168,25 +168,22 @@ def add_covariances(a, b, a_rows, b_rows, a_range, b_range, phi, lower, origin, 
 def _weighted_sums(weights, box, jacobians, out):
     """out[d, I] = Σ_J weights[J, I] jacobians[d, J]; four J at a time, to read and write less."""
     i0, n_i, j0, n_j = box
-    width = out.shape[2]
+    width, rest = out.shape[2], n_j % 4
     for d in range(len(out)):
         for i in range(n_i):
-            row = out[d, i]
-            j = n_j % 4
             for c in range(width):
-                row[c] = 0.0
-            for k in range(j):
-                w, source = weights[j0 + k, i0 + i], jacobians[d, k]
+                out[d, i, c] = 0.0
+            for j in range(rest):
+                w = weights[j0 + j, i0 + i]
                 for c in range(width):
-                    row[c] += w * source[c]
-            while j < n_j:
+                    out[d, i, c] += w * jacobians[d, j, c]
+            for j in range(rest, n_j, 4):
                 w0, w1 = weights[j0 + j, i0 + i], weights[j0 + j + 1, i0 + i]
                 w2, w3 = weights[j0 + j + 2, i0 + i], weights[j0 + j + 3, i0 + i]
-                r0, r1 = jacobians[d, j], jacobians[d, j + 1]
-                r2, r3 = jacobians[d, j + 2], jacobians[d, j + 3]
                 for c in range(width):
-                    row[c] += (w0 * r0[c] + w1 * r1[c]) + (w2 * r2[c] + w3 * r3[c])
-                j += 4
+                    out[d, i, c] += (w0 * jacobians[d, j, c] + w1 * jacobians[d, j + 1, c]) + (
+                        w2 * jacobians[d, j + 2, c] + w3 * jacobians[d, j + 3, c]
+                    )
 
 
 @njit(cache=True, nogil=True)
