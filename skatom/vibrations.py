@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.units import Debye, _amu, _c, _e
 
 from skatom._prediction import predict, predictable, unwrap
-from skatom.models._rigid_motions import rigid_motions
+from skatom._rigid_motions import rigid_motions
 from skatom.structures import Structures
 
 __all__ = ["NormalModes", "infrared_intensities", "normal_modes"]

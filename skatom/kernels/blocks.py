@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
 from skatom.kernels._cpu.covariance import Derivatives, Layout, add_covariances
 from skatom.kernels.environments import Environments, jacobian_bases
 from skatom.memory import check_memory
@@ -57,19 +58,23 @@ def covariance(kernel, X, Y=None, energies=True, forces=True):
     (17, 17)
     """
     kernel.check_parameters()
-    bases = None
-    if forces:
-        bases = jacobian_bases(X) if Y is None else jacobian_bases(X, Y)
-    rows = Environments(X, bases)
-    columns = rows if Y is None else Environments(Y, bases)
-    layouts = [layout(side.n_dof, np.full(len(side.n_dof), energies)) for side in (rows, columns)]
-    shape = tuple(int(l.starts[-1]) for l in layouts)
+    sides = [X] if Y is None else [X, Y]
+    shape = [energies * len(side) + forces * 3 * len(side.numbers) for side in (X, sides[-1])]
     check_memory(
-        8.0 * shape[0] * shape[1],
+        16.0 * shape[0] * shape[1],
         f"the {shape[0]} x {shape[1]} covariance matrix",
         "take fewer structures",
     )
-    out = np.zeros(shape)
+    bases = jacobian_bases(*sides) if forces else None
+    # six coordinates of each molecule follow from the others, and are not computed
+    struck = [_StruckForces(side.structures, energies) if forces else None for side in sides]
+    made = [
+        Environments(side, bases, of_side.kept if forces else None)
+        for side, of_side in zip(sides, struck, strict=True)
+    ]
+    rows, columns = made[0], made[-1]
+    layouts = [layout(side.n_dof, np.full(len(side.n_dof), energies)) for side in (rows, columns)]
+    out = np.zeros([int(l.starts[-1]) for l in layouts])
     with threads_over_blas() as pool:
         for group in row_groups(layouts[1].starts, _ROWS):
             start, stop = layouts[1].starts[[*group]]
@@ -78,9 +83,41 @@ def covariance(kernel, X, Y=None, energies=True, forces=True):
                 kernel, rows, columns, *layouts, group, first, Y is None,
                 out[layouts[0].starts[first] :, start:stop], pool,
             )  # fmt: skip
+        if Y is None:
+            _mirror(out)
+        if forces:
+            out = struck[0].complete(out)
+            out = struck[-1].complete(out.T).T
     if Y is None:
         _mirror(out)
     return out
+
+
+class _StruckForces:
+    """Rows of forces without the coordinates that follow from others, and these in turn."""
+
+    def __init__(self, structures, energies):
+        self.energies = int(energies)
+        self.kept, self.completions = [], []
+        for s in range(len(structures)):
+            motions = rigid_motions(structures[s])[0]
+            self.kept.append(kept_coordinates(motions))
+            self.completions.append(completion(motions, self.kept[-1]))
+
+    def complete(self, matrix):
+        """The matrix with all rows."""
+        n = self.energies
+        sizes = np.array([n + len(t) for t in self.completions])
+        out = np.empty((sizes.sum(), matrix.shape[1]))
+        place = taken = 0
+        for size, transform in zip(sizes, self.completions, strict=True):
+            out[place : place + n] = matrix[taken : taken + n]
+            taken += n
+            part = matrix[taken : taken + transform.shape[1]]
+            np.matmul(transform, part, out=out[place + n : place + size])
+            taken += len(part)
+            place += size
+        return out
 
 
 def layout(n_dof, has_energy):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.kernels.blocks import covariance, fill_columns, layout, row_groups
 from skatom.kernels.environments import Environments, jacobian_bases
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
-from skatom.models._rigid_motions import kept_coordinates, rigid_motions
 from skatom.parallel import threads_over_blas
 from skatom.solvers import PackedCholesky
 

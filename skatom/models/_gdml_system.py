@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.descriptors.inverse_distances import incidence, pair_indices
 from skatom.memory import check_memory
 from skatom.models._cpu.sgdml import force_kernel_columns
-from skatom.models._rigid_motions import kept_coordinates, rigid_motions
 from skatom.solvers import PackedCholesky
 from skatom.structures import offsets_from_counts
 

@@ -51,3 +51,23 @@ def kept_coordinates(motions):
     rank = int(np.round(np.sum(motions**2)))
     order = qr(motions.T, mode="r", pivoting=True)[1]
     return np.sort(order[rank:])
+
+
+def completion(motions, kept):
+    """The matrix T (3 N, len(kept)) that makes forces of their kept coordinates: f = T f[kept].
+
+    Forces have no component along rigid motions, so those struck follow from the others.
+
+    Parameters
+    ----------
+    motions : ndarray of float, shape (3 N, 6)
+    kept : ndarray of int
+        From `kept_coordinates`.
+
+    Returns
+    -------
+    ndarray of float, shape (3 N, len(kept))
+    """
+    vectors, _, _ = np.linalg.svd(motions)
+    inner = vectors[:, len(motions) - len(kept) :]
+    return np.linalg.solve(inner[kept].T, inner.T).T
