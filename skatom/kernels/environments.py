@@ -5,7 +5,7 @@ import numpy as np
 from skatom.kernels._cpu.covariance import Side, scatter
 from skatom.kernels.base import squared_norms
 from skatom.memory import check_memory
-from skatom.parallel import serial_blas
+from skatom.parallel import threads_over_blas
 from skatom.structures import offsets_from_counts
 
 # Components of the Jacobians smaller than rounding errors, as a part of the largest squared.
@@ -110,10 +110,18 @@ class Environments:
                 starts, self.values[z] @ bases[z], np.zeros(own_starts[-1]), own_starts,
                 np.empty(rank * own_starts[-1]), rank * own_starts, self.n_dof,
             )  # fmt: skip
-        with serial_blas():
+        with threads_over_blas() as pool:
             for batch in _batches(self.features):
                 if self.n_dof[batch].any():
-                    _fill_jacobians(self.features, batch, bases, coordinates, sides, self._atoms)
+                    jacobian = self.features.jacobian(batch)
+
+                    def fill(z, batch=batch, jacobian=jacobian):
+                        _fill_jacobians(
+                            self.features, batch, jacobian, bases[z], coordinates, sides[z],
+                            self._atoms[z],
+                        )  # fmt: skip
+
+                    list(pool.map(fill, sides))
         return sides
 
 
@@ -133,24 +141,28 @@ def jacobian_bases(*batches):
     dict of int to ndarray
     """
     slopes, values = {}, {}
-    with serial_blas():
+    with threads_over_blas() as pool:
         for features in batches:
             for z in features.species:
                 _add_gram(values, z, features.values[features.numbers == z])
             for batch in _batches(features):
                 jacobian = features.jacobian(batch)
                 numbers = features.structures[batch].numbers[jacobian.pairs.centers]
-                for z in features.species:
+
+                def add(z, jacobian=jacobian, numbers=numbers):
                     rows = jacobian.values[numbers == z]
                     _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
-        return {z: _leading_eigenvectors(slopes[z], values[z]) for z in values}
+
+                list(pool.map(add, features.species))
+        grams = ((slopes[z], values[z]) for z in values)
+        return dict(zip(values, pool.map(_leading_eigenvectors, grams), strict=True))
 
 
 def _add_gram(grams, z, rows):
     grams[z] = grams.get(z, 0.0) + rows.T @ rows
 
 
-def _leading_eigenvectors(*grams):
+def _leading_eigenvectors(grams):
     total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
     lengths, vectors = np.linalg.eigh(total)
     kept = lengths > _NEGLIGIBLE * lengths[-1]
@@ -167,32 +179,32 @@ def _batches(features):
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def _fill_jacobians(features, batch, bases, coordinates, sides, atoms):
-    jacobian = features.jacobian(batch)
+def _fill_jacobians(features, batch, jacobian, basis, coordinates, side, atoms):
+    """Write the Jacobians of one species in the structures of a batch."""
     offsets = features.offsets[batch.start : batch.stop + 1]
     starts = jacobian.pairs.offsets[offsets - offsets[0]]
-    for z, side in sides.items():
-        ranks = np.searchsorted(atoms[z], np.arange(offsets[0], offsets[-1]))
-        for s in range(batch.start, batch.stop):
-            count = side.starts[s + 1] - side.starts[s]
-            if count == 0 or side.n_dof[s] == 0:
-                continue
-            pairs = slice(starts[s - batch.start], starts[s - batch.start + 1])
-            shift = offsets[s - batch.start] - offsets[0]
-            centers = jacobian.pairs.centers[pairs] - shift
-            mine = features.numbers[centers + offsets[0] + shift] == z
-            slopes = jacobian.values[pairs][mine].reshape(-1, len(bases[z])) @ bases[z]
-            dense = np.zeros((count, 3 * features.n_atoms[s], slopes.shape[1]))
-            scatter(
-                centers[mine],
-                jacobian.pairs.indices[pairs][mine] - shift,
-                slopes.reshape(-1, 3, slopes.shape[1]),
-                ranks[centers[mine] + shift] - side.starts[s],
-                dense,
-            )
-            part = slice(side.jacobian_starts[s], side.jacobian_starts[s + 1])
-            block = np.ascontiguousarray(dense[:, coordinates[s]].transpose(2, 0, 1))
-            side.jacobians[part] = block.ravel()
-            x = side.projected[side.starts[s] : side.starts[s + 1]]
-            own = slice(side.own_starts[s], side.own_starts[s + 1])
-            side.own[own] = np.einsum("id,dic->ic", x, block).ravel()
+    ranks = np.searchsorted(atoms, np.arange(offsets[0], offsets[-1]))
+    is_mine = np.isin(np.arange(offsets[0], offsets[-1]), atoms)
+    for s in range(batch.start, batch.stop):
+        count = side.starts[s + 1] - side.starts[s]
+        if count == 0 or side.n_dof[s] == 0:
+            continue
+        pairs = slice(starts[s - batch.start], starts[s - batch.start + 1])
+        shift = offsets[s - batch.start] - offsets[0]
+        centers = jacobian.pairs.centers[pairs] - shift
+        mine = is_mine[centers + shift]
+        slopes = jacobian.values[pairs][mine].reshape(-1, len(basis)) @ basis
+        dense = np.zeros((count, 3 * features.n_atoms[s], slopes.shape[1]))
+        scatter(
+            centers[mine],
+            jacobian.pairs.indices[pairs][mine] - shift,
+            slopes.reshape(-1, 3, slopes.shape[1]),
+            ranks[centers[mine] + shift] - side.starts[s],
+            dense,
+        )
+        part = slice(side.jacobian_starts[s], side.jacobian_starts[s + 1])
+        block = np.ascontiguousarray(dense[:, coordinates[s]].transpose(2, 0, 1))
+        side.jacobians[part] = block.ravel()
+        x = side.projected[side.starts[s] : side.starts[s + 1]]
+        own = slice(side.own_starts[s], side.own_starts[s + 1])
+        side.own[own] = np.einsum("id,dic->ic", x, block).ravel()
