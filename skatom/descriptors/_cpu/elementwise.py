@@ -16,7 +16,7 @@ _TANH1_CUBED = np.tanh(1.0) ** 3
 
 
 @njit(cache=True, inline="always")
-def _exp_reduced(x):
+def exp_reduced(x):
     """exp(x) for |x| <= ln(2)/2, by its Taylor series; the error is below 1e-17."""
     p = x / 6227020800 + 1 / 479001600
     p = p * x + 1 / 39916800
@@ -43,7 +43,7 @@ def exponential(x, powers, out):
         y = max(x[i], -708.0)
         k = np.floor(y * _LOG2E + 0.5)
         powers[i] = np.int64(k)
-        out[i] = _exp_reduced((y - k * _LN2_HIGH) - k * _LN2_LOW)
+        out[i] = exp_reduced((y - k * _LN2_HIGH) - k * _LN2_LOW)
     for i in range(len(x)):
         powers[i] = (powers[i] + 1023) << 52
     scale = powers.view(np.float64)

@@ -7,6 +7,7 @@ i^l radial(|ω|) R_lm(ω), radial and R_lm real; only the parity of l matters to
 import numpy as np
 from numba import njit
 
+from skatom.descriptors._cpu.elementwise import exp_reduced
 from skatom.descriptors._cpu.fastmath import FASTMATH
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
@@ -268,19 +269,7 @@ def exp2(x, factor, bits, out):
         y = min(max(factor * x[i], -1022.0), 1023.0)
         k = np.floor(y + 0.5)
         bits[i] = np.int64(k)
-        t = (y - k) * _LN2
-        p = t / 6227020800 + 1 / 479001600
-        p = p * t + 1 / 39916800
-        p = p * t + 1 / 3628800
-        p = p * t + 1 / 362880
-        p = p * t + 1 / 40320
-        p = p * t + 1 / 5040
-        p = p * t + 1 / 720
-        p = p * t + 1 / 120
-        p = p * t + 1 / 24
-        p = p * t + 1 / 6
-        p = p * t + 0.5
-        out[i] = (p * t + 1) * t + 1
+        out[i] = exp_reduced((y - k) * _LN2)
     for i in range(len(x)):
         bits[i] = (bits[i] + 1023) << 52
     scale = bits.view(np.float64)
