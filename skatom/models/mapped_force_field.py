@@ -4,8 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context, clone
-from sklearn.metrics import r2_score
+from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,19 +13,19 @@ from skatom.descriptors._cpu.pairs import collect
 from skatom.kernels._expansion import NPletExpansion
 from skatom.kernels._nplets import find_pairs
 from skatom.models import _lammps
+from skatom.models._regressor import StructureRegressorMixin
 from skatom.models._spline_tables import SplineTables
 from skatom.models.nbody_gaussian_process import (
     NBodyGaussianProcess,
     check_known_species,
 )
 from skatom.structures import as_structures, structure_of
-from skatom.targets import as_targets
 
 # The first knot, in units of the shortest distance of the training set.
 _MARGIN = 0.8
 
 
-class MappedForceField(RegressorMixin, BaseEstimator):
+class MappedForceField(StructureRegressorMixin, BaseEstimator):
     r"""Spline tables of the pairs and triangles of an n-body Gaussian process.
 
     .. math::
@@ -226,25 +225,6 @@ class MappedForceField(RegressorMixin, BaseEstimator):
             result.append(strain / volumes[:, None, None])
         return tuple(result)
 
-    def score(self, X, y):
-        """R² of the energies, or of the forces where the model learnt no energies.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-        y : Targets, or array of energies
-
-        Returns
-        -------
-        float
-        """
-        structures = as_structures(X)
-        targets = as_targets(y, structures)
-        energies, forces = self.predict(structures, return_forces=True)
-        if self.absolute_energies_:
-            return r2_score(targets.require("energy"), energies)
-        return r2_score(targets.require("forces").ravel(), forces.ravel())
-
     def pair_energy(self, element, other, r):
         """V₂ and its slope.
 
@@ -330,9 +310,3 @@ class MappedForceField(RegressorMixin, BaseEstimator):
                 "extrapolated linearly",
                 stacklevel=3,
             )
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.target_tags.required = True
-        return tags

@@ -5,8 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.linalg import cho_solve, solve_triangular
-from sklearn.base import RegressorMixin, _fit_context, clone
-from sklearn.metrics import r2_score
+from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
@@ -17,6 +16,7 @@ from skatom.baseline import AtomicBaseline
 from skatom.kernels.nbody import NBody, NBodyKernel
 from skatom.memory import check_memory
 from skatom.models._marginal_likelihood import cholesky, log_likelihood, maximise_likelihood
+from skatom.models._regressor import StructureRegressorMixin
 from skatom.structures import as_structures, structure_of
 from skatom.targets import as_targets
 
@@ -24,7 +24,7 @@ from skatom.targets import as_targets
 _BATCH_ATOMS = 512
 
 
-class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
+class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
     r"""Gaussian process of the energy with a kernel of pairs, triangles or more atoms.
 
     .. math::
@@ -279,25 +279,6 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
                 result.append(self._std(structures, "forces"))
         return result
 
-    def score(self, X, y):
-        """R² of the energies, or of the forces where the model learnt no energies.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-        y : Targets, or array of energies
-
-        Returns
-        -------
-        float
-        """
-        structures = as_structures(X)
-        targets = as_targets(y, structures)
-        energies, forces = self.predict(structures, return_forces=True)
-        if self.absolute_energies_:
-            return r2_score(targets.require("energy"), energies)
-        return r2_score(targets.require("forces").ravel(), forces.ravel())
-
     def _std(self, structures, what):
         """Posterior standard deviations of groups of rows, shape (n_groups, n_rows)."""
         rows = self.kernel_.rows(structures, what)
@@ -307,12 +288,6 @@ class NBodyGaussianProcess(RegressorMixin, BaseEstimator):
         explained = solve_triangular(self._factor, cross.T, lower=True)
         variances -= np.einsum("ln,ln->n", explained, explained).reshape(variances.shape)
         return np.sqrt(np.maximum(variances, 0.0))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.target_tags.required = True
-        return tags
 
 
 def _batches(structures):

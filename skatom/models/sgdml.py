@@ -4,8 +4,7 @@ import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,12 +17,13 @@ from skatom.descriptors.inverse_distances import (
 )
 from skatom.models._expansion import KernelExpansion
 from skatom.models._gdml_system import GDMLSystem, check_kernel_memory, permute_pairs
+from skatom.models._regressor import StructureRegressorMixin
 from skatom.structures import as_structures
 from skatom.symmetry import check_permutations, find_permutations
 from skatom.targets import Targets, as_targets
 
 
-class GDML(RegressorMixin, BaseEstimator):
+class GDML(StructureRegressorMixin, BaseEstimator):
     r"""Energy-conserving force field of one molecule, learnt from forces.
 
     .. math::
@@ -217,36 +217,11 @@ class GDML(RegressorMixin, BaseEstimator):
             hessians[n] = stretched - bent.reshape(size, size)
         return hessians
 
-    def score(self, X, y):
-        """R² of the energies, or of the forces where the model learnt no energies.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-        y : Targets, or array of energies
-
-        Returns
-        -------
-        float
-        """
-        structures = as_structures(X)
-        targets = as_targets(y, structures)
-        energies, forces = self.predict(structures, return_forces=True)
-        if self.absolute_energies_:
-            return r2_score(targets.require("energy"), energies)
-        return r2_score(targets.require("forces").ravel(), forces.ravel())
-
     def _features(self, X):
         check_is_fitted(self)
         structures = as_structures(X)
         check_composition(structures, self.numbers_)
         return structures, pair_features(structures)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.target_tags.required = True
-        return tags
 
 
 class SGDML(GDML):

@@ -6,8 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from scipy.linalg import block_diag
-from sklearn.base import RegressorMixin, _fit_context, clone
-from sklearn.metrics import r2_score
+from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -21,6 +20,7 @@ from skatom.kernels.dot_product import Cosine
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models._observations import observe
+from skatom.models._regressor import StructureRegressorMixin
 from skatom.models._representatives import choose_representatives, prior_root
 from skatom.models._sparse_rows import (
     Block,
@@ -42,7 +42,7 @@ _BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
 _PREDICTED_ATOMS = 4096
 
 
-class SparseGaussianProcess(RegressorMixin, BaseEstimator):
+class SparseGaussianProcess(StructureRegressorMixin, BaseEstimator):
     r"""Interatomic potential: a Gaussian process of environments on representative ones (GAP).
 
     .. math::
@@ -493,24 +493,6 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
         prior = force_prior(self.blocks_, features, s)
         return np.sqrt(variance(rows.reshape(-1, rows.shape[2]), prior.ravel())).reshape(-1, 3)
 
-    def score(self, X, y):
-        """R² of the energies, or of the forces where the model learnt no energies.
-
-        Parameters
-        ----------
-        X : AtomicFeatures; or, with ``terms``, Structures or list of ase.Atoms
-        y : Targets, or array of energies
-
-        Returns
-        -------
-        float
-        """
-        targets = as_targets(y, self._structures(X))
-        if self.absolute_energies_:
-            return r2_score(targets.require("energy"), self.predict(X))
-        forces = self.predict(X, return_forces=True)[1]
-        return r2_score(targets.require("forces").ravel(), forces.ravel())
-
     def _check_known(self, X, structures):
         """Raise a ValueError for species or features that fit did not see."""
         n_features = self.blocks_[0].vectors.shape[1]
@@ -529,12 +511,6 @@ class SparseGaussianProcess(RegressorMixin, BaseEstimator):
                 f"environment (it knows {', '.join(chemical_symbols[z] for z in sorted(known))}): "
                 "fit it to structures that contain every species"
             )
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.target_tags.required = True
-        return tags
 
 
 def _number_of(n_sparse, number):
