@@ -1,5 +1,6 @@
 """What all kernels share: values and derivatives from one function of three numbers."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
 
@@ -55,7 +56,7 @@ class Profile:
         return tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
 
-class Kernel(BaseEstimator):
+class Kernel(BaseEstimator, ABC):
     """Base class of kernels of feature vectors.
 
     A kernel is called on arrays, or on `AtomicFeatures`, whose atoms it compares element by
@@ -80,6 +81,7 @@ class Kernel(BaseEstimator):
 
     _parameter_constraints: dict = {}
 
+    @abstractmethod
     def value(self, s, u, v):
         """φ(s, u, v).
 
@@ -92,8 +94,8 @@ class Kernel(BaseEstimator):
         -------
         ndarray of float
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def profile(self, s, u, v):
         """φ(s, u, v) and its derivatives.
 
@@ -105,7 +107,6 @@ class Kernel(BaseEstimator):
         -------
         Profile
         """
-        raise NotImplementedError
 
     def __call__(self, X, Y=None):
         """The matrix of kernel values.

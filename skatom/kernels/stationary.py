@@ -1,5 +1,6 @@
 """Kernels of the distance between feature vectors."""
 
+from abc import abstractmethod
 from numbers import Real
 
 import numpy as np
@@ -25,9 +26,9 @@ class _Stationary(Kernel):
     def diagonal(self, X):
         return np.ones(len(X))
 
+    @abstractmethod
     def _of_squared_distance(self, r2, order):
         """The tuple of f, f′, f″ with respect to r², up to the order."""
-        raise NotImplementedError
 
 
 class Gaussian(_Stationary):

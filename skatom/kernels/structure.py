@@ -4,8 +4,9 @@ from numbers import Real
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
+from skatom.base import BaseEstimator
 from skatom.kernels._cpu.matching import rematch
 from skatom.kernels.base import Kernel
 from skatom.memory import check_memory
@@ -19,7 +20,7 @@ _STRUCTURES = 16
 _TOLERANCE = 1e-8
 
 
-class StructureKernel(Kernel):
+class StructureKernel(BaseEstimator):
     r"""Similarity of structures from the similarities of their atoms.
 
     With the kernel :math:`k_{IJ} = \delta_{Z_I Z_J} k(q_I, q_J)` of the atoms I of A and J of B,
@@ -123,7 +124,9 @@ class StructureKernel(Kernel):
 
     def check_parameters(self):
         """Raise a ValueError if a parameter is out of range."""
-        super().check_parameters()
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
         self.kernel.check_parameters()
 
     def _unnormalized(self, X, Y):
