@@ -68,6 +68,10 @@ def completion(motions, kept):
     -------
     ndarray of float, shape (3 N, len(kept))
     """
-    vectors, _, _ = np.linalg.svd(motions)
-    inner = vectors[:, len(motions) - len(kept) :]
-    return np.linalg.solve(inner[kept].T, inner.T).T
+    struck = np.setdiff1d(np.arange(len(motions)), kept)
+    motions = motions[:, motions.any(axis=0)]
+    out = np.zeros((len(motions), len(kept)))
+    out[kept, np.arange(len(kept))] = 1.0
+    # motionsᵀ f = 0
+    out[struck] = -np.linalg.solve(motions[struck].T, motions[kept].T)
+    return out

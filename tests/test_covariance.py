@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 
 from skatom import Structures
 from skatom.descriptors import FCHL19, SOAP
-from skatom.kernels import Cosine, Gaussian, Matern, Polynomial, covariance
+from skatom.kernels import Cosine, Gaussian, Matern, Polynomial, covariance, environments
 
 KERNELS = {
     "gaussian": Gaussian(2.0),
@@ -118,6 +118,17 @@ def test_rectangle_and_parts_equal_the_symmetric_matrix(molecules):
     for energies, rows in ((True, is_energy), (False, ~is_energy)):
         found = covariance(kernel, features, energies=energies, forces=not energies)
         np.testing.assert_allclose(found, whole[np.ix_(rows, rows)], atol=scale)
+
+
+def test_basis_of_the_jacobians_changes_nothing(molecules, monkeypatch):
+    kernel, features = Gaussian(2.0), FCHL19(n_r2=6, n_r3=5).fit_transform(molecules)
+    found = {}
+    for name, atoms in (("with", 0), ("without", 1e9)):
+        monkeypatch.setattr(environments, "_ATOMS_PER_FEATURE", atoms)
+        assert (environments.jacobian_bases(features) is None) == (name == "without")
+        found[name] = covariance(kernel, features)
+    scale = np.abs(found["with"]).max()
+    np.testing.assert_allclose(found["with"], found["without"], atol=1e-13 * scale)
 
 
 def test_any_number_of_threads_gives_the_same(molecules):

@@ -9,8 +9,9 @@ from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import offsets_from_counts
 
-# Rows of the matrix that a thread works on: enough for fast products.
-_ROWS = 512
+# Rows of the matrix that a thread works on: enough for fast products. Of a small matrix fewer, so
+# that all threads have work.
+_ROWS, _GROUPS = 512, 6
 
 
 def covariance(kernel, X, Y=None, energies=True, forces=True):
@@ -69,32 +70,42 @@ def covariance(kernel, X, Y=None, energies=True, forces=True):
     # six coordinates of each molecule follow from the others, and are not computed
     struck = [_StruckForces(side.structures, energies) if forces else None for side in sides]
     made = [
-        Environments(side, bases, of_side.kept if forces else None)
+        Environments(side, of_side.kept if forces else None, bases)
         for side, of_side in zip(sides, struck, strict=True)
     ]
     rows, columns = made[0], made[-1]
-    layouts = [layout(side.n_dof, np.full(len(side.n_dof), energies)) for side in (rows, columns)]
-    out = np.zeros([int(l.starts[-1]) for l in layouts])
-    with threads_over_blas() as pool:
-        for group in row_groups(layouts[1].starts, _ROWS):
-            start, stop = layouts[1].starts[[*group]]
-            first = group[0] if Y is None else 0
-            fill_columns(
-                kernel, rows, columns, *layouts, group, first, Y is None,
-                out[layouts[0].starts[first] :, start:stop], pool,
-            )  # fmt: skip
-        if Y is None:
-            _mirror(out)
+    energies_of = [np.full(len(side), energies) for side in (X, sides[-1])]
+    layouts = [layout(e.n_dof, has) for e, has in zip((rows, columns), energies_of, strict=True)]
+    # where the rows are once those struck are back
+    places = [
+        layout(3 * side.n_atoms * forces, has).starts
+        for side, has in zip((X, sides[-1]), energies_of, strict=True)
+    ]
+    out = np.empty(shape)
+
+    def work(task):
+        piece, group = task
+        made = block(kernel, rows, columns, *layouts, piece, group, Y is None)
         if forces:
-            out = struck[0].complete(out)
-            out = struck[-1].complete(out.T).T
-    if Y is None:
-        _mirror(out)
+            made = struck[0].complete(made, *piece)
+            made = struck[-1].complete(made.T, *group).T
+        at = (slice(*places[0][[*piece]]), slice(*places[1][[*group]]))
+        if Y is None:
+            if piece == group:
+                made = np.tril(made) + np.tril(made, -1).T
+            out[at[::-1]] = made.T
+        out[at] = made
+
+    pieces, groups = (
+        row_groups(l.starts, min(_ROWS, 1 + l.starts[-1] // _GROUPS)) for l in layouts
+    )
+    with threads_over_blas() as pool:
+        list(pool.map(work, [(p, g) for g in groups for p in pieces if Y is not None or p >= g]))
     return out
 
 
 class _StruckForces:
-    """Rows of forces without the coordinates that follow from others, and these in turn."""
+    """The coordinates of forces that do not follow from others, and how to make all from them."""
 
     def __init__(self, structures, energies):
         self.energies = int(energies)
@@ -104,19 +115,17 @@ class _StruckForces:
             self.kept.append(kept_coordinates(motions))
             self.completions.append(completion(motions, self.kept[-1]))
 
-    def complete(self, matrix):
-        """The matrix with all rows."""
-        n = self.energies
-        sizes = np.array([n + len(t) for t in self.completions])
-        out = np.empty((sizes.sum(), matrix.shape[1]))
+    def complete(self, matrix, first, last):
+        """The matrix with all rows of the structures first … last - 1, from those that are kept."""
+        n, completions = self.energies, self.completions[first:last]
+        out = np.empty((sum(n + len(t) for t in completions), matrix.shape[1]))
         place = taken = 0
-        for size, transform in zip(sizes, self.completions, strict=True):
+        for transform in completions:
+            size, kept = transform.shape
             out[place : place + n] = matrix[taken : taken + n]
-            taken += n
-            part = matrix[taken : taken + transform.shape[1]]
-            np.matmul(transform, part, out=out[place + n : place + size])
-            taken += len(part)
-            place += size
+            place, taken = place + n, taken + n
+            np.matmul(transform, matrix[taken : taken + kept], out=out[place : place + size])
+            place, taken = place + size, taken + kept
         return out
 
 
@@ -137,26 +146,36 @@ def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first,
 
     ``lower``: the matrix is symmetric, and what lies above the diagonal blocks is left zero.
     """
-    out[:] = 0.0
-    origin = (row_layout.starts[first], column_layout.starts[group[0]])
-    shifted = row_layout.starts[first:] - origin[0]
-    pieces = [(first + f, first + l) for f, l in row_groups(shifted, _ROWS)]
+    starts = row_layout.starts[first:] - row_layout.starts[first]
 
     def work(piece):
-        for z, a in columns.sides.items():
-            if z not in rows.sides:
-                continue
-            b = rows.sides[z]
-            part_a = slice(a.starts[group[0]], a.starts[group[1]])
-            part_b = slice(b.starts[piece[0]], b.starts[piece[1]])
-            s = rows.values[z][part_b] @ columns.values[z][part_a].T
-            if s.size == 0:
-                continue
-            u, v = columns.norms[z][part_a], rows.norms[z][part_b, None]
-            phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
-            add_covariances(a, b, column_layout, row_layout, group, piece, phi, lower, origin, out)
+        whose = (first + piece[0], first + piece[1])
+        out[slice(*starts[[*piece]])] = block(
+            kernel, rows, columns, row_layout, column_layout, whose, group, lower
+        )
 
-    list(pool.map(work, pieces))
+    list(pool.map(work, row_groups(starts, _ROWS)))
+
+
+def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower):
+    """The covariances of the structures of ``piece``, as rows, with those of ``group``.
+
+    ``lower``: the matrix is symmetric, and what lies above its diagonal blocks is left zero.
+    """
+    b_rows, a_rows = row_layout.part(*piece), column_layout.part(*group)
+    out = np.zeros((b_rows.starts[-1], a_rows.starts[-1]))
+    diagonal = group[0] - piece[0] if lower else piece[0] - piece[1] - group[1]
+    for z in rows.sides.keys() & columns.sides.keys():
+        a, b = columns.sides[z].part(*group), rows.sides[z].part(*piece)
+        atoms_a, atoms_b = (
+            slice(*e.sides[z].starts[[*part]]) for e, part in ((columns, group), (rows, piece))
+        )
+        s = rows.values[z][atoms_b] @ columns.values[z][atoms_a].T
+        if s.size:
+            u, v = columns.norms[z][atoms_a], rows.norms[z][atoms_b, None]
+            phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
+            add_covariances(a, b, a_rows, b_rows, phi, diagonal, out)
+    return out
 
 
 def _derivatives(kernel, s, u, v, needed):
@@ -167,13 +186,3 @@ def _derivatives(kernel, s, u, v, needed):
     return Derivatives(
         *(np.ascontiguousarray(np.broadcast_to(f, s.shape)) for f in vars(profile).values())
     )
-
-
-def _mirror(matrix, size=1024):
-    """Copy the lower triangle to the upper one, block by block."""
-    for i in range(0, len(matrix), size):
-        rows = slice(i, i + size)
-        for j in range(0, i, size):
-            matrix[j : j + size, rows] = matrix[rows, j : j + size].T
-        block = matrix[rows, rows]
-        block[:] = np.tril(block) + np.tril(block, -1).T

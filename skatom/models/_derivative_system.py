@@ -55,7 +55,7 @@ class DerivativeSystem:
         self.layout = layout(n_dof, has_energy)
         self._check_memory(int(self.layout.starts[-1]))
         self._bases = jacobian_bases(features) if has_forces.any() else None
-        self._environments = Environments(features, self._bases, self._kept)
+        self._environments = Environments(features, self._kept, self._bases)
 
     def right_side(self, energies, forces):
         """Sᵀ P y: energies (n,) and forces (n_atoms, 3) in the order of the rows."""
@@ -72,13 +72,9 @@ class DerivativeSystem:
 
     def expansion(self, solution):
         """The predictor with the coefficients of the rows, an `EnvironmentExpansion`."""
-        coefficients = self._energy_coefficients(solution)
-        environments = self._environments
-        if self._bases is None:
-            return EnvironmentExpansion(self.kernel, environments.values, coefficients)
         return EnvironmentExpansion(
-            self.kernel, environments.projected, coefficients, self._directions(solution),
-            self._bases,
+            self.kernel, self._environments.projected, self._energy_coefficients(solution),
+            self._directions(solution), self._bases,
         )  # fmt: skip
 
     def _blocks(self):
@@ -93,14 +89,18 @@ class DerivativeSystem:
         return {z: of_atom[self.features.numbers == z] for z in self._environments.values}
 
     def _directions(self, solution):
-        """-PᵀJα of every atom, by species; Jα = Jγ since J has no rigid motions."""
+        """-PᵀJα of every atom, by species, or None; Jα = Jγ since J has no rigid motions."""
+        if not self._environments.n_dof.any():
+            return None
         directions = {}
         for z, side in self._environments.sides.items():
             out = np.zeros(side.projected.shape)
             for s in np.flatnonzero(np.diff(side.starts) * side.n_dof):
                 first = self.layout.starts[s] + self.layout.has_energy[s]
                 gamma = solution[first : first + side.n_dof[s]]
-                out[side.starts[s] : side.starts[s + 1]] = -(side.jacobian_of(s) @ gamma).T
+                out[side.starts[s] : side.starts[s + 1]] = -np.tensordot(
+                    gamma, side.jacobian_of(s), 1
+                )
             directions[z] = out
         return directions
 
@@ -153,8 +153,7 @@ class CholeskySystem(DerivativeSystem):
             covariance(self.kernel, features[s : s + _BATCH], forces=False).diagonal()
             for s in range(0, len(features), _BATCH)
         ])  # fmt: skip
-        nothing = [np.arange(0)] * len(features)
-        columns = Environments(features, self._bases, nothing)
+        columns = Environments(features, bases=self._bases)
         rows = layout(columns.n_dof, np.ones(len(features), bool))
         cross = np.empty((self.layout.starts[-1], len(features)))
         with threads_over_blas() as pool:

@@ -6,7 +6,6 @@ from skatom.kernels.blocks import fill_columns, layout
 from skatom.kernels.environments import Environments
 from skatom.memory import check_memory
 from skatom.models._derivative_system import DerivativeSystem
-from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import NystromPreconditioner, conjugate_gradients
 
@@ -78,7 +77,7 @@ class IterativeSystem(DerivativeSystem):
             index[(index >= a) & (index < b)] - a
             for a, b in zip(first_force, starts[1:], strict=True)
         ]
-        environments = Environments(self.features, self._bases, coordinates)
+        environments = Environments(self.features, coordinates, self._bases)
         out = np.empty((starts[-1], len(index)))
         with threads_over_blas() as pool:
             fill_columns(
@@ -89,16 +88,10 @@ class IterativeSystem(DerivativeSystem):
 
     def _product(self, v):
         """K v: the prediction for the training structures."""
-        environments, energy = self._environments, self._energy_coefficients(v)
-        if self._bases is None:
-            expansion = EnvironmentExpansion(self.kernel, environments.values, energy)
-        else:
-            expansion = EnvironmentExpansion(
-                self.kernel, environments.projected, energy, self._directions(v)
-            )
+        environments, expansion = self._environments, self.expansion(v)
         found = expansion.evaluate(
             {z: (x, environments.norms[z]) for z, x in expansion.values.items()},
-            self._bases is not None,
+            expansion.directions is not None,
         )
         rows = np.zeros(len(v))
         starts, has_energy = self.layout
@@ -114,7 +107,5 @@ class IterativeSystem(DerivativeSystem):
                 first = starts[s] + has_energy[s]
                 atoms = slice(side.starts[s], side.starts[s + 1])
                 slopes = along[atoms] + own[atoms, None] * side.projected[atoms]
-                rows[first : first + side.n_dof[s]] -= np.tensordot(
-                    side.jacobian_of(s), slopes.T, ((0, 1), (0, 1))
-                )
+                rows[first : first + side.n_dof[s]] -= np.tensordot(side.jacobian_of(s), slopes, 2)
         return rows

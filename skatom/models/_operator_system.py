@@ -61,7 +61,7 @@ class FeatureOperators:
             np.arange(3 * n if forces else 0)
             for n, forces in zip(features.n_atoms, labelled["forces"], strict=True)
         ]
-        environments = Environments(features, self._bases, coordinates)
+        environments = Environments(features, coordinates, self._bases)
         rows = layout(environments.n_dof, labelled["energy"])
         out = np.empty((self.n_columns, rows.starts[-1]))
         with threads_over_blas() as pool:
@@ -77,8 +77,9 @@ class FeatureOperators:
     def expansion(self, coefficients):
         """The predictor, an `EnvironmentExpansion`."""
         by_species = {z: coefficients[self.features.numbers == z] for z in self._basis.values}
-        values = self._basis.values if self._bases is None else self._basis.projected
-        return EnvironmentExpansion(self.kernel, values, by_species, bases=self._bases)
+        return EnvironmentExpansion(
+            self.kernel, self._basis.projected, by_species, bases=self._bases
+        )
 
 
 class StructureOperators:
