@@ -583,11 +583,11 @@ def test_selected_features_are_columns_of_all(skewed, methanol):
 
 def test_only_maps_of_selected_features_are_computed(skewed, monkeypatch):
     transformer = scattering(orbitals=3, scales=(0, 1), beta=0.4).fit([skewed])
-    made, filtered = [], passes.filtered
+    made, squared_fields = [], passes.squared_fields
     monkeypatch.setattr(
         passes,
-        "filtered",
-        lambda s, grid, wavelet: made.append(wavelet) or filtered(s, grid, wavelet),
+        "squared_fields",
+        lambda s, grid, wavelet: made.append(wavelet) or squared_fields(s, grid, wavelet),
     )
     transformer.select(["S2[total;n3l1j0;n3l2j1;q1]"]).transform([skewed])
     assert made == [Wavelet(3, 1, 0), Wavelet(3, 2, 1)]

@@ -126,18 +126,14 @@ def filter_virial(
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
-def squared_modulus(fields, out):
-    """out[c] = Σ_m fields[c, m]²: (C, 2l + 1, n) -> (C, n)."""
+def add_squared_modulus(fields, out):
+    """out[c] += Σ_m fields[c, m]²: (C, 2l + 1, n) -> (C, n)."""
     for c in range(len(out)):
         target = out[c]
         for m in range(fields.shape[1]):
             row = fields[c, m]
-            if m == 0:
-                for i in range(len(row)):
-                    target[i] = row[i] * row[i]
-            else:
-                for i in range(len(row)):
-                    target[i] += row[i] * row[i]
+            for i in range(len(row)):
+                target[i] += row[i] * row[i]
 
 
 @njit(cache=True, nogil=True)

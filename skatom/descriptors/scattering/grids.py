@@ -244,14 +244,14 @@ class CellGrids:
     def prepare(self, source, target):
         """Nothing: what `spectra` needs is the FFT's own."""
 
-    def spectra(self, fields, source, target):
-        """Spectra (C, n_ω of target) of fields (C, points of source)."""
+    def spectra(self, fields, source, targets):
+        """Spectra (C, n_ω of the target) of fields (C, points of source), for each target."""
         whole = rfftn(fields.reshape(-1, *source.shape), axes=(1, 2, 3), norm="forward")
         whole *= source.volume
-        return crop(whole.reshape(len(fields), -1), source, target)
+        return [crop(whole.reshape(len(fields), -1), source, target) for target in targets]
 
     def adjoint_spectra(self, cotangents, source, target):
-        """The transpose of `spectra`: (C, n_ω of target) -> (C, points of source)."""
+        """The transpose of `spectra` of one target: (C, n_ω of target) -> (C, points of source)."""
         return source.voxel * source.fields(pad(cotangents, source, target))
 
 
@@ -297,12 +297,15 @@ class BoxGrids:
             self._grids[key] = Grid(shape, box, self.centre + step * first, tables)
         return self._grids[key]
 
-    def spectra(self, fields, source, target):
-        """Spectra (C, n_ω of target) of fields (C, points of source), as sums over the points.
+    def spectra(self, fields, source, targets):
+        """Spectra (C, n_ω of the target) of fields (C, points of source), for each target.
 
         The boxes differ, so this is no FFT but a product with a matrix along each axis, which at
         these sizes is as fast.
         """
+        return [self._spectra(fields, source, target) for target in targets]
+
+    def _spectra(self, fields, source, target):
         a, b, c = self.factors(source, target)
         half = len(c)
         # real fields: cosines and sines side by side in one real product
@@ -315,7 +318,7 @@ class BoxGrids:
         return y.reshape(len(fields), -1)
 
     def adjoint_spectra(self, cotangents, source, target):
-        """The transpose of `spectra`: (C, n_ω of target) -> (C, points of source)."""
+        """The transpose of `spectra` of one target: (C, n_ω of target) -> (C, points of source)."""
         a, b, c = self.factors(source, target)
         x = (cotangents * target.tables.weights).reshape(-1, len(a), len(b) * len(c))
         x = (a.conj().T @ x).reshape(-1, len(b), len(c))

@@ -3,9 +3,13 @@
 import numpy as np
 
 from skatom.descriptors._cpu import scattering as loops
+from skatom.parallel import split_rows
 
 # σ below this is zero: its direction is not divided by it
 _TINY = 1e-90
+# Points of the fields that are transformed at once. Memory of this size is used again and again;
+# more would be fetched anew from the system by each transform, which takes longer than the FFT.
+_FIELD_POINTS = 2**15
 
 
 class Scene:
@@ -143,17 +147,23 @@ def _integrals_of(scene, task):
     paths = scene.paths
     grid = scene.first_grid(task.wavelet, task.level)
     spectra = scene.density(grid)[task.channels]
-    modulus = squared(filtered(spectra, grid, paths.wavelets[task.wavelet]))
+    modulus = squared_fields(spectra, grid, paths.wavelets[task.wavelet])
     sums = _integrals(modulus, grid, paths)
-    pair_sums, spectra_on = [], {}
+    pair_sums, spectra_on = [], _spectra_on(scene, task, modulus, grid)
     for pair, rows in task.seconds:
         target = scene.second_grid(pair)
-        if target not in spectra_on:
-            spectra_on[target] = scene.grids.spectra(modulus, grid, target)
         wavelet = paths.wavelets[paths.pairs[pair][1]]
-        squares = squared(filtered(spectra_on[target][rows], target, wavelet))
+        squares = squared_fields(spectra_on[target][rows], target, wavelet)
         pair_sums.append(_integrals(squares, target, paths))
     return sums[task.first], pair_sums
+
+
+def _spectra_on(scene, task, modulus, grid):
+    """Spectra of a first-order map on the grids of the second order."""
+    targets = list(dict.fromkeys(scene.second_grid(pair) for pair, _ in task.seconds))
+    if not targets:
+        return {}
+    return dict(zip(targets, scene.grids.spectra(modulus, grid, targets), strict=True))
 
 
 def _cotangent_of(scene, task, first, second):
@@ -175,12 +185,10 @@ def _cotangent_of(scene, task, first, second):
     slopes = _slopes(squares, grid, scene.exponents, bars)
     virial, volume_term = np.zeros((3, 3)), np.sum(bars * sums)
 
-    spectra_on, back = {}, {}
+    spectra_on = _spectra_on(scene, task, modulus, grid)
+    back = {target: np.zeros_like(spectra) for target, spectra in spectra_on.items()}
     for pair, rows in task.seconds:
         target = scene.second_grid(pair)
-        if target not in spectra_on:
-            spectra_on[target] = scene.grids.spectra(modulus, grid, target)
-            back[target] = np.zeros_like(spectra_on[target])
         other = paths.wavelets[paths.pairs[pair][1]]
         source = spectra_on[target][rows]
         other_fields = filtered(source, target, other)
@@ -207,15 +215,27 @@ def _cotangent_of(scene, task, first, second):
     return _filter_adjoint(cotangent, grid, wavelet), virial
 
 
-def filtered(spectra, grid, wavelet):
-    """Fields (C, 2l + 1, n_points) of spectra (C, n_ω) convolved with a wavelet."""
+def filtered(spectra, grid, wavelet, members=slice(None)):
+    """Fields (C, 2l + 1, n_points) of spectra (C, n_ω) convolved with a wavelet.
+
+    ``members``: some of the 2l + 1.
+    """
     tables = grid.tables
-    harmonic = tables.harmonic(wavelet.l)
+    harmonic = tables.harmonic(wavelet.l)[members]
     products = np.empty((len(spectra), *harmonic.shape), complex)
     loops.apply_filter(
         spectra, tables.radial(wavelet), harmonic, wavelet.l % 2 == 1, 1 / grid.volume, products
     )
     return grid.fields(products)
+
+
+def squared_fields(spectra, grid, wavelet):
+    """σ² (C, n_points) of the fields, of which few are held at a time."""
+    squares = np.zeros((len(spectra), grid.n_points))
+    at_once = max(1, _FIELD_POINTS // squares.size)
+    for members in split_rows(2 * wavelet.l + 1, at_once):
+        loops.add_squared_modulus(filtered(spectra, grid, wavelet, members), squares)
+    return squares
 
 
 def _filter_adjoint(cotangent, grid, wavelet):
@@ -243,8 +263,8 @@ def _filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
 
 def squared(fields):
     """σ² (C, n_points) of fields (C, 2l + 1, n_points)."""
-    squares = np.empty((fields.shape[0], fields.shape[2]))
-    loops.squared_modulus(fields, squares)
+    squares = np.zeros((fields.shape[0], fields.shape[2]))
+    loops.add_squared_modulus(fields, squares)
     return squares
 
 
