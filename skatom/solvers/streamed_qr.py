@@ -66,7 +66,8 @@ class StreamedQR:
         self.n_rows = 0
         self._factor = np.zeros((size, size), order="F")
         if prior is not None:
-            self._factor[:n_columns, :n_columns] = np.triu(prior)
+            # what is below the diagonal is never looked at
+            self._factor[:n_columns, :n_columns] = prior
             self.n_rows = n_columns
 
     @property
