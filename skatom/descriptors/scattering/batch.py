@@ -1,6 +1,7 @@
 """Scattering of many structures: threads, jobs, normalisation and the choice of features."""
 
 from collections import OrderedDict
+from functools import cache, partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -70,10 +71,10 @@ def transform_batch(settings, structures, update=None):
     needed = np.zeros(len(settings.paths), bool)
     needed[settings.support] = True
     rows = np.empty((len(structures), len(settings.support)))
+    tasks_on = cache(partial(_tasks, settings, needed))  # structures have grids of the same sizes
 
     def one(s, scene, run):
-        tasks = _tasks(settings, scene, needed)
-        orders = features(scene, tasks, run)
+        orders = features(scene, tasks_on(_map_points(scene)), run)
         rows[s] = _flat(_normalized(settings, scene, orders))[settings.support]
 
     _run(settings, structures, one, update)
@@ -88,7 +89,7 @@ def pullback_batch(settings, structures, cotangent, update=None):
     def one(s, scene, run):
         bars = np.zeros(len(settings.paths))
         bars[settings.support] = cotangent[s]
-        tasks = _tasks(settings, scene, bars != 0)
+        tasks = _tasks(settings, bars != 0, _map_points(scene))
         first, second = _raw_cotangents(settings, scene, tasks, bars, run)
         start, stop = structures.offsets[s : s + 2]
         gradient[start:stop], virial[s] = gradients(scene, tasks, first, second, run)
@@ -195,13 +196,18 @@ class _TableCache:
         return tables
 
 
-def _tasks(settings, scene, needed):
+def _map_points(scene):
+    """Points of the grids of all first-order maps."""
+    return tuple(scene.first_grid(*of_map).n_points for of_map in scene.paths.maps)
+
+
+def _tasks(settings, needed, map_points):
     """Tasks that compute the needed ones (n_all,) of all features, and their denominators."""
     _, first, second = (part.any(axis=-1) for part in settings.paths.split(needed))
     if settings.normalize == "ratio":
         for pair, (a, _) in enumerate(settings.paths.pairs):
             first[:, a] |= second[:, pair]
-    return settings.paths.tasks(first, second, lambda *key: scene.first_grid(*key).n_points)
+    return settings.paths.tasks(first, second, map_points)
 
 
 def _normalized(settings, scene, orders):

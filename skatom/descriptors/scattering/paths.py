@@ -1,11 +1,13 @@
 """Scattering paths: which features there are, and which maps those that are kept need."""
 
+from functools import cached_property
 from math import floor
 from typing import NamedTuple
 
 import numpy as np
 
 from skatom.descriptors.scattering.wavelets import Wavelet
+from skatom.parallel import split_rows
 
 # Fields of one task, in points: small enough for the cache, large against the cost of a call.
 _TASK_POINTS = 2**15
@@ -104,8 +106,9 @@ class Paths:
         first : ndarray of bool, shape (n_channels, n_wavelets)
             First-order features that are needed.
         second : ndarray of bool, shape (n_channels, n_pairs)
-        n_points : callable (wavelet, level) -> int
-            Of the grid of a first-order map. Decides how many channels are treated together.
+        n_points : tuple of int
+            Of the grids of the first-order maps in `maps`. Decide how many channels are treated
+            together.
 
         Returns
         -------
@@ -114,18 +117,29 @@ class Paths:
             second, a task of its own.
         """
         tasks = []
-        for w in range(len(self.wavelets)):
+        for (w, level), points in zip(self.maps, n_points, strict=True):
             own = self.level(w)
-            levels = {pair: min(own, self.level(self.pairs[pair][1])) for pair in self.starting[w]}
-            for level in sorted({own, *levels.values()}):
-                pairs = [pair for pair, its_level in levels.items() if its_level == level]
-                wanted = second[:, pairs].any(axis=1) | (first[:, w] & (level == own))
-                channels = np.flatnonzero(wanted)
-                size = max(1, _TASK_POINTS // n_points(w, level))
-                for start in range(0, len(channels), size):
-                    part = channels[start : start + size]
-                    tasks.append(self._task(w, level, part, first, second, pairs, level == own))
+            pairs = [pair for pair in self.starting[w] if self._source_level(pair) == level]
+            wanted = second[:, pairs].any(axis=1) | (first[:, w] & (level == own))
+            channels = np.flatnonzero(wanted)
+            for part in split_rows(len(channels), max(1, _TASK_POINTS // points)):
+                tasks.append(
+                    self._task(w, level, channels[part], first, second, pairs, level == own)
+                )
         return tasks
+
+    def _source_level(self, pair):
+        """The level on which the first map of a pair is made for the second."""
+        return min(map(self.level, self.pairs[pair]))
+
+    @cached_property
+    def maps(self):
+        """(wavelet, level) of all first-order maps."""
+        return [
+            (w, level)
+            for w in range(len(self.wavelets))
+            for level in sorted({self.level(w), *map(self._source_level, self.starting[w])})
+        ]
 
     @staticmethod
     def _task(w, level, channels, first, second, pairs, own):
