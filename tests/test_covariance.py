@@ -7,7 +7,8 @@ from ase.build import bulk, molecule
 
 from skatom import Structures
 from skatom.descriptors import FCHL19, SOAP
-from skatom.kernels import Cosine, Gaussian, Matern, Polynomial, covariance, environments
+from skatom.kernels import Cosine, Gaussian, Matern, Polynomial, blocks, covariance, environments
+from skatom.parallel import threads_over_blas
 
 KERNELS = {
     "gaussian": Gaussian(2.0),
@@ -129,6 +130,41 @@ def test_basis_of_the_jacobians_changes_nothing(molecules, monkeypatch):
         found[name] = covariance(kernel, features)
     scale = np.abs(found["with"]).max()
     np.testing.assert_allclose(found["with"], found["without"], atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("atoms_per_feature", [0, 1e9], ids=["basis", "no basis"])
+@pytest.mark.parametrize("rows_at_once", [512, 7])
+def test_rows_and_columns_are_chosen_from_the_whole_matrix(
+    molecules, monkeypatch, atoms_per_feature, rows_at_once
+):
+    """Some coordinates, some energies, atoms without neighbours, species in one side only."""
+    monkeypatch.setattr(environments, "_ATOMS_PER_FEATURE", atoms_per_feature)
+    monkeypatch.setattr(blocks, "_ROWS", rows_at_once)
+    rng, kernel = np.random.default_rng(0), Gaussian(2.0) + 0.1 * Polynomial(2)
+    oxygen, frames = Atoms("O"), molecules.to_ase()
+    batches = [Structures.from_ase(images) for images in ([*frames, oxygen], [oxygen, frames[0]])]
+    descriptor = FCHL19(n_r2=6, n_r3=5).fit(molecules)
+    sides = [descriptor.transform(structures) for structures in batches]
+    whole = covariance(kernel, *sides)
+    bases = environments.jacobian_bases(*sides)
+    made, layouts, index = [], [], []
+    for features in sides:
+        sizes = 3 * features.n_atoms
+        kept = [np.sort(rng.choice(n, rng.integers(n), replace=False)) for n in sizes]
+        has_energy = rng.random(len(features)) < 0.6
+        starts = np.cumsum(1 + sizes) - 1 - sizes
+        index.append(np.concatenate([
+            np.append(start if has else [], start + 1 + some).astype(int)
+            for start, has, some in zip(starts, has_energy, kept, strict=True)
+        ]))  # fmt: skip
+        made.append(environments.Environments(features, kept, bases))
+        layouts.append(blocks.layout(made[-1].n_dof, has_energy))
+    found = np.full([len(rows) for rows in index], np.nan)
+    with threads_over_blas() as pool:
+        blocks.fill_columns(
+            kernel, *made, *layouts, (0, len(sides[1])), 0, False, found, pool
+        )  # fmt: skip
+    np.testing.assert_allclose(found, whole[np.ix_(*index)], atol=1e-13 * np.abs(whole).max())
 
 
 def test_any_number_of_threads_gives_the_same(molecules):

@@ -112,9 +112,8 @@ class Environments:
             mine = numbers[first + jacobian.pairs.centers] == z
             slopes = jacobian.values[mine]
             if bases is not None:
-                slopes = (slopes.reshape(-1, slopes.shape[2]) @ bases[z]).reshape(
-                    len(slopes), 3, -1
-                )
+                projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
+                slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
             add_jacobians(
                 first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine], slopes,
                 atom, self._structure, coordinate.reshape(-1, 3), self.sides[z],
