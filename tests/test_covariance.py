@@ -142,7 +142,7 @@ def test_rows_and_columns_are_chosen_from_the_whole_matrix(
     monkeypatch.setattr(blocks, "_ROWS", rows_at_once)
     rng, kernel = np.random.default_rng(0), Gaussian(2.0) + 0.1 * Polynomial(2)
     oxygen, frames = Atoms("O"), molecules.to_ase()
-    batches = [Structures.from_ase(images) for images in ([*frames, oxygen], [oxygen, frames[0]])]
+    batches = [Structures.from_ase(images) for images in ([*frames, oxygen], [oxygen, frames[2]])]
     descriptor = FCHL19(n_r2=6, n_r3=5).fit(molecules)
     sides = [descriptor.transform(structures) for structures in batches]
     whole = covariance(kernel, *sides)
