@@ -1,0 +1,14 @@
+"""Plots of a model's errors, of which features a sparse model chose, and of spectra."""
+
+from skatom.plotting.greedy import ChosenFeaturesDisplay, GreedyPathDisplay
+from skatom.plotting.learning_curve import LearningCurveDisplay
+from skatom.plotting.parity import ParityDisplay
+from skatom.plotting.spectrum import SpectrumDisplay
+
+__all__ = [
+    "ChosenFeaturesDisplay",
+    "GreedyPathDisplay",
+    "LearningCurveDisplay",
+    "ParityDisplay",
+    "SpectrumDisplay",
+]

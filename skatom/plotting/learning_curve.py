@@ -1,0 +1,143 @@
+"""Errors against the number of training structures."""
+
+import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
+from sklearn.model_selection import learning_curve
+
+from skatom._prediction import last_step
+from skatom.metrics import neg_force_mae
+from skatom.plotting._axes import new_axes
+
+
+class LearningCurveDisplay:
+    r"""Error against the number of training frames, and the power law that it follows.
+
+    .. math:: \mathrm{error}(n) \approx a\, n^{b}
+
+    Both axes are logarithmic; a and b are the least-squares line through the logarithms of the
+    mean errors.
+
+    Parameters
+    ----------
+    train_sizes : array-like of int, shape (n_sizes,)
+    errors : array-like of float, shape (n_sizes, n_splits)
+        Error on the held-out frames of each split.
+    name : str, default="error"
+        Of the vertical axis, with its unit.
+
+    Attributes
+    ----------
+    prefactor_, slope_ : float
+        a and b.
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        In ``plot``, if there are fewer than two sizes, or an error is not a positive number.
+
+    Examples
+    --------
+    >>> from skatom.plotting import LearningCurveDisplay
+    >>> display = LearningCurveDisplay([100, 200, 400], [[0.4], [0.2], [0.1]]).plot()
+    >>> round(display.slope_, 2)
+    -1.0
+    """
+
+    def __init__(self, train_sizes, errors, name="error"):
+        self.train_sizes = train_sizes
+        self.errors = errors
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X, y, *, train_sizes, cv=None, scoring=neg_force_mae, n_jobs=None, ax=None
+    ):
+        """Fit to growing parts of the training frames of each split and plot.
+
+        Parameters
+        ----------
+        estimator : estimator or Pipeline
+        X : Structures, or list of ase.Atoms
+        y : Targets, or array-like of energies
+        train_sizes : array-like of int or float
+            Numbers of training frames, or fractions of the largest possible.
+        cv : int or splitter, default=None
+            As in scikit-learn, for example
+            `EnergyStratifiedSplit <skatom.model_selection.EnergyStratifiedSplit>`.
+        scoring : callable, default=`neg_force_mae <skatom.metrics.neg_force_mae>`
+            A scorer that gives minus the error.
+        n_jobs : int, default=None
+            Fits at the same time, as in scikit-learn.
+        ax : matplotlib.axes.Axes, default=None
+            None: a new figure.
+
+        Returns
+        -------
+        LearningCurveDisplay
+        """
+        sizes, _, scores = learning_curve(
+            estimator, X, y, train_sizes=train_sizes, cv=cv, scoring=scoring, n_jobs=n_jobs,
+            error_score="raise",
+        )  # fmt: skip
+        display = cls(sizes, -scores, _error_name(scoring))
+        return display.plot(ax, label=type(last_step(estimator)).__name__)
+
+    def plot(self, ax=None, *, label=None):
+        """Draw; several displays on one ``ax`` compare models.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            None: a new figure.
+        label : str, default=None
+            Of this curve in the legend, before its power law.
+
+        Returns
+        -------
+        self
+        """
+        sizes, errors = np.asarray(self.train_sizes), np.asarray(self.errors, dtype=float)
+        _check_curve(sizes, errors)
+        mean, spread = errors.mean(axis=1), errors.std(axis=1)
+        self.slope_, intercept = (float(c) for c in np.polyfit(np.log(sizes), np.log(mean), 1))
+        self.prefactor_ = float(np.exp(intercept))
+        law = rf"$\propto n^{{{self.slope_:.2f}}}$"
+        self.ax_ = new_axes((4.8, 3.8)) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        drawn = self.ax_.errorbar(
+            sizes, mean, spread, fmt="o", capsize=3, label=f"{label}  {law}" if label else law
+        )
+        self.ax_.plot(
+            sizes, self.prefactor_ * sizes**self.slope_, "--", color=drawn[0].get_color(), lw=1
+        )
+        self.ax_.set(xscale="log", yscale="log", xlabel="training frames n", ylabel=self.name)
+        for axis in (self.ax_.xaxis, self.ax_.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        self.ax_.grid(True, alpha=0.3, linewidth=0.5)
+        self.ax_.legend(frameon=False)
+        return self
+
+
+def _error_name(scoring):
+    """``neg_force_mae`` -> "force MAE (eV/Å)"."""
+    words = getattr(scoring, "__name__", "error").removeprefix("neg_").split("_")
+    unit = {"energy": "eV", "force": "eV/Å", "stress": "eV/Å³"}.get(words[0])
+    name = " ".join(word.upper() if word in ("mae", "rmse") else word for word in words)
+    return f"{name} ({unit})" if unit else name
+
+
+def _check_curve(sizes, errors):
+    if len(sizes) < 2 or errors.ndim != 2 or len(errors) != len(sizes):
+        raise ValueError(
+            f"train_sizes {sizes.shape} and errors {errors.shape} must have the shapes (n_sizes,) "
+            "and (n_sizes, n_splits) with at least two sizes"
+        )
+    if not (errors > 0).all():
+        raise ValueError(
+            "a logarithmic axis needs positive errors: choose a scorer that gives minus an error, "
+            "such as skatom.metrics.neg_force_mae, and a model that can be fitted at every size"
+        )

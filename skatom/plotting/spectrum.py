@@ -1,0 +1,80 @@
+"""Spectra of vibrations."""
+
+import numpy as np
+
+from skatom.plotting._axes import new_axes
+
+
+class SpectrumDisplay:
+    r"""Lines of a spectrum, broadened.
+
+    .. math:: A(\tilde\nu) = \sum_k I_k\, \frac{1}{\pi}
+        \frac{w / 2}{(\tilde\nu - \tilde\nu_k)^2 + (w / 2)^2}
+
+    Parameters
+    ----------
+    wavenumbers : array-like of float, shape (n,)
+        Of the lines, 1/cm.
+    intensities : array-like of float, shape (n,)
+        Of the lines, km/mol, as `skatom.vibrations.infrared_intensities` gives them.
+    width : float, default=10.0
+        Full width w of a line at half its height, 1/cm.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        In ``plot``, if the lengths differ or the width is not positive.
+
+    Examples
+    --------
+    >>> from skatom.plotting import SpectrumDisplay
+    >>> display = SpectrumDisplay([1600.0, 3650.0], [60.0, 5.0]).plot()
+    >>> display.ax_.get_xlabel()
+    'wavenumber (1/cm)'
+    """
+
+    def __init__(self, wavenumbers, intensities, width=10.0):
+        self.wavenumbers = wavenumbers
+        self.intensities = intensities
+        self.width = width
+
+    def plot(self, ax=None, *, label=None):
+        """Draw; several displays on one ``ax`` compare models.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            None: a new figure.
+        label : str, default=None
+            Of this spectrum in the legend.
+
+        Returns
+        -------
+        self
+        """
+        lines, heights = np.asarray(self.wavenumbers, float), np.asarray(self.intensities, float)
+        if lines.shape != heights.shape or lines.ndim != 1 or len(lines) == 0:
+            raise ValueError(
+                f"wavenumbers {lines.shape} and intensities {heights.shape} must be as many"
+            )
+        if not self.width > 0:
+            raise ValueError(f"width={self.width} must be positive, in 1/cm")
+        axis = np.arange(min(lines.min(), 0.0), 1.1 * lines.max(), self.width / 10)
+        half = 0.5 * self.width
+        shapes = half / np.pi / ((axis[:, None] - lines) ** 2 + half**2)
+        self.ax_ = new_axes((6.4, 3.2)) if ax is None else ax
+        self.figure_ = self.ax_.figure
+        self.ax_.plot(axis, shapes @ heights, lw=1, label=label)
+        self.ax_.set(
+            xlabel="wavenumber (1/cm)", ylabel="absorption (km/mol cm)", xlim=(axis[0], axis[-1]),
+            ylim=(0, None),
+        )  # fmt: skip
+        self.ax_.grid(True, alpha=0.3, linewidth=0.5)
+        if label is not None:
+            self.ax_.legend(frameon=False)
+        return self
