@@ -1,16 +1,14 @@
 """Errors of sparse Gaussian processes beside published ones. See benchmarks/sparse_gp.py.
 
-Hyperparameters come from cross-validation on the training part alone: a model of fewer
-representatives for every combination, judged by the geometric mean of its errors of energies and
-forces on the frames left out. Only the best is fitted to all training data and sees the test part.
+Hyperparameters come from five-fold cross-validation on the training part alone, see
+benchmarks/sparse_gp_search.py. Only the best are fitted to all training data and see the test part.
 """
 
-import itertools
 import time
 
 import numpy as np
 from harness import DATA, table
-from sklearn.model_selection import ShuffleSplit
+from sparse_gp_search import groups_of, search
 
 from skatom.datasets import read
 from skatom.descriptors import SOAP
@@ -27,7 +25,6 @@ PUBLISHED = {
     "Si": (2.91, 0.07),
     "Ge": (2.06, 0.05),
 }
-FOLDS = 3
 
 
 def model_of(settings, n_sparse, verbose=0):
@@ -72,66 +69,38 @@ def _root_mean_square(x):
     return np.sqrt((x**2).mean())
 
 
-def search(structures, targets, fixed, stages, n_sparse, name):
-    """The best settings, one stage after the other; a stage is a dict of lists to combine."""
-    best = dict(fixed)
-    splits = list(ShuffleSplit(FOLDS, test_size=0.2, random_state=0).split(np.arange(len(targets))))
-    for stage in stages:
-        found = []
-        for values in itertools.product(*stage.values()):
-            settings = best | dict(zip(stage, values, strict=True))
-            scores = []
-            for train, left_out in splits:
-                model = model_of(settings, n_sparse).fit(structures[train], targets[train])
-                energy, force, *_ = errors(model, structures[left_out], targets[left_out])
-                scores.append((energy, force))
-            energy, force = np.mean(scores, axis=0)
-            found.append((energy * force, settings))
-            print(
-                f"  {name}: {dict(zip(stage, values, strict=True))}: {1e3 * energy:.3f} meV/atom, "
-                f"{force:.4f} eV/Å",
-                flush=True,
-            )
-        best = min(found, key=lambda pair: pair[0])[1]
-    return best
-
-
 _FIXED = {
     "cutoff": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.5, "scale": 2.5, "exponent": 4.0, "zeta": 4,
     "delta": 1.0, "n_pairs": 12,
     "pair_delta": 2.0, "sigma_energy": 1e-3, "sigma_forces": 0.03, "sigma_virial": 0.03,
 }  # fmt: skip
-_SEARCHED = ("cutoff", "exponent", "sigma", "zeta", "sigma_energy", "sigma_forces")
-_NOISE = {"sigma_energy": [1e-4, 3e-4, 1e-3], "sigma_forces": [0.01, 0.03, 0.1]}
+_SEARCHED = ("cutoff", "exponent", "sigma", "sigma_energy", "sigma_forces")
+_NOISES = {"sigma_energy": [3e-5, 1e-4, 3e-4, 1e-3], "sigma_forces": [0.003, 0.01, 0.03]}
+_FINEST = {"n_max": 10, "l_max": 8}
 
 
-def mlearn(names, n_sparse=2000, search_sparse=400):
-    """The six elements of mlearn, with the published split."""
+def mlearn(names, n_sparse=2000, search_sparse=(300, 1000)):
+    """The six elements of mlearn, with the published split.
+
+    The stresses are left out, since they are no derivatives of the energies. Against those of
+    models of energies and forces, the pressures of Cu and Ni differ by 3 GPa in all frames, the
+    shears of their strained cells are of the wrong sign in many, and yz and xz of Mo change places.
+
+    Few representatives suffice to choose a descriptor; the noises are chosen with more, because
+    they stand for what so many representatives cannot express.
+    """
     rows = []
     for name in names or PUBLISHED:
         begin = time.perf_counter()
-        train = read(DATA / "mlearn" / f"mlearn_{name}_train.xyz.xz")
-        test = read(DATA / "mlearn" / f"mlearn_{name}_test.xyz.xz")
-        # the length of an atom's share of the volume
-        size = np.cbrt(np.median(np.linalg.det(train.structures.cells) / train.structures.n_atoms))
-        stages = [
-            {
-                "cutoff": [float(np.round(f * size, 1)) for f in (1.8, 2.1, 2.4)],
-                "exponent": [0.0, 3.0, 6.0],
-            },
-            {"sigma": [0.3, 0.4, 0.5], "zeta": [2, 4]},
-            _NOISE,
-        ]
-        settings = search(
-            train.structures, train.targets, _FIXED | {"scale": float(size)}, stages,
-            search_sparse, name,
-        ) | {"n_max": 10, "l_max": 8}  # fmt: skip
-        model = model_of(settings, n_sparse, verbose=1).fit(train.structures, train.targets)
-        energy, force, *_ = errors(model, test.structures, test.targets)
+        train, groups = _labelled(name, "train")
+        settings = _searched(name, train, groups, search_sparse) | _FINEST
+        model = model_of(settings, n_sparse, verbose=1).fit(*train)
+        test, _ = _labelled(name, "test")
+        energy, force, *_ = errors(model, *test)
         bound = PUBLISHED[name]
         rows.append([
             name, f"{1e3 * energy:.2f}", f"{bound[0]}", f"{force:.3f}", f"{bound[1]}",
-            ", ".join(str(settings[key]) for key in _SEARCHED),
+            ", ".join(f"{settings[key]:g}" for key in _SEARCHED),
             f"{time.perf_counter() - begin:.0f}",
         ])  # fmt: skip
         print(*rows[-1], flush=True)
@@ -141,6 +110,29 @@ def mlearn(names, n_sparse=2000, search_sparse=400):
         [*header, ", ".join(_SEARCHED), "s"],
         rows,
     )
+
+
+def _labelled(name, part):
+    """Structures, with their energies and forces alone, and their groups."""
+    path = DATA / "mlearn" / f"mlearn_{name}_{part}.xyz.xz"
+    data = read(path)
+    y = data.targets
+    return (data.structures, Targets(y.energy, y.forces, offsets=y.offsets)), groups_of(path)
+
+
+def _searched(name, train, groups, n_sparse):
+    """Settings by cross-validation: the density's first, then the noises alone."""
+    structures = train[0]
+    # the length of an atom's share of the volume
+    size = np.cbrt(np.median(np.linalg.det(structures.cells) / structures.n_atoms))
+    few, many = n_sparse
+    density = {
+        "cutoff": [float(np.round(f * size, 1)) for f in (1.8, 2.1, 2.4)],
+        "sigma": [float(np.round(f * size, 2)) for f in (0.15, 0.21)],
+    }
+    stages = [(density, few), ({"exponent": [2.0, 4.0, 6.0]}, few), ({}, many)]
+    fixed = _FIXED | {"scale": float(size)}
+    return search(model_of, (*train, groups), fixed, stages, _NOISES, name)
 
 
 def periodic(names):
