@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 from harness import DATA, table
-from sparse_gp_search import groups_of, search
+from sparse_gp_search import groups_of, search, search_groups
 
 from skatom.datasets import read
 from skatom.descriptors import SOAP
@@ -76,6 +76,7 @@ _FIXED = {
 }  # fmt: skip
 _SEARCHED = ("cutoff", "exponent", "sigma", "sigma_energy", "sigma_forces")
 _NOISES = {"sigma_energy": [3e-5, 1e-4, 3e-4, 1e-3], "sigma_forces": [0.003, 0.01, 0.03]}
+_FACTORS = [0.1, 0.3, 3.0, 10.0]
 _FINEST = {"n_max": 10, "l_max": 8}
 
 
@@ -94,13 +95,13 @@ def mlearn(names, n_sparse=2000, search_sparse=(300, 1000)):
         begin = time.perf_counter()
         train, groups = _labelled(name, "train")
         settings = _searched(name, train, groups, search_sparse) | _FINEST
-        model = model_of(settings, n_sparse, verbose=1).fit(*train)
+        model = model_of(settings, n_sparse, verbose=1).fit(*train, configurations=groups)
         test, _ = _labelled(name, "test")
         energy, force, *_ = errors(model, *test)
         bound = PUBLISHED[name]
         rows.append([
             name, f"{1e3 * energy:.2f}", f"{bound[0]}", f"{force:.3f}", f"{bound[1]}",
-            ", ".join(f"{settings[key]:g}" for key in _SEARCHED),
+            ", ".join(_text(settings[key]) for key in _SEARCHED),
             f"{time.perf_counter() - begin:.0f}",
         ])  # fmt: skip
         print(*rows[-1], flush=True)
@@ -112,6 +113,13 @@ def mlearn(names, n_sparse=2000, search_sparse=(300, 1000)):
     )
 
 
+def _text(value):
+    """A number, or those of a dict."""
+    if isinstance(value, dict):
+        return "/".join(f"{v:g}" for v in value.values())
+    return f"{value:g}"
+
+
 def _labelled(name, part):
     """Structures, with their energies and forces alone, and their groups."""
     path = DATA / "mlearn" / f"mlearn_{name}_{part}.xyz.xz"
@@ -121,7 +129,7 @@ def _labelled(name, part):
 
 
 def _searched(name, train, groups, n_sparse):
-    """Settings by cross-validation: the density's first, then the noises alone."""
+    """Settings by cross-validation: the density's, then the noises, then those of groups."""
     structures = train[0]
     # the length of an atom's share of the volume
     size = np.cbrt(np.median(np.linalg.det(structures.cells) / structures.n_atoms))
@@ -132,7 +140,9 @@ def _searched(name, train, groups, n_sparse):
     }
     stages = [(density, few), ({"exponent": [2.0, 4.0, 6.0]}, few), ({}, many)]
     fixed = _FIXED | {"scale": float(size)}
-    return search(model_of, (*train, groups), fixed, stages, _NOISES, name)
+    data = (*train, groups)
+    settings = search(model_of, data, fixed, stages, _NOISES, name)
+    return search_groups(model_of(settings, many), data, settings, _FACTORS, name)
 
 
 def periodic(names):

@@ -25,11 +25,11 @@ _BATCH = 4
 
 
 def groups_of(path):
-    """The kind of each structure of a compressed extended XYZ file: elastic, surface, …"""
+    """The kind of each structure of an extended XYZ file; in that of Ni, AIMD has no name."""
     with lzma.open(path, "rt") as file:
         text = io.StringIO(file.read())  # ASE seeks, which is slow in compressed files
     images = ase.io.read(text, index=":", format="extxyz")
-    return np.array([str(image.info.get("group", "")) for image in images])
+    return np.array([str(image.info.get("group", "AIMD")) for image in images])
 
 
 class FoldedRows:
@@ -48,6 +48,7 @@ class FoldedRows:
     """
 
     def __init__(self, model, structures, targets, groups):
+        self.groups = np.asarray(groups)
         self.observed = model._start(structures, structures, targets, None)
         self.n_atoms = structures.n_atoms
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
@@ -66,7 +67,13 @@ class FoldedRows:
         return np.linalg.qr(rows, mode="r")
 
     def errors(self, sigma_energy, sigma_forces):
-        """MAE of energies (eV/atom) and forces (eV/Å) of structures that were left out."""
+        """MAE of energies (eV/atom) and forces (eV/Å) of structures that were left out.
+
+        ``sigma_energy`` is a number, or a dict of numbers by group.
+        """
+        if isinstance(sigma_energy, dict):
+            sigma_energy = np.array([sigma_energy[group] for group in self.groups])
+        sigma_energy = sigma_energy * np.sqrt(self.n_atoms)
         energy, force = np.empty(len(self.fold)), np.empty(len(self.forces))
         for k in range(FOLDS):
             with serial_blas():
@@ -83,7 +90,7 @@ class FoldedRows:
         n = len(self.prior)
         stack = [
             np.column_stack([self.prior, np.zeros(n)]),
-            rows / (sigma_energy * np.sqrt(self.n_atoms[kept]))[:, None],
+            rows / sigma_energy[kept, None],
         ]
         stack += [t / sigma_forces for j, t in enumerate(self.triangles) if j != k]
         triangle = np.linalg.qr(np.concatenate(stack), mode="r")
@@ -148,9 +155,50 @@ def search(make_model, data, settings, stages, noises, name):
 
 
 def _best_noise(rows, noises):
+    """The best score, its errors, and the noises that give it."""
     found = []
     for values in itertools.product(*noises.values()):
         noise = dict(zip(noises, values, strict=True))
-        energy, force = rows.errors(**noise)
-        found.append((energy + DISPLACEMENT * force, (energy, force), noise))
+        found.append((*_score(rows, noise), noise))
     return min(found, key=lambda one: one[0])
+
+
+def _score(rows, noise):
+    energy, force = rows.errors(**noise)
+    return energy + DISPLACEMENT * force, (energy, force)
+
+
+def search_groups(model, data, settings, factors, name):
+    """Settings with a noise of energies for each group, changed one after the other.
+
+    What a model of finite cutoff and few representatives cannot express is larger for a surface or
+    a melt than for a strained crystal.
+
+    Parameters
+    ----------
+    model : SparseGaussianProcess
+    data : tuple
+        Structures, Targets and groups of the training part.
+    settings : dict
+    factors : list of float
+        By which the noise of a group may be multiplied.
+    name : str
+        Printed with the result.
+
+    Returns
+    -------
+    dict
+    """
+    rows, names = FoldedRows(model, *data), np.unique(data[2]).tolist()
+    noise = {key: settings[key] for key in ("sigma_energy", "sigma_forces")}
+    noise["sigma_energy"] = dict.fromkeys(names, noise["sigma_energy"])
+    best, errors = _score(rows, noise)
+    for group in names:
+        start = noise["sigma_energy"]
+        for factor in factors:
+            tried = noise | {"sigma_energy": start | {group: factor * start[group]}}
+            score, of_tried = _score(rows, tried)
+            if score < best:
+                best, errors, noise = score, of_tried, tried
+    print(f"  {name}: {noise}: {1e3 * errors[0]:.3f} meV/atom, {errors[1]:.4f} eV/Å", flush=True)
+    return settings | noise
