@@ -19,8 +19,6 @@ from skatom.models._sparse_rows import all_derivative_rows, energy_rows, neighbo
 from skatom.parallel import serial_blas
 
 FOLDS = 5
-# An error of forces weighs as much as that of energies when an atom moves so far, Å.
-DISPLACEMENT = 0.03
 _BATCH = 4
 
 
@@ -116,21 +114,23 @@ def _rows(model, structures):
     return energies, forces
 
 
-def search(make_model, data, settings, stages, noises, name):
-    """The best settings, one stage after the other.
+def search(make_model, data, settings, stages, noises, displacement, name):
+    """The best settings of a descriptor, one stage after the other.
 
     Parameters
     ----------
     make_model : callable
-        A model for a dict of settings and a number of representatives.
+        A model for a dict of settings.
     data : tuple
-        Structures, Targets and groups of the training part.
+        Structures, Targets and groups.
     settings : dict
         Those to begin with.
-    stages : list of (dict of lists, int)
-        Values to combine, and the number of representatives to try them with.
+    stages : list of dict of lists
+        Values to combine.
     noises : dict of lists
         Values of sigma_energy and sigma_forces, all of them tried with every combination.
+    displacement : float
+        How an error of forces is weighed against one of energies, Å.
     name : str
         Printed with each result.
 
@@ -138,67 +138,57 @@ def search(make_model, data, settings, stages, noises, name):
     -------
     dict
     """
-    for grid, n_sparse in stages:
+    for grid in stages:
         found = []
         for values in itertools.product(*grid.values()):
             tried = dict(zip(grid, values, strict=True))
-            rows = FoldedRows(make_model(settings | tried, n_sparse), *data)
-            score, errors, noise = _best_noise(rows, noises)
+            rows = FoldedRows(make_model(settings | tried), *data)
+            score, errors, noise = _best_noise(rows, noises, displacement)
             found.append((score, tried | noise))
-            print(
-                f"  {name}, M = {n_sparse}: {tried | noise}: {1e3 * errors[0]:.3f} meV/atom, "
-                f"{errors[1]:.4f} eV/Å",
-                flush=True,
-            )
+            _report(name, tried | noise, errors)
         settings = settings | min(found, key=lambda pair: pair[0])[1]
     return settings
 
 
-def _best_noise(rows, noises):
-    """The best score, its errors, and the noises that give it."""
-    found = []
-    for values in itertools.product(*noises.values()):
-        noise = dict(zip(noises, values, strict=True))
-        found.append((*_score(rows, noise), noise))
-    return min(found, key=lambda one: one[0])
-
-
-def _score(rows, noise):
-    energy, force = rows.errors(**noise)
-    return energy + DISPLACEMENT * force, (energy, force)
-
-
-def search_groups(model, data, settings, factors, name):
-    """Settings with a noise of energies for each group, changed one after the other.
+def search_noises(model, data, settings, noises, factors, displacement, name):
+    """Settings with the best noise of forces, and of energies for each group.
 
     What a model of finite cutoff and few representatives cannot express is larger for a surface or
-    a melt than for a strained crystal.
-
-    Parameters
-    ----------
-    model : SparseGaussianProcess
-    data : tuple
-        Structures, Targets and groups of the training part.
-    settings : dict
-    factors : list of float
-        By which the noise of a group may be multiplied.
-    name : str
-        Printed with the result.
+    a melt than for a strained crystal. So the noise of each group is multiplied in turn by each of
+    the ``factors``. Other parameters are those of `search`.
 
     Returns
     -------
     dict
     """
     rows, names = FoldedRows(model, *data), np.unique(data[2]).tolist()
-    noise = {key: settings[key] for key in ("sigma_energy", "sigma_forces")}
+    best, errors, noise = _best_noise(rows, noises, displacement)
+    _report(name, noise, errors)
     noise["sigma_energy"] = dict.fromkeys(names, noise["sigma_energy"])
-    best, errors = _score(rows, noise)
     for group in names:
         start = noise["sigma_energy"]
         for factor in factors:
             tried = noise | {"sigma_energy": start | {group: factor * start[group]}}
-            score, of_tried = _score(rows, tried)
+            score, of_tried = _score(rows, tried, displacement)
             if score < best:
                 best, errors, noise = score, of_tried, tried
-    print(f"  {name}: {noise}: {1e3 * errors[0]:.3f} meV/atom, {errors[1]:.4f} eV/Å", flush=True)
+    _report(name, noise, errors)
     return settings | noise
+
+
+def _best_noise(rows, noises, displacement):
+    """The best score, its errors, and the noises that give it."""
+    found = []
+    for values in itertools.product(*noises.values()):
+        noise = dict(zip(noises, values, strict=True))
+        found.append((*_score(rows, noise, displacement), noise))
+    return min(found, key=lambda one: one[0])
+
+
+def _score(rows, noise, displacement):
+    energy, force = rows.errors(**noise)
+    return energy + displacement * force, (energy, force)
+
+
+def _report(name, settings, errors):
+    print(f"  {name}: {settings}: {1e3 * errors[0]:.3f} meV/atom, {errors[1]:.4f} eV/Å", flush=True)
