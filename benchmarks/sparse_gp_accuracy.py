@@ -79,16 +79,18 @@ _FIXED = {
 _SEARCHED = ("cutoff", "sigma", "exponent", "selection", "sigma_energy", "sigma_forces")
 _NOISES = {"sigma_energy": [1e-4, 3e-4, 1e-3], "sigma_forces": [0.01, 0.03]}
 _FACTORS = [0.3, 3.0]
-# A descriptor is judged by the forces foremost, of which there are hundreds for each energy.
+# Å: how much an error of forces weighs beside one of energies. A descriptor is judged by the
+# forces foremost, of which there are hundreds for each energy.
 _OF_DESCRIPTOR, _OF_NOISE = 0.1, 0.03
 
 
 def mlearn(names, n_sparse=2000):
     """The six elements of mlearn, with the published split.
 
-    The stresses are left out, since they are no derivatives of the energies. Against those of
-    models of energies and forces, the pressures of Cu and Ni differ by 3 GPa in all frames, the
-    shears of their strained cells are of the wrong sign in many, and yz and xz of Mo change places.
+    The stresses are left out, since those of three elements are no derivatives of the energies.
+    Beside a model of energies and forces, the pressures of Cu and Ni are off by 3 GPa throughout,
+    many of their strained cells have shears of another sign or axis, and yz and xz of Mo's change
+    places.
 
     Few representatives suffice to choose a descriptor; the noises are chosen with half of those
     of the model, because they stand for what representatives cannot express.

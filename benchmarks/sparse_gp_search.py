@@ -3,7 +3,7 @@
 The rows of the design matrix do not depend on the noises; these only weigh them. So the rows of all
 structures are made once for a descriptor, those of the forces in each fold are reduced to their
 triangle, and a fit with other noises is a factorisation of a few triangles: as accurate as a fit
-from the beginning, and a hundred times faster.
+from the beginning, in seconds.
 """
 
 import io
