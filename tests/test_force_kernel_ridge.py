@@ -416,7 +416,8 @@ class TestFCHL18:
     """Structures compared by FCHL18: energies, forces and dipoles."""
 
     @pytest.fixture(scope="class")
-    def charged(self):
+    @classmethod
+    def charged(cls):
         structures = rattled("H2O", 40, amplitude=0.04)
         labels = morse_targets(structures)
         charges = np.where(structures.numbers == 8, -0.8, 0.4)
