@@ -43,7 +43,7 @@ _PUBLISHED = {"ethanol": "0.9 6.2", "aspirin": "6.2 20.9"}
 # models of 400 (ethanol) and 60 (aspirin) others were not fitted to.
 _SHARPER = {"n_r3": 28, "eta3": 5.0, "weight3": 20.0}
 # Two harmonics of the angle, both of weight, and their shells where neighbours are: the best of
-# some twenty settings for 150 training frames of aspirin, by models of 150 others.
+# some thirty settings for 150 training frames of aspirin, by models of 150 others.
 _ANGULAR = {
     "n_r3": 20, "eta3": 5.0, "weight3": 0.23, "zeta": 0.5, "n_fourier": 2, "cutoff3": 6.0,
     "decay2": 1.44,

@@ -62,7 +62,8 @@ class FCHL19(AtomicDescriptor):
     weight3 : float, default=13.4
         Weight w₃ of three-body functions against two-body ones.
     zeta : float, default=π
-        Damping ζ of the harmonics.
+        Damping ζ of the harmonics. With it falls the weight of all three-body functions, which
+        ``weight3`` makes up for.
     n_fourier : int, default=1
         Number of harmonics m = 1, 3, …, 2 n_fourier − 1. With the published ζ all but the first
         are next to zero.
