@@ -77,7 +77,7 @@ class Cosine(Kernel):
         self.zeta = zeta
 
     def value(self, s, u, v):
-        return self._power(s * _inverse_norms(u, v), self.zeta)
+        return self._power(s * np.sqrt(_inverse(u)) * np.sqrt(_inverse(v)), self.zeta)
 
     def profile(self, s, u, v):
         zeta = self.zeta

@@ -106,10 +106,11 @@ def _features_of(source, atoms):
 def prior_root(block):
     """Lower Cholesky factor of K_MM of a block, with as little on the diagonal as it takes."""
     matrix = block.values(block.vectors)
-    scale, jitter = matrix.diagonal().mean(), _JITTER
+    diagonal, jitter = matrix.diagonal().copy(), _JITTER
     while jitter <= _LARGEST_JITTER:
+        np.fill_diagonal(matrix, diagonal + jitter * diagonal.mean())
         try:
-            factor = cholesky(matrix + jitter * scale * np.eye(len(matrix)), lower=True)
+            factor = cholesky(matrix, lower=True)
         except LinAlgError:
             jitter *= 10
             continue

@@ -372,8 +372,9 @@ class SparseGaussianProcess(StructureRegressorMixin, BaseEstimator):
     def _take(self, calls, batch):
         """Add the rows of a batch to what has been learnt."""
         rows, labels, log_noise = zip(*(call.result() for call in calls), strict=True)
-        labels = np.concatenate(labels)
-        self.solver_.update(np.concatenate(rows), labels)
+        calls.clear()  # the rows are as large as what the factorisation works with
+        rows, labels = np.concatenate(rows), np.concatenate(labels)
+        self.solver_.update(rows, labels)
         self.n_structures_seen_ += batch.stop - batch.start
         self._n_labels += len(labels)
         self._log_noise += float(sum(log_noise))
