@@ -52,6 +52,7 @@ _ANGULAR = {
 _ACCURACY = [
     ("ethanol", {}, "derivatives", 1e-7, 1e-7, 1000),
     ("ethanol", _SHARPER, "derivatives", 1e-9, 1e-8, 1000),
+    ("ethanol", _ANGULAR, "derivatives", 1e-9, 1e-8, 1000),
     ("ethanol", {}, "operators", 1e-8, 1e-8, 1000),
     ("aspirin", _SHARPER, "operators", 1e-8, 1e-8, 300),
     ("aspirin", _SHARPER, "derivatives", 1e-9, 1e-8, 300),
