@@ -13,7 +13,7 @@ from skatom.structures import offsets_from_counts
 # Components of the Jacobians smaller than rounding errors, as a part of the largest squared.
 _NEGLIGIBLE = 1e-14
 # Fewer atoms than this have no basis.
-_ATOMS_PER_FEATURE = 1
+_ATOMS_PER_FEATURE = 2
 # Numbers in the Jacobians of the structures that are handled at a time.
 _BATCH = 2**24
 
