@@ -312,12 +312,16 @@ class TestLearning:
             structures = salt(n)
             targets = labels(structures)
             model = SparseGaussianProcess(
-                terms=[(SMALL, Cosine(zeta=2), 60)], n_candidates=90, random_state=0
+                terms=[(SMALL, Cosine(zeta=2), 90)], n_candidates=96, random_state=0
             )
-            tracemalloc.start()
-            model.fit(structures, targets)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
+            model.fit(structures, targets)  # what is allocated once is not counted
+            of_fits = []
+            for _ in range(4):  # the peak depends on how threads overlap
+                tracemalloc.start()
+                model.fit(structures, targets)
+                of_fits.append(tracemalloc.get_traced_memory()[1])
+                tracemalloc.stop()
+            peaks.append(max(of_fits))
         assert peaks[1] < 1.1 * peaks[0]
 
     def test_threads_give_the_same(self, model, crystals):
