@@ -13,8 +13,6 @@
 """
 
 import argparse
-import io
-import lzma
 import os
 import sys
 import tempfile
@@ -33,14 +31,10 @@ SETTINGS = {  # sigma, cutoff of pairs; sigma, cutoff of triangles, Å
 
 def frames(element, part):
     """Structures and targets of a published part of mlearn."""
-    from ase.io import read
+    from skatom.datasets import read
 
-    from skatom import Structures, Targets
-
-    path = DATA / "mlearn" / f"mlearn_{element}_{part}.xyz.xz"
-    with lzma.open(path, "rt") as file:
-        images = read(io.StringIO(file.read()), ":", format="extxyz")
-    return Structures.from_ase(images), Targets.from_ase(images)
+    data = read(DATA / "mlearn" / f"mlearn_{element}_{part}.xyz.xz")
+    return data.structures, data.targets
 
 
 def kernels(element):

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 from harness import DATA, table
-from sparse_gp_search import groups_of, search, search_noises
+from sparse_gp_search import read_grouped, search, search_noises
 
 from skatom.datasets import read
 from skatom.descriptors import SOAP
@@ -127,10 +127,8 @@ def _text(value):
 
 def _labelled(name, part):
     """Structures, with their energies and forces alone, and their groups."""
-    path = DATA / "mlearn" / f"mlearn_{name}_{part}.xyz.xz"
-    data = read(path)
-    y = data.targets
-    return (data.structures, Targets(y.energy, y.forces, offsets=y.offsets)), groups_of(path)
+    structures, y, groups = read_grouped(DATA / "mlearn" / f"mlearn_{name}_{part}.xyz.xz")
+    return (structures, Targets(y.energy, y.forces, offsets=y.offsets)), groups
 
 
 def _searched(name, train, groups, n_sparse, few=400, few_atoms=7000):

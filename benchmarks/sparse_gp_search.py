@@ -13,9 +13,10 @@ import warnings
 
 import ase.io
 import numpy as np
-from scipy.linalg import block_diag, solve_triangular
+from scipy.linalg import solve_triangular
 from sklearn.model_selection import StratifiedKFold
 
+from skatom import Structures, Targets
 from skatom.models._sparse_rows import all_derivative_rows, energy_rows, neighbors_of
 from skatom.parallel import serial_blas
 
@@ -23,12 +24,13 @@ FOLDS = 5
 _BATCH = 4
 
 
-def groups_of(path):
-    """The kind of each structure of an extended XYZ file; in that of Ni, AIMD has no name."""
+def read_grouped(path):
+    """Structures, Targets and the kind of each structure; in the file of Ni, AIMD has no name."""
     with lzma.open(path, "rt") as file:
         text = io.StringIO(file.read())  # ASE seeks, which is slow in compressed files
     images = ase.io.read(text, index=":", format="extxyz")
-    return np.array([str(image.info.get("group", "AIMD")) for image in images])
+    groups = np.array([str(image.info.get("group", "AIMD")) for image in images])
+    return Structures.from_ase(images), Targets.from_ase(images), groups
 
 
 class FoldedRows:
@@ -58,7 +60,7 @@ class FoldedRows:
             for k, (_, left_out) in enumerate(folds.split(groups, groups)):
                 self.fold[left_out] = k
         self.fold_of_force = np.repeat(self.fold, 3 * self.n_atoms)
-        self.prior = block_diag(*(factor.T for factor in model.prior_factors_))
+        self.prior = model.solver_.triangle  # nothing else was taken yet
         with serial_blas():
             self.energies, self.forces = _rows(model, structures)
             self.triangles = [self._triangle(k) for k in range(FOLDS)]

@@ -7,8 +7,7 @@ All figures are in eV, eV/Å and eV/Å³. The reference is a `Targets` or an arr
 import numpy as np
 
 from skatom._prediction import comparable, predict, predictable
-from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.structures import as_structures
+from skatom.descriptors.atomic_features import as_batch
 from skatom.targets import Targets, as_targets
 
 __all__ = [
@@ -421,7 +420,7 @@ def evaluate(model, X, y):
     ['energy_mae', 'energy_mae_per_atom', 'energy_rmse', 'energy_rmse_per_atom',
      'force_angle_error', 'force_mae', 'force_magnitude_error', 'force_rmse']
     """
-    X = X if isinstance(X, AtomicFeatures) else as_structures(X)
+    X = as_batch(X)
     targets = as_targets(y, X)
     names = [name for name in comparable(model) if targets.labelled(name).any()]
     if not names:

@@ -240,6 +240,16 @@ def offsets_from_counts(counts):
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
+def groups_by_size(offsets, size, first=0):
+    """Slices of consecutive structures, from ``first`` on, of about ``size`` atoms each.
+
+    ``offsets`` (n + 1,) may count anything else that structures have, such as rows of a matrix.
+    """
+    edges = np.unique(np.searchsorted(offsets, np.arange(offsets[first], offsets[-1], size)))
+    edges = np.append(edges[edges < len(offsets) - 1], len(offsets) - 1)
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
 def select(offsets, key):
     """Indices of the structures that ``key`` selects, of their atoms, and their new offsets."""
     if isinstance(key, tuple):  # scikit-learn indexes arrays as X[key, ...]

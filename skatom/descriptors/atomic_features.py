@@ -8,7 +8,7 @@ import numpy as np
 from skatom.descriptors._cpu.pairs import collect
 from skatom.memory import check_memory
 from skatom.neighbors import NeighborList
-from skatom.structures import select
+from skatom.structures import as_structures, select
 
 
 class AtomicFeatures(Sequence):
@@ -206,6 +206,11 @@ class PairJacobian:
 
     pairs: NeighborList
     values: np.ndarray
+
+
+def as_batch(X):
+    """Atomic features as they are, or the ``Structures`` of anything else."""
+    return X if isinstance(X, AtomicFeatures) else as_structures(X)
 
 
 def pool_atoms(values, offsets, how):

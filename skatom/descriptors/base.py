@@ -17,7 +17,7 @@ from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
 from skatom.memory import check_memory
 from skatom.neighbors import neighbor_list
 from skatom.parallel import run_in_threads
-from skatom.structures import as_structures, structure_of
+from skatom.structures import as_structures, groups_by_size, structure_of
 
 # Features of one batch: small against the memory of a laptop, large against the cost of a call.
 _BATCH_BYTES = 2**28
@@ -94,9 +94,7 @@ class _Batches:
         n_atoms = len(structures.numbers)
         size = max(1, _BATCH_BYTES // (8 * self._n_features()))
         size = min(size, -(-n_atoms // effective_n_jobs(self.n_jobs)))
-        edges = np.searchsorted(structures.offsets, np.arange(0, n_atoms, size))
-        edges = np.unique(np.append(edges, len(structures)))
-        return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return groups_by_size(structures.offsets, size)
 
 
 class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):

@@ -7,7 +7,7 @@ from skatom.kernels._cpu.covariance import Derivatives, Layout, add_covariances
 from skatom.kernels.environments import Environments, jacobian_bases
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
-from skatom.structures import offsets_from_counts
+from skatom.structures import groups_by_size, offsets_from_counts
 
 # Rows of the matrix that a thread works on: enough for fast products. Of a small matrix fewer, so
 # that all threads have work.
@@ -85,16 +85,16 @@ def covariance(kernel, X, Y=None, energies=True, forces=True):
 
     def work(task):
         piece, group = task
-        made = block(kernel, rows, columns, *layouts, piece, group, Y is None)
+        part = block(kernel, rows, columns, *layouts, piece, group, Y is None)
         if forces:
-            made = struck[0].complete(made, *piece)
-            made = struck[-1].complete(made.T, *group).T
+            part = struck[0].complete(part, *piece)
+            part = struck[-1].complete(part.T, *group).T
         at = (slice(*places[0][[*piece]]), slice(*places[1][[*group]]))
         if Y is None:
             if piece == group:
-                made = np.tril(made) + np.tril(made, -1).T
-            out[at[::-1]] = made.T
-        out[at] = made
+                part = np.tril(part) + np.tril(part, -1).T
+            out[at[::-1]] = part.T
+        out[at] = part
 
     pieces, groups = (
         row_groups(l.starts, min(_ROWS, 1 + l.starts[-1] // _GROUPS)) for l in layouts
@@ -134,11 +134,9 @@ def layout(n_dof, has_energy):
     return Layout(offsets_from_counts(n_dof + has_energy), np.asarray(has_energy, bool))
 
 
-def row_groups(starts, size):
-    """Pairs (first, last) of consecutive structures with about ``size`` rows each."""
-    edges = np.unique(np.searchsorted(starts, np.arange(0, starts[-1], size)))
-    edges = np.append(edges[edges < len(starts) - 1], len(starts) - 1)
-    return list(zip(edges[:-1], edges[1:], strict=True))
+def row_groups(starts, size, first=0):
+    """Pairs of a first and a last structure, from ``first`` on, with about ``size`` rows each."""
+    return [(group.start, group.stop) for group in groups_by_size(starts, size, first)]
 
 
 def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first, lower, out, pool):
@@ -146,15 +144,14 @@ def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first,
 
     ``lower``: the matrix is symmetric, and what lies above the diagonal blocks is left zero.
     """
-    starts = row_layout.starts[first:] - row_layout.starts[first]
+    starts = row_layout.starts
 
     def work(piece):
-        whose = (first + piece[0], first + piece[1])
-        out[slice(*starts[[*piece]])] = block(
-            kernel, rows, columns, row_layout, column_layout, whose, group, lower
+        out[slice(*(starts[[*piece]] - starts[first]))] = block(
+            kernel, rows, columns, row_layout, column_layout, piece, group, lower
         )
 
-    list(pool.map(work, row_groups(starts, _ROWS)))
+    list(pool.map(work, row_groups(starts, _ROWS, first)))
 
 
 def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower):

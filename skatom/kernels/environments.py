@@ -8,7 +8,7 @@ from skatom.kernels._cpu.covariance import Side, add_jacobians, fill_own
 from skatom.kernels.base import squared_norms
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
-from skatom.structures import offsets_from_counts
+from skatom.structures import groups_by_size, offsets_from_counts
 
 # Components of the Jacobians smaller than rounding errors, as a part of the largest squared.
 _NEGLIGIBLE = 1e-14
@@ -181,6 +181,4 @@ def _batches(features):
     """Slices of structures whose Jacobians are small enough to hold at a time."""
     n_features = features.values.shape[1]
     per_batch = max(1, _BATCH // (3 * 30 * n_features))  # some 30 neighbours an atom
-    edges = np.searchsorted(features.offsets, np.arange(0, features.offsets[-1], per_batch))
-    edges = np.unique(np.append(edges, len(features)))
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return groups_by_size(features.offsets, per_batch)

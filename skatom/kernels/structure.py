@@ -11,7 +11,7 @@ from skatom.kernels._cpu.matching import rematch
 from skatom.kernels.base import Kernel
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
-from skatom.structures import offsets_from_counts
+from skatom.structures import groups_by_size, offsets_from_counts
 
 # Atoms of the rows and of the columns in one piece: its kernel values stay in the cache.
 _ROWS, _COLUMNS = 128, 1024
@@ -177,14 +177,14 @@ def _sums(kernel, X, Y, symmetric):
             x, row_starts, row_places = _part(*of_x[z], rows)
             if len(x) == 0:
                 continue
-            for columns in _groups(Y.offsets, _COLUMNS, first):
+            for columns in groups_by_size(Y.offsets, _COLUMNS, first):
                 y, starts, places = _part(*of_y[z], columns)
                 if len(y):
                     pairs = np.add.reduceat(kernel._matrix(x, y), row_starts, axis=0)
                     matrix[np.ix_(row_places, places)] += np.add.reduceat(pairs, starts, axis=1)
 
     with threads_over_blas() as pool:
-        list(pool.map(work, _groups(X.offsets, _ROWS)))
+        list(pool.map(work, groups_by_size(X.offsets, _ROWS)))
     return _mirrored(matrix) if symmetric else matrix
 
 
@@ -208,13 +208,6 @@ def _part(values, starts, structures):
         edges[present] - edges[0],
         structures.start + present,
     )
-
-
-def _groups(offsets, n_atoms, first=0):
-    """Slices of consecutive structures from ``first`` on, of about so many atoms each."""
-    edges = np.searchsorted(offsets, np.arange(offsets[first], offsets[-1], n_atoms))
-    edges = np.append(np.unique(edges[edges < len(offsets) - 1]), len(offsets) - 1)
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
 def _mirrored(matrix):

@@ -8,6 +8,7 @@ from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import StreamedQR
+from skatom.structures import groups_by_size, offsets_from_counts
 
 # Rows that are made and taken at once.
 _ROWS = 512
@@ -190,18 +191,9 @@ def solve_operators(operators, X, targets, alphas, max_memory=None, progress=ite
     labelled = {name: targets.labelled(name) for name in operators.labels}
     heights = sum(_HEIGHTS[name](X.n_atoms) * mask for name, mask in labelled.items())
     solver = StreamedQR(n, prior=np.eye(n))
-    for first, last in progress(_batches(heights)):
-        part = slice(first, last)
+    for part in progress(groups_by_size(offsets_from_counts(heights), _ROWS)):
         masks = {name: mask[part] for name, mask in labelled.items()}
         for name, rows in operators.rows(X[part], masks).items():
             labels = getattr(targets[part][masks[name]], name).ravel()
             solver.update(rows / alphas[name], labels / alphas[name])
     return solver.solve()
-
-
-def _batches(heights):
-    """Pairs (first, last) of consecutive structures with about `_ROWS` rows together."""
-    ends = np.cumsum(heights)
-    edges = np.unique(np.searchsorted(ends, np.arange(0, ends[-1], _ROWS)))
-    edges = np.append(edges[edges < len(heights)], len(heights))
-    return list(zip(edges[:-1], edges[1:], strict=True))

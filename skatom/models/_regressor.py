@@ -3,8 +3,7 @@
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
-from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.structures import as_structures
+from skatom.descriptors.atomic_features import as_batch
 from skatom.targets import as_targets
 
 
@@ -26,7 +25,7 @@ class StructureRegressorMixin(RegressorMixin):
         -------
         float
         """
-        X = X if isinstance(X, AtomicFeatures) else as_structures(X)
+        X = as_batch(X)
         targets = as_targets(y, X)
         if self.absolute_energies_:
             return r2_score(targets.require("energy"), self.predict(X))

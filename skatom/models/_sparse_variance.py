@@ -54,12 +54,10 @@ def force_prior(blocks, features, structure):
     """Prior variances of the forces on the atoms of one structure: shape (n_atoms, 3)."""
     n_atoms = features[0].n_atoms[structure]
     variance = np.zeros((n_atoms, 3))
-    jacobians = {}
-    for block in blocks:
-        of_term = features[block.term][structure]
-        if block.term not in jacobians:
-            jacobians[block.term] = of_term.jacobian(slice(None))
-        jacobian = jacobians[block.term]
+    for term in sorted({block.term for block in blocks}):
+        of_species = {block.number: block.kernel for block in blocks if block.term == term}
+        of_term = features[term][structure]
+        jacobian = of_term.jacobian(slice(None))
         pairs = jacobian.pairs
         order = np.argsort(pairs.indices, kind="stable")
         edges = np.searchsorted(pairs.indices[order], np.arange(n_atoms + 1))
@@ -75,9 +73,10 @@ def force_prior(blocks, features, structure):
             slopes = np.zeros((len(centers), 3, of_term.values.shape[1]))
             np.add.at(slopes, place[: len(moved)], jacobian.values[moved])
             np.subtract.at(slopes, place[len(moved) :], jacobian.values[own])
-            same = of_term.numbers[centers] == block.number
-            x = of_term.values[centers[same]]
-            variance[atom] += _slope_variance(block.kernel, x, slopes[same])
+            for number, kernel in of_species.items():
+                same = of_term.numbers[centers] == number
+                x = of_term.values[centers[same]]
+                variance[atom] += _slope_variance(kernel, x, slopes[same])
     return variance
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.atomic_features import as_batch
 from skatom.metrics import paired, prediction
 from skatom.plotting._axes import new_axes
-from skatom.structures import as_structures
 from skatom.targets import as_targets
 
 _UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
@@ -72,7 +71,7 @@ class ParityDisplay:
         ParityDisplay
         """
         _check_quantity(quantity)
-        X = X if isinstance(X, AtomicFeatures) else as_structures(X)
+        X = as_batch(X)
         targets = as_targets(y, X)
         y_pred = prediction(estimator, X, quantity)
         return cls.from_predictions(targets, y_pred, quantity=quantity, ax=ax)

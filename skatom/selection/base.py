@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import numpy as np
+from sklearn.base import _fit_context
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -14,8 +15,8 @@ from skatom.parallel import serial_blas
 class Selector(SelectorMixin, BaseEstimator):
     """Base class of selectors of columns, as in `sklearn.feature_selection`, or of rows.
 
-    A subclass writes ``_select(points)``, which takes the candidates as rows and returns their
-    indices in the order of selection.
+    A subclass writes ``_select(points, limit)``, which takes the candidates as rows and returns
+    the indices of at most ``limit`` in the order of selection.
     """
 
     _parameter_constraints = {
@@ -24,7 +25,19 @@ class Selector(SelectorMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    def _fit(self, X):
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Select.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        self
+        """
         X = validate_data(self, X, dtype=float)
         points = X if self.axis == "samples" else X.T
         limit = self.n_select or max(1, len(points) // 2)

@@ -3,7 +3,6 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
@@ -106,21 +105,6 @@ class CUR(Selector):
         self.method = method
         self.n_components = n_components
         self.random_state = random_state
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Select.
-
-        Parameters
-        ----------
-        X : array-like of float, shape (n_samples, n_features)
-        y : Ignored
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X)
 
     def _select(self, points, limit):
         if self.method == "greedy":

@@ -2,7 +2,6 @@
 
 from numbers import Integral, Real
 
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
@@ -79,21 +78,6 @@ class FarthestPointSampling(Selector):
         self.first = first
         self.min_distance = min_distance
         self.random_state = random_state
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Select.
-
-        Parameters
-        ----------
-        X : array-like of float, shape (n_samples, n_features)
-        y : Ignored
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X)
 
     def _select(self, points, limit):
         first = self.first
