@@ -24,7 +24,7 @@ from skatom.descriptors.inverse_distances import pair_features
 from skatom.metrics import evaluate
 from skatom.model_selection import energy_stratified_sample
 from skatom.models import SGDML
-from skatom.models._gdml_system import GDMLSystem, permute_pairs
+from skatom.models.gdml.system import GDMLSystem, permute_pairs
 from skatom.symmetry import find_permutations
 
 # training file, test file (None: the frames of the first that are not drawn), training frames,

@@ -8,7 +8,7 @@ from harness import peak_gib, report, timed, touch_memory
 
 from skatom import Structures, Targets
 from skatom.models import SGDML
-from skatom.models._gdml_system import GDMLSystem
+from skatom.models.gdml.system import GDMLSystem
 from skatom.symmetry import find_permutations
 
 

@@ -17,7 +17,7 @@ from scipy.linalg import solve_triangular
 from sklearn.model_selection import StratifiedKFold
 
 from skatom import Structures, Targets
-from skatom.models._sparse_rows import all_derivative_rows, energy_rows, neighbors_of
+from skatom.models.sparse.rows import all_derivative_rows, energy_rows, neighbors_of
 from skatom.parallel import serial_blas
 
 FOLDS = 5

@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
+from skatom._cpu import elementwise
 from skatom.descriptors import ACSF, FeatureScaler, FeatureSelector, symmetry_functions
-from skatom.descriptors._cpu import elementwise
 
 ANGLES = [(0.1, 1, 1), (0.1, 1, -1), (0.1, 4, 1), (0.1, 4, -1)]
 ANI = [(0.8, 8, 1.5, 0.4), (0.8, 3.5, 2.5, 2.0), (0.8, 8, 2.5, np.pi)]

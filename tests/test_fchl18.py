@@ -13,11 +13,12 @@ from test_atomic_features import batch
 from test_fchl19 import WATER, distorted_acetamide
 
 from skatom import Structures
+from skatom.elements import period
 from skatom.kernels import FCHL18
-from skatom.kernels._alchemy import element_overlaps, place
-from skatom.kernels._fchl18_blocks import _products
-from skatom.kernels._fchl18_environments import _BATCH
 from skatom.kernels.charges import arms_of_atoms, equalized_charges
+from skatom.kernels.fchl18.blocks import _products
+from skatom.kernels.fchl18.environments import _BATCH
+from skatom.kernels.fchl18.overlaps import column, element_overlaps
 from skatom.neighbors import neighbor_list
 
 FORMALDEHYDE = Atoms("COHH", [[0, 0, 0], [0, 0, 1.25], [0, 0.94, -0.55], [0, -0.9, -0.6]])
@@ -176,8 +177,8 @@ def test_elements_have_their_places_in_the_periodic_table():
     known = {1: (1, 1), 2: (1, 8), 6: (2, 4), 8: (2, 6), 16: (3, 6), 17: (3, 7), 20: (4, 2),
              21: (4, 9), 30: (4, 18), 31: (4, 3), 36: (4, 8), 57: (6, 19), 71: (6, 33),
              72: (6, 10), 80: (6, 18), 81: (6, 3), 103: (7, 33), 118: (7, 8)}  # fmt: skip
-    assert {z: place(z) for z in known} == known
-    assert len({place(z) for z in range(1, 119)}) == 118
+    assert {z: (period(z), column(z)) for z in known} == known
+    assert len({(period(z), column(z)) for z in range(1, 119)}) == 118
 
 
 def test_own_overlaps_take_the_place_of_the_table():
@@ -546,7 +547,7 @@ def test_charges_of_periodic_structures_are_an_error():
 
 
 def test_too_large_a_matrix_is_an_error(monkeypatch):
-    monkeypatch.setattr("skatom.kernels.fchl18.check_memory", _refuse)
+    monkeypatch.setattr("skatom.kernels.fchl18.kernel.check_memory", _refuse)
     for method in ("__call__", "atoms", "gradients", "strain_gradients", "field_gradients"):
         with pytest.raises(MemoryError, match="take fewer structures"):
             getattr(FCHL18(), method)([WATER])

@@ -24,9 +24,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from skatom import Targets
 from skatom.descriptors import ACSF, FeatureScaler
 from skatom.models import BaggedGreedyOLS, GreedyOLS
-from skatom.models._greedy import count_samples
-from skatom.models._linear_rows import LinearProblem
-from skatom.models.greedy_ols import _are_folds
+from skatom.models.linear.greedy import count_samples
+from skatom.models.linear.greedy_ols import _are_folds
+from skatom.models.linear.rows import LinearProblem
 from skatom.solvers import orthogonal_least_squares
 
 METHODS = ["gram", "gram-schmidt"]
@@ -580,7 +580,7 @@ class TestForces:
     def test_batches_of_derivatives_do_not_matter(self, linear_model, monkeypatch):
         features, targets, _, _ = linear_model
         whole = GreedyOLS(n_terms=3).fit(features, targets)
-        monkeypatch.setattr("skatom.models._linear_rows._JACOBIAN_BYTES", 2**12)
+        monkeypatch.setattr("skatom.models.linear.rows._JACOBIAN_BYTES", 2**12)
         parts = GreedyOLS(n_terms=3).fit(features, targets)
         np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-9)
 

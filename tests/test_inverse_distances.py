@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skatom import Structures
 from skatom.descriptors import InverseDistances
 from skatom.descriptors.inverse_distances import incidence, pair_features
-from skatom.models._gdml_system import permute_pairs
+from skatom.models.gdml.system import permute_pairs
 
 WATER = Structures([8, 1, 1], [[1.464, 0.707, 1.056], [0.878, 1.218, 0.498], [2.319, 1.126, 0.952]])
 

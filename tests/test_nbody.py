@@ -29,7 +29,7 @@ from skatom.kernels import (
     many_body_kernel,
 )
 from skatom.models import KernelOrderSelector, NBodyGaussianProcess
-from skatom.models._marginal_likelihood import likelihood_and_slopes
+from skatom.models.nbody.marginal_likelihood import likelihood_and_slopes
 
 A = np.array([(1.1, 0.2, -0.3), (-0.7, 1.2, 0.4), (0.1, -1.5, 1.0), (0.9, 0.9, 1.7)])
 B = np.array([(1.0, -0.1, 0.5), (-1.3, 0.6, -0.2), (0.4, 1.6, -0.9)])
@@ -653,7 +653,7 @@ def test_predictions_do_not_depend_on_the_batch(monkeypatch):
     model = NBodyGaussianProcess(KERNELS["sum"]).fit(structures, targets)
     options = {"return_forces": True, "return_std": True}
     whole = model.predict(structures, **options)
-    monkeypatch.setattr("skatom.models.nbody_gaussian_process._BATCH_ATOMS", 5)
+    monkeypatch.setattr("skatom.models.nbody.nbody_gaussian_process._BATCH_ATOMS", 5)
     for a, b in zip(model.predict(structures, **options), whole, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-8)
 

@@ -19,7 +19,7 @@ from skatom.descriptors.inverse_distances import incidence, pair_features
 from skatom.metrics import neg_force_mae
 from skatom.models import GDML, SGDML
 from skatom.models._cpu.sgdml import force_kernel_columns, matern_weights
-from skatom.models._gdml_system import GDMLSystem, _square_matrices, permute_pairs
+from skatom.models.gdml.system import GDMLSystem, _square_matrices, permute_pairs
 
 W = [[1.464, 0.707, 1.056], [0.878, 1.218, 0.498], [2.319, 1.126, 0.952]]
 W2 = [[1.45, 0.72, 1.05], [0.90, 1.20, 0.55], [2.30, 1.15, 0.90]]

@@ -21,10 +21,11 @@ from skatom import Structures, Targets
 from skatom.calculators import SkatomCalculator
 from skatom.descriptors import ACSF, SOAP, FeatureScaler
 from skatom.kernels import Cosine, Gaussian, Matern, Polynomial
-from skatom.models import PairRepulsion, SparseGaussianProcess, _sparse_rows
-from skatom.models import sparse_gaussian_process as module
-from skatom.models._sparse_rows import derivative_rows, energy_rows, voigt
-from skatom.models._sparse_variance import force_prior
+from skatom.models import PairRepulsion, SparseGaussianProcess
+from skatom.models.sparse import rows as sparse_rows
+from skatom.models.sparse import sparse_gaussian_process as module
+from skatom.models.sparse.rows import derivative_rows, energy_rows, voigt
+from skatom.models.sparse.variance import force_prior
 
 SMALL = SOAP(cutoff=3.5, n_max=3, l_max=2)
 PAIRS = SOAP(cutoff=3.0, n_max=4, nu=1, normalize=False)
@@ -341,7 +342,7 @@ class TestLearning:
         )
 
     def test_derivatives_of_large_environments_in_pieces(self, model, crystals, monkeypatch):
-        monkeypatch.setattr(_sparse_rows, "_PIECE_BYTES", 40_000)
+        monkeypatch.setattr(sparse_rows, "_PIECE_BYTES", 40_000)
         pieces = clone(model).fit(*crystals)
         np.testing.assert_allclose(
             pieces.predict(crystals[0]), model.predict(crystals[0]), rtol=1e-9

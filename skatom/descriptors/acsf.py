@@ -7,8 +7,8 @@ from ase.data import chemical_symbols
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._cpu.elementwise import COSINE, POLYNOMIAL, TANH3
 from skatom.descriptors._cpu import acsf as _cpu
-from skatom.descriptors._cpu.elementwise import COSINE, POLYNOMIAL, TANH3
 from skatom.descriptors.base import AtomicDescriptor
 
 _CUTOFFS = {"cosine": COSINE, "tanh3": TANH3, "polynomial": POLYNOMIAL}

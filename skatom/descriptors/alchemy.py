@@ -3,10 +3,11 @@
 import numpy as np
 from ase.data import covalent_radii
 
+from skatom.elements import group
+
 # Likeness falls to exp(-1/2) over these differences of covalent radius (Å) and group.
 _RADIUS_SCALE = 0.4
 _GROUP_SCALE = 3.0
-_NOBLE_GASES = np.array([0, 2, 10, 18, 36, 54, 86, 118])
 
 
 def mixing_matrix(compression, species):
@@ -53,12 +54,3 @@ def similarity(species):
         -((radii[:, None] - radii) ** 2) / (2 * _RADIUS_SCALE**2)
         - (groups[:, None] - groups) ** 2 / (2 * _GROUP_SCALE**2)
     )
-
-
-def group(z):
-    """Column of the periodic table, 1 to 18; 3 for lanthanides and actinides."""
-    period = np.searchsorted(_NOBLE_GASES, z)
-    column, length = z - _NOBLE_GASES[period - 1], np.diff(_NOBLE_GASES)[period - 1]
-    if column <= 2 and z != 2:
-        return column
-    return max(3, 18 - (length - column))

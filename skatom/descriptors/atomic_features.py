@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom.descriptors._cpu.pairs import collect
+from skatom._cpu.pairs import collect
 from skatom.memory import check_memory
 from skatom.neighbors import NeighborList
 from skatom.structures import as_structures, select

@@ -4,7 +4,6 @@ import copy
 from numbers import Integral
 
 import numpy as np
-from ase.data import chemical_symbols
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
@@ -14,10 +13,11 @@ from tqdm import tqdm
 
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
+from skatom.elements import species_index
 from skatom.memory import check_memory
 from skatom.neighbors import neighbor_list
 from skatom.parallel import run_in_threads
-from skatom.structures import as_structures, groups_by_size, structure_of
+from skatom.structures import as_structures, groups_by_size
 
 # Features of one batch: small against the memory of a laptop, large against the cost of a call.
 _BATCH_BYTES = 2**28
@@ -164,17 +164,7 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
 
     def _species_index(self, structures):
         """Index of every atom's species in ``species_``, or an error for unseen ones."""
-        index = np.searchsorted(self.species_, structures.numbers)
-        known = self.species_.take(index, mode="clip") == structures.numbers
-        if not known.all():
-            atom = int(np.argmin(known))
-            seen = ", ".join(chemical_symbols[z] for z in self.species_)
-            raise ValueError(
-                f"structure {structure_of(structures.offsets, atom)} contains "
-                f"{chemical_symbols[structures.numbers[atom]]}, which was not in the structures "
-                f"given to fit (species {seen}): fit on structures that contain every species"
-            )
-        return index
+        return species_index(structures, self.species_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -4,7 +4,6 @@ import copy
 from numbers import Integral, Real
 
 import numpy as np
-from ase.data import chemical_symbols
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -25,8 +24,9 @@ from skatom.descriptors.scattering.wavelets import (
     largest_scale,
     orbital_pairs,
 )
+from skatom.elements import species_index
 from skatom.memory import check_memory
-from skatom.structures import as_structures, structure_of
+from skatom.structures import as_structures
 
 
 class WaveletScattering(TransformerMixin, BaseEstimator):
@@ -441,15 +441,7 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
 
     def _check_structures(self, structures):
         _check_periodicity(structures)
-        unseen = ~np.isin(structures.numbers, self.species_)
-        if unseen.any():
-            atom = int(np.argmax(unseen))
-            seen = ", ".join(chemical_symbols[z] for z in self.species_)
-            raise ValueError(
-                f"structure {structure_of(structures.offsets, atom)} contains "
-                f"{chemical_symbols[structures.numbers[atom]]}, which was not in the structures "
-                f"given to fit (species {seen}): fit on structures that contain every species"
-            )
+        species_index(structures, self.species_)  # or an error
         self._check_cells(structures)
 
     def _check_cells(self, structures):

@@ -1,15 +1,15 @@
 """Models: estimators from structures or features to energies and forces."""
 
-from skatom.models.bagged_greedy_ols import BaggedGreedyOLS
-from skatom.models.force_kernel_ridge import ForceKernelRidge
-from skatom.models.greedy_ols import GreedyOLS
-from skatom.models.kernel_order import KernelOrderSelector
-from skatom.models.mapped_force_field import MappedForceField
-from skatom.models.nbody_gaussian_process import NBodyGaussianProcess
-from skatom.models.repulsion import PairRepulsion
-from skatom.models.sgdml import GDML, SGDML
-from skatom.models.sparse_gaussian_process import SparseGaussianProcess
-from skatom.models.tensor_kernel_ridge import TensorKernelRidge
+from skatom.baseline.repulsion import PairRepulsion
+from skatom.models.gdml.sgdml import GDML, SGDML
+from skatom.models.kernel_ridge.force_kernel_ridge import ForceKernelRidge
+from skatom.models.linear.bagged_greedy_ols import BaggedGreedyOLS
+from skatom.models.linear.greedy_ols import GreedyOLS
+from skatom.models.nbody.kernel_order import KernelOrderSelector
+from skatom.models.nbody.mapped_force_field import MappedForceField
+from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
+from skatom.models.sparse.sparse_gaussian_process import SparseGaussianProcess
+from skatom.models.tensor.tensor_kernel_ridge import TensorKernelRidge
 
 __all__ = [
     "BaggedGreedyOLS",

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.elementwise import cutoff_slopes, cutoff_values, exponential
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.elementwise import cutoff_slopes, cutoff_values, exponential
+from skatom._cpu.fastmath import FASTMATH
 
 _TRIPLETS = 256
 # sin θ of a triplet that counts as straight: there G has a kink, whose mean slope is 0.

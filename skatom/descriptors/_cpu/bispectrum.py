@@ -10,7 +10,7 @@ orders; odd ones with two equal channels vanish and are left out.
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.fastmath import FASTMATH
 
 
 @njit(cache=True)

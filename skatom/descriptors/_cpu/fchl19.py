@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.elementwise import exponential
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.elementwise import exponential
+from skatom._cpu.fastmath import FASTMATH
 
 # Checks for a division by zero would keep loops from being vectorised; no two atoms are at the same
 # place, so there is none.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.fastmath import FASTMATH
 
 # Sums of products take 0.3 ns a product and centre; with 4 lanes, or 1, it is 2 or 10 times that.
 LANES = 16

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.fastmath import FASTMATH
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 

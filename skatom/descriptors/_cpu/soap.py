@@ -7,6 +7,7 @@ q < q' by √2, so that dot products are those of the full square.
 import numpy as np
 from numba import njit
 
+from skatom._cpu.fastmath import FASTMATH
 from skatom.descriptors._cpu.bispectrum import (
     bispectrum,
     bispectrum_cotangent,
@@ -20,7 +21,6 @@ from skatom.descriptors._cpu.density import (
     scratch,
     unmix,
 )
-from skatom.descriptors._cpu.fastmath import FASTMATH
 
 # Large results are written into arrays that numpy made: those lie in huge pages, whose first touch
 # is several times faster than that of an array made in compiled code.

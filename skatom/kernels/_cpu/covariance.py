@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.fastmath import FASTMATH
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**18

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.elementwise import exponential
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.elementwise import exponential
+from skatom._cpu.fastmath import FASTMATH
 
 # Below this sine an angle counts as straight, where its sine has a cusp.
 _STRAIGHT = 1e-8
@@ -29,7 +29,7 @@ class Terms(NamedTuple):
     scale3: np.ndarray  # of each harmonic
 
 
-class Grid(NamedTuple):
+class DistanceGrid(NamedTuple):
     """Points (first + k) spacing, k = 0 … size − 1, under Gaussians of the width."""
 
     first: int

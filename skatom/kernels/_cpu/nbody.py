@@ -13,8 +13,8 @@ the same n-plets (three components of a force) make a *group*.
 import numpy as np
 from numba import njit
 
-from skatom.descriptors._cpu.elementwise import exponential
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.elementwise import exponential
+from skatom._cpu.fastmath import FASTMATH
 
 # Training n-plets that are worked on at once: their weights and exponentials stay in the cache.
 _CHUNK = 1024

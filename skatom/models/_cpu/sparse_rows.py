@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from skatom.descriptors._cpu.fastmath import FASTMATH
+from skatom._cpu.fastmath import FASTMATH
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)

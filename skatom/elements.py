@@ -1,0 +1,56 @@
+"""The periodic table, and errors about elements that a fitted object does not know."""
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from skatom.structures import structure_of
+
+NOBLE_GASES = np.array([0, 2, 10, 18, 36, 54, 86, 118])
+
+
+def period(z):
+    """Row of the periodic table, from 1."""
+    return int(np.searchsorted(NOBLE_GASES, z))
+
+
+def group(z):
+    """Column of the periodic table, 1 to 18; 3 for lanthanides and actinides."""
+    begin, end = NOBLE_GASES[period(z) - 1 : period(z) + 1]
+    if z - begin <= 2 and z != 2:
+        return int(z - begin)
+    return int(max(3, 18 - (end - z)))
+
+
+def symbols(numbers):
+    """Symbols of atomic numbers as a text, such as ``"H, C, O"``."""
+    return ", ".join(chemical_symbols[z] for z in numbers)
+
+
+def species_index(structures, species):
+    """Index of every atom's element among the species, or an error that names the first unseen.
+
+    Parameters
+    ----------
+    structures : Structures
+    species : ndarray of int, shape (n_species,)
+        Atomic numbers that were seen in ``fit``, sorted.
+
+    Returns
+    -------
+    ndarray of int, shape (n_atoms,)
+
+    Raises
+    ------
+    ValueError
+        If an atom is of another element.
+    """
+    index = np.searchsorted(species, structures.numbers)
+    known = np.take(species, index, mode="clip") == structures.numbers
+    if not known.all():
+        atom = int(np.argmin(known))
+        raise ValueError(
+            f"structure {structure_of(structures.offsets, atom)} contains "
+            f"{chemical_symbols[structures.numbers[atom]]}, which was not in the structures given "
+            f"to fit (species {symbols(species)}): fit on structures that contain every species"
+        )
+    return index

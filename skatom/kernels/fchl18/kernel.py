@@ -1,0 +1,416 @@
+"""FCHL18: a kernel of atomic environments as continuous distributions."""
+
+from math import pi
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from tqdm import tqdm
+
+from skatom.base import BaseEstimator
+from skatom.kernels.charges import arms_of_atoms, fictitious_charges
+from skatom.kernels.fchl18.blocks import (
+    charge_block,
+    field_block,
+    gradient_block,
+    kernel_block,
+    self_slopes,
+)
+from skatom.kernels.fchl18.environments import FCHL18Environments, Form
+from skatom.memory import check_memory
+from skatom.parallel import threads_over_blas
+
+
+class FCHL18(BaseEstimator):
+    r"""Faber-Christensen-Huang-Lilienfeld kernel of 2018 between structures.
+
+    An environment I is a distribution over elements, distances d and angles θ. With A₁ its
+    element, A₂ its neighbours and A₃ its triangles, the scalar product of two of them is
+
+    .. math::
+        \langle I, J \rangle = p_{IJ} \Big( 1 + \sum_{i \in I} \sum_{j \in J} p_{ij}\,
+            e^{-(d_i - d_j)^2 / 4 \sigma_d^2} \Big[ \tfrac{w_2}{16}\, \xi_2(i)\, \xi_2(j)
+            + \tfrac{w_3}{\sqrt 8} \sum_m s_m \sum_{Z Z'} p_{ZZ'}
+            \big( C_{Zm}(i)\, C_{Z'm}(j) + S_{Zm}(i)\, S_{Z'm}(j) \big) \Big] \Big)
+
+        C_{Zm}(i) + \mathrm{i}\, S_{Zm}(i) = 2 \sum_{j \in Z} \xi_3(i, j)\,
+            e^{\mathrm{i} m \theta_{ij}}, \quad
+        \xi_2 = \frac{f(d_i)}{d_i^{n_2}}, \quad
+        \xi_3 = \frac{f(d_i) f(d_j) f(d_{ij})}{(d_i d_j d_{ij})^{n_3}}
+            (1 + 3 \cos\theta_I \cos\theta_i \cos\theta_j)
+
+    where m = 1, 3, … is odd, :math:`s_m \propto e^{-(m \sigma_\theta)^2 / 2}`, the cosines are
+    those of the triangle (I, i, j), and the elements' overlap is
+
+    .. math::
+        p_{ZZ'} = \exp\Big( -\frac{(P - P')^2}{4 \sigma_P^2} - \frac{(G - G')^2}{4 \sigma_G^2} \Big)
+
+    in the period P and the group G. Environments are compared by their distance, and structures
+    by all of their environments:
+
+    .. math::
+        \kappa(I, J) = \exp\Big( -\frac{\langle I, I \rangle + \langle J, J \rangle
+            - 2 \langle I, J \rangle}{2 \sigma^2} \Big), \quad
+        k(A, B) = \sum_{I \in A} \sum_{J \in B} \kappa(I, J)
+
+    It does not change when a structure is translated, rotated or reflected, or when like atoms
+    are exchanged. With ``cut_start=1`` it jumps when an atom crosses the cutoff: choose less where
+    forces are learnt. Its derivatives are exact, except that the cusp of sin θ in a straight
+    angle counts as flat.
+
+    Parameters
+    ----------
+    sigma : float, default=2.5
+        Width σ of the kernel.
+    cutoff : float, default=5.0
+        Radius of the environments, Å.
+    cut_start : float, default=1.0
+        Where the cutoff function begins to fall, as a fraction of the cutoff; 1: it is a step.
+    weight2, weight3 : float, default=√8 and 1.6
+        Weights w₂ and w₃ of neighbours and of triangles.
+    width2 : float, default=0.2
+        Width σ_d of the distances, Å.
+    width3 : float, default=π
+        Width σ_θ of the angles.
+    decay2, decay3 : float, default=4.0 and 2.0
+        Exponents n₂ and n₃ by which the terms fall with the distances.
+    n_fourier : int, default=1
+        Number of harmonics m = 1, 3, …, 2 n_fourier − 1. With the default ``width3`` all but the
+        first are next to zero.
+    alchemy : {"periodic-table", "off"} or array-like of shape (n, n), default="periodic-table"
+        Overlap of the elements: the formula above; 1 of an element with itself and 0 with others;
+        or a matrix, indexed by the two atomic numbers, symmetric and positive semidefinite.
+    period_width, group_width : float, default=1.6
+        Widths σ_P and σ_G of the numbers of periods and of groups. Ignored unless alchemy is
+        "periodic-table".
+    field : {"scaling", "charges"}, default="scaling"
+        What an electric field acts on in `field_gradients`: the scaling functions, in the
+        published form, or the atoms, whose charges then are what a model learns.
+    field_scale : float, default=0.01
+        Strength ε of the field on the scaling functions.
+    verbose : int, default=0
+        1: show a progress bar.
+
+    Notes
+    -----
+    The overlap of two Gaussians of distances is an integral over a point t between them, which
+    the trapezoidal rule gives to 1e-14. So every environment becomes a vector over grid points,
+    elements and features, and all scalar products together are one matrix product. The original
+    program neglects pairs beyond 8 σ_d, whose Gaussian is below 1.2e-7; none are neglected here,
+    so that the kernel is positive semidefinite and smooth. With ``alchemy="off"`` environments
+    around unlike elements have the scalar product 0, but not the kernel 0.
+
+    References
+    ----------
+    .. [1] F. A. Faber, A. S. Christensen, B. Huang, O. A. von Lilienfeld, J. Chem. Phys. 148,
+       241717 (2018).
+    .. [2] A. S. Christensen, F. A. Faber, O. A. von Lilienfeld, J. Chem. Phys. 150, 064105
+       (2019), for the derivatives along positions and fields.
+    .. [3] M. Veit, D. M. Wilkins, Y. Yang, R. A. DiStasio Jr., M. Ceriotti, J. Chem. Phys. 153,
+       024113 (2020), for charges that depend on the environment.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from sklearn.kernel_ridge import KernelRidge
+    >>> from skatom.kernels import FCHL18
+    >>> molecules = [molecule(name) for name in ("H2O", "CH3OH", "CH3CH2OH", "C2H6")]
+    >>> kernel = FCHL18()
+    >>> K = kernel(molecules)
+    >>> K.shape
+    (4, 4)
+    >>> model = KernelRidge(kernel="precomputed", alpha=1e-8).fit(K, [-10.2, -22.5, -35.0, -30.9])
+    >>> kernel.gradients(molecules, molecules).shape
+    (78, 26)
+    """
+
+    _parameter_constraints = {
+        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "cut_start": [Interval(Real, 0, 1, closed="both")],
+        "weight2": [Interval(Real, 0, None, closed="left")],
+        "weight3": [Interval(Real, 0, None, closed="left")],
+        "width2": [Interval(Real, 0, None, closed="neither")],
+        "width3": [Interval(Real, 0, None, closed="neither")],
+        "decay2": [Interval(Real, 0, None, closed="left")],
+        "decay3": [Interval(Real, 0, None, closed="left")],
+        "n_fourier": [Interval(Integral, 1, None, closed="left")],
+        "alchemy": [StrOptions({"periodic-table", "off"}), "array-like"],
+        "period_width": [Interval(Real, 0, None, closed="neither")],
+        "group_width": [Interval(Real, 0, None, closed="neither")],
+        "field": [StrOptions({"scaling", "charges"})],
+        "field_scale": [Interval(Real, 0, None, closed="neither")],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        sigma=2.5,
+        cutoff=5.0,
+        *,
+        cut_start=1.0,
+        weight2=8**0.5,
+        weight3=1.6,
+        width2=0.2,
+        width3=pi,
+        decay2=4.0,
+        decay3=2.0,
+        n_fourier=1,
+        alchemy="periodic-table",
+        period_width=1.6,
+        group_width=1.6,
+        field="scaling",
+        field_scale=0.01,
+        verbose=0,
+    ):
+        self.sigma = sigma
+        self.cutoff = cutoff
+        self.cut_start = cut_start
+        self.weight2 = weight2
+        self.weight3 = weight3
+        self.width2 = width2
+        self.width3 = width3
+        self.decay2 = decay2
+        self.decay3 = decay3
+        self.n_fourier = n_fourier
+        self.alchemy = alchemy
+        self.period_width = period_width
+        self.group_width = group_width
+        self.field = field
+        self.field_scale = field_scale
+        self.verbose = verbose
+
+    def environments(self, X):
+        """Prepare structures once that are used often.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+
+        Returns
+        -------
+        FCHL18Environments
+            What all methods take in the place of structures, if no parameter but ``sigma``,
+            ``field``, ``field_scale`` and ``verbose`` has changed.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range.
+        """
+        return self._environments(X, self._form())
+
+    def __call__(self, X, Y=None):
+        """The kernel k(A, B) of structures.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or FCHL18Environments, of n structures
+        Y : the same, of m structures, default=None
+            None: X.
+
+        Returns
+        -------
+        ndarray of float, shape (n, m)
+            For scikit-learn's estimators with ``kernel="precomputed"``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or environments were prepared with others.
+        MemoryError
+            If the matrix does not fit.
+        """
+        X, Y = self._sides(X, Y)
+        self._check_memory(len(X), len(Y), "the kernel matrix")
+        out = np.empty((len(X), len(Y)))
+
+        def fill(rows, columns):
+            block = kernel_block(rows, columns, X.form, self.sigma, per_atom=False)
+            out[np.ix_(rows.structures, columns.structures)] = block
+            if X is Y:
+                out[np.ix_(columns.structures, rows.structures)] = block.T
+
+        self._run(fill, X, Y, symmetric=X is Y)
+        return out
+
+    def atoms(self, X, Y=None):
+        """Σ κ(I, J) over the atoms I of each structure of X, for each atom J of Y.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or FCHL18Environments, of n structures
+        Y : the same, default=None
+            None: X.
+
+        Returns
+        -------
+        ndarray of float, shape (n, n_atoms of Y)
+            The energy rows of operator learning.
+        """
+        X, Y = self._sides(X, Y)
+        n_columns = len(Y.structures.numbers)
+        self._check_memory(len(X), n_columns, "the kernel matrix")
+        out = np.empty((len(X), n_columns))
+
+        def fill(rows, columns):
+            block = kernel_block(rows, columns, X.form, self.sigma, per_atom=True)
+            out[np.ix_(rows.structures, columns.atoms)] = block
+
+        self._run(fill, X, Y)
+        return out
+
+    def gradients(self, X, Y=None):
+        """The derivatives of `atoms` along the positions in X.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or FCHL18Environments
+        Y : the same, default=None
+            None: X, whose positions as Y stay fixed.
+
+        Returns
+        -------
+        ndarray of float, shape (3 n_atoms of X, n_atoms of Y)
+            Per Å; x, y and z of the first atom, of the second, …. Forces are the negative.
+        """
+        X, Y = self._sides(X, Y)
+        return self._derivatives(X, Y, strain=False)
+
+    def strain_gradients(self, X, Y=None):
+        """The derivatives of `atoms` along strains of the structures of X.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or FCHL18Environments, of n structures
+        Y : the same, default=None
+            None: X, whose cells and positions as Y stay fixed.
+
+        Returns
+        -------
+        ndarray of float, shape (9 n, n_atoms of Y)
+            Along ε_xx, ε_xy, …, ε_zz of each structure, where r → (1 + ε) r. The virial is the
+            negative.
+        """
+        X, Y = self._sides(X, Y)
+        return self._derivatives(X, Y, strain=True)
+
+    def field_gradients(self, X, Y=None, charges=None):
+        r"""The derivatives of `atoms` along an electric field on X, at zero field.
+
+        With ``field="scaling"`` the scaling functions in a field E are (reference 2 of the class)
+
+        .. math::
+            \xi_2 - \varepsilon f(d_i)\, E \cdot (\mu_I + \mu_i), \quad
+            \xi_3 - \varepsilon f(d_i) f(d_j) f(d_{ij})\, E \cdot (\mu_I + \mu_i + \mu_j), \quad
+            \mu_a = q_a (r_a - r_c)
+
+        with fictitious charges q and the centre of the nuclear charges r_c of the molecule. With
+        ``field="charges"`` the kernel in a field is
+
+        .. math:: \kappa(I, J)\, \big(1 - E \cdot (r_I - r_c)\big)
+
+        so that the dipole of a model is that of charges :math:`q_I = \sum_J \kappa(I, J)\,
+        \alpha_J` at the atoms (reference 3). It needs far fewer molecules.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or FCHL18Environments, of n molecules
+        Y : the same, default=None
+            None: X; always without a field.
+        charges : array-like of float, shape (n_atoms of X,), default=None
+            Fictitious charges in e. None: `skatom.kernels.charges.equalized_charges`.
+
+        Returns
+        -------
+        ndarray of float, shape (3 n, n_atoms of Y)
+            x, y and z of the first molecule, of the second, …. Dipoles are the negative.
+
+        Raises
+        ------
+        ValueError
+            If a structure of X is periodic; if charges are not finite, not one for each atom, or
+            given where the field acts on those that are learnt.
+        """
+        X, Y = self._sides(X, Y)
+        arms = arms_of_atoms(X.structures)
+        n_columns = len(Y.structures.numbers)
+        self._check_memory(3 * len(X), n_columns, "the dipole kernel")
+        out = np.empty((len(X), 3, n_columns))
+        if self.field == "charges":
+            if charges is not None:
+                raise ValueError('charges are learnt with field="charges": give none')
+        else:
+            arms *= -self.field_scale * fictitious_charges(X.structures, charges)[:, None]
+
+        def fill(rows, columns):
+            if self.field == "charges":
+                block = charge_block(rows, columns, X.form, self.sigma, arms[rows.atoms])
+            else:
+                along_field = rows.field_features(arms[rows.atoms], X.form.terms)
+                block = field_block(rows, columns, X.form, self.sigma, along_field)
+            out[np.ix_(rows.structures, range(3), columns.atoms)] = block
+
+        self._run(fill, X, Y)
+        return out.reshape(3 * len(X), n_columns)
+
+    def _derivatives(self, X, Y, strain):
+        n_rows = 9 * len(X) if strain else 3 * len(X.structures.numbers)
+        n_columns = len(Y.structures.numbers)
+        self._check_memory(n_rows, n_columns, "the derivatives of the kernel")
+        out = np.empty((n_rows, n_columns))
+        with threads_over_blas() as pool:
+            own = list(pool.map(lambda batch: self_slopes(batch, X.form, strain), X.batches))
+        own_of = {id(batch): slopes for batch, slopes in zip(X.batches, own, strict=True)}
+
+        def fill(rows, columns):
+            block = gradient_block(rows, columns, X.form, self.sigma, strain, own_of[id(rows)])
+            owners, size = (rows.structures, 9) if strain else (rows.atoms, 3)
+            targets = (size * owners[:, None] + np.arange(size)).ravel()
+            out[np.ix_(targets, columns.atoms)] = block
+
+        self._run(fill, X, Y)
+        return out
+
+    def _run(self, fill, X, Y, symmetric=False):
+        """Call ``fill`` with all pairs of batches, in threads."""
+        pairs = [
+            (rows, columns)
+            for i, rows in enumerate(X.batches)
+            for columns in (Y.batches[i:] if symmetric else Y.batches)
+        ]
+        with threads_over_blas() as pool:
+            calls = pool.map(lambda pair: fill(*pair), pairs)
+            for _ in tqdm(calls, "FCHL18", len(pairs), disable=not self.verbose):
+                pass
+
+    def _sides(self, X, Y):
+        form = self._form()
+        X = self._environments(X, form)
+        return X, X if Y is None else self._environments(Y, form)
+
+    def _environments(self, X, form):
+        if not isinstance(X, FCHL18Environments):
+            return FCHL18Environments(X, form)
+        if not X.form.same_as(form):
+            raise ValueError(
+                "the environments were prepared with other parameters than this kernel's: "
+                "prepare them again with its method environments"
+            )
+        return X
+
+    def _form(self):
+        """The parameters as the loops take them."""
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
+        return Form.of(self)
+
+    def _check_memory(self, n_rows, n_columns, what):
+        check_memory(
+            8.0 * n_rows * n_columns, f"{what}, {n_rows} x {n_columns},", "take fewer structures"
+        )

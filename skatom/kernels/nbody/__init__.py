@@ -1,0 +1,21 @@
+"""Kernels of the pairs and triangles of structures, and functions of them."""
+
+from skatom.kernels.nbody.haar import (
+    cartesian_kernel,
+    covariant_kernel,
+    haar_kernel,
+    many_body_kernel,
+)
+from skatom.kernels.nbody.many_body import ManyBody
+from skatom.kernels.nbody.sums import NBody, NBodyKernel, NBodySum
+
+__all__ = [
+    "ManyBody",
+    "NBody",
+    "NBodyKernel",
+    "NBodySum",
+    "cartesian_kernel",
+    "covariant_kernel",
+    "haar_kernel",
+    "many_body_kernel",
+]

@@ -1,0 +1,308 @@
+"""Kernels of whole atomic environments: functions of their n-body kernels."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils._param_validation import Interval
+
+from skatom.kernels.base import Kernel
+from skatom.kernels.dot_product import Polynomial
+from skatom.kernels.nbody import nplets
+from skatom.kernels.nbody.sums import NBody, NBodyKernel
+
+
+class ManyBody(NBodyKernel):
+    r"""Kernel of atomic environments that is a function of their n-body kernel.
+
+    .. math::
+
+        k(S, S') = \delta^2 \sum_{i \in S} \sum_{j \in S'} \varphi\big( k_n(\rho_i, \rho_j),\,
+        k_n(\rho_i, \rho_i),\, k_n(\rho_j, \rho_j) \big)
+
+    :math:`k_n` is the sum over the pairs or triangles around two atoms. A power ζ of it,
+    ``Polynomial(zeta)``, has the order (n − 1)ζ + 1: the square of the kernel of triangles is a
+    5-body kernel. ``Gaussian(sigma)`` of the distance that it defines is a kernel of all orders,
+    and ``Cosine(zeta)`` normalises it, so that atoms with many neighbours do not weigh more.
+
+    Costs grow with the square of the number of environments, each with its neighbours: it is for
+    molecules and clusters, and to learn whether a sum over triangles is enough.
+
+    Parameters
+    ----------
+    kernel : NBody, default=None
+        None: ``NBody(order=3)``.
+    function : Kernel of features, default=None
+        Of the features whose dot product is ``kernel``: `Polynomial`, `Cosine`, `Gaussian`, …
+        None: ``Polynomial(zeta=2)``.
+    amplitude : float, default=1.0
+        δ, in eV.
+
+    References
+    ----------
+    .. [1] A. Glielmo, C. Zeni, Á. Fekete, A. De Vita, in Machine Learning Meets Quantum Physics,
+       Springer (2020), eqs. 5.30 and 5.31.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.kernels import Gaussian, ManyBody, NBody
+    >>> kernel = ManyBody(NBody(order=3, cutoff=4.0), Gaussian(sigma=2.0))
+    >>> kernel([molecule("H2O")], [molecule("CH4"), molecule("NH3")]).shape
+    (1, 2)
+    """
+
+    _parameter_constraints = {
+        "kernel": [NBody, None],
+        "function": [Kernel, None],
+        "amplitude": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(self, kernel=None, function=None, amplitude=1.0):
+        self.kernel = kernel
+        self.function = function
+        self.amplitude = amplitude
+
+    def check_parameters(self):
+        super().check_parameters()
+        self._base.check_parameters()
+        self._function.check_parameters()
+
+    @property
+    def _base(self):
+        return NBody(order=3) if self.kernel is None else self.kernel
+
+    @property
+    def _function(self):
+        return Polynomial(zeta=2) if self.function is None else self.function
+
+    @property
+    def scales(self):
+        """σ of the n-body kernel and δ, what the marginal likelihood is maximised over."""
+        return self._base.sigma, self.amplitude
+
+    @property
+    def smallest_sigma(self):
+        """A length scale that is long enough for all distances up to the cutoff."""
+        return self._base.smallest_sigma
+
+    def rescaled(self, sigma, amplitude):
+        """A copy with other scales."""
+        return ManyBody(clone(self._base).set_params(sigma=sigma), clone(self._function), amplitude)
+
+    def rows(self, structures, what, atoms=None):
+        """The environments of some rows of a kernel matrix.
+
+        Parameters
+        ----------
+        structures : Structures
+        what : {"energy", "local", "forces", "strain"}
+            Energies of structures or environments, forces, or derivatives by the strain.
+        atoms : ndarray of int, default=None
+            With "forces", the atoms of the batch whose forces are meant. None: all.
+
+        Returns
+        -------
+        EnvironmentRows
+        """
+        base = self._base
+        plets = nplets.find_n_plets(structures, base.order, base.transition, half=False)
+        n_atoms = len(structures.numbers)
+        values = nplets.make_rows(plets, base.transition, plets.centers, n_atoms)
+        owners = np.repeat(np.arange(len(structures)), structures.n_atoms)
+        if what == "local":
+            return EnvironmentRows(n_atoms, 1, values, np.arange(n_atoms))
+        if what == "energy":
+            return EnvironmentRows(len(structures), 1, values, owners)
+        if what == "strain":
+            slopes = nplets.make_rows(
+                plets, base.transition, plets.centers, n_atoms, nplets.strain_directions(plets)
+            )
+            environments, targets, n_groups = np.arange(n_atoms), owners, len(structures)
+        else:
+            atoms = np.arange(n_atoms) if atoms is None else atoms
+            slopes, environments, targets = _force_slopes(plets, base.transition, n_atoms, atoms)
+            n_groups = len(atoms)
+        products = base.cross([slopes], [values])
+        n = slopes.n_rows
+        rows = np.arange(slopes.n_groups * n)
+        own = products[rows, np.repeat(environments, n)].reshape(-1, n)
+        return EnvironmentRows(n_groups, n, values, owners, slopes, environments, targets, own)
+
+    def cross(self, rows, others=None):
+        """The kernel matrix between rows.
+
+        Parameters
+        ----------
+        rows, others : list of EnvironmentRows
+            others=None: the rows themselves.
+
+        Returns
+        -------
+        ndarray of float, shape (n, m)
+        """
+        others = rows if others is None else others
+        return np.block([[self._between_rows(a, b) for b in others] for a in rows])
+
+    def diagonal_blocks(self, rows):
+        """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
+        n, r = rows.n_groups, rows.n_rows
+        matrix = self._between_rows(rows, rows).reshape(n, r, n, r)
+        return matrix[np.arange(n), :, np.arange(n)]
+
+    def expand(self, rows, coefficients):
+        """What a Gaussian process with this kernel predicts.
+
+        Parameters
+        ----------
+        rows : list of EnvironmentRows
+            The training data.
+        coefficients : list of ndarray of float, shapes (n_groups, n_rows)
+            The weight of each row.
+
+        Returns
+        -------
+        ManyBodyExpansion
+        """
+        weights = np.concatenate([alpha.ravel() for alpha in coefficients])
+        return ManyBodyExpansion(clone(self), rows, weights)
+
+    def _between_rows(self, a, b):
+        """φ and its derivatives by the chain rule, summed over environments."""
+        base = self._base
+        products = base.cross(a.blocks, b.blocks)
+        n, m = a.values.n_groups, b.values.n_groups
+        u, v = base.diagonal_blocks(a.values)[:, 0, 0], base.diagonal_blocks(b.values)[:, 0, 0]
+        s = products[:n, :m]
+        f = self._function
+        if a.slopes is None and b.slopes is None:
+            matrix = b.fold(a.fold(f.value(s, u[:, None], v)).T).T
+            return self.amplitude**2 * matrix
+        p = f.profile(s, u[:, None], v)
+        p = type(p)(*(np.broadcast_to(x, s.shape) for x in vars(p).values()))
+        left, right = a.of_rows, b.of_rows
+        along_x, along_y = products[n:, :m], products[:n, m:]
+        if b.slopes is None:
+            matrix = p.s[left] * along_x + 2 * p.u[left] * a.own.reshape(-1, 1)
+        elif a.slopes is None:
+            matrix = p.s[:, right] * along_y + 2 * p.v[:, right] * b.own.ravel()
+        else:
+            pairs = np.ix_(left, right)
+            x, y = 2 * a.own.reshape(-1, 1), 2 * b.own.ravel()
+            to_y, to_x = along_x[:, right], along_y[left]
+            matrix = p.s[pairs] * products[n:, m:] + p.ss[pairs] * to_y * to_x
+            matrix += p.su[pairs] * x * to_x + p.sv[pairs] * to_y * y + p.uv[pairs] * x * y
+        return self.amplitude**2 * b.fold(a.fold(matrix).T).T
+
+
+@dataclass(frozen=True)
+class EnvironmentRows:
+    """Rows of a kernel matrix that are sums over environments.
+
+    Attributes
+    ----------
+    n_groups, n_rows : int
+        As in `NPletRows`.
+    values : NPletRows
+        The features of the environments.
+    owners : ndarray of int
+        To which group each environment belongs, for energies.
+    slopes : NPletRows or None
+        Derivatives of the features; each group is of one environment.
+    environments, targets : ndarray of int
+        The environment of each group of ``slopes``, and the group to which it adds.
+    own : ndarray of float, shape (groups of slopes, n_rows)
+        Their dot products with the features of the same environment.
+    """
+
+    n_groups: int
+    n_rows: int
+    values: nplets.NPletRows
+    owners: np.ndarray
+    slopes: nplets.NPletRows | None = None
+    environments: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    own: np.ndarray | None = None
+
+    @property
+    def blocks(self):
+        return [self.values] if self.slopes is None else [self.values, self.slopes]
+
+    @property
+    def of_rows(self):
+        """The environment of each row of the derivatives."""
+        return np.repeat(self.environments, self.n_rows) if self.slopes is not None else None
+
+    def fold(self, matrix):
+        """Sum the rows of a matrix over environments."""
+        if self.slopes is None:
+            out = np.zeros((self.n_groups, matrix.shape[1]))
+            np.add.at(out, self.owners, matrix)
+            return out
+        out = np.zeros((self.n_groups, self.n_rows, matrix.shape[1]))
+        np.add.at(out, self.targets, matrix.reshape(-1, self.n_rows, matrix.shape[1]))
+        return out.reshape(self.n_groups * self.n_rows, -1)
+
+
+class ManyBodyExpansion:
+    """The mean of a Gaussian process with a `ManyBody` kernel.
+
+    Parameters
+    ----------
+    kernel : ManyBody
+    rows : list of EnvironmentRows
+    weights : ndarray of float, shape (n_observations,)
+    """
+
+    def __init__(self, kernel, rows, weights):
+        self.kernel = kernel
+        self.rows = rows
+        self.weights = weights
+
+    def predict(self, structures, gradients=True):
+        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3), or zeros for these."""
+        energies = self._sum(structures, "energy")
+        forces, strain = np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
+        if gradients:
+            for s in range(len(structures)):  # matrices grow with the square of the batch
+                atoms = slice(structures.offsets[s], structures.offsets[s + 1])
+                forces[atoms] = self._sum(structures[s], "forces").reshape(-1, 3)
+                strain[s] = self._sum(structures[s], "strain").reshape(3, 3)
+        return energies, -forces, strain
+
+    def _sum(self, structures, what):
+        return self.kernel.cross([self.kernel.rows(structures, what)], self.rows) @ self.weights
+
+
+def _force_slopes(plets, cutoff, n_atoms, atoms):
+    """-∂/∂r_p of the features of each environment with p, for the atoms p."""
+    wanted = np.full(n_atoms, -1)
+    wanted[atoms] = np.arange(len(atoms))
+    corners = [plets.centers, *plets.neighbors[plets.slots].T]
+    keys = [np.where(wanted[p] < 0, -1, plets.centers * n_atoms + p) for p in corners]
+    found = np.unique(np.concatenate(keys))
+    found = found[found >= 0]
+    total = None
+    for corner, key in enumerate(keys):
+        owners = np.where(key < 0, -1, np.searchsorted(found, key))
+        directions = nplets.corner_directions(plets, corner)
+        rows = nplets.make_rows(plets, cutoff, owners, len(found), directions)
+        total = rows if total is None else _merged(total, rows)
+    return total, found // n_atoms, wanted[found % n_atoms]
+
+
+def _merged(a, b):
+    """Rows whose groups have the n-plets of both."""
+    parts = {}
+    for elements in a.parts:
+        p, q = a.parts[elements], b.parts[elements]
+        owners = np.concatenate([
+            np.repeat(np.arange(a.n_groups), np.diff(part.starts)) for part in (p, q)
+        ])  # fmt: skip
+        order = np.argsort(owners, kind="stable")
+        parts[elements] = nplets.Part(
+            p.starts + q.starts, np.concatenate([p.sides, q.sides], axis=1)[:, order],
+            np.concatenate([p.coefficients, q.coefficients], axis=2)[:, :, order],
+        )  # fmt: skip
+    return nplets.NPletRows(a.n_groups, a.n_rows, parts)

@@ -1,0 +1,1 @@
+"""Gradient-domain machine learning of one molecule."""

@@ -1,0 +1,357 @@
+"""Gradient-domain machine learning of molecular force fields."""
+
+import warnings
+from numbers import Real
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skatom.base import BaseEstimator
+from skatom.descriptors.inverse_distances import (
+    check_composition,
+    fixed_composition,
+    incidence,
+    pair_features,
+)
+from skatom.models._regressor import StructureRegressorMixin
+from skatom.models.gdml.expansion import KernelExpansion
+from skatom.models.gdml.system import GDMLSystem, check_kernel_memory, permute_pairs
+from skatom.structures import as_structures
+from skatom.symmetry import check_permutations, find_permutations
+from skatom.targets import Targets, as_targets
+
+
+class GDML(StructureRegressorMixin, BaseEstimator):
+    r"""Energy-conserving force field of one molecule, learnt from forces.
+
+    .. math::
+
+        \hat E(R) = c - \sum_i w_1(\delta_i)\, \delta_i \cdot J_i \alpha_i, \qquad
+        \hat F(R) = -\frac{\partial \hat E}{\partial R}
+        = J^\top \sum_i \big[ w_1 I - w_2\, \delta_i \delta_i^\top \big] J_i \alpha_i
+
+    where :math:`\delta_i = x(R) - x(R_i)` are differences of inverse distances x to training frame
+    i, J = ∂x/∂R, and :math:`w_1 I - w_2 \delta\delta^\top` is the Hessian of the Matérn-5/2 kernel
+    of length scale ``sigma``. The coefficients solve :math:`(K + \lambda I)\,\alpha = F` in closed
+    form. Atoms are told apart by their place in the list; see `SGDML` for one that knows which of
+    them are alike.
+
+    Parameters
+    ----------
+    sigma : float, default=20.0
+        Length scale of the kernel in 1/Å. Worth a search in steps of two, from 5 to 80.
+    alpha : float, default=1e-10
+        λ, what is added to the diagonal of the kernel matrix, whose own size falls as 1/σ².
+        Larger values smooth.
+    energy_constraint : bool, default=False
+        Learn from the energies as well, one row each. The forces rarely gain from it.
+    max_memory : float, default=None
+        Most memory that the kernel matrix may take, in GiB. None: what is available.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    numbers_ : ndarray of int, shape (N,)
+        Atomic numbers of the molecule.
+    permutations_ : ndarray of int, shape (S, N)
+        The symmetry group in use: here the identity alone.
+    expansion_ : KernelExpansion
+        The energy as a function of the inverse distances.
+    constant_ : float
+        Integration constant c in eV.
+    absolute_energies_ : bool
+        Whether energies were given; if not, predicted ones are relative to the mean of those
+        predicted for the training frames.
+
+    Raises
+    ------
+    ValueError
+        If frames differ in composition or atom order, forces are missing, atoms coincide, or the
+        kernel matrix is not positive definite.
+    MemoryError
+        If the kernel matrix would not fit. It takes about (3N - 6)² M² · 4 bytes.
+
+    See Also
+    --------
+    SGDML : The same with permutational symmetry; needs several times fewer frames.
+
+    References
+    ----------
+    Chmiela et al., Sci. Adv. 3, e1603015 (2017), https://doi.org/10.1126/sciadv.1603015
+
+    Examples
+    --------
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.models import GDML
+    >>> data = load_ethanol()
+    >>> model = GDML().fit(data.structures[::40], data.targets[::40])
+    >>> energy, forces = model.predict(data.structures[1:3], return_forces=True)
+    >>> energy.shape, forces.shape
+    ((2,), (18, 3))
+    """
+
+    _parameter_constraints = {
+        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "energy_constraint": ["boolean"],
+        "max_memory": [None, Interval(Real, 0, None, closed="neither")],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self, sigma=20.0, alpha=1e-10, energy_constraint=False, max_memory=None, verbose=0
+    ):
+        self.sigma = sigma
+        self.alpha = alpha
+        self.energy_constraint = energy_constraint
+        self.max_memory = max_memory
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Solve for the coefficients.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+            M frames of one molecule of N atoms.
+        y : Targets
+            Forces (eV/Å), and energies (eV) if there are any.
+
+        Returns
+        -------
+        self
+        """
+        structures = as_structures(X)
+        targets = _force_targets(y, structures, self.energy_constraint)
+        self.numbers_ = fixed_composition(structures)
+        if len(self.numbers_) < 2:
+            raise ValueError("one atom has no distances: give molecules of at least two atoms")
+        check_kernel_memory(len(structures), len(self.numbers_), self.max_memory)
+        features = pair_features(structures)
+        self.permutations_ = self._permutations(structures)
+        pair_permutations = permute_pairs(self.permutations_)
+        has_energies = targets.energy is not None
+        mean_energy = targets.require("energy").mean() if has_energies else 0.0
+
+        system = GDMLSystem(
+            structures, features, self.permutations_, pair_permutations, self.sigma, self.alpha,
+            self.energy_constraint,
+        )  # fmt: skip
+        energies = targets.energy - mean_energy if self.energy_constraint else []
+        coefficients, energy_coefficients = system.solve(targets.forces, energies, self.verbose)
+        self.expansion_ = KernelExpansion(
+            features.values, coefficients, energy_coefficients, pair_permutations, self.sigma
+        )
+        self.absolute_energies_ = has_energies
+        self.constant_ = float(mean_energy)
+        if not self.energy_constraint:
+            predicted = self.expansion_.value_and_gradient(features.values)[0]
+            self.constant_ -= float(predicted.mean())
+            if has_energies:
+                _warn_of_inconsistent_labels(predicted, targets.energy)
+        return self
+
+    def _permutations(self, structures):
+        return np.arange(len(self.numbers_))[None]
+
+    def predict(self, X, return_forces=False, return_stress=False):
+        """Energies, and forces and stresses if asked for.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms, n of them
+        return_forces : bool, default=False
+        return_stress : bool, default=False
+            For structures that are periodic in all three directions.
+
+        Returns
+        -------
+        energies : ndarray of shape (n,), eV
+        forces : ndarray of shape (n N, 3), eV/Å
+            With ``return_forces=True``.
+        stress : ndarray of shape (n, 3, 3), eV/Å³
+            With ``return_stress=True``; tension positive, as in ASE.
+        """
+        structures, features = self._features(X)
+        values, gradients = self.expansion_.value_and_gradient(features.values)
+        result = [values + self.constant_]
+        pair_forces = gradients[:, :, None] * features.gradients
+        if return_forces:
+            result.append((incidence(len(self.numbers_)) @ pair_forces).reshape(-1, 3))
+        if return_stress:
+            volumes = structures.volumes()
+            vectors = features.gradients / features.values[:, :, None] ** 3
+            virial = np.einsum("npx,npy->nxy", pair_forces, vectors)
+            result.append(virial / volumes[:, None, None])
+        return result[0] if len(result) == 1 else tuple(result)
+
+    def hessian(self, X):
+        """Second derivatives of the energy.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms, n of them
+
+        Returns
+        -------
+        ndarray of shape (n, 3N, 3N), eV/Å²
+        """
+        _, features = self._features(X)
+        _, gradients = self.expansion_.value_and_gradient(features.values)
+        signs = incidence(len(self.numbers_))
+        size = 3 * len(self.numbers_)
+        hessians = np.empty((len(gradients), size, size))
+        for n, (x, c, g) in enumerate(
+            zip(features.values, features.gradients, gradients, strict=True)
+        ):
+            jacobian = np.einsum("ap,px->pax", signs, c).reshape(len(x), size)
+            # ∂²x/∂r∂r = 3vvᵀ/d⁵ - I/d³, with v/d³ = c and 1/d = x
+            curvature = 3.0 * c[:, :, None] * c[:, None, :] / x[:, None, None]
+            curvature -= (x**3)[:, None, None] * np.eye(3)
+            bent = np.einsum("ap,bp,p,pxy->axby", signs, signs, g, curvature, optimize=True)
+            stretched = jacobian.T @ self.expansion_.hessian(x) @ jacobian
+            hessians[n] = stretched - bent.reshape(size, size)
+        return hessians
+
+    def _features(self, X):
+        check_is_fitted(self)
+        structures = as_structures(X)
+        check_composition(structures, self.numbers_)
+        return structures, pair_features(structures)
+
+
+class SGDML(GDML):
+    r"""Symmetric gradient-domain machine learning: `GDML` that knows which atoms are alike.
+
+    .. math::
+
+        \hat F(R) = J^\top \sum_i \sum_q \big[ w_1 I - w_2\, \delta_{iq} \delta_{iq}^\top \big]
+        P_q J_i \alpha_i, \qquad \delta_{iq} = x(R) - P_q\, x(R_i)
+
+    The sum runs over the permutations :math:`P_q` of like atoms that the molecule undergoes, such
+    as the rotation of a methyl group. They are recovered from the training frames. Each frame
+    counts for S frames then, while the linear system keeps its size.
+
+    Parameters
+    ----------
+    sigma : float, default=20.0
+        Length scale of the kernel in 1/Å. Worth a search in steps of two, from 5 to 80.
+    alpha : float, default=1e-10
+        λ, what is added to the diagonal of the kernel matrix, whose own size falls as 1/σ².
+        Larger values smooth.
+    energy_constraint : bool, default=False
+        Learn from the energies as well, one row each. The forces rarely gain from it.
+    permutations : "auto" or array-like of int, shape (S, N), default="auto"
+        The symmetry group, each row the new order of the atoms. "auto" finds it.
+    max_memory : float, default=None
+        Most memory that the kernel matrix may take, in GiB. None: what is available.
+    random_state : int, RandomState or None, default=None
+        Draws the frames among which symmetries are sought where there are over 1000.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    numbers_ : ndarray of int, shape (N,)
+        Atomic numbers of the molecule.
+    permutations_ : ndarray of int, shape (S, N)
+        The symmetry group, identity first.
+    expansion_ : KernelExpansion
+        The energy as a function of the inverse distances.
+    constant_ : float
+        Integration constant c in eV.
+    absolute_energies_ : bool
+        Whether energies were given; if not, predicted ones are relative to the mean of those
+        predicted for the training frames.
+
+    Raises
+    ------
+    ValueError
+        If frames differ in composition or atom order, forces are missing, atoms coincide, the
+        permutations are no group, or the kernel matrix is not positive definite.
+    MemoryError
+        If the kernel matrix would not fit. It takes about (3N - 6)² M² · 4 bytes.
+
+    See Also
+    --------
+    skatom.symmetry.find_permutations : How symmetries are recovered.
+
+    References
+    ----------
+    Chmiela et al., Nat. Commun. 9, 3887 (2018), https://doi.org/10.1038/s41467-018-06169-2
+
+    Examples
+    --------
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.models import SGDML
+    >>> data = load_ethanol()
+    >>> model = SGDML().fit(data.structures[::20], data.targets[::20])
+    >>> len(model.permutations_)
+    6
+    >>> bool(model.score(data.structures[1::20], data.targets[1::20]) > 0.99)
+    True
+    """
+
+    _parameter_constraints = {
+        **GDML._parameter_constraints,
+        "permutations": [StrOptions({"auto"}), "array-like"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        sigma=20.0,
+        alpha=1e-10,
+        energy_constraint=False,
+        permutations="auto",
+        max_memory=None,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(sigma, alpha, energy_constraint, max_memory, verbose)
+        self.permutations = permutations
+        self.random_state = random_state
+
+    def _permutations(self, structures):
+        if isinstance(self.permutations, str):
+            return find_permutations(
+                structures, random_state=self.random_state, verbose=self.verbose
+            )
+        return check_permutations(self.permutations, self.numbers_)
+
+
+def _force_targets(y, structures, energy_constraint):
+    if not isinstance(y, Targets):
+        raise ValueError(
+            f"y is a {type(y).__name__}; this model learns from forces: give "
+            "Targets(energy=…, forces=…) or Targets.from_ase(structures)"
+        )
+    targets = as_targets(y, structures)
+    targets.require("forces")
+    if energy_constraint:
+        targets.require("energy")
+    return targets
+
+
+def _warn_of_inconsistent_labels(predicted, energies):
+    """Energies that the integrated forces do not follow are a mistake of sign, unit or data."""
+    spread = predicted.std()
+    if len(energies) < 10 or spread == 0 or energies.std() == 0:
+        return
+    slope = np.polyfit(predicted, energies, 1)[0]
+    correlation = np.corrcoef(predicted, energies)[0, 1]
+    if correlation < -0.95:
+        problem = "fall where the integrated forces rise: are the forces gradients?"
+    elif correlation < 0.95:
+        problem = "do not follow the integrated forces: too few frames, a bad sigma or labels"
+    elif abs(slope - 1.0) > 0.1:
+        problem = "are in another unit than the forces: both must be in eV and Å"
+    else:
+        return
+    warnings.warn(
+        f"the energies {problem} (slope {slope:.3g}, correlation {correlation:.3g})", stacklevel=4
+    )

@@ -1,0 +1,1 @@
+"""Kernel ridge regression of energies, forces and dipoles."""

@@ -1,0 +1,111 @@
+"""The linear system of energies and forces, solved without making its matrix."""
+
+import numpy as np
+
+from skatom.kernels.blocks import fill_columns, layout
+from skatom.kernels.environments import Environments
+from skatom.memory import check_memory
+from skatom.models.kernel_ridge.derivative_system import DerivativeSystem
+from skatom.parallel import threads_over_blas
+from skatom.solvers import NystromPreconditioner, conjugate_gradients
+
+
+class IterativeSystem(DerivativeSystem):
+    r"""(K + Λ) α = y, solved by conjugate gradients for :math:`\Lambda^{-1/2} (K + \Lambda)
+    \Lambda^{-1/2}`.
+
+    K times a vector is a prediction for the training structures, whose Jacobians are kept. All
+    arithmetic is done in the basis that they span.
+    """
+
+    def _coordinates(self, motions):
+        return np.arange(len(motions))
+
+    def _check_memory(self, size):
+        """Nothing that grows with the square of the rows."""
+
+    def solve(self, right_side, n_inducing, tol, max_iter, random_state, verbose=0):
+        """Coefficients α, and the number of iterations.
+
+        Parameters
+        ----------
+        right_side : ndarray of float, shape (n_rows,)
+        n_inducing : int
+            Columns of K, drawn at random, that the preconditioner is made of.
+        tol : float
+        max_iter : int
+        random_state : numpy.random.RandomState
+        verbose : int, default=0
+
+        Returns
+        -------
+        alpha : ndarray of float, shape (n_rows,)
+        n_iter : int
+        """
+        scale = 1 / np.sqrt(self._noise())
+        preconditioner = self._preconditioner(min(n_inducing, len(scale)), scale, random_state)
+        solution, n_iter = conjugate_gradients(
+            lambda v: scale * self._product(scale * v) + v,
+            scale * right_side, preconditioner, tol, max_iter, verbose,
+        )  # fmt: skip
+        return scale * solution, n_iter
+
+    def _noise(self):
+        noise = np.full(self.layout.starts[-1], float(self.alpha_forces))
+        noise[self.layout.starts[:-1][self.layout.has_energy]] = self.alpha
+        return noise
+
+    def _preconditioner(self, n_columns, scale, random_state):
+        check_memory(
+            16.0 * n_columns * len(scale),
+            f"the preconditioner of {n_columns} x {len(scale)} numbers",
+            "lower n_inducing",
+            self.max_memory,
+        )
+        index = np.sort(random_state.choice(len(scale), n_columns, replace=False))
+        columns = self._columns(index)
+        columns *= scale[:, None]
+        columns *= scale[index]
+        return NystromPreconditioner(columns, index)
+
+    def _columns(self, index):
+        """Columns of K of some rows."""
+        starts, has_energy = self.layout
+        energies = np.isin(starts[:-1], index) & has_energy
+        first_force = starts[:-1] + has_energy
+        coordinates = [
+            index[(index >= a) & (index < b)] - a
+            for a, b in zip(first_force, starts[1:], strict=True)
+        ]
+        environments = Environments(self.features, coordinates, self._bases)
+        out = np.empty((starts[-1], len(index)))
+        with threads_over_blas() as pool:
+            fill_columns(
+                self.kernel, self._environments, environments, self.layout,
+                layout(environments.n_dof, energies), (0, len(coordinates)), 0, False, out, pool,
+            )  # fmt: skip
+        return out
+
+    def _product(self, v):
+        """K v: the prediction for the training structures."""
+        environments, expansion = self._environments, self.expansion(v)
+        found = expansion.evaluate(
+            {z: (x, environments.norms[z]) for z, x in expansion.values.items()},
+            expansion.directions is not None,
+        )
+        rows = np.zeros(len(v))
+        starts, has_energy = self.layout
+        at_energy = starts[:-1][has_energy]
+        for z, side in environments.sides.items():
+            energies, along, own = found[z]
+            counts = np.diff(side.starts)
+            present = np.flatnonzero(counts)
+            sums = np.zeros(len(counts))
+            sums[present] = np.add.reduceat(energies, side.starts[present])
+            rows[at_energy] += sums[has_energy]
+            for s in np.flatnonzero(counts * side.n_dof):
+                first = starts[s] + has_energy[s]
+                atoms = slice(side.starts[s], side.starts[s + 1])
+                slopes = along[atoms] + own[atoms, None] * side.projected[atoms]
+                rows[first : first + side.n_dof[s]] -= np.tensordot(side.jacobian_of(s), slopes, 2)
+        return rows

@@ -1,0 +1,243 @@
+"""The mean of many sparse linear models."""
+
+from numbers import Integral
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import _fit_context
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval
+from tqdm import tqdm
+
+from skatom.models.linear.greedy import GreedyRegressor, count_samples, extend
+from skatom.models.linear.rows import WeightedRows
+
+
+class BaggedGreedyOLS(GreedyRegressor):
+    r"""Mean of greedy models, each trained on some groups and measured on the others.
+
+    .. math::
+
+        \hat y(x) = \frac1B \sum_{b=1}^{B} \big( x \cdot w_b + c_b \big)
+        = x \cdot \bar w + \bar c, \qquad \lVert w_b \rVert_0 = M_b
+
+    For each member b groups are drawn with replacement, as many as there are; a `GreedyOLS` path is
+    followed on their samples, and the number of terms :math:`M_b` is that of the smallest error on
+    the groups that were not drawn, about 37 % of them. The mean is linear again. Frames of one
+    trajectory resemble each other: with trajectories as groups, each member is measured on
+    trajectories that it has not seen, stays small, and extrapolates better.
+
+    With ``cv`` the splits take the place of the draws. ``cv=GroupKFold(4)`` gives four models, each
+    with another quarter of the trajectories as its validation set.
+
+    Parameters
+    ----------
+    n_estimators : int, default=100
+        B, where members are drawn.
+    max_terms : int, default=1000
+        The most terms to try.
+    max_features : int, float or "sqrt", default="sqrt"
+        Draw this many candidates (or this share of all, or the square root) among the features
+        that are left, at each step, so that the members differ. None: all.
+    cv : int, splitter or iterable of (train, test), default=None
+        One member for each split. None: draw them.
+    fit_intercept : bool or "candidate", default=True
+        Whether there is an intercept. "candidate": it is chosen like a feature, or not at all.
+    tol : float, default=1e-6
+        Features of which the chosen ones leave less than this share of the norm are skipped, as
+        linear combinations of them.
+    method : {"auto", "gram", "gram-schmidt"}, default="auto"
+        As in `GreedyOLS`.
+    energy_weight, force_weight : float, default=1.0
+        With AtomicFeatures, as in `GreedyOLS`. Members that learn from forces compute the
+        derivatives of all features, each for itself.
+    n_jobs : int, default=None
+        Members at the same time, as in scikit-learn. The result is the same with any number.
+    random_state : int, RandomState or None, default=None
+        Draws groups and candidates.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    coef_ : ndarray of float, shape (n_features,)
+        Mean of the members' coefficients.
+    intercept_ : float, or ndarray of shape (n_species,)
+        Mean of their intercepts; with AtomicFeatures the energies of the elements, in eV.
+    coefs_ : ndarray of float, shape (n_estimators, n_features)
+        Coefficients of the members.
+    intercepts_ : ndarray of float, shape (n_estimators,) or (n_estimators, n_species)
+    n_terms_ : ndarray of int, shape (n_estimators,)
+        Number of terms of each member.
+    selection_counts_ : ndarray of int, shape (n_features,)
+        How many members chose each feature.
+    score_path_ : ndarray of float, shape (n_estimators, n_path + 1)
+        Minus the root-mean-square errors of 0, 1, 2, … terms on what each member has not seen.
+    species_ : ndarray of int, shape (n_species,), or None
+        Atomic numbers of the elements.
+    absolute_energies_ : bool
+        Whether energies were learnt; if not, predicted ones have no zero.
+    predicts_ : tuple of str
+        What the model can predict: forces and stresses of features with derivatives.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, shape (n_features,)
+        With a data frame.
+
+    Raises
+    ------
+    ValueError
+        If there is only one group.
+
+    References
+    ----------
+    Sinz et al., J. Chem. Phys. 153, 084109 (2020), https://doi.org/10.1063/5.0016020
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.models import BaggedGreedyOLS
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 30))
+    >>> y = X[:, :3].sum(axis=1) + 0.1 * rng.normal(size=200)
+    >>> model = BaggedGreedyOLS(n_estimators=10, random_state=0)
+    >>> model.fit(X, y, groups=np.arange(200) // 10).coef_[:3].round(1)
+    array([1., 1., 1.])
+    >>> prediction, spread = model.predict(X[:3], return_std=True)
+    """
+
+    _parameter_constraints = {
+        **GreedyRegressor._parameter_constraints,
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_estimators=100,
+        *,
+        max_terms=1000,
+        max_features="sqrt",
+        cv=None,
+        fit_intercept=True,
+        tol=1e-6,
+        method="auto",
+        energy_weight=1.0,
+        force_weight=1.0,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_estimators = n_estimators
+        self.max_terms = max_terms
+        self.max_features = max_features
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.method = method
+        self.energy_weight = energy_weight
+        self.force_weight = force_weight
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, groups=None):
+        """Fit the members and take their mean.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or AtomicFeatures
+        y : array-like of shape (n,), or Targets
+        groups : array-like of shape (n,), default=None
+            What is drawn, or split, together, such as the trajectory of each structure. None:
+            each sample by itself.
+
+        Returns
+        -------
+        self
+        """
+        problem = self._problem(X, y)
+        rng = check_random_state(self.random_state)
+        if self.cv is None:
+            parts = self._draw(len(problem), groups, rng)
+        else:
+            splits = check_cv(self.cv).split(X, y, groups)
+            parts = [[count_samples(part, len(problem)) for part in split] for split in splits]
+        seeds = rng.randint(np.iinfo(np.int32).max, size=len(parts))
+        members = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+            delayed(self._member)(problem, train, test, seed)
+            for (train, test), seed in zip(parts, seeds, strict=True)
+        )
+        bar = tqdm(members, "models", len(parts), disable=not self.verbose, leave=False)
+        coefs, constants, supports, scores = zip(*bar, strict=True)
+        self.coefs_ = np.array(coefs)
+        self.intercepts_ = np.array([self._intercepts(values) for values in constants])
+        self.coef_ = self.coefs_.mean(axis=0)
+        self.intercept_ = self.intercepts_.mean(axis=0)
+        if self.species_ is None:
+            self.intercept_ = float(self.intercept_)
+        self.n_terms_ = np.array([len(support) for support in supports])
+        self.selection_counts_ = np.bincount(np.concatenate(supports), minlength=problem.n_columns)[
+            : problem.n_features
+        ]
+        self.score_path_ = extend(scores)
+        return self
+
+    def _draw(self, n_samples, groups, rng):
+        """How often each sample counts to train and to test on, for every member."""
+        groups = np.arange(n_samples) if groups is None else np.asarray(groups)
+        names, group = np.unique(groups, return_inverse=True)
+        check_consistent_length(group, range(n_samples))
+        if len(names) < 2:
+            raise ValueError(
+                f"all samples (n_samples={n_samples}) are of one group: give at least two, of "
+                "which one is held out to choose the number of terms"
+            )
+        parts = []
+        while len(parts) < self.n_estimators:
+            counts = np.bincount(rng.randint(len(names), size=len(names)), minlength=len(names))
+            if not counts.all():  # some group is left to measure on
+                parts.append((counts[group], (counts == 0)[group].astype(int)))
+        return parts
+
+    def _member(self, problem, train, test, seed):
+        rng = check_random_state(seed)
+        rows = WeightedRows(problem, train)
+        path, errors, weight = self._train_and_test(rows, test, rng)
+        n_terms = int(np.argmin(errors))
+        support, coefficients = path.support[:n_terms], path.coefficients(n_terms)
+        return (
+            problem.coef(support, coefficients),
+            problem.constants(support, coefficients, rows.constants),
+            support,
+            -np.sqrt(errors / weight),
+        )
+
+    def predict(self, X, return_forces=False, return_stress=False, return_std=False):
+        """Energies, or whatever y was; forces, stresses and the spread of members if asked for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or AtomicFeatures, as in ``fit``
+        return_forces : bool, default=False
+        return_stress : bool, default=False
+            For structures that are periodic in all three directions. Both need AtomicFeatures.
+        return_std : bool, default=False
+
+        Returns
+        -------
+        energies : ndarray of shape (n,)
+        forces : ndarray of shape (n_atoms, 3), eV/Å
+            With ``return_forces=True``.
+        stress : ndarray of shape (n, 3, 3), eV/Å³
+            With ``return_stress=True``; tension positive, as in ASE.
+        std : ndarray of shape (n,)
+            With ``return_std=True``: the standard deviation of the members' energies.
+        """
+        result = super().predict(X, return_forces, return_stress)
+        if not return_std:
+            return result
+        members = self._energies(self._features(X), self.coefs_.T, self.intercepts_.T)
+        result = result if isinstance(result, tuple) else (result,)
+        return (*result, members.std(axis=1))

@@ -1,0 +1,331 @@
+"""Sparse linear regression by greedy orthogonal least squares."""
+
+import warnings
+from functools import reduce
+from numbers import Integral
+from operator import add
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from skatom.models.linear.greedy import GreedyRegressor, check_weights, count_samples, extend
+from skatom.models.linear.rows import WeightedRows
+from skatom.solvers.greedy import NormalEquations
+
+# Gram matrices of all folds that are kept at the same time.
+_FOLD_BYTES = 2**31
+
+
+class GreedyOLS(GreedyRegressor):
+    r"""Linear regression on a few features, which are chosen one by one.
+
+    .. math::
+
+        \min_w \sum_i u_i\, (y_i - \bar y - (x_i - \bar x) \cdot w)^2
+        \quad\text{such that}\quad \lVert w \rVert_0 \le M
+
+    Each step adds the feature that lowers the sum of squares most, all coefficients being fitted
+    anew: orthogonal least squares. scikit-learn's `OrthogonalMatchingPursuit` instead adds the
+    feature of the largest correlation with the residual, which is the same only where features are
+    orthogonal. The number of terms M is given, or chosen by errors on samples held out.
+
+    The features are a plain array, or `AtomicFeatures <skatom.descriptors.AtomicFeatures>`. Then
+    energies are sums over atoms, a constant for each element takes the place of the intercept, and
+    the model learns from forces too if there are any:
+
+    .. math::
+
+        E_s = \sum_{i \in s} \big( x_i \cdot w + \varepsilon_{Z_i} \big), \qquad
+        \min_{w, \varepsilon} \sum_s u_s \Big[ w_E (E_s - \hat E_s)^2
+        + \frac{w_F}{N_s} \sum_{a \in s} \lvert F_a - \hat F_a \rvert^2 \Big]
+
+    Parameters
+    ----------
+    n_terms : int, default=None
+        M. None: chosen by ``cv``.
+    max_terms : int, default=1000
+        The most terms to try where ``cv`` chooses.
+    max_features : int, float or "sqrt", default=None
+        Draw this many candidates (or this share of all, or the square root) among the features
+        that are left, at each step. None: all.
+    cv : int, splitter or iterable of (train, test), default=None
+        Where errors are held against each other: the M of the smallest squared error summed over
+        all held-out samples is taken, and the path followed once more on all samples. One split
+        is a validation set. None: five folds.
+    fit_intercept : bool or "candidate", default=True
+        Whether there is an intercept. "candidate": it is chosen like a feature, or not at all.
+    tol : float, default=1e-6
+        Features of which the chosen ones leave less than this share of the norm are skipped, as
+        linear combinations of them.
+    method : {"auto", "gram", "gram-schmidt"}, default="auto"
+        Work on the Gram matrix of all features, or on the features: for more features than
+        samples, and for few terms of many. The result is the same but for rounding.
+    energy_weight, force_weight : float, default=1.0
+        :math:`w_E` (1/eV²) and :math:`w_F` (Å²/eV²). Without meaning for arrays.
+    random_state : int, RandomState or None, default=None
+        Draws the candidates.
+    verbose : int, default=0
+        1 shows progress bars.
+
+    Attributes
+    ----------
+    coef_ : ndarray of float, shape (n_features,)
+        w, zero but for the chosen features.
+    intercept_ : float, or ndarray of shape (n_species,)
+        With AtomicFeatures the energies ε of the elements, in eV.
+    n_terms_ : int
+        M.
+    support_ : ndarray of int, shape (M,)
+        The chosen features in their order; n_features and above stands for the intercept.
+    path_ : GreedyPath
+        All models from 0 terms on.
+    intercept_path_ : ndarray of float, shape (n_path + 1,) or (n_species, n_path + 1)
+        Their intercepts.
+    coef_path_ : ndarray of float, shape (n_features, n_path + 1)
+        Coefficients of the models of 0, 1, 2, … terms.
+    score_path_ : ndarray of float, shape (n_path + 1,)
+        Minus the root mean square of their errors on held-out samples, in the unit of y (with
+        forces: of the weighted errors); on the training samples if ``n_terms`` was given.
+    train_score_path_ : ndarray of float, shape (n_path + 1,)
+        The same on the training samples.
+    species_ : ndarray of int, shape (n_species,), or None
+        Atomic numbers of the elements.
+    absolute_energies_ : bool
+        Whether energies were learnt; if not, predicted ones have no zero.
+    predicts_ : tuple of str
+        What the model can predict: forces and stresses of features with derivatives.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, shape (n_features,)
+        With a data frame.
+
+    Raises
+    ------
+    ValueError
+        If there are more terms than features or than samples can determine.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If there are fewer than ``n_terms`` terms, since all other features are combinations of the
+        chosen ones, or nothing is left to explain.
+
+    See Also
+    --------
+    BaggedGreedyOLS : The mean of many such models.
+    skatom.solvers.orthogonal_least_squares : The algorithm.
+
+    References
+    ----------
+    Chen, Billings and Luo, Int. J. Control 50, 1873 (1989),
+    https://doi.org/10.1080/00207178908953472
+
+    Hirn, Mallat and Poilvert, Multiscale Model. Simul. 15, 827 (2017),
+    https://doi.org/10.1137/16M1075454
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.models import GreedyOLS
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 30))
+    >>> y = 2.0 * X[:, 7] - X[:, 3] + 5.0 + 0.01 * rng.normal(size=200)
+    >>> model = GreedyOLS(n_terms=2).fit(X, y)
+    >>> model.support_, model.coef_[[7, 3]].round(2), round(model.intercept_, 2)
+    (array([7, 3]), array([ 2., -1.]), 5.0)
+
+    Energies and forces:
+
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.descriptors import SOAP
+    >>> data = load_ethanol()
+    >>> features = SOAP(cutoff=3.0, n_max=4, l_max=3).fit_transform(data.structures[::100])
+    >>> model = GreedyOLS(n_terms=50, energy_weight=0.01).fit(features, data.targets[::100])
+    >>> energies, forces = model.predict(features, return_forces=True)
+    >>> forces.shape
+    (225, 3)
+    """
+
+    _parameter_constraints = {
+        **GreedyRegressor._parameter_constraints,
+        "n_terms": [None, Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_terms=None,
+        *,
+        max_terms=1000,
+        max_features=None,
+        cv=None,
+        fit_intercept=True,
+        tol=1e-6,
+        method="auto",
+        energy_weight=1.0,
+        force_weight=1.0,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_terms = n_terms
+        self.max_terms = max_terms
+        self.max_features = max_features
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.method = method
+        self.energy_weight = energy_weight
+        self.force_weight = force_weight
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Follow the path and take M terms.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or AtomicFeatures
+        y : array-like of shape (n,), or Targets
+        sample_weight : array-like of shape (n,), default=None
+            Of samples or structures.
+        groups : array-like of shape (n,), default=None
+            For ``cv``, such as the trajectory of each structure.
+
+        Returns
+        -------
+        self
+        """
+        problem = self._problem(X, y)
+        weights = check_weights(sample_weight, problem)
+        rng = check_random_state(self.random_state)
+        rows = WeightedRows(problem, weights)
+        if self.n_terms is None:
+            splits = [
+                [count_samples(part, len(weights)) for part in split]
+                for split in check_cv(self.cv).split(X, y, groups)
+            ]
+            folds = self._fold_equations(rows, splits)
+            self.score_path_ = self._held_out_score(rows, splits, folds, rng)
+            equations = folds and _fit_constants(reduce(add, folds), rows.constants)[0]
+            path = self._path(rows, len(self.score_path_) - 1, rng, equations, self.verbose)
+            self.n_terms_ = min(int(np.argmax(self.score_path_)), len(path))
+        else:
+            path = self._path(rows, self._check_n_terms(rows), rng, verbose=self.verbose)
+            self.n_terms_ = len(path)
+            self._warn_if_short(path)
+        self.path_ = path
+        self.train_score_path_ = -np.sqrt(path.rss / rows.total_weight)
+        if self.n_terms is not None:
+            self.score_path_ = self.train_score_path_
+        self.support_ = path.support[: self.n_terms_]
+        coefficients = path.coefficients(self.n_terms_)
+        self.coef_ = problem.coef(self.support_, coefficients)
+        self.intercept_path_ = self._intercepts(
+            problem.constants(path.support, path.coefficient_path(), rows.constants)
+        )
+        self.intercept_ = self._intercepts(
+            problem.constants(self.support_, coefficients, rows.constants)
+        )
+        return self
+
+    @property
+    def coef_path_(self):
+        check_is_fitted(self)
+        ours = self.path_.support < self.n_features_in_
+        coef = np.zeros((self.n_features_in_, len(self.path_) + 1))
+        coef[self.path_.support[ours]] = self.path_.coefficient_path()[ours]
+        return coef
+
+    def predict_path(self, X):
+        """Energies from each model of the path.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or AtomicFeatures
+
+        Returns
+        -------
+        ndarray of shape (n, n_path + 1)
+            Column t from the model of t terms.
+        """
+        return self._energies(self._features(X), self.coef_path_, self.intercept_path_)
+
+    def _check_n_terms(self, rows):
+        n_columns = rows.problem.n_columns
+        if self.n_terms > n_columns:
+            raise ValueError(
+                f"n_terms={self.n_terms} but there are {n_columns} features to choose from: "
+                "give fewer terms"
+            )
+        if self.n_terms > rows.longest:
+            raise ValueError(
+                f"n_terms={self.n_terms} but {rows.n_rows} samples (n_samples={rows.n_rows}) "
+                f"determine {rows.longest} terms at most: give fewer terms or more samples"
+            )
+        return self.n_terms
+
+    def _warn_if_short(self, path):
+        if len(path) < self.n_terms:
+            warnings.warn(
+                f"{len(path)} terms were found where n_terms={self.n_terms} were asked for: "
+                "either they fit y exactly, or all other features are linear combinations of them",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _held_out_score(self, rows, splits, folds, rng):
+        """Minus the root-mean-square errors of 0, 1, … terms on samples held out."""
+        errors, total = [], 0.0
+        for left_out, (train, test) in enumerate(splits):
+            equations, constants = None, None
+            if folds is not None:
+                # added, not subtracted from the whole: no digits are lost
+                equations = reduce(add, folds[:left_out] + folds[left_out + 1 :])
+                equations, constants = _fit_constants(equations, rows.constants)
+            part = WeightedRows(rows.problem, rows.sample_weight * train, constants)
+            if folds is not None:
+                part.magnitudes = rows.magnitudes
+            _, error, weight = self._train_and_test(
+                part, rows.sample_weight * test, rng, equations, self.verbose
+            )
+            errors.append(error)
+            total += weight
+        return -np.sqrt(np.sum(extend(errors), axis=0) / total)
+
+    def _fold_equations(self, rows, splits):
+        """Normal equations of the test samples of each split, if the others follow from them."""
+        problem, weights = rows.problem, rows.sample_weight
+        if not (self._use_gram(rows, self.max_terms) and _are_folds(splits, problem, weights)):
+            return None
+        return [
+            NormalEquations.of(WeightedRows(problem, weights * test, rows.constants).all_blocks())
+            for _, test in tqdm(splits, "folds", disable=not self.verbose, leave=False)
+        ]
+
+
+def _fit_constants(equations, constants):
+    """Normal equations without the columns of the intercept, whose coefficients change a little."""
+    if constants is None:
+        return equations, None
+    equations, change = equations.eliminate(len(constants))
+    return equations, constants + change
+
+
+def _are_folds(splits, problem, weights):
+    """Whether each sample is held out once and else trained on, and folds are few enough.
+
+    Then the sum of the folds' normal equations costs less than to form each split's.
+    """
+    tests = np.array([test for _, test in splits])
+    return (
+        all((train + test == 1).all() for train, test in splits)
+        and (tests.sum(axis=0) == 1).all()
+        and 1 < len(splits) <= np.sqrt(len(problem))
+        and all(problem.total_weight(weights * test) for test in tests)
+        and 8 * len(splits) * problem.n_columns**2 <= _FOLD_BYTES
+    )

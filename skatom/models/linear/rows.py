@@ -1,0 +1,255 @@
+"""The rows of a linear least-squares problem: one for each energy, and for each force component."""
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from skatom.baseline import count_species
+from skatom.parallel import split_rows
+
+# A block of rows, and the derivatives of a batch of structures.
+_BLOCK_BYTES = 2**27
+_JACOBIAN_BYTES = 2**28
+
+
+class LinearProblem:
+    r"""Fit y ≈ X w + C e, where C are the few columns of an intercept.
+
+    The best e for any w leaves the least-squares problem of the residuals of y and of the columns
+    of X after a fit of C to each:
+
+    .. math:: \min_w \lVert (y - C e_y) - (X - C E_X)\, w \rVert^2 , \qquad e = e_y - E_X w .
+
+    For C = 1 this is the usual subtraction of means.
+
+    Parameters
+    ----------
+    X : ndarray of float, shape (n, d)
+    y : ndarray of float, shape (n,)
+    C : ndarray of float, shape (n, m)
+    intercept : {True, False, "candidate"}
+        Whether e is fitted, is zero, or C are further columns to choose from.
+    weights : ndarray of float, shape (n,), default=None
+        Of the rows. None: 1.
+    """
+
+    def __init__(self, X, y, C, intercept, weights=None):
+        self.X, self.y, self.C = X, y, C
+        self.intercept = intercept if isinstance(intercept, str) else bool(intercept)
+        self.weights = np.ones(len(y)) if weights is None else weights
+        self.n_features = X.shape[1]
+        self.n_columns = X.shape[1] + (C.shape[1] if intercept == "candidate" else 0)
+
+    def __len__(self):
+        return len(self.y)
+
+    def columns(self, rows, columns):
+        """X[rows][:, columns], where C stands to the right of X if its columns are candidates."""
+        if isinstance(columns, slice):
+            candidates = self.intercept == "candidate"
+            return np.hstack([self.X[rows], self.C[rows]]) if candidates else self.X[rows]
+        part = np.empty((len(rows), len(columns)))
+        ours = columns < self.n_features
+        part[:, ours] = self.X[rows[:, None], columns[ours]]
+        part[:, ~ours] = self.C[rows[:, None], columns[~ours] - self.n_features]
+        return part
+
+    def coef(self, support, coefficients):
+        """Coefficients of all features (d, …) from those of chosen columns (n_terms, …)."""
+        ours = support < self.n_features
+        full = np.zeros((self.n_features, *coefficients.shape[1:]))
+        full[support[ours]] = coefficients[ours]
+        return full
+
+    def constants(self, support, coefficients, constants):
+        """e (m, …) for coefficients of chosen columns, with the e of every column."""
+        chosen = support >= self.n_features
+        e = np.zeros((self.C.shape[1], *coefficients.shape[1:]))
+        e[support[chosen] - self.n_features] = coefficients[chosen]
+        if constants is not None:
+            e += (constants[:, -1] - (constants[:, support] @ coefficients).T).T
+        return e
+
+    def total_weight(self, sample_weight):
+        """What a sum of weighted squared errors is divided by."""
+        return float(sample_weight @ self.weights)
+
+    def n_force_rows(self, sample_weight):
+        return 0
+
+    def force_blocks(self, sample_weight, columns):
+        """Further rows: there are none without derivatives."""
+        return ()
+
+
+class ForceProblem(LinearProblem):
+    r"""Energies and forces of atomic features: E = Σ_i values_i · w + Σ_i ε(Z_i).
+
+    The squared errors are
+
+    .. math::
+
+        \sum_s u_s \Big[ w_E\, (E_s - \hat E_s)^2
+        + \frac{w_F}{N_s} \sum_{a \in s} |F_a - \hat F_a|^2 \Big]
+
+    with the weights :math:`u_s` of the structures. C are the numbers of atoms of each species.
+    """
+
+    def __init__(self, features, targets, species, intercept, energy_weight, force_weight):
+        labelled = energy_weight * targets.labelled("energy")
+        energies = np.zeros(len(features)) if targets.energy is None else targets.energy
+        super().__init__(
+            features.pool("sum"),
+            np.where(labelled > 0, energies, 0.0),
+            count_species(features.structures, species),
+            intercept,
+            labelled,
+        )
+        self.features, self.targets = features, targets
+        self.force_weights = force_weight * targets.labelled("forces") / features.n_atoms
+
+    def total_weight(self, sample_weight):
+        return super().total_weight(sample_weight) + float(
+            sample_weight @ (self.force_weights * self.features.n_atoms)
+        )
+
+    def n_force_rows(self, sample_weight):
+        return 3 * int(self.features.n_atoms[sample_weight * self.force_weights > 0].sum())
+
+    def force_blocks(self, sample_weight, columns):
+        """WeightedRows −∂(Σ_i values_i)/∂R and the forces, a few structures at a time."""
+        weights = sample_weight * self.force_weights
+        offsets = self.features.offsets
+        for batch in self._batches(np.flatnonzero(weights)):
+            part = self.features[batch]
+            rows = _force_rows(self.features.jacobian(batch), len(part.numbers))
+            roots = np.repeat(np.sqrt(weights[batch]), 3 * part.n_atoms)
+            forces = np.concatenate(
+                [self.targets.forces[offsets[s] : offsets[s + 1]].ravel() for s in batch]
+            )
+            rows *= roots[:, None]
+            if self.intercept == "candidate":  # a constant has no slope
+                rows = np.hstack([rows, np.zeros((len(rows), self.C.shape[1]))])
+            yield rows[:, columns], forces * roots
+
+    def _batches(self, chosen):
+        """Lists of structures whose Jacobians together are of a modest size."""
+        if not len(chosen):
+            return []
+        part = self.features[chosen]
+        pairs = part.descriptor._neighbors(part.structures)
+        ends = np.cumsum(np.diff(pairs.offsets[part.offsets]))
+        size = _JACOBIAN_BYTES // (8 * 3 * self.n_features)
+        return np.split(chosen, np.flatnonzero(np.diff(ends // size)) + 1)
+
+
+class WeightedRows:
+    """The rows of a problem with given weights of its samples, ready for a least-squares solver.
+
+    Parameters
+    ----------
+    problem : LinearProblem
+    sample_weight : ndarray of float, shape (n,)
+        A weight of zero leaves a sample out.
+    constants : ndarray of float, shape (m, d + 1), default=None
+        e of every column of X and, last, of y. None: fitted to these rows.
+
+    Attributes
+    ----------
+    constants : ndarray, or None
+        None: C is no intercept.
+    magnitudes : ndarray of float, shape (n_columns + 1,), or None
+        Norms of the columns and of y before C was taken out.
+    longest : int
+        The most terms that so many rows can determine.
+    total_weight : float
+        What a sum of squared errors is divided by.
+    """
+
+    def __init__(self, problem, sample_weight, constants=None):
+        self.problem = problem
+        self.sample_weight = sample_weight
+        self.weights = sample_weight * problem.weights
+        self.rows = np.flatnonzero(self.weights)
+        self.constants = constants
+        self.magnitudes = None
+        self.n_rows = len(self.rows) + problem.n_force_rows(sample_weight)
+        if constants is None and problem.intercept is True:
+            self._fit_constants()
+
+    def held_out(self, sample_weight):
+        """WeightedRows of other samples, less the constants of these."""
+        return WeightedRows(self.problem, sample_weight, self.constants)
+
+    @property
+    def longest(self):
+        n_constants = 0
+        if self.problem.intercept is True and len(self.rows):
+            roots = np.sqrt(self.weights[self.rows, None])
+            n_constants = int(np.linalg.matrix_rank(self.problem.C[self.rows] * roots))
+        return min(self.problem.n_columns, self.n_rows - n_constants)
+
+    @property
+    def total_weight(self):
+        return self.problem.total_weight(self.sample_weight)
+
+    def blocks(self, columns):
+        """Yield weighted rows ``(A, b)`` of the columns asked for."""
+        for rows in self._pieces(columns):
+            matrix = self.problem.columns(rows, columns)
+            target = self.problem.y[rows]
+            if self.constants is not None:
+                constants = self.problem.C[rows]
+                matrix -= constants @ self.constants[:, :-1][:, columns]
+                target = target - constants @ self.constants[:, -1]
+            roots = np.sqrt(self.weights[rows])
+            matrix *= roots[:, None]
+            yield matrix, target * roots
+        yield from self.problem.force_blocks(self.sample_weight, columns)
+
+    def all_blocks(self):
+        """Yield blocks of all columns with those of C, if they are an intercept, at their right."""
+        start = 0
+        for matrix, target in self.blocks(slice(None)):
+            rows = self.rows[start : start + len(target)]  # none are left for forces
+            start += len(target)
+            if self.constants is not None:
+                constants = np.zeros((len(target), self.problem.C.shape[1]))
+                constants[: len(rows)] = self.problem.C[rows] * np.sqrt(self.weights[rows, None])
+                matrix = np.hstack([matrix, constants])
+            yield matrix, target
+
+    def _fit_constants(self):
+        """Least squares of y and all columns on C, of the smallest norm if C is deficient."""
+        problem, roots = self.problem, np.sqrt(self.weights)
+        u, s, vt = np.linalg.svd(problem.C[self.rows] * roots[self.rows, None], full_matrices=False)
+        kept = s > s.max(initial=0.0) * len(self.rows) * np.finfo(float).eps
+        directions = np.zeros((len(problem), int(kept.sum())))
+        directions[self.rows] = u[:, kept]
+        projections = np.zeros((directions.shape[1], problem.n_features + 1))
+        squares = np.zeros(problem.n_features + 1)
+        for rows in self._pieces(slice(None)):
+            matrix = problem.X[rows] * roots[rows, None]
+            projections[:, :-1] += directions[rows].T @ matrix
+            target = problem.y[rows] * roots[rows]
+            projections[:, -1] += directions[rows].T @ target
+            squares[:-1] += np.einsum("nd,nd->d", matrix, matrix)
+            squares[-1] += target @ target
+        self.constants = vt[kept].T / s[kept] @ projections
+        self.magnitudes = np.sqrt(squares)
+
+    def _pieces(self, columns):
+        n_columns = self.problem.n_columns if isinstance(columns, slice) else len(columns)
+        size = max(1, _BLOCK_BYTES // (8 * (n_columns + 1)))
+        return [self.rows[piece] for piece in split_rows(len(self.rows), size)]
+
+
+def _force_rows(jacobian, n_atoms):
+    """−d(Σ_i values_i)/dR of a batch, shape (3 n_atoms, n_features)."""
+    pairs, values = jacobian.pairs, jacobian.values
+    n_pairs, _, n_features = values.shape
+    number, one = np.arange(n_pairs), np.ones(n_pairs)
+    collect = csr_array(
+        (np.r_[one, -one], (np.r_[pairs.centers, pairs.indices], np.r_[number, number])),
+        shape=(n_atoms, n_pairs),
+    )
+    return (collect @ values.reshape(n_pairs, -1)).reshape(-1, n_features)

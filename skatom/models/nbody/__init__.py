@@ -1,0 +1,1 @@
+"""Gaussian processes of pairs and triangles, and their tables."""

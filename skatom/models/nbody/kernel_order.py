@@ -1,0 +1,135 @@
+"""Choice of the order of an n-body kernel by marginal likelihood."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.base import MetaEstimatorMixin, _fit_context, clone
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from skatom.base import BaseEstimator
+from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
+
+
+class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
+    r"""The simplest n-body kernel among the most likely.
+
+    .. math::
+
+        \hat k = \min \Big\{ k : \frac{\log p(y \mid k)}{N} >
+        \max_{k'} \frac{\log p(y \mid k')}{N} - \mathrm{tol} \Big\}
+
+    The marginal likelihood of N observations weighs the fit against the freedom of a kernel, so it
+    finds the order of the interactions that the data show without any held-back part: a lower
+    order cannot fit, a higher one has more to learn than the data say [1]_. Learning from few data
+    it finds a lower order than from many.
+
+    Compare kernels with the same noise. Where the amplitudes are optimised too
+    (``NBodyGaussianProcess(optimize=True)``), choices from very few data are erratic.
+
+    Parameters
+    ----------
+    estimator : NBodyGaussianProcess
+        Fitted with each of the kernels.
+    kernels : list of NBody, ManyBody or sums of them
+        Simplest first.
+    tol : float, default=1e-3
+        Difference of the log marginal likelihood for each observation that does not count.
+
+    Attributes
+    ----------
+    log_marginal_likelihoods_ : ndarray of float, shape (n_kernels,)
+        Of each kernel, divided by the number of observations.
+    best_index_ : int
+    best_estimator_ : NBodyGaussianProcess
+        Fitted with the kernel chosen.
+
+    References
+    ----------
+    .. [1] A. Glielmo, C. Zeni, Á. Fekete, A. De Vita, in Machine Learning Meets Quantum Physics,
+       Springer (2020), section 5.2.5.
+
+    Examples
+    --------
+    >>> from skatom.datasets import load_boron_nitride
+    >>> from skatom.kernels import NBody
+    >>> from skatom.models import KernelOrderSelector, NBodyGaussianProcess
+    >>> data = load_boron_nitride()
+    >>> pairs, triangles = NBody(cutoff=3.0), NBody(order=3, cutoff=2.8, amplitude=0.3)
+    >>> model = NBodyGaussianProcess(noise_forces=0.1, n_environments=40, random_state=0)
+    >>> search = KernelOrderSelector(model, [pairs, pairs + triangles])
+    >>> search.fit(data.structures[:60:6], data.targets[:60:6]).best_index_
+    1
+    """
+
+    _parameter_constraints = {
+        "estimator": [NBodyGaussianProcess],
+        "kernels": [list],
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(self, estimator, kernels, tol=1e-3):
+        self.estimator = estimator
+        self.kernels = kernels
+        self.tol = tol
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Fit with every kernel and keep the best.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms, n of them
+        y : Targets, or array-like of float, shape (n,), eV
+
+        Returns
+        -------
+        self
+        """
+        if not self.kernels:
+            raise ValueError("kernels is empty: give those to choose from, simplest first")
+        models = [
+            clone(self.estimator).set_params(kernel=clone(kernel)).fit(X, y)
+            for kernel in self.kernels
+        ]
+        self.log_marginal_likelihoods_ = np.array([
+            model.log_marginal_likelihood_ / model.n_observations_ for model in models
+        ])  # fmt: skip
+        best = self.log_marginal_likelihoods_.max()
+        self.best_index_ = int(np.argmax(self.log_marginal_likelihoods_ >= best - self.tol))
+        self.best_estimator_ = models[self.best_index_]
+        return self
+
+    def predict(self, X, **options):
+        """Predict with the best estimator; see `NBodyGaussianProcess.predict`.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+        **options
+            ``return_forces``, ``return_stress``, ``return_std``.
+
+        Returns
+        -------
+        ndarray, or tuple of them
+        """
+        check_is_fitted(self)
+        return self.best_estimator_.predict(X, **options)
+
+    def score(self, X, y):
+        """R² of the best estimator.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+        y : Targets, or array of energies
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y)
+
+    def __sklearn_tags__(self):
+        return self.estimator.__sklearn_tags__()

@@ -1,0 +1,1 @@
+"""Kernel models of vectors and tensors."""
