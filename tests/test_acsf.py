@@ -375,7 +375,8 @@ def test_jobs_give_the_same():
     structures = [molecule("CH4"), molecule("CO"), molecule("H2O")]
     one = ACSF().fit_transform(structures).values
     two = ACSF(n_jobs=2, verbose=1).fit_transform(structures).values
-    np.testing.assert_array_equal(one, two)
+    # numba inlines callees, so another process may round in another way
+    assert np.abs(one - two).max() <= 1e-13 * np.linalg.norm(one)
 
 
 # --- sets of functions ------------------------------------------------------------------------
