@@ -61,7 +61,7 @@ def models(n_species):
         "sparse Gaussian process on SOAP",
         make_pipeline(
             SOAP(cutoff=5.5, n_max=8, l_max=6, sigma=0.5),
-            SparseGaussianProcess(n_sparse=500, sigma_energy=1e-3, random_state=0),
+            SparseGaussianProcess(n_sparse=500, noise_energy=1e-3, random_state=0),
         ),
     )
 

@@ -47,8 +47,8 @@ def model_of(settings, n_sparse, verbose=0):
         (pairs, settings["pair_delta"] ** 2 * Polynomial(zeta=1), settings["n_pairs"]),
     ]
     return SparseGaussianProcess(
-        terms=terms, selection=settings["selection"], sigma_energy=settings["sigma_energy"],
-        sigma_forces=settings["sigma_forces"], sigma_virial=settings["sigma_virial"],
+        terms=terms, selection=settings["selection"], noise_energy=settings["noise_energy"],
+        noise_forces=settings["noise_forces"], noise_virial=settings["noise_virial"],
         random_state=0, verbose=verbose,
     )  # fmt: skip
 
@@ -74,10 +74,10 @@ def _root_mean_square(x):
 _FIXED = {
     "cutoff": 5.0, "width": 1.0, "n_max": 8, "l_max": 6, "sigma": 0.5, "scale": 2.5,
     "exponent": 4.0, "zeta": 4, "delta": 1.0, "n_pairs": 12, "pair_delta": 2.0, "selection": "fps",
-    "sigma_energy": 1e-3, "sigma_forces": 0.03, "sigma_virial": 0.03,
+    "noise_energy": 1e-3, "noise_forces": 0.03, "noise_virial": 0.03,
 }  # fmt: skip
-_SEARCHED = ("cutoff", "sigma", "exponent", "selection", "sigma_energy", "sigma_forces")
-_NOISES = {"sigma_energy": [1e-4, 3e-4, 1e-3], "sigma_forces": [0.01, 0.03]}
+_SEARCHED = ("cutoff", "sigma", "exponent", "selection", "noise_energy", "noise_forces")
+_NOISES = {"noise_energy": [1e-4, 3e-4, 1e-3], "noise_forces": [0.01, 0.03]}
 _FACTORS = [0.3, 3.0]
 # Å: how much an error of forces weighs beside one of energies. A descriptor is judged by the
 # forces foremost, of which there are hundreds for each energy.
@@ -169,7 +169,7 @@ def periodic(names, n_sparse=600):
                 parts[part] = (data.structures, data.targets)
             settings = _FIXED | {"compression": 2, "cutoff": 4.7, "n_pairs": 24}
             published = {"train": (4.3, 0.13), "test": (5.1, 0.14)}
-        model = model_of(settings | {"sigma_virial": 0.1}, n_sparse, verbose=1).fit(*parts["train"])
+        model = model_of(settings | {"noise_virial": 0.1}, n_sparse, verbose=1).fit(*parts["train"])
         rows = []
         for part, (structures, targets) in parts.items():
             energies, forces, stresses = model.predict(
@@ -196,8 +196,8 @@ def acceptance_3bpa(n_train=400, n_sparse=1000):
     order = np.random.default_rng(0).permutation(len(data.structures))
     train, held = order[:n_train], order[n_train:]
     settings = _FIXED | {
-        "sigma": 0.3, "scale": 2.0, "exponent": 4.0, "zeta": 3, "sigma_energy": 2e-4,
-        "sigma_forces": 0.02, "compression": 3, "n_pairs": 36,
+        "sigma": 0.3, "scale": 2.0, "exponent": 4.0, "zeta": 3, "noise_energy": 2e-4,
+        "noise_forces": 0.02, "compression": 3, "n_pairs": 36,
     }  # fmt: skip
     targets = data.targets[train]
     targets = Targets(targets.energy, targets.forces, offsets=targets.offsets)

@@ -70,33 +70,33 @@ class FoldedRows:
         rows = np.column_stack([self.forces[mine], self.observed.forces.ravel()[mine]])
         return np.linalg.qr(rows, mode="r")
 
-    def errors(self, sigma_energy, sigma_forces):
+    def errors(self, noise_energy, noise_forces):
         """MAE of energies (eV/atom) and forces (eV/Å) of structures that were left out.
 
-        ``sigma_energy`` is a number, or a dict of numbers by group.
+        ``noise_energy`` is a number, or a dict of numbers by group.
         """
-        if isinstance(sigma_energy, dict):
-            sigma_energy = np.array([sigma_energy[group] for group in self.groups])
-        sigma_energy = sigma_energy * np.sqrt(self.n_atoms)
+        if isinstance(noise_energy, dict):
+            noise_energy = np.array([noise_energy[group] for group in self.groups])
+        noise_energy = noise_energy * np.sqrt(self.n_atoms)
         energy, force = np.empty(len(self.fold)), np.empty(len(self.forces))
         for k in range(FOLDS):
             with serial_blas():
-                coef = self._fit_without(k, sigma_energy, sigma_forces)
+                coef = self._fit_without(k, noise_energy, noise_forces)
             mine, of_force = self.fold == k, self.fold_of_force == k
             energy[mine] = self.energies[mine] @ coef - self.observed.energy[mine]
             force[of_force] = self.forces[of_force] @ coef
         force -= self.observed.forces.ravel()
         return float(np.abs(energy / self.n_atoms).mean()), float(np.abs(force).mean())
 
-    def _fit_without(self, k, sigma_energy, sigma_forces):
+    def _fit_without(self, k, noise_energy, noise_forces):
         kept = self.fold != k
         rows = np.column_stack([self.energies[kept], self.observed.energy[kept]])
         n = len(self.prior)
         stack = [
             np.column_stack([self.prior, np.zeros(n)]),
-            rows / sigma_energy[kept, None],
+            rows / noise_energy[kept, None],
         ]
-        stack += [t / sigma_forces for j, t in enumerate(self.triangles) if j != k]
+        stack += [t / noise_forces for j, t in enumerate(self.triangles) if j != k]
         triangle = np.linalg.qr(np.concatenate(stack), mode="r")
         return solve_triangular(triangle[:n, :n], triangle[:n, n])
 
@@ -134,7 +134,7 @@ def search(make_model, data, settings, stages, noises, displacement, name):
     stages : list of dict of lists
         Values to combine.
     noises : dict of lists
-        Values of sigma_energy and sigma_forces, all of them tried with every combination.
+        Values of noise_energy and noise_forces, all of them tried with every combination.
     displacement : float
         How an error of forces is weighed against one of energies, Å.
     name : str
@@ -170,11 +170,11 @@ def search_noises(model, data, settings, noises, factors, displacement, name):
     rows, names = FoldedRows(model, *data), np.unique(data[2]).tolist()
     best, errors, noise = _best_noise(rows, noises, displacement)
     _report(name, noise, errors)
-    noise["sigma_energy"] = dict.fromkeys(names, noise["sigma_energy"])
+    noise["noise_energy"] = dict.fromkeys(names, noise["noise_energy"])
     for group in names:
-        start = noise["sigma_energy"]
+        start = noise["noise_energy"]
         for factor in factors:
-            tried = noise | {"sigma_energy": start | {group: factor * start[group]}}
+            tried = noise | {"noise_energy": start | {group: factor * start[group]}}
             score, of_tried = _score(rows, tried, displacement)
             if score < best:
                 best, errors, noise = score, of_tried, tried

@@ -39,8 +39,8 @@ def speed(task):
     structures, queries = Structures.from_ase(train), Structures.from_ase(test)
     descriptor = SOAP(cutoff=5.0, n_max=8, l_max=6, sigma=0.5, radial_basis="gto")
     model = SparseGaussianProcess(
-        terms=[(descriptor, Cosine(zeta=4), task["n_sparse"])], sigma_energy=0.001,
-        sigma_forces=0.05, n_candidates=3000, random_state=0,
+        terms=[(descriptor, Cosine(zeta=4), task["n_sparse"])], noise_energy=0.001,
+        noise_forces=0.05, n_candidates=3000, random_state=0,
     )  # fmt: skip
     few = Targets(targets.energy[:2], targets.forces[:128], offsets=[0, 64, 128])
     warm = SparseGaussianProcess(terms=[(descriptor, Cosine(zeta=4), 10)]).fit(structures[:2], few)

@@ -5,7 +5,7 @@ Submodules load when they are first used, so ``import skatom`` is quick and comp
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULE_OF = {"Structures": "structures", "Targets": "targets"}
 _SUBMODULES = (

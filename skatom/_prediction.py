@@ -4,8 +4,7 @@ from inspect import signature
 
 from sklearn.pipeline import Pipeline
 
-# in the order in which predict returns them
-_OPTIONAL = ("forces", "stress", "dipole")
+from skatom.properties import LABELS, OUTPUTS, in_order
 
 
 def unwrap(model):
@@ -25,12 +24,16 @@ def last_step(model):
 
 
 def predictable(model):
-    """Names of the properties that ``model.predict`` gives, in the order of its answer."""
+    """Names of the properties that ``model.predict`` gives, in the order of its answer.
+
+    A model of skatom says so in ``outputs_``. Any other estimator predicts energies, and the
+    properties whose keywords its ``predict`` takes.
+    """
     model = last_step(model)
-    if hasattr(model, "predicts_"):  # what it learnt decides
-        return model.predicts_
+    if hasattr(model, "outputs_"):
+        return model.outputs_
     keywords = signature(model.predict).parameters
-    return ("energy", *(name for name in _OPTIONAL if f"return_{name}" in keywords))
+    return tuple(name for name, p in OUTPUTS.items() if name == "energy" or p.keyword in keywords)
 
 
 def comparable(model):
@@ -38,8 +41,9 @@ def comparable(model):
 
     The energies of a model that learnt forces alone are relative to an unknown zero.
     """
-    names = predictable(model)
-    return names if getattr(last_step(model), "absolute_energies_", True) else names[1:]
+    absolute = getattr(last_step(model), "absolute_energies_", True)
+    names = [name for name in predictable(model) if name in LABELS]
+    return tuple(name for name in names if absolute or name != "energy")
 
 
 def predict(model, X, names):
@@ -50,12 +54,26 @@ def predict(model, X, names):
     model : fitted estimator, Pipeline or search
     X : Structures or list of ase.Atoms
     names : collection of str
-        Some of ``predictable(model)``. The energy always comes along.
+        Some of ``predictable(model)``.
 
     Returns
     -------
     dict of str to ndarray
+        The first of ``predictable(model)`` always comes along.
+
+    Raises
+    ------
+    ValueError
+        If the model does not give one of them.
     """
-    extra = [name for name in _OPTIONAL if name in names]
-    answer = unwrap(model).predict(X, **{f"return_{name}": True for name in extra})
-    return dict(zip(["energy", *extra], answer if extra else (answer,), strict=True))
+    given = predictable(model)
+    missing = set(names) - set(given)
+    if missing:
+        raise ValueError(
+            f"{type(last_step(model)).__name__} does not predict {', '.join(in_order(missing))}, "
+            f"only {', '.join(given)}"
+        )
+    first, *others = given
+    extra = [name for name in others if name in names]
+    answer = unwrap(model).predict(X, **{OUTPUTS[name].keyword: True for name in extra})
+    return dict(zip([first, *extra], answer if extra else (answer,), strict=True))

@@ -1,4 +1,6 @@
-"""What every estimator of skatom shares."""
+"""What every estimator and every fitted predictor of skatom shares."""
+
+from abc import ABC, abstractmethod
 
 import sklearn.base
 
@@ -29,3 +31,22 @@ class BaseEstimator(sklearn.base.BaseEstimator):
                 f"{__version__}: install skatom=={version}, or fit the model again"
             )
         super().__setstate__(state)
+
+
+class Predictor(ABC):
+    r"""What a fitted model is made of: an energy and its derivatives.
+
+    .. math:: E(X), \qquad \frac{\partial E}{\partial R}, \qquad
+        \frac{\partial E}{\partial \epsilon} \quad (R \to (1 + \epsilon) R)
+
+    Forces are the negative gradient, the stress is the virial divided by the volume, tension
+    positive. X is what the model's ``predict`` takes, checked. A subclass writes both methods.
+    """
+
+    @abstractmethod
+    def energies(self, X):
+        """E of every structure: ndarray of float, shape (n,), eV."""
+
+    @abstractmethod
+    def differentiate(self, X):
+        """E (n,), its gradient (n_atoms, 3) in eV/Å, and its virial (n, 3, 3) in eV."""

@@ -1,28 +1,38 @@
 """Fitted models as ASE calculators."""
 
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import (
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+    all_properties,
+)
 from ase.stress import full_3x3_to_voigt_6_stress
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._prediction import predict, predictable, unwrap
+from skatom.properties import OUTPUTS
 from skatom.structures import Structures
 
 __all__ = ["SkatomCalculator"]
+
+# What ASE calls a property that has another name here.
+_ASE_NAMES = {"local_energies": "energies"}
 
 
 class SkatomCalculator(Calculator):
     """A fitted model as an ASE calculator, for relaxations, dynamics, phonons and reaction paths.
 
-    Every calculation gives all that the model predicts: the energy (eV), the forces
-    F = -∂E/∂R (eV/Å), dipoles (e·Å) and, for structures that are periodic in three directions, the
-    stress (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy). Results are kept until the atoms
-    change.
+    Every calculation gives all that the model predicts without extra cost: the energy (eV), the
+    forces F = -∂E/∂R (eV/Å), for structures that are periodic in three directions the stress
+    (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy), dipoles (e·Å), charges (e) and the
+    energies of atoms (eV), as far as the model has them; a polarisability is among ``results``.
+    Results are kept until the atoms change.
 
     Parameters
     ----------
     model : fitted estimator, Pipeline or search
-        Anything whose ``predict`` takes structures, and ``return_forces`` and ``return_stress``
-        as far as it knows them.
+        Anything whose ``predict`` takes structures. A model of dipoles has no energy, and a
+        calculator of it gives dipoles alone.
 
     Attributes
     ----------
@@ -55,8 +65,11 @@ class SkatomCalculator(Calculator):
         super().__init__()
         check_is_fitted(unwrap(model))
         self.model = model
-        self._predictable = predictable(model)
-        self.implemented_properties = ["free_energy", *self._predictable]
+        # standard deviations cost more than all that a step of dynamics needs
+        self._names = [name for name in predictable(model) if not name.endswith("_std")]
+        known = [_ASE_NAMES.get(name, name) for name in self._names]
+        free = ["free_energy"] if "energy" in known else []
+        self.implemented_properties = free + [name for name in known if name in all_properties]
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Predict all properties of the atoms; ASE calls this."""
@@ -64,14 +77,20 @@ class SkatomCalculator(Calculator):
         periodic = self.atoms.pbc.all()
         if "stress" in properties and not periodic:
             raise PropertyNotImplementedError(
-                "the stress is the derivative by the cell: it needs a structure that is periodic "
-                "in all three directions"
+                "the stress is the derivative with respect to the cell: it needs a structure that "
+                "is periodic in all three directions"
             )
-        names = [name for name in self._predictable if periodic or name != "stress"]
-        results = predict(self.model, Structures.from_ase([self.atoms]), names)
-        results["energy"] = results["free_energy"] = float(results["energy"][0])
-        if "stress" in results:
-            results["stress"] = full_3x3_to_voigt_6_stress(results["stress"][0])
-        if "dipole" in results:
-            results["dipole"] = results["dipole"][0]
-        self.results = results
+        names = [name for name in self._names if periodic or name != "stress"]
+        found = predict(self.model, Structures.from_ase([self.atoms]), names)
+        self.results = {_ASE_NAMES.get(name, name): _of_one(name, v) for name, v in found.items()}
+        if "energy" in self.results:
+            self.results["free_energy"] = self.results["energy"]
+
+
+def _of_one(name, values):
+    """The result of a single structure as ASE wants it."""
+    if OUTPUTS[name].per == "atom":
+        return values
+    if name == "stress":
+        return full_3x3_to_voigt_6_stress(values[0])
+    return float(values[0]) if OUTPUTS[name].shape == () else values[0]

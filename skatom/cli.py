@@ -143,12 +143,14 @@ def _predict(arguments):
     from skatom._persistence import load_model
     from skatom._prediction import predict, predictable
     from skatom.datasets import read
+    from skatom.properties import LABELS
 
     _check_structure_path(arguments.out)
     model = load_model(arguments.model)
     structures = read(arguments.data).structures
     periodic = structures.pbc.all()
-    names = [name for name in predictable(model) if periodic or name != "stress"]
+    given = [name for name in predictable(model) if name in LABELS]
+    names = [name for name in given if periodic or name != "stress"]
     answers = predict(model, structures, names)
     ase.io.write(arguments.out, structures.to_ase(Targets(**answers, offsets=structures.offsets)))
     print(f"Saved     {arguments.out}: {len(structures)} structures with {', '.join(names)}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from skatom._prediction import comparable, predict, predictable
 from skatom.descriptors.atomic_features import as_batch
+from skatom.properties import OUTPUTS
 from skatom.targets import Targets, as_targets
 
 __all__ = [
@@ -27,8 +28,6 @@ __all__ = [
     "stress_mae",
     "stress_rmse",
 ]
-
-_SHAPES = {"energy": (), "forces": (3,), "stress": (3, 3)}
 
 
 def energy_mae(y_true, y_pred, *, per_atom=False):
@@ -294,7 +293,7 @@ def stress_rmse(y_true, y_pred):
 def neg_energy_mae(estimator, X, y):
     """Scorer: minus `energy_mae` of ``estimator.predict(X)``.
 
-    For ``scoring=`` in `GridSearchCV`, `cross_validate` and their kin; higher is better.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and the like; higher is better.
 
     Parameters
     ----------
@@ -327,7 +326,7 @@ def neg_energy_rmse(estimator, X, y):
 def neg_force_mae(estimator, X, y):
     """Scorer: minus `force_mae` of ``estimator.predict(X, return_forces=True)``.
 
-    For ``scoring=`` in `GridSearchCV`, `cross_validate` and their kin; higher is better. Works
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and the like; higher is better. Works
     through a Pipeline.
 
     Parameters
@@ -498,13 +497,13 @@ def _values(name, y, argument):
             raise ValueError(f"{argument} has no {name}, only {', '.join(y.names)}")
         return getattr(y, name)
     values = np.asarray(y, dtype=float)
-    shape = _SHAPES[name]
+    shape = OUTPUTS[name].shape
     if name == "forces" and values.ndim == 3:
         values = values.reshape(-1, *values.shape[2:])
     if values.ndim != 1 + len(shape) or values.shape[1:] != shape:
         raise ValueError(
             f"{name} in {argument} have the shape {values.shape}; needed is "
-            f"({'n_atoms' if name == 'forces' else 'n'}, {', '.join(map(str, shape))})"
+            f"({'n_atoms' if OUTPUTS[name].per == 'atom' else 'n'}, {', '.join(map(str, shape))})"
         )
     return values
 

@@ -2,16 +2,8 @@
 
 import numpy as np
 
+from skatom.properties import LABELS
 from skatom.structures import offsets_from_counts, select, structure_of
-
-# name -> (one value per "structure" or per "atom", shape of that value)
-PROPERTIES = {
-    "energy": ("structure", ()),
-    "forces": ("atom", (3,)),
-    "stress": ("structure", (3, 3)),
-    "dipole": ("structure", (3,)),
-    "polarizability": ("structure", (3, 3)),
-}
 
 
 class Targets:
@@ -70,23 +62,23 @@ class Targets:
         values = (energy, forces, stress, dipole, polarizability)
         given = {
             name: np.asarray(value, dtype=float)
-            for name, value in zip(PROPERTIES, values, strict=True)
+            for name, value in zip(LABELS, values, strict=True)
             if value is not None
         }
         if not given:
-            raise ValueError(f"no targets given: pass some of {', '.join(PROPERTIES)}")
+            raise ValueError(f"no targets given: pass some of {', '.join(LABELS)}")
         if offsets is None and "forces" in given:
             offsets, given["forces"] = _flatten_forces(given["forces"])
         self.offsets = None if offsets is None else np.asarray(offsets, dtype=np.int64)
         self._n = len(next(iter(given.values()))) if offsets is None else len(self.offsets) - 1
-        for name in PROPERTIES:
+        for name in LABELS:
             value = given.get(name)
             if value is not None:
                 self._check(name, value)
             setattr(self, name, value)
 
     def _check(self, name, value):
-        per, shape = PROPERTIES[name]
+        per, shape = LABELS[name].per, LABELS[name].shape
         expected = (self._n if per == "structure" else int(self.offsets[-1]), *shape)
         if value.shape != expected:
             raise ValueError(f"{name} has the shape {value.shape}; these targets need {expected}")
@@ -132,13 +124,13 @@ class Targets:
         """
         atoms = list(atoms)
         keys = dict(keys or {})
-        unknown = set(keys) - set(PROPERTIES)
+        unknown = set(keys) - set(LABELS)
         if unknown:
-            raise ValueError(f"unknown targets {sorted(unknown)}: known are {list(PROPERTIES)}")
+            raise ValueError(f"unknown targets {sorted(unknown)}: known are {list(LABELS)}")
         counts = [len(item) for item in atoms]
         results = [_stored_results(item) for item in atoms]
         found = {}
-        for name in PROPERTIES:
+        for name in LABELS:
             values = [
                 _find(name, item, stored, keys) for item, stored in zip(atoms, results, strict=True)
             ]
@@ -161,7 +153,7 @@ class Targets:
     @property
     def names(self):
         """The properties that are present."""
-        return [name for name in PROPERTIES if getattr(self, name) is not None]
+        return [name for name in LABELS if getattr(self, name) is not None]
 
     def labelled(self, name):
         """Which structures have the property: a mask of shape (n,)."""
@@ -169,7 +161,7 @@ class Targets:
         if value is None:
             return np.zeros(self._n, bool)
         has = ~np.isnan(value).reshape(len(value), -1).any(axis=1)
-        return has if PROPERTIES[name][0] == "structure" else has[self.offsets[:-1]]
+        return has if LABELS[name].per == "structure" else has[self.offsets[:-1]]
 
     def require(self, name):
         """The property as an array, or an error that names the first structure without it."""
@@ -190,7 +182,7 @@ class Targets:
         one = self[index]
         found = {name: getattr(one, name) for name in self.names if one.labelled(name)[0]}
         return {
-            name: value if PROPERTIES[name][0] == "atom" else value[0][()]
+            name: value if LABELS[name].per == "atom" else value[0][()]
             for name, value in found.items()
         }
 
@@ -203,9 +195,9 @@ class Targets:
         part = object.__new__(type(self))
         part.offsets = None if self.offsets is None else new_offsets
         part._n = len(rows)
-        for name, (per, _) in PROPERTIES.items():
+        for name, label in LABELS.items():
             value = getattr(self, name)
-            index = rows if per == "structure" else atoms
+            index = rows if label.per == "structure" else atoms
             setattr(part, name, None if value is None else value[index])
         return part
 
@@ -256,7 +248,7 @@ def _stored_results(atoms):
 
 
 def _find(name, atoms, results, keys):
-    per_atom = PROPERTIES[name][0] == "atom"
+    per_atom = LABELS[name].per == "atom"
     container = atoms.arrays if per_atom else atoms.info
     if name in keys:
         value = container.get(keys[name])
@@ -269,7 +261,7 @@ def _find(name, atoms, results, keys):
     if name == "stress" and value.shape == (6,):
         xx, yy, zz, yz, xz, xy = value
         value = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    shape = (len(atoms) if per_atom else 1, *PROPERTIES[name][1])
+    shape = (len(atoms) if per_atom else 1, *LABELS[name].shape)
     if value.size != np.prod(shape):
         raise ValueError(
             f"{keys.get(name, name)!r} has the shape {value.shape}, but {name} of a structure of "
@@ -279,7 +271,7 @@ def _find(name, atoms, results, keys):
 
 
 def _stack(name, values, counts):
-    per, shape = PROPERTIES[name]
+    per, shape = LABELS[name].per, LABELS[name].shape
     return np.concatenate([
         np.full((count if per == "atom" else 1, *shape), np.nan) if value is None else value
         for value, count in zip(values, counts, strict=True)

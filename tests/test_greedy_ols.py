@@ -405,7 +405,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "parameters",
         [{"n_terms": 0}, {"max_terms": 0}, {"max_features": "log"}, {"max_features": 0},
-         {"fit_intercept": "always"}, {"tol": 0.0}, {"method": "qr"}, {"force_weight": -1.0}],
+         {"fit_intercept": "always"}, {"tol": 0.0}, {"method": "qr"}, {"noise_forces": -1.0}],
     )  # fmt: skip
     def test_parameters_out_of_range(self, parameters):
         with pytest.raises(ValueError, match=f"'{next(iter(parameters))}' parameter"):
@@ -545,7 +545,7 @@ class TestForces:
     @pytest.mark.parametrize("method", METHODS)
     def test_energies_and_forces_recover_the_model(self, linear_model, method):
         features, targets, coef, atomic = linear_model
-        model = GreedyOLS(n_terms=5, method=method).fit(features, targets)
+        model = GreedyOLS(n_terms=5, method=method, noise_energy=0.01).fit(features, targets)
         np.testing.assert_allclose(model.coef_, coef, atol=1e-8)
         np.testing.assert_allclose(model.intercept_, list(atomic.values()), rtol=1e-8)
         energy, forces = model.predict(features, return_forces=True)
@@ -559,7 +559,7 @@ class TestForces:
         forces = targets.forces + rng.normal(size=targets.forces.shape)
         weights = rng.uniform(0.5, 2.0, size=len(features))
         noisy = Targets(energy, forces, offsets=features.offsets)
-        model = GreedyOLS(n_terms=4, energy_weight=3.0, force_weight=0.7)
+        model = GreedyOLS(n_terms=4, noise_energy=0.6, noise_forces=1.2)
         model.fit(features, noisy, sample_weight=weights)
 
         counts = np.array([[np.sum(part.numbers == z) for z in (1, 6, 8)] for part in features])
@@ -567,14 +567,15 @@ class TestForces:
         lower = dense_rows(features, model.support_)
         lower = np.hstack([np.zeros((len(lower), 3)), lower])
         scale = np.sqrt(np.r_[
-            3.0 * weights, np.repeat(0.7 * weights / features.n_atoms, 3 * features.n_atoms)
+            weights / features.n_atoms / 0.6**2,
+            np.repeat(weights / 1.2**2, 3 * features.n_atoms),
         ])  # fmt: skip
         A = np.vstack([upper, lower]) * scale[:, None]
         b = np.r_[energy, forces.ravel()] * scale
         expected = np.linalg.lstsq(A, b, rcond=None)[0]
         np.testing.assert_allclose(model.intercept_, expected[:3], rtol=1e-8)
         np.testing.assert_allclose(model.coef_[model.support_], expected[3:], rtol=1e-6)
-        loss = np.sum((A @ expected - b) ** 2) / (3.7 * weights.sum())
+        loss = np.sum((A @ expected - b) ** 2) / np.sum(weights * (1 + 3 * features.n_atoms))
         assert model.train_score_path_[-1] == pytest.approx(-np.sqrt(loss))
 
     def test_batches_of_derivatives_do_not_matter(self, linear_model, monkeypatch):
@@ -607,9 +608,9 @@ class TestForces:
 
     def test_energies_alone(self, linear_model):
         features, targets, _, _ = linear_model
-        weightless = GreedyOLS(n_terms=3, force_weight=0.0).fit(features, targets)
-        without = GreedyOLS(n_terms=3).fit(features, targets.energy)
-        np.testing.assert_array_equal(weightless.coef_, without.coef_)
+        one = GreedyOLS(n_terms=3).fit(features, Targets(energy=targets.energy))
+        other = GreedyOLS(n_terms=3, noise_energy=0.5).fit(features, targets.energy)
+        np.testing.assert_allclose(one.coef_, other.coef_, rtol=1e-9)
 
     def test_labels_may_be_missing_in_part(self, linear_model):
         features, targets, coef, _ = linear_model
@@ -639,11 +640,11 @@ class TestForces:
         )  # fmt: skip
         folds = list(KFold(3, shuffle=True, random_state=0).split(np.zeros(len(features))))
         shared = GreedyOLS(cv=folds, max_terms=6, method="gram").fit(features, noisy)
-        errors = np.zeros(7)
+        errors, n_labels = np.zeros(7), 1 + 3 * features.n_atoms
         for train, test in folds:
             part = GreedyOLS(cv=[(train, test)], max_terms=6, method="gram").fit(features, noisy)
-            errors += part.score_path_**2 * len(test)
-        np.testing.assert_allclose(shared.score_path_, -np.sqrt(errors / len(features)), rtol=1e-8)
+            errors += part.score_path_**2 * n_labels[test].sum()
+        np.testing.assert_allclose(shared.score_path_, -np.sqrt(errors / n_labels.sum()), rtol=1e-8)
 
     def test_derivatives_pass_through_a_scaler(self, linear_model):
         features, targets, _, _ = linear_model
@@ -681,7 +682,7 @@ class TestForces:
 
     def test_arrays_have_no_forces(self):
         model = GreedyOLS(n_terms=2).fit(*correlated(20, 4))
-        with pytest.raises(ValueError, match="need features with derivatives"):
+        with pytest.raises(ValueError, match="gives energy but no forces"):
             model.predict(np.zeros((1, 4)), return_forces=True)
 
     def test_molecules_have_no_stress(self, linear_model):
@@ -702,5 +703,5 @@ class TestForces:
 
     def test_no_labels_that_count(self, linear_model):
         features, targets, _, _ = linear_model
-        with pytest.raises(ValueError, match="no structure has energies or forces to learn from"):
-            GreedyOLS(energy_weight=0.0).fit(features, targets.energy)
+        with pytest.raises(ValueError, match="no structure has energy or forces"):
+            GreedyOLS().fit(features, Targets(dipole=np.zeros((len(features), 3))))

@@ -114,7 +114,7 @@ def test_forces_and_stress_are_derivatives():
 
 
 def test_there_is_a_table_for_each_combination_of_elements(mapped):
-    pairs, triangles = mapped.tables_
+    pairs, triangles = mapped.expansion_.tables
     assert len(pairs.coefficients) == 3
     assert len(triangles.coefficients) == 4
 
@@ -151,7 +151,7 @@ def test_potentials_of_single_pairs_and_triangles_are_those_of_molecules():
 
 
 def test_below_the_first_knot_energies_go_on_linearly_with_a_warning(mapped):
-    r_min = mapped.tables_[0].grid[0]
+    r_min = mapped.expansion_.tables[0].grid[0]
     energies, slopes = mapped.pair_energy(5, 7, [r_min, r_min - 0.1, r_min - 0.2])
     np.testing.assert_allclose(slopes, slopes[0], rtol=1e-10)
     assert energies[2] - energies[1] == pytest.approx(-0.1 * slopes[0], rel=1e-10)
@@ -230,7 +230,7 @@ def test_table_of_triangles_for_lammps(tmp_path):
     sections = read_sections(tmp_path / "cho.3b.table")
     lines = (tmp_path / "cho.3b").read_text().splitlines()[1:]
     assert len(lines) == len(sections) == 27
-    low, table = model.tables_[1].grid[0], model.tables_[1]
+    low, table = model.expansion_.tables[1].grid[0], model.expansion_.tables[1]
     r = np.linspace(low, 3.4, n_grid)
     for line in lines:
         *names, cutoff, file, keyword, style, size = line.split()

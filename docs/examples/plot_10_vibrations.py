@@ -33,7 +33,7 @@ BFGS(atoms, logfile=None).run(fmax=1e-4)
 # lengths, from a few frames.
 few = train[:60]
 dipoles = Targets(dipole=data.targets.dipole[few])
-dipole_model = ForceKernelRidge(FCHL18(field="charges"), basis="operators", alpha=1e-4)
+dipole_model = ForceKernelRidge(FCHL18(field="charges"), basis="operators", alpha=1e-8)
 dipole_model.fit(data.structures[few], dipoles)
 
 test = np.setdiff1d(np.arange(len(data.structures)), train)[:200]

@@ -66,8 +66,8 @@ train_X, test_X, train_y, test_y = train_test_split(
 model = make_pipeline(
     SOAP(cutoff=4.5, n_max=8, l_max=6, sigma=0.4),
     SparseGaussianProcess(
-        3.0 * Cosine(zeta=4), n_sparse=200, sigma_energy=5e-4, sigma_forces=0.02,
-        sigma_virial=5e-3, random_state=0,
+        3.0 * Cosine(zeta=4), n_sparse=200, noise_energy=5e-4, noise_forces=0.02,
+        noise_virial=5e-3, random_state=0,
     ),
 )  # fmt: skip
 model.fit(train_X, train_y)

@@ -59,7 +59,7 @@ from skatom.models import SparseGaussianProcess
 
 model = make_pipeline(
     SOAP(cutoff=4.5, n_max=8, l_max=6, sigma=0.4),
-    SparseGaussianProcess(3.0 * Cosine(zeta=4), n_sparse=200, sigma_forces=0.03, random_state=0),
+    SparseGaussianProcess(3.0 * Cosine(zeta=4), n_sparse=200, noise_forces=0.03, random_state=0),
 ).fit(structures, targets)
 energies, forces, energy_std, force_std = model.predict(
     path_structures, return_forces=True, return_std=True

@@ -1,6 +1,19 @@
-"""The part of the energy that is known before anything is learnt."""
+"""The part of the energy that is known before a model learns the rest."""
 
 from skatom.baseline.atomic import AtomicBaseline, count_species
+from skatom.baseline.base import Baseline
+from skatom.baseline.combine import BaselineSum, as_baseline, fit_baseline, less_baseline
+from skatom.baseline.estimator import EstimatorBaseline
 from skatom.baseline.repulsion import PairRepulsion
 
-__all__ = ["AtomicBaseline", "PairRepulsion", "count_species"]
+__all__ = [
+    "AtomicBaseline",
+    "Baseline",
+    "BaselineSum",
+    "EstimatorBaseline",
+    "PairRepulsion",
+    "as_baseline",
+    "count_species",
+    "fit_baseline",
+    "less_baseline",
+]

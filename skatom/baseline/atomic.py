@@ -1,17 +1,18 @@
 """The part of an energy that depends on the composition alone."""
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from ase.data import atomic_numbers
+from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skatom.base import BaseEstimator
+from skatom.baseline.base import Baseline
 from skatom.elements import species_index
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
 
-class AtomicBaseline(RegressorMixin, BaseEstimator):
-    r"""One energy for each element, fitted by least squares.
+class AtomicBaseline(Baseline):
+    r"""One energy for each element, given or fitted by least squares.
 
     .. math:: \hat E = \sum_z N_z\, \varepsilon_z
 
@@ -19,6 +20,11 @@ class AtomicBaseline(RegressorMixin, BaseEstimator):
     and mostly this sum; what is left is what a model of the geometry should learn. Where the
     compositions do not determine the :math:`\varepsilon_z`, as in frames of one molecule, they are
     those of the smallest norm.
+
+    Parameters
+    ----------
+    elements : dict of str to float, default=None
+        Energies of the elements by symbol, in eV, such as ``{"H": -13.6}``. None: fitted.
 
     Attributes
     ----------
@@ -44,11 +50,18 @@ class AtomicBaseline(RegressorMixin, BaseEstimator):
     array([-900.8])
     """
 
-    _parameter_constraints = {}
+    _parameter_constraints = {"elements": [dict, None]}
+
+    def __init__(self, elements=None):
+        self.elements = elements
+
+    @property
+    def needs_energies(self):
+        return self.elements is None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
-        """Solve for the energies of the elements.
+        """Solve for the energies of the elements, or take those that were given.
 
         Parameters
         ----------
@@ -61,6 +74,10 @@ class AtomicBaseline(RegressorMixin, BaseEstimator):
         self
         """
         structures = as_structures(X)
+        if self.elements is not None:
+            self.species_, self.energies_ = _given(self.elements)
+            species_index(structures, self.species_)  # or an error
+            return self
         targets = as_targets(y, structures)
         labelled = targets.labelled("energy")
         if not labelled.any():
@@ -70,25 +87,31 @@ class AtomicBaseline(RegressorMixin, BaseEstimator):
         self.energies_ = np.linalg.lstsq(counts, targets.energy[labelled], rcond=None)[0]
         return self
 
-    def predict(self, X):
-        """Energies of the compositions.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms, n of them
-
-        Returns
-        -------
-        ndarray of float, shape (n,), eV
-        """
+    def energies(self, X):
+        """Energies of the compositions, shape (n,), eV."""
         check_is_fitted(self)
         return count_species(as_structures(X), self.species_) @ self.energies_
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.target_tags.required = True
-        return tags
+    def local_energies(self, X):
+        """The energy of each atom's element, shape (n_atoms,), eV."""
+        check_is_fitted(self)
+        return self.energies_[species_index(as_structures(X), self.species_)]
+
+    def differentiate(self, X):
+        """Energies of the compositions, and zeros: they do not change as atoms move."""
+        structures = as_structures(X)
+        n, n_atoms = len(structures), len(structures.numbers)
+        return self.energies(structures), np.zeros((n_atoms, 3)), np.zeros((n, 3, 3))
+
+
+def _given(elements):
+    """Sorted atomic numbers and energies of a dict by symbol."""
+    unknown = [symbol for symbol in elements if symbol not in atomic_numbers]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no chemical symbol: give energies as {{'Si': -0.8}}")
+    by_number = sorted((atomic_numbers[symbol], float(e)) for symbol, e in elements.items())
+    species, energies = zip(*by_number, strict=True)
+    return np.array(species), np.array(energies)
 
 
 def count_species(structures, species):

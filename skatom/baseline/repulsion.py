@@ -3,11 +3,13 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
 
 from skatom._cpu.pairs import collect
-from skatom.base import BaseEstimator
+from skatom.baseline.base import Baseline
 from skatom.neighbors import neighbor_list
+from skatom.structures import as_structures
 
 _COULOMB = 14.399645  # e² / 4πε₀ in eV Å
 _BOHR = 0.529177211
@@ -15,7 +17,7 @@ _AMPLITUDES = np.array([0.18175, 0.50986, 0.28022, 0.02817])
 _RATES = np.array([3.19980, 0.94229, 0.40290, 0.20162])
 
 
-class PairRepulsion(BaseEstimator):
+class PairRepulsion(Baseline):
     r"""The screened Coulomb repulsion of nuclei, after Ziegler, Biersack and Littmark.
 
     .. math::
@@ -43,11 +45,12 @@ class PairRepulsion(BaseEstimator):
     --------
     >>> from ase import Atoms
     >>> from skatom import Structures
-    >>> from skatom.models import PairRepulsion
+    >>> from skatom.baseline import PairRepulsion
     >>> dimer = Structures.from_ase([Atoms("Si2", [[0, 0, 0], [0, 0, 0.5]])])
-    >>> energies, forces, virial = PairRepulsion(cutoff=2.0, inner=1.0).evaluate(dimer)
-    >>> energies.round(1)
+    >>> repulsion = PairRepulsion(cutoff=2.0, inner=1.0).fit(dimer)
+    >>> repulsion.local_energies(dimer).round(1)
     array([235.3, 235.3])
+    >>> energies, gradient, virial = repulsion.differentiate(dimer)
     """
 
     _parameter_constraints = {
@@ -59,39 +62,51 @@ class PairRepulsion(BaseEstimator):
         self.cutoff = cutoff
         self.inner = inner
 
-    def evaluate(self, structures):
-        """Energies and their derivatives.
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check the parameters; there is nothing to learn.
 
         Parameters
         ----------
-        structures : Structures
+        X, y : ignored
 
         Returns
         -------
-        energies : ndarray of float, shape (n_atoms,), eV
-            Half of that of each pair on each of its atoms.
-        forces : ndarray of float, shape (n_atoms, 3), eV/Å
-        virial : ndarray of float, shape (n, 3, 3), eV
-            The derivative dE/dε by the strain.
+        self
         """
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(), type(self).__name__
-        )
         if self.inner >= self.cutoff:
             raise ValueError(f"inner={self.inner} must be smaller than cutoff={self.cutoff}")
+        self.fitted_ = True
+        return self
+
+    def local_energies(self, X):
+        """Half of the energy of each pair on each of its atoms, shape (n_atoms,), eV."""
+        structures = as_structures(X)
+        return self._of_atoms(structures, *self._pairs(structures)[:2])
+
+    def differentiate(self, X):
+        """Energies, gradient and virial."""
+        structures = as_structures(X)
+        pairs, energy, slope, r = self._pairs(structures)
+        local = self._of_atoms(structures, pairs, energy)
+        gradients = (0.5 * slope / r)[:, None] * pairs.vectors
+        derivatives = collect(
+            pairs.offsets, pairs.indices, pairs.vectors, gradients, structures.offsets
+        )
+        return np.add.reduceat(local, structures.offsets[:-1]), *derivatives
+
+    def _pairs(self, structures):
+        """The neighbours, their energies, slopes and distances."""
         pairs = neighbor_list(structures, self.cutoff)
         r = np.linalg.norm(pairs.vectors, axis=1)
         z, other = structures.numbers[pairs.centers], structures.numbers[pairs.indices]
-        energy, slope = self._pair(r, z, other)
-        energies = np.bincount(pairs.centers, 0.5 * energy, len(structures.numbers))
-        gradients = (0.5 * slope / r)[:, None] * pairs.vectors
-        gradient, virial = collect(
-            pairs.offsets, pairs.indices, pairs.vectors, gradients, structures.offsets
-        )
-        return energies, -gradient, virial
+        return pairs, *self._pair(r, z, other), r
+
+    def _of_atoms(self, structures, pairs, energy):
+        return np.bincount(pairs.centers, 0.5 * energy, len(structures.numbers))
 
     def _pair(self, r, z, other):
-        """The energy of a pair and its derivative by the distance."""
+        """The energy of a pair and its derivative with respect to the distance."""
         length = 0.8854 * _BOHR / (z**0.23 + other**0.23)
         terms = _AMPLITUDES * np.exp(-_RATES * (r / length)[:, None])
         screening, slope = terms.sum(axis=1), -(terms @ _RATES) / length

@@ -13,8 +13,9 @@ import ase.io
 from sklearn.utils import Bunch
 
 from skatom.datasets._npz import read_npz
+from skatom.properties import LABELS
 from skatom.structures import Structures
-from skatom.targets import PROPERTIES, Targets
+from skatom.targets import Targets
 
 _OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -119,7 +120,7 @@ def _read_with_ase(path, keys):
     for what, name in keys.items():
         if name not in fields:
             raise ValueError(f"no field {name!r} for {what}; the file has {', '.join(fields)}")
-    labelled = keys or not PROPERTIES.keys().isdisjoint(fields)
+    labelled = keys or not LABELS.keys().isdisjoint(fields)
     targets = Targets.from_ase(images, keys) if labelled else None
     return Structures.from_ase(images), targets, list(fields)
 

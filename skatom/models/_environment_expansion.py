@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom.base import Predictor
 from skatom.kernels.base import squared_norms
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
@@ -10,7 +11,7 @@ from skatom.parallel import serial_blas, split_rows, threads_over_blas
 _ATOMS, _ENVIRONMENTS = 64, 1024
 
 
-class EnvironmentExpansion:
+class EnvironmentExpansion(Predictor):
     r"""Energies of atoms, summed over environments J of the same element.
 
     .. math:: \varepsilon(x) = \sum_J \big[ a_J + w_J \cdot \partial_y \big]\, k(x, y)
@@ -43,9 +44,13 @@ class EnvironmentExpansion:
         if directions is not None:
             self._along = {z: np.einsum("ij,ij->i", y, directions[z]) for z, y in values.items()}
 
-    def structure_energies(self, features):
+    def energies(self, features):
         """Σ ε over the atoms of every structure, shape (n,)."""
-        return np.add.reduceat(self.of_atoms(features, False)[0], features.offsets[:-1])
+        return np.add.reduceat(self.local_energies(features), features.offsets[:-1])
+
+    def local_energies(self, features):
+        """ε of every atom, shape (n_atoms,)."""
+        return self.of_atoms(features, False)[0]
 
     def differentiate(self, features):
         """E = Σ ε of every structure (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""

@@ -1,39 +1,160 @@
-"""What regressors from structures share."""
+"""What all models share: outputs by name, the baseline, the score, requests of metadata."""
 
+from abc import ABC, abstractmethod
+from importlib import import_module
+
+import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 
-from skatom.descriptors.atomic_features import as_batch
+from skatom.base import BaseEstimator
+from skatom.properties import OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.targets import as_targets
 
+# What outputs are made of.
+_SOURCES = {"forces": "gradient", "stress": "virial"}
 
-class StructureRegressorMixin(RegressorMixin):
-    """The score and the tags of a regressor from structures to energies and forces.
 
-    A subclass has `absolute_energies_` and a ``predict`` that takes ``return_forces``.
+class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
+    """Base class of models of structures, or of features of structures.
+
+    A subclass writes
+
+    - ``gives``: names of all outputs that a model of the class may give, see `skatom.properties`;
+    - ``fit``, which sets ``outputs_`` (those that this model gives, in the registry's order; the
+      first is what ``predict(X)`` returns), ``absolute_energies_`` and ``baseline_``;
+    - ``_checked(X)``: X as ``predict`` needs it, or an error;
+    - ``_evaluate(X, names)``: a dict of the arrays named. Among the names are ``"gradient"``,
+      ∂E/∂R, for forces, and ``"virial"``, ∂E/∂ε, for the stress; all without the baseline.
     """
 
-    def score(self, X, y):
-        """R² of the energies, or of the forces where the model learnt no energies.
+    gives = ("energy", "forces", "stress")
+
+    # Keywords of predict, and the groups of structures, pass through pipelines and searches without
+    # a request where scikit-learn's routing of metadata is enabled.
+    __metadata_request__predict = {p.keyword: True for p in OUTPUTS.values()}
+    __metadata_request__fit = {"configurations": True}
+    __metadata_request__partial_fit = {"configurations": True}
+
+    @abstractmethod
+    def _checked(self, X):
+        """X as `_evaluate` takes it."""
+
+    @abstractmethod
+    def _evaluate(self, X, names):
+        """Arrays by name, without the baseline."""
+
+    @takes_outputs
+    def predict(self, X, **returns):
+        """The energies, and what else is asked for.
+
+        Parameters
+        ----------
+        X : what ``fit`` took, n structures of n_atoms atoms in all
+        return_energy, return_forces, return_stress, return_dipole, return_polarizability, \
+return_charges, return_local_energies : bool, default=False
+            Properties to return besides the first of ``outputs_``, which always comes along. The
+            stress needs structures that are periodic in all three directions.
+        return_std, return_forces_std, return_stress_std, return_dipole_std, \
+return_polarizability_std, return_charges_std, return_local_energies_std : bool, default=False
+            Standard deviations: of the energy, of the forces, and so on.
+
+        Returns
+        -------
+        ndarray, or tuple of them
+            In this order: energy (n,) in eV, forces (n_atoms, 3) in eV/Å, stress (n, 3, 3) in
+            eV/Å³, tension positive as in ASE, dipole (n, 3) in e·Å, polarizability (n, 3, 3),
+            charges (n_atoms,) in e, local energies (n_atoms,) in eV, then the standard deviations
+            in the same order, each of the shape and unit of its property.
+
+        Raises
+        ------
+        ValueError
+            If the model does not give what is asked for; ``outputs_`` says what it gives.
+        """
+        check_is_fitted(self)
+        names = in_order({self.outputs_[0], *asked_for(returns)})
+        self._check_given(names)
+        X = self._checked(X)
+        found = self._outputs(X, names)
+        return found[names[0]] if len(names) == 1 else tuple(found[name] for name in names)
+
+    def _check_given(self, names):
+        missing = [name for name in names if name not in self.outputs_]
+        if missing:
+            name = missing[0]
+            others = ", ".join(models_that_give(name)) or "no model yet"
+            raise ValueError(
+                f"this {type(self).__name__} gives {', '.join(self.outputs_)} but no {name}; "
+                f"{name} may be given by: {others}"
+            )
+
+    def _outputs(self, X, names):
+        volumes = structures_of(X).volumes()[:, None, None] if "stress" in names else None
+        found = self._evaluate(X, tuple(_SOURCES.get(name, name) for name in names))
+        if getattr(self, "baseline_", None) is not None:
+            self._add_baseline(structures_of(X), found)
+        if "gradient" in found:
+            found["forces"] = -found["gradient"]
+        if "virial" in found and "stress" in names:
+            found["stress"] = found["virial"] / volumes
+        return found
+
+    def _add_baseline(self, structures, found):
+        known = {}
+        if {"gradient", "virial"} & found.keys():
+            parts = self.baseline_.differentiate(structures)
+            known = dict(zip(("energy", "gradient", "virial"), parts, strict=True))
+        elif "energy" in found:
+            known = {"energy": self.baseline_.energies(structures)}
+        if "local_energies" in found:
+            known["local_energies"] = self.baseline_.local_energies(structures)
+        for name in known.keys() & found.keys():
+            found[name] = found[name] + known[name]
+
+    def score(self, X, y, sample_weight=None):
+        """R² of the energies, or of the first other output where the model learnt no energies.
 
         Parameters
         ----------
         X : what ``predict`` takes
         y : Targets, or array of energies
+        sample_weight : array-like of float, shape (n,), default=None
+            Of the structures.
 
         Returns
         -------
         float
         """
-        X = as_batch(X)
-        targets = as_targets(y, X)
-        if self.absolute_energies_:
-            return r2_score(targets.require("energy"), self.predict(X))
-        forces = self.predict(X, return_forces=True)[1]
-        return r2_score(targets.require("forces").ravel(), forces.ravel())
+        check_is_fitted(self)
+        X = self._checked(X)
+        structures = structures_of(X)
+        targets = as_targets(y, structures)
+        name = next(n for n in self.outputs_ if n != "energy" or self.absolute_energies_)
+        found = self._outputs(X, in_order({self.outputs_[0], name}))[name]
+        true = targets.require(name)
+        if sample_weight is not None and OUTPUTS[name].per == "atom":
+            sample_weight = np.repeat(sample_weight, structures.n_atoms)
+        size = max(1, int(np.prod(OUTPUTS[name].shape)))
+        if sample_weight is not None:
+            sample_weight = np.repeat(sample_weight, size)
+        return r2_score(true.ravel(), found.ravel(), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.target_tags.required = True
         return tags
+
+
+def structures_of(X):
+    """The ``Structures`` of features, or of structures themselves."""
+    return getattr(X, "structures", X)
+
+
+def models_that_give(name):
+    """Names of the public models that may give a property."""
+    models = import_module("skatom.models")
+    classes = (getattr(models, public) for public in models.__all__)
+    return [c.__name__ for c in classes if name in getattr(c, "gives", ())]

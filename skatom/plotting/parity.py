@@ -6,9 +6,9 @@ from matplotlib.colors import LogNorm
 from skatom.descriptors.atomic_features import as_batch
 from skatom.metrics import paired, prediction
 from skatom.plotting._axes import new_axes
+from skatom.properties import OUTPUTS
 from skatom.targets import as_targets
 
-_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
 _SYMBOLS = {"energy": "energy", "forces": "force component", "stress": "stress component"}
 # from this many points on they hide each other, and are coloured by their density
 _MANY = 3000
@@ -108,7 +108,7 @@ class ParityDisplay:
         _check_quantity(self.quantity)
         true, pred = (values.ravel() for values in paired(self.quantity, self.y_true, self.y_pred))
         errors = pred - true
-        symbol, unit = _SYMBOLS[self.quantity], _UNITS[self.quantity]
+        symbol, unit = _SYMBOLS[self.quantity], OUTPUTS[self.quantity].unit
         if self.quantity == "energy":
             symbol, mean = "energy − mean", true.mean()
             true, pred = true - mean, pred - mean
@@ -131,8 +131,8 @@ class ParityDisplay:
 
 
 def _check_quantity(quantity):
-    if quantity not in _UNITS:
-        raise ValueError(f"quantity={quantity!r} is not known: choose from {', '.join(_UNITS)}")
+    if quantity not in _SYMBOLS:
+        raise ValueError(f"quantity={quantity!r} is not known: choose from {', '.join(_SYMBOLS)}")
 
 
 def _limits(values):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skatom._cpu.pairs import collect
+from skatom.base import Predictor
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.kernels.nbody import nplets
 from skatom.kernels.nbody.features import sums_of_products
@@ -12,7 +13,7 @@ from skatom.parallel import run_in_threads, split_rows
 _CHUNK = 4096
 
 
-class NPletExpansion:
+class NPletExpansion(Predictor):
     r"""A sum over pairs or triangles, each energy an expansion in those of the training set.
 
     .. math:: E = \sum_T F(T) S(T), \qquad S(T) = \delta^2 \sum_{T'} [w_0 + w \cdot
@@ -92,8 +93,19 @@ class NPletExpansion:
             return total
         return sum(total.transpose(p) for p in nplets.like_sides(elements))
 
-    def predict(self, structures, gradients=True):
-        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3), or zeros for these."""
+    def energies(self, X):
+        """Energies of structures, shape (n,)."""
+        return self._of_structures(X, *self._plets(X)[:2])
+
+    def differentiate(self, X):
+        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
+        plets, energies, slopes = self._plets(X)
+        return self._of_structures(X, plets, energies), *collect(
+            plets.starts, plets.neighbors, plets.vectors, plets.pair_gradients(slopes), X.offsets
+        )
+
+    def _plets(self, structures):
+        """The n-plets, their energies, and the slopes of these along their sides."""
         plets = nplets.find_n_plets(structures, self.order, self.cutoff, half=True)
         energies, slopes = np.empty(len(plets.centers)), np.empty_like(plets.sides)
         for elements, chosen in plets.by_elements():
@@ -102,11 +114,8 @@ class NPletExpansion:
             smooth = self.smooth_part(elements, sides)
             energies[chosen] = total * smooth[0]
             slopes[:, chosen] = gradient * smooth[0] + total * smooth[1:]
+        return plets, energies, slopes
+
+    def _of_structures(self, structures, plets, energies):
         owners = np.repeat(np.arange(len(structures)), structures.n_atoms)[plets.centers]
-        sums = np.bincount(owners, energies, minlength=len(structures))
-        if not gradients:
-            return sums, np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
-        pair_gradients = plets.pair_gradients(slopes)
-        return sums, *collect(
-            plets.starts, plets.neighbors, plets.vectors, pair_gradients, structures.offsets
-        )
+        return np.bincount(owners, energies, minlength=len(structures))

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval
 
+from skatom.base import Predictor
 from skatom.kernels.base import Kernel
 from skatom.kernels.dot_product import Polynomial
 from skatom.kernels.nbody import nplets
@@ -245,7 +246,7 @@ class EnvironmentRows:
         return out.reshape(self.n_groups * self.n_rows, -1)
 
 
-class ManyBodyExpansion:
+class ManyBodyExpansion(Predictor):
     """The mean of a Gaussian process with a `ManyBody` kernel.
 
     Parameters
@@ -260,16 +261,18 @@ class ManyBodyExpansion:
         self.rows = rows
         self.weights = weights
 
-    def predict(self, structures, gradients=True):
-        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3), or zeros for these."""
-        energies = self._sum(structures, "energy")
-        forces, strain = np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
-        if gradients:
-            for s in range(len(structures)):  # matrices grow with the square of the batch
-                atoms = slice(structures.offsets[s], structures.offsets[s + 1])
-                forces[atoms] = self._sum(structures[s], "forces").reshape(-1, 3)
-                strain[s] = self._sum(structures[s], "strain").reshape(3, 3)
-        return energies, -forces, strain
+    def energies(self, X):
+        """Energies of structures, shape (n,)."""
+        return self._sum(X, "energy")
+
+    def differentiate(self, X):
+        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
+        gradient, virial = np.empty((len(X.numbers), 3)), np.empty((len(X), 3, 3))
+        for s in range(len(X)):  # matrices grow with the square of the batch
+            atoms = slice(X.offsets[s], X.offsets[s + 1])
+            gradient[atoms] = -self._sum(X[s], "forces").reshape(-1, 3)
+            virial[s] = self._sum(X[s], "strain").reshape(3, 3)
+        return self.energies(X), gradient, virial
 
     def _sum(self, structures, what):
         return self.kernel.cross([self.kernel.rows(structures, what)], self.rows) @ self.weights

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from skatom.base import Predictor
+from skatom.descriptors.inverse_distances import incidence, pair_features
 from skatom.models._cpu.sgdml import scaled_distances, weigh_kernel
 from skatom.parallel import serial_blas, threads_over_blas
 
@@ -9,7 +11,7 @@ from skatom.parallel import serial_blas, threads_over_blas
 _CHUNK = 512
 
 
-class KernelExpansion:
+class KernelExpansion(Predictor):
     r"""A symmetric function of the descriptor and its derivatives.
 
     .. math::
@@ -48,16 +50,30 @@ class KernelExpansion:
         n = len(self.energy_coefficients)
         return self.references[:n], self.references[n:]
 
-    def value_and_gradient(self, values):
-        """Energies (n,) and their gradients -∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
+    def energies(self, X):
+        """E of structures of one composition, shape (n,)."""
+        return self.of_descriptors(pair_features(X).values)[0]
+
+    def differentiate(self, X):
+        """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3) of structures of one composition."""
+        features = pair_features(X)
+        energies, slopes = self.of_descriptors(features.values)
+        on_pairs = slopes[:, :, None] * features.gradients
+        gradient = incidence(len(X.numbers) // len(X)) @ on_pairs
+        vectors = features.gradients / features.values[:, :, None] ** 3
+        virial = -np.einsum("npx,npy->nxy", on_pairs, vectors)
+        return energies, gradient.reshape(-1, 3), virial
+
+    def of_descriptors(self, values):
+        """Energies (n,) and their slopes ∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
         size = max(1, _CHUNK // len(self.pair_permutations))
         chunks = [values[start : start + size] for start in range(0, len(values), size)]
         if len(chunks) == 1:
             with serial_blas():
                 return self._evaluate(values)
         with threads_over_blas() as pool:
-            energies, gradients = zip(*pool.map(self._evaluate, chunks), strict=True)
-        return np.concatenate(energies), np.concatenate(gradients)
+            energies, slopes = zip(*pool.map(self._evaluate, chunks), strict=True)
+        return np.concatenate(energies), np.concatenate(slopes)
 
     def _evaluate(self, values):
         n, n_pairs = values.shape
@@ -74,7 +90,7 @@ class KernelExpansion:
         gradients = gradients.reshape(n, -1, n_pairs)
         total = np.zeros((n, n_pairs))
         for q, inverse in enumerate(self.inverses):
-            total += gradients[:, q, inverse]
+            total -= gradients[:, q, inverse]
         return energies.reshape(n, -1).sum(axis=1), total
 
     def _images(self, values):

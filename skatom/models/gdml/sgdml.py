@@ -8,14 +8,15 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skatom.base import BaseEstimator
+from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.inverse_distances import (
     check_composition,
     fixed_composition,
     incidence,
     pair_features,
 )
-from skatom.models._regressor import StructureRegressorMixin
+from skatom.models._labels import check_labels
+from skatom.models._regressor import StructureRegressor
 from skatom.models.gdml.expansion import KernelExpansion
 from skatom.models.gdml.system import GDMLSystem, check_kernel_memory, permute_pairs
 from skatom.structures import as_structures
@@ -23,7 +24,7 @@ from skatom.symmetry import check_permutations, find_permutations
 from skatom.targets import Targets, as_targets
 
 
-class GDML(StructureRegressorMixin, BaseEstimator):
+class GDML(StructureRegressor):
     r"""Energy-conserving force field of one molecule, learnt from forces.
 
     .. math::
@@ -47,6 +48,9 @@ class GDML(StructureRegressorMixin, BaseEstimator):
         Larger values smooth.
     energy_constraint : bool, default=False
         Learn from the energies as well, one row each. The forces rarely gain from it.
+    baseline : "elements", dict, estimator, list of these, or None, default=None
+        What is known in advance, subtracted from energies and forces before the fit and added to
+        predictions, see `skatom.baseline`.
     max_memory : float, default=None
         Most memory that the kernel matrix may take, in GiB. None: what is available.
     verbose : int, default=0
@@ -62,6 +66,10 @@ class GDML(StructureRegressorMixin, BaseEstimator):
         The energy as a function of the inverse distances.
     constant_ : float
         Integration constant c in eV.
+    baseline_ : Baseline or None
+        Fitted.
+    outputs_ : tuple of str
+        What the model predicts.
     absolute_energies_ : bool
         Whether energies were given; if not, predicted ones are relative to the mean of those
         predicted for the training frames.
@@ -97,16 +105,25 @@ class GDML(StructureRegressorMixin, BaseEstimator):
         "sigma": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "energy_constraint": ["boolean"],
+        "baseline": "no_validation",
         "max_memory": [None, Interval(Real, 0, None, closed="neither")],
         "verbose": ["verbose"],
     }
 
     def __init__(
-        self, sigma=20.0, alpha=1e-10, energy_constraint=False, max_memory=None, verbose=0
+        self,
+        sigma=20.0,
+        alpha=1e-10,
+        energy_constraint=False,
+        *,
+        baseline=None,
+        max_memory=None,
+        verbose=0,
     ):
         self.sigma = sigma
         self.alpha = alpha
         self.energy_constraint = energy_constraint
+        self.baseline = baseline
         self.max_memory = max_memory
         self.verbose = verbose
 
@@ -126,7 +143,7 @@ class GDML(StructureRegressorMixin, BaseEstimator):
         self
         """
         structures = as_structures(X)
-        targets = _force_targets(y, structures, self.energy_constraint)
+        targets = _force_targets(y, structures, self.energy_constraint, type(self).__name__)
         self.numbers_ = fixed_composition(structures)
         if len(self.numbers_) < 2:
             raise ValueError("one atom has no distances: give molecules of at least two atoms")
@@ -134,6 +151,9 @@ class GDML(StructureRegressorMixin, BaseEstimator):
         features = pair_features(structures)
         self.permutations_ = self._permutations(structures)
         pair_permutations = permute_pairs(self.permutations_)
+        self.baseline_ = fit_baseline(self.baseline, structures, targets)
+        if self.baseline_ is not None:
+            targets = less_baseline(targets, structures, self.baseline_)
         has_energies = targets.energy is not None
         mean_energy = targets.require("energy").mean() if has_energies else 0.0
 
@@ -146,10 +166,11 @@ class GDML(StructureRegressorMixin, BaseEstimator):
         self.expansion_ = KernelExpansion(
             features.values, coefficients, energy_coefficients, pair_permutations, self.sigma
         )
+        self.outputs_ = self.gives
         self.absolute_energies_ = has_energies
         self.constant_ = float(mean_energy)
         if not self.energy_constraint:
-            predicted = self.expansion_.value_and_gradient(features.values)[0]
+            predicted = self.expansion_.of_descriptors(features.values)[0]
             self.constant_ -= float(predicted.mean())
             if has_energies:
                 _warn_of_inconsistent_labels(predicted, targets.energy)
@@ -158,36 +179,16 @@ class GDML(StructureRegressorMixin, BaseEstimator):
     def _permutations(self, structures):
         return np.arange(len(self.numbers_))[None]
 
-    def predict(self, X, return_forces=False, return_stress=False):
-        """Energies, and forces and stresses if asked for.
+    def _checked(self, X):
+        structures = as_structures(X)
+        check_composition(structures, self.numbers_)
+        return structures
 
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms, n of them
-        return_forces : bool, default=False
-        return_stress : bool, default=False
-            For structures that are periodic in all three directions.
-
-        Returns
-        -------
-        energies : ndarray of shape (n,), eV
-        forces : ndarray of shape (n N, 3), eV/Å
-            With ``return_forces=True``.
-        stress : ndarray of shape (n, 3, 3), eV/Å³
-            With ``return_stress=True``; tension positive, as in ASE.
-        """
-        structures, features = self._features(X)
-        values, gradients = self.expansion_.value_and_gradient(features.values)
-        result = [values + self.constant_]
-        pair_forces = gradients[:, :, None] * features.gradients
-        if return_forces:
-            result.append((incidence(len(self.numbers_)) @ pair_forces).reshape(-1, 3))
-        if return_stress:
-            volumes = structures.volumes()
-            vectors = features.gradients / features.values[:, :, None] ** 3
-            virial = np.einsum("npx,npy->nxy", pair_forces, vectors)
-            result.append(virial / volumes[:, None, None])
-        return result[0] if len(result) == 1 else tuple(result)
+    def _evaluate(self, X, names):
+        if names == ("energy",):
+            return {"energy": self.expansion_.energies(X) + self.constant_}
+        energies, gradient, virial = self.expansion_.differentiate(X)
+        return {"energy": energies + self.constant_, "gradient": gradient, "virial": virial}
 
     def hessian(self, X):
         """Second derivatives of the energy.
@@ -200,13 +201,14 @@ class GDML(StructureRegressorMixin, BaseEstimator):
         -------
         ndarray of shape (n, 3N, 3N), eV/Å²
         """
-        _, features = self._features(X)
-        _, gradients = self.expansion_.value_and_gradient(features.values)
+        check_is_fitted(self)
+        features = pair_features(self._checked(X))
+        _, slopes = self.expansion_.of_descriptors(features.values)
         signs = incidence(len(self.numbers_))
         size = 3 * len(self.numbers_)
-        hessians = np.empty((len(gradients), size, size))
+        hessians = np.empty((len(slopes), size, size))
         for n, (x, c, g) in enumerate(
-            zip(features.values, features.gradients, gradients, strict=True)
+            zip(features.values, features.gradients, slopes, strict=True)
         ):
             jacobian = np.einsum("ap,px->pax", signs, c).reshape(len(x), size)
             # ∂²x/∂r∂r = 3vvᵀ/d⁵ - I/d³, with v/d³ = c and 1/d = x
@@ -214,14 +216,8 @@ class GDML(StructureRegressorMixin, BaseEstimator):
             curvature -= (x**3)[:, None, None] * np.eye(3)
             bent = np.einsum("ap,bp,p,pxy->axby", signs, signs, g, curvature, optimize=True)
             stretched = jacobian.T @ self.expansion_.hessian(x) @ jacobian
-            hessians[n] = stretched - bent.reshape(size, size)
+            hessians[n] = stretched + bent.reshape(size, size)
         return hessians
-
-    def _features(self, X):
-        check_is_fitted(self)
-        structures = as_structures(X)
-        check_composition(structures, self.numbers_)
-        return structures, pair_features(structures)
 
 
 class SGDML(GDML):
@@ -247,6 +243,9 @@ class SGDML(GDML):
         Learn from the energies as well, one row each. The forces rarely gain from it.
     permutations : "auto" or array-like of int, shape (S, N), default="auto"
         The symmetry group, each row the new order of the atoms. "auto" finds it.
+    baseline : "elements", dict, estimator, list of these, or None, default=None
+        What is known in advance, subtracted from energies and forces before the fit and added to
+        predictions, see `skatom.baseline`.
     max_memory : float, default=None
         Most memory that the kernel matrix may take, in GiB. None: what is available.
     random_state : int, RandomState or None, default=None
@@ -264,6 +263,10 @@ class SGDML(GDML):
         The energy as a function of the inverse distances.
     constant_ : float
         Integration constant c in eV.
+    baseline_ : Baseline or None
+        Fitted.
+    outputs_ : tuple of str
+        What the model predicts.
     absolute_energies_ : bool
         Whether energies were given; if not, predicted ones are relative to the mean of those
         predicted for the training frames.
@@ -308,11 +311,20 @@ class SGDML(GDML):
         alpha=1e-10,
         energy_constraint=False,
         permutations="auto",
+        *,
+        baseline=None,
         max_memory=None,
         random_state=None,
         verbose=0,
     ):
-        super().__init__(sigma, alpha, energy_constraint, max_memory, verbose)
+        super().__init__(
+            sigma,
+            alpha,
+            energy_constraint,
+            baseline=baseline,
+            max_memory=max_memory,
+            verbose=verbose,
+        )
         self.permutations = permutations
         self.random_state = random_state
 
@@ -324,13 +336,14 @@ class SGDML(GDML):
         return check_permutations(self.permutations, self.numbers_)
 
 
-def _force_targets(y, structures, energy_constraint):
+def _force_targets(y, structures, energy_constraint, model):
     if not isinstance(y, Targets):
         raise ValueError(
             f"y is a {type(y).__name__}; this model learns from forces: give "
             "Targets(energy=…, forces=…) or Targets.from_ase(structures)"
         )
     targets = as_targets(y, structures)
+    check_labels(targets, ("forces", "energy"), model)
     targets.require("forces")
     if energy_constraint:
         targets.require("energy")

@@ -25,8 +25,8 @@ class DerivativeSystem:
     features : AtomicFeatures
     has_energy, has_forces : ndarray of bool, shape (n,)
         Which structures have rows for them.
-    alpha, alpha_forces : float
-        The diagonal Λ in the rows of energies and of forces.
+    alpha, alpha_forces : ndarray of float, shape (n,)
+        The diagonal Λ in the rows of energies and of forces of each structure.
     max_memory : float or None
         GiB.
     """
@@ -138,9 +138,9 @@ class CholeskySystem(DerivativeSystem):
             self._solver.factor(self._fill)
         except np.linalg.LinAlgError as error:
             raise ValueError(
-                f"the covariance matrix is not positive definite with alpha={self.alpha:g} and "
-                f"alpha_forces={self.alpha_forces:g}: raise both tenfold, or remove structures "
-                "that are equal"
+                "the covariance matrix is not positive definite with "
+                f"alpha={self.alpha.min():g} and alpha_forces={self.alpha_forces.min():g}: raise "
+                "both tenfold, or remove structures that are equal"
             ) from error
 
     def solve(self, right_side):
@@ -174,11 +174,11 @@ class CholeskySystem(DerivativeSystem):
         for s in range(first, last):
             row = self.layout.starts[s] - start
             if self.layout.has_energy[s]:
-                out[row, row] += self.alpha
+                out[row, row] += self.alpha[s]
                 row += 1
             if self._motions[s] is not None:
                 place = slice(row, row + len(self._kept[s]))
                 motions = self._motions[s][self._kept[s]]
-                out[place, place] += self.alpha_forces * (
+                out[place, place] += self.alpha_forces[s] * (
                     np.eye(len(motions)) - motions @ motions.T
                 )

@@ -1,23 +1,21 @@
 """Kernel ridge regression of energies and forces."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
 from ase import Atoms
-from scipy.linalg import LinAlgWarning, solve
-from sklearn.base import RegressorMixin, _fit_context, clone
-from sklearn.metrics import r2_score
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
-from skatom.base import BaseEstimator
-from skatom.baseline import AtomicBaseline
+from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels import FCHL18, Gaussian, Kernel
-from skatom.memory import check_memory
+from skatom.models._labels import check_array_labels, check_labels, per_structure
+from skatom.models._regressor import StructureRegressor, structures_of
+from skatom.models.kernel_ridge.array_ridge import solve_ridge
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.iterative_system import IterativeSystem
 from skatom.models.kernel_ridge.operator_system import (
@@ -26,11 +24,16 @@ from skatom.models.kernel_ridge.operator_system import (
     StructureOperators,
     solve_operators,
 )
+from skatom.properties import in_order
 from skatom.structures import Structures, as_structures
-from skatom.targets import Targets, as_targets
+from skatom.targets import as_targets
+
+# Default regularisation: least squares cut small singular values off, a Cholesky factor cannot.
+_ALPHA = {"derivatives": 1e-7, "operators": 1e-14}
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
-class ForceKernelRidge(RegressorMixin, BaseEstimator):
+class ForceKernelRidge(StructureRegressor):
     r"""Kernel ridge regression of energies and forces, together or alone.
 
     The energy of a structure is a sum over its atoms I and over the atoms J of the training
@@ -60,20 +63,20 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     kernel : Kernel or FCHL18, default=None
-        Of the features of atoms. None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
+        Kernel of the features of atoms. None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
         What the predictor is made of.
-    alpha : float, default=1e-7
+    alpha : float, dict or array-like of shape (n,), default=None
         How little energies are trusted; larger values smooth. Λ in the rows of energies, which is
-        the variance of their noise in the unit of the kernel. In the basis of operators, where
-        small singular values are cut off instead, the least squares minimises
-        :math:`|E - K_E c|^2 / \alpha^2 + |F - K_F c|^2 / \alpha_F^2 + |c|^2`.
-    alpha_forces, alpha_dipole : float, default=None
+        the variance of their noise in the unit of the kernel. In the basis of operators the least
+        squares minimises :math:`|E - K_E c|^2 / \alpha + |F - K_F c|^2 / \alpha_F + |c|^2`. A dict
+        gives it by configuration, see `fit`. None: 1e-7, and 1e-14 in the basis of operators.
+    alpha_forces, alpha_dipole : float, dict or array-like of shape (n,), default=None
         The same for forces and dipoles. None: ``alpha``.
-    baseline : {"elements"} or regressor, default="elements"
-        What is subtracted from energies before, and added to predictions: "elements" is
-        `AtomicBaseline`, an energy for each element; or any regressor from structures to
-        energies. None: nothing. Forces are left as they are.
+    baseline : "elements", dict, estimator, list of these, or None, default="elements"
+        What is known in advance, subtracted from energies and forces before the fit and added to
+        predictions: an energy for each element by least squares or given as in ``{"Si": -0.8}``,
+        a `skatom.baseline.PairRepulsion`, or any estimator of energies and forces.
     solver : {"auto", "cholesky", "cg"}, default="auto"
         For the basis of derivatives. "cholesky" holds half of the matrix, n² · 4 bytes for n
         rows. "cg" never makes it: conjugate gradients, each of whose iterations costs as much as
@@ -96,13 +99,13 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     ----------
     expansion_ : EnvironmentExpansion or StructureExpansion
         The energy as a function of the features or of the structures.
-    predicts_ : tuple of str
-        What the model can predict.
-    baseline_ : regressor or None
+    outputs_ : tuple of str
+        What the model predicts; dipoles alone if it learnt nothing else.
+    baseline_ : Baseline or None
         Fitted.
     absolute_energies_ : bool
         Whether energies were given; if not, predicted ones are relative to the mean of those
-        predicted for the training structures, and NaN for a model of dipoles alone.
+        predicted for the training structures.
     n_iter_ : int
         Iterations of "cg"; 1 for a direct solution.
     variance_ : float
@@ -147,13 +150,15 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     (10,)
     """
 
+    gives = ("energy", "forces", "stress", "dipole", "energy_std")
+
     _parameter_constraints = {
         "kernel": [Kernel, FCHL18, None],
         "basis": [StrOptions({"derivatives", "operators"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "alpha_forces": [Interval(Real, 0, None, closed="left"), None],
-        "alpha_dipole": [Interval(Real, 0, None, closed="left"), None],
-        "baseline": [StrOptions({"elements"}), None, HasMethods(["fit", "predict"])],
+        "alpha": [_NOT_NEGATIVE, dict, "array-like", None],
+        "alpha_forces": [_NOT_NEGATIVE, dict, "array-like", None],
+        "alpha_dipole": [_NOT_NEGATIVE, dict, "array-like", None],
+        "baseline": "no_validation",
         "solver": [StrOptions({"auto", "cholesky", "cg"})],
         "n_inducing": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -168,7 +173,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         kernel=None,
         basis="derivatives",
         *,
-        alpha=1e-7,
+        alpha=None,
         alpha_forces=None,
         alpha_dipole=None,
         baseline="elements",
@@ -195,7 +200,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X, y, configurations=None):
         """Solve for the coefficients.
 
         Parameters
@@ -205,127 +210,84 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         y : Targets, or array-like of float, shape (n,) or (n, n_targets)
             Energies (eV), forces (eV/Å) or both; with FCHL18 dipoles (e·Å) too. Structures that
             lack one of them give no rows for it. A plain array means energies.
+        configurations : array-like of str, shape (n,), default=None
+            The group of each structure, for regularisations that are given as a dict.
 
         Returns
         -------
         self
         """
-        for stale in ("_system", "dual_coef_"):
-            vars(self).pop(stale, None)
         kernel = self._kernel()
+        for stale in ("_system", "dual_coef_", "expansion_"):
+            vars(self).pop(stale, None)
         if isinstance(kernel, FCHL18):
             X = self._checked_structures(X)
         else:
             kernel.check_parameters()
             if not isinstance(X, AtomicFeatures):
                 return self._fit_array(kernel, X, y)
-        if self.basis == "operators" and 0 in self._alphas().values():
-            raise ValueError("basis='operators' needs alphas above zero")
-        targets = as_targets(y, X)
-        names = self._learnable(kernel)
-        used = np.logical_or.reduce([targets.labelled(name) for name in names])
-        if not used.any():
-            raise ValueError(f"no structure has {' or '.join(names)}: there is nothing to learn")
+        targets = as_targets(y, structures_of(X))
+        learnt = check_labels(targets, self._learnable(kernel), type(self).__name__)
+        alphas = self._alphas(structures_of(X), targets, configurations)
+        used = np.logical_or.reduce([targets.labelled(name) for name in learnt])
         X, targets = X[used], targets[used]
-        learnt = [name for name in names if targets.labelled(name).any()]
+        alphas = {name: alpha[used] for name, alpha in alphas.items()}
         self.absolute_energies_ = "energy" in learnt
-        self.predicts_ = ("energy",)
+        self.baseline_ = None
         if learnt != ["dipole"]:
-            self.predicts_ += ("forces", "stress")
-        if "dipole" in learnt:
-            self.predicts_ += ("dipole",)
-        self.baseline_ = self._fit_baseline(X, targets)
-        residual = self._less_baseline(X, targets)
+            self.baseline_ = fit_baseline(self.baseline, structures_of(X), targets)
+        if self.baseline_ is not None:
+            targets = less_baseline(targets, structures_of(X), self.baseline_)
         if self.basis == "derivatives":
-            self._fit_derivatives(kernel, X, residual)
+            self._fit_derivatives(kernel, X, targets, alphas)
         else:
-            self._fit_operators(kernel, X, residual)
+            self._fit_operators(kernel, X, targets, alphas)
+        self.outputs_ = self._outputs_of(learnt)
         self._shift = 0.0
-        if not self.absolute_energies_:
-            energies = self.expansion_.structure_energies(X)
-            self._shift = np.nan if learnt == ["dipole"] else -float(energies.mean())
+        if not self.absolute_energies_ and "energy" in self.outputs_:
+            self._shift = -float(self.expansion_.energies(X).mean())
         return self
 
-    def predict(
-        self, X, return_forces=False, return_stress=False, return_std=False, return_dipole=False
-    ):
-        """Energies, and forces, stresses, standard deviations and dipoles if asked for.
-
-        Parameters
-        ----------
-        X : AtomicFeatures of n structures, or array-like of float, shape (n, n_features)
-            With FCHL18: Structures or list of ase.Atoms.
-        return_forces : bool, default=False
-        return_stress : bool, default=False
-            For structures that are periodic in all three directions.
-        return_std : bool, default=False
-            For the basis of derivatives. The first call after `fit` factors the matrix again and
-            keeps it.
-        return_dipole : bool, default=False
-            For a model that has learnt dipoles.
-
-        Returns
-        -------
-        energies : ndarray of shape (n,), eV
-        forces : ndarray of shape (n_atoms, 3), eV/Å
-            With ``return_forces=True``.
-        stress : ndarray of shape (n, 3, 3), eV/Å³
-            With ``return_stress=True``; tension positive, as in ASE.
-        std : ndarray of shape (n,), eV
-            With ``return_std=True``: of the energies.
-        dipole : ndarray of shape (n, 3), e·Å
-            With ``return_dipole=True``.
-        """
-        check_is_fitted(self)
-        if hasattr(self, "dual_coef_"):
-            X = validate_data(self, X, reset=False)
-            return self._kernel()(X, self.X_fit_) @ self.dual_coef_
-        X = self._checked_input(X)
-        if not (return_forces or return_stress):
-            result = [self.expansion_.structure_energies(X) + self._shift]
-        else:
-            result = self._differentiate(X, return_forces, return_stress)
-        if self.baseline_ is not None:
-            result[0] = result[0] + self.baseline_.predict(_structures(X))
-        if return_std:
-            result.append(self._std(X))
-        if return_dipole:
-            self._require("dipole")
-            result.append(self.expansion_.dipoles(X))
-        return result[0] if len(result) == 1 else tuple(result)
-
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """R² of the energies, or of the forces or the dipoles where the model learnt no energies.
 
         Parameters
         ----------
         X : AtomicFeatures, or array-like of float, shape (n, n_features)
         y : Targets, or array of energies
+        sample_weight : array-like of float, shape (n,), default=None
+            Weights of the structures or samples.
 
         Returns
         -------
         float
         """
         if hasattr(self, "dual_coef_"):
-            return super().score(X, y)
-        X = self._checked_input(X)
-        targets = as_targets(y, X)
-        if self.absolute_energies_:
-            return r2_score(targets.require("energy"), self.predict(X))
-        name = "forces" if "forces" in self.predicts_ else "dipole"
-        _, found = self.predict(X, **{f"return_{name}": True})
-        return r2_score(targets.require(name).ravel(), found.ravel())
+            return RegressorMixin.score(self, X, y, sample_weight)
+        return super().score(X, y, sample_weight)
 
     def _kernel(self):
         return Gaussian(2.0) if self.kernel is None else self.kernel
 
-    def _alphas(self):
-        """α of each label."""
-        given = {"forces": self.alpha_forces, "dipole": self.alpha_dipole}
-        return {
-            "energy": self.alpha,
-            **{name: self.alpha if value is None else value for name, value in given.items()},
+    def _alpha(self):
+        return _ALPHA[self.basis] if self.alpha is None else self.alpha
+
+    def _alphas(self, structures, targets, configurations):
+        """α of each label of each structure."""
+        alpha = self._alpha()
+        given = {
+            "alpha": ("energy", alpha),
+            "alpha_forces": ("forces", self.alpha_forces),
+            "alpha_dipole": ("dipole", self.alpha_dipole),
         }
+        smallest = None if self.basis == "operators" else 0.0
+        return {
+            name: per_structure(
+                parameter, alpha if value is None else value, structures, configurations,
+                targets.labelled(name), smallest=smallest,
+            )
+            for parameter, (name, value) in given.items()
+        }  # fmt: skip
 
     def _learnable(self, kernel):
         if not isinstance(kernel, FCHL18):
@@ -336,12 +298,21 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             )
         return ("energy", "forces", "dipole")
 
+    def _outputs_of(self, learnt):
+        """What a model that learnt from these labels predicts."""
+        if learnt == ["dipole"]:
+            return ("dipole",)
+        names = {"energy", "forces", "stress", *(["dipole"] if "dipole" in learnt else [])}
+        return in_order(names | {"energy_std"} if self.basis == "derivatives" else names)
+
     def _checked_structures(self, X):
         if isinstance(X, AtomicFeatures):
             raise ValueError("FCHL18 compares structures: give them without a descriptor in front")
         return as_structures(X)
 
-    def _checked_input(self, X):
+    def _checked(self, X):
+        if hasattr(self, "dual_coef_"):
+            return validate_data(self, X, reset=False)
         if isinstance(self.expansion_, StructureExpansion):
             return self._checked_structures(X)
         if not isinstance(X, AtomicFeatures):
@@ -351,11 +322,22 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             )
         return X
 
-    def _require(self, name):
-        if name not in self.predicts_:
-            raise ValueError(
-                f"the model was not fitted to {name}, it predicts {', '.join(self.predicts_)}"
-            )
+    def _evaluate(self, X, names):
+        if hasattr(self, "dual_coef_"):
+            return {"energy": self._kernel()(X, self.X_fit_) @ self.dual_coef_}
+        found = {}
+        if {"gradient", "virial"} & {*names}:
+            parts = self.expansion_.differentiate(X)
+            found = dict(zip(("energy", "gradient", "virial"), parts, strict=True))
+        elif "energy" in names:
+            found["energy"] = self.expansion_.energies(X)
+        if "energy" in found:
+            found["energy"] = found["energy"] + self._shift
+        if "energy_std" in names:
+            found["energy_std"] = self._std(X)
+        if "dipole" in names:
+            found["dipole"] = self.expansion_.dipoles(X)
+        return found
 
     def _fit_array(self, kernel, X, y):
         if isinstance(X, Structures) or (isinstance(X, list) and isinstance(X[0], Atoms)):
@@ -363,38 +345,24 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
                 "X are structures, which this kernel does not compare: put a descriptor in front, "
                 "for example make_pipeline(FCHL19(), ForceKernelRidge())"
             )
+        check_array_labels(y)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
-        check_memory(8.0 * len(X) ** 2, f"the kernel matrix of {len(X)} samples", "take fewer")
-        matrix = kernel(X)
-        matrix.flat[:: len(X) + 1] += self.alpha
-        try:
-            with warnings.catch_warnings(action="error", category=LinAlgWarning):
-                self.dual_coef_ = solve(matrix, y, assume_a="pos", overwrite_a=True)
-        except (np.linalg.LinAlgError, LinAlgWarning) as error:
+        alpha = _ALPHA["derivatives"] if self.alpha is None else self.alpha
+        if not isinstance(alpha, Real):
             raise ValueError(
-                f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise it "
-                "tenfold, or remove samples that are equal"
-            ) from error
-        self.X_fit_, self.n_iter_, self.predicts_ = X, 1, ("energy",)
+                "alpha must be a number where X is a plain array: structures have configurations, "
+                "rows of an array have none"
+            )
+        self.dual_coef_ = solve_ridge(kernel, X, y, alpha, self.max_memory)
+        self.X_fit_, self.n_iter_, self.outputs_ = X, 1, ("energy",)
+        self.baseline_, self.absolute_energies_ = None, True
         return self
 
-    def _fit_baseline(self, X, targets):
-        if self.baseline is None or not self.absolute_energies_:
-            return None
-        baseline = AtomicBaseline() if self.baseline == "elements" else clone(self.baseline)
-        labelled = targets.labelled("energy")
-        return baseline.fit(_structures(X)[labelled], targets.energy[labelled])
-
-    def _less_baseline(self, X, targets):
-        energy = targets.energy
-        if self.baseline_ is not None:
-            energy = energy - self.baseline_.predict(_structures(X))
-        return Targets(
-            energy=energy, forces=targets.forces, dipole=targets.dipole, offsets=X.offsets
-        )
-
-    def _fit_derivatives(self, kernel, X, targets):
-        self._training = (X, targets.labelled("energy"), targets.labelled("forces"))
+    def _fit_derivatives(self, kernel, X, targets, alphas):
+        self._training = (
+            X, targets.labelled("energy"), targets.labelled("forces"), alphas["energy"],
+            alphas["forces"],
+        )  # fmt: skip
         system = self._system_that_fits(kernel)
         right_side = system.right_side(targets.energy, targets.forces)
         if isinstance(system, CholeskySystem):
@@ -418,35 +386,21 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
         return self._system_of(IterativeSystem, kernel)
 
     def _system_of(self, system, kernel):
-        alphas = self._alphas()
-        return system(kernel, *self._training, alphas["energy"], alphas["forces"], self.max_memory)
+        return system(kernel, *self._training, self.max_memory)
 
-    def _fit_operators(self, kernel, X, targets):
+    def _fit_operators(self, kernel, X, targets, alphas):
         self.n_iter_ = 1
         if isinstance(kernel, FCHL18):
             operators = StructureOperators(kernel, X)
         else:
             operators = FeatureOperators(kernel, X, targets.labelled("forces").any())
         coefficients = solve_operators(
-            operators, X, targets, self._alphas(), self.max_memory,
+            operators, X, targets, alphas, self.max_memory,
             lambda batches: tqdm(batches, desc="rows", disable=not self.verbose, leave=False),
         )  # fmt: skip
         self.expansion_ = operators.expansion(coefficients)
 
-    def _differentiate(self, X, return_forces, return_stress):
-        self._require("forces")
-        volumes = _structures(X).volumes() if return_stress else None
-        energies, gradient, virial = self.expansion_.differentiate(X)
-        result = [energies + self._shift]
-        if return_forces:
-            result.append(-gradient)
-        if return_stress:
-            result.append(virial / volumes[:, None, None])
-        return result
-
     def _std(self, X):
-        if self.basis != "derivatives":
-            raise ValueError("return_std needs basis='derivatives', a Gaussian process")
         if not hasattr(self, "_system"):
             system = self._system_of(CholeskySystem, self._kernel())
             system.factor(self.verbose)
@@ -459,9 +413,6 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _structures(X):
-    return X.structures if isinstance(X, AtomicFeatures) else X

@@ -51,8 +51,9 @@ class IterativeSystem(DerivativeSystem):
         return scale * solution, n_iter
 
     def _noise(self):
-        noise = np.full(self.layout.starts[-1], float(self.alpha_forces))
-        noise[self.layout.starts[:-1][self.layout.has_energy]] = self.alpha
+        noise = np.repeat(self.alpha_forces, np.diff(self.layout.starts))
+        has_energy = self.layout.has_energy
+        noise[self.layout.starts[:-1][has_energy]] = self.alpha[has_energy]
         return noise
 
     def _preconditioner(self, n_columns, scale, random_state):

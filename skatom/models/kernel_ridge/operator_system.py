@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom.base import Predictor
 from skatom.kernels.blocks import fill_columns, layout
 from skatom.kernels.environments import Environments, jacobian_bases
 from skatom.memory import check_memory
@@ -123,7 +124,7 @@ class StructureOperators:
         return StructureExpansion(self.kernel, self.basis, coefficients)
 
 
-class StructureExpansion:
+class StructureExpansion(Predictor):
     r"""Energies of structures and their derivatives, :math:`E(A) = \sum_{I \in A} \sum_J c_J
     k(I, J)`.
 
@@ -139,7 +140,7 @@ class StructureExpansion:
         self.basis = basis
         self.coefficients = coefficients
 
-    def structure_energies(self, X):
+    def energies(self, X):
         """E of every structure, shape (n,)."""
         return self.kernel.atoms(X, self.basis) @ self.coefficients
 
@@ -148,7 +149,7 @@ class StructureExpansion:
         prepared = self.kernel.environments(X)
         gradient = self.kernel.gradients(prepared, self.basis) @ self.coefficients
         virial = self.kernel.strain_gradients(prepared, self.basis) @ self.coefficients
-        return self.structure_energies(prepared), gradient.reshape(-1, 3), virial.reshape(-1, 3, 3)
+        return self.energies(prepared), gradient.reshape(-1, 3), virial.reshape(-1, 3, 3)
 
     def dipoles(self, X):
         """-∂E/∂field, shape (n, 3)."""
@@ -159,7 +160,7 @@ class StructureExpansion:
 def solve_operators(operators, X, targets, alphas, max_memory=None, progress=iter):
     r"""Coefficients of the basis, by a stable least squares.
 
-    .. math:: \min_c \sum_{y \in \{E, F, \mu\}} \frac{|y - K_y c|^2}{\alpha_y^2} + |c|^2
+    .. math:: \min_c \sum_{y \in \{E, F, \mu\}} \frac{|y - K_y c|^2}{\alpha_y} + |c|^2
 
     The rows are made batch by batch and taken by a QR factorisation that keeps a triangle only.
 
@@ -169,8 +170,8 @@ def solve_operators(operators, X, targets, alphas, max_memory=None, progress=ite
     X : AtomicFeatures or Structures
     targets : Targets
         Energies, forces, dipoles, or some of them.
-    alphas : dict of str to float
-        α of each label, positive.
+    alphas : dict of str to ndarray of float, shape (n,)
+        α of the labels of each structure, positive.
     max_memory : float or None
         GiB.
     progress : callable
@@ -195,5 +196,7 @@ def solve_operators(operators, X, targets, alphas, max_memory=None, progress=ite
         masks = {name: mask[part] for name, mask in labelled.items()}
         for name, rows in operators.rows(X[part], masks).items():
             labels = getattr(targets[part][masks[name]], name).ravel()
-            solver.update(rows / alphas[name], labels / alphas[name])
+            heights = _HEIGHTS[name](X[part].n_atoms[masks[name]])
+            roots = np.repeat(np.sqrt(alphas[name][part][masks[name]]), heights)
+            solver.update(rows / roots[:, None], labels / roots)
     return solver.solve()

@@ -49,9 +49,19 @@ class BaggedGreedyOLS(GreedyRegressor):
         linear combinations of them.
     method : {"auto", "gram", "gram-schmidt"}, default="auto"
         As in `GreedyOLS`.
-    energy_weight, force_weight : float, default=1.0
-        With AtomicFeatures, as in `GreedyOLS`. Members that learn from forces compute the
-        derivatives of all features, each for itself.
+    noise_energy : float, dict or array-like of shape (n,), default=1e-3
+        Standard deviation :math:`\sigma_E` of the noise of energies, eV per atom; it is
+        multiplied by :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by
+        configuration, see `fit`. Without meaning for arrays, as all that follows.
+    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
+        Standard deviation :math:`\sigma_F` of the noise of force components, eV/Å. Only the
+        ratio to ``noise_energy`` matters. Members that learn from forces compute the derivatives
+        of all features, each for itself.
+    baseline : "elements", dict, estimator, list of these, or None, default=None
+        What is known in advance, subtracted from energies and forces before the fit and added to
+        predictions, see `skatom.baseline`. The intercept is an energy for each element already.
+    max_memory : float, default=None
+        Most memory that the matrix of all features may take, in GiB. None: what is available.
     n_jobs : int, default=None
         Members at the same time, as in scikit-learn. The result is the same with any number.
     random_state : int, RandomState or None, default=None
@@ -78,8 +88,11 @@ class BaggedGreedyOLS(GreedyRegressor):
         Atomic numbers of the elements.
     absolute_energies_ : bool
         Whether energies were learnt; if not, predicted ones have no zero.
-    predicts_ : tuple of str
-        What the model can predict: forces and stresses of features with derivatives.
+    baseline_ : Baseline or None
+        Fitted.
+    outputs_ : tuple of str
+        What the model predicts: the standard deviation, and forces and stresses of features with
+        derivatives.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, shape (n_features,)
         With a data frame.
@@ -106,6 +119,8 @@ class BaggedGreedyOLS(GreedyRegressor):
     >>> prediction, spread = model.predict(X[:3], return_std=True)
     """
 
+    gives = ("energy", "forces", "stress", "energy_std")
+
     _parameter_constraints = {
         **GreedyRegressor._parameter_constraints,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -122,8 +137,10 @@ class BaggedGreedyOLS(GreedyRegressor):
         fit_intercept=True,
         tol=1e-6,
         method="auto",
-        energy_weight=1.0,
-        force_weight=1.0,
+        noise_energy=1e-3,
+        noise_forces=0.03,
+        baseline=None,
+        max_memory=None,
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -135,14 +152,16 @@ class BaggedGreedyOLS(GreedyRegressor):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.method = method
-        self.energy_weight = energy_weight
-        self.force_weight = force_weight
+        self.noise_energy = noise_energy
+        self.noise_forces = noise_forces
+        self.baseline = baseline
+        self.max_memory = max_memory
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, configurations=None):
         """Fit the members and take their mean.
 
         Parameters
@@ -152,12 +171,14 @@ class BaggedGreedyOLS(GreedyRegressor):
         groups : array-like of shape (n,), default=None
             What is drawn, or split, together, such as the trajectory of each structure. None:
             each sample by itself.
+        configurations : array-like of str, shape (n,), default=None
+            The group of each structure, for noises that are given as a dict.
 
         Returns
         -------
         self
         """
-        problem = self._problem(X, y)
+        problem = self._problem(X, y, configurations)
         rng = check_random_state(self.random_state)
         if self.cv is None:
             parts = self._draw(len(problem), groups, rng)
@@ -214,30 +235,9 @@ class BaggedGreedyOLS(GreedyRegressor):
             -np.sqrt(errors / weight),
         )
 
-    def predict(self, X, return_forces=False, return_stress=False, return_std=False):
-        """Energies, or whatever y was; forces, stresses and the spread of members if asked for.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), or AtomicFeatures, as in ``fit``
-        return_forces : bool, default=False
-        return_stress : bool, default=False
-            For structures that are periodic in all three directions. Both need AtomicFeatures.
-        return_std : bool, default=False
-
-        Returns
-        -------
-        energies : ndarray of shape (n,)
-        forces : ndarray of shape (n_atoms, 3), eV/Å
-            With ``return_forces=True``.
-        stress : ndarray of shape (n, 3, 3), eV/Å³
-            With ``return_stress=True``; tension positive, as in ASE.
-        std : ndarray of shape (n,)
-            With ``return_std=True``: the standard deviation of the members' energies.
-        """
-        result = super().predict(X, return_forces, return_stress)
-        if not return_std:
-            return result
-        members = self._energies(self._features(X), self.coefs_.T, self.intercepts_.T)
-        result = result if isinstance(result, tuple) else (result,)
-        return (*result, members.std(axis=1))
+    def _evaluate(self, X, names):
+        found = super()._evaluate(X, names)
+        if "energy_std" in names:
+            members = self._energies(X, self.coefs_.T, self.intercepts_.T)
+            found["energy_std"] = members.std(axis=1)
+        return found

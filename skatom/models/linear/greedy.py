@@ -5,21 +5,23 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from tqdm import tqdm
 
-from skatom.base import BaseEstimator
-from skatom.baseline import count_species
+from skatom.baseline import count_species, fit_baseline
 from skatom.memory import check_memory
+from skatom.models._labels import Labels, check_array_labels, check_labels
+from skatom.models._regressor import StructureRegressor
 from skatom.models.linear.rows import ForceProblem, LinearProblem
 from skatom.parallel import serial_blas
 from skatom.solvers.greedy import orthogonal_least_squares
 from skatom.targets import as_targets
 
+_POSITIVE = Interval(Real, 0, None, closed="neither")
 
-class GreedyRegressor(RegressorMixin, BaseEstimator):
+
+class GreedyRegressor(StructureRegressor):
     """A linear model of arrays, or of atomic features, whose columns are chosen greedily.
 
     A subclass fits ``coef_`` and ``intercept_``.
@@ -36,41 +38,45 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
         "fit_intercept": ["boolean", StrOptions({"candidate"})],
         "tol": [Interval(Real, 1e-7, 1, closed="left")],
         "method": [StrOptions({"auto", "gram", "gram-schmidt"})],
-        "energy_weight": [Interval(Real, 0, None, closed="left")],
-        "force_weight": [Interval(Real, 0, None, closed="left")],
+        "noise_energy": [_POSITIVE, dict, "array-like"],
+        "noise_forces": [_POSITIVE, dict, "array-like"],
+        "baseline": "no_validation",
+        "max_memory": [None, _POSITIVE],
         "cv": ["cv_object"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
-    def _problem(self, X, y):
+    def _problem(self, X, y, configurations=None):
         """The least-squares problem; sets what is known of the features."""
         if not _has_derivatives(X):
-            X, y = validate_data(
-                self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
-            )
-            self.species_ = None
-            self.absolute_energies_ = True
-            self.predicts_ = ("energy",)
-            return LinearProblem(X, np.asarray(y, float), np.ones((len(X), 1)), self.fit_intercept)
+            return self._array_problem(X, y)
         if len(X) == 0:
             raise ValueError("got no structures: pass at least one")
         targets = as_targets(y, X.structures)
-        use_energies = self.energy_weight > 0 and targets.labelled("energy").any()
-        use_forces = self.force_weight > 0 and targets.labelled("forces").any()
-        if not use_energies and not use_forces:
-            raise ValueError(
-                f"no structure has energies or forces to learn from (targets: "
-                f"{', '.join(targets.names)}; energy_weight={self.energy_weight}, "
-                f"force_weight={self.force_weight}): give labels and a positive weight"
-            )
+        learnt = check_labels(targets, ("energy", "forces"), type(self).__name__)
         self.species_ = X.species
         self.n_features_in_ = X.values.shape[1]
-        self.absolute_energies_ = bool(use_energies)
-        self.predicts_ = ("energy", "forces", "stress")
-        return ForceProblem(
-            X, targets, self.species_, self.fit_intercept, self.energy_weight, self.force_weight
+        self.absolute_energies_ = "energy" in learnt
+        self.outputs_ = self.gives
+        self.baseline_ = fit_baseline(self.baseline, X.structures, targets)
+        noise = {"noise_energy": self.noise_energy, "noise_forces": self.noise_forces}
+        labels = Labels.of(X.structures, targets, self.baseline_, noise, configurations)
+        return ForceProblem(X, labels, self.species_, self.fit_intercept)
+
+    def _array_problem(self, X, y):
+        check_array_labels(y)
+        if self.baseline is not None:
+            raise ValueError(
+                f"baseline={self.baseline!r} needs structures, and X is a plain array: subtract "
+                "the baseline's energies from y instead, or give AtomicFeatures"
+            )
+        X, y = validate_data(
+            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
         )
+        self.species_, self.baseline_, self.absolute_energies_ = None, None, True
+        self.outputs_ = tuple(name for name in self.gives if name in ("energy", "energy_std"))
+        return LinearProblem(X, np.asarray(y, float), np.ones((len(X), 1)), self.fit_intercept)
 
     def _use_gram(self, rows, n_terms):
         if self.method == "auto":
@@ -87,6 +93,7 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
                 16.0 * rows.n_rows * (n_columns + n_terms),
                 f"the matrix of {rows.n_rows} rows and {n_columns} features",
                 "use method='gram', or select features first",
+                self.max_memory,
             )
 
         def blocks(columns):
@@ -125,30 +132,6 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
             return constants
         return constants[0] if constants.ndim > 1 else float(constants[0])
 
-    def predict(self, X, return_forces=False, return_stress=False):
-        """Energies, or whatever y was; forces and stresses if asked for.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), or AtomicFeatures, as in ``fit``
-        return_forces : bool, default=False
-        return_stress : bool, default=False
-            For structures that are periodic in all three directions. Both need AtomicFeatures.
-
-        Returns
-        -------
-        energies : ndarray of shape (n,)
-        forces : ndarray of shape (n_atoms, 3), eV/Å
-            With ``return_forces=True``.
-        stress : ndarray of shape (n, 3, 3), eV/Å³
-            With ``return_stress=True``; tension positive, as in ASE.
-        """
-        X = self._features(X)
-        result = [self._energies(X, self.coef_, self.intercept_)]
-        if return_forces or return_stress:
-            result += self._derivatives(X, return_forces, return_stress)
-        return result[0] if len(result) == 1 else tuple(result)
-
     def score(self, X, y, sample_weight=None):
         """R² of the energies, or of the forces where the model learnt no energies.
 
@@ -163,17 +146,11 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
         float
         """
         check_is_fitted(self)
-        if self.absolute_energies_:
-            return super().score(X, np.asarray(y), sample_weight)
-        targets = as_targets(y, X.structures)
-        if sample_weight is not None:
-            sample_weight = np.repeat(sample_weight, X.n_atoms)
-        forces = self.predict(X, return_forces=True)[1]
-        return r2_score(targets.require("forces"), forces, sample_weight=sample_weight)
+        if self.species_ is None:
+            return RegressorMixin.score(self, X, np.asarray(y), sample_weight)
+        return super().score(X, y, sample_weight)
 
-    def _features(self, X):
-        """The door of ``predict``."""
-        check_is_fitted(self)
+    def _checked(self, X):
         if _has_derivatives(X) != (self.species_ is not None):
             given, learnt = ("AtomicFeatures", "an array")[:: 1 if _has_derivatives(X) else -1]
             raise ValueError(
@@ -196,18 +173,18 @@ class GreedyRegressor(RegressorMixin, BaseEstimator):
         sums = np.add.reduceat(X.values @ coef, X.offsets[:-1], axis=0)
         return sums + count_species(X.structures, self.species_) @ intercept
 
-    def _derivatives(self, X, return_forces, return_stress):
-        if self.species_ is None:
-            raise ValueError(
-                "forces and stresses need features with derivatives: fit to AtomicFeatures, from "
-                "a descriptor without pool"
-            )
-        volumes = X.structures.volumes() if return_stress else None
-        gradient, virial = X.pullback(self.coef_)
-        result = [-gradient] if return_forces else []
-        if return_stress:
-            result.append(virial / volumes[:, None, None])
-        return result
+    def _evaluate(self, X, names):
+        found = {}
+        if "energy" in names:
+            found["energy"] = self._energies(X, self.coef_, self.intercept_)
+        if {"gradient", "virial"} & {*names}:
+            found["gradient"], found["virial"] = X.pullback(self.coef_)
+        return found
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        return tags
 
 
 def check_weights(sample_weight, problem):

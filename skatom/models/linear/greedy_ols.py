@@ -42,8 +42,8 @@ class GreedyOLS(GreedyRegressor):
     .. math::
 
         E_s = \sum_{i \in s} \big( x_i \cdot w + \varepsilon_{Z_i} \big), \qquad
-        \min_{w, \varepsilon} \sum_s u_s \Big[ w_E (E_s - \hat E_s)^2
-        + \frac{w_F}{N_s} \sum_{a \in s} \lvert F_a - \hat F_a \rvert^2 \Big]
+        \min_{w, \varepsilon} \sum_s u_s \Big[ \frac{(E_s - \hat E_s)^2}{N_s \sigma_E^2}
+        + \frac{1}{\sigma_F^2} \sum_{a \in s} \lvert F_a - \hat F_a \rvert^2 \Big]
 
     Parameters
     ----------
@@ -66,8 +66,18 @@ class GreedyOLS(GreedyRegressor):
     method : {"auto", "gram", "gram-schmidt"}, default="auto"
         Work on the Gram matrix of all features, or on the features: for more features than
         samples, and for few terms of many. The result is the same but for rounding.
-    energy_weight, force_weight : float, default=1.0
-        :math:`w_E` (1/eV²) and :math:`w_F` (Å²/eV²). Without meaning for arrays.
+    noise_energy : float, dict or array-like of shape (n,), default=1e-3
+        Standard deviation :math:`\sigma_E` of the noise of energies, eV per atom; it is
+        multiplied by :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by
+        configuration, see `fit`. Without meaning for arrays, as all that follows.
+    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
+        Standard deviation :math:`\sigma_F` of the noise of force components, eV/Å. Only the
+        ratio to ``noise_energy`` matters.
+    baseline : "elements", dict, estimator, list of these, or None, default=None
+        What is known in advance, subtracted from energies and forces before the fit and added to
+        predictions, see `skatom.baseline`. The intercept is an energy for each element already.
+    max_memory : float, default=None
+        Most memory that the matrix of all features may take, in GiB. None: what is available.
     random_state : int, RandomState or None, default=None
         Draws the candidates.
     verbose : int, default=0
@@ -90,16 +100,18 @@ class GreedyOLS(GreedyRegressor):
     coef_path_ : ndarray of float, shape (n_features, n_path + 1)
         Coefficients of the models of 0, 1, 2, … terms.
     score_path_ : ndarray of float, shape (n_path + 1,)
-        Minus the root mean square of their errors on held-out samples, in the unit of y (with
-        forces: of the weighted errors); on the training samples if ``n_terms`` was given.
+        Minus the root mean square of their errors on held-out samples, in the unit of y, with
+        AtomicFeatures as multiples of the noise; on the training samples if ``n_terms`` was given.
     train_score_path_ : ndarray of float, shape (n_path + 1,)
         The same on the training samples.
     species_ : ndarray of int, shape (n_species,), or None
         Atomic numbers of the elements.
     absolute_energies_ : bool
         Whether energies were learnt; if not, predicted ones have no zero.
-    predicts_ : tuple of str
-        What the model can predict: forces and stresses of features with derivatives.
+    baseline_ : Baseline or None
+        Fitted.
+    outputs_ : tuple of str
+        What the model predicts: forces and stresses of features with derivatives.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, shape (n_features,)
         With a data frame.
@@ -145,7 +157,7 @@ class GreedyOLS(GreedyRegressor):
     >>> from skatom.descriptors import SOAP
     >>> data = load_ethanol()
     >>> features = SOAP(cutoff=3.0, n_max=4, l_max=3).fit_transform(data.structures[::100])
-    >>> model = GreedyOLS(n_terms=50, energy_weight=0.01).fit(features, data.targets[::100])
+    >>> model = GreedyOLS(n_terms=50).fit(features, data.targets[::100])
     >>> energies, forces = model.predict(features, return_forces=True)
     >>> forces.shape
     (225, 3)
@@ -166,8 +178,10 @@ class GreedyOLS(GreedyRegressor):
         fit_intercept=True,
         tol=1e-6,
         method="auto",
-        energy_weight=1.0,
-        force_weight=1.0,
+        noise_energy=1e-3,
+        noise_forces=0.03,
+        baseline=None,
+        max_memory=None,
         random_state=None,
         verbose=0,
     ):
@@ -178,13 +192,15 @@ class GreedyOLS(GreedyRegressor):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.method = method
-        self.energy_weight = energy_weight
-        self.force_weight = force_weight
+        self.noise_energy = noise_energy
+        self.noise_forces = noise_forces
+        self.baseline = baseline
+        self.max_memory = max_memory
         self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(self, X, y, sample_weight=None, groups=None, configurations=None):
         """Follow the path and take M terms.
 
         Parameters
@@ -195,12 +211,14 @@ class GreedyOLS(GreedyRegressor):
             Of samples or structures.
         groups : array-like of shape (n,), default=None
             For ``cv``, such as the trajectory of each structure.
+        configurations : array-like of str, shape (n,), default=None
+            The group of each structure, for noises that are given as a dict.
 
         Returns
         -------
         self
         """
-        problem = self._problem(X, y)
+        problem = self._problem(X, y, configurations)
         weights = check_weights(sample_weight, problem)
         rng = check_random_state(self.random_state)
         rows = WeightedRows(problem, weights)
@@ -253,7 +271,12 @@ class GreedyOLS(GreedyRegressor):
         ndarray of shape (n, n_path + 1)
             Column t from the model of t terms.
         """
-        return self._energies(self._features(X), self.coef_path_, self.intercept_path_)
+        check_is_fitted(self)
+        X = self._checked(X)
+        energies = self._energies(X, self.coef_path_, self.intercept_path_)
+        if self.baseline_ is not None:
+            energies += self.baseline_.energies(X.structures)[:, None]
+        return energies
 
     def _check_n_terms(self, rows):
         n_columns = rows.problem.n_columns

@@ -5,6 +5,7 @@ from scipy.sparse import csr_array
 
 from skatom.baseline import count_species
 from skatom.parallel import split_rows
+from skatom.structures import select
 
 # A block of rows, and the derivatives of a batch of structures.
 _BLOCK_BYTES = 2**27
@@ -70,8 +71,8 @@ class LinearProblem:
         return e
 
     def total_weight(self, sample_weight):
-        """What a sum of weighted squared errors is divided by."""
-        return float(sample_weight @ self.weights)
+        """What a sum of weighted squared errors is divided by: the weight of the labels."""
+        return float(sample_weight @ (self.weights > 0))
 
     def n_force_rows(self, sample_weight):
         return 0
@@ -88,48 +89,49 @@ class ForceProblem(LinearProblem):
 
     .. math::
 
-        \sum_s u_s \Big[ w_E\, (E_s - \hat E_s)^2
-        + \frac{w_F}{N_s} \sum_{a \in s} |F_a - \hat F_a|^2 \Big]
+        \sum_s u_s \Big[ \frac{(E_s - \hat E_s)^2}{N_s \sigma_E^2}
+        + \frac{1}{\sigma_F^2} \sum_{a \in s} |F_a - \hat F_a|^2 \Big]
 
     with the weights :math:`u_s` of the structures. C are the numbers of atoms of each species.
+
+    Parameters
+    ----------
+    features : AtomicFeatures
+    labels : Labels
+    species : ndarray of int
+    intercept : {True, False, "candidate"}
     """
 
-    def __init__(self, features, targets, species, intercept, energy_weight, force_weight):
-        labelled = energy_weight * targets.labelled("energy")
-        energies = np.zeros(len(features)) if targets.energy is None else targets.energy
+    def __init__(self, features, labels, species, intercept):
         super().__init__(
             features.pool("sum"),
-            np.where(labelled > 0, energies, 0.0),
+            np.where(labels.has_energy, labels.energy, 0.0),
             count_species(features.structures, species),
             intercept,
-            labelled,
+            labels.has_energy / labels.noise_energy**2,
         )
-        self.features, self.targets = features, targets
-        self.force_weights = force_weight * targets.labelled("forces") / features.n_atoms
+        self.features, self.labels = features, labels
 
     def total_weight(self, sample_weight):
-        return super().total_weight(sample_weight) + float(
-            sample_weight @ (self.force_weights * self.features.n_atoms)
-        )
+        n_forces = 3 * self.features.n_atoms * self.labels.has_forces
+        return super().total_weight(sample_weight) + float(sample_weight @ n_forces)
 
     def n_force_rows(self, sample_weight):
-        return 3 * int(self.features.n_atoms[sample_weight * self.force_weights > 0].sum())
+        return 3 * int(self.features.n_atoms[(sample_weight > 0) & self.labels.has_forces].sum())
 
     def force_blocks(self, sample_weight, columns):
-        """WeightedRows −∂(Σ_i values_i)/∂R and the forces, a few structures at a time."""
-        weights = sample_weight * self.force_weights
-        offsets = self.features.offsets
-        for batch in self._batches(np.flatnonzero(weights)):
+        """Rows −∂(Σ_i values_i)/∂R and the forces, a few structures at a time."""
+        chosen = np.flatnonzero((sample_weight > 0) & self.labels.has_forces)
+        for batch in self._batches(chosen):
             part = self.features[batch]
             rows = _force_rows(self.features.jacobian(batch), len(part.numbers))
-            roots = np.repeat(np.sqrt(weights[batch]), 3 * part.n_atoms)
-            forces = np.concatenate(
-                [self.targets.forces[offsets[s] : offsets[s + 1]].ravel() for s in batch]
-            )
+            atoms = select(self.features.offsets, batch)[1]
+            weights = np.repeat(sample_weight[batch], part.n_atoms)
+            roots = np.repeat(np.sqrt(weights) / self.labels.noise_forces[atoms], 3)
             rows *= roots[:, None]
             if self.intercept == "candidate":  # a constant has no slope
                 rows = np.hstack([rows, np.zeros((len(rows), self.C.shape[1]))])
-            yield rows[:, columns], forces * roots
+            yield rows[:, columns], self.labels.forces[atoms].ravel() * roots
 
     def _batches(self, chosen):
         """Lists of structures whose Jacobians together are of a modest size."""

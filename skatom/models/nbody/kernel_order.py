@@ -107,7 +107,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         ----------
         X : Structures or list of ase.Atoms
         **options
-            ``return_forces``, ``return_stress``, ``return_std``.
+            ``return_forces``, ``return_stress``, ``return_std`` and so on.
 
         Returns
         -------

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 def write_tables(model, prefix, n_points, n_grid):
     """See `MappedForceField.write_lammps`."""
     prefix = Path(prefix)
-    orders = {table.order for table in model.tables_}
+    orders = {table.order for table in model.expansion_.tables}
     symbols = [chemical_symbols[z] for z in model.species_]
     styles, commands = [], []
     if 2 in orders:
@@ -34,7 +34,7 @@ def write_tables(model, prefix, n_points, n_grid):
 
 
 def _limits(model, order):
-    tables = [table for table in model.tables_ if table.order == order]
+    tables = [table for table in model.expansion_.tables if table.order == order]
     return max(t.grid[0] for t in tables), max(float(t.cutoff.radius) for t in tables)
 
 

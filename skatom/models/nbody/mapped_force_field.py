@@ -1,6 +1,5 @@
 """N-body Gaussian processes as spline tables."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,22 +7,19 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skatom._cpu.pairs import collect
-from skatom.base import BaseEstimator
 from skatom.elements import species_index
 from skatom.kernels.nbody.expansion import NPletExpansion
-from skatom.kernels.nbody.nplets import find_pairs
-from skatom.models._regressor import StructureRegressorMixin
+from skatom.models._regressor import StructureRegressor
 from skatom.models.nbody import lammps
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
-from skatom.models.nbody.spline_tables import SplineTables
-from skatom.structures import as_structures, structure_of
+from skatom.models.nbody.spline_tables import SplineExpansion, SplineTables
+from skatom.structures import as_structures
 
 # The first knot, in units of the shortest distance of the training set.
 _MARGIN = 0.8
 
 
-class MappedForceField(StructureRegressorMixin, BaseEstimator):
+class MappedForceField(StructureRegressor):
     r"""Spline tables of the pairs and triangles of an n-body Gaussian process.
 
     .. math::
@@ -56,12 +52,14 @@ class MappedForceField(StructureRegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    tables_ : list of SplineTables
-        One for each kernel of the sum.
+    expansion_ : SplineExpansion
+        The tables of all kernels of the sum.
     species_ : ndarray of int
         Atomic numbers of the training structures.
-    baseline_ : AtomicBaseline or None
-        The energies of the elements.
+    baseline_ : Baseline or None
+        That of the process.
+    outputs_ : tuple of str
+        What the model predicts.
     absolute_energies_ : bool
         Whether energies were learnt.
 
@@ -150,9 +148,9 @@ class MappedForceField(StructureRegressorMixin, BaseEstimator):
     def _tabulate(self, process):
         check_is_fitted(process)
         self.species_ = process.species_
-        self.baseline_ = process.baseline_
+        self.baseline_, self.outputs_ = process.baseline_, self.gives
         self.absolute_energies_ = process.absolute_energies_
-        self.tables_ = []
+        tables = []
         r_min = self.r_min
         for expansion in process.expansions_:
             if not isinstance(expansion, NPletExpansion) or expansion.cutoff.radius is None:
@@ -173,54 +171,20 @@ class MappedForceField(StructureRegressorMixin, BaseEstimator):
                 raise ValueError(
                     f"r_min={r_min:.3g} Å is not below the cutoff of {expansion.cutoff.radius} Å"
                 )
-            self.tables_.append(
-                SplineTables(expansion, self.species_, r_min, n_knots, self.max_memory)
-            )
+            tables.append(SplineTables(expansion, self.species_, r_min, n_knots, self.max_memory))
+        self.expansion_ = SplineExpansion(tables, self.species_)
         return self
 
-    def predict(self, X, return_forces=False, return_stress=False):
-        """Energies, and forces and stresses if asked for.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms, n of them
-        return_forces : bool, default=False
-        return_stress : bool, default=False
-            For structures that are periodic in all three directions.
-
-        Returns
-        -------
-        energies : ndarray of shape (n,), eV
-        forces : ndarray of shape (n_atoms, 3), eV/Å
-            With ``return_forces=True``.
-        stress : ndarray of shape (n, 3, 3), eV/Å³
-            With ``return_stress=True``; tension positive, as in ASE.
-        """
-        check_is_fitted(self)
+    def _checked(self, X):
         structures = as_structures(X)
-        species = species_index(structures, self.species_)
-        volumes = structures.volumes() if return_stress else None
-        pairs = find_pairs(
-            structures, max(float(table.cutoff.radius) for table in self.tables_), half=True
-        )
-        self._warn_if_close(structures, pairs)
-        atomic, pair_gradients = np.zeros(len(species)), np.zeros_like(pairs.vectors)
-        for table in self.tables_:
-            table.add(pairs, species, atomic, pair_gradients)
-        energies = np.add.reduceat(atomic, structures.offsets[:-1])
-        if self.baseline_ is not None:
-            energies += self.baseline_.predict(structures)
-        if not (return_forces or return_stress):
-            return energies
-        gradient, strain = collect(
-            pairs.starts, pairs.neighbors, pairs.vectors, pair_gradients, structures.offsets
-        )
-        result = [energies]
-        if return_forces:
-            result.append(-gradient)
-        if return_stress:
-            result.append(strain / volumes[:, None, None])
-        return tuple(result)
+        species_index(structures, self.species_)  # or an error
+        return structures
+
+    def _evaluate(self, X, names):
+        if names == ("energy",):
+            return {"energy": self.expansion_.energies(X)}
+        parts = self.expansion_.differentiate(X)
+        return dict(zip(("energy", "gradient", "virial"), parts, strict=True))
 
     def pair_energy(self, element, other, r):
         """V₂ and its slope.
@@ -289,21 +253,9 @@ class MappedForceField(StructureRegressorMixin, BaseEstimator):
         if not np.array_equal(self.species_.take(species, mode="clip"), elements):
             raise ValueError(f"the model knows the elements {self.species_}, not {list(elements)}")
         values, slopes = np.zeros(len(sides)), np.zeros_like(sides)
-        for table in self.tables_:
+        for table in self.expansion_.tables:
             if table.order == order:
                 energy, gradient = table.single(species, sides)
                 values += energy
                 slopes += gradient
         return values, slopes[:, 0] if order == 2 else slopes
-
-    def _warn_if_close(self, structures, pairs):
-        r_min = max(table.grid[0] for table in self.tables_)
-        shortest = pairs.distances.min(initial=np.inf)
-        if shortest < r_min:
-            atom = pairs.centers[np.argmin(pairs.distances)]
-            warnings.warn(
-                f"structure {structure_of(structures.offsets, atom)} has atoms {shortest:.3g} Å "
-                f"apart, closer than r_min={r_min:.3g} Å, where the tables begin: energies are "
-                "extrapolated linearly",
-                stacklevel=3,
-            )

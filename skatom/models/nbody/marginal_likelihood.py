@@ -40,7 +40,7 @@ def log_likelihood(factor, values, alpha):
 
 
 def likelihood_and_slopes(kernel, noise, observations, values, scales):
-    """log p(y), and its derivatives by the logarithms of all sigma, amplitude and noise."""
+    """log p(y), and its slopes in the logarithms of all sigma, amplitude and noise."""
     terms = kernel.terms
     parts = [term.cross(observations.of_term(k)) for k, term in enumerate(terms)]
     factor = cholesky(sum(parts), scales @ noise)

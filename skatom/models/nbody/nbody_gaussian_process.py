@@ -7,24 +7,24 @@ from scipy.linalg import cho_solve, solve_triangular
 from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from skatom.base import BaseEstimator
-from skatom.baseline import AtomicBaseline
+from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.sums import NBody, NBodyKernel
 from skatom.memory import check_memory
-from skatom.models._regressor import StructureRegressorMixin
+from skatom.models._labels import Labels, check_labels
+from skatom.models._regressor import StructureRegressor
 from skatom.models.nbody.marginal_likelihood import cholesky, log_likelihood, maximise_likelihood
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
+_POSITIVE = Interval(Real, 0, None, closed="neither")
 # Atoms whose rows of a kernel matrix are in memory at once in a prediction.
 _BATCH_ATOMS = 512
 
 
-class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
+class NBodyGaussianProcess(StructureRegressor):
     r"""Gaussian process of the energy with a kernel of pairs, triangles or more atoms.
 
     .. math::
@@ -33,8 +33,8 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
         \alpha = (K + \Lambda)^{-1} y
 
     l runs over the observations: energies of structures and components of forces on atoms, whose
-    covariances are derivatives of the kernel of the energies [1]_. The :math:`\varepsilon_z` are an
-    `AtomicBaseline`. The diagonal :math:`\Lambda` is the noise variance of each observation. Forces
+    covariances are derivatives of the kernel of the energies [1]_. The :math:`\varepsilon_z` are
+    the baseline. The diagonal :math:`\Lambda` is the noise variance of each observation. Forces
     and stress are derivatives of the predicted energy; the standard deviation is that of the
     posterior,
 
@@ -49,19 +49,22 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
     kernel : NBody, ManyBody or a sum of them, default=None
         None: ``NBody(order=2) + NBody(order=3)``. See `KernelOrderSelector` for a choice by
         marginal likelihood.
-    noise_energy : float, default=1e-3
-        Noise of energies, eV per atom: the standard deviation of an energy of N atoms is
-        ``noise_energy`` √N.
-    noise_forces : float, default=0.03
-        Noise of each component of the forces, eV/Å. It covers what the kernel cannot express too,
-        such as interactions beyond the cutoff.
+    noise_energy : float, dict or array-like of shape (n,), default=1e-3
+        Standard deviation of the noise of energies, eV per atom; it is multiplied by
+        :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by configuration, see `fit`.
+    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
+        The same of force components, eV/Å. It covers what the kernel cannot express too, such as
+        interactions beyond the cutoff.
+    baseline : "elements", dict, estimator, list of these, or None, default="elements"
+        What is known in advance, subtracted from energies and forces before the fit and added to
+        predictions, see `skatom.baseline`.
     n_environments : int, default=None
         Learn from the forces on so many atoms, drawn at random. None: on all.
     optimize : bool, default=False
         Maximise the log marginal likelihood over ``sigma`` and ``amplitude`` of each kernel and
         over the noise, beginning at what is given: ``sigma`` within a factor of 4, ``amplitude``
-        of 100 and the noise of 10. A noise of 0 stays 0. With few data (some 100 observations)
-        so many free parameters fit too well: give values instead.
+        of 100 and the noise, by a common factor for energies and one for forces, of 10. With few
+        data (some 100 observations) so many free parameters fit too well: give values instead.
     max_memory : float, default=None
         Most memory that the kernel matrix may take, in GiB. None: what is available.
     random_state : int, RandomState or None, default=None
@@ -73,14 +76,16 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
     ----------
     kernel_ : NBodyKernel
         The kernel with the parameters in use.
-    noise_energy_, noise_forces_ : float
-        The noise in use.
+    noise_scale_ : ndarray of float, shape (2,)
+        By which the noises of energies and of forces were multiplied; 1 unless ``optimize``.
     species_ : ndarray of int
         Atomic numbers of the training structures.
-    baseline_ : AtomicBaseline or None
-        The energies of the elements; None where no energies were learnt.
-    expansions_ : list
-        What predicts the energies of each kernel of the sum.
+    baseline_ : Baseline or None
+        Fitted.
+    expansions_ : list of Predictor
+        The energies of each kernel of the sum.
+    outputs_ : tuple of str
+        What the model predicts.
     environments_ : ndarray of int
         The atoms of the training batch whose forces were learnt.
     n_observations_ : int
@@ -114,16 +119,19 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
     >>> model = NBodyGaussianProcess(NBody(order=2, cutoff=3.5), n_environments=40, random_state=0)
     >>> model = model.fit(data.structures[:60:6], data.targets[:60:6])
     >>> energy, forces, std, forces_std = model.predict(
-    ...     data.structures[1:3], return_forces=True, return_std=True
+    ...     data.structures[1:3], return_forces=True, return_std=True, return_forces_std=True
     ... )
     >>> energy.shape, forces.shape, std.shape, forces_std.shape
     ((2,), (128, 3), (2,), (128, 3))
     """
 
+    gives = ("energy", "forces", "stress", "energy_std", "forces_std")
+
     _parameter_constraints = {
         "kernel": [NBodyKernel, None],
-        "noise_energy": [Interval(Real, 0, None, closed="left")],
-        "noise_forces": [Interval(Real, 0, None, closed="left")],
+        "noise_energy": [_POSITIVE, dict, "array-like"],
+        "noise_forces": [_POSITIVE, dict, "array-like"],
+        "baseline": "no_validation",
         "n_environments": [Interval(Integral, 1, None, closed="left"), None],
         "optimize": ["boolean"],
         "max_memory": [None, Interval(Real, 0, None, closed="neither")],
@@ -136,6 +144,8 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
         kernel=None,
         noise_energy=1e-3,
         noise_forces=0.03,
+        *,
+        baseline="elements",
         n_environments=None,
         optimize=False,
         max_memory=None,
@@ -145,6 +155,7 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
         self.kernel = kernel
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
+        self.baseline = baseline
         self.n_environments = n_environments
         self.optimize = optimize
         self.max_memory = max_memory
@@ -152,7 +163,7 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, configurations=None, sample_weight=None):
         """Build the kernel matrix and solve for the coefficients.
 
         Parameters
@@ -161,6 +172,11 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
             Molecules and crystals of any composition.
         y : Targets, or array-like of float, shape (n,), eV
             Energies, forces or both; structures that lack one of them take part with the other.
+        configurations : array-like of str, shape (n,), default=None
+            The group of each structure, for noises that are given as a dict.
+        sample_weight : array-like of float, shape (n,), default=None
+            Weights of the structures, by which the variance of their noise is divided; those of
+            weight 0 are not learnt from.
 
         Returns
         -------
@@ -168,116 +184,80 @@ class NBodyGaussianProcess(StructureRegressorMixin, BaseEstimator):
         """
         structures = as_structures(X)
         targets = as_targets(y, structures)
+        learnt = check_labels(targets, ("energy", "forces"), type(self).__name__)
         self.kernel_ = (
             NBody(order=2) + NBody(order=3) if self.kernel is None else clone(self.kernel)
         )
         self.kernel_.check_parameters()
-        with_energy = targets.labelled("energy")
-        self.environments_ = self._choose_environments(structures, targets)
-        self.absolute_energies_ = bool(with_energy.any())
-        if not self.absolute_energies_ and not len(self.environments_):
-            raise ValueError(
-                "the targets have neither energies nor forces: give Targets(energy=…, forces=…)"
-            )
+        self.outputs_, self.absolute_energies_ = self.gives, "energy" in learnt
         self.species_ = structures.species
-        self.baseline_ = None
-        energies = np.empty(0)
-        if self.absolute_energies_:
-            labelled = structures[with_energy]
-            self.baseline_ = AtomicBaseline().fit(labelled, targets.energy[with_energy])
-            energies = targets.energy[with_energy] - self.baseline_.predict(labelled)
-        forces = targets.forces[self.environments_] if len(self.environments_) else np.empty((0, 3))
-        values = np.concatenate([energies, forces.ravel()])
-        # standard deviations in units of noise_energy and noise_forces, one column each
+        self.baseline_ = fit_baseline(self.baseline, structures, targets)
+        noise = {"noise_energy": self.noise_energy, "noise_forces": self.noise_forces}
+        labels = Labels.of(
+            structures, targets, self.baseline_, noise, configurations, sample_weight
+        )
+        self.environments_ = self._choose_environments(structures, labels.has_forces)
+        self._learn(structures, labels)
+        return self
+
+    def _learn(self, structures, labels):
+        atoms, with_energy = self.environments_, labels.has_energy
+        values = np.concatenate([labels.energy[with_energy], labels.forces[atoms].ravel()])
+        n_energies = int(with_energy.sum())
+        # standard deviations of the noise of energies and of forces, one column each
         scales = np.zeros((len(values), 2))
-        scales[: len(energies), 0] = np.sqrt(structures.n_atoms[with_energy])
-        scales[len(energies) :, 1] = 1.0
+        scales[:n_energies, 0] = labels.noise_energy[with_energy]
+        scales[n_energies:, 1] = np.repeat(labels.noise_forces[atoms], 3)
         self.n_observations_ = len(values)
         check_memory(
             24.0 * len(values) ** 2, f"the kernel matrix of {len(values)} observations",
             "set n_environments, or train on fewer structures", self.max_memory,
         )  # fmt: skip
-        self._training = _Observations(self.kernel_, structures, with_energy, self.environments_)
-        noise = np.array([self.noise_energy, self.noise_forces], dtype=float)
+        self._training = TrainingRows(self.kernel_, structures, with_energy, atoms)
+        self.noise_scale_ = np.ones(2)
         if self.optimize:
-            self.kernel_, noise = maximise_likelihood(
-                self.kernel_, noise, self._training, values, scales, self.verbose
+            self.kernel_, self.noise_scale_ = maximise_likelihood(
+                self.kernel_, self.noise_scale_, self._training, values, scales, self.verbose
             )
-        self.noise_energy_, self.noise_forces_ = noise.tolist()
-        self._factor = cholesky(self._training.covariance(self.kernel_), scales @ noise)
+        self._factor = cholesky(self._training.covariance(self.kernel_), scales @ self.noise_scale_)
         alpha = cho_solve((self._factor, True), values)
         self.log_marginal_likelihood_ = log_likelihood(self._factor, values, alpha)
-        n_energies = len(energies)
         self.expansions_ = [
             term.expand(*self._training.weighted(k, alpha[:n_energies], alpha[n_energies:]))
             for k, term in enumerate(self.kernel_.terms)
         ]
-        return self
 
-    def _choose_environments(self, structures, targets):
-        atoms = np.flatnonzero(np.repeat(targets.labelled("forces"), structures.n_atoms))
+    def _choose_environments(self, structures, has_forces):
+        atoms = np.flatnonzero(np.repeat(has_forces, structures.n_atoms))
         if self.n_environments is None or self.n_environments >= len(atoms):
             return atoms
         rng = check_random_state(self.random_state)
         return np.sort(rng.choice(atoms, self.n_environments, replace=False))
 
-    def predict(self, X, return_forces=False, return_stress=False, return_std=False):
-        """Energies, and forces, stresses and standard deviations if asked for.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms, n of them
-        return_forces : bool, default=False
-        return_stress : bool, default=False
-            For structures that are periodic in all three directions.
-        return_std : bool, default=False
-            Standard deviations of the posterior, without noise. They take as long as a kernel
-            matrix between the structures and the training set.
-
-        Returns
-        -------
-        energies : ndarray of shape (n,), eV
-        forces : ndarray of shape (n_atoms, 3), eV/Å
-            With ``return_forces=True``.
-        stress : ndarray of shape (n, 3, 3), eV/Å³
-            With ``return_stress=True``; tension positive, as in ASE.
-        energies_std : ndarray of shape (n,), eV
-            With ``return_std=True``, of the energies.
-        forces_std : ndarray of shape (n_atoms, 3), eV/Å
-            With ``return_std=True`` and ``return_forces=True``, of each component of the forces.
-        """
-        check_is_fitted(self)
+    def _checked(self, X):
         structures = as_structures(X)
-        species_index(structures, self.species_)
-        if return_stress:
-            structures.volumes()  # or an error, before the work
-        batches = _batches(structures)
-        parts = [
-            self._predict_batch(structures[batch], return_forces, return_stress, return_std)
-            for batch in tqdm(batches, desc="prediction", disable=not self.verbose, leave=False)
-        ]
-        result = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-        return result[0] if len(result) == 1 else result
+        species_index(structures, self.species_)  # or an error
+        return structures
 
-    def _predict_batch(self, structures, return_forces, return_stress, return_std):
-        energies = np.zeros(len(structures))
-        if self.baseline_ is not None:
-            energies += self.baseline_.predict(structures)
-        gradient, strain = np.zeros((len(structures.numbers), 3)), np.zeros((len(structures), 3, 3))
-        for expansion in self.expansions_:
-            parts = expansion.predict(structures, return_forces or return_stress)
-            for total, part in zip((energies, gradient, strain), parts, strict=True):
-                total += part
-        result = [energies]
-        if return_forces:
-            result.append(-gradient)
-        if return_stress:
-            result.append(strain / structures.volumes()[:, None, None])
-        if return_std:
-            result.append(self._std(structures, "energy")[:, 0])
-            if return_forces:
-                result.append(self._std(structures, "forces"))
-        return result
+    def _evaluate(self, X, names):
+        parts = [
+            self._evaluate_batch(X[batch], names)
+            for batch in tqdm(_batches(X), "prediction", disable=not self.verbose, leave=False)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _evaluate_batch(self, structures, names):
+        if {"gradient", "virial"}.isdisjoint(names):
+            found = {"energy": sum(e.energies(structures) for e in self.expansions_)}
+        else:
+            parts = [expansion.differentiate(structures) for expansion in self.expansions_]
+            sums = (sum(part) for part in zip(*parts, strict=True))
+            found = dict(zip(("energy", "gradient", "virial"), sums, strict=True))
+        if "energy_std" in names:
+            found["energy_std"] = self._std(structures, "energy")[:, 0]
+        if "forces_std" in names:
+            found["forces_std"] = self._std(structures, "forces")
+        return found
 
     def _std(self, structures, what):
         """Posterior standard deviations of groups of rows, shape (n_groups, n_rows)."""
@@ -299,7 +279,7 @@ def _batches(structures):
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
-class _Observations:
+class TrainingRows:
     """The rows of the training set: energies, then forces."""
 
     def __init__(self, kernel, structures, with_energy, environments):

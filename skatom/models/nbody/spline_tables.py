@@ -1,14 +1,19 @@
 """Spline tables of the energies of pairs and triangles, made from a kernel expansion."""
 
+import warnings
 from itertools import product
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
+from skatom._cpu.pairs import collect
+from skatom.base import Predictor
 from skatom.kernels.nbody.features import RadialBasis
+from skatom.kernels.nbody.nplets import find_pairs
 from skatom.memory import check_memory
 from skatom.models._cpu import splines as _cpu
 from skatom.parallel import run_in_threads
+from skatom.structures import structure_of
 
 # Knots beyond both ends, which keep the end conditions of the spline out of the range.
 _MARGIN = 10
@@ -125,3 +130,52 @@ class SplineTables:
         _cpu.single_triangles(ordered, table, self.grid, cutoff, energies, sorted_slopes)
         slopes[:, columns] = sorted_slopes
         return energies, slopes
+
+
+class SplineExpansion(Predictor):
+    """The sum of tables: energies of structures whose species are known.
+
+    Parameters
+    ----------
+    tables : list of SplineTables
+    species : ndarray of int
+        Atomic numbers, sorted.
+    """
+
+    def __init__(self, tables, species):
+        self.tables = tables
+        self.species = species
+
+    def energies(self, X):
+        """Energies of structures, shape (n,)."""
+        return self._sums(X)[0]
+
+    def differentiate(self, X):
+        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
+        energies, pairs, gradients = self._sums(X)
+        return energies, *collect(
+            pairs.starts, pairs.neighbors, pairs.vectors, gradients, X.offsets
+        )
+
+    def _sums(self, structures):
+        """Energies of structures, the pairs, and derivatives along these."""
+        longest = max(float(table.cutoff.radius) for table in self.tables)
+        pairs = find_pairs(structures, longest, half=True)
+        self._warn_if_close(structures, pairs)
+        species = np.searchsorted(self.species, structures.numbers)
+        atomic, gradients = np.zeros(len(species)), np.zeros_like(pairs.vectors)
+        for table in self.tables:
+            table.add(pairs, species, atomic, gradients)
+        return np.add.reduceat(atomic, structures.offsets[:-1]), pairs, gradients
+
+    def _warn_if_close(self, structures, pairs):
+        r_min = max(table.grid[0] for table in self.tables)
+        shortest = pairs.distances.min(initial=np.inf)
+        if shortest < r_min:
+            atom = pairs.centers[np.argmin(pairs.distances)]
+            warnings.warn(
+                f"structure {structure_of(structures.offsets, atom)} has atoms {shortest:.3g} Å "
+                f"apart, closer than r_min={r_min:.3g} Å, where the tables begin: energies are "
+                "extrapolated linearly",
+                stacklevel=6,
+            )

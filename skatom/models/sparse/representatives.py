@@ -45,7 +45,7 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
             f"n_sparse={limit}, but there are only {len(atoms)} environments of "
             f"{chemical_symbols[number]}: all of them represent themselves",
             UserWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
         limit = len(atoms)
     n_drawn = limit if selection == "random" else max(limit, n_candidates)
@@ -64,7 +64,7 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
             f"n_sparse={limit}, but only {len(chosen)} environments of "
             f"{chemical_symbols[number]} differ from each other: these represent all",
             UserWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
     return candidates[chosen]
 
@@ -120,7 +120,7 @@ def prior_root(block):
                 f"alike: {jitter:.0e} of its mean was added to the diagonal of their kernel "
                 "matrix; reduce n_sparse",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
         return factor
     raise LinAlgError(

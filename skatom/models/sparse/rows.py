@@ -86,7 +86,7 @@ def energy_rows(blocks, features, n_columns):
     return rows
 
 
-def weighted_rows(blocks, features, pairs, place, energies, observations, s):
+def weighted_rows(blocks, features, pairs, place, energies, labels, s):
     """Rows and labels of one structure, divided by the standard deviations of their noise.
 
     Parameters
@@ -99,31 +99,30 @@ def weighted_rows(blocks, features, pairs, place, energies, observations, s):
         Which structure of the batch.
     energies : ndarray of float, shape (n_columns,)
         Its row of `energy_rows`.
-    observations : Observations
+    labels : Labels
     s : int
-        Which structure of the observations.
+        Which structure of the labels.
 
     Returns
     -------
     rows : ndarray of float, shape (n_labels, n_columns)
-    labels : ndarray of float, shape (n_labels,)
+    values : ndarray of float, shape (n_labels,)
     log_noise : float
         The sum of the logarithms of the standard deviations.
     """
-    o = observations
-    labels, sigmas = o.of_structure(s)
+    values, noises = labels.of_structure(s)
     rows = []
-    if o.has_energy[s]:
+    if labels.has_energy[s]:
         rows.append(energies[None])
-    if o.has_forces[s] or o.has_virial[s]:
-        forces, virial = all_derivative_rows(blocks, features, pairs, place, o.has_virial[s])
-        if o.has_forces[s]:
+    if labels.has_forces[s] or labels.has_virial[s]:
+        forces, virial = all_derivative_rows(blocks, features, pairs, place, labels.has_virial[s])
+        if labels.has_forces[s]:
             rows.append(forces.reshape(-1, len(energies)))
-        if o.has_virial[s]:
+        if labels.has_virial[s]:
             rows.append(virial)
     rows = np.concatenate([np.empty((0, len(energies))), *rows])
-    rows /= sigmas[:, None]
-    return rows, labels / sigmas, np.log(sigmas).sum()
+    rows /= noises[:, None]
+    return rows, values / noises, np.log(noises).sum()
 
 
 def all_derivative_rows(blocks, features, pairs, structure, strained=True):
@@ -218,8 +217,3 @@ def _project(features, offsets, neighbors, vectors, centers, start, stop, x, z):
     products = np.matmul(jacobian.reshape(-1, z.shape[1]), z.T)
     along = np.einsum("paf,pf->pa", jacobian, x[piece.centers])
     return products.reshape(len(neighbors), 3, len(z)), along
-
-
-def voigt(matrices):
-    """Six components xx, yy, zz, yz, xz, xy of symmetric matrices (n, 3, 3)."""
-    return matrices[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]

@@ -4,37 +4,55 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from skatom.kernels.base import squared_norms
+from skatom.models.sparse.rows import all_derivative_rows, energy_rows, neighbors_of
 
 
-def posterior_variance(rows, prior, blocks, prior_factors, triangle):
-    r"""Variance of linear functionals of the energy, of which rows hold the model's columns.
+class Deviations:
+    r"""Standard deviations of the predictions of a sparse Gaussian process.
 
     .. math::
         k_{**} - k_{*M} K_{MM}^{-1} k_{M*} + k_{*M} (K_{MM} + A^\top A)^{-1} k_{M*}
 
-    (DTC: deterministic training conditional.)
+    is the variance of a linear functional of the energy (DTC: deterministic training conditional).
 
     Parameters
     ----------
-    rows : ndarray of float, shape (n, n_columns)
-        :math:`k_{*M}`.
-    prior : ndarray of float, shape (n,)
-        :math:`k_{**}`.
     blocks : list of Block
     prior_factors : list of ndarray
         Lower Cholesky factors of K_MM of each block.
     triangle : ndarray of float, shape (n_columns, n_columns)
         Upper triangle R with :math:`R^\top R = K_{MM} + A^\top A`.
-
-    Returns
-    -------
-    ndarray of float, shape (n,)
     """
-    explained = np.zeros(len(rows))
-    for block, factor in zip(blocks, prior_factors, strict=True):
-        explained += squared_norms(solve_triangular(factor, rows[:, block.columns].T, lower=True).T)
-    learnt = squared_norms(solve_triangular(triangle, rows.T, trans="T").T)
-    return np.maximum(prior - explained, 0.0) + learnt
+
+    def __init__(self, blocks, prior_factors, triangle):
+        self.blocks = blocks
+        self.prior_factors = prior_factors
+        self.triangle = triangle
+
+    def of_energies(self, features):
+        """Of the energies of a batch of structures: shape (n,)."""
+        rows = energy_rows(self.blocks, features, len(self.triangle))
+        return np.sqrt(self.variances(rows, energy_prior(self.blocks, features)))
+
+    def of_forces(self, features):
+        """Of the components of the forces on all atoms of a batch: shape (n_atoms, 3)."""
+        pairs = neighbors_of(features)
+        parts = []
+        for s in range(len(features[0])):
+            rows, _ = all_derivative_rows(self.blocks, features, pairs, s, strained=False)
+            prior = force_prior(self.blocks, features, s)
+            variances = self.variances(rows.reshape(-1, rows.shape[2]), prior.ravel())
+            parts.append(np.sqrt(variances).reshape(-1, 3))
+        return np.concatenate(parts)
+
+    def variances(self, rows, prior):
+        """Variances (n,) of functionals with the rows :math:`k_{*M}` and the priors k**."""
+        explained = np.zeros(len(rows))
+        for block, factor in zip(self.blocks, self.prior_factors, strict=True):
+            own = rows[:, block.columns].T
+            explained += squared_norms(solve_triangular(factor, own, lower=True).T)
+        learnt = squared_norms(solve_triangular(self.triangle, rows.T, trans="T").T)
+        return np.maximum(prior - explained, 0.0) + learnt
 
 
 def energy_prior(blocks, features):

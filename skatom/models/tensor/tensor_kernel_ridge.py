@@ -3,17 +3,17 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from skatom.base import BaseEstimator
 from skatom.baseline import AtomicBaseline
 from skatom.descriptors.lambda_soap import LambdaSOAP
 from skatom.descriptors.spherical_tensors import (
     cartesian_from_spherical,
     spherical_from_cartesian,
 )
+from skatom.models._labels import check_labels
+from skatom.models._regressor import StructureRegressor
 from skatom.models.tensor.expansion import TensorExpansion
 from skatom.structures import as_structures
 from skatom.targets import Targets, as_targets
@@ -24,7 +24,7 @@ _ORDERS = {"dipole": (1,), "polarizability": (0, 2)}
 _ASYMMETRY = 1e-4
 
 
-class TensorKernelRidge(RegressorMixin, BaseEstimator):
+class TensorKernelRidge(StructureRegressor):
     r"""Dipoles or polarisabilities of structures, from kernels that rotate with them.
 
     .. math::
@@ -62,8 +62,10 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
     ----------
     expansions_ : dict of int to TensorExpansion
         The fitted expansion of each order λ.
-    baseline_ : AtomicBaseline
+    constants_ : AtomicBaseline
         The constants of the elements; only where there is a trace.
+    outputs_ : tuple of str
+        The property that was learnt.
 
     Raises
     ------
@@ -99,6 +101,8 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
     True
     """
 
+    gives = ("dipole", "polarizability")
+
     _parameter_constraints = {
         "target": [StrOptions(set(_ORDERS))],
         "descriptor": [LambdaSOAP, None],
@@ -133,40 +137,33 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
         self
         """
         structures = as_structures(X)
+        if isinstance(y, Targets):
+            check_labels(y, (self.target,), type(self).__name__)
         tensors = self._tensors(y, structures)
         descriptor = LambdaSOAP() if self.descriptor is None else self.descriptor
-        self.expansions_ = {}
+        self.expansions_, self.outputs_, self.absolute_energies_ = {}, (self.target,), False
         for lam in _ORDERS[self.target]:
             components = spherical_from_cartesian(tensors, lam)
             if lam == 0:
-                self.baseline_ = AtomicBaseline().fit(structures, components[:, 0])
-                components = components - self.baseline_.predict(structures)[:, None]
+                self.constants_ = AtomicBaseline().fit(structures, components[:, 0])
+                components = components - self.constants_.predict(structures)[:, None]
             expansion = TensorExpansion(descriptor, lam, self.zeta)
             self.expansions_[lam] = expansion.fit(
                 structures, components, self.alpha, self.max_memory, self.verbose
             )
         return self
 
-    def predict(self, X):
-        """The tensors of structures.
+    def _checked(self, X):
+        return as_structures(X)
 
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms, n of them
-
-        Returns
-        -------
-        ndarray of float, shape (n, 3) or (n, 3, 3)
-        """
-        check_is_fitted(self)
-        structures = as_structures(X)
+    def _evaluate(self, X, names):
         total = 0.0
         for lam, expansion in self.expansions_.items():
-            components = expansion.predict(structures)
+            components = expansion.predict(X)
             if lam == 0:
-                components += self.baseline_.predict(structures)[:, None]
+                components += self.constants_.predict(X)[:, None]
             total = total + cartesian_from_spherical(components, lam)
-        return total
+        return {self.target: total}
 
     def score(self, X, y):
         r"""How much better than a prediction that knows no direction, 1 being perfect.
@@ -202,8 +199,6 @@ class TensorKernelRidge(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
 

@@ -1,0 +1,138 @@
+"""The one parameter ``baseline=`` of models, and sums of baselines."""
+
+import numpy as np
+from sklearn.base import clone
+
+from skatom.baseline.atomic import AtomicBaseline
+from skatom.baseline.base import Baseline
+from skatom.baseline.estimator import EstimatorBaseline
+from skatom.structures import as_structures
+from skatom.targets import Targets, as_targets
+
+
+class BaselineSum(Baseline):
+    """Several baselines one after the other: each is fitted to what those before it leave.
+
+    Parameters
+    ----------
+    baselines : list of Baseline
+
+    Attributes
+    ----------
+    baselines_ : list of Baseline
+        Fitted.
+    """
+
+    _parameter_constraints = {"baselines": [list]}
+
+    def __init__(self, baselines):
+        self.baselines = baselines
+
+    def fit(self, X, y):
+        """Fit one after the other.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms, n of them
+        y : Targets, or array-like of float, shape (n,), eV
+
+        Returns
+        -------
+        self
+        """
+        structures = as_structures(X)
+        targets = as_targets(y, structures)
+        self.baselines_ = []
+        for baseline in self.baselines:
+            self.baselines_.append(clone(baseline).fit(structures, targets))
+            targets = less_baseline(targets, structures, self.baselines_[-1])
+        return self
+
+    @property
+    def needs_energies(self):
+        return any(baseline.needs_energies for baseline in self.baselines)
+
+    def local_energies(self, X):
+        """The sum of the baselines' energies of atoms, shape (n_atoms,), eV."""
+        return sum(baseline.local_energies(X) for baseline in self.baselines_)
+
+    def energies(self, X):
+        """The sum of the baselines' energies, shape (n,), eV."""
+        return sum(baseline.energies(X) for baseline in self.baselines_)
+
+    def differentiate(self, X):
+        """The sums of energies, gradients and virials."""
+        parts = [baseline.differentiate(X) for baseline in self.baselines_]
+        return tuple(sum(part) for part in zip(*parts, strict=True))
+
+
+def as_baseline(baseline):
+    """The `Baseline` that the parameter ``baseline`` of a model stands for, or None.
+
+    Parameters
+    ----------
+    baseline : "elements", dict, estimator, list of these, or None
+        "elements": an energy for each element by least squares; a dict gives them, as in
+        ``{"Si": -0.8}``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if baseline is None or isinstance(baseline, Baseline):
+        return baseline
+    if isinstance(baseline, str) and baseline == "elements":
+        return AtomicBaseline()
+    if isinstance(baseline, dict):
+        return AtomicBaseline(baseline)
+    if isinstance(baseline, list | tuple) and len(baseline):
+        return BaselineSum([as_baseline(part) for part in baseline])
+    if hasattr(baseline, "fit") and hasattr(baseline, "predict"):
+        return EstimatorBaseline(baseline)
+    raise ValueError(
+        f"baseline={baseline!r} must be 'elements', a dict of energies such as {{'Si': -0.8}}, an "
+        "estimator of energies, a list of these, or None"
+    )
+
+
+def fit_baseline(baseline, structures, targets):
+    """The fitted baseline of a model, or None.
+
+    Parameters
+    ----------
+    baseline : what `as_baseline` takes
+    structures : Structures
+    targets : Targets
+        Baselines that need energies are left out where there are none.
+
+    Returns
+    -------
+    Baseline or None
+    """
+    baseline = as_baseline(baseline)
+    if baseline is not None and not targets.labelled("energy").any():
+        parts = baseline.baselines if isinstance(baseline, BaselineSum) else [baseline]
+        parts = [part for part in parts if not part.needs_energies]
+        baseline = BaselineSum(parts) if parts else None
+    return None if baseline is None else clone(baseline).fit(structures, targets)
+
+
+def less_baseline(targets, structures, baseline):
+    """Targets less a baseline's energies, forces and stresses."""
+    left = {name: getattr(targets, name) for name in targets.names}
+    with_derivatives = {"forces", "stress"} & left.keys()
+    if with_derivatives:
+        energies, gradient, virial = baseline.differentiate(structures)
+    else:
+        energies = baseline.energies(structures)
+    if "energy" in left:
+        left["energy"] = left["energy"] - energies
+    if "forces" in left:
+        left["forces"] = left["forces"] + gradient
+    if "stress" in left:
+        volumes = np.abs(np.linalg.det(structures.cells))[:, None, None]
+        periodic = structures.pbc.all(axis=1)[:, None, None]
+        stress = np.divide(virial, volumes, out=np.zeros_like(virial), where=periodic)
+        left["stress"] = left["stress"] - stress
+    return Targets(**left, offsets=structures.offsets)

@@ -1,0 +1,266 @@
+"""What models learn from: labels less the baseline, each with its noise."""
+
+import warnings
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
+from skatom.baseline import less_baseline
+from skatom.targets import Targets
+
+# Labels of one function of the positions and its derivatives.
+_OF_THE_ENERGY = ("energy", "forces", "stress")
+_XX_TO_XY = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of n structures less the baseline, and the standard deviations of their noise.
+
+    Rows of what is not labelled are NaN.
+
+    Attributes
+    ----------
+    energy, noise_energy : ndarray of float, shape (n,), eV
+        The noise is that of the structure: the parameter ``noise_energy`` times √N.
+    forces : ndarray of float, shape (n_atoms, 3), eV/Å
+    noise_forces : ndarray of float, shape (n_atoms,), eV/Å
+    virial : ndarray of float, shape (n, 6), eV
+        dE/dε, the stress times the volume, in Voigt's order.
+    noise_virial : ndarray of float, shape (n,), eV
+        The parameter ``noise_virial`` times √N.
+    has_energy, has_forces, has_virial : ndarray of bool, shape (n,)
+    offsets : ndarray of int, shape (n + 1,)
+    """
+
+    energy: np.ndarray
+    noise_energy: np.ndarray
+    forces: np.ndarray
+    noise_forces: np.ndarray
+    virial: np.ndarray
+    noise_virial: np.ndarray
+    has_energy: np.ndarray
+    has_forces: np.ndarray
+    has_virial: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, structures, targets, baseline, noise, configurations=None, sample_weight=None):
+        """Take the baseline off the targets and give each label its noise.
+
+        Parameters
+        ----------
+        structures : Structures
+        targets : Targets
+        baseline : Baseline or None
+            Fitted.
+        noise : dict
+            ``noise_energy``, ``noise_forces`` and ``noise_virial``, or those of them that the
+            model learns from, see `per_structure`; the others are not learnt.
+        configurations : array-like of shape (n,), default=None
+            Names of the groups that the structures belong to, for noises given as a dict.
+        sample_weight : array-like of float, shape (n,), default=None
+            Weights of the structures: the variance of their noise is divided by them, and what
+            has the weight 0 is not learnt.
+
+        Returns
+        -------
+        Labels
+        """
+        n, n_atoms = len(structures), len(structures.numbers)
+        weights = np.ones(n)
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, np.empty((n, 1)), dtype=float, ensure_non_negative=True
+            )
+        check_stresses(targets, structures)
+        labels = {"noise_energy": "energy", "noise_forces": "forces", "noise_virial": "stress"}
+        has = {
+            name: targets.labelled(label) & (weights > 0) & (name in noise)
+            for name, label in labels.items()
+        }
+        found = {
+            name: per_structure(
+                name,
+                noise.get(name, 1.0),
+                structures,
+                configurations,
+                has[name],
+                per_atom=name == "noise_forces",
+            )
+            for name in labels
+        }
+        scale = 1 / np.sqrt(np.where(weights > 0, weights, 1.0))
+        roots = scale * np.sqrt(structures.n_atoms)
+        left = targets if baseline is None else less_baseline(targets, structures, baseline)
+        virial = np.full((n, 6), np.nan)
+        if left.stress is not None:
+            volumes = np.abs(np.linalg.det(structures.cells))
+            virial = voigt(left.stress * volumes[:, None, None])
+        return cls(
+            _or_nan(left.energy, (n,)), found["noise_energy"] * roots,
+            _or_nan(left.forces, (n_atoms, 3)),
+            found["noise_forces"] * np.repeat(scale, structures.n_atoms),
+            virial, found["noise_virial"] * roots,
+            has["noise_energy"], has["noise_forces"], has["noise_virial"], structures.offsets,
+        )  # fmt: skip
+
+    def of_structure(self, s):
+        """The labels that a structure has, energy, forces, virial, and their noise."""
+        atoms = slice(*self.offsets[s : s + 2])
+        labels, noises = [np.empty(0)], [np.empty(0)]
+        if self.has_energy[s]:
+            labels.append([self.energy[s]])
+            noises.append([self.noise_energy[s]])
+        if self.has_forces[s]:
+            labels.append(self.forces[atoms].ravel())
+            noises.append(np.repeat(self.noise_forces[atoms], 3))
+        if self.has_virial[s]:
+            labels.append(self.virial[s])
+            noises.append(np.full(6, self.noise_virial[s]))
+        return np.concatenate(labels), np.concatenate(noises)
+
+
+def check_labels(targets, learns, model):
+    """Those of the properties ``learns`` that the targets have.
+
+    A warning names labels of the energy or its derivatives that the model cannot learn from. Those
+    of other properties, such as dipoles beside energies, are for other models.
+
+    Parameters
+    ----------
+    targets : Targets
+    learns : sequence of str
+        What the model can learn from.
+    model : str
+        Its name, for messages.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to learn from.
+
+    Warns
+    -----
+    UserWarning
+        If labels of the energy or its derivatives cannot be learnt from.
+    """
+    present = [name for name in targets.names if targets.labelled(name).any()]
+    usable = [name for name in learns if name in present]
+    if not usable:
+        raise ValueError(
+            f"no structure has {' or '.join(learns)}, which {model} learns from (labels: "
+            f"{', '.join(present) or 'none'}): give Targets({learns[0]}=…)"
+        )
+    unused = [name for name in present if name in _OF_THE_ENERGY and name not in learns]
+    if unused:
+        warnings.warn(
+            f"{model} does not learn from {' and '.join(unused)}: these labels are not used",
+            UserWarning,
+            stacklevel=4,
+        )
+    return usable
+
+
+def check_array_labels(y):
+    """Raise a ValueError if labels of forces or stresses meet features without derivatives."""
+    if not isinstance(y, Targets):
+        return
+    names = [name for name in ("forces", "stress") if y.labelled(name).any()]
+    if names:
+        raise ValueError(
+            f"y has {' and '.join(names)}, but X is a plain array, without derivatives: keep the "
+            "features that the descriptor gives (FeatureScaler and FeatureSelector of "
+            "skatom.descriptors do for them what StandardScaler and SelectKBest do for arrays), or "
+            "learn from energies alone with y=Targets(energy=targets.energy)"
+        )
+
+
+def check_stresses(targets, structures):
+    """Raise a ValueError if a structure has a stress and is not periodic in three directions."""
+    flat = np.flatnonzero(targets.labelled("stress") & ~structures.pbc.all(axis=1))
+    if len(flat):
+        raise ValueError(
+            f"structure {flat[0]} has a stress but is not periodic in three directions: make its "
+            "stress NaN throughout (not labelled), or set pbc=True and a cell"
+        )
+
+
+def per_structure(
+    name, value, structures, configurations, labelled, *, per_atom=False, smallest=None
+):
+    """A parameter as an array of one number for each structure or each atom.
+
+    Parameters
+    ----------
+    name : str
+    value : float, dict of float by configuration, or array-like of shape (n,)
+    structures : Structures, n of them
+    configurations : array-like of shape (n,), or None
+    labelled : ndarray of bool, shape (n,)
+        Structures that need an entry in the dict.
+    per_atom : bool, default=False
+        Give one number for each atom, and take an array of them too.
+    smallest : float, default=None
+        The smallest number allowed. None: all positive ones.
+
+    Returns
+    -------
+    ndarray of float, shape (n,) or (n_atoms,)
+    """
+    n = len(structures)
+    if isinstance(value, dict):
+        of_structure = _of_groups(name, value, configurations, n, labelled)
+    elif isinstance(value, Real):
+        of_structure = np.full(n, float(value))
+    else:
+        of_structure = np.asarray(value, float)
+    result = of_structure
+    if per_atom and of_structure.shape == (n,):
+        result = np.repeat(of_structure, structures.n_atoms)
+    expected = (len(structures.numbers) if per_atom else n,)
+    if result.shape != expected:
+        raise ValueError(
+            f"{name} has the shape {of_structure.shape}: give a number, a dict of numbers by "
+            f"configuration, or one for each structure, ({n},)"
+            + (f", or each atom, {expected}" if per_atom else "")
+        )
+    allowed = result > 0 if smallest is None else result >= smallest
+    if not (np.isfinite(result) & allowed).all():
+        raise ValueError(
+            f"{name} must be positive and finite: labels without noise cannot be weighed against "
+            "each other; give a small number such as 1e-4 instead of 0, and make labels that are "
+            "to be ignored NaN"
+        )
+    return result
+
+
+def _of_groups(name, value, configurations, n, labelled):
+    if configurations is None:
+        raise ValueError(f"{name} is a dict by configuration: pass fit(..., configurations=names)")
+    configurations = np.asarray(configurations)
+    if configurations.shape != (n,):
+        raise ValueError(
+            f"configurations have the shape {configurations.shape}: name one for each of the {n} "
+            "structures"
+        )
+    missing = sorted({str(c) for c in configurations[labelled]} - set(value))
+    if missing:
+        raise ValueError(f"{name} has no entry for {', '.join(missing)}, only {list(value)}")
+    # those that are not labelled need no entry, and their number is never used
+    return np.array([value.get(str(c), 1.0) for c in configurations])
+
+
+def voigt(matrices):
+    """Six components xx, yy, zz, yz, xz, xy of symmetric matrices (n, 3, 3)."""
+    return matrices[:, *_XX_TO_XY]
+
+
+def _or_nan(values, shape):
+    return np.full(shape, np.nan) if values is None else values

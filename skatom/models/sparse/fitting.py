@@ -1,0 +1,163 @@
+"""How a sparse Gaussian process learns: representatives, batches of rows, the likelihood."""
+
+import numpy as np
+from ase.data import chemical_symbols
+from scipy.linalg import block_diag
+from tqdm import tqdm
+
+from skatom.memory import check_memory
+from skatom.models.sparse.representatives import choose_representatives, prior_root
+from skatom.models.sparse.rows import Block, energy_rows, neighbors_of, weighted_rows
+from skatom.parallel import threads_over_blas
+from skatom.solvers import StreamedQR
+
+# A batch of rows: large enough for fast products, small against the memory.
+_BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
+
+
+def features_of(descriptors, X, batch):
+    """Features of a batch by each descriptor; without descriptors X are features already."""
+    if descriptors is None:
+        return [X[batch]]
+    return [descriptor.transform(X[batch]) for descriptor in descriptors]
+
+
+def representative_blocks(X, structures, descriptors, terms, selection, n_candidates, rng):
+    """Choose the representative environments of each term and species.
+
+    Parameters
+    ----------
+    X : AtomicFeatures or Structures
+    structures : Structures
+    descriptors : list of fitted descriptors, or None where X are features
+    terms : list of (descriptor, Kernel, n_sparse)
+    selection : {"fps", "cur", "random"} or array-like of int
+    n_candidates : int
+    rng : numpy.random.RandomState
+
+    Returns
+    -------
+    list of Block
+    """
+    blocks, start = [], 0
+    for t, (_, kernel, n_sparse) in enumerate(terms):
+        kernel.check_parameters()
+        source = X if descriptors is None else (structures, descriptors[t])
+        for number in structures.species:
+            vectors = choose_representatives(
+                source, number, kernel, _number_of(n_sparse, number), selection, n_candidates, rng
+            )
+            if len(vectors):
+                columns = slice(start, start + len(vectors))
+                blocks.append(Block(t, int(number), kernel, vectors, columns))
+                start = columns.stop
+    return blocks
+
+
+def start_solver(blocks, max_memory=None):
+    """Begin the factorisation with the prior, whose rows are a root of K_MM.
+
+    Returns
+    -------
+    solver : StreamedQR
+    prior_factors : list of ndarray
+        Lower Cholesky factors of K_MM of each block.
+    """
+    n_columns = blocks[-1].columns.stop
+    check_memory(
+        5 * 8.0 * n_columns**2,
+        f"the factorisation for {n_columns} representative environments",
+        "reduce n_sparse" + ("" if max_memory is None else ", or raise max_memory"),
+        max_memory,
+    )
+    factors = [prior_root(block) for block in blocks]
+    return StreamedQR(n_columns, prior=block_diag(*(factor.T for factor in factors))), factors
+
+
+def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
+    """Take the rows of all structures into the factorisation, batch by batch.
+
+    While one batch is added to the factorisation, the rows of the next are computed.
+
+    Parameters
+    ----------
+    solver : StreamedQR
+    blocks : list of Block
+    features_of_batch : callable
+        The features of a slice of structures by each descriptor.
+    structures : Structures
+    labels : Labels
+    verbose : int
+
+    Yields
+    ------
+    n_structures, n_labels : int
+        How many were taken.
+    log_noise : float
+        The sum of the logarithms of their noise.
+    """
+    limit = max(1, _BATCH_BYTES // (8 * solver.n_columns) // 3)
+    pieces = batches(structures, min(_BATCH_ATOMS, limit))
+    progress = tqdm(pieces, desc="fit", unit="batch", disable=not verbose, leave=False)
+    with threads_over_blas() as pool:
+        waiting = None
+        for batch in progress:
+            calls = _submit(pool, solver, blocks, features_of_batch(batch), labels, batch)
+            if waiting is not None:
+                yield _take(solver, *waiting)
+            waiting = (calls, batch)
+        yield _take(solver, *waiting)
+
+
+def batches(structures, n_atoms):
+    """Slices of consecutive structures with at most this many atoms, or of one alone."""
+    edges = [0]
+    while edges[-1] < len(structures):
+        limit = structures.offsets[edges[-1]] + n_atoms
+        stop = np.searchsorted(structures.offsets, limit, side="right") - 1
+        edges.append(max(int(stop), edges[-1] + 1))
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def log_marginal_likelihood(solver, prior_factors, log_noise, n_labels):
+    r"""The logarithm of :math:`N(y \mid 0, A K_{MM}^{-1} A^\top + \Lambda)`."""
+    log_determinant = 2 * np.log(np.abs(solver.triangle.diagonal())).sum()
+    for factor in prior_factors:
+        log_determinant -= 2 * np.log(factor.diagonal()).sum()
+    return -0.5 * float(
+        solver.residuals[0] + log_determinant + 2 * log_noise + n_labels * np.log(2 * np.pi)
+    )
+
+
+def _submit(pool, solver, blocks, features, labels, batch):
+    """Start to compute the rows of a batch, each structure in a thread."""
+    energies = energy_rows(blocks, features, solver.n_columns)
+    derived = labels.has_forces[batch] | labels.has_virial[batch]
+    pairs = neighbors_of(features) if derived.any() else None
+    return [
+        pool.submit(
+            weighted_rows, blocks, features, pairs, place, energies[place], labels,
+            batch.start + place,
+        )
+        for place in range(batch.stop - batch.start)
+    ]  # fmt: skip
+
+
+def _take(solver, calls, batch):
+    """Add the rows of a batch to what has been learnt."""
+    rows, labels, log_noise = zip(*(call.result() for call in calls), strict=True)
+    calls.clear()  # the rows are as large as what the factorisation works with
+    rows, labels = np.concatenate(rows), np.concatenate(labels)
+    solver.update(rows, labels)
+    return batch.stop - batch.start, len(labels), float(sum(log_noise))
+
+
+def _number_of(n_sparse, number):
+    if not isinstance(n_sparse, dict):
+        return n_sparse
+    symbol = chemical_symbols[number]
+    if symbol not in n_sparse:
+        raise ValueError(
+            f"n_sparse={n_sparse} has no entry for {symbol}: give one for each species"
+        )
+    return n_sparse[symbol]

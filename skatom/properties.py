@@ -1,0 +1,96 @@
+"""The registry of properties: what labels, outputs of models, metrics and calculators speak of.
+
+A property has a name, a unit, and one value for each structure or each atom. ``predict`` of any
+model takes the keyword of a property that the model gives, and returns what was asked for in the
+order of `OUTPUTS`. A new property is one line here.
+"""
+
+from dataclasses import dataclass
+from inspect import Parameter, Signature
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of structures or of their atoms.
+
+    Attributes
+    ----------
+    name : str
+    unit : str
+    per : {"structure", "atom"}
+        What has one value.
+    shape : tuple of int
+        Of that value.
+    keyword : str
+        Of ``predict``.
+    """
+
+    name: str
+    unit: str
+    per: str
+    shape: tuple
+    keyword: str
+
+    @property
+    def deviation(self):
+        """The standard deviation of this property, a property too."""
+        stem = "" if self.name == "energy" else f"{self.name}_"
+        return Property(f"{self.name}_std", self.unit, self.per, self.shape, f"return_{stem}std")
+
+
+def _property(name, unit, per, *shape):
+    return Property(name, unit, per, shape, f"return_{name}")
+
+
+_MEANS = (
+    _property("energy", "eV", "structure"),
+    _property("forces", "eV/Å", "atom", 3),
+    _property("stress", "eV/Å³", "structure", 3, 3),
+    _property("dipole", "e·Å", "structure", 3),
+    _property("polarizability", "Å³", "structure", 3, 3),
+    _property("charges", "e", "atom"),
+    _property("local_energies", "eV", "atom"),
+)
+
+# Everything that a model may give, in the order in which predict returns it.
+OUTPUTS = {p.name: p for p in (*_MEANS, *(p.deviation for p in _MEANS))}
+
+# What a `skatom.Targets` holds.
+LABELS = {
+    name: OUTPUTS[name] for name in ("energy", "forces", "stress", "dipole", "polarizability")
+}
+
+
+def in_order(names):
+    """The names as a tuple, in the order of the registry."""
+    return tuple(name for name in OUTPUTS if name in names)
+
+
+def asked_for(keywords):
+    """Names of the properties whose keyword is true, in the order of the registry.
+
+    Raises
+    ------
+    TypeError
+        If a keyword belongs to no property.
+    """
+    unknown = set(keywords) - {p.keyword for p in OUTPUTS.values()}
+    if unknown:
+        raise TypeError(
+            f"predict() got an unexpected keyword argument {sorted(unknown)[0]!r}; there are "
+            f"{', '.join(p.keyword for p in OUTPUTS.values())}"
+        )
+    return tuple(p.name for p in OUTPUTS.values() if keywords.get(p.keyword, False))
+
+
+def takes_outputs(predict):
+    """Decorate ``predict(self, X, **returns)`` with the keywords of all properties.
+
+    Signatures are what help, documentation and scikit-learn's routing of metadata look at.
+    """
+    fixed = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "X")]
+    returns = [
+        Parameter(p.keyword, Parameter.KEYWORD_ONLY, default=False) for p in OUTPUTS.values()
+    ]
+    predict.__signature__ = Signature([*fixed, *returns])
+    return predict
