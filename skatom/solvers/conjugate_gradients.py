@@ -2,6 +2,7 @@
 
 import warnings
 
+import numba
 import numpy as np
 from scipy.linalg import cho_factor, solve_triangular
 from scipy.sparse.linalg import LinearOperator, cg
@@ -19,7 +20,8 @@ _ROWS = 4096
 
 def _preconditioner_memory(size, n_columns):
     """Bytes of the preconditioner of ``n_columns`` columns of ``size`` rows each."""
-    return 8.0 * n_columns * (size + 4 * n_columns)
+    at_work = min(size, _ROWS * numba.get_num_threads())
+    return 8.0 * n_columns * (size + at_work + 3 * n_columns)
 
 
 @solver(needs=["columns"], memory=_preconditioner_memory)
