@@ -1,12 +1,28 @@
-"""Threads that share the cores with BLAS instead of fighting it for them."""
+"""Threads on this machine, joblib's jobs beyond it, and sums that do not depend on either.
+
+Threads share the cores with BLAS instead of fighting it for them: `threads_over_blas` and
+`serial_blas` for matrix products, `run_in_threads` for compiled loops. What goes to other processes
+or machines goes through `map_jobs`, and what comes back is added up by `tree_reduce`.
+
+The promise
+-----------
+Work is cut into pieces that do not depend on the number of workers, each piece is computed by one
+thread, and sums follow a fixed tree. Hence, within a process, results are equal to the bit for any
+number of threads. Between processes, caches, call histories and builds of BLAS, where compilers may
+round in another order, features agree to 1e-13 of their norm and predictions to 1e-10.
+"""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 
 import numba
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
+from tqdm import tqdm
 
 # Atoms in one call of a compiled loop: a call costs some 50 µs, an atom some 10.
 _SMALLEST_PIECE, _LARGEST_PIECE = 32, 8192
@@ -62,9 +78,77 @@ class ThreadTeam(ThreadPoolExecutor):
             yield results.pop(k)
 
 
+@contextmanager
 def serial_blas():
-    """A context in which BLAS uses one thread."""
-    return _blas_controller().limit(limits=1, user_api="blas")
+    """A context in which BLAS uses one thread; it may be nested, and held by several threads.
+
+    Most libraries have one number of threads for the whole process. If each thread of Python saved
+    and restored it, one would restore what another had set; so the first to come sets it to one,
+    and the last to go restores it. With OpenMP each thread has a number of its own.
+    """
+    own = _limit_to_one(lib for lib in _blas_libraries() if _is_openmp(lib))
+    _shared_limit.hold()
+    try:
+        yield
+    finally:
+        _shared_limit.release()
+        _restore(own)
+
+
+class _SharedLimit:
+    """The limit of BLAS to one thread for as long as some thread of Python wants it."""
+
+    def __init__(self):
+        self._lock = Lock()
+        self._holders = 0
+
+    def hold(self):
+        with self._lock:
+            if not self._holders:
+                shared = (lib for lib in _blas_libraries() if not _is_openmp(lib))
+                self._before = _limit_to_one(shared)
+            self._holders += 1
+
+    def release(self):
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                _restore(self._before)
+
+
+_shared_limit = _SharedLimit()
+
+
+def _limit_to_one(libraries):
+    """Set them to one thread; the libraries and the numbers of threads that they had."""
+    before = [(library, library.get_num_threads()) for library in libraries]
+    for library, _ in before:
+        _free(library)
+        library.set_num_threads(1)
+    return before
+
+
+def _restore(before):
+    for library, threads in before:
+        _free(library)
+        library.set_num_threads(threads)
+        _free(library)
+
+
+def _free(library):
+    """Let any thread set the number: threadpoolctl 3.8 lets the one that set it last alone."""
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread(force=True)
+
+
+def _is_openmp(library):
+    return getattr(library, "threading_layer", None) == "openmp"
+
+
+@cache
+def _blas_libraries():
+    """The loaded BLAS libraries; to find them takes milliseconds."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 def split_rows(n_rows, size):
@@ -89,7 +173,96 @@ def run_in_threads(function, n_items, *arguments):
         deque(team.map(lambda piece: function(piece.start, piece.stop, *arguments), pieces), 0)
 
 
-@cache
-def _blas_controller():
-    """The loaded BLAS libraries; to find them takes milliseconds."""
-    return ThreadpoolController()
+def map_jobs(function, items, n_jobs=None, *, verbose=0, desc=None, unit="it"):
+    """``function`` of all items, in their order, in joblib's jobs if there are several.
+
+    Threads of this machine are busy already within most functions; jobs serve processes, and other
+    machines: ``joblib.parallel_config(backend="dask")`` around the call of an estimator sends its
+    items to a Dask cluster.
+
+    Parameters
+    ----------
+    function : callable
+        Of one item. Like the items it must be fit for pickling where jobs are processes.
+    items : iterable
+    n_jobs : int, default=None
+        As in joblib: None means 1 outside of `joblib.parallel_config`, -1 all cores. With one job
+        this is a plain loop in the calling thread.
+    verbose : int, default=0
+        1 shows a progress bar, in the process that asks for the results.
+    desc : str, default=None
+        Begins the progress bar.
+    unit : str, default="it"
+        What an item is, for the progress bar.
+
+    Yields
+    ------
+    result
+        One for each item. Nothing is computed before the first is asked for, and with one job no
+        more than is asked for.
+
+    Examples
+    --------
+    >>> from skatom.parallel import map_jobs
+    >>> list(map_jobs(abs, [-1, 2, -3], n_jobs=1))
+    [1, 2, 3]
+    """
+    items = list(items)
+    if len(items) < 2 or effective_n_jobs(n_jobs) == 1:
+        results = map(function, items)
+    else:
+        backend, _ = get_active_backend()
+        kind = "generator" if backend.supports_return_generator else "list"
+        results = Parallel(n_jobs=n_jobs, return_as=kind)(delayed(function)(x) for x in items)
+    yield from tqdm(results, desc, len(items), unit=unit, disable=not verbose, leave=False)
+
+
+def merged(first, second):
+    """Two parts as one: ``first.merge(second)``, or the sum of arrays and numbers."""
+    return first.merge(second) if hasattr(first, "merge") else first + second
+
+
+def tree_reduce(parts, merge=merged):
+    """Merge parts along a binary tree that depends on nothing but their number.
+
+    Neighbours are merged in pairs, pairs with pairs, and so on, as soon as both are there, so that
+    of n parts no more than log₂ n + 1 are held at a time.
+
+    Parameters
+    ----------
+    parts : iterable
+        Objects that have ``merge``, such as `StreamedQR` and `NormalEquations`, or arrays, in a
+        fixed order: from a loop, `ThreadTeam.map` or `map_jobs`.
+    merge : callable, default=merged
+        ``merge(first, second)``. One that submits a task lets the parts stay where they are: with
+        Dask's ``lambda a, b: client.submit(merged, a, b)`` the parts are futures, are merged on
+        the workers, and computed again if a worker is lost.
+
+    Returns
+    -------
+    object like one of the parts
+
+    Raises
+    ------
+    ValueError
+        If there are no parts.
+
+    Examples
+    --------
+    >>> from skatom.parallel import tree_reduce
+    >>> tree_reduce("abcde", lambda first, second: f"({first}{second})")
+    '(((ab)(cd))e)'
+    """
+    waiting = []  # (how many parts, what they make), fewer and fewer of them
+    for part in parts:
+        size = 1
+        while waiting and waiting[-1][0] == size:
+            part = merge(waiting.pop()[1], part)
+            size *= 2
+        waiting.append((size, part))
+    if not waiting:
+        raise ValueError("there are no parts to merge: give at least one")
+    _, total = waiting.pop()
+    while waiting:
+        total = merge(waiting.pop()[1], total)
+    return total

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skatom.solvers import PackedCholesky
+from skatom.solvers import MatrixSystem, PackedCholesky
 
 
 def positive_definite(n, seed=0):
@@ -12,32 +12,67 @@ def positive_definite(n, seed=0):
 @pytest.mark.parametrize("edges", [[0, 7], [0, 3, 7], [0, 1, 2, 5, 7]])
 def test_solution_for_any_partition_into_columns(edges):
     A, b = positive_definite(7), np.arange(7.0)
+
+    class System:
+        def fill(self, start, stop, out):
+            out[:] = A[start:, start:stop]
+            out[: stop - start][np.triu_indices(stop - start, 1)] = np.nan  # must not be read
+
     solver = PackedCholesky(edges)
-
-    def fill(start, stop, out):
-        out[:] = A[start:, start:stop]
-        out[: stop - start][np.triu_indices(stop - start, 1)] = np.nan  # must not be read
-
-    solver.factor(fill)
+    solver.factor(System())
     np.testing.assert_allclose(A @ solver.solve(b), b, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(70,), (70, 1), (70, 200)])
+def test_right_sides_have_the_solutions_that_each_has(shape):
+    A, b = positive_definite(70), np.random.default_rng(1).normal(size=shape)
+    solver = PackedCholesky([0, 30, 70])
+    solver.factor(MatrixSystem(A))
+    x = solver.solve(b)
+    assert x.shape == shape
+    np.testing.assert_allclose(A @ x, b, atol=1e-11)
+
+
+def test_what_a_system_leaves_above_the_diagonal_is_zero():
+    """It is subtracted with the rest, so it must not be whatever was in the memory before."""
+    A, seen = positive_definite(8), []
+
+    class System:
+        def fill(self, start, stop, out):
+            rows, columns = np.tril_indices(len(out), 0, stop - start)
+            seen.append(out[np.triu_indices(stop - start, 1)].copy())
+            out[rows, columns] = A[start:, start:stop][rows, columns]
+
+    used = [np.full((8, 4), np.inf) for _ in range(50)]
+    del used
+    solver = PackedCholesky([0, 4, 8])
+    solver.factor(System())
+    assert not np.concatenate(seen).any()
+    np.testing.assert_allclose(A @ solver.solve(np.ones(8)), np.ones(8), atol=1e-12)
+
+
 def test_memory_is_that_of_a_triangle():
-    n, width = 4000, 100
-    solver = PackedCholesky(np.arange(0, n + 1, width))
-    held = []
+    n, width, held = 4000, 100, []
 
-    def fill(start, stop, out):
-        held.append(out.nbytes)
-        out[:] = 0.0
-        np.fill_diagonal(out, 1.0)
+    class System:
+        def fill(self, start, stop, out):
+            held.append(out.nbytes)
+            out[:] = 0.0
+            np.fill_diagonal(out, 1.0)
 
-    solver.factor(fill)
-    assert sum(held) == 8 * n * (n + width) // 2
+    PackedCholesky(np.arange(0, n + 1, width)).factor(System())
+    assert sum(held) == PackedCholesky.memory(n, width) == 8 * n * (n + width) // 2
 
 
 def test_an_indefinite_matrix_is_refused():
     A = np.diag([1.0, -1.0, 1.0])
     solver = PackedCholesky([0, 1, 3])
     with pytest.raises(np.linalg.LinAlgError, match="not positive definite at row 2"):
-        solver.factor(lambda start, stop, out: np.copyto(out, A[start:, start:stop]))
+        solver.factor(MatrixSystem(A))
+
+
+def test_row_of_a_number_that_is_not_finite_is_named():
+    A = positive_definite(9)
+    A[7, 2] = np.nan
+    with pytest.raises(ValueError, match="row 7 of the matrix has a number that is not finite"):
+        PackedCholesky([0, 4, 9]).factor(MatrixSystem(A))

@@ -115,6 +115,16 @@ def test_more_inducing_columns_make_fewer_iterations(frames):
     assert counts[2] < 10
 
 
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_atoms_out_of_reach_of_each_other_feel_no_forces(solver):
+    """Their rows of the covariance are zero, and so are the columns of the preconditioner."""
+    structures = Structures([1, 6, 1], [[0, 0, 0], [50.0, 0, 0], [0, 60.0, 0]])
+    features = FCHL19(cutoff=4.0).fit_transform(structures)
+    targets = Targets(forces=np.zeros((3, 3)), offsets=[0, 3])
+    model = ForceKernelRidge(solver=solver, n_inducing=3, random_state=0).fit(features, targets)
+    np.testing.assert_array_equal(model.predict(features, return_forces=True)[1], np.zeros((3, 3)))
+
+
 def test_conjugate_gradients_take_over_where_the_matrix_does_not_fit(frames):
     features, targets = frames
     model = ForceKernelRidge(n_inducing=20, max_memory=2e-4, random_state=0, tol=1e-3)

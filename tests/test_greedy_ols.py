@@ -56,10 +56,15 @@ def stepwise(X, y, n_terms, weights=None):
     return support, np.array(path)
 
 
-def as_blocks(A, b, size=7):
-    return lambda columns: (
-        (A[i : i + size][:, columns], b[i : i + size]) for i in range(0, len(b), size)
-    )
+class Rows:
+    """A and b in blocks of a few rows."""
+
+    def __init__(self, A, b, size=7):
+        self.A, self.b, self.size = A, b, size
+
+    def blocks(self, columns):
+        for i in range(0, len(self.b), self.size):
+            yield self.A[i : i + self.size][:, columns], self.b[i : i + self.size]
 
 
 class TestSolver:
@@ -69,19 +74,19 @@ class TestSolver:
         A, b = correlated(*shape)
         A, b = A - A.mean(axis=0), b - b.mean()
         support, rss = stepwise(A, b, 8)
-        path = orthogonal_least_squares(as_blocks(A, b), 8, method=method)
+        path = orthogonal_least_squares(Rows(A, b), 8, method=method)
         assert list(path.support) == support
         np.testing.assert_allclose(path.rss, rss, rtol=0, atol=1e-12 * rss[0])
 
     def test_each_term_lowers_the_residual_by_its_projection(self):
-        path = orthogonal_least_squares(as_blocks(*correlated(50, 20)), 20)
+        path = orthogonal_least_squares(Rows(*correlated(50, 20)), 20)
         np.testing.assert_allclose(-np.diff(path.rss), path.projections**2, rtol=1e-9)
 
     def test_coefficients_are_those_of_least_squares(self):
         A, b = correlated(60, 20)
-        path = orthogonal_least_squares(as_blocks(A, b), 10)
+        path = orthogonal_least_squares(Rows(A, b), 10)
         values = path.predict(A[:, path.support])
-        errors = path.squared_errors(as_blocks(A, b)(path.support))
+        errors = path.squared_errors(Rows(A, b).blocks(path.support))
         for t in range(11):
             columns = A[:, path.support[:t]]
             expected = np.linalg.lstsq(columns, b, rcond=None)[0]
@@ -97,7 +102,7 @@ class TestSolver:
         paths = []
         for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
             numba.set_num_threads(threads)
-            paths.append(orthogonal_least_squares(as_blocks(A, b, 3000), 20))
+            paths.append(orthogonal_least_squares(Rows(A, b, 3000), 20))
         numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
         np.testing.assert_array_equal(paths[0].support, paths[1].support)
         np.testing.assert_array_equal(paths[0].r, paths[1].r)
@@ -107,7 +112,7 @@ class TestSolver:
         rng = np.random.default_rng(0)
         base = rng.normal(size=(40, 3))
         A = base @ rng.normal(size=(3, 12))  # rank 3
-        path = orthogonal_least_squares(as_blocks(A, rng.normal(size=40)), 12, method=method)
+        path = orthogonal_least_squares(Rows(A, rng.normal(size=40)), 12, method=method)
         assert len(path) == 3
 
     def test_ill_conditioned_columns_are_refined(self):
@@ -116,7 +121,7 @@ class TestSolver:
         A = rng.normal(size=(300, 4))
         A[:, 1:] = A[:, :1] + 1e-5 * A[:, 1:]
         truth = np.array([1.0, -2.0, 3.0, -4.0])
-        path = orthogonal_least_squares(as_blocks(A, A @ truth), 4)
+        path = orthogonal_least_squares(Rows(A, A @ truth), 4)
         coefficients = dict(zip(path.support, path.coefficients(len(path)), strict=True))
         np.testing.assert_allclose([coefficients[j] for j in range(4)], truth, atol=1e-8)
 

@@ -1,11 +1,14 @@
-"""Threads that share work with the one that calls them."""
+"""Threads that share work with the one that calls them, jobs in order, sums along a tree."""
 
 import threading
 import time
 
+import joblib
+import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from skatom.parallel import ThreadTeam
+from skatom.parallel import ThreadTeam, map_jobs, serial_blas, tree_reduce
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -54,3 +57,149 @@ def test_work_ends_when_nobody_asks_for_more_results():
         next(results)
         results.close()
     assert len(done) < 1000
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_is_serial_while_any_thread_wants_it_and_then_as_before():
+    """Each thread enters before the other leaves, so that limits of their own would be mixed up."""
+    with threadpool_limits(2, "blas"):
+        before, seen = blas_threads(), []
+        both_in, first_out = threading.Barrier(2), threading.Event()
+
+        def first():
+            with serial_blas():
+                both_in.wait(timeout=10)
+            first_out.set()
+
+        def second():
+            with serial_blas():
+                both_in.wait(timeout=10)
+                first_out.wait(timeout=10)
+                seen.append(blas_threads())
+
+        threads = [threading.Thread(target=work) for work in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == [[1] * len(before)]
+        assert blas_threads() == before
+
+
+def test_blas_has_its_threads_again_after_predictions_of_several_threads():
+    def work(_):
+        for _ in range(20):
+            with serial_blas():
+                time.sleep(1e-4)
+
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        joblib.Parallel(8, backend="threading")(joblib.delayed(work)(k) for k in range(40))
+        assert blas_threads() == before
+
+
+def test_openmp_keeps_a_number_of_threads_for_each_thread(monkeypatch):
+    class Library:
+        threading_layer = "openmp"
+        own = threading.local()
+
+        def get_num_threads(self):
+            return getattr(self.own, "threads", 4)
+
+        def set_num_threads(self, threads):
+            self.own.threads = threads
+
+    library, seen = Library(), []
+    monkeypatch.setattr("skatom.parallel._blas_libraries", lambda: [library])
+
+    def other():
+        with serial_blas():
+            seen.append(library.get_num_threads())
+        seen.append(library.get_num_threads())
+
+    with serial_blas():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert library.get_num_threads() == 1
+    assert [*seen, library.get_num_threads()] == [1, 4, 4]
+
+
+def test_blas_has_its_threads_again_after_an_error():
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        with pytest.raises(KeyError), serial_blas(), serial_blas():
+            raise KeyError
+        assert blas_threads() == before
+
+
+class TestMapJobs:
+    @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_results_come_in_order(self, backend, n_jobs):
+        with joblib.parallel_config(backend=backend):
+            assert list(map_jobs(abs, range(-7, 0), n_jobs)) == [7, 6, 5, 4, 3, 2, 1]
+            assert list(map_jobs(abs, [], n_jobs)) == []
+
+    def test_configuration_of_joblib_sets_the_jobs(self):
+        with joblib.parallel_config(backend="threading", n_jobs=2):
+            both = threading.Barrier(2)  # passed only by two threads at once
+            places = list(map_jobs(lambda _: both.wait(timeout=10), range(2)))
+        assert sorted(places) == [0, 1]
+
+    def test_one_job_works_in_the_calling_thread_and_no_further_than_asked(self):
+        done = []
+        results = map_jobs(done.append, range(5), 1)
+        assert done == []
+        next(results)
+        assert done == [0]
+
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_progress_bar_is_shown_where_results_are_asked_for(self, n_jobs, capsys):
+        list(map_jobs(abs, range(4), n_jobs, verbose=1, desc="magnitudes", unit="number"))
+        assert "magnitudes:   0%|          | 0/4 [" in capsys.readouterr().err
+        list(map_jobs(abs, range(4), n_jobs))
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_error_of_a_job_is_raised(self, n_jobs):
+        with pytest.raises(TypeError, match="bad operand"):
+            list(map_jobs(abs, [1, None, 2], n_jobs))
+
+
+class TestTreeReduce:
+    @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 13])
+    def test_order_of_the_parts_is_kept(self, n):
+        assert tree_reduce("abcdefghijklm"[:n]) == "abcdefghijklm"[:n]
+
+    def test_tree_depends_on_the_number_of_parts_alone(self):
+        brackets = tree_reduce("abcdefg", lambda first, second: f"({first}{second})")
+        assert brackets == "(((ab)(cd))((ef)g))"
+
+    def test_few_parts_are_held_at_a_time(self):
+        alive, most = set(), 0
+
+        class Part:
+            def __init__(self):
+                nonlocal most
+                alive.add(id(self))
+                most = max(most, len(alive))
+
+            def __del__(self):
+                alive.discard(id(self))
+
+            def merge(self, other):
+                return Part()
+
+        tree_reduce(Part() for _ in range(256))
+        assert most <= 10  # log₂ 256, the newest, and what it becomes
+
+    def test_arrays_are_added(self):
+        np.testing.assert_array_equal(tree_reduce(np.eye(5)), np.ones(5))
+
+    def test_nothing_to_merge_is_an_error(self):
+        with pytest.raises(ValueError, match="no parts to merge"):
+            tree_reduce([])

@@ -87,8 +87,9 @@ def test_a_refused_block_leaves_no_trace():
     before = qr.solve()
     with pytest.raises(ValueError, match="finite"):
         qr.update(np.full((2, 40), np.nan), np.zeros(2))
-    with pytest.raises(ValueError, match="40 and 1 columns"):
-        qr.update(np.zeros((2, 39)), np.zeros(2))
+    for rows, targets in [((2, 39), 2), ((2, 40), 3), ((2, 40), (2, 2)), (40, 1), ((), ())]:
+        with pytest.raises(ValueError, match="40 and 1 columns, and be as many"):
+            qr.update(np.zeros(rows), np.zeros(targets))
     np.testing.assert_array_equal(qr.solve(), before)
 
 

@@ -1,22 +1,22 @@
 """What all descriptors of atomic environments share."""
 
 import copy
+from functools import partial
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
 from skatom.elements import species_index
 from skatom.memory import check_memory
 from skatom.neighbors import neighbor_list
-from skatom.parallel import run_in_threads
+from skatom.parallel import map_jobs, run_in_threads
 from skatom.structures import as_structures, groups_by_size
 
 # Features of one batch: small against the memory of a laptop, large against the cost of a call.
@@ -73,20 +73,19 @@ class _Batches:
             f"transform fewer structures at a time, or reduce {self._size_parameters}",
         )
         batches = self._batches(structures)
-        progress = tqdm(
-            batches, desc=type(self).__name__, unit="batch", disable=not self.verbose, leave=False
-        )
-        if effective_n_jobs(self.n_jobs) > 1:
-            return np.concatenate(
-                Parallel(n_jobs=self.n_jobs)(
-                    delayed(_batch_values)(self, structures[batch]) for batch in progress
-                )
-            )
         offsets = structures.offsets if self.pool is None else np.arange(n_rows + 1)
         values = np.empty((n_rows, self._n_features()))
-        for batch in progress:
-            rows = values[offsets[batch.start] : offsets[batch.stop]]
-            _batch_values(self, structures[batch], rows)
+        rows = [values[offsets[batch.start] : offsets[batch.stop]] for batch in batches]
+        # one job writes where it belongs, others send what they find
+        places = rows if effective_n_jobs(self.n_jobs) == 1 else [None] * len(rows)
+        found = map_jobs(
+            partial(_batch_values, self),
+            [(structures[batch], place) for batch, place in zip(batches, places, strict=True)],
+            self.n_jobs, verbose=self.verbose, desc=type(self).__name__, unit="batch",
+        )  # fmt: skip
+        for place, part in zip(rows, found, strict=True):
+            if part is not place:
+                place[:] = part
         return values
 
     def _batches(self, structures):
@@ -172,17 +171,13 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _batch_values(descriptor, structures, out=None):
-    """Features of a batch, pooled if the descriptor pools, in ``out`` if it is given."""
+def _batch_values(descriptor, batch):
+    """Features of ``(structures, out)``, pooled if the descriptor pools, in ``out`` if given."""
+    structures, out = batch
     n_atoms, pool = len(structures.numbers), descriptor.pool
     direct = pool is None and out is not None
     values = out if direct else np.empty((n_atoms, descriptor._n_features()))
     descriptor._values(
         descriptor._neighbors(structures), descriptor._species_index(structures), values
     )
-    if pool is None:
-        return values
-    pooled = pool_atoms(values, structures.offsets, pool)
-    if out is not None:
-        out[:] = pooled
-    return pooled
+    return values if pool is None else pool_atoms(values, structures.offsets, pool)

@@ -1,12 +1,18 @@
 """The linear algebra that models share."""
 
+from skatom.solvers.base import LeastSquaresSystem, MatrixSystem
 from skatom.solvers.cholesky import PackedCholesky
 from skatom.solvers.conjugate_gradients import NystromPreconditioner, conjugate_gradients
-from skatom.solvers.greedy import GreedyPath, orthogonal_least_squares
+from skatom.solvers.greedy import orthogonal_least_squares
+from skatom.solvers.greedy_path import GreedyPath
+from skatom.solvers.normal_equations import NormalEquations
 from skatom.solvers.streamed_qr import StreamedQR
 
 __all__ = [
     "GreedyPath",
+    "LeastSquaresSystem",
+    "MatrixSystem",
+    "NormalEquations",
     "NystromPreconditioner",
     "PackedCholesky",
     "StreamedQR",

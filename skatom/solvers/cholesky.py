@@ -6,12 +6,21 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 from tqdm import tqdm
 
 from skatom.parallel import split_rows, threads_over_blas
+from skatom.solvers.base import check_system, solver
 
 # Rows that one thread works on: enough for fast products, few enough to keep all threads busy.
 _ROWS = 256
+# Right sides that one thread solves for.
+_RIGHT_SIDES = 64
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
 
 
+def _memory(size, width):
+    """Bytes of the factor of ``size`` rows in block columns of about ``width``."""
+    return 4.0 * size * (size + width)
+
+
+@solver(needs=["fill"], memory=_memory)
 class PackedCholesky:
     r"""Factor :math:`A = L L^\top` in block columns, in half the memory of a square matrix.
 
@@ -34,64 +43,99 @@ class PackedCholesky:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from skatom.solvers import PackedCholesky
-    >>> A = np.array([[4.0, 2.0], [2.0, 3.0]])
+    >>> from skatom.solvers import MatrixSystem, PackedCholesky
     >>> solver = PackedCholesky([0, 1, 2])
-    >>> solver.factor(lambda start, stop, out: np.copyto(out, A[start:, start:stop]))
-    >>> solver.solve(np.array([8.0, 7.0]))
+    >>> solver.factor(MatrixSystem([[4.0, 2.0], [2.0, 3.0]]))
+    >>> solver.solve([8.0, 7.0])
     array([1.25, 1.5 ])
     """
 
     def __init__(self, edges, verbose=0):
         self.edges = np.asarray(edges, dtype=np.int64)
         self.verbose = verbose
+        self._columns = None
 
-    def factor(self, fill):
+    def factor(self, system):
         """Make and factor the matrix, block column by block column.
 
         Parameters
         ----------
-        fill : callable
-            ``fill(start, stop, out)`` writes ``A[start:, start:stop]`` into ``out``, an
-            uninitialised C-contiguous array of that shape. What lies above A's diagonal is not
-            read.
+        system : object with the method ``fill``
+            ``fill(start, stop, out)`` writes ``A[start:, start:stop]`` into ``out``, a
+            C-contiguous array of that shape. What lies above A's diagonal is not read; there
+            ``out`` is zero before.
 
         Raises
         ------
+        TypeError
+            If the system does not give block columns.
         numpy.linalg.LinAlgError
             If A is not positive definite.
+        ValueError
+            If a number of A is not finite.
         """
-        size = int(self.edges[-1])
-        self._columns = []
+        check_system(PackedCholesky, system)
+        self._columns = None
+        size, columns = int(self.edges[-1]), []
         with (
             threads_over_blas() as pool,
             tqdm(total=size**3, desc="Cholesky", bar_format=_BAR, disable=not self.verbose) as bar,
         ):
             for start, stop in zip(self.edges[:-1], self.edges[1:], strict=True):
                 column = np.empty((size - start, stop - start))
-                fill(start, stop, column)
+                column[: stop - start] = 0.0
+                system.fill(start, stop, column)
                 left = [
-                    done[start - begin :]
-                    for begin, done in zip(self.edges, self._columns, strict=False)
+                    done[start - begin :] for begin, done in zip(self.edges, columns, strict=False)
                 ]
                 _eliminate(column, left, pool)
                 _factor_column(column, start, pool)
-                self._columns.append(column)
+                columns.append(column)
                 bar.update(_work(stop, size) - _work(start, size))
+        self._columns = columns
 
     def solve(self, b):
         """The solution x of A x = b.
 
         Parameters
         ----------
-        b : ndarray of float, shape (n,) or (n, m)
+        b : array-like of float, shape (n,) or (n, m)
 
         Returns
         -------
         ndarray of float, of the same shape
+
+        Raises
+        ------
+        ValueError
+            If there is no factor yet, b has another length or a number of it is not finite.
         """
-        x = np.array(b, dtype=float)
+        if self._columns is None:
+            raise ValueError("there is no factor of a matrix yet: call factor first")
+        b = np.asarray(b, float)
+        size = int(self.edges[-1])
+        if b.ndim not in (1, 2) or len(b) != size:
+            raise ValueError(
+                f"the right side has shape {b.shape}, but the matrix {size} rows: give ({size},) "
+                f"or ({size}, m) numbers"
+            )
+        if not np.isfinite(b).all():
+            raise ValueError(
+                "the right side has numbers that are not finite: look for them in the input"
+            )
+        x = np.empty(b.shape)
+        of_column = x.reshape(size, -1)
+
+        def work(columns):
+            of_column[:, columns] = self._solve(b.reshape(size, -1)[:, columns])
+
+        with threads_over_blas() as pool:
+            list(pool.map(work, split_rows(of_column.shape[1], _RIGHT_SIDES)))
+        return x
+
+    def _solve(self, b):
+        """x (n, m) of a few right sides."""
+        x = b.copy()
         blocks = list(zip(self.edges[:-1], self.edges[1:], self._columns, strict=True))
         for start, stop, column in blocks:
             width = stop - start
@@ -132,6 +176,13 @@ def _factor_column(column, start, pool):
     # LAPACK is column-major: to it, a C-contiguous array is its transpose, here Lᵀ.
     diagonal = column[:width].T
     _, info = dpotrf(diagonal, lower=False, clean=False, overwrite_a=True)
+    # a number of a row that is not finite makes the row's pivot, or an earlier one, no number
+    unknown = np.flatnonzero(~np.isfinite(diagonal.diagonal()))
+    if len(unknown):
+        raise ValueError(
+            f"row {start + unknown[0]} of the matrix has a number that is not finite: look for it "
+            "in the input"
+        )
     if info > 0:
         raise np.linalg.LinAlgError(f"the matrix is not positive definite at row {start + info}")
     below = column[width:]

@@ -2,16 +2,29 @@
 
 import warnings
 
+import numba
 import numpy as np
 from scipy.linalg import cho_factor, solve_triangular
 from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
+from skatom.parallel import serial_blas, split_rows, threads_over_blas
+from skatom.solvers.base import check_system, solver
+
 # Added to the diagonal of the columns' own block, as a part of its mean, until it has a factor.
 _JITTER = 1e-14
+# Rows of the preconditioner that are one piece of a thread's work.
+_ROWS = 4096
 
 
+def _preconditioner_memory(size, n_columns):
+    """Bytes of the preconditioner of ``n_columns`` columns of ``size`` rows each."""
+    at_work = min(size, _ROWS * numba.get_num_threads())
+    return 8.0 * n_columns * (size + at_work + 3 * n_columns)
+
+
+@solver(needs=["columns"], memory=_preconditioner_memory)
 class NystromPreconditioner:
     r"""The inverse of a low-rank approximation of K, plus the unit matrix.
 
@@ -42,30 +55,90 @@ class NystromPreconditioner:
     """
 
     def __init__(self, columns, index):
-        block = columns[index]
-        jitter = _JITTER * block.trace() / len(block)
-        while True:
-            try:
-                lower, _ = cho_factor(block + jitter * np.eye(len(block)), lower=True)
-                break
-            except np.linalg.LinAlgError:
-                jitter *= 10
-        b = solve_triangular(lower, columns.T, lower=True, overwrite_b=True)
-        inner, _ = cho_factor(b @ b.T + np.eye(len(block)), lower=True)
-        self._c = solve_triangular(inner, b, lower=True, overwrite_b=True)
+        columns, index = np.ascontiguousarray(columns, float), np.asarray(index)
+        if columns.ndim != 2 or index.shape != columns.shape[1:]:
+            raise ValueError(
+                f"the columns have shape {columns.shape} and the index {index.shape}: give as "
+                "many numbers of columns as there are columns"
+            )
+        if not np.isfinite(columns).all():
+            raise ValueError(
+                "the columns have numbers that are not finite: look for them in the input"
+            )
+        self._rows = split_rows(len(columns), _ROWS)
+        self._ct = columns  # Cᵀ, made in its place
+        with threads_over_blas() as pool:
+            self._divide(_jittered_factor(columns[index]), pool)
+            inner = sum(pool.map(lambda rows: columns[rows].T @ columns[rows], self._rows))
+            inner.flat[:: len(inner) + 1] += 1.0
+            self._divide(cho_factor(inner, lower=True, overwrite_a=True)[0], pool)
+
+    def _divide(self, lower, pool):
+        """Multiply by L⁻ᵀ from the right."""
+
+        def work(rows):
+            self._ct[rows] = solve_triangular(lower, self._ct[rows].T, lower=True).T
+
+        list(pool.map(work, self._rows))
+
+    @classmethod
+    def of(cls, system, index):
+        """The preconditioner of a system of the matrix A = K + 1.
+
+        Parameters
+        ----------
+        system : object with the method ``columns``
+            ``columns(index)`` gives ``A[:, index]``.
+        index : ndarray of int, shape (m,)
+
+        Returns
+        -------
+        NystromPreconditioner
+        """
+        check_system(cls, system)
+        columns = np.ascontiguousarray(system.columns(index), float)
+        columns[index, np.arange(len(index))] -= 1.0
+        return cls(columns, index)
 
     def __call__(self, v):
-        return v - self._c.T @ (self._c @ v)
+        out = v.copy()
+
+        def subtract(rows):
+            out[rows] -= self._ct[rows] @ along
+
+        with threads_over_blas() as pool:
+            along = sum(pool.map(lambda rows: v[rows] @ self._ct[rows], self._rows))
+            list(pool.map(subtract, self._rows))
+        return out
 
 
-def conjugate_gradients(product, b, preconditioner, tol, max_iter, verbose=0):
+def _jittered_factor(block):
+    """The lower Cholesky factor of a matrix that may be singular, or zero."""
+    # of the mean or, where this is smaller, of the unit matrix that stands beside K
+    jitter = _JITTER * max(block.trace() / len(block), 1.0)
+    diagonal = block.diagonal().copy()
+    while True:
+        block.flat[:: len(block) + 1] = diagonal + jitter
+        try:
+            return cho_factor(block, lower=True)[0]
+        except np.linalg.LinAlgError:
+            jitter *= 10
+
+
+def _memory(size):
+    """Bytes of the vectors of ``size`` numbers that are at work."""
+    return 8.0 * 7 * size
+
+
+@solver(needs=["product"], memory=_memory)
+def conjugate_gradients(system, b, preconditioner, tol, max_iter, verbose=0):
     """Solve A x = b for a symmetric positive definite A of which only products are known.
 
     Interrupted by the keyboard, it warns and returns what it has.
 
     Parameters
     ----------
-    product : callable
+    system : object with the method ``product``
         ``product(v)`` is A v.
     b : ndarray of float, shape (n,)
     preconditioner : callable
@@ -81,14 +154,36 @@ def conjugate_gradients(product, b, preconditioner, tol, max_iter, verbose=0):
     x : ndarray of float, shape (n,)
     n_iter : int
 
+    Raises
+    ------
+    TypeError
+        If the system does not give products.
+    ValueError
+        If b or a product has another shape or a number that is not finite.
+
     Warns
     -----
     ConvergenceWarning
         If the tolerance was not reached.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.solvers import MatrixSystem, NystromPreconditioner, conjugate_gradients
+    >>> system = MatrixSystem([[4.0, 2.0], [2.0, 3.0]])
+    >>> preconditioner = NystromPreconditioner.of(system, np.array([0]))
+    >>> x, n_iter = conjugate_gradients(system, [8.0, 7.0], preconditioner, 1e-10, max_iter=10)
+    >>> x.round(6), n_iter
+    (array([1.25, 1.5 ]), 2)
     """
+    check_system(conjugate_gradients, system)
+    b = _checked(b, (len(b),), "the right side")
     n = len(b)
     state = {"x": np.zeros(n), "n_iter": 0}
     with tqdm(total=max_iter, desc="conjugate gradients", disable=not verbose) as bar:
+
+        def product(v):
+            return _checked(system.product(v), (n,), "a product of the matrix")
 
         def keep(x):
             state["x"] = x
@@ -96,10 +191,11 @@ def conjugate_gradients(product, b, preconditioner, tol, max_iter, verbose=0):
             bar.update()
 
         try:
-            x, unfinished = cg(
-                LinearOperator((n, n), product, dtype=float), b, rtol=tol, maxiter=max_iter,
-                M=LinearOperator((n, n), preconditioner, dtype=float), callback=keep,
-            )  # fmt: skip
+            with serial_blas():  # threads would round in another way
+                x, unfinished = cg(
+                    LinearOperator((n, n), product, dtype=float), b, rtol=tol, maxiter=max_iter,
+                    M=LinearOperator((n, n), preconditioner, dtype=float), callback=keep,
+                )  # fmt: skip
         except KeyboardInterrupt:
             x, unfinished = state["x"].copy(), True
     if unfinished:
@@ -110,3 +206,12 @@ def conjugate_gradients(product, b, preconditioner, tol, max_iter, verbose=0):
             stacklevel=3,
         )
     return x, state["n_iter"]
+
+
+def _checked(vector, shape, what):
+    vector = np.asarray(vector, float)
+    if vector.shape != shape:
+        raise ValueError(f"{what} has shape {vector.shape}, but must have {shape}: give that many")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{what} has numbers that are not finite: look for them in the input")
+    return vector

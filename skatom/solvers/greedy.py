@@ -1,136 +1,35 @@
 """Choosing columns one by one: orthogonal least squares on plain arrays."""
 
-from dataclasses import dataclass
-from functools import partial
-
 import numpy as np
-from scipy.linalg import solve_triangular
 from sklearn.utils import check_random_state
 from tqdm import tqdm
 
-from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
+from skatom.solvers.base import check_system, solver
+from skatom.solvers.greedy_path import GreedyPath
+from skatom.solvers.normal_equations import NO_ROWS, NormalEquations, check_block
 from skatom.solvers.streamed_qr import StreamedQR
 
 # A column is constant if this share of its norm is left after the intercept was taken out.
 _CONSTANT = 1e-12
-# A square of which this share is left after a subtraction is rounding.
-_ROUNDING = 1e-14
 # Below this share of the target's square the residual is rounding.
 _EXACT = 4 * np.finfo(float).eps
-# Columns of a tile of the Gram matrix: large for BLAS, small enough to give each thread some.
-_TILE = 512
-# Rows that are summed, or factored, in one piece, whatever the number of threads.
+# Rows that are summed in one piece, whatever the number of threads.
 _PIECE = 8192
 
 
-@dataclass(frozen=True)
-class GreedyPath:
-    r"""Least-squares models of 0, 1, …, M terms, each with one term more than the one before.
-
-    With :math:`A_S = Q R` for the chosen columns S, in the order in which they were chosen, the
-    coefficients of the first t terms solve :math:`R_{tt}\, w = (Q^\top b)_t`: one triangular
-    matrix holds all models.
-
-    Attributes
-    ----------
-    support : ndarray of int, shape (M,)
-        The chosen columns, in their order.
-    r : ndarray of float, shape (M, M)
-        R.
-    projections : ndarray of float, shape (M,)
-        Qᵀb. Term t lowers the residual sum of squares by the square of its projection.
-    rss : ndarray of float, shape (M + 1,)
-        Residual sum of squares of the models of 0 … M terms.
-    """
-
-    support: np.ndarray
-    r: np.ndarray
-    projections: np.ndarray
-    rss: np.ndarray
-
-    def __len__(self):
-        return len(self.support)
-
-    def coefficients(self, n_terms):
-        """Coefficients (n_terms,) of the first columns of the support."""
-        return solve_triangular(self.r[:n_terms, :n_terms], self.projections[:n_terms])
-
-    def coefficient_path(self):
-        """Coefficients of all models, shape (M, M + 1); column t has t of them."""
-        steps = np.triu(np.broadcast_to(self.projections[:, None], (len(self), len(self) + 1)), 1)
-        return solve_triangular(self.r, steps)
-
-    def predict(self, columns):
-        """What each model gives for rows of the chosen columns, (n, M) → (n, M + 1)."""
-        orthogonal = solve_triangular(self.r, columns.T, trans="T").T  # the rows of Q
-        values = np.zeros((len(columns), len(self) + 1))
-        np.cumsum(orthogonal * self.projections, axis=1, out=values[:, 1:])
-        return values
-
-    def squared_errors(self, blocks):
-        """Sums of squared errors (M + 1,) of each model on blocks ``(columns, targets)``."""
-        total = np.zeros(len(self) + 1)
-        for columns, targets in blocks:
-            total += np.square(self.predict(columns) - targets[:, None]).sum(axis=0)
-        return total
+def _memory(n_rows, n_columns, n_terms, method="gram"):
+    """Bytes for a path of ``n_terms`` in so many rows and columns."""
+    if method == "gram":
+        numbers = n_columns * (n_columns + n_terms)
+    else:
+        numbers = n_rows * (2 * n_columns + n_terms) + n_terms * n_columns
+    return 8.0 * numbers + StreamedQR.memory(n_terms)
 
 
-@dataclass(frozen=True)
-class NormalEquations:
-    """AᵀA, Aᵀb and bᵀb: all that the choice of columns depends on. They add up over rows.
-
-    Attributes
-    ----------
-    gram : ndarray of float, shape (n_columns, n_columns)
-    products : ndarray of float, shape (n_columns,)
-    total : float
-    """
-
-    gram: np.ndarray
-    products: np.ndarray
-    total: float
-
-    @classmethod
-    def of(cls, blocks):
-        """Sum over blocks ``(A, b)`` of rows, in the same order with any number of threads."""
-        equations = None
-        with threads_over_blas() as pool:
-            for block in _ahead(blocks, pool):
-                equations = _add_block(equations, block, pool)
-        for a, b in _tiles(len(equations.products)):
-            equations.gram[b, a] = equations.gram[a, b].T
-        return equations
-
-    def __add__(self, other):
-        return NormalEquations(
-            self.gram + other.gram, self.products + other.products, self.total + other.total
-        )
-
-    def eliminate(self, n_last):
-        """Fit the last columns to the others and to b.
-
-        Returns
-        -------
-        NormalEquations
-            Of what is left of the other columns and of b; zero where it is rounding.
-        ndarray of float, shape (n_last, n_columns - n_last + 1)
-            The coefficients of the last columns, those for b at the end.
-        """
-        full = np.block([[self.gram, self.products[:, None]], [self.products, self.total]])
-        last = np.arange(len(self.gram) - n_last, len(self.gram))
-        others = np.delete(np.arange(len(full)), last)
-        fit = np.linalg.pinv(full[np.ix_(last, last)], hermitian=True) @ full[np.ix_(last, others)]
-        left = full[np.ix_(others, others)]
-        before = np.diag(left).copy()
-        left -= full[np.ix_(others, last)] @ fit
-        gone = np.diag(left) <= _ROUNDING * before
-        left[gone] = left[:, gone] = 0.0
-        return NormalEquations(left[:-1, :-1], left[:-1, -1], float(left[-1, -1])), fit
-
-
+@solver(needs=["blocks"], memory=_memory)
 def orthogonal_least_squares(
-    blocks,
+    system,
     max_terms,
     *,
     max_features=None,
@@ -158,7 +57,7 @@ def orthogonal_least_squares(
 
     Parameters
     ----------
-    blocks : callable
+    system : object with the method ``blocks``
         ``blocks(columns)`` yields ``(A[rows][:, columns], b[rows])`` for blocks of rows, anew at
         each call. ``columns`` is an index array, or ``slice(None)`` for all.
     max_terms : int
@@ -180,7 +79,7 @@ def orthogonal_least_squares(
     random_state : int, RandomState or None, default=None
         Draws the candidates.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows progress bars.
 
     Returns
     -------
@@ -188,8 +87,12 @@ def orthogonal_least_squares(
 
     Raises
     ------
+    TypeError
+        If the system does not give its rows in blocks.
+    ValueError
+        If there are no rows, their shapes do not agree, or a number is not finite.
     MemoryError
-        If AᵀA, or A, would not fit.
+        If AᵀA would not fit.
 
     References
     ----------
@@ -199,16 +102,22 @@ def orthogonal_least_squares(
     Examples
     --------
     >>> import numpy as np
-    >>> from skatom.solvers import orthogonal_least_squares
+    >>> from skatom.solvers import LeastSquaresSystem, orthogonal_least_squares
     >>> A = np.random.default_rng(0).normal(size=(50, 8))
     >>> b = 3.0 * A[:, 5] - A[:, 2]
-    >>> path = orthogonal_least_squares(lambda columns: [(A[:, columns], b)], max_terms=4)
+    >>> path = orthogonal_least_squares(LeastSquaresSystem(A, b), max_terms=4)
     >>> path.support
     array([5, 2])
     >>> path.coefficients(2).round(6)
     array([ 3., -1.])
     """
+    check_system(orthogonal_least_squares, system)
     rng = check_random_state(random_state)
+
+    def blocks(columns):
+        found = system.blocks(columns)
+        return tqdm(found, "blocks of rows", disable=not verbose, leave=False)
+
     if method == "gram" and equations is None:
         equations = NormalEquations.of(blocks(slice(None)))
     with threads_over_blas() as pool:
@@ -216,11 +125,20 @@ def orthogonal_least_squares(
             rows = _GramRows(equations, max_terms)
         else:
             rows = _SchmidtRows(blocks(slice(None)), pool, max_terms)
+        _check_finite(rows)
         smallest = np.zeros(len(rows.norms) + 1) if magnitudes is None else _CONSTANT * magnitudes
         rows.normalise(rows.norms > smallest[:-1])
         exact = max(_EXACT * rows.total, smallest[-1] ** 2)
         support = _select(rows, max_terms, max_features, tol, exact, rng, verbose)
         return _factor(support, blocks(support))
+
+
+def _check_finite(rows):
+    """Every number of A and b is in a square of these."""
+    unknown = np.flatnonzero(~np.isfinite(rows.norms))
+    if len(unknown) or not np.isfinite(rows.total):
+        where = f"column {unknown[0]}" if len(unknown) else "the target"
+        raise ValueError(f"{where} has numbers that are not finite: look for them in the input")
 
 
 def _select(rows, max_terms, max_features, tol, exact, rng, verbose):
@@ -278,8 +196,12 @@ class _SchmidtRows(_Rows):
     """From orthonormal columns q, the rows Aᵀq."""
 
     def __init__(self, blocks, pool, max_terms):
-        matrices, targets = zip(*blocks, strict=True)
-        self.matrix, target = np.concatenate(matrices), np.concatenate(targets)
+        blocks = list(blocks)
+        for matrix, target in blocks:
+            check_block(matrix, target, blocks[0][0].shape[1])
+        if not blocks:
+            raise ValueError(NO_ROWS)
+        self.matrix, target = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         self.pool = pool
         self.total = float(target @ target)
         self.norms = np.sqrt(np.einsum("nd,nd->d", self.matrix, self.matrix))
@@ -300,42 +222,6 @@ class _SchmidtRows(_Rows):
     def _project(self, vector):
         pieces = split_rows(len(vector), _PIECE)
         return sum(self.pool.map(lambda p: vector[p] @ self.matrix[p], pieces))
-
-
-def _add_block(equations, block, pool):
-    """Add AᵀA, Aᵀb and bᵀb, the first above the diagonal only, tile by tile."""
-    matrix, target = block
-    n_columns = matrix.shape[1]
-    if equations is None:
-        check_memory(
-            8.0 * n_columns**2,
-            f"the Gram matrix of {n_columns} features",
-            "use method='gram-schmidt', or select features first",
-        )
-        equations = NormalEquations(np.zeros((n_columns, n_columns)), np.zeros(n_columns), 0.0)
-    list(pool.map(partial(_add_tile, equations.gram, matrix), _tiles(n_columns)))
-    return NormalEquations(
-        equations.gram, equations.products + target @ matrix, equations.total + target @ target
-    )
-
-
-def _tiles(n_columns):
-    tiles = split_rows(n_columns, _TILE)
-    return [(a, b) for i, a in enumerate(tiles) for b in tiles[i:]]
-
-
-def _ahead(blocks, pool):
-    """The same blocks, of which one thread makes the next while this one is worked on."""
-    blocks = iter(blocks)
-    coming = pool.submit(next, blocks, None)
-    while (block := coming.result()) is not None:
-        coming = pool.submit(next, blocks, None)
-        yield block
-
-
-def _add_tile(gram, matrix, pair):
-    a, b = pair
-    gram[a, b] += matrix[:, a].T @ matrix[:, b]
 
 
 def _factor(support, blocks):

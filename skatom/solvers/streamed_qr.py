@@ -4,7 +4,8 @@ import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dtpqrt
 
-from skatom.parallel import split_rows
+from skatom.parallel import serial_blas, split_rows
+from skatom.solvers.base import check_system, solver
 
 # Rows taken at once: enough for fast products, few enough to stay in the cache.
 _ROWS = 512
@@ -12,6 +13,13 @@ _ROWS = 512
 _PANEL = 32
 
 
+def _memory(n_columns, n_targets=1):
+    """Bytes of the triangle of so many columns, of its copy and of a few rows."""
+    size = n_columns + n_targets
+    return 8.0 * size * (2 * size + _ROWS + 2 * _PANEL)
+
+
+@solver(needs=["blocks"], memory=_memory)
 class StreamedQR:
     r"""Least squares by a QR factorisation that takes its rows block by block.
 
@@ -28,6 +36,10 @@ class StreamedQR:
     Rows of a prior or a penalty are rows like others; a sparse Gaussian process begins with the
     transposed Cholesky factor of its prior covariance and targets of zero [2]_.
 
+    Factorisations of different rows add up: `merge` gives that of the rows of both, at the price of
+    a few rows, whether they were made in threads, processes or on other machines. What is pickled
+    is the triangle.
+
     Parameters
     ----------
     n_columns : int
@@ -42,6 +54,8 @@ class StreamedQR:
     ----------
     n_rows : int
         Rows taken so far.
+    has_prior : bool
+        Whether a prior is among them.
 
     References
     ----------
@@ -57,6 +71,14 @@ class StreamedQR:
     >>> qr.update([[1.0, 2.0]], [5.0])
     >>> qr.solve().round(6)
     array([1., 2.])
+
+    Parts of the rows, and what they make together:
+
+    >>> parts = [StreamedQR(n_columns=2) for _ in range(2)]
+    >>> parts[0].update([[1.0, 0.0], [1.0, 1.0]], [1.0, 3.0])
+    >>> parts[1].update([[1.0, 2.0]], [5.0])
+    >>> parts[0].merge(parts[1]).solve().round(6)
+    array([1., 2.])
     """
 
     def __init__(self, n_columns, n_targets=1, prior=None):
@@ -64,6 +86,7 @@ class StreamedQR:
         self.n_columns = n_columns
         self.n_targets = n_targets
         self.n_rows = 0
+        self.has_prior = prior is not None
         self._factor = np.zeros((size, size), order="F")
         if prior is not None:
             # what is below the diagonal is never looked at
@@ -100,24 +123,83 @@ class StreamedQR:
         ValueError
             If shapes disagree or a number is not finite; what was taken before stays as it was.
         """
-        rows = np.asarray(rows, float)
-        targets = np.asarray(targets, float).reshape(len(rows), -1)
-        if rows.shape != (len(rows), self.n_columns) or targets.shape[1] != self.n_targets:
+        rows, targets = np.asarray(rows, float), np.asarray(targets, float)
+        if targets.ndim == 1:
+            targets = targets[:, None]
+        n_rows = len(rows) if rows.ndim else 0
+        expected = (n_rows, self.n_columns), (n_rows, self.n_targets)
+        if (rows.shape, targets.shape) != expected:
             raise ValueError(
                 f"rows {rows.shape} and targets {targets.shape} must have {self.n_columns} and "
-                f"{self.n_targets} columns"
+                f"{self.n_targets} columns, and be as many"
             )
         if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
             raise ValueError("rows and targets must be finite")
         # in a copy, so that an interrupt leaves all of the block or nothing
         factor = self._factor.copy(order="F")
-        for part in split_rows(len(rows), _ROWS):
-            block = np.empty((len(rows[part]), len(factor)), order="F")
-            block[:, : self.n_columns] = rows[part]
-            block[:, self.n_columns :] = targets[part]
-            panel = min(_PANEL, len(factor))
-            factor, *_ = dtpqrt(0, panel, factor, block, overwrite_a=1, overwrite_b=1)
-        self._factor, self.n_rows = factor, self.n_rows + len(rows)
+        with serial_blas():  # threads would round in another way, and wait for each other
+            for part in split_rows(n_rows, _ROWS):
+                block = np.empty((len(rows[part]), len(factor)), order="F")
+                block[:, : self.n_columns] = rows[part]
+                block[:, self.n_columns :] = targets[part]
+                factor = _factor_below(factor, block)
+        self._factor, self.n_rows = factor, self.n_rows + n_rows
+
+    def take(self, system, columns=slice(None)):
+        """Take all rows of a system.
+
+        Parameters
+        ----------
+        system : object with the method ``blocks``
+            ``blocks(columns)`` yields rows and their targets.
+        columns : ndarray of int or slice, default=slice(None)
+            Which columns of the system those of A are.
+
+        Returns
+        -------
+        self
+        """
+        check_system(StreamedQR, system)
+        for rows, targets in system.blocks(columns):
+            self.update(rows, targets)
+        return self
+
+    def merge(self, other):
+        """The factorisation of the rows of both; each stays as it is.
+
+        One triangle is factored below the other. A prior counts once: give it to one of the parts,
+        or to an empty one that all are merged with, and begin the others without.
+
+        Parameters
+        ----------
+        other : StreamedQR
+
+        Returns
+        -------
+        StreamedQR
+
+        Raises
+        ------
+        ValueError
+            If the numbers of columns or targets differ, or both begin with a prior.
+        """
+        shapes = [(part.n_columns, part.n_targets) for part in (self, other)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "factorisations of {} columns and {} targets and of {} and {} do not add up: give "
+                "parts of the same problem".format(*shapes[0], *shapes[1])
+            )
+        if self.has_prior and other.has_prior:
+            raise ValueError(
+                "both factorisations begin with a prior, which would count twice: give it to one"
+            )
+        both = StreamedQR(self.n_columns, self.n_targets)
+        factor, below = (part._factor.copy(order="F") for part in (self, other))
+        with serial_blas():
+            both._factor = _factor_below(factor, below, triangular=True)
+        both.n_rows = self.n_rows + other.n_rows
+        both.has_prior = self.has_prior or other.has_prior
+        return both
 
     def solve(self):
         """The least-squares solution for the rows taken so far.
@@ -141,3 +223,24 @@ class StreamedQR:
             )
         solution = solve_triangular(self._factor[:n, :n], self._factor[:n, n:])
         return solution[:, 0] if self.n_targets == 1 else solution
+
+    def __getstate__(self):
+        state = vars(self).copy()
+        factor = state.pop("_factor")
+        return state | {"packed": factor.T[np.tri(len(factor), dtype=bool)]}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        packed = state.pop("packed")
+        vars(self).update(state)
+        size = self.n_columns + self.n_targets
+        transposed = np.zeros((size, size))
+        transposed[np.tri(size, dtype=bool)] = packed
+        self._factor = transposed.T
+
+
+def _factor_below(factor, block, triangular=False):
+    """R of a triangle and the rows of a block, or another triangle, below it; overwrites both."""
+    panel = min(_PANEL, len(factor))
+    height = len(block) if triangular else 0
+    return dtpqrt(height, panel, factor, block, overwrite_a=1, overwrite_b=1)[0]

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.transform import Scene, features, gradients
 from skatom.memory import check_memory
-from skatom.parallel import threads_over_blas
+from skatom.parallel import map_jobs, threads_over_blas
 
 # Tables of filters that are kept for the next structure.
 _TABLE_BYTES = 2**28
@@ -43,27 +43,26 @@ def over_jobs(function, settings, structures, *arrays, n_jobs, verbose):
     It returns arrays over the structures or their atoms, which are concatenated.
     """
     n_jobs = min(effective_n_jobs(n_jobs), len(structures))
-    progress = tqdm(
-        total=len(structures), desc="WaveletScattering", unit="structure", disable=not verbose,
-        leave=False,
-    )  # fmt: skip
-    with progress:
-        if n_jobs == 1:
+    if n_jobs == 1:
+        with tqdm(
+            total=len(structures), desc="WaveletScattering", unit="structure",
+            disable=not verbose, leave=False,
+        ) as progress:  # fmt: skip
             return function(settings, structures, *arrays, update=progress.update)
-        edges = np.linspace(0, len(structures), n_jobs + 1).astype(int)
-        slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        calls = (
-            delayed(function)(settings, structures[s], *(a[s] for a in arrays)) for s in slices
-        )
-        parts = []
-        for piece, part in zip(
-            slices, Parallel(n_jobs=n_jobs, return_as="generator")(calls), strict=True
-        ):
-            parts.append(part)
-            progress.update(piece.stop - piece.start)
+    edges = np.linspace(0, len(structures), n_jobs + 1).astype(int)
+    slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = list(map_jobs(
+        partial(_of_part, function, settings),
+        [[structures[s], *(a[s] for a in arrays)] for s in slices],
+        n_jobs, verbose=verbose, desc="WaveletScattering", unit="part",
+    ))  # fmt: skip
     if isinstance(parts[0], tuple):
         return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
     return np.concatenate(parts)
+
+
+def _of_part(function, settings, part):
+    return function(settings, *part)
 
 
 def transform_batch(settings, structures, update=None):

@@ -18,7 +18,7 @@ def check_kernel_memory(n_frames, n_atoms, max_memory):
     """Raise MemoryError if the triangle of K for so many frames would not fit."""
     size = n_frames * (3 * n_atoms - 6)
     check_memory(
-        4.0 * size * (size + _WIDTH),
+        PackedCholesky.memory(size, _WIDTH),
         f"the kernel matrix of {n_frames} frames of {n_atoms} atoms",
         "train on fewer frames (it grows with their square)"
         + ("" if max_memory is None else ", or raise max_memory"),
@@ -77,7 +77,7 @@ class GDMLSystem:
             edges = np.append(edges, edges[-1] + self.n_energies)
         solver = PackedCholesky(edges, verbose=verbose)
         try:
-            solver.factor(self._fill)
+            solver.factor(self)
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise "
@@ -107,7 +107,8 @@ class GDMLSystem:
         differences = incidence(n_coordinates // 3).T @ alpha.reshape(n_frames, -1, 3)
         return np.einsum("ipx,ipx->ip", self.features.gradients, differences)
 
-    def _fill(self, start, stop, out):
+    def fill(self, start, stop, out):
+        """The block column of the matrix that begins at a row, into ``out``."""
         n_forces = self.rows[-1]
         if start == n_forces:
             out[:] = self._energy_energy()

@@ -122,7 +122,7 @@ class CholeskySystem(DerivativeSystem):
 
     def _check_memory(self, size):
         check_memory(
-            4.0 * size * (size + _WIDTH),
+            PackedCholesky.memory(size, _WIDTH),
             f"the covariance matrix of {len(self.features)} structures with {size} rows",
             "train on fewer structures (it grows with their square), or take solver='cg'"
             + ("" if self.max_memory is None else ", or raise max_memory"),
@@ -135,7 +135,7 @@ class CholeskySystem(DerivativeSystem):
         edges = [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
         self._solver = PackedCholesky(edges, verbose=verbose)
         try:
-            self._solver.factor(self._fill)
+            self._solver.factor(self)
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 "the covariance matrix is not positive definite with "
@@ -164,7 +164,8 @@ class CholeskySystem(DerivativeSystem):
         explained = np.einsum("ij,ij->j", cross, self.solve(cross))
         return np.maximum(prior - explained, 0.0)
 
-    def _fill(self, start, stop, out):
+    def fill(self, start, stop, out):
+        """The block column of the matrix that begins at a row, into ``out``."""
         first, last = np.searchsorted(self.layout.starts, [start, stop])
         with threads_over_blas() as pool:
             fill_columns(

@@ -42,13 +42,24 @@ class IterativeSystem(DerivativeSystem):
         alpha : ndarray of float, shape (n_rows,)
         n_iter : int
         """
-        scale = 1 / np.sqrt(self._noise())
-        preconditioner = self._preconditioner(min(n_inducing, len(scale)), scale, random_state)
+        self._scale = 1 / np.sqrt(self._noise())
+        preconditioner = self._preconditioner(min(n_inducing, len(right_side)), random_state)
         solution, n_iter = conjugate_gradients(
-            lambda v: scale * self._product(scale * v) + v,
-            scale * right_side, preconditioner, tol, max_iter, verbose,
-        )  # fmt: skip
-        return scale * solution, n_iter
+            self, self._scale * right_side, preconditioner, tol, max_iter, verbose
+        )
+        return self._scale * solution, n_iter
+
+    def product(self, v):
+        """The scaled matrix times a vector."""
+        return self._scale * self._kernel_product(self._scale * v) + v
+
+    def columns(self, index):
+        """Columns of the scaled matrix."""
+        columns = self._kernel_columns(index)
+        columns *= self._scale[:, None]
+        columns *= self._scale[index]
+        columns[index, np.arange(len(index))] += 1.0
+        return columns
 
     def _noise(self):
         noise = np.repeat(self.alpha_forces, np.diff(self.layout.starts))
@@ -56,20 +67,18 @@ class IterativeSystem(DerivativeSystem):
         noise[self.layout.starts[:-1][has_energy]] = self.alpha[has_energy]
         return noise
 
-    def _preconditioner(self, n_columns, scale, random_state):
+    def _preconditioner(self, n_columns, random_state):
+        n_rows = len(self._scale)
         check_memory(
-            16.0 * n_columns * len(scale),
-            f"the preconditioner of {n_columns} x {len(scale)} numbers",
+            NystromPreconditioner.memory(n_rows, n_columns),
+            f"the preconditioner of {n_columns} x {n_rows} numbers",
             "lower n_inducing",
             self.max_memory,
         )
-        index = np.sort(random_state.choice(len(scale), n_columns, replace=False))
-        columns = self._columns(index)
-        columns *= scale[:, None]
-        columns *= scale[index]
-        return NystromPreconditioner(columns, index)
+        index = np.sort(random_state.choice(n_rows, n_columns, replace=False))
+        return NystromPreconditioner.of(self, index)
 
-    def _columns(self, index):
+    def _kernel_columns(self, index):
         """Columns of K of some rows."""
         starts, has_energy = self.layout
         energies = np.isin(starts[:-1], index) & has_energy
@@ -87,7 +96,7 @@ class IterativeSystem(DerivativeSystem):
             )  # fmt: skip
         return out
 
-    def _product(self, v):
+    def _kernel_product(self, v):
         """K v: the prediction for the training structures."""
         environments, expansion = self._environments, self.expansion(v)
         found = expansion.evaluate(

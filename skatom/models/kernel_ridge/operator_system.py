@@ -183,7 +183,7 @@ def solve_operators(operators, X, targets, alphas, max_memory=None, progress=ite
     """
     n = operators.n_columns
     check_memory(
-        8.0 * n * (2.0 * n + 3 * _ROWS),
+        StreamedQR.memory(n) + 2 * 8.0 * n * _ROWS,
         f"the least squares with a basis of {n} atoms",
         "train on fewer structures (it grows with the square of their atoms)"
         + ("" if max_memory is None else ", or raise max_memory"),

@@ -1,17 +1,17 @@
 """The mean of many sparse linear models."""
 
+from functools import partial
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import _fit_context
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
-from tqdm import tqdm
 
 from skatom.models.linear.greedy import GreedyRegressor, count_samples, extend
 from skatom.models.linear.rows import WeightedRows
+from skatom.parallel import map_jobs
 
 
 class BaggedGreedyOLS(GreedyRegressor):
@@ -186,12 +186,12 @@ class BaggedGreedyOLS(GreedyRegressor):
             splits = check_cv(self.cv).split(X, y, groups)
             parts = [[count_samples(part, len(problem)) for part in split] for split in splits]
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(parts))
-        members = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(self._member)(problem, train, test, seed)
-            for (train, test), seed in zip(parts, seeds, strict=True)
-        )
-        bar = tqdm(members, "models", len(parts), disable=not self.verbose, leave=False)
-        coefs, constants, supports, scores = zip(*bar, strict=True)
+        draws = [(train, test, seed) for (train, test), seed in zip(parts, seeds, strict=True)]
+        members = map_jobs(
+            partial(self._member, problem), draws, self.n_jobs,
+            verbose=self.verbose, desc="models", unit="model",
+        )  # fmt: skip
+        coefs, constants, supports, scores = zip(*members, strict=True)
         self.coefs_ = np.array(coefs)
         self.intercepts_ = np.array([self._intercepts(values) for values in constants])
         self.coef_ = self.coefs_.mean(axis=0)
@@ -222,7 +222,8 @@ class BaggedGreedyOLS(GreedyRegressor):
                 parts.append((counts[group], (counts == 0)[group].astype(int)))
         return parts
 
-    def _member(self, problem, train, test, seed):
+    def _member(self, problem, draw):
+        train, test, seed = draw
         rng = check_random_state(seed)
         rows = WeightedRows(problem, train)
         path, errors, weight = self._train_and_test(rows, test, rng)

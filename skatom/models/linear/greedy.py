@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
-from tqdm import tqdm
 
 from skatom.baseline import count_species, fit_baseline
 from skatom.memory import check_memory
@@ -15,7 +14,7 @@ from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.linear.rows import ForceProblem, LinearProblem
 from skatom.parallel import serial_blas
-from skatom.solvers.greedy import orthogonal_least_squares
+from skatom.solvers import orthogonal_least_squares
 from skatom.targets import as_targets
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -90,17 +89,13 @@ class GreedyRegressor(StructureRegressor):
         method = "gram" if equations or self._use_gram(rows, n_terms) else "gram-schmidt"
         if method == "gram-schmidt":
             check_memory(
-                16.0 * rows.n_rows * (n_columns + n_terms),
+                orthogonal_least_squares.memory(rows.n_rows, n_columns, n_terms, method),
                 f"the matrix of {rows.n_rows} rows and {n_columns} features",
                 "use method='gram', or select features first",
                 self.max_memory,
             )
-
-        def blocks(columns):
-            return tqdm(rows.blocks(columns), "blocks of rows", disable=not verbose, leave=False)
-
         return orthogonal_least_squares(
-            blocks, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
+            rows, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
             method=method, magnitudes=rows.magnitudes, equations=equations, random_state=rng,
             verbose=verbose,
         )  # fmt: skip

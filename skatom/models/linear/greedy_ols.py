@@ -1,9 +1,7 @@
 """Sparse linear regression by greedy orthogonal least squares."""
 
 import warnings
-from functools import reduce
 from numbers import Integral
-from operator import add
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -16,7 +14,8 @@ from tqdm import tqdm
 
 from skatom.models.linear.greedy import GreedyRegressor, check_weights, count_samples, extend
 from skatom.models.linear.rows import WeightedRows
-from skatom.solvers.greedy import NormalEquations
+from skatom.parallel import tree_reduce
+from skatom.solvers import NormalEquations
 
 # Gram matrices of all folds that are kept at the same time.
 _FOLD_BYTES = 2**31
@@ -229,7 +228,7 @@ class GreedyOLS(GreedyRegressor):
             ]
             folds = self._fold_equations(rows, splits)
             self.score_path_ = self._held_out_score(rows, splits, folds, rng)
-            equations = folds and _fit_constants(reduce(add, folds), rows.constants)[0]
+            equations = folds and _fit_constants(tree_reduce(folds), rows.constants)[0]
             path = self._path(rows, len(self.score_path_) - 1, rng, equations, self.verbose)
             self.n_terms_ = min(int(np.argmax(self.score_path_)), len(path))
         else:
@@ -308,7 +307,7 @@ class GreedyOLS(GreedyRegressor):
             equations, constants = None, None
             if folds is not None:
                 # added, not subtracted from the whole: no digits are lost
-                equations = reduce(add, folds[:left_out] + folds[left_out + 1 :])
+                equations = tree_reduce(folds[:left_out] + folds[left_out + 1 :])
                 equations, constants = _fit_constants(equations, rows.constants)
             part = WeightedRows(rows.problem, rows.sample_weight * train, constants)
             if folds is not None:

@@ -79,7 +79,7 @@ class TensorExpansion:
         """Solve (K + α mean(diag K)) c = components, (n, 2λ + 1)."""
         n, n_mu = components.shape
         check_memory(
-            4.0 * (n * n_mu) ** 2,
+            PackedCholesky.memory(n * n_mu, _COLUMNS),
             f"the kernel matrix of {n} structures with {n_mu} components each",
             "train on fewer structures",
             max_memory,
@@ -96,13 +96,8 @@ class TensorExpansion:
                 "or a larger cutoff"
             )
         cholesky = PackedCholesky(edges, verbose)
-
-        def fill(start, stop, out):
-            self._fill(blocks[np.searchsorted(edges, start) :], out)
-            out[: stop - start] += alpha * trace / components.size * np.eye(stop - start)
-
         try:
-            cholesky.factor(fill)
+            cholesky.factor(_System(self._fill, blocks, edges, alpha * trace / components.size))
         except np.linalg.LinAlgError as error:
             raise ValueError(
                 f"the kernel matrix is singular to rounding errors with alpha={alpha}: raise alpha"
@@ -208,6 +203,17 @@ def kernel_block(rows, piece, columns, zeta):
         block = np.add.reduceat(np.add.reduceat(block, other_first, axis=3), first, axis=1)
         out[np.ix_(to, range(n_mu), of, range(n_mu))] += block.transpose(1, 0, 3, 2)
     return out.reshape(len(out) * n_mu, -1)
+
+
+class _System:
+    """K and a multiple of the unit matrix, in block columns of a few structures each."""
+
+    def __init__(self, fill, blocks, edges, noise):
+        self.fill_kernel, self.blocks, self.edges, self.noise = fill, blocks, edges, noise
+
+    def fill(self, start, stop, out):
+        self.fill_kernel(self.blocks[np.searchsorted(self.edges, start) :], out)
+        out[: stop - start] += self.noise * np.eye(stop - start)
 
 
 def kernel_trace(environments, zeta):

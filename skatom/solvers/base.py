@@ -1,0 +1,144 @@
+"""What solvers ask of a system and of the machine."""
+
+import numpy as np
+
+# The ways in which a system may give itself, each a method of its own.
+WAYS = {
+    "fill": ("fill(start, stop, out)", "block columns of its matrix"),
+    "product": ("product(v)", "products of its matrix with vectors"),
+    "columns": ("columns(index)", "some columns of its matrix"),
+    "blocks": ("blocks(columns)", "its rows in blocks"),
+}
+# Every class and function that has declared itself a solver.
+SOLVERS = []
+
+
+def solver(needs, memory):
+    r"""Declare that a class or a function solves systems: a decorator.
+
+    A *system* is any object that gives :math:`A x = b` or :math:`\min_x |A x - b|^2` in one or
+    more ways, each a method:
+
+    ==========================  ==================================================================
+    ``fill(start, stop, out)``  writes ``A[start:, start:stop]`` into ``out``; of a symmetric A
+    ``product(v)``              :math:`A v`
+    ``columns(index)``          ``A[:, index]``, a new array
+    ``blocks(columns)``         yields ``(A[rows][:, columns], b[rows])`` for blocks of rows, anew
+                                at each call; ``columns`` is an index array, or ``slice(None)``
+    ==========================  ==================================================================
+
+    A *solver* says by this decorator which of them it needs, and how much memory it takes. It
+    checks the first by `check_system` when it is given a system, before any work; a model asks for
+    the second before it allocates, ``check_memory(PackedCholesky.memory(n, width), …)``. A solver
+    knows no atoms; it refuses what is not finite or has the wrong shape, and fails by an error,
+    never by a solution that is none.
+
+    Parameters
+    ----------
+    needs : sequence of str
+        Methods of the system.
+    memory : callable
+        Bytes that the solver takes at its peak, of the sizes of the problem. What the system
+        allocates is not in it.
+
+    Returns
+    -------
+    callable
+        The decorator. It sets the attributes ``needs`` and ``memory``.
+
+    Examples
+    --------
+    >>> from skatom.solvers import PackedCholesky
+    >>> PackedCholesky.needs
+    ('fill',)
+    >>> f"{PackedCholesky.memory(30_000, width=500) / 2**30:.1f} GiB"
+    '3.4 GiB'
+    """
+
+    def declare(target):
+        target.needs = tuple(needs)
+        target.memory = staticmethod(memory) if isinstance(target, type) else memory
+        SOLVERS.append(target)
+        return target
+
+    return declare
+
+
+def check_system(target, system):
+    """Raise TypeError if a system lacks what a solver needs of it.
+
+    Parameters
+    ----------
+    target : class or function that has declared itself a `solver`
+    system : object
+    """
+    for need in target.needs:
+        if not callable(getattr(system, need, None)):
+            signature, what = WAYS[need]
+            raise TypeError(
+                f"{target.__name__} needs {what}, which {type(system).__name__} does not give: "
+                f"write its method {signature}, or take another solver"
+            )
+
+
+class MatrixSystem:
+    """A symmetric matrix that is in memory, as a system.
+
+    Parameters
+    ----------
+    matrix : array-like of float, shape (n, n)
+
+    Examples
+    --------
+    >>> from skatom.solvers import MatrixSystem, PackedCholesky
+    >>> solver = PackedCholesky([0, 1, 2])
+    >>> solver.factor(MatrixSystem([[4.0, 2.0], [2.0, 3.0]]))
+    >>> solver.solve([8.0, 7.0])
+    array([1.25, 1.5 ])
+    """
+
+    def __init__(self, matrix):
+        self.matrix = np.asarray(matrix, float)
+        if self.matrix.ndim != 2 or self.matrix.shape[0] != self.matrix.shape[1]:
+            raise ValueError(f"the matrix has shape {self.matrix.shape}: give a square one")
+
+    def fill(self, start, stop, out):
+        """A[start:, start:stop] into ``out``."""
+        out[:] = self.matrix[start:, start:stop]
+
+    def product(self, v):
+        """A v."""
+        return self.matrix @ v
+
+    def columns(self, index):
+        """A[:, index]."""
+        return self.matrix[:, index]
+
+
+class LeastSquaresSystem:
+    """A matrix and its targets that are in memory, as a least-squares system.
+
+    Parameters
+    ----------
+    matrix : array-like of float, shape (n, m)
+    targets : array-like of float, shape (n,)
+
+    Examples
+    --------
+    >>> from skatom.solvers import LeastSquaresSystem, StreamedQR
+    >>> system = LeastSquaresSystem([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [1.0, 3.0, 5.0])
+    >>> StreamedQR(n_columns=2).take(system).solve().round(6)
+    array([1., 2.])
+    """
+
+    def __init__(self, matrix, targets):
+        self.matrix, self.targets = np.asarray(matrix, float), np.asarray(targets, float)
+        if self.matrix.ndim != 2 or len(self.matrix) != len(self.targets):
+            raise ValueError(
+                f"the matrix has shape {self.matrix.shape} and the targets {self.targets.shape}: "
+                "give a row for each target"
+            )
+
+    def blocks(self, columns=slice(None)):
+        """All rows in one block."""
+        yield self.matrix[:, columns], self.targets

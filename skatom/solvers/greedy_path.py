@@ -1,0 +1,58 @@
+"""What a greedy choice of columns finds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+
+@dataclass(frozen=True)
+class GreedyPath:
+    r"""Least-squares models of 0, 1, …, M terms, each with one term more than the one before.
+
+    With :math:`A_S = Q R` for the chosen columns S, in the order in which they were chosen, the
+    coefficients of the first t terms solve :math:`R_{tt}\, w = (Q^\top b)_t`: one triangular
+    matrix holds all models.
+
+    Attributes
+    ----------
+    support : ndarray of int, shape (M,)
+        The chosen columns, in their order.
+    r : ndarray of float, shape (M, M)
+        R.
+    projections : ndarray of float, shape (M,)
+        Qᵀb. Term t lowers the residual sum of squares by the square of its projection.
+    rss : ndarray of float, shape (M + 1,)
+        Residual sum of squares of the models of 0 … M terms.
+    """
+
+    support: np.ndarray
+    r: np.ndarray
+    projections: np.ndarray
+    rss: np.ndarray
+
+    def __len__(self):
+        return len(self.support)
+
+    def coefficients(self, n_terms):
+        """Coefficients (n_terms,) of the first columns of the support."""
+        return solve_triangular(self.r[:n_terms, :n_terms], self.projections[:n_terms])
+
+    def coefficient_path(self):
+        """Coefficients of all models, shape (M, M + 1); column t has t of them."""
+        steps = np.triu(np.broadcast_to(self.projections[:, None], (len(self), len(self) + 1)), 1)
+        return solve_triangular(self.r, steps)
+
+    def predict(self, columns):
+        """What each model gives for rows of the chosen columns, (n, M) → (n, M + 1)."""
+        orthogonal = solve_triangular(self.r, columns.T, trans="T").T  # the rows of Q
+        values = np.zeros((len(columns), len(self) + 1))
+        np.cumsum(orthogonal * self.projections, axis=1, out=values[:, 1:])
+        return values
+
+    def squared_errors(self, blocks):
+        """Sums of squared errors (M + 1,) of each model on blocks ``(columns, targets)``."""
+        total = np.zeros(len(self) + 1)
+        for columns, targets in blocks:
+            total += np.square(self.predict(columns) - targets[:, None]).sum(axis=0)
+        return total

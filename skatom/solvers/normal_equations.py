@@ -1,0 +1,171 @@
+"""Normal equations that add up over rows."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from skatom.memory import check_memory
+from skatom.parallel import split_rows, threads_over_blas
+
+# A square of which this share is left after a subtraction is rounding.
+_ROUNDING = 1e-14
+# Columns of a tile of the Gram matrix: large for BLAS, small enough to give each thread some.
+_TILE = 512
+NO_ROWS = "there are no blocks of rows: give at least one"
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    r"""All of a least-squares problem that its solution depends on.
+
+    .. math:: |A x - b|^2 = x^\top (A^\top A)\, x - 2\, x^\top (A^\top b) + b^\top b
+
+    They add up over rows: `merge` gives those of the rows of both, whether they were made in
+    threads, processes or on other machines.
+
+    Attributes
+    ----------
+    gram : ndarray of float, shape (n_columns, n_columns)
+        AᵀA.
+    products : ndarray of float, shape (n_columns,)
+        Aᵀb.
+    total : float
+        bᵀb.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.solvers import NormalEquations
+    >>> A, b = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), np.array([1.0, 3.0, 5.0])
+    >>> first, second = NormalEquations.of([(A[:2], b[:2])]), NormalEquations.of([(A[2:], b[2:])])
+    >>> both = first.merge(second)
+    >>> np.linalg.solve(both.gram, both.products).round(6)
+    array([1., 2.])
+    """
+
+    gram: np.ndarray
+    products: np.ndarray
+    total: float
+
+    @classmethod
+    def of(cls, blocks):
+        """Those of blocks of rows, summed in the same order with any number of threads.
+
+        Parameters
+        ----------
+        blocks : iterable of tuple
+            Of A, shape (m, n_columns), and b, shape (m,).
+
+        Returns
+        -------
+        NormalEquations
+
+        Raises
+        ------
+        ValueError
+            If there are no rows, or their numbers of columns or targets do not agree.
+        MemoryError
+            If AᵀA would not fit.
+        """
+        equations = None
+        with threads_over_blas() as pool:
+            for block in _ahead(blocks, pool):
+                equations = _add_block(equations, block, pool)
+        if equations is None:
+            raise ValueError(NO_ROWS)
+        for a, b in _tiles(len(equations.products)):
+            equations.gram[b, a] = equations.gram[a, b].T
+        return equations
+
+    @staticmethod
+    def memory(n_columns):
+        """Bytes that they take for so many columns."""
+        return 8.0 * n_columns * (n_columns + 1)
+
+    def merge(self, other):
+        """Those of the rows of both.
+
+        Parameters
+        ----------
+        other : NormalEquations
+
+        Returns
+        -------
+        NormalEquations
+        """
+        if len(self.products) != len(other.products):
+            raise ValueError(
+                f"normal equations of {len(self.products)} and of {len(other.products)} columns "
+                "do not add up: give parts of the same problem"
+            )
+        return NormalEquations(
+            self.gram + other.gram, self.products + other.products, self.total + other.total
+        )
+
+    def eliminate(self, n_last):
+        """Fit the last columns to the others and to b.
+
+        Returns
+        -------
+        NormalEquations
+            Of what is left of the other columns and of b; zero where it is rounding.
+        ndarray of float, shape (n_last, n_columns - n_last + 1)
+            The coefficients of the last columns, those for b at the end.
+        """
+        full = np.block([[self.gram, self.products[:, None]], [self.products, self.total]])
+        last = np.arange(len(self.gram) - n_last, len(self.gram))
+        others = np.delete(np.arange(len(full)), last)
+        fit = np.linalg.pinv(full[np.ix_(last, last)], hermitian=True) @ full[np.ix_(last, others)]
+        left = full[np.ix_(others, others)]
+        before = np.diag(left).copy()
+        left -= full[np.ix_(others, last)] @ fit
+        gone = np.diag(left) <= _ROUNDING * before
+        left[gone] = left[:, gone] = 0.0
+        return NormalEquations(left[:-1, :-1], left[:-1, -1], float(left[-1, -1])), fit
+
+
+def _add_block(equations, block, pool):
+    """Add AᵀA, Aᵀb and bᵀb, the first above the diagonal only, tile by tile."""
+    matrix, target = block
+    n_columns = matrix.shape[1] if equations is None else len(equations.products)
+    check_block(matrix, target, n_columns)
+    if equations is None:
+        check_memory(
+            NormalEquations.memory(n_columns),
+            f"the Gram matrix of {n_columns} features",
+            "use method='gram-schmidt', or select features first",
+        )
+        equations = NormalEquations(np.zeros((n_columns, n_columns)), np.zeros(n_columns), 0.0)
+    list(pool.map(partial(_add_tile, equations.gram, matrix), _tiles(n_columns)))
+    return NormalEquations(
+        equations.gram, equations.products + target @ matrix, equations.total + target @ target
+    )
+
+
+def check_block(matrix, target, n_columns):
+    """Raise ValueError if a block of rows has other columns or targets than it must."""
+    if matrix.shape != (len(target), n_columns) or target.ndim != 1:
+        raise ValueError(
+            f"a block has rows {matrix.shape} and targets {target.shape}: give a target for each "
+            f"row, and {n_columns} columns as in the first block"
+        )
+
+
+def _tiles(n_columns):
+    tiles = split_rows(n_columns, _TILE)
+    return [(a, b) for i, a in enumerate(tiles) for b in tiles[i:]]
+
+
+def _ahead(blocks, pool):
+    """The same blocks, of which one thread makes the next while this one is worked on."""
+    blocks = iter(blocks)
+    coming = pool.submit(next, blocks, None)
+    while (block := coming.result()) is not None:
+        coming = pool.submit(next, blocks, None)
+        yield block
+
+
+def _add_tile(gram, matrix, pair):
+    a, b = pair
+    gram[a, b] += matrix[:, a].T @ matrix[:, b]
