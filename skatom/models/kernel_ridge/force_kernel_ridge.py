@@ -16,7 +16,7 @@ from tqdm import tqdm
 from skatom.base import BaseEstimator
 from skatom.baseline import AtomicBaseline
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels import FCHL18, Gaussian, Kernel
+from skatom.kernels import FCHL18, DotKernel, Gaussian, Kernel
 from skatom.memory import check_memory
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.iterative_system import IterativeSystem
@@ -59,8 +59,9 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    kernel : Kernel or FCHL18, default=None
-        Of the features of atoms. None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
+    kernel : Kernel, default=None
+        Kernel of the features of atoms (a `DotKernel`), of structures (`FCHL18`), or of the rows
+        of an array (any). None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
         What the predictor is made of.
     alpha : float, default=1e-7
@@ -148,7 +149,7 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "kernel": [Kernel, FCHL18, None],
+        "kernel": [Kernel, None],
         "basis": [StrOptions({"derivatives", "operators"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "alpha_forces": [Interval(Real, 0, None, closed="left"), None],
@@ -219,6 +220,11 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             kernel.check_parameters()
             if not isinstance(X, AtomicFeatures):
                 return self._fit_array(kernel, X, y)
+            if not isinstance(kernel, DotKernel):
+                raise ValueError(
+                    "the kernel of atomic features must be a DotKernel, such as Gaussian, Matern "
+                    f"or Cosine: {kernel} is none"
+                )
         if self.basis == "operators" and 0 in self._alphas().values():
             raise ValueError("basis='operators' needs alphas above zero")
         targets = as_targets(y, X)
@@ -228,6 +234,8 @@ class ForceKernelRidge(RegressorMixin, BaseEstimator):
             raise ValueError(f"no structure has {' or '.join(names)}: there is nothing to learn")
         X, targets = X[used], targets[used]
         learnt = [name for name in names if targets.labelled(name).any()]
+        if "forces" in learnt and self.basis == "derivatives":
+            kernel.check_derivatives(2)
         self.absolute_energies_ = "energy" in learnt
         self.predicts_ = ("energy",)
         if learnt != ["dipole"]:

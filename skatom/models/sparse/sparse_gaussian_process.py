@@ -16,7 +16,7 @@ from skatom.base import BaseEstimator
 from skatom.baseline import AtomicBaseline
 from skatom.baseline.repulsion import PairRepulsion
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels.base import Kernel
+from skatom.kernels.dot_kernel import DotKernel
 from skatom.kernels.dot_product import Cosine
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
@@ -64,7 +64,7 @@ class SparseGaussianProcess(StructureRegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    kernel : Kernel, default=None
+    kernel : DotKernel, default=None
         k, times the variance of the energy of an atom in eV², as in ``0.5**2 * Cosine(4)``.
         None: ``Cosine(zeta=4)``.
     n_sparse : int or dict, default=500
@@ -152,7 +152,7 @@ class SparseGaussianProcess(StructureRegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "kernel": [Kernel, None],
+        "kernel": [DotKernel, None],
         "n_sparse": [Interval(Integral, 1, None, closed="left"), dict],
         "selection": [StrOptions({"fps", "cur", "random"}), "array-like"],
         "sigma_energy": [_POSITIVE, dict, "array-like"],
