@@ -373,8 +373,11 @@ class TestBadInput:
 
     def test_kernels_without_derivatives(self, frames):
         features, targets = frames
-        for kernel in (Laplacian(), Matern(nu=0.5)):
-            with pytest.raises(ValueError, match="no derivatives"):
+        for kernel, message in (
+            (Laplacian(), r"Gaussian, Matern or Cosine: Laplacian\(\) is none"),
+            (Matern(nu=0.5), "no derivatives, .* take Gaussian"),
+        ):
+            with pytest.raises(ValueError, match=message):
                 ForceKernelRidge(kernel).fit(features[:3], targets[:3])
 
     def test_parameters_out_of_range(self, frames):

@@ -123,7 +123,6 @@ def test_cosine_of_no_direction_is_zero():
         (2.0 * Gaussian(-1.0), "'sigma' parameter of Gaussian"),
         (Gaussian() + Polynomial(0), "'zeta' parameter of Polynomial"),
         (-1.0 * Gaussian(), "'factor' parameter of Scaled"),
-        (Gaussian() + 1, "'right' parameter of Sum"),
     ],
 )
 def test_parameters_out_of_range_are_named(kernel, message):

@@ -1,9 +1,11 @@
 """Kernels: similarities of feature vectors, atoms and structures."""
 
-from skatom.kernels.base import Kernel, Product, Profile, Scaled, Sum
-from skatom.kernels.blocks import covariance
+from skatom.kernels.base import Kernel, KernelSum, ScaledKernel
+from skatom.kernels.covariances import covariance
+from skatom.kernels.dot_kernel import DotKernel, Product, Profile, Scaled, Sum
 from skatom.kernels.dot_product import Cosine, Polynomial
 from skatom.kernels.fchl18.kernel import FCHL18
+from skatom.kernels.feature_kernel import FeatureKernel
 from skatom.kernels.nbody.haar import (
     cartesian_kernel,
     covariant_kernel,
@@ -17,9 +19,12 @@ from skatom.kernels.structure import StructureKernel
 
 __all__ = [
     "Cosine",
+    "DotKernel",
     "FCHL18",
+    "FeatureKernel",
     "Gaussian",
     "Kernel",
+    "KernelSum",
     "Laplacian",
     "ManyBody",
     "Matern",
@@ -29,6 +34,7 @@ __all__ = [
     "Product",
     "Profile",
     "Scaled",
+    "ScaledKernel",
     "StructureKernel",
     "Sum",
     "cartesian_kernel",

@@ -1,174 +1,188 @@
-"""What all kernels share: values and derivatives from one function of three numbers."""
+"""What every kernel promises, and the sums and multiples that need no more than that."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 from skatom.base import BaseEstimator
-from skatom.descriptors.atomic_features import AtomicFeatures
 
-
-@dataclass(frozen=True)
-class Profile:
-    """φ(s, u, v) of many pairs, and the derivatives that models need.
-
-    s is the dot product of two feature vectors, u and v are their squared norms.
-
-    Attributes
-    ----------
-    value, s, u, v, ss, su, sv, uv : ndarray of float, or float
-        φ, ∂φ/∂s, …, ∂²φ/∂s², ∂²φ/∂s∂u, …; they broadcast against each other.
-    """
-
-    value: np.ndarray
-    s: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
-    ss: np.ndarray
-    su: np.ndarray
-    sv: np.ndarray
-    uv: np.ndarray
-
-    def __add__(self, other):
-        return Profile(*(a + b for a, b in zip(self._fields(), other._fields(), strict=True)))
-
-    def __mul__(self, other):
-        f, g = self, other
-        return Profile(
-            f.value * g.value,
-            *(getattr(f, a) * g.value + f.value * getattr(g, a) for a in "suv"),
-            *(
-                getattr(f, a + b) * g.value
-                + getattr(f, a) * getattr(g, b)
-                + getattr(f, b) * getattr(g, a)
-                + f.value * getattr(g, a + b)
-                for a, b in ("ss", "su", "sv", "uv")
-            ),
-        )
-
-    def scaled(self, factor):
-        return Profile(*(factor * a for a in self._fields()))
-
-    def _fields(self):
-        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+# Kernels that have covariances of forces with forces: what errors tell to take.
+_SMOOTH = (
+    "Gaussian, Matern(nu=2.5), Cosine or Polynomial of atomic features, or NBody or ManyBody of "
+    "structures"
+)
 
 
 class Kernel(BaseEstimator, ABC):
-    """Base class of kernels of feature vectors.
+    """Base class of all kernels: how alike are vectors, environments or structures.
 
-    A kernel is called on arrays, or on `AtomicFeatures`, whose atoms it compares element by
-    element and sums up (see `StructureKernel` for other ways). Kernels add and multiply, with
-    each other and with positive numbers, and their parameters are those of an estimator, so that
-    a grid search reaches them as ``kernel__sigma``.
+    A kernel :math:`k(x, y)` is called on the objects that it compares, and gives the matrix of
+    their values. Its parameters are those of an estimator, so that a grid search reaches them as
+    ``kernel__sigma``. Kernels add up, and may be multiplied with positive numbers.
 
-    A kernel that derivatives are taken of is a function of three numbers,
+    A subclass writes
 
-    .. math:: k(x, y) = \\varphi(s, u, v), \\quad s = x \\cdot y,\\; u = |x|^2,\\; v = |y|^2
+    - ``_parameter_constraints``, and an ``__init__`` that stores the parameters,
+    - ``__call__(X, Y=None)``, which begins with ``self.check_parameters()``,
+    - ``diagonal(X)``,
+    - where energies may be learnt together with forces, ``n_derivatives`` and
+      ``covariance_blocks(X, Y, rows, columns)``.
 
-    for then every derivative is a combination of x, y and the unit matrix:
-
-    .. math::
-        \\partial_x k &= \\varphi_s y + 2 \\varphi_u x
-
-        \\partial_x \\partial_y^\\top k &= \\varphi_s I + \\varphi_{ss} y x^\\top
-            + 2 \\varphi_{su} x x^\\top + 2 \\varphi_{sv} y y^\\top + 4 \\varphi_{uv} x y^\\top
-
-    A subclass writes `profile` and `value`.
+    `FeatureKernel` is the base of kernels of feature vectors, `DotKernel` of those whose
+    derivatives follow from one function.
     """
 
     _parameter_constraints: dict = {}
 
     @abstractmethod
-    def value(self, s, u, v):
-        """φ(s, u, v).
-
-        Parameters
-        ----------
-        s, u, v : ndarray of float
-            Dot products of pairs and the squared norms of their members, of shapes that broadcast.
-
-        Returns
-        -------
-        ndarray of float
-        """
-
-    @abstractmethod
-    def profile(self, s, u, v):
-        """φ(s, u, v) and its derivatives.
-
-        Parameters
-        ----------
-        s, u, v : ndarray of float
-
-        Returns
-        -------
-        Profile
-        """
-
     def __call__(self, X, Y=None):
         """The matrix of kernel values.
 
         Parameters
         ----------
-        X : array-like of float, shape (n, n_features), or AtomicFeatures of n structures
-        Y : the same, of m rows, default=None
+        X : what the kernel compares, n of them
+        Y : the same, m of them, default=None
             None: X.
 
         Returns
         -------
         ndarray of float, shape (n, m)
         """
-        self.check_parameters()
-        if isinstance(X, AtomicFeatures):
-            from skatom.kernels.structure import StructureKernel
 
-            return StructureKernel(self)(X, Y)
-        X = np.asarray(X, float)
-        return self._matrix(X, X if Y is None else np.asarray(Y, float))
-
+    @abstractmethod
     def diagonal(self, X):
-        """k(x, x) of each row.
+        """k(x, x) of each of X, without their whole matrix.
 
         Parameters
         ----------
-        X : array-like of float, shape (n, n_features)
+        X : what the kernel compares, n of them
 
         Returns
         -------
         ndarray of float, shape (n,)
         """
-        norms = squared_norms(np.asarray(X, float))
-        return self.value(norms, norms, norms)
 
-    def _matrix(self, X, Y):
-        return self.value(X @ Y.T, squared_norms(X)[:, None], squared_norms(Y))
+    @property
+    def n_derivatives(self):
+        """How many derivatives its covariances have.
+
+        0: there are those of energies only; 1: of forces with energies too; 2: of forces with
+        forces too.
+        """
+        return 0
+
+    def covariance_blocks(self, X, Y, rows, columns):
+        """What `skatom.kernels.covariance` returns; call that, which checks its arguments.
+
+        Parameters
+        ----------
+        X : structures or their features
+        Y : the same, or None
+            None: X.
+        rows, columns : tuple of str
+            ``("energy",)``, ``("forces",)`` or ``("energy", "forces")``; with no more derivatives
+            than there are.
+
+        Returns
+        -------
+        ndarray of float, shape (n_rows, n_columns)
+        """
+        return self(X, Y)
 
     def check_parameters(self):
         """Raise a ValueError if a parameter is out of range."""
+        parameters = self.get_params(deep=False)
         validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+            self._parameter_constraints, parameters, type(self).__name__
+        )
+        for value in parameters.values():
+            if isinstance(value, Kernel):
+                value.check_parameters()
+
+    def check_derivatives(self, n):
+        """Raise a ValueError if the covariances have fewer than ``n`` derivatives."""
+        if self.n_derivatives >= n:
+            return
+        if self.n_derivatives:
+            raise ValueError(
+                f"{self} has no second derivatives, and so no covariance of forces with forces: "
+                f"ask for rows or columns of energies alone, or take {_SMOOTH}"
+            )
+        raise ValueError(
+            f"{self} has no derivatives, and so no covariance of forces: ask for energies alone, "
+            f"or take {_SMOOTH}"
         )
 
     def __add__(self, other):
-        return Sum(self, other)
+        return KernelSum(self, other) if isinstance(other, Kernel) else NotImplemented
 
     def __mul__(self, other):
-        return Scaled(self, other) if isinstance(other, Real) else Product(self, other)
+        return ScaledKernel(self, other) if isinstance(other, Real) else NotImplemented
 
-    __rmul__ = __mul__
+    def __rmul__(self, other):
+        return self.__mul__(other)  # of the subclass
 
 
-class Scaled(Kernel):
-    """A kernel times a positive number, c k(x, y); what ``c * kernel`` gives.
+class KernelSum(Kernel):
+    """The sum of two kernels of any kind; what ``left + right`` gives.
+
+    Two `DotKernel` add up to a `Sum`, and two kernels of n-plets to an `NBodySum`, which know more.
+
+    Parameters
+    ----------
+    left, right : Kernel
+        Kernels that compare the same kind of objects.
+
+    Examples
+    --------
+    >>> from skatom.kernels import Gaussian, Laplacian
+    >>> kernel = Gaussian(sigma=1.0) + Laplacian(sigma=1.0)
+    >>> kernel([[0.0]], [[1.0]]).round(4)
+    array([[0.9744]])
+    """
+
+    _parameter_constraints = {"left": [Kernel], "right": [Kernel]}
+
+    def __init__(self, left, right):
+        self.left = left
+        self.right = right
+
+    def __call__(self, X, Y=None):
+        self.check_parameters()
+        return self.left(X, Y) + self.right(X, Y)
+
+    def diagonal(self, X):
+        return self.left.diagonal(X) + self.right.diagonal(X)
+
+    @property
+    def n_derivatives(self):
+        return min(self.left.n_derivatives, self.right.n_derivatives)
+
+    def covariance_blocks(self, X, Y, rows, columns):
+        matrix = self.left.covariance_blocks(X, Y, rows, columns)
+        matrix += self.right.covariance_blocks(X, Y, rows, columns)
+        return matrix
+
+
+class ScaledKernel(Kernel):
+    """A kernel of any kind times a positive number; what ``c * kernel`` gives.
+
+    A `DotKernel` times a number is a `Scaled`, which knows more.
 
     Parameters
     ----------
     kernel : Kernel
-    factor : float
+    factor : float, default=1.0
         The variance c.
+
+    Examples
+    --------
+    >>> from skatom.kernels import Laplacian
+    >>> kernel = 2.0 * Laplacian(sigma=1.0)
+    >>> kernel([[0.0]], [[1.0]]).round(4)
+    array([[0.7358]])
     """
 
     _parameter_constraints = {
@@ -180,76 +194,21 @@ class Scaled(Kernel):
         self.kernel = kernel
         self.factor = factor
 
-    def value(self, s, u, v):
-        return self.factor * self.kernel.value(s, u, v)
-
-    def profile(self, s, u, v):
-        return self.kernel.profile(s, u, v).scaled(self.factor)
+    def __call__(self, X, Y=None):
+        self.check_parameters()
+        return self.factor * self.kernel(X, Y)
 
     def diagonal(self, X):
         return self.factor * self.kernel.diagonal(X)
 
-    def _matrix(self, X, Y):
-        return self.factor * self.kernel._matrix(X, Y)
+    @property
+    def n_derivatives(self):
+        return self.kernel.n_derivatives
 
-    def check_parameters(self):
-        super().check_parameters()
-        self.kernel.check_parameters()
-
-
-class _Pair(Kernel):
-    _parameter_constraints = {"left": [Kernel], "right": [Kernel]}
-
-    def __init__(self, left, right):
-        self.left = left
-        self.right = right
-
-    def check_parameters(self):
-        super().check_parameters()
-        self.left.check_parameters()
-        self.right.check_parameters()
-
-
-class Sum(_Pair):
-    """The sum of two kernels; what ``left + right`` gives.
-
-    Parameters
-    ----------
-    left, right : Kernel
-    """
-
-    def value(self, s, u, v):
-        return self.left.value(s, u, v) + self.right.value(s, u, v)
-
-    def profile(self, s, u, v):
-        return self.left.profile(s, u, v) + self.right.profile(s, u, v)
-
-    def diagonal(self, X):
-        return self.left.diagonal(X) + self.right.diagonal(X)
-
-    def _matrix(self, X, Y):
-        return self.left._matrix(X, Y) + self.right._matrix(X, Y)
-
-
-class Product(_Pair):
-    """The product of two kernels; what ``left * right`` gives.
-
-    Parameters
-    ----------
-    left, right : Kernel
-    """
-
-    def value(self, s, u, v):
-        return self.left.value(s, u, v) * self.right.value(s, u, v)
-
-    def profile(self, s, u, v):
-        return self.left.profile(s, u, v) * self.right.profile(s, u, v)
-
-    def diagonal(self, X):
-        return self.left.diagonal(X) * self.right.diagonal(X)
-
-    def _matrix(self, X, Y):
-        return self.left._matrix(X, Y) * self.right._matrix(X, Y)
+    def covariance_blocks(self, X, Y, rows, columns):
+        matrix = self.kernel.covariance_blocks(X, Y, rows, columns)
+        matrix *= self.factor
+        return matrix
 
 
 def squared_norms(X):

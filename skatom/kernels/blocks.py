@@ -1,4 +1,4 @@
-"""Covariances of energies and forces under a kernel of atoms."""
+"""Covariances of energies and forces under a kernel of atomic features, block by block."""
 
 import numpy as np
 
@@ -14,110 +14,103 @@ from skatom.structures import groups_by_size, offsets_from_counts
 _ROWS, _GROUPS = 512, 6
 
 
-def covariance(kernel, X, Y=None, energies=True, forces=True):
-    r"""Covariance matrix of the energies and forces of structures.
-
-    .. math::
-        \mathrm{cov}(E, E') = \sum_{I \in s} \sum_{J \in s'} \delta_{Z_I Z_J} k(q_I, q_J), \quad
-        \mathrm{cov}(F, E') = -\frac{\partial}{\partial R} \mathrm{cov}(E, E'), \quad
-        \mathrm{cov}(F, F') = \frac{\partial^2}{\partial R \partial R'} \mathrm{cov}(E, E')
-
-    where q are the features of atoms and the sums run over atoms of the same element. The rows of
-    each structure follow those of the one before it: its energy, then its forces.
+def feature_covariance(kernel, X, Y, rows, columns):
+    """What `skatom.kernels.covariance` returns for a `DotKernel`.
 
     Parameters
     ----------
-    kernel : Kernel
-        Of the features of atoms; differentiable if ``forces``.
+    kernel : DotKernel
     X : AtomicFeatures of n structures
-    Y : AtomicFeatures, default=None
-        The columns. None: X.
-    energies, forces : bool, default=True
-        Which rows and columns to make.
+    Y : AtomicFeatures or None
+        None: X.
+    rows, columns : tuple of str
+        Some of "energy" and "forces".
 
     Returns
     -------
-    ndarray of float, shape (n + 3 n_atoms of X, n + 3 n_atoms of Y)
-        Less what is left out.
-
-    Raises
-    ------
-    MemoryError
-        If the matrix would not fit.
-
-    References
-    ----------
-    A. S. Christensen, O. A. von Lilienfeld, Mach. Learn.: Sci. Technol. 1, 045018 (2020).
-
-    Examples
-    --------
-    >>> from ase.build import molecule
-    >>> from skatom.descriptors import FCHL19
-    >>> from skatom.kernels import Gaussian, covariance
-    >>> features = FCHL19().fit_transform([molecule("H2O"), molecule("H2")])
-    >>> covariance(Gaussian(20.0), features).shape
-    (17, 17)
+    ndarray of float, shape (n_rows, n_columns)
     """
-    kernel.check_parameters()
-    sides = [X] if Y is None else [X, Y]
-    shape = [energies * len(side) + forces * 3 * len(side.numbers) for side in (X, sides[-1])]
+    symmetric = Y is None and rows == columns
+    Y = X if Y is None else Y
+    wanted = [(X, rows), (Y, columns)]
+    shape = [
+        len(batch) * ("energy" in kinds) + len(batch.numbers) * 3 * ("forces" in kinds)
+        for batch, kinds in wanted
+    ]
     check_memory(
         16.0 * shape[0] * shape[1],
         f"the {shape[0]} x {shape[1]} covariance matrix",
         "take fewer structures",
     )
-    bases = jacobian_bases(*sides) if forces else None
-    # six coordinates of each molecule follow from the others, and are not computed
-    struck = [_StruckForces(side.structures, energies) if forces else None for side in sides]
-    made = [
-        Environments(side, of_side.kept if forces else None, bases)
-        for side, of_side in zip(sides, struck, strict=True)
-    ]
-    rows, columns = made[0], made[-1]
-    energies_of = [np.full(len(side), energies) for side in (X, sides[-1])]
-    layouts = [layout(e.n_dof, has) for e, has in zip((rows, columns), energies_of, strict=True)]
-    # where the rows are once those struck are back
-    places = [
-        layout(3 * side.n_atoms * forces, has).starts
-        for side, has in zip((X, sides[-1]), energies_of, strict=True)
-    ]
-    out = np.empty(shape)
+    bases = jacobian_bases(*[X] if Y is X else [X, Y])
+    sides = [_Side(*one, bases) for one in wanted[: 1 if symmetric else 2]]
+    return _assemble(kernel, sides[0], sides[-1], symmetric, np.empty(shape))
+
+
+def _assemble(kernel, left, right, symmetric, out):
+    """Write all blocks of the covariance matrix of two sides."""
 
     def work(task):
         piece, group = task
-        part = block(kernel, rows, columns, *layouts, piece, group, Y is None)
-        if forces:
-            part = struck[0].complete(part, *piece)
-            part = struck[-1].complete(part.T, *group).T
-        at = (slice(*places[0][[*piece]]), slice(*places[1][[*group]]))
-        if Y is None:
+        part = block(
+            kernel, left.environments, right.environments, left.layout, right.layout, piece, group,
+            symmetric,
+        )  # fmt: skip
+        part = left.complete(part, *piece)
+        part = right.complete(part.T, *group).T
+        at = (slice(*left.places[[*piece]]), slice(*right.places[[*group]]))
+        if symmetric:
             if piece == group:
                 part = np.tril(part) + np.tril(part, -1).T
             out[at[::-1]] = part.T
         out[at] = part
 
     pieces, groups = (
-        row_groups(l.starts, min(_ROWS, 1 + l.starts[-1] // _GROUPS)) for l in layouts
+        row_groups(side.layout.starts, min(_ROWS, 1 + side.layout.starts[-1] // _GROUPS))
+        for side in (left, right)
     )
     with threads_over_blas() as pool:
-        list(pool.map(work, [(p, g) for g in groups for p in pieces if Y is not None or p >= g]))
+        list(pool.map(work, [(p, g) for g in groups for p in pieces if not symmetric or p >= g]))
     return out
 
 
-class _StruckForces:
-    """The coordinates of forces that do not follow from others, and how to make all from them."""
+class _Side:
+    """The rows, or the columns, of a covariance matrix.
 
-    def __init__(self, structures, energies):
-        self.energies = int(energies)
-        self.kept, self.completions = [], []
+    Six coordinates of the forces of each molecule follow from the others: their rows are not
+    computed but completed.
+
+    Attributes
+    ----------
+    environments : Environments
+        With the coordinates that are computed.
+    layout : Layout
+        Where the computed rows of each structure are.
+    places : ndarray of int, shape (n + 1,)
+        Where all rows of each structure begin.
+    """
+
+    def __init__(self, features, kinds, bases):
+        self.energies, self.forces = "energy" in kinds, "forces" in kinds
+        kept = self._strike(features.structures) if self.forces else None
+        self.environments = Environments(features, kept, bases)
+        has_energy = np.full(len(features), self.energies)
+        self.layout = layout(self.environments.n_dof, has_energy)
+        self.places = layout(3 * features.n_atoms * self.forces, has_energy).starts
+
+    def _strike(self, structures):
+        kept, self._completions = [], []
         for s in range(len(structures)):
             motions = rigid_motions(structures[s])[0]
-            self.kept.append(kept_coordinates(motions))
-            self.completions.append(completion(motions, self.kept[-1]))
+            kept.append(kept_coordinates(motions))
+            self._completions.append(completion(motions, kept[-1]))
+        return kept
 
     def complete(self, matrix, first, last):
-        """The matrix with all rows of the structures first … last - 1, from those that are kept."""
-        n, completions = self.energies, self.completions[first:last]
+        """The matrix with all rows of the structures first … last - 1, from those computed."""
+        if not self.forces:
+            return matrix
+        n, completions = int(self.energies), self._completions[first:last]
         out = np.empty((sum(n + len(t) for t in completions), matrix.shape[1]))
         place = taken = 0
         for transform in completions:

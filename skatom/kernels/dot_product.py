@@ -2,13 +2,13 @@
 
 from numbers import Integral, Real
 
-import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from skatom.kernels.base import Kernel, Profile
+from skatom.kernels._namespace import namespace
+from skatom.kernels.dot_kernel import DotKernel, Profile
 
 
-class Polynomial(Kernel):
+class Polynomial(DotKernel):
     r"""The polynomial kernel.
 
     .. math:: k(x, y) = (x \cdot y + c)^\zeta
@@ -41,13 +41,13 @@ class Polynomial(Kernel):
 
     def profile(self, s, u, v):
         base, zeta = s + self.offset, self.zeta
-        none = np.zeros_like(base)
+        none = namespace(base).zeros_like(base)
         slope = zeta * base ** (zeta - 1)
         curvature = zeta * (zeta - 1) * base ** max(zeta - 2, 0)
         return Profile(base**zeta, slope, none, none, curvature, none, none, none)
 
 
-class Cosine(Kernel):
+class Cosine(DotKernel):
     r"""The polynomial kernel of normalised features, the cosine of their angle to a power.
 
     .. math:: k(x, y) = \left(\frac{x \cdot y}{|x|\,|y|}\right)^\zeta
@@ -77,16 +77,16 @@ class Cosine(Kernel):
         self.zeta = zeta
 
     def value(self, s, u, v):
-        return self._power(s * np.sqrt(_inverse(u)) * np.sqrt(_inverse(v)), self.zeta)
+        return self._power(s * _inverse_norm(u) * _inverse_norm(v), self.zeta)
 
     def profile(self, s, u, v):
         zeta = self.zeta
-        scale = _inverse_norms(u, v)
+        scale = _inverse_norm(u) * _inverse_norm(v)
         cosine = s * scale
         f = self._power(cosine, zeta)
         slope = zeta * self._power(cosine, zeta - 1) * scale
         curvature = zeta * (zeta - 1) * self._power(cosine, max(zeta - 2, 0)) * scale * scale
-        half_u, half_v = -0.5 * _inverse(u), -0.5 * _inverse(v)
+        half_u, half_v = -0.5 * _inverse_norm(u) ** 2, -0.5 * _inverse_norm(v) ** 2
         return Profile(
             f, slope, zeta * f * half_u, zeta * f * half_v,
             curvature, zeta * slope * half_u, zeta * slope * half_v,
@@ -96,7 +96,7 @@ class Cosine(Kernel):
     def _power(self, cosine, exponent):
         if exponent == int(exponent):
             return cosine ** int(exponent)
-        if cosine.min(initial=0.0) < 0:
+        if (cosine < 0).any():
             raise ValueError(
                 f"Cosine(zeta={self.zeta}) of features at an obtuse angle is not real: take a "
                 "whole zeta"
@@ -104,10 +104,7 @@ class Cosine(Kernel):
         return cosine**exponent
 
 
-def _inverse(norms):
-    """1 / |x|², and 0 for vectors of zeros."""
-    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-
-
-def _inverse_norms(u, v):
-    return np.sqrt(_inverse(u)) * np.sqrt(_inverse(v))
+def _inverse_norm(squared):
+    """1 / |x|, and 0 for vectors of zeros."""
+    xp = namespace(squared)
+    return 1 / xp.sqrt(xp.where(squared > 0, squared, xp.inf))

@@ -7,12 +7,14 @@ import numpy as np
 from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.utils._param_validation import Interval, Options
 
-from skatom.kernels.base import Kernel, Profile
+from skatom.kernels._namespace import namespace
+from skatom.kernels.dot_kernel import DotKernel, Profile
+from skatom.kernels.feature_kernel import FeatureKernel
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
-class _Stationary(Kernel):
+class _Stationary(DotKernel):
     """A kernel f(r²) of r² = u + v − 2 s; a subclass writes `_of_squared_distance`."""
 
     def value(self, s, u, v):
@@ -23,7 +25,7 @@ class _Stationary(Kernel):
         twice = -2 * curvature
         return Profile(f, -2 * slope, slope, slope, -2 * twice, twice, twice, curvature)
 
-    def diagonal(self, X):
+    def matrix_diagonal(self, X):
         return np.ones(len(X))
 
     @abstractmethod
@@ -58,7 +60,7 @@ class Gaussian(_Stationary):
 
     def _of_squared_distance(self, r2, order):
         rate = -0.5 / self.sigma**2
-        f = np.exp(rate * r2)
+        f = namespace(r2).exp(rate * r2)
         return (f, rate * f, rate * rate * f)[: order + 1]
 
 
@@ -92,23 +94,30 @@ class Matern(_Stationary):
         self.sigma = sigma
         self.nu = nu
 
+    @property
+    def n_derivatives(self):
+        return 0 if self.nu == 0.5 else 2
+
     def _of_squared_distance(self, r2, order):
-        if self.nu == 0.5 and order:
-            raise ValueError("Matern(nu=0.5) has no derivatives: take nu=1.5, nu=2.5 or Gaussian")
+        self.check_derivatives(order)
+        xp = namespace(r2)
         rate = 2 * self.nu / self.sigma**2
-        t = np.sqrt(rate * r2)
-        decay = np.exp(-t)
+        t = xp.sqrt(rate * r2)
+        decay = xp.exp(-t)
         if self.nu == 0.5:
             return (decay,)
         if self.nu == 1.5:
+            f = (1 + t) * decay
+            if not order:
+                return (f,)
             # f″ multiplies d dᵀ, so its pole at r = 0 has no effect
-            pole = np.divide(rate * rate * decay, 4 * t, out=np.zeros_like(t), where=t > 1e-8)
-            return ((1 + t) * decay, -0.5 * rate * decay, pole)[: order + 1]
+            apart = xp.where(t > 1e-8, t, xp.inf)
+            return f, -0.5 * rate * decay, rate * rate * decay / (4 * apart)
         f = (1 + t + t * t / 3) * decay
         return (f, -rate / 6 * (1 + t) * decay, rate * rate / 12 * decay)[: order + 1]
 
 
-class Laplacian(Kernel):
+class Laplacian(FeatureKernel):
     r"""The Laplacian kernel of the Manhattan distance.
 
     .. math:: k(x, y) = \exp\left(-\frac{\sum_f |x_f - y_f|}{\sigma}\right)
@@ -132,20 +141,14 @@ class Laplacian(Kernel):
     def __init__(self, sigma=1.0):
         self.sigma = sigma
 
-    def _matrix(self, X, Y):
+    def matrix(self, X, Y):
         return laplacian_kernel(X, Y, gamma=1 / self.sigma)
 
-    def diagonal(self, X):
+    def matrix_diagonal(self, X):
         return np.ones(len(X))
-
-    def value(self, s, u, v):
-        raise ValueError("the Laplacian kernel is no function of dot products: call it on arrays")
-
-    def profile(self, s, u, v):
-        raise ValueError("the Laplacian kernel has no derivatives: take Gaussian or Matern")
 
 
 def _squared_distance(s, u, v):
     """u + v − 2 s, which rounding must not make negative."""
     r2 = u + v - 2 * s
-    return np.maximum(r2, 0.0, out=r2)
+    return namespace(r2).clip(r2, 0.0, None, out=r2)

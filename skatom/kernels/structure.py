@@ -4,23 +4,20 @@ from numbers import Real
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from skatom.base import BaseEstimator
 from skatom.kernels._cpu.matching import rematch
+from skatom.kernels.atom_sums import check_kernel_matrix, mirrored, own_sums, sums_of_atoms
 from skatom.kernels.base import Kernel
-from skatom.memory import check_memory
+from skatom.kernels.feature_kernel import FeatureKernel
 from skatom.parallel import split_rows, threads_over_blas
-from skatom.structures import groups_by_size, offsets_from_counts
 
-# Atoms of the rows and of the columns in one piece: its kernel values stay in the cache.
-_ROWS, _COLUMNS = 128, 1024
 # Structures in one piece where all kernels of their atoms are needed.
 _STRUCTURES = 16
 _TOLERANCE = 1e-8
 
 
-class StructureKernel(BaseEstimator):
+class StructureKernel(Kernel):
     r"""Similarity of structures from the similarities of their atoms.
 
     With the kernel :math:`k_{IJ} = \delta_{Z_I Z_J} k(q_I, q_J)` of the atoms I of A and J of B,
@@ -43,8 +40,8 @@ class StructureKernel(BaseEstimator):
 
     Parameters
     ----------
-    kernel : Kernel
-        Of the features of atoms.
+    kernel : FeatureKernel
+        The kernel k of the features of atoms.
     match : {"sum", "average", "best", "rematch"}, default="sum"
         How atoms are paired.
     gamma : float, default=0.5
@@ -75,7 +72,7 @@ class StructureKernel(BaseEstimator):
     """
 
     _parameter_constraints = {
-        "kernel": [Kernel],
+        "kernel": [FeatureKernel],
         "match": [StrOptions({"sum", "average", "best", "rematch"})],
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "normalize": ["boolean"],
@@ -101,11 +98,7 @@ class StructureKernel(BaseEstimator):
         ndarray of float, shape (n, m)
         """
         self.check_parameters()
-        check_memory(
-            8.0 * len(X) * len(X if Y is None else Y),
-            f"the kernel matrix of {len(X)} x {len(X if Y is None else Y)} structures",
-            "take fewer structures",
-        )
+        check_kernel_matrix(len(X), len(X if Y is None else Y))
         matrix = self._unnormalized(X, Y)
         if self.normalize:
             left = np.sqrt(matrix.diagonal() if Y is None else self._own(X))
@@ -122,24 +115,30 @@ class StructureKernel(BaseEstimator):
         """
         return np.ones(len(X)) if self.normalize else self._own(X)
 
-    def check_parameters(self):
-        """Raise a ValueError if a parameter is out of range."""
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
-        )
-        self.kernel.check_parameters()
+    @property
+    def n_derivatives(self):
+        return self.kernel.n_derivatives if self.match == "sum" and not self.normalize else 0
+
+    def covariance_blocks(self, X, Y, rows, columns):
+        if self.n_derivatives:
+            return self.kernel.covariance_blocks(X, Y, rows, columns)
+        return self(X, Y)
 
     def _unnormalized(self, X, Y):
         if self.match in {"best", "rematch"}:
             return self._matched(X, Y)
-        matrix = _sums(self.kernel, X, X if Y is None else Y, Y is None)
+        matrix = sums_of_atoms(self.kernel.matrix, X, Y)
         if self.match == "average":
             matrix /= X.n_atoms[:, None] * (X if Y is None else Y).n_atoms
         return matrix
 
     def _own(self, X):
+        if self.match == "sum":
+            return own_sums(self.kernel.matrix, X)
+        if self.match == "average":
+            return own_sums(self.kernel.matrix, X) / X.n_atoms**2
         pieces = split_rows(len(X), _STRUCTURES)
-        return np.concatenate([self._unnormalized(X[p], None).diagonal() for p in pieces])
+        return np.concatenate([np.empty(0), *(self._matched(X[p], None).diagonal() for p in pieces)])
 
     def _matched(self, X, Y):
         symmetric = Y is None
@@ -149,7 +148,7 @@ class StructureKernel(BaseEstimator):
         def work(rows):
             first = rows.start if symmetric else 0
             x, y = X[rows], Y[first:]
-            atoms = self.kernel._matrix(x.values, y.values) * (x.numbers[:, None] == y.numbers)
+            atoms = self.kernel.matrix(x.values, y.values) * (x.numbers[:, None] == y.numbers)
             for i in range(len(x)):
                 of_x = slice(x.offsets[i], x.offsets[i + 1])
                 for j in range(len(y)):
@@ -158,58 +157,9 @@ class StructureKernel(BaseEstimator):
 
         with threads_over_blas() as pool:
             list(pool.map(work, split_rows(len(X), _STRUCTURES)))
-        return _mirrored(matrix) if symmetric else matrix
+        return mirrored(matrix) if symmetric else matrix
 
     def _match(self, block):
         if self.match == "best":
             return block[linear_sum_assignment(block, maximize=True)].sum() / max(block.shape)
         return rematch(np.ascontiguousarray(block), float(self.gamma), _TOLERANCE)
-
-
-def _sums(kernel, X, Y, symmetric):
-    """Σ_IJ k_IJ of all pairs of structures, element by element."""
-    matrix = np.zeros((len(X), len(Y)))
-    of_x, of_y = _by_species(X), _by_species(Y)
-
-    def work(rows):
-        first = rows.start if symmetric else 0
-        for z in of_x.keys() & of_y.keys():
-            x, row_starts, row_places = _part(*of_x[z], rows)
-            if len(x) == 0:
-                continue
-            for columns in groups_by_size(Y.offsets, _COLUMNS, first):
-                y, starts, places = _part(*of_y[z], columns)
-                if len(y):
-                    pairs = np.add.reduceat(kernel._matrix(x, y), row_starts, axis=0)
-                    matrix[np.ix_(row_places, places)] += np.add.reduceat(pairs, starts, axis=1)
-
-    with threads_over_blas() as pool:
-        list(pool.map(work, groups_by_size(X.offsets, _ROWS)))
-    return _mirrored(matrix) if symmetric else matrix
-
-
-def _by_species(features):
-    """Of each species the features, and where those of each structure begin."""
-    structure_of_atom = np.repeat(np.arange(len(features)), features.n_atoms)
-    found = {}
-    for z in features.species:
-        mine = features.numbers == z
-        counts = np.bincount(structure_of_atom[mine], minlength=len(features))
-        found[z] = (features.values[mine], offsets_from_counts(counts))
-    return found
-
-
-def _part(values, starts, structures):
-    """The atoms of some structures, where those of each begin, and of which they are."""
-    edges = starts[structures.start : structures.stop + 1]
-    present = np.flatnonzero(np.diff(edges))
-    return (
-        values[edges[0] : edges[-1]],
-        edges[present] - edges[0],
-        structures.start + present,
-    )
-
-
-def _mirrored(matrix):
-    upper = np.triu(matrix)
-    return upper + np.triu(matrix, 1).T

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from skatom.kernels.base import Kernel
+from skatom.kernels.dot_kernel import DotKernel
 from skatom.selection.base import Selector
 from skatom.solvers.sampling import farthest_points
 
@@ -26,7 +26,7 @@ class FarthestPointSampling(Selector):
     axis : {"features", "samples"}, default="features"
         Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows. Rows
         may be structures, by features that were pooled, or environments.
-    kernel : Kernel, default=None
+    kernel : DotKernel, default=None
         The kernel of the metric; with features as points, of the columns. None: the distance of
         Euclid.
     first : int, default=None
@@ -57,7 +57,7 @@ class FarthestPointSampling(Selector):
 
     _parameter_constraints = {
         **Selector._parameter_constraints,
-        "kernel": [Kernel, None],
+        "kernel": [DotKernel, None],
         "first": [Interval(Integral, 0, None, closed="left"), None],
         "min_distance": [Interval(Real, 0, None, closed="left")],
     }

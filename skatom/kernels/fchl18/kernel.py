@@ -4,15 +4,12 @@ from math import pi
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm import tqdm
 
-from skatom.base import BaseEstimator
+from skatom.kernels.base import Kernel
 from skatom.kernels.charges import arms_of_atoms, fictitious_charges
+from skatom.kernels.covariances import by_structure
 from skatom.kernels.fchl18.blocks import (
     charge_block,
     field_block,
@@ -25,7 +22,7 @@ from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 
 
-class FCHL18(BaseEstimator):
+class FCHL18(Kernel):
     r"""Faber-Christensen-Huang-Lilienfeld kernel of 2018 between structures.
 
     An environment I is a distribution over elements, distances d and angles θ. With A₁ its
@@ -238,6 +235,45 @@ class FCHL18(BaseEstimator):
         self._run(fill, X, Y, symmetric=X is Y)
         return out
 
+    def diagonal(self, X):
+        """k(A, A) of each structure.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms or FCHL18Environments, of n structures
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+        """
+        X, _ = self._sides(X, None)
+        out = np.empty(len(X))
+
+        def fill(batch):
+            block = kernel_block(batch, batch, X.form, self.sigma, per_atom=False)
+            out[batch.structures] = block.diagonal()
+
+        with threads_over_blas() as pool:
+            list(pool.map(fill, X.batches))
+        return out
+
+    @property
+    def n_derivatives(self):
+        return 1
+
+    def covariance_blocks(self, X, Y, rows, columns):
+        X, Y = self._sides(X, Y)
+        make = {
+            ("energy", "energy"): lambda: self(X, Y),
+            ("forces", "energy"): lambda: self._forces_energies(X, Y),
+            ("energy", "forces"): lambda: self._forces_energies(Y, X).T,
+        }
+        stacked = np.block([[make[row, column]() for column in columns] for row in rows])
+        return by_structure(stacked, X.structures, Y.structures, rows, columns)
+
+    def _forces_energies(self, X, Y):
+        return -np.add.reduceat(self.gradients(X, Y), Y.structures.offsets[:-1], axis=1)
+
     def atoms(self, X, Y=None):
         """Σ κ(I, J) over the atoms I of each structure of X, for each atom J of Y.
 
@@ -405,9 +441,7 @@ class FCHL18(BaseEstimator):
 
     def _form(self):
         """The parameters as the loops take them."""
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
-        )
+        self.check_parameters()
         return Form.of(self)
 
     def _check_memory(self, n_rows, n_columns, what):

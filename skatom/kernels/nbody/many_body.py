@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval
 
 from skatom.base import Predictor
-from skatom.kernels.base import Kernel
+from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.dot_product import Polynomial
 from skatom.kernels.nbody import nplets
 from skatom.kernels.nbody.sums import NBody, NBodyKernel
@@ -34,9 +34,9 @@ class ManyBody(NBodyKernel):
     ----------
     kernel : NBody, default=None
         None: ``NBody(order=3)``.
-    function : Kernel of features, default=None
-        Of the features whose dot product is ``kernel``: `Polynomial`, `Cosine`, `Gaussian`, …
-        None: ``Polynomial(zeta=2)``.
+    function : DotKernel, default=None
+        φ, as a kernel of the features whose dot product is ``kernel``: `Polynomial`, `Cosine`,
+        `Gaussian`, … None: ``Polynomial(zeta=2)``.
     amplitude : float, default=1.0
         δ, in eV.
 
@@ -56,7 +56,7 @@ class ManyBody(NBodyKernel):
 
     _parameter_constraints = {
         "kernel": [NBody, None],
-        "function": [Kernel, None],
+        "function": [DotKernel, None],
         "amplitude": [Interval(Real, 0, None, closed="neither")],
     }
 
@@ -65,10 +65,9 @@ class ManyBody(NBodyKernel):
         self.function = function
         self.amplitude = amplitude
 
-    def check_parameters(self):
-        super().check_parameters()
-        self._base.check_parameters()
-        self._function.check_parameters()
+    @property
+    def n_derivatives(self):
+        return self._function.n_derivatives
 
     @property
     def _base(self):
@@ -181,7 +180,7 @@ class ManyBody(NBodyKernel):
             matrix = b.fold(a.fold(f.value(s, u[:, None], v)).T).T
             return self.amplitude**2 * matrix
         p = f.profile(s, u[:, None], v)
-        p = type(p)(*(np.broadcast_to(x, s.shape) for x in vars(p).values()))
+        p = Profile(*(np.broadcast_to(x, s.shape) for x in vars(p).values()))
         left, right = a.of_rows, b.of_rows
         along_x, along_y = products[n:, :m], products[:n, m:]
         if b.slopes is None:

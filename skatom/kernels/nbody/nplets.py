@@ -6,6 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
+from skatom._cpu import cutoffs
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.neighbors import neighbor_list
 from skatom.parallel import run_in_threads
@@ -26,8 +27,8 @@ class Cutoff:
     @property
     def code(self):
         if self.radius is None:
-            return _cpu.NO_CUTOFF
-        return _cpu.EXPONENTIAL if self.kind == "exponential" else _cpu.COSINE
+            return cutoffs.NO_CUTOFF
+        return cutoffs.EXPONENTIAL if self.kind == "exponential" else cutoffs.COSINE
 
     @property
     def compiled(self):
@@ -36,7 +37,7 @@ class Cutoff:
 
     def __call__(self, r):
         """Values and slopes, of the shape of ``r``."""
-        f, slopes = _cpu.cutoff_functions(*self.compiled, np.ravel(r))
+        f, slopes = cutoffs.cutoff_functions(*self.compiled, np.ravel(r))
         return f.reshape(np.shape(r)), slopes.reshape(np.shape(r))
 
     def reach(self, structures):

@@ -4,17 +4,14 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import (
-    Interval,
-    Options,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from skatom.base import BaseEstimator
+from skatom.kernels.base import Kernel
+from skatom.kernels.covariances import by_structure
 from skatom.kernels.nbody import nplets
 from skatom.kernels.nbody.expansion import NPletExpansion
 from skatom.kernels.nbody.features import RadialBasis, interval, part_features
+from skatom.memory import check_memory
 from skatom.structures import as_structures
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -23,8 +20,8 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 _LONGEST = {2: 500.0, 3: 45.0}
 
 
-class NBodyKernel(BaseEstimator):
-    """Base class of kernels between structures whose forces are derivatives.
+class NBodyKernel(Kernel):
+    """Base class of kernels of structures that are sums over their n-plets or environments.
 
     A subclass writes ``rows(structures, what, atoms=None)``, which prepares the rows
     ``"energy"`` of structures, ``"local"`` of atoms or ``"forces"`` of atoms, ``cross`` and
@@ -37,13 +34,7 @@ class NBodyKernel(BaseEstimator):
         return [self]
 
     def __add__(self, other):
-        return NBodySum(self, other)
-
-    def check_parameters(self):
-        """Raise a ValueError if a parameter is out of range."""
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
-        )
+        return NBodySum(self, other) if isinstance(other, NBodyKernel) else super().__add__(other)
 
     def __call__(self, X, Y=None):
         """Covariances of the energies of structures.
@@ -57,41 +48,26 @@ class NBodyKernel(BaseEstimator):
         -------
         ndarray of float, shape (n, m), eV²
         """
-        return self._between(X, "energy", Y, "energy")
+        self.check_parameters()
+        return self.covariance_blocks(X, Y, ("energy",), ("energy",))
 
     def diagonal(self, X):
         """Variances of the energies of structures, shape (n,), eV²."""
         self.check_parameters()
         return self.diagonal_blocks(self.rows(as_structures(X), "energy"))[:, 0, 0]
 
-    def energies_forces(self, X, Y=None):
-        """Covariances of energies (X) with forces (Y).
+    @property
+    def n_derivatives(self):
+        return 2
 
-        Parameters
-        ----------
-        X, Y : Structures or list of ase.Atoms
-            n structures, and others of n_atoms atoms in all. Y=None: X.
-
-        Returns
-        -------
-        ndarray of float, shape (n, 3 n_atoms), eV²/Å
-            Columns run over atoms, then x, y, z.
-        """
-        return self._between(X, "energy", Y, "forces")
-
-    def forces_forces(self, X, Y=None):
-        """Covariances of forces with forces.
-
-        Parameters
-        ----------
-        X, Y : Structures or list of ase.Atoms
-            Of n_atoms and m_atoms atoms in all. Y=None: X.
-
-        Returns
-        -------
-        ndarray of float, shape (3 n_atoms, 3 m_atoms), eV²/Å²
-        """
-        return self._between(X, "forces", Y, "forces")
+    def covariance_blocks(self, X, Y, rows, columns):
+        X = as_structures(X)
+        Y = X if Y is None else as_structures(Y)
+        _check_matrix(X, Y, rows, columns)
+        left = [self.rows(X, what) for what in rows]
+        same = Y is X and rows == columns
+        stacked = self.cross(left, None if same else [self.rows(Y, what) for what in columns])
+        return by_structure(stacked, X, Y, rows, columns)
 
     def local(self, X, Y=None):
         """Covariances of the environments of single atoms.
@@ -105,14 +81,9 @@ class NBodyKernel(BaseEstimator):
         -------
         ndarray of float, shape (n_atoms, m_atoms), eV²
         """
-        return self._between(X, "local", Y, "local")
-
-    def _between(self, X, of_x, Y, of_y):
         self.check_parameters()
-        X = as_structures(X)
-        Y = X if Y is None else as_structures(Y)
-        rows = [self.rows(X, of_x)]
-        return self.cross(rows, None if Y is X and of_x == of_y else [self.rows(Y, of_y)])
+        rows = [self.rows(as_structures(X), "local")]
+        return self.cross(rows, None if Y is None else [self.rows(as_structures(Y), "local")])
 
 
 class NBody(NBodyKernel):
@@ -159,13 +130,13 @@ class NBody(NBodyKernel):
     Examples
     --------
     >>> from ase.build import bulk, molecule
-    >>> from skatom.kernels import NBody
+    >>> from skatom.kernels import NBody, covariance
     >>> kernel = NBody(order=3, sigma=0.8, cutoff=4.0)
     >>> kernel([molecule("H2O"), molecule("CH4"), bulk("Si")]).shape
     (3, 3)
-    >>> kernel.energies_forces([molecule("H2O")], [molecule("CH4")]).shape
-    (1, 15)
-    >>> kernel.forces_forces([molecule("H2O")]).shape
+    >>> covariance(kernel, [molecule("H2O")], [molecule("CH4")]).shape
+    (10, 16)
+    >>> covariance(kernel, [molecule("H2O")], rows=("forces",)).shape
     (9, 9)
     """
 
@@ -302,6 +273,14 @@ class NBody(NBodyKernel):
         return NPletExpansion(self, rows, coefficients)
 
 
+def _check_matrix(X, Y, rows, columns):
+    n, m = (
+        len(side) * ("energy" in kinds) + 3 * len(side.numbers) * ("forces" in kinds)
+        for side, kinds in ((X, rows), (Y, columns))
+    )
+    check_memory(16.0 * n * m, f"the {n} x {m} covariance matrix", "take fewer structures")
+
+
 def _combinations(rows):
     return set().union(*(block.parts for block in rows))
 
@@ -341,10 +320,9 @@ class NBodySum(NBodyKernel):
     def terms(self):
         return [*self.left.terms, *self.right.terms]
 
-    def check_parameters(self):
-        super().check_parameters()
-        self.left.check_parameters()
-        self.right.check_parameters()
+    @property
+    def n_derivatives(self):
+        return min(self.left.n_derivatives, self.right.n_derivatives)
 
     def rows(self, structures, what, atoms=None):
         """The rows of each term, in a tuple."""

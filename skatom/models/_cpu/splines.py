@@ -8,7 +8,7 @@ on make the spline between the knots m and m + 1. Below the first knot S goes on
 import numpy as np
 from numba import njit
 
-from skatom.kernels._cpu.nbody import cutoff_function
+from skatom._cpu.cutoffs import cutoff_function
 
 
 @njit(cache=True, inline="always")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom._rigid_motions import kept_coordinates, rigid_motions
-from skatom.kernels.blocks import covariance, fill_columns, layout, row_groups
+from skatom.kernels.blocks import fill_columns, layout, row_groups
 from skatom.kernels.environments import Environments, jacobian_bases
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
@@ -12,8 +12,6 @@ from skatom.solvers import PackedCholesky
 
 # Widest block column of the matrix that is aimed at.
 _WIDTH = 512
-# Structures whose energies' own covariances are computed at once.
-_BATCH = 16
 
 
 class DerivativeSystem:
@@ -149,10 +147,7 @@ class CholeskySystem(DerivativeSystem):
 
     def variances(self, features):
         """Prior minus explained variance of the energies of structures, in the kernel's unit."""
-        prior = np.concatenate([
-            covariance(self.kernel, features[s : s + _BATCH], forces=False).diagonal()
-            for s in range(0, len(features), _BATCH)
-        ])  # fmt: skip
+        prior = self.kernel.diagonal(features)
         columns = Environments(features, bases=self._bases)
         rows = layout(columns.n_dof, np.ones(len(features), bool))
         cross = np.empty((self.layout.starts[-1], len(features)))

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels import FCHL18, Gaussian, Kernel
+from skatom.kernels import FCHL18, DotKernel, Gaussian, Kernel
 from skatom.models._labels import check_array_labels, check_labels, per_structure
 from skatom.models._regressor import StructureRegressor, structures_of
 from skatom.models.kernel_ridge.array_ridge import solve_ridge
@@ -62,8 +62,9 @@ class ForceKernelRidge(StructureRegressor):
 
     Parameters
     ----------
-    kernel : Kernel or FCHL18, default=None
-        Kernel of the features of atoms. None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
+    kernel : Kernel, default=None
+        Kernel of the features of atoms (a `DotKernel`), of structures (`FCHL18`), or of the rows
+        of an array (any). None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
         What the predictor is made of.
     alpha : float, dict or array-like of shape (n,), default=None
@@ -153,7 +154,7 @@ class ForceKernelRidge(StructureRegressor):
     gives = ("energy", "forces", "stress", "dipole", "energy_std")
 
     _parameter_constraints = {
-        "kernel": [Kernel, FCHL18, None],
+        "kernel": [Kernel, None],
         "basis": [StrOptions({"derivatives", "operators"})],
         "alpha": [_NOT_NEGATIVE, dict, "array-like", None],
         "alpha_forces": [_NOT_NEGATIVE, dict, "array-like", None],
@@ -226,12 +227,19 @@ class ForceKernelRidge(StructureRegressor):
             kernel.check_parameters()
             if not isinstance(X, AtomicFeatures):
                 return self._fit_array(kernel, X, y)
+            if not isinstance(kernel, DotKernel):
+                raise ValueError(
+                    "the kernel of atomic features must be a DotKernel, such as Gaussian, Matern "
+                    f"or Cosine: {kernel} is none"
+                )
         targets = as_targets(y, structures_of(X))
         learnt = check_labels(targets, self._learnable(kernel), type(self).__name__)
         alphas = self._alphas(structures_of(X), targets, configurations)
         used = np.logical_or.reduce([targets.labelled(name) for name in learnt])
         X, targets = X[used], targets[used]
         alphas = {name: alpha[used] for name, alpha in alphas.items()}
+        if "forces" in learnt and self.basis == "derivatives":
+            kernel.check_derivatives(2)
         self.absolute_energies_ = "energy" in learnt
         self.baseline_ = None
         if learnt != ["dipole"]:

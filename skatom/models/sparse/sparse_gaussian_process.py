@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.baseline import fit_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.elements import species_index
-from skatom.kernels.base import Kernel
+from skatom.kernels.dot_kernel import DotKernel
 from skatom.kernels.dot_product import Cosine
 from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
@@ -55,7 +55,7 @@ class SparseGaussianProcess(StructureRegressor):
 
     Parameters
     ----------
-    kernel : Kernel, default=None
+    kernel : DotKernel, default=None
         k, times the variance of the energy of an atom in eV², as in ``0.5**2 * Cosine(4)``.
         None: ``Cosine(zeta=4)``.
     n_sparse : int or dict, default=500
@@ -150,7 +150,7 @@ class SparseGaussianProcess(StructureRegressor):
     gives = in_order({"energy", "forces", "stress", "local_energies", "energy_std", "forces_std"})
 
     _parameter_constraints = {
-        "kernel": [Kernel, None],
+        "kernel": [DotKernel, None],
         "n_sparse": [Interval(Integral, 1, None, closed="left"), dict],
         "selection": [StrOptions({"fps", "cur", "random"}), "array-like"],
         "noise_energy": [_POSITIVE, dict, "array-like"],

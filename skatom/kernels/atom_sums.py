@@ -1,0 +1,91 @@
+"""Sums over the atoms of structures, element by element, of a kernel of their features."""
+
+import numpy as np
+
+from skatom.memory import check_memory
+from skatom.parallel import split_rows, threads_over_blas
+from skatom.structures import groups_by_size, offsets_from_counts
+
+# Atoms of the rows and of the columns in one piece: its kernel values stay in the cache.
+_ROWS, _COLUMNS = 128, 1024
+# Structures compared with each other where only each with itself is wanted.
+_STRUCTURES = 16
+
+
+def sums_of_atoms(matrix, X, Y=None):
+    """Σ_IJ k(q_I, q_J) over atoms of the same element, of all pairs of structures.
+
+    Parameters
+    ----------
+    matrix : callable
+        Of two arrays (n, n_features) and (m, n_features), their kernel values (n, m).
+    X : AtomicFeatures of n structures
+    Y : AtomicFeatures of m structures, default=None
+        None: X.
+
+    Returns
+    -------
+    ndarray of float, shape (n, m)
+    """
+    symmetric = Y is None
+    Y = X if symmetric else Y
+    check_kernel_matrix(len(X), len(Y))
+    out = np.zeros((len(X), len(Y)))
+    of_x, of_y = _by_species(X), _by_species(Y)
+
+    def work(rows):
+        first = rows.start if symmetric else 0
+        for z in of_x.keys() & of_y.keys():
+            x, row_starts, row_places = _part(*of_x[z], rows)
+            if len(x) == 0:
+                continue
+            for columns in groups_by_size(Y.offsets, _COLUMNS, first):
+                y, starts, places = _part(*of_y[z], columns)
+                if len(y):
+                    pairs = np.add.reduceat(matrix(x, y), row_starts, axis=0)
+                    out[np.ix_(row_places, places)] += np.add.reduceat(pairs, starts, axis=1)
+
+    with threads_over_blas() as pool:
+        list(pool.map(work, groups_by_size(X.offsets, _ROWS)))
+    return mirrored(out) if symmetric else out
+
+
+def own_sums(matrix, X):
+    """The diagonal of `sums_of_atoms`, shape (n,)."""
+    pieces = split_rows(len(X), _STRUCTURES)
+    return np.concatenate([
+        np.empty(0), *(sums_of_atoms(matrix, X[piece]).diagonal() for piece in pieces)
+    ])  # fmt: skip
+
+
+def check_kernel_matrix(n, m):
+    """Raise a MemoryError if the matrix of n and m structures would not fit."""
+    check_memory(8.0 * n * m, f"the kernel matrix of {n} x {m} structures", "take fewer structures")
+
+
+def mirrored(matrix):
+    """The symmetric matrix of which only the upper triangle is given."""
+    upper = np.triu(matrix)
+    return upper + np.triu(matrix, 1).T
+
+
+def _by_species(features):
+    """Of each species the features, and where those of each structure begin."""
+    structure_of_atom = np.repeat(np.arange(len(features)), features.n_atoms)
+    found = {}
+    for z in features.species:
+        mine = features.numbers == z
+        counts = np.bincount(structure_of_atom[mine], minlength=len(features))
+        found[z] = (features.values[mine], offsets_from_counts(counts))
+    return found
+
+
+def _part(values, starts, structures):
+    """The atoms of some structures, where those of each begin, and of which they are."""
+    edges = starts[structures.start : structures.stop + 1]
+    present = np.flatnonzero(np.diff(edges))
+    return (
+        values[edges[0] : edges[-1]],
+        edges[present] - edges[0],
+        structures.start + present,
+    )

@@ -1,0 +1,110 @@
+"""Covariances of energies and forces under any kernel."""
+
+import numpy as np
+
+from skatom.structures import offsets_from_counts
+
+# What rows and columns may be, in their order.
+KINDS = ("energy", "forces")
+
+
+def covariance(kernel, X, Y=None, rows=KINDS, columns=None):
+    r"""Covariance matrix of the energies and forces of structures.
+
+    .. math::
+        \mathrm{cov}(E, E') = K(S, S'), \quad
+        \mathrm{cov}(F, E') = -\frac{\partial}{\partial R} K(S, S'), \quad
+        \mathrm{cov}(F, F') = \frac{\partial^2}{\partial R\, \partial R'} K(S, S')
+
+    with the kernel K of structures S at the positions R, which for a kernel k of atomic features q
+    is the sum over all atoms of the same element,
+    :math:`K(S, S') = \sum_{I \in S} \sum_{J \in S'} \delta_{Z_I Z_J} k(q_I, q_J)`. The rows of
+    each structure follow those of the one before it: its energy, then its forces atom by atom.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        A kernel with as many derivatives (``kernel.n_derivatives``) as sides with forces.
+    X : AtomicFeatures, Structures or list of ase.Atoms, n of them
+        What the kernel compares: atomic features, or structures.
+    Y : the same, default=None
+        The columns. None: X.
+    rows : tuple of {"energy", "forces"}, default=("energy", "forces")
+        Which rows to make.
+    columns : tuple of {"energy", "forces"}, default=None
+        Which columns to make. None: the same as ``rows``.
+
+    Returns
+    -------
+    ndarray of float, shape (n + 3 n_atoms of X, n + 3 n_atoms of Y)
+        Less what is left out. In the unit of the kernel, for NBody eV², and that per Å for each
+        side with forces.
+
+    Raises
+    ------
+    ValueError
+        If rows or columns are others than these, the kernel lacks the derivatives, or X is nothing
+        that it compares.
+    MemoryError
+        If the matrix would not fit.
+
+    References
+    ----------
+    A. S. Christensen, O. A. von Lilienfeld, Mach. Learn.: Sci. Technol. 1, 045018 (2020).
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import FCHL19
+    >>> from skatom.kernels import Gaussian, NBody, covariance
+    >>> molecules = [molecule("H2O"), molecule("H2")]
+    >>> covariance(Gaussian(20.0), FCHL19().fit_transform(molecules)).shape
+    (17, 17)
+    >>> covariance(NBody(), molecules, rows=("energy",), columns=("forces",)).shape
+    (2, 15)
+    """
+    rows = _checked(rows, "rows")
+    columns = rows if columns is None else _checked(columns, "columns")
+    kernel.check_parameters()
+    kernel.check_derivatives(("forces" in rows) + ("forces" in columns))
+    return kernel.covariance_blocks(X, Y, rows, columns)
+
+
+def _checked(kinds, name):
+    """The kinds of rows or columns in their order, without repetition."""
+    if isinstance(kinds, str) or not kinds or not set(kinds) <= set(KINDS):
+        raise ValueError(
+            f"{name}={kinds!r} must be a tuple of one or both of 'energy' and 'forces', such as "
+            "('energy',)"
+        )
+    return tuple(kind for kind in KINDS if kind in kinds)
+
+
+def by_structure(stacked, X, Y, rows, columns):
+    """A matrix whose rows are all energies, then all forces, with those of each structure together.
+
+    Parameters
+    ----------
+    stacked : ndarray of float, shape (n_rows, n_columns)
+        Both its rows and its columns are in that order.
+    X, Y : Structures
+        Of the rows and of the columns.
+    rows, columns : tuple of str
+
+    Returns
+    -------
+    ndarray of float, shape (n_rows, n_columns)
+    """
+    if len(rows) == len(columns) == 1:
+        return stacked
+    out = np.empty_like(stacked)
+    out[np.ix_(_places(X.n_atoms, rows), _places(Y.n_atoms, columns))] = stacked
+    return out
+
+
+def _places(n_atoms, kinds):
+    """Where all energies, then all forces, are in the order of the structures."""
+    if len(kinds) == 1:
+        return np.arange(len(n_atoms) if kinds == ("energy",) else 3 * n_atoms.sum())
+    starts = offsets_from_counts(1 + 3 * n_atoms)
+    return np.concatenate([starts[:-1], np.delete(np.arange(starts[-1]), starts[:-1])])

@@ -1,0 +1,203 @@
+"""Kernels whose values and derivatives follow from one function of three numbers."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval
+
+from skatom.kernels.base import Kernel, squared_norms
+from skatom.kernels.blocks import feature_covariance
+from skatom.kernels.feature_kernel import FeatureKernel, check_atomic_features
+
+
+@dataclass(frozen=True)
+class Profile:
+    """φ(s, u, v) of many pairs, and the derivatives that models need.
+
+    s is the dot product of two feature vectors, u and v are their squared norms.
+
+    Attributes
+    ----------
+    value, s, u, v, ss, su, sv, uv : ndarray of float, or float
+        φ, ∂φ/∂s, …, ∂²φ/∂s², ∂²φ/∂s∂u, …; they broadcast against each other.
+    """
+
+    value: np.ndarray
+    s: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    ss: np.ndarray
+    su: np.ndarray
+    sv: np.ndarray
+    uv: np.ndarray
+
+    def __add__(self, other):
+        return Profile(*(a + b for a, b in zip(self._fields(), other._fields(), strict=True)))
+
+    def __mul__(self, other):
+        f, g = self, other
+        return Profile(
+            f.value * g.value,
+            *(getattr(f, a) * g.value + f.value * getattr(g, a) for a in "suv"),
+            *(
+                getattr(f, a + b) * g.value
+                + getattr(f, a) * getattr(g, b)
+                + getattr(f, b) * getattr(g, a)
+                + f.value * getattr(g, a + b)
+                for a, b in ("ss", "su", "sv", "uv")
+            ),
+        )
+
+    def scaled(self, factor):
+        return Profile(*(factor * a for a in self._fields()))
+
+    def _fields(self):
+        return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+
+class DotKernel(FeatureKernel):
+    r"""Base class of kernels of feature vectors that derivatives are taken of.
+
+    Such a kernel is a function of three numbers,
+
+    .. math:: k(x, y) = \varphi(s, u, v), \quad s = x \cdot y,\; u = |x|^2,\; v = |y|^2
+
+    for then every derivative is a combination of x, y and the unit matrix:
+
+    .. math::
+        \partial_x k &= \varphi_s y + 2 \varphi_u x
+
+        \partial_x \partial_y^\top k &= \varphi_s I + \varphi_{ss} y x^\top
+            + 2 \varphi_{su} x x^\top + 2 \varphi_{sv} y y^\top + 4 \varphi_{uv} x y^\top
+
+    These kernels add and multiply, with each other and with positive numbers.
+
+    A subclass writes `value` and `profile`, with the functions that numpy and torch have in
+    common. One without derivatives says so in ``n_derivatives``.
+    """
+
+    @abstractmethod
+    def value(self, s, u, v):
+        """φ(s, u, v).
+
+        Parameters
+        ----------
+        s, u, v : ndarray of float
+            Dot products of pairs and the squared norms of their members, of shapes that broadcast.
+
+        Returns
+        -------
+        ndarray of float
+        """
+
+    @abstractmethod
+    def profile(self, s, u, v):
+        """φ(s, u, v) and its derivatives.
+
+        Parameters
+        ----------
+        s, u, v : ndarray of float
+
+        Returns
+        -------
+        Profile
+        """
+
+    @property
+    def n_derivatives(self):
+        return 2
+
+    def matrix(self, X, Y):
+        return self.value(X @ Y.T, squared_norms(X)[:, None], squared_norms(Y))
+
+    def matrix_diagonal(self, X):
+        norms = squared_norms(X)
+        return self.value(norms, norms, norms)
+
+    def covariance_blocks(self, X, Y, rows, columns):
+        check_atomic_features(X, Y)
+        if "forces" in rows or "forces" in columns:
+            return feature_covariance(self, X, Y, rows, columns)
+        return self(X, Y)
+
+    def __add__(self, other):
+        return Sum(self, other) if isinstance(other, DotKernel) else super().__add__(other)
+
+    def __mul__(self, other):
+        if isinstance(other, Kernel):
+            return Product(self, other) if isinstance(other, DotKernel) else NotImplemented
+        return Scaled(self, other) if isinstance(other, Real) else NotImplemented
+
+
+class Scaled(DotKernel):
+    """A kernel times a positive number, c k(x, y); what ``c * kernel`` gives.
+
+    Parameters
+    ----------
+    kernel : DotKernel
+    factor : float, default=1.0
+        The variance c.
+    """
+
+    _parameter_constraints = {
+        "kernel": [DotKernel],
+        "factor": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(self, kernel, factor=1.0):
+        self.kernel = kernel
+        self.factor = factor
+
+    @property
+    def n_derivatives(self):
+        return self.kernel.n_derivatives
+
+    def value(self, s, u, v):
+        return self.factor * self.kernel.value(s, u, v)
+
+    def profile(self, s, u, v):
+        return self.kernel.profile(s, u, v).scaled(self.factor)
+
+
+class _Pair(DotKernel):
+    _parameter_constraints = {"left": [DotKernel], "right": [DotKernel]}
+
+    def __init__(self, left, right):
+        self.left = left
+        self.right = right
+
+    @property
+    def n_derivatives(self):
+        return min(self.left.n_derivatives, self.right.n_derivatives)
+
+
+class Sum(_Pair):
+    """The sum of two kernels of features; what ``left + right`` gives.
+
+    Parameters
+    ----------
+    left, right : DotKernel
+    """
+
+    def value(self, s, u, v):
+        return self.left.value(s, u, v) + self.right.value(s, u, v)
+
+    def profile(self, s, u, v):
+        return self.left.profile(s, u, v) + self.right.profile(s, u, v)
+
+
+class Product(_Pair):
+    """The product of two kernels of features; what ``left * right`` gives.
+
+    Parameters
+    ----------
+    left, right : DotKernel
+    """
+
+    def value(self, s, u, v):
+        return self.left.value(s, u, v) * self.right.value(s, u, v)
+
+    def profile(self, s, u, v):
+        return self.left.profile(s, u, v) * self.right.profile(s, u, v)

@@ -1,0 +1,97 @@
+"""Kernels of feature vectors, called on arrays or on the features of atoms."""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.kernels.atom_sums import own_sums, sums_of_atoms
+from skatom.kernels.base import Kernel
+
+
+class FeatureKernel(Kernel):
+    r"""Base class of kernels of feature vectors.
+
+    On arrays it compares their rows. On `AtomicFeatures` it compares structures, by the sum over
+    their atoms of the same element,
+
+    .. math:: K(A, B) = \sum_{I \in A} \sum_{J \in B} \delta_{Z_I Z_J} k(q_I, q_J)
+
+    (see `StructureKernel` for other ways).
+
+    A subclass writes ``matrix(X, Y)``, and ``matrix_diagonal(X)``.
+    """
+
+    @abstractmethod
+    def matrix(self, X, Y):
+        """Kernel values of the rows of two arrays, without any checks.
+
+        Parameters
+        ----------
+        X, Y : ndarray of float, shapes (n, n_features) and (m, n_features)
+
+        Returns
+        -------
+        ndarray of float, shape (n, m)
+        """
+
+    @abstractmethod
+    def matrix_diagonal(self, X):
+        """k(x, x) of each row of an array, without any checks.
+
+        Parameters
+        ----------
+        X : ndarray of float, shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+        """
+
+    def __call__(self, X, Y=None):
+        """The matrix of kernel values.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, n_features), or AtomicFeatures of n structures
+        Y : the same, of m rows, default=None
+            None: X.
+
+        Returns
+        -------
+        ndarray of float, shape (n, m)
+        """
+        self.check_parameters()
+        if isinstance(X, AtomicFeatures):
+            return sums_of_atoms(self.matrix, X, Y)
+        X = np.asarray(X, float)
+        return self.matrix(X, X if Y is None else np.asarray(Y, float))
+
+    def diagonal(self, X):
+        """k(x, x) of each row, or of each structure.
+
+        Parameters
+        ----------
+        X : array-like of float, shape (n, n_features), or AtomicFeatures of n structures
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+        """
+        if isinstance(X, AtomicFeatures):
+            return own_sums(self.matrix, X)
+        return self.matrix_diagonal(np.asarray(X, float))
+
+    def covariance_blocks(self, X, Y, rows, columns):
+        check_atomic_features(X, Y)
+        return self(X, Y)
+
+
+def check_atomic_features(*sides):
+    """Raise a ValueError where features of atoms are needed and something else is given."""
+    for side in sides:
+        if side is not None and not isinstance(side, AtomicFeatures):
+            raise ValueError(
+                f"a covariance under a kernel of atomic features needs AtomicFeatures, not "
+                f"{type(side).__name__}: transform the structures by a descriptor first"
+            )

@@ -1,0 +1,442 @@
+"""What `skatom.kernels.Kernel` promises, for every kernel: add yours to the lists below."""
+
+import pickle
+from functools import cache
+from numbers import Real
+
+import numpy as np
+import pytest
+import skops.io
+from ase import Atoms
+from ase.build import molecule
+from scipy.stats import ortho_group
+from sklearn.base import clone
+
+from skatom import Structures
+from skatom.descriptors import FCHL19, SOAP
+from skatom.kernels import (
+    FCHL18,
+    Cosine,
+    DotKernel,
+    Gaussian,
+    Kernel,
+    Laplacian,
+    ManyBody,
+    Matern,
+    NBody,
+    Polynomial,
+    StructureKernel,
+    covariance,
+)
+
+DOT = {
+    "gaussian": Gaussian(1.3),
+    "matern 1/2": Matern(1.3, nu=0.5),
+    "matern 3/2": Matern(1.3, nu=1.5),
+    "matern 5/2": Matern(1.3),
+    "linear": Polynomial(),
+    "polynomial": Polynomial(3, offset=0.5),
+    "cosine": Cosine(3),
+    "cosine, real power": Cosine(2.5),
+    "scaled": 2.5 * Gaussian(0.7),
+    "sum": Gaussian(1.3) + 0.1 * Polynomial(2),
+    "product": Gaussian(1.3) * Cosine(2) * Matern(2.0),
+    "rough sum": Gaussian(1.3) + Matern(1.3, nu=0.5),
+}
+VECTORS = {
+    **DOT,
+    "laplacian": Laplacian(1.3),
+    "scaled laplacian": 2.0 * Laplacian(1.3),
+    "gaussian and laplacian": Gaussian(1.3) + Laplacian(1.3),
+}
+FEATURES = {
+    **{name: kernel for name, kernel in VECTORS.items() if name != "linear"},
+    "sum over atoms": StructureKernel(Cosine(2)),
+    "average": StructureKernel(Gaussian(1.3), "average"),
+    "normalised sum": StructureKernel(Cosine(2), normalize=True),
+    "best": StructureKernel(Cosine(2), "best"),
+    "rematch": StructureKernel(Cosine(2), "rematch", normalize=True),
+    "two matches": StructureKernel(Cosine(2), "average") + 0.5 * StructureKernel(Gaussian(1.3)),
+}
+STRUCTURES = {
+    "pairs": NBody(order=2, sigma=0.7, cutoff=3.6),
+    "triangles": NBody(order=3, sigma=0.7, cutoff=3.4, cutoff_width=1.2),
+    "exponential": NBody(order=3, sigma=0.7, cutoff=3.4, cutoff_function="exponential"),
+    "n-body sum": NBody(order=2, sigma=0.6) + NBody(order=3, sigma=0.8, cutoff=3.2, amplitude=0.5),
+    "five-body": ManyBody(NBody(order=3, sigma=0.7, cutoff=3.3), Polynomial(zeta=2)),
+    "all orders": ManyBody(NBody(order=3, sigma=0.7, cutoff=3.3), Gaussian(sigma=3.0)),
+    "normalised": ManyBody(NBody(order=2, sigma=0.7, cutoff=3.3), Cosine(zeta=2)),
+    "rough": ManyBody(NBody(order=2, sigma=0.7, cutoff=3.3), Matern(nu=0.5)),
+    "fchl18": FCHL18(cutoff=4.0, cut_start=0.4),
+    "fchl18, unlike elements": FCHL18(cutoff=4.0, cut_start=0.4, alchemy="off", n_fourier=2),
+    "pairs and fchl18": NBody(cutoff=3.6) + 0.1 * FCHL18(cutoff=4.0, cut_start=0.4),
+}
+# best match and REMatch need not be positive definite
+INDEFINITE = {"best", "rematch"}
+ITERATIVE = {"rematch": 1e-7}  # relative accuracy, where it is not that of rounding
+CELL = [[3.1, 0.2, 0.0], [0.9, 3.3, 0.3], [-0.4, 0.5, 2.9]]
+
+
+@cache
+def molecules():
+    images = [molecule(name) for name in ("H2O", "CH3OH", "CH4", "H2O", "CO2", "NH3")]
+    for seed, atoms in enumerate(images):
+        atoms.rattle(0.1, seed=seed)
+    return Structures.from_ase([*images, Atoms("O")])
+
+
+def in_cell(seed, pbc, n=3):
+    """Atoms in a skewed cell smaller than the cutoffs."""
+    positions = np.random.default_rng(seed).uniform(0, 1, (n, 3)) @ np.array(CELL)
+    return Atoms(np.resize([6, 1, 6, 8], n), positions, cell=CELL, pbc=pbc)
+
+
+def with_vectors(structures):
+    return np.random.default_rng(len(structures)).uniform(0.2, 1.0, (len(structures), 5))
+
+
+def with_features(structures):
+    descriptor = SOAP(cutoff=3.5, n_max=3, l_max=2).fit(molecules())
+    return descriptor.transform(structures)
+
+
+MAKERS = {
+    **{f"vectors, {name}": (kernel, with_vectors) for name, kernel in VECTORS.items()},
+    **{f"atoms, {name}": (kernel, with_features) for name, kernel in FEATURES.items()},
+    **{name: (kernel, lambda structures: structures) for name, kernel in STRUCTURES.items()},
+}
+
+
+def cases(chosen=lambda kernel, make: True):
+    """Parametrise by the kernel, its name, and what makes that which it compares."""
+    values = [
+        pytest.param(kernel, make, id=name)
+        for name, (kernel, make) in MAKERS.items()
+        if chosen(kernel, make)
+    ]
+    return pytest.mark.parametrize(("kernel", "make"), values)
+
+
+def of_structures(kernel, make):
+    return make is not with_vectors
+
+
+def tolerance(kernel):
+    return 1e-7 if "rematch" in str(kernel) else 1e-12
+
+
+def assert_close(found, expected, relative):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=relative * np.abs(expected).max())
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+@cases()
+def test_matrix_is_symmetric_and_positive_and_has_its_diagonal(kernel, make):
+    X = make(molecules())
+    matrix = kernel(X)
+    assert matrix.shape == (len(X), len(X))
+    assert_close(matrix, matrix.T, tolerance(kernel))
+    assert_close(kernel.diagonal(X), matrix.diagonal(), tolerance(kernel))
+    if getattr(kernel, "match", "sum") not in INDEFINITE:
+        lengths = np.linalg.eigvalsh(matrix)
+        assert lengths[0] > -1e-12 * lengths[-1]
+
+
+@cases()
+def test_rectangle_is_a_block_of_the_square(kernel, make):
+    X = make(molecules())
+    square = kernel(X)
+    assert_close(kernel(X[:2], X[2:]), square[:2, 2:], tolerance(kernel))
+    assert_close(kernel(X, X), square, tolerance(kernel))
+
+
+@cases()
+def test_sums_and_multiples_are_those_of_the_matrices(kernel, make):
+    X = make(molecules())
+    x, y = X[:3], X[2:]
+    matrix, own = kernel(x, y), kernel.diagonal(X)
+    for made, factor in (
+        (2.5 * kernel, 2.5), (kernel * 2.5, 2.5), (kernel + clone(kernel), 2.0),
+        (0.5 * kernel + kernel, 1.5),
+    ):  # fmt: skip
+        assert isinstance(made, Kernel)
+        assert made.n_derivatives == kernel.n_derivatives
+        assert isinstance(made, DotKernel) == isinstance(kernel, DotKernel)
+        assert_close(made(x, y), factor * matrix, tolerance(kernel))
+        assert_close(made.diagonal(X), factor * own, tolerance(kernel))
+
+
+@pytest.mark.parametrize("kernel", DOT.values(), ids=DOT)
+def test_products_are_those_of_the_matrices(kernel):
+    x, y = with_vectors(molecules())[:3], with_vectors(molecules())[2:]
+    other = Gaussian(0.9)
+    made = kernel * other
+    assert_close(made(x, y), kernel(x, y) * other(x, y), 1e-14)
+    assert_close(made.diagonal(x), kernel.diagonal(x) * other.diagonal(x), 1e-14)
+    assert made.n_derivatives == kernel.n_derivatives
+
+
+@pytest.mark.parametrize("kernel", VECTORS.values(), ids=VECTORS)
+def test_structures_are_compared_by_sums_over_their_like_atoms(kernel):
+    features = with_features(molecules())
+    atoms = kernel(features.values) * (features.numbers[:, None] == features.numbers)
+    starts = features.offsets[:-1]
+    expected = np.add.reduceat(np.add.reduceat(atoms, starts, axis=0), starts, axis=1)
+    assert_close(kernel(features), expected, 1e-12)
+
+
+def moved(structures, change):
+    """Structures whose positions and cells a function has changed."""
+    return Structures(
+        structures.numbers, change(structures.positions), structures.offsets,
+        change(structures.cells), structures.pbc,
+    )  # fmt: skip
+
+
+def exchanged(structures):
+    """Atoms of each structure in another order."""
+    rng, images = np.random.default_rng(0), structures.to_ase()
+    return Structures.from_ase([atoms[rng.permutation(len(atoms))] for atoms in images])
+
+
+def wrapped(structures):
+    """Atoms of periodic structures in other cells."""
+    rng, images = np.random.default_rng(0), structures.to_ase()
+    for atoms in images:
+        steps = rng.integers(-2, 3, (len(atoms), 3)) * atoms.pbc
+        atoms.positions += steps @ atoms.cell.array
+    return Structures.from_ase(images)
+
+
+@cases(of_structures)
+def test_rotation_translation_and_the_order_of_atoms_change_nothing(kernel, make):
+    crystals = [in_cell(seed, pbc) for seed, pbc in ((0, True), (1, True), (2, (True, False, True)))]
+    rotation = ortho_group.rvs(3, random_state=0)
+    rotation *= np.linalg.det(rotation)
+    for structures in (molecules(), Structures.from_ase(crystals)):
+        expected = kernel(make(structures))
+        turned = moved(structures, lambda x: x @ rotation.T)
+        shifted = Structures(
+            turned.numbers, turned.positions + 1.3, turned.offsets, turned.cells, turned.pbc
+        )
+        for other in (shifted, exchanged(structures), wrapped(structures)):
+            assert_close(kernel(make(other), make(structures)), expected, 1e-10 + tolerance(kernel))
+
+
+# --- derivatives --------------------------------------------------------------------------------
+
+_WEIGHTS = np.array([-1, 9, -45, 45, -9, 1]) / 60
+_STEPS = (-3, -2, -1, 1, 2, 3)
+
+
+@pytest.mark.parametrize("kernel", DOT.values(), ids=DOT)
+def test_profile_is_the_value_and_its_derivatives(kernel):
+    rng, h = np.random.default_rng(0), 5e-3
+    s, u, v = rng.uniform(0.3, 0.6, 8), rng.uniform(1.1, 2.0, 8), rng.uniform(1.1, 2.0, 8)
+
+    def slope(f, name):
+        def at(k):
+            return f(*(x + k * h * (name == of) for x, of in ((s, "s"), (u, "u"), (v, "v"))))
+
+        return sum(w * at(k) for w, k in zip(_WEIGHTS, _STEPS, strict=True)) / h
+
+    if not kernel.n_derivatives:
+        with pytest.raises(ValueError, match="no derivatives"):
+            kernel.profile(s, u, v)
+        return
+    profile = kernel.profile(s, u, v)
+    expected = {"value": kernel.value(s, u, v)}
+    expected |= {name: slope(kernel.value, name) for name in "suv"}
+    for a, b in ("ss", "su", "sv", "uv"):
+        expected[a + b] = slope(lambda *x, a=a: getattr(kernel.profile(*x), a), b)
+    assert list(expected) == list(vars(profile))
+    scale = max(np.abs(f).max() for f in expected.values())
+    for name, f in expected.items():
+        np.testing.assert_allclose(getattr(profile, name), f, atol=1e-9 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("kernel", DOT.values(), ids=DOT)
+def test_profile_of_tensors_of_torch_is_that_of_arrays(kernel):
+    torch = pytest.importorskip("torch")
+    x = with_vectors(molecules())
+    x[0] = 0.0  # a feature vector without a direction, and pairs without a distance
+    arguments = x @ x.T, np.sum(x * x, 1)[:, None], np.sum(x * x, 1)
+    tensors = [torch.asarray(a) for a in arguments]
+    np.testing.assert_allclose(kernel.value(*tensors), kernel.value(*arguments), rtol=1e-14)
+    if kernel.n_derivatives:
+        found, expected = kernel.profile(*tensors), kernel.profile(*arguments)
+        for name, f in vars(expected).items():
+            np.testing.assert_allclose(getattr(found, name), f, rtol=1e-13, err_msg=name)
+
+
+def displaced(structures):
+    """Of one structure, copies with every coordinate moved by all steps, and itself at the end."""
+    n = len(structures.numbers)
+    positions = np.repeat(structures.positions[None], 3 * n * len(_STEPS) + 1, axis=0)
+    moves = positions[:-1].reshape(3 * n, len(_STEPS), 3 * n)
+    for c in range(3 * n):
+        moves[c, :, c] += _STEP * np.array(_STEPS)
+    count = len(positions)
+    return Structures(
+        np.tile(structures.numbers, count), positions.reshape(-1, 3), n * np.arange(count + 1),
+        np.repeat(structures.cells, count, axis=0), np.repeat(structures.pbc, count, axis=0),
+    )  # fmt: skip
+
+
+def by_differences(kernel, make, a, b):
+    """Covariances of (E, F) of two structures from values of the kernel between displaced ones."""
+    matrix = kernel(make(displaced(a)), make(displaced(b)))
+    for _ in range(2):
+        inner = matrix[:-1].reshape(-1, len(_STEPS), matrix.shape[1])
+        slopes = np.tensordot(inner, _WEIGHTS, (1, 0)) / _STEP
+        matrix = np.concatenate([matrix[-1:], -slopes]).T
+    return matrix
+
+
+_STEP = 4e-3
+PAIRS = {
+    "molecules": lambda: molecules()[[0, 2]],
+    "crystals": lambda: Structures.from_ase([in_cell(1, True), in_cell(2, True)]),
+    "slab and molecule": lambda: Structures.from_ase(
+        [in_cell(1, (True, False, True)), in_cell(2, False)]
+    ),
+}
+ENERGY, FORCES = ("energy",), ("forces",)
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+@cases(lambda kernel, make: of_structures(kernel, make) and kernel.n_derivatives > 0)
+def test_covariances_are_the_derivatives_of_the_kernel(kernel, make, pair):
+    x, y = pair()[:1], pair()[1:]
+    expected = by_differences(kernel, make, x, y)
+    x, y = make(x), make(y)
+    found = {
+        "energies": (covariance(kernel, x, y, ENERGY), expected[:1, :1]),
+        "forces, energies": (covariance(kernel, x, y, FORCES, ENERGY), expected[1:, :1]),
+        "energies, forces": (covariance(kernel, x, y, ENERGY, FORCES), expected[:1, 1:]),
+        "mixed": (covariance(kernel, x, y, ("energy", "forces"), ENERGY), expected[:, :1]),
+    }
+    if kernel.n_derivatives == 2:
+        found["forces"] = covariance(kernel, x, y, FORCES), expected[1:, 1:]
+        found["all"] = covariance(kernel, x, y), expected
+    for name, (block, known) in found.items():
+        assert block.shape == known.shape, name
+        np.testing.assert_allclose(
+            block, known, rtol=0, atol=2e-7 * np.abs(known).max(), err_msg=name
+        )
+
+
+@cases(lambda kernel, make: of_structures(kernel, make) and kernel.n_derivatives == 2)
+def test_blocks_of_structures_follow_each_other(kernel, make):
+    X = make(molecules())
+    whole = covariance(kernel, X)
+    assert_close(whole, whole.T, 1e-13)
+    lengths = np.linalg.eigvalsh(whole)
+    assert lengths[0] > -1e-12 * lengths[-1]
+    assert_close(covariance(kernel, X, X), whole, 1e-12)
+    starts = np.concatenate([[0], np.cumsum(1 + 3 * molecules().n_atoms)])
+    part = covariance(kernel, X[1:3], X[4:])
+    assert_close(part, whole[starts[1] : starts[3], starts[4] :], 1e-12)
+    is_energy = np.isin(np.arange(len(whole)), starts)
+    of_kind = {ENERGY: is_energy, FORCES: ~is_energy, (*ENERGY, *FORCES): is_energy | ~is_energy}
+    for rows, of_rows in of_kind.items():
+        for columns, of_columns in of_kind.items():
+            found = covariance(kernel, X, rows=rows, columns=columns)
+            assert_close(found, whole[np.ix_(of_rows, of_columns)], 1e-12)
+
+
+@cases(lambda kernel, make: of_structures(kernel, make) and kernel.n_derivatives == 0)
+def test_kernels_without_derivatives_have_covariances_of_energies(kernel, make):
+    X = make(molecules())
+    assert_close(covariance(kernel, X, rows=ENERGY), kernel(X), 1e-12)
+    with pytest.raises(ValueError, match="has no derivatives, .* take Gaussian") as error:
+        covariance(kernel, X, rows=ENERGY, columns=FORCES)
+    assert str(error.value).startswith(str(kernel)[:20])
+
+
+@pytest.mark.parametrize("kernel", [FCHL18(), 2.0 * FCHL18(), FCHL18() + NBody()], ids=type)
+def test_kernels_with_first_derivatives_only_say_so(kernel):
+    with pytest.raises(ValueError, match="no second derivatives, .* energies alone, or take"):
+        covariance(kernel, molecules())
+
+
+# --- parameters, files, errors ------------------------------------------------------------------
+
+
+@cases()
+def test_clones_and_files_give_the_same(kernel, make):
+    X = make(molecules())
+    X, matrix = X[:3], kernel(X[:3])
+    unknown = skops.io.get_untrusted_types(data=skops.io.dumps(kernel))
+    assert all(name.startswith("skatom.") for name in unknown)
+    for copy in (
+        clone(kernel), pickle.loads(pickle.dumps(kernel)),
+        skops.io.loads(skops.io.dumps(kernel), trusted=unknown),
+    ):  # fmt: skip
+        assert type(copy) is type(kernel)
+        assert str(copy.get_params()) == str(kernel.get_params())
+        np.testing.assert_array_equal(copy(X), matrix)
+
+
+@cases()
+def test_every_number_has_its_limits_and_can_be_set(kernel, make):
+    kernel.check_parameters()
+    for name, value in kernel.get_params().items():
+        if not isinstance(value, Real) or isinstance(value, bool):
+            continue
+        bad = clone(kernel).set_params(**{name: -1.0})
+        message = f"'{name.rpartition('__')[2]}' parameter of"
+        with pytest.raises(ValueError, match=message):
+            bad.check_parameters()
+        with pytest.raises(ValueError, match=message):
+            bad(make(molecules()))
+        bad.set_params(**{name: value}).check_parameters()
+
+
+def test_nested_parameters():
+    kernel = clone(2.0 * Gaussian(1.0) + Matern(2.0))
+    kernel.set_params(left__kernel__sigma=5.0, right__nu=1.5)
+    assert kernel.left.kernel.sigma == 5.0
+    assert kernel.right.nu == 1.5
+    assert kernel.n_derivatives == 2
+    assert kernel.set_params(right__nu=0.5).n_derivatives == 0
+
+
+def test_what_is_no_kernel_cannot_be_added_or_multiplied():
+    for other in (1, "rbf", None):
+        for kernel in (Gaussian(), Laplacian(), NBody(), FCHL18()):
+            with pytest.raises(TypeError, match="unsupported operand"):
+                kernel + other
+    for left, right in ((Gaussian(), Laplacian()), (NBody(), Gaussian()), (FCHL18(), "rbf")):
+        for a, b in ((left, right), (right, left)):
+            with pytest.raises(TypeError, match="unsupported operand|can't multiply"):
+                a * b
+    for kernel in (-1.0 * Gaussian(), 0.0 * Laplacian()):
+        with pytest.raises(ValueError, match="'factor' parameter of Scaled"):
+            kernel(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("rows", ["energy", (), ("energy", "stress"), None])
+def test_rows_that_there_are_not_are_errors(rows):
+    with pytest.raises(ValueError, match="must be a tuple of one or both of 'energy'"):
+        covariance(NBody(), molecules(), rows=rows)
+
+
+def test_covariances_of_features_need_features():
+    for kernel in (Gaussian(), Laplacian(), StructureKernel(Cosine(2))):
+        for sides in ((np.ones((2, 3)),), (molecules(),), (with_features(molecules()), "H2O")):
+            with pytest.raises(ValueError, match="transform the structures by a descriptor"):
+                covariance(kernel, *sides, rows=ENERGY)
+
+
+def test_covariances_that_do_not_fit_are_errors(monkeypatch):
+    import skatom.memory
+
+    tiny = type("Memory", (), {"available": 20000})
+    features = FCHL19(n_r2=4, n_r3=3).fit_transform(molecules())
+    monkeypatch.setattr(skatom.memory.psutil, "virtual_memory", lambda: tiny)
+    for kernel, X in ((Gaussian(), features), (NBody(), molecules())):
+        with pytest.raises(MemoryError, match="take fewer structures"):
+            covariance(kernel, X)
