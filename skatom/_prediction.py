@@ -17,10 +17,11 @@ def unwrap(model):
 
 def last_step(model):
     """The estimator at the end of pipelines and in searches."""
-    model = unwrap(model)
-    while isinstance(model, Pipeline):
-        model = unwrap(model.steps[-1][1])
-    return model
+    while True:
+        inner = unwrap(model.steps[-1][1] if isinstance(model, Pipeline) else model)
+        if inner is model:
+            return model
+        model = inner
 
 
 def predictable(model):

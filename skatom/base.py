@@ -50,3 +50,23 @@ class Predictor(ABC):
     @abstractmethod
     def differentiate(self, X):
         """E (n,), its gradient (n_atoms, 3) in eV/Å, and its virial (n, 3, 3) in eV."""
+
+
+class TupleKeys:
+    """Saves dicts whose keys are tuples as lists of pairs: to skops, keys are text.
+
+    A subclass names such attributes in ``_keyed_by_tuples``.
+    """
+
+    _keyed_by_tuples = ()
+
+    def __getstate__(self):
+        state = dict(vars(self))
+        for name in self._keyed_by_tuples:
+            state[name] = [(list(key), value) for key, value in state[name].items()]
+        return state
+
+    def __setstate__(self, state):
+        for name in self._keyed_by_tuples:
+            state[name] = {tuple(key): value for key, value in state[name]}
+        vars(self).update(state)

@@ -235,6 +235,11 @@ def as_structures(X):
     return structures
 
 
+def is_atoms(X):
+    """Whether X is a list or tuple of `ase.Atoms`."""
+    return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Atoms)
+
+
 def offsets_from_counts(counts):
     """Offsets (n + 1,) of consecutive runs of the given lengths (n,)."""
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

@@ -212,7 +212,9 @@ def wrapped(structures):
 
 @cases(of_structures)
 def test_rotation_translation_and_the_order_of_atoms_change_nothing(kernel, make):
-    crystals = [in_cell(seed, pbc) for seed, pbc in ((0, True), (1, True), (2, (True, False, True)))]
+    crystals = [
+        in_cell(seed, pbc) for seed, pbc in ((0, True), (1, True), (2, (True, False, True)))
+    ]
     rotation = ortho_group.rvs(3, random_state=0)
     rotation *= np.linalg.det(rotation)
     for structures in (molecules(), Structures.from_ase(crystals)):

@@ -138,7 +138,9 @@ class StructureKernel(Kernel):
         if self.match == "average":
             return own_sums(self.kernel.matrix, X) / X.n_atoms**2
         pieces = split_rows(len(X), _STRUCTURES)
-        return np.concatenate([np.empty(0), *(self._matched(X[p], None).diagonal() for p in pieces)])
+        return np.concatenate(
+            [np.empty(0), *(self._matched(X[p], None).diagonal() for p in pieces)]
+        )
 
     def _matched(self, X, Y):
         symmetric = Y is None

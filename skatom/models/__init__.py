@@ -1,6 +1,7 @@
 """Models: estimators from structures or features to energies and forces."""
 
 from skatom.baseline.repulsion import PairRepulsion
+from skatom.models.committee import Committee
 from skatom.models.gdml.sgdml import GDML, SGDML
 from skatom.models.kernel_ridge.force_kernel_ridge import ForceKernelRidge
 from skatom.models.linear.bagged_greedy_ols import BaggedGreedyOLS
@@ -13,6 +14,7 @@ from skatom.models.tensor.tensor_kernel_ridge import TensorKernelRidge
 
 __all__ = [
     "BaggedGreedyOLS",
+    "Committee",
     "ForceKernelRidge",
     "GDML",
     "GreedyOLS",

@@ -129,6 +129,8 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         """
         check_is_fitted(self)
         X = self._checked(X)
+        if not hasattr(structures_of(X), "numbers"):  # an array
+            return super().score(X, np.asarray(y), sample_weight)
         structures = structures_of(X)
         targets = as_targets(y, structures)
         name = next(n for n in self.outputs_ if n != "energy" or self.absolute_energies_)

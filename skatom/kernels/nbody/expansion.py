@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom._cpu.pairs import collect
-from skatom.base import Predictor
+from skatom.base import Predictor, TupleKeys
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.kernels.nbody import nplets
 from skatom.kernels.nbody.features import sums_of_products
@@ -13,7 +13,7 @@ from skatom.parallel import run_in_threads, split_rows
 _CHUNK = 4096
 
 
-class NPletExpansion(Predictor):
+class NPletExpansion(TupleKeys, Predictor):
     r"""A sum over pairs or triangles, each energy an expansion in those of the training set.
 
     .. math:: E = \sum_T F(T) S(T), \qquad S(T) = \delta^2 \sum_{T'} [w_0 + w \cdot
@@ -30,6 +30,8 @@ class NPletExpansion(Predictor):
     coefficients : list of ndarray of float, shapes (n_groups, n_rows)
         Those of the kernel matrix's columns.
     """
+
+    _keyed_by_tuples = ("centers", "weights")
 
     def __init__(self, kernel, rows, coefficients):
         self.order = kernel.order

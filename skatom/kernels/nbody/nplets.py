@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 
 from skatom._cpu import cutoffs
+from skatom.base import TupleKeys
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.neighbors import neighbor_list
 from skatom.parallel import run_in_threads
@@ -263,7 +264,7 @@ def like_sides(elements):
 
 
 @dataclass(frozen=True)
-class NPletRows:
+class NPletRows(TupleKeys):
     """Rows of a kernel matrix: energies of structures or atoms, or forces on atoms.
 
     Attributes
@@ -279,6 +280,8 @@ class NPletRows:
     n_groups: int
     n_rows: int
     parts: dict
+
+    _keyed_by_tuples = ("parts",)
 
 
 def energy_rows(structures, order, cutoff):

@@ -3,8 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from ase import Atoms
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
@@ -25,7 +24,7 @@ from skatom.models.kernel_ridge.operator_system import (
     solve_operators,
 )
 from skatom.properties import in_order
-from skatom.structures import Structures, as_structures
+from skatom.structures import Structures, as_structures, is_atoms
 from skatom.targets import as_targets
 
 # Default regularisation: least squares cut small singular values off, a Cholesky factor cannot.
@@ -256,24 +255,6 @@ class ForceKernelRidge(StructureRegressor):
             self._shift = -float(self.expansion_.energies(X).mean())
         return self
 
-    def score(self, X, y, sample_weight=None):
-        """R² of the energies, or of the forces or the dipoles where the model learnt no energies.
-
-        Parameters
-        ----------
-        X : AtomicFeatures, or array-like of float, shape (n, n_features)
-        y : Targets, or array of energies
-        sample_weight : array-like of float, shape (n,), default=None
-            Weights of the structures or samples.
-
-        Returns
-        -------
-        float
-        """
-        if hasattr(self, "dual_coef_"):
-            return RegressorMixin.score(self, X, y, sample_weight)
-        return super().score(X, y, sample_weight)
-
     def _kernel(self):
         return Gaussian(2.0) if self.kernel is None else self.kernel
 
@@ -348,7 +329,7 @@ class ForceKernelRidge(StructureRegressor):
         return found
 
     def _fit_array(self, kernel, X, y):
-        if isinstance(X, Structures) or (isinstance(X, list) and isinstance(X[0], Atoms)):
+        if isinstance(X, Structures) or is_atoms(X):
             raise TypeError(
                 "X are structures, which this kernel does not compare: put a descriptor in front, "
                 "for example make_pipeline(FCHL19(), ForceKernelRidge())"

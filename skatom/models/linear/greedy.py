@@ -4,9 +4,8 @@ import math
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skatom.baseline import count_species, fit_baseline
 from skatom.memory import check_memory
@@ -126,24 +125,6 @@ class GreedyRegressor(StructureRegressor):
         if self.species_ is not None:
             return constants
         return constants[0] if constants.ndim > 1 else float(constants[0])
-
-    def score(self, X, y, sample_weight=None):
-        """R² of the energies, or of the forces where the model learnt no energies.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), or AtomicFeatures
-        y : array-like of shape (n,), or Targets
-        sample_weight : array-like of shape (n,), default=None
-
-        Returns
-        -------
-        float
-        """
-        check_is_fitted(self)
-        if self.species_ is None:
-            return RegressorMixin.score(self, X, np.asarray(y), sample_weight)
-        return super().score(X, y, sample_weight)
 
     def _checked(self, X):
         if _has_derivatives(X) != (self.species_ is not None):

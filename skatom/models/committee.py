@@ -1,0 +1,300 @@
+"""Committees: several fits of one model, their mean and their spread."""
+
+from collections.abc import Sequence
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import MetaEstimatorMixin, RegressorMixin, _fit_context, clone
+from sklearn.utils import _safe_indexing, check_random_state, get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.validation import _check_method_params, validate_data
+
+from skatom._prediction import comparable, predict, predictable
+from skatom.descriptors.atomic_features import as_batch
+from skatom.models._labels import check_array_labels
+from skatom.models._regressor import StructureRegressor
+from skatom.parallel import map_jobs
+from skatom.properties import OUTPUTS, in_order
+from skatom.structures import Structures, is_atoms
+from skatom.targets import as_targets
+
+_SEEDS = np.iinfo(np.int32).max
+
+
+class Committee(MetaEstimatorMixin, StructureRegressor):
+    r"""Several fits of one model to parts of the data: their mean, and how far they disagree.
+
+    .. math::
+
+        \hat y = \frac1M \sum_m \hat y_m, \qquad
+        s^2 = \frac{1}{M - 1} \sum_m |\hat y_m - \hat y|^2
+
+    for every output of the members: energies, forces component by component, stresses, dipoles.
+    Members are fitted to other parts of the data, to other seeds, or both. Their spread tells where
+    the data do not determine the model; it does not know what no member can express, and is to be
+    calibrated before it is taken for an error.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any regressor of skatom or scikit-learn, or a Pipeline. A descriptor in front of the
+        committee, ``make_pipeline(SOAP(), Committee(SparseGaussianProcess()))``, is computed once
+        for all members, and one inside of it for each.
+    n_models : int, default=8
+        M, at least 2.
+    resampling : {"subsample", "bootstrap"} or None, default="subsample"
+        "subsample" draws structures without, "bootstrap" with replacement (bagging), for which the
+        model must stand equal structures. None: all members learn from all data, and differ by
+        their seeds alone.
+    max_samples : int or float, default=None
+        How many structures, or which part of them, a member learns from. None: 80 % for
+        "subsample", as many as there are for "bootstrap".
+    n_jobs : int, default=None
+        Members that are fitted at the same time, as in scikit-learn. The result is the same with
+        any number.
+    random_state : int, RandomState or None, default=None
+        Draws the parts, and the ``random_state`` of every member that has one.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The members.
+    samples_ : list of ndarray of int
+        The structures that each member learnt from.
+    outputs_ : tuple of str
+        What the members predict, and the spread of each.
+    absolute_energies_ : bool
+        Whether the members learnt energies.
+
+    Raises
+    ------
+    ValueError
+        If members would differ in nothing, or learn from no data.
+
+    References
+    ----------
+    .. [1] L. Breiman, Mach. Learn. 24, 123 (1996).
+    .. [2] F. Musil, M. J. Willatt, M. A. Langovoy, M. Ceriotti, J. Chem. Theory Comput. 15, 906
+       (2019), for subsampling and its calibration.
+
+    Examples
+    --------
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.models import SGDML, Committee
+    >>> data = load_ethanol()
+    >>> committee = Committee(SGDML(), n_models=4, random_state=0)
+    >>> committee = committee.fit(data.structures[::40], data.targets[::40])
+    >>> energy, forces, std, forces_std = committee.predict(
+    ...     data.structures[1:3], return_forces=True, return_std=True, return_forces_std=True
+    ... )
+    >>> energy.shape, std.shape, forces_std.shape
+    ((2,), (2,), (18, 3))
+    """
+
+    gives = tuple(OUTPUTS)
+
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "n_models": [Interval(Integral, 2, None, closed="left")],
+        "resampling": [StrOptions({"subsample", "bootstrap"}), None],
+        "max_samples": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="right"),
+            None,
+        ],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        n_models=8,
+        *,
+        resampling="subsample",
+        max_samples=None,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.n_models = n_models
+        self.resampling = resampling
+        self.max_samples = max_samples
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, groups=None, **fit_params):
+        """Fit the members.
+
+        Parameters
+        ----------
+        X : what the estimator takes, n structures or samples
+        y : Targets, or array-like
+        groups : array-like of shape (n,), default=None
+            Structures that are drawn together, such as the frames of a trajectory. None: each by
+            itself.
+        **fit_params
+            Of the estimator's ``fit``, such as ``sample_weight`` and ``configurations``. Those
+            with one entry for each structure are divided among the members like X.
+
+        Returns
+        -------
+        self
+        """
+        X, y = self._checked_data(X, y)
+        n = len(X) if isinstance(X, Sequence) else X.shape[0]
+        rng = check_random_state(self.random_state)
+        parts = [self._draw(n, groups, rng) for _ in range(self.n_models)]
+        members = [self._seeded(rng) for _ in parts]
+        params = self._fit_params(fit_params)
+        tasks = [
+            (
+                member, _safe_indexing(X, part), _safe_indexing(y, part),
+                _check_method_params(X, params, indices=part),
+            )
+            for member, part in zip(members, parts, strict=True)
+        ]  # fmt: skip
+        self.estimators_ = list(
+            map_jobs(_fit_member, tasks, self.n_jobs, verbose=self.verbose, desc="committee")
+        )
+        self.samples_ = parts
+        means = [name for name in predictable(self.estimators_[0]) if not name.endswith("_std")]
+        self.outputs_ = in_order([*means, *(OUTPUTS[name].deviation.name for name in means)])
+        self.absolute_energies_ = "energy" in comparable(self.estimators_[0])
+        return self
+
+    def _checked_data(self, X, y):
+        """Structures and Targets, or features and Targets, or arrays."""
+        X = _indexable(X)
+        if _is_batch(X):
+            return X, as_targets(y, getattr(X, "structures", X))
+        check_array_labels(y)
+        sparse = "csr" if get_tags(self.estimator).input_tags.sparse else False
+        y = y if y is None else np.asarray(y)
+        return validate_data(self, X, y, accept_sparse=sparse, multi_output=True, y_numeric=True)
+
+    def _draw(self, n, groups, rng):
+        """Which of n structures a member learns from."""
+        if self.resampling is None:
+            return np.arange(n)
+        names, group = np.unique(
+            np.arange(n) if groups is None else np.asarray(groups), return_inverse=True
+        )
+        if len(group) != n:
+            raise ValueError(f"groups has {len(group)} entries for {n} structures: give one each")
+        size = self._n_drawn(len(names))
+        chosen = rng.choice(len(names), size, replace=self.resampling == "bootstrap")
+        counts = np.bincount(chosen, minlength=len(names))[group]
+        return np.repeat(np.arange(n), counts)
+
+    def _n_drawn(self, n):
+        size = self.max_samples
+        if size is None:
+            size = 0.8 if self.resampling == "subsample" else n
+        if not isinstance(size, Integral):
+            size = max(1, round(size * n))
+        if self.resampling == "subsample" and size > n:
+            raise ValueError(
+                f"max_samples={size}, but there are {n} structures or groups: lower it, or take "
+                "resampling='bootstrap'"
+            )
+        if self.resampling == "subsample" and size == n and not _seeds_of(self.estimator):
+            raise ValueError(
+                f"each member would learn from all {n} structures or groups, and all would be "
+                "equal: lower max_samples, or give more data"
+            )
+        return size
+
+    def _seeded(self, rng):
+        member = clone(self.estimator)
+        names = _seeds_of(member)
+        if self.resampling is None and not names:
+            raise ValueError(
+                f"resampling=None, but {type(member).__name__} has no random_state: all members "
+                "would be equal; take resampling='subsample'"
+            )
+        return member.set_params(**{name: int(rng.randint(_SEEDS)) for name in names})
+
+    def _fit_params(self, given):
+        if _routing_enabled():
+            return process_routing(self, "fit", **given).estimator.fit
+        return given
+
+    def get_metadata_routing(self):
+        """What is passed on to the estimator, see scikit-learn's guide of metadata routing.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(
+                estimator=self.estimator,
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+            )
+        )
+
+    def _checked(self, X):
+        X = _indexable(X)
+        if _is_batch(X):
+            return X
+        sparse = "csr" if get_tags(self.estimator).input_tags.sparse else False
+        return validate_data(self, X, accept_sparse=sparse, reset=False)
+
+    def _evaluate(self, X, names):
+        """Means and spreads over the members."""
+        means = {name.removesuffix("_std") for name in names}
+        found = [predict(member, X, means) for member in self.estimators_]
+        by_name = {name: np.stack([each[name] for each in found]) for name in means}
+        return {
+            name: by_name[name.removesuffix("_std")].std(axis=0, ddof=1)
+            if name.endswith("_std")
+            else by_name[name].mean(axis=0)
+            for name in names
+        }
+
+    def _outputs(self, X, names):
+        return self._evaluate(X, names)  # the members know their baselines and cells
+
+    def __sklearn_tags__(self):
+        tags = RegressorMixin.__sklearn_tags__(self)
+        own = get_tags(self.estimator)
+        tags.input_tags, tags.target_tags = own.input_tags, own.target_tags
+        return tags
+
+
+def _indexable(X):
+    """A batch of structures of a list of ase.Atoms; anything else as it is."""
+    return as_batch(X) if is_atoms(X) else X
+
+
+def _is_batch(X):
+    return isinstance(X, Structures) or hasattr(X, "pullback")
+
+
+def _fit_member(task):
+    member, X, y, params = task
+    return member.fit(X, y, **params)
+
+
+def _seeds_of(estimator):
+    """Names of the parameters that seed random numbers, at any depth."""
+    return [
+        name
+        for name in sorted(estimator.get_params(deep=True))
+        if name == "random_state" or name.endswith("__random_state")
+    ]

@@ -1,0 +1,188 @@
+"""The models that the contract suites run over: add a class here, and it gets all tests."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from sklearn.pipeline import make_pipeline
+
+from skatom import Structures, Targets
+from skatom.baseline import PairRepulsion
+from skatom.descriptors import FCHL19, SOAP, LambdaSOAP
+from skatom.kernels import FCHL18, Cosine, Gaussian, NBody
+from skatom.models import (
+    GDML,
+    SGDML,
+    BaggedGreedyOLS,
+    Committee,
+    ForceKernelRidge,
+    GreedyOLS,
+    KernelOrderSelector,
+    MappedForceField,
+    NBodyGaussianProcess,
+    SparseGaussianProcess,
+    TensorKernelRidge,
+)
+
+SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
+SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, what it learns from, and where the model's parameters are in a Pipeline."""
+
+    make: callable
+    labels: tuple = ("energy", "forces")
+    system: str = "crystals"
+    prefix: str = ""
+    takes_baseline: bool = True
+    notes: dict = field(default_factory=dict)
+
+    def data(self):
+        structures = SYSTEMS[self.system]()
+        return structures, labels_of(structures, self.labels)
+
+
+def crystals(n=10):
+    """Skewed cells of lithium fluoride, smaller than the cutoffs of the models."""
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(n):
+        cell = 3.4 * np.eye(3) + 0.4 * np.tri(3, k=-1) + rng.normal(scale=0.05, size=(3, 3))
+        scaled = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0.05], [0, 0.5, 0.5]]
+        atoms = Atoms("LiFLiF", scaled_positions=scaled, cell=cell, pbc=True)
+        atoms.positions += rng.normal(scale=0.08, size=(4, 3))
+        images.append(atoms)
+    return Structures.from_ase(images)
+
+
+def waters(n=16):
+    """Distorted and rotated water molecules."""
+    rng = np.random.default_rng(1)
+    images = []
+    for _ in range(n):
+        atoms = Atoms("OHH", [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
+        atoms.positions += rng.normal(scale=0.08, size=(3, 3))
+        atoms.rotate(rng.uniform(0, 360), rng.normal(size=3))
+        images.append(atoms)
+    return Structures.from_ase(images)
+
+
+SYSTEMS = {"crystals": crystals, "waters": waters}
+
+
+def labels_of(structures, names):
+    """A repulsion of nuclei with energies of the elements; dipoles of charges at the atoms."""
+    energy, gradient, virial = PairRepulsion(cutoff=3.3, inner=0.1).differentiate(structures)
+    energy = 0.05 * energy - 3.0 * np.add.reduceat(structures.numbers, structures.offsets[:-1])
+    charges = np.where(structures.numbers == 8, -0.8, 0.4)[:, None]
+    arms = charges * structures.positions
+    dipole = np.add.reduceat(arms, structures.offsets[:-1])
+    positions = structures.positions.reshape(len(structures), -1, 3)
+    tensor = np.einsum("nax,nay->nxy", *2 * [positions - positions.mean(axis=1, keepdims=True)])
+    found = {
+        "energy": energy, "forces": -0.05 * gradient, "dipole": dipole, "polarizability": tensor,
+    }  # fmt: skip
+    if structures.pbc.all():
+        found["stress"] = 0.05 * virial / structures.volumes()[:, None, None]
+    return Targets(**{name: found[name] for name in names}, offsets=structures.offsets)
+
+
+def pipeline(descriptor, model, **kwargs):
+    return Case(
+        lambda: make_pipeline(descriptor, model()), prefix=model.__name__.lower() + "__", **kwargs
+    )
+
+
+def named(cls, **parameters):
+    """A factory with the name of its class."""
+
+    def make():
+        return cls(**parameters)
+
+    make.__name__ = cls.__name__
+    return make
+
+
+CASES = {
+    "gdml": Case(lambda: GDML(sigma=3.0, alpha=1e-8), system="waters"),
+    "sgdml": Case(lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0), system="waters"),
+    "gdml-energies": Case(
+        lambda: GDML(sigma=3.0, alpha=1e-8, energy_constraint=True), system="waters"
+    ),
+    "kernel-ridge": pipeline(SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0))),
+    "kernel-ridge-operators": pipeline(
+        SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0), basis="operators", alpha=1e-8)
+    ),
+    "kernel-ridge-forces": pipeline(
+        SMALL_SOAP, named(ForceKernelRidge, kernel=Cosine(2)), labels=("forces",)
+    ),
+    "kernel-ridge-fchl18": Case(
+        lambda: ForceKernelRidge(FCHL18(cut_start=0.6), basis="operators", alpha=1e-8),
+        labels=("energy", "forces", "dipole"),
+        system="waters",
+    ),
+    "kernel-ridge-dipoles": Case(
+        lambda: ForceKernelRidge(FCHL18(field="charges"), basis="operators", alpha=1e-8),
+        labels=("dipole",),
+        system="waters",
+        takes_baseline=False,
+    ),
+    "sparse": pipeline(
+        SMALL_SOAP, named(SparseGaussianProcess, n_sparse=12, selection="fps", random_state=0),
+        labels=("energy", "forces", "stress"),
+    ),
+    "sparse-terms": Case(
+        lambda: SparseGaussianProcess(
+            terms=[(SMALL_SOAP, Cosine(2), 10), (SMALL_FCHL19, Gaussian(5.0), 8)], random_state=0
+        ),
+        labels=("energy", "forces", "stress"),
+    ),
+    "nbody": Case(
+        lambda: NBodyGaussianProcess(NBody(cutoff=3.6), n_environments=30, random_state=0)
+    ),
+    "kernel-order": Case(
+        lambda: KernelOrderSelector(
+            NBodyGaussianProcess(n_environments=10, random_state=0),
+            [NBody(cutoff=3.6), NBody(order=3, cutoff=3.0)],
+        ),
+        prefix="estimator__",
+    ),
+    "mapped": Case(
+        lambda: MappedForceField(
+            NBodyGaussianProcess(NBody(cutoff=3.6), n_environments=30, random_state=0),
+            n_knots_pairs=400,
+        ),
+        prefix="estimator__",
+    ),
+    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12)),
+    "bagged": pipeline(SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0)),
+    "committee": pipeline(
+        SMALL_SOAP,
+        named(
+            Committee,
+            estimator=SparseGaussianProcess(n_sparse=10, random_state=0),
+            n_models=3,
+            random_state=0,
+        ),
+        labels=("energy", "forces", "stress"),
+    ),
+    "committee-gdml": Case(
+        lambda: Committee(GDML(sigma=3.0, alpha=1e-8), n_models=3, random_state=0),
+        system="waters",
+        prefix="estimator__",
+    ),
+    "dipole": Case(
+        lambda: TensorKernelRidge("dipole", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
+        labels=("dipole",),
+        system="waters",
+        takes_baseline=False,
+    ),
+    "polarizability": Case(
+        lambda: TensorKernelRidge("polarizability", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
+        labels=("polarizability",),
+        system="waters",
+        takes_baseline=False,
+    ),
+}  # fmt: skip
