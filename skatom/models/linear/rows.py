@@ -98,7 +98,7 @@ class ForceProblem(LinearProblem):
         labelled = energy_weight * targets.labelled("energy")
         energies = np.zeros(len(features)) if targets.energy is None else targets.energy
         super().__init__(
-            features.pool("sum"),
+            features.pool("sum").values,
             np.where(labelled > 0, energies, 0.0),
             count_species(features.structures, species),
             intercept,
@@ -135,9 +135,7 @@ class ForceProblem(LinearProblem):
         """Lists of structures whose Jacobians together are of a modest size."""
         if not len(chosen):
             return []
-        part = self.features[chosen]
-        pairs = part.descriptor._neighbors(part.structures)
-        ends = np.cumsum(np.diff(pairs.offsets[part.offsets]))
+        ends = np.cumsum(self.features.n_pairs[chosen])
         size = _JACOBIAN_BYTES // (8 * 3 * self.n_features)
         return np.split(chosen, np.flatnonzero(np.diff(ends // size)) + 1)
 

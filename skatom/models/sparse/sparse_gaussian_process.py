@@ -27,8 +27,8 @@ from skatom.models.sparse.rows import (
     Block,
     all_derivative_rows,
     energy_rows,
-    neighbors_of,
     weighted_rows,
+    with_neighbors,
 )
 from skatom.models.sparse.variance import energy_prior, force_prior, posterior_variance
 from skatom.parallel import threads_over_blas
@@ -360,10 +360,11 @@ class SparseGaussianProcess(StructureRegressorMixin, BaseEstimator):
         n_columns = self.solver_.n_columns
         energies = energy_rows(self.blocks_, features, n_columns)
         derived = observations.has_forces[batch] | observations.has_virial[batch]
-        pairs = neighbors_of(features) if derived.any() else None
+        if derived.any():
+            features = with_neighbors(features)
         return [
             pool.submit(
-                weighted_rows, self.blocks_, features, pairs, place, energies[place], observations,
+                weighted_rows, self.blocks_, features, place, energies[place], observations,
                 batch.start + place,
             )
             for place in range(batch.stop - batch.start)
@@ -482,15 +483,15 @@ class SparseGaussianProcess(StructureRegressorMixin, BaseEstimator):
         rows = energy_rows(self.blocks_, features, len(self.coef_))
         part = {"energy_std": np.sqrt(variance(rows, energy_prior(self.blocks_, features)))}
         if of_forces:
-            pairs = neighbors_of(features)
+            features = with_neighbors(features)
             part["forces_std"] = np.concatenate([
-                self._force_deviations(features, pairs, s, variance)
+                self._force_deviations(features, s, variance)
                 for s in range(len(features[0]))
             ])  # fmt: skip
         return part
 
-    def _force_deviations(self, features, pairs, s, variance):
-        rows, _ = all_derivative_rows(self.blocks_, features, pairs, s, strained=False)
+    def _force_deviations(self, features, s, variance):
+        rows, _ = all_derivative_rows(self.blocks_, features, s, strained=False)
         prior = force_prior(self.blocks_, features, s)
         return np.sqrt(variance(rows.reshape(-1, rows.shape[2]), prior.ravel())).reshape(-1, 3)
 
