@@ -17,6 +17,9 @@ class FeatureTransformer:
     configuration asks for one.
     """
 
+    # whether a row of the output is the same atom or structure as that row of the input
+    _keeps_rows = True
+
     def fit_transform(self, X, y=None):
         """Learn the map and apply it to the same features.
 
@@ -44,7 +47,7 @@ class FeatureTransformer:
             Derivatives of features go through the map.
         """
         check_is_fitted(self)
-        return in_container(self, self._transform(X), X)
+        return in_container(self, self._transform(X), X if self._keeps_rows else None)
 
     def _transform(self, X):
         table = transform_table(self, X)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from skatom.base import BaseEstimator
 from skatom.baseline import count_species
+from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.memory import check_memory
 from skatom.models.linear.rows import ForceProblem, LinearProblem
 from skatom.parallel import serial_blas
@@ -232,4 +233,4 @@ def extend(paths):
 
 
 def _has_derivatives(X):
-    return hasattr(X, "pullback")
+    return isinstance(X, AtomicFeatures)
