@@ -89,7 +89,9 @@ class NeighborList:
         cutoff = _checked_cutoff(cutoff)
         n_atoms = len(structures.numbers)
         vectors = np.ascontiguousarray(vectors, dtype=float).reshape(-1, 3)
-        centers, indices = (_checked_atoms(ends, len(vectors), n_atoms) for ends in (centers, indices))
+        centers, indices = (
+            _checked_atoms(ends, len(vectors), n_atoms) for ends in (centers, indices)
+        )
         _check_lengths(vectors, cutoff)
         owners = np.repeat(np.arange(len(structures)), structures.n_atoms)
         _check_owners(owners, centers, indices)

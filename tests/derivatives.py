@@ -23,7 +23,7 @@ def slopes_of_displacements(features, cotangent, transform=None):
 
         return change
 
-    n_atoms = len(features.numbers)
+    n_atoms = len(features.structures.numbers)
     changes = [displace(atom, axis) for atom in range(n_atoms) for axis in range(3)]
     return _slopes(features, cotangent, changes, transform).sum(axis=1).reshape(n_atoms, 3)
 

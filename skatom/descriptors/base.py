@@ -132,7 +132,9 @@ class _AtomicTransform(_Transformer):
         )
 
         def part(batch):
-            known = None if neighbors is None else neighbors.of_structures(structures.offsets, batch)
+            known = (
+                None if neighbors is None else neighbors.of_structures(structures.offsets, batch)
+            )
             return structures[batch], known
 
         if effective_n_jobs(self.n_jobs) > 1:

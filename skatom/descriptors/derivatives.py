@@ -78,9 +78,7 @@ class Chain(tuple):
 
     def select(self, rows):
         """The chain of some of the rows."""
-        return Chain(
-            Link(m, None if inputs is None else inputs[rows]) for m, inputs in self
-        )
+        return Chain(Link(m, None if inputs is None else inputs[rows]) for m, inputs in self)
 
     def n_features(self, n_features):
         """Features behind the last map, of so many before the first."""
@@ -158,9 +156,7 @@ class AtomicDerivatives:
 
     def limited(self, limit):
         """The same, with a list of neighbours kept up to so many bytes."""
-        return AtomicDerivatives(
-            self.structures, self.descriptor, self._kept, limit, self.chain
-        )
+        return AtomicDerivatives(self.structures, self.descriptor, self._kept, limit, self.chain)
 
     def mapped(self, feature_map, values, limit):
         """Behind one more map, of features with these values."""
@@ -170,10 +166,11 @@ class AtomicDerivatives:
     def select(self, key):
         """Of some structures."""
         _, atoms, _ = select(self.structures.offsets, key)
+        limit = self.limit * len(atoms) / len(self.structures.numbers)
         kept = self._kept
         if kept is not None:
             kept = kept.of_structures(self.structures.offsets, key)
-        limit = self.limit * len(atoms) / len(self.structures.numbers)
+            limit = max(limit, kept.n_bytes)  # of a dense structure, or one without neighbours
         return AtomicDerivatives(
             self.structures[key], self.descriptor, kept, limit, self.chain.select(atoms)
         )

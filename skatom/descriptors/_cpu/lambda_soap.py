@@ -84,9 +84,7 @@ def values(first, last, starts, vectors, centers, species, parameters, out):
     n_mu = couplings.shape[1]
     for i in range(first, last):
         start, stop = starts[i], starts[i + 1]
-        expand(
-            vectors[start:stop], species[start:stop], centers[i], density, work, by_species
-        )
+        expand(vectors[start:stop], species[start:stop], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
         features = out[i].reshape(n_mu, -1)
         covariants(c, n_mu, pairs, couplings, b, features)

@@ -361,9 +361,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
     tangent = np.empty((len(numbers), 3 * LANES))
     one = np.empty((3, by_species.shape[1]))
     for i in range(first, last):
-        _block_numbers(
-            starts, vectors, species, moments, work, by_species, numbers, i, i + 1
-        )
+        _block_numbers(starts, vectors, species, moments, work, by_species, numbers, i, i + 1)
         for k0 in range(starts[i], starts[i + 1], LANES):
             k1 = min(k0 + LANES, starts[i + 1])
             for k in range(k0, k1):

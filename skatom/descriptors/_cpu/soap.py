@@ -221,9 +221,7 @@ def pair_gradients(first, last, starts, vectors, centers, species, density, cota
             row = p
         features_cotangent(c, density, row, square, dc)
         unmix(dc, density.mixing, by_species)
-        expansion_gradients(
-            vectors[a:b], species[a:b], density, work, by_species, out[a:b]
-        )
+        expansion_gradients(vectors[a:b], species[a:b], density, work, by_species, out[a:b])
 
 
 @njit(cache=True, nogil=True)

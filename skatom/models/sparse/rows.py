@@ -125,9 +125,7 @@ def weighted_rows(blocks, features, place, energies, observations, s):
 
 def all_derivative_rows(blocks, features, structure, strained=True):
     """`derivative_rows` of all blocks: (n_atoms, 3, n_columns) and (6, n_columns)."""
-    parts = [
-        derivative_rows(block, features[block.term], structure, strained) for block in blocks
-    ]
+    parts = [derivative_rows(block, features[block.term], structure, strained) for block in blocks]
     forces, virials = zip(*parts, strict=True)
     return np.concatenate(forces, axis=2), np.concatenate(virials, axis=1)
 
