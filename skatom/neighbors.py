@@ -9,7 +9,6 @@ from skatom._cpu import neighbors as _cpu
 from skatom.parallel import run_in_threads
 from skatom.structures import as_structures, offsets_from_counts, select, structure_of
 
-
 # How far (Å) a vector of a given list may be from a difference of positions and lattice vectors.
 _AGREEMENT = 1e-5
 # Closer than this (Å) two atoms are at the same place, as in the search itself.

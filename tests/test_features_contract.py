@@ -619,7 +619,7 @@ def test_neighbors_can_be_given(name, made):
         assert_close(found, expected, 1e-10)
     with pytest.raises(ValueError, match="find the neighbours with a cutoff of at least"):
         descriptor.transform(structures, neighbors=neighbor_list(structures, 0.9 * cutoff))
-    with pytest.raises(ValueError, match="give the list of these structures"):
+    with pytest.raises(ValueError, match="give the list of all atoms of these structures"):
         descriptor.transform(structures[:1], neighbors=longer)
 
 

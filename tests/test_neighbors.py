@@ -190,15 +190,16 @@ def changed(array, place, value):
 def test_wrong_pairs_are_errors():
     structures = mixed_batch()
     pairs = neighbor_list(structures, 3.0)
+    indices = pairs.indices
     wrong = [
         ("centers and indices must be", {"centers": pairs.centers[1:]}),
         ("must be .* integers", {"indices": pairs.indices + 0.5}),
-        ("pair 3 names atom 21, but there are 21 atoms", {"indices": changed(pairs.indices, 3, 21)}),
+        ("pair 3 names atom 21, but there are 21 atoms", {"indices": changed(indices, 3, 21)}),
         ("pair 3 names atom -1", {"centers": changed(pairs.centers, 3, -1)}),
         ("vector of pair 2 is .*nan", {"vectors": changed(pairs.vectors, (2, 0), np.nan)}),
         ("vector of pair 0 is .*give the pairs closer than cutoff=2.0", {"cutoff": 2.0}),
         ("none of length zero", {"vectors": changed(pairs.vectors, 4, 0.0)}),
-        ("joins atoms 0 and 9, of the structures 0 and 1", {"indices": changed(pairs.indices, 0, 9)}),
+        ("joins atoms 0 and 9, of the structures 0 and 1", {"indices": changed(indices, 0, 9)}),
         ("pair 1, .* is not that from atom 0", {"vectors": changed(pairs.vectors, (1, 2), 0.5)}),
         ("cutoff=0.0 must be a positive length", {"cutoff": 0.0}),
     ]  # fmt: skip
@@ -211,12 +212,7 @@ def test_wrong_pairs_are_errors():
     twice = np.r_[np.arange(len(pairs)), 5]
     with pytest.raises(ValueError, match="is there twice"):
         given(structures, pairs, chosen=twice)
-    with pytest.raises(ValueError, match="from one end only"):
-        given(structures, pairs, chosen=slice(1, None))
-    first = pairs.centers[0], pairs.indices[0]
-    with pytest.raises(
-        ValueError, match=f"a pair of atoms {first[1]} and {first[0]}|{first[0]} and"
-    ):
+    with pytest.raises(ValueError, match="a pair of atoms 0 and 1 is given from one end only"):
         given(structures, pairs, chosen=slice(1, None))
 
 

@@ -116,7 +116,7 @@ class _AtomicTransform(_Transformer):
         return in_container(self, features, X)
 
     def _compute(self, structures, neighbors=None):
-        """Rows of numbers, and the list of neighbours if it is smaller than those or was given."""
+        """Rows of numbers, and the list of neighbours if it was given or is smaller than those."""
         self._species_index(structures)  # or an error
         if neighbors is not None:
             neighbors = self._checked_neighbors(structures, neighbors)
@@ -126,42 +126,39 @@ class _AtomicTransform(_Transformer):
             f"the array of {n_rows} x {self._n_features()} features",
             f"transform fewer structures at a time, or reduce {self._size_parameters}",
         )
-        batches = self._batches(structures)
-        progress = tqdm(
-            batches, desc=type(self).__name__, unit="batch", disable=not self.verbose, leave=False
-        )
-
-        def part(batch):
-            known = (
-                None if neighbors is None else neighbors.of_structures(structures.offsets, batch)
-            )
-            return structures[batch], known
-
+        parts = self._parts(structures, neighbors)
         if effective_n_jobs(self.n_jobs) > 1:
             values = np.concatenate(
-                Parallel(n_jobs=self.n_jobs)(
-                    delayed(_batch_values)(self, *part(batch)) for batch in progress
-                )
+                Parallel(n_jobs=self.n_jobs)(delayed(_batch_values)(self, *part) for part in parts)
             )
             return values, neighbors
-        offsets = structures.offsets if self.pool is None else np.arange(n_rows + 1)
-        values = np.empty((n_rows, self._n_features()))
-        found = _Found(values.nbytes)
-        for batch in progress:
-            some, known = part(batch)
-            pairs = self._neighbors(some) if known is None else known
-            rows = values[offsets[batch.start] : offsets[batch.stop]]
-            _batch_values(self, some, pairs, rows)
-            if neighbors is None:
-                found.add(pairs)
+        values, found, start = np.empty((n_rows, self._n_features())), _Found(), 0
+        for some, pairs in parts:
+            pairs = self._neighbors(some) if pairs is None else pairs
+            stop = start + (len(some.numbers) if self.pool is None else len(some))
+            _batch_values(self, some, pairs, values[start:stop])
+            found.add(pairs, values.nbytes)
+            start = stop
         return values, found.joined() if neighbors is None else neighbors
 
+    def _parts(self, structures, neighbors):
+        """Batches of structures with their lists of neighbours, as far as these are known."""
+        batches = tqdm(
+            self._batches(structures), desc=type(self).__name__, unit="batch",
+            disable=not self.verbose, leave=False,
+        )  # fmt: skip
+        for batch in batches:
+            known = neighbors
+            if neighbors is not None:
+                known = neighbors.of_structures(structures.offsets, batch)
+            yield structures[batch], known
+
     def _checked_neighbors(self, structures, neighbors):
-        n_centers = len(neighbors.atoms)
-        if n_centers != len(structures.numbers):
+        n_atoms = len(structures.numbers)
+        if not np.array_equal(neighbors.atoms, np.arange(n_atoms)):
             raise ValueError(
-                f"neighbors has {n_centers} centres, but the structures have "
-                f"{len(structures.numbers)} atoms: give the list of these structures"
+                f"neighbors has {len(neighbors.atoms)} centres, but the structures have {n_atoms} "
+                "atoms: give the list of all atoms of these structures"
             )
         return neighbors.within(self._cutoff())
 
@@ -176,20 +173,20 @@ class _AtomicTransform(_Transformer):
 class _Found:
     """The lists of neighbours of batches, as long as all together take less than some bytes."""
 
-    def __init__(self, limit):
-        self.left = limit
+    def __init__(self):
         self.lists = []
+        self.n_bytes = 0
 
-    def add(self, pairs):
-        self.left -= pairs.n_bytes
-        if self.left < 0:
-            self.lists.clear()
-        else:
+    def add(self, pairs, limit):
+        self.n_bytes += pairs.n_bytes
+        if self.lists is not None:
             self.lists.append(pairs)
+        if self.n_bytes > limit:
+            self.lists = None
 
     def joined(self):
         """The list of all batches, or None if it is too long."""
-        return concatenate(self.lists) if self.left >= 0 else None
+        return None if self.lists is None else concatenate(self.lists)
 
 
 class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):

@@ -106,6 +106,9 @@ class Chain(tuple):
         return tangents
 
 
+_NO_MAPS = Chain()
+
+
 class AtomicDerivatives:
     """The derivatives of features of atoms.
 
@@ -122,7 +125,7 @@ class AtomicDerivatives:
         Maps that follow the descriptor.
     """
 
-    def __init__(self, structures, descriptor, neighbors=None, limit=0, chain=Chain()):
+    def __init__(self, structures, descriptor, neighbors=None, limit=0, chain=_NO_MAPS):
         self.structures = structures
         self.descriptor = descriptor
         self.limit = limit
@@ -227,7 +230,7 @@ class StructureDerivatives:
     pullback for each feature, ``_jacobian()``.
     """
 
-    def __init__(self, structures, chain=Chain()):
+    def __init__(self, structures, chain=_NO_MAPS):
         self.structures = structures
         self.chain = chain
 
@@ -291,7 +294,7 @@ class GlobalDerivatives(StructureDerivatives):
     chain : Chain
     """
 
-    def __init__(self, structures, descriptor, chain=Chain()):
+    def __init__(self, structures, descriptor, chain=_NO_MAPS):
         super().__init__(structures, chain)
         self.descriptor = descriptor
 
@@ -327,7 +330,7 @@ class PooledDerivatives(StructureDerivatives):
     chain : Chain
     """
 
-    def __init__(self, atomic, how, chain=Chain()):
+    def __init__(self, atomic, how, chain=_NO_MAPS):
         super().__init__(atomic.structures, chain)
         self.atomic = atomic
         self.how = how

@@ -186,8 +186,8 @@ class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
     r"""Keep a few features that represent the others.
 
     "cur": with the leading right singular vector :math:`v` of the features :math:`X` of all
-    atoms or structures, take the column of the largest :math:`v_d^2`, make the other columns orthogonal to it,
-    and repeat [1]_.
+    atoms or structures, take the column of the largest :math:`v_d^2`, make the other columns
+    orthogonal to it, and repeat [1]_.
 
     "correlation": go through the features from the largest variance down, and keep one if its
     coefficient of correlation with all that were kept is small. Derivatives of features go through
