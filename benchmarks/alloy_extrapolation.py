@@ -69,7 +69,7 @@ def compute(scattering, grid, name, stride):
     frames = subset(name, stride)
     names = scattering.get_feature_names_out()
     if not grid:
-        return scattering.transform(frames), names
+        return scattering.transform(frames).values, names
     X = np.empty((len(frames), len(names)))
     shapes = np.array([grid_shape(f, grid) for f in frames])
     for shape in np.unique(shapes, axis=0):

@@ -119,7 +119,7 @@ def scaling(n_cells):
 
     atoms = bulk("Si", cubic=True) * n_cells
     soap = SOAP().fit([bulk("Si")])
-    soap.transform([bulk("Si")]).pullback(np.ones(soap._n_features()))
+    soap.transform([bulk("Si")]).pullback(np.ones(soap.n_features_out_))
     before = peak_gib()
     start = time.perf_counter()
     features = soap.transform([atoms])

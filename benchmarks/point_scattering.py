@@ -36,10 +36,8 @@ def measure(setting, size):
     atoms = alloy(int(size))
     if setting == "grid":
         scattering = WaveletScattering(scales=(0, 1), beta=0.5).fit([atoms])
-        weights = np.ones(len(scattering.get_feature_names_out()))
-        values = repeated(lambda: scattering.transform([atoms]), 3)
-        return [min(values), min(repeated(lambda: scattering.pullback([atoms], weights), 3))]
-    scattering = PointScattering(beta=0.5, scales=(0, 1), order=int(setting)).fit([atoms])
+    else:
+        scattering = PointScattering(beta=0.5, scales=(0, 1), order=int(setting)).fit([atoms])
     features = scattering.transform([atoms])
     weights = np.ones(features.values.shape[1])
     values = repeated(lambda: scattering.transform([atoms]), 3)

@@ -17,7 +17,7 @@ from scipy.linalg import solve_triangular
 from sklearn.model_selection import StratifiedKFold
 
 from skatom import Structures, Targets
-from skatom.models.sparse.rows import all_derivative_rows, energy_rows, neighbors_of
+from skatom.models.sparse.rows import all_derivative_rows, energy_rows, with_neighbors
 from skatom.parallel import serial_blas
 
 FOLDS = 5
@@ -110,11 +110,9 @@ def _rows(model, structures):
         batch = slice(start, min(start + _BATCH, len(structures)))
         features = model._features(None, structures, batch)
         energies[batch] = energy_rows(model.blocks_, features, n_columns)
-        pairs = neighbors_of(features)
+        features = with_neighbors(features)
         for s in range(batch.start, batch.stop):
-            derived, _ = all_derivative_rows(
-                model.blocks_, features, pairs, s - start, strained=False
-            )
+            derived, _ = all_derivative_rows(model.blocks_, features, s - start, strained=False)
             own = slice(*(3 * structures.offsets[s : s + 2]))
             forces[own] = derived.reshape(-1, n_columns)
     return energies, forces

@@ -121,8 +121,8 @@ def test_slicing_by_structure(plain, key):
 def test_pool(plain):
     sums = plain.pool("sum")
     assert sums.shape == (4, plain.values.shape[1])
-    np.testing.assert_allclose(sums[0], plain[0].values.sum(axis=0))
-    np.testing.assert_allclose(plain.pool("mean")[1], plain[1].values.mean(axis=0))
+    np.testing.assert_allclose(sums.values[0], plain[0].values.sum(axis=0))
+    np.testing.assert_allclose(plain.pool("mean").values[1], plain[1].values.mean(axis=0))
     with pytest.raises(ValueError, match="'sum' or 'mean'"):
         plain.pool("max")
 
@@ -158,11 +158,11 @@ class MeanNorm(RegressorMixin, BaseEstimator):
     """A model that takes AtomicFeatures."""
 
     def fit(self, X, y):
-        self.scale_ = np.mean(y) / X.pool("sum").mean()
+        self.scale_ = np.mean(y) / X.pool("sum").values.mean()
         return self
 
     def predict(self, X):
-        return self.scale_ * X.pool("sum").mean(axis=1)
+        return self.scale_ * X.pool("sum").values.mean(axis=1)
 
 
 def test_passes_through_scikit_learn(tmp_path):

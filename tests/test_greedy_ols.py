@@ -568,7 +568,7 @@ class TestForces:
         model.fit(features, noisy, sample_weight=weights)
 
         counts = np.array([[np.sum(part.numbers == z) for z in (1, 6, 8)] for part in features])
-        upper = np.hstack([counts, features.pool("sum")[:, model.support_]])
+        upper = np.hstack([counts, features.pool("sum").values[:, model.support_]])
         lower = dense_rows(features, model.support_)
         lower = np.hstack([np.zeros((len(lower), 3)), lower])
         scale = np.sqrt(np.r_[
@@ -700,9 +700,9 @@ class TestForces:
         features, targets, _, _ = linear_model
         model = GreedyOLS(n_terms=3).fit(features, targets)
         with pytest.raises(ValueError, match="X is an array, but .* fitted to AtomicFeatures"):
-            model.predict(features.pool("sum"))
+            model.predict(features.pool("sum").values)
         with pytest.raises(ValueError, match="X is AtomicFeatures, but .* fitted to an array"):
-            GreedyOLS(n_terms=2).fit(features.pool("sum"), targets.energy).predict(features)
+            GreedyOLS(n_terms=2).fit(features.pool("sum").values, targets.energy).predict(features)
         with pytest.raises(ValueError, match="features, but GreedyOLS was fitted to"):
             model.predict(ACSF(cutoff=4.0, g4=[]).fit_transform(features.structures))
 

@@ -50,7 +50,7 @@ def test_periodic_distances_are_those_of_ase():
     cell = np.array([[2.9, 0.1, 0.2], [0.8, 3.1, 0], [-0.5, 0.4, 3.3]])
     atoms = Atoms("HCNO", np.random.default_rng(0).uniform(0, 9, (4, 3)), cell=cell, pbc=[1, 0, 1])
     expected = atoms.get_all_distances(mic=True)[np.tril_indices(4, -1)]
-    np.testing.assert_allclose(1 / InverseDistances().fit_transform([atoms])[0], expected)
+    np.testing.assert_allclose(1 / InverseDistances().fit_transform([atoms]).values[0], expected)
 
 
 def test_rigid_motions_and_reflections_change_nothing():

@@ -408,7 +408,7 @@ def test_a_linear_model_finds_energies_of_its_own_form_exactly():
     structures += [molecule(name) for name in ("CH3OH", "NH3", "CO2", "CH4")]
     features = features_of(structures, level=6, species_compression=2, include_bias=True)
     xi = np.random.default_rng(0).normal(size=features.values.shape[1]) / scales(features)
-    X = features.pool("sum")
+    X = features.pool("sum").values
     unit = np.abs(X).max(axis=0)
     fit = np.linalg.lstsq(X / unit, X @ xi, rcond=1e-13)[0] / unit
     for found, exact in zip(features.pullback(fit), features.pullback(xi), strict=True):
@@ -425,7 +425,7 @@ def test_a_linear_model_is_as_accurate_as_the_published_potential_of_silicon(ref
     )
     moments = MomentTensor(level=18, mu_level=2)
     features = moments.fit_transform(train)
-    means = features.pool("mean")
+    means = features.pool("mean").values
     unit = means.std(axis=0)
     energies = energies_per_atom(train)
     X = 30 * (means - means.mean(axis=0)) / unit  # an energy per atom counts as 30² forces

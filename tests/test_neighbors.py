@@ -5,7 +5,7 @@ from ase.build import bulk, molecule
 from ase.neighborlist import primitive_neighbor_list
 
 from skatom import Structures
-from skatom.neighbors import neighbor_list
+from skatom.neighbors import NeighborList, concatenate, neighbor_list
 
 SKEWED = [[3.1, 0.0, 0.0], [1.4, 2.9, 0.0], [-0.9, 1.1, 3.4]]
 
@@ -94,3 +94,131 @@ def test_coincident_atoms_are_named():
     wrapped = Atoms("H2", [[0, 0, 0], [0, 0, 3.0]], cell=np.eye(3) * 3, pbc=True)
     with pytest.raises(ValueError, match="structure 0: atoms 0 and 1"):
         neighbor_list([wrapped], 2.0)
+
+
+# --- parts of a list --------------------------------------------------------------------------
+
+
+def mixed_batch():
+    return Structures.from_ase(
+        [molecule("CH3CH2OH"), bulk("Si"), Atoms("He"), random_atoms(9, SKEWED, (1, 0, 1))]
+    )
+
+
+def assert_same(a, b):
+    for name in ("offsets", "indices", "vectors", "atoms", "centers"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    assert a.cutoff == b.cutoff
+
+
+def test_list_of_some_centres():
+    pairs = neighbor_list(mixed_batch(), 3.5)
+    centers = np.array([12, 0, 9, 11])
+    part = pairs.take(centers)
+    np.testing.assert_array_equal(part.atoms, centers)
+    for k, i in enumerate(centers):
+        mine = slice(*part.offsets[k : k + 2])
+        whole = slice(*pairs.offsets[i : i + 2])
+        np.testing.assert_array_equal(part.indices[mine], pairs.indices[whole])
+        np.testing.assert_array_equal(part.vectors[mine], pairs.vectors[whole])
+        assert (part.centers[mine] == i).all()
+
+
+def test_shorter_list():
+    structures = mixed_batch()
+    pairs, part = neighbor_list(structures, 2.5), neighbor_list(structures, 4.0).within(2.5)
+    assert part.cutoff == 2.5
+    np.testing.assert_array_equal(part.offsets, pairs.offsets)
+    np.testing.assert_array_equal(
+        sorted_pairs(part.centers, part.indices, part.vectors),
+        sorted_pairs(pairs.centers, pairs.indices, pairs.vectors),
+    )
+    assert pairs.within(2.5) is pairs
+    with pytest.raises(
+        ValueError, match=r"within 3.0 Å are not in a list of neighbours within 2.5"
+    ):
+        pairs.within(3.0)
+
+
+@pytest.mark.parametrize(
+    "key", [slice(1, 3), slice(None), [3, 0], 2, np.arange(4) != 1, []], ids=str
+)
+def test_list_of_some_structures(key):
+    structures = mixed_batch()
+    pairs = neighbor_list(structures, 3.0).of_structures(structures.offsets, key)
+    if isinstance(key, list) and not key:
+        assert len(pairs) == len(pairs.atoms) == 0
+        return
+    assert_same(pairs, neighbor_list(structures[key], 3.0))
+
+
+def test_lists_of_batches_are_joined():
+    structures = mixed_batch()
+    parts = [neighbor_list(structures[s], 3.0) for s in range(4)]
+    assert_same(concatenate(parts), neighbor_list(structures, 3.0))
+    assert concatenate(parts[:1]) is parts[0]
+
+
+# --- lists of others --------------------------------------------------------------------------
+
+
+def given(structures, pairs, cutoff=3.0, chosen=slice(None), **changes):
+    arrays = {"centers": pairs.centers, "indices": pairs.indices, "vectors": pairs.vectors}
+    arrays = {name: array[chosen] for name, array in arrays.items()} | changes
+    return NeighborList.from_pairs(structures, **arrays, cutoff=cutoff)
+
+
+def test_pairs_in_any_order_become_the_list():
+    structures = mixed_batch()
+    pairs = neighbor_list(structures, 3.0)
+    order = np.random.default_rng(0).permutation(len(pairs))
+    found = given(structures, pairs, chosen=order)
+    np.testing.assert_array_equal(found.offsets, pairs.offsets)
+    np.testing.assert_allclose(
+        sorted_pairs(found.centers, found.indices, found.vectors),
+        sorted_pairs(pairs.centers, pairs.indices, pairs.vectors),
+    )
+    assert len(given([Atoms("He")], neighbor_list([Atoms("He")], 3.0))) == 0
+
+
+def changed(array, place, value):
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+def test_wrong_pairs_are_errors():
+    structures = mixed_batch()
+    pairs = neighbor_list(structures, 3.0)
+    indices = pairs.indices
+    wrong = [
+        ("centers and indices must be", {"centers": pairs.centers[1:]}),
+        ("must be .* integers", {"indices": pairs.indices + 0.5}),
+        ("pair 3 names atom 21, but there are 21 atoms", {"indices": changed(indices, 3, 21)}),
+        ("pair 3 names atom -1", {"centers": changed(pairs.centers, 3, -1)}),
+        ("vector of pair 2 is .*nan", {"vectors": changed(pairs.vectors, (2, 0), np.nan)}),
+        ("vector of pair 0 is .*give the pairs closer than cutoff=2.0", {"cutoff": 2.0}),
+        ("none of length zero", {"vectors": changed(pairs.vectors, 4, 0.0)}),
+        ("joins atoms 0 and 9, of the structures 0 and 1", {"indices": changed(indices, 0, 9)}),
+        ("pair 1, .* is not that from atom 0", {"vectors": changed(pairs.vectors, (1, 2), 0.5)}),
+        ("cutoff=0.0 must be a positive length", {"cutoff": 0.0}),
+    ]  # fmt: skip
+    for message, changes in wrong:
+        if message.startswith("vector of pair 0"):
+            longest = np.argsort(-np.linalg.norm(pairs.vectors, axis=1), kind="stable")
+            changes = {**changes, "chosen": longest}
+        with pytest.raises(ValueError, match=message):
+            given(structures, pairs, **changes)
+    twice = np.r_[np.arange(len(pairs)), 5]
+    with pytest.raises(ValueError, match="is there twice"):
+        given(structures, pairs, chosen=twice)
+    with pytest.raises(ValueError, match="a pair of atoms 0 and 1 is given from one end only"):
+        given(structures, pairs, chosen=slice(1, None))
+
+
+def test_shifts_along_directions_that_are_not_periodic_are_errors():
+    slab = Atoms("H2", [[0, 0, 0], [0, 0, 1.0]], cell=np.eye(3) * 4, pbc=(True, True, False))
+    pairs = NeighborList.from_pairs([slab], [0, 1], [1, 0], [[4, 0, 1], [-4, 0, -1]], 5.0)
+    np.testing.assert_array_equal(pairs.vectors, [[4, 0, 1], [-4, 0, -1]])
+    with pytest.raises(ValueError, match="is not that from atom 0"):
+        NeighborList.from_pairs([slab], [0, 1], [1, 0], [[0, 0, 5.0], [0, 0, -5.0]], 6.0)

@@ -1,13 +1,19 @@
 import numpy as np
+import pandas as pd
 import pytest
+from ase.build import molecule
+from sklearn.base import clone
 from sklearn.datasets import make_regression
 from sklearn.feature_selection import SelectorMixin
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skatom.descriptors import SOAP
 from skatom.kernels import Cosine, Polynomial
 from skatom.selection import CUR, FarthestPointSampling, leverage_scores
+
+MOLECULES = [molecule(name) for name in ("CH4", "H2O", "CO", "CH3OH", "CO2")]
 
 
 def points(n=60, n_features=12, rank=12, seed=0):
@@ -133,3 +139,49 @@ def test_bad_input(selector):
 def test_first_point_that_is_not_there():
     with pytest.raises(ValueError, match="first=60, but there are only 60 samples"):
         FarthestPointSampling(3, axis="samples", first=60).fit(points())
+
+
+SELECTORS = [CUR(4), FarthestPointSampling(4, first=0)]
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_columns_of_features_keep_derivatives(selector):
+    soap = SOAP(cutoff=3.0, n_max=2, l_max=1)
+    for features in (soap.fit_transform(MOLECULES), soap.fit_transform(MOLECULES).pool("sum")):
+        few = clone(selector).set_output(transform="default").fit_transform(features)
+        columns = np.sort(selector.fit(features).selected_)
+        np.testing.assert_array_equal(few.values, features.values[:, columns])
+        cotangent = np.zeros(features.n_features)
+        cotangent[columns] = [1.0, -2.0, 0.5, 3.0]
+        for found, expected in zip(
+            few.pullback(cotangent[columns]), features.pullback(cotangent), strict=True
+        ):
+            np.testing.assert_allclose(found, expected, atol=1e-12)
+        assert list(few.feature_names) == list(features.feature_names[columns])
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_rows_of_features_are_structures_or_environments(selector):
+    rows = clone(selector).set_params(axis="samples")
+    atomic = SOAP(cutoff=3.0, n_max=2, l_max=1).fit_transform(MOLECULES)
+    environments = rows.fit_transform(atomic)
+    np.testing.assert_array_equal(environments, atomic.values[rows.selected_])
+    pooled = atomic.pool("sum")
+    chosen = rows.fit_transform(pooled)
+    np.testing.assert_array_equal(chosen.values, pooled.values[rows.selected_])
+    np.testing.assert_array_equal(
+        chosen.pullback(chosen.values)[0], pooled[rows.selected_].pullback(chosen.values)[0]
+    )
+
+
+@pytest.mark.parametrize("axis", ["features", "samples"])
+def test_selected_in_a_data_frame(axis):
+    frame = pd.DataFrame(points(), columns=[f"x{k}" for k in range(12)], index=np.arange(60) + 5)
+    selector = CUR(3, axis=axis).set_output(transform="pandas")
+    found = selector.fit_transform(frame)
+    expected = frame.to_numpy()[selector.selected_]
+    if axis == "features":
+        expected = frame.to_numpy()[:, np.sort(selector.selected_)]
+        assert list(found.index) == list(frame.index)
+    np.testing.assert_array_equal(found, expected)
+    assert list(found.columns) == list(selector.get_feature_names_out())

@@ -127,10 +127,9 @@ class TestIdentities:
         with pytest.warns(UserWarning, match="only 8 environments"):
             model.fit(structures[:4], few)
         features = model.descriptors_[0].transform(structures[:4])
-        pairs = features.descriptor._neighbors(features.structures)
         rows = [energy_rows(model.blocks_, [features], len(model.coef_))]
         for s in range(4):
-            forces = [derivative_rows(b, features, pairs, s)[0] for b in model.blocks_]
+            forces = [derivative_rows(b, features, s)[0] for b in model.blocks_]
             rows.append(np.concatenate(forces, axis=2).reshape(12, -1))
         rows = np.concatenate(rows)
         covariance = np.diag(np.repeat([4 * 0.001**2, 0.1**2], [4, 48]))
@@ -147,7 +146,6 @@ class TestIdentities:
         n_columns = len(rich_model.coef_)
         for block in rich_model.blocks_:
             of_term = features[block.term]
-            pairs = of_term.descriptor._neighbors(structures)
             for column in range(0, len(block.vectors), 5):
 
                 def local(moved, block=block, descriptor=of_term.descriptor, column=column):
@@ -157,7 +155,7 @@ class TestIdentities:
 
                 slopes, strains = slopes_of(local, structures)
                 for s in range(2):
-                    forces, virial = derivative_rows(block, of_term, pairs, s)
+                    forces, virial = derivative_rows(block, of_term, s)
                     atoms = slice(4 * s, 4 * s + 4)
                     np.testing.assert_allclose(forces[:, :, column], -slopes[atoms], atol=1e-8)
                     np.testing.assert_allclose(virial[:, column], voigt(strains)[s], atol=1e-8)

@@ -79,7 +79,11 @@ def features(atoms, transformer=None, **parameters):
     """Features of one structure by name."""
     transformer = transformer or scattering(**parameters).fit([atoms])
     return dict(
-        zip(transformer.get_feature_names_out(), transformer.transform([atoms])[0], strict=True)
+        zip(
+            transformer.get_feature_names_out(),
+            transformer.transform([atoms]).values[0],
+            strict=True,
+        )
     )
 
 
@@ -110,7 +114,7 @@ def test_golden_values(golden_cell, multiresolution, rough):
     ).fit([golden_cell])  # fmt: skip
     powers = ("1", "4/3", "5/3", "2")
     names = [f"{start};q{q}]" for start in GOLDEN for q in powers]
-    values = transformer.select(names).transform([golden_cell]).reshape(-1, 4)
+    values = transformer.select(names).transform([golden_cell]).values.reshape(-1, 4)
     for start, row, golden in zip(GOLDEN, values, GOLDEN.values(), strict=True):
         error = np.abs(row / golden - 1)
         if start.startswith("S2"):
@@ -243,7 +247,7 @@ def test_second_order_is_a_direct_circular_convolution(skewed):
 @pytest.mark.parametrize("exponents", [(1, 2), (0.5, 1, 1.5, 3), POWERS, (0.7, 1.234, 2)])
 def test_powers_of_the_modulus(skewed, exponents):
     transformer = scattering(orbitals=[(2, 1)], scales=(0,), order=1, beta=0.4, exponents=exponents)
-    values = transformer.fit_transform([skewed])[0, len(exponents) :]
+    values = transformer.fit_transform([skewed]).values[0, len(exponents) :]
     sigma, points = map_of(skewed, Wavelet(2, 1, 0), transformer)
     voxel = skewed.get_volume() / len(points)
     expected = [voxel * np.sum(sigma**q) for q in exponents]
@@ -271,7 +275,7 @@ def test_distant_molecules_add_up():
     transformer = scattering(
         orbitals=2, scales=(0,), beta=0.4, grid_spacing=0.12, order=1, padding=8.0
     ).fit([water, ammonia])
-    rows = transformer.transform([water, ammonia, together])
+    rows = transformer.transform([water, ammonia, together]).values
     names = transformer.get_feature_names_out()
     squares = np.array([name.endswith("q2]") for name in names])
     assert rows[2, squares] == pytest.approx(rows[:2, squares].sum(axis=0), rel=1e-10)
@@ -303,7 +307,7 @@ def test_rank_of_first_order_in_the_charges():
         for _ in range(12)
     ]
     transformer = WaveletScattering(orbitals=[(2, 1)], scales=(0,), order=1, beta=0.5)
-    values = transformer.fit_transform(cells).reshape(12, 2, 5, 4)[:, 1]
+    values = transformer.fit_transform(cells).values.reshape(12, 2, 5, 4)[:, 1]
     ranks = [np.linalg.matrix_rank(values[:, :, q], rtol=1e-10) for q in range(4)]
     assert ranks == [5, 5, 5, 3]
 
@@ -361,16 +365,19 @@ def test_features_of_a_supercell_per_atom(skewed):
     doubled = WaveletScattering(
         orbitals=(3,), scales=(0, 1, 1.5), beta=0.4, grid_shape=(48, 20, 24), scale_gap=-0.5
     ).fit([skewed])
-    unit, super_ = transformer.transform([skewed])[0], doubled.transform([skewed * (2, 1, 1)])[0]
+    unit, super_ = (
+        transformer.transform([skewed]).values[0],
+        doubled.transform([skewed * (2, 1, 1)]).values[0],
+    )
     assert super_ == pytest.approx(unit, rel=1e-12)
 
 
 def test_permutation_of_like_atoms_and_translation_by_a_grid_vector(skewed):
     transformer = scattering(orbitals=3, scales=(0, 1), beta=0.4, grid_shape=(16, 20, 18))
-    reference = transformer.fit_transform([skewed])[0]
+    reference = transformer.fit_transform([skewed]).values[0]
     moved = skewed[[3, 2, 1, 0]]
     moved.positions += [4 / 16, 6 / 20, -2 / 18] @ skewed.cell.array
-    assert transformer.transform([moved])[0] == pytest.approx(reference, rel=1e-11)
+    assert transformer.transform([moved]).values[0] == pytest.approx(reference, rel=1e-11)
 
 
 def test_any_translation(skewed, methanol):
@@ -379,7 +386,7 @@ def test_any_translation(skewed, methanol):
         moved = atoms.copy()
         moved.positions += shift
         transformer = scattering(orbitals=2, scales=(0, 1), beta=0.4, alias=1e-9).fit([atoms])
-        before, after = transformer.transform([atoms, moved])
+        before, after = transformer.transform([atoms, moved]).values
         names = transformer.get_feature_names_out()
         # the grid of a molecule moves with it; in a cell only squares are free of its error
         exact = [atoms.pbc.sum() == 0 or (n.startswith("S1") and n.endswith("q2]")) for n in names]
@@ -389,11 +396,11 @@ def test_any_translation(skewed, methanol):
 
 def test_turns_and_mirrors_of_a_cubic_grid(golden_cell):
     transformer = scattering(orbitals=3, scales=(0, 1), beta=0.6, grid_shape=(24, 24, 24))
-    reference = transformer.fit_transform([golden_cell])[0]
+    reference = transformer.fit_transform([golden_cell]).values[0]
     for matrix in ([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]]):
         turned = golden_cell.copy()
         turned.positions = golden_cell.positions @ np.array(matrix).T
-        assert transformer.transform([turned])[0] == pytest.approx(reference, rel=1e-10)
+        assert transformer.transform([turned]).values[0] == pytest.approx(reference, rel=1e-10)
 
 
 def test_errors_of_rotation_shrink_with_the_spacing(methanol):
@@ -408,7 +415,7 @@ def test_errors_of_rotation_shrink_with_the_spacing(methanol):
         transformer = scattering(
             orbitals=3, scales=(0, 1), beta=0.6, grid_spacing=0.6 * ratio, exponents=(1, 2)
         ).fit(turned)
-        rows = transformer.transform(turned)
+        rows = transformer.transform(turned).values
         errors.append(np.abs(rows[1:] / rows[0] - 1).max(axis=0))
     names = transformer.get_feature_names_out()
     first = np.array([name.startswith("S1") for name in names])
@@ -422,7 +429,7 @@ def test_errors_of_rotation_shrink_with_the_spacing(methanol):
 def test_other_vectors_of_the_same_lattice(skewed):
     transformer = scattering(orbitals=2, scales=(0, 1), beta=0.45, grid_shape=(30, 30, 30))
     other = make_supercell(skewed, [[1, 0, 0], [1, 1, 0], [0, 0, 1]], wrap=False)
-    a, b = transformer.fit([skewed]).transform([skewed, other])
+    a, b = transformer.fit([skewed]).transform([skewed, other]).values
     assert b == pytest.approx(a, rel=1e-7)
 
 
@@ -458,7 +465,7 @@ def test_a_molecule_is_a_molecule_in_a_large_cell(methanol):
     # its mean position, from which the grid of the molecule is counted, on a point of the cell
     boxed.positions += 7.2 - methanol.positions.mean(axis=0)
     transformer = scattering(orbitals=2, scales=(0, 1), beta=0.4, grid_spacing=spacing)
-    a, b = transformer.fit([methanol]).transform([methanol, boxed])
+    a, b = transformer.fit([methanol]).transform([methanol, boxed]).values
     assert a == pytest.approx(b, rel=1e-5)
 
 
@@ -480,7 +487,7 @@ def slopes(transformer, atoms, cotangent, step):
             copy.set_cell(atoms.cell.array @ matrix.T)
             copy.positions = atoms.positions @ matrix.T
             changed.append(copy)
-    e = (transformer.transform(changed) @ cotangent).reshape(-1, 4)
+    e = (transformer.transform(changed).values @ cotangent).reshape(-1, 4)
     slope = (8 * (e[:, 2] - e[:, 1]) - (e[:, 3] - e[:, 0])) / (12 * step)
     n = 3 * len(atoms)
     return slope[:n].reshape(-1, 3), slope[n:].reshape(3, 3)
@@ -504,8 +511,8 @@ def test_gradient_and_virial_are_central_differences(system, parameters, step, r
         **{"grid_shape": (12, 11, 14), "grid_spacing": 0.4, **parameters},
     ).fit([atoms])  # fmt: skip
     cotangent = np.random.default_rng(0).normal(size=len(transformer.support_))
-    cotangent /= np.maximum(transformer.transform([atoms])[0], 1e-3)
-    gradient, virial = transformer.pullback([atoms], cotangent)
+    cotangent /= np.maximum(transformer.transform([atoms]).values[0], 1e-3)
+    gradient, virial = transformer.transform([atoms]).pullback(cotangent)
     expected, strain = slopes(transformer, atoms, cotangent, step)
     tolerance = 1e-7 if step > 1e-5 else 1e-6
     assert gradient == pytest.approx(expected, abs=tolerance * np.abs(expected).max())
@@ -517,7 +524,7 @@ def test_forces_of_molecules_sum_to_zero_and_squares_of_cells_too(skewed, methan
         transformer = scattering(
             orbitals=2, scales=(0, 1), beta=0.4, order=order, exponents=exponents, alias=1e-9
         ).fit([atoms])
-        gradient, _ = transformer.pullback([atoms], np.ones(len(transformer.support_)))
+        gradient, _ = transformer.transform([atoms]).pullback(np.ones(len(transformer.support_)))
         assert np.abs(gradient.sum(axis=0)).max() < 1e-11 * np.abs(gradient).max()
 
 
@@ -525,9 +532,9 @@ def test_cotangents_of_each_structure_and_one_for_all(skewed, methanol):
     structures = [skewed, methanol]
     transformer = scattering(orbitals=[(2, 1)], scales=(0,), beta=0.4).fit(structures)
     cotangent = np.random.default_rng(0).normal(size=(2, len(transformer.support_)))
-    gradient, virial = transformer.pullback(structures, cotangent)
+    gradient, virial = transformer.transform(structures).pullback(cotangent)
     for s, rows in enumerate((slice(0, 4), slice(4, 10))):
-        single, strain = transformer.pullback([structures[s]], cotangent[s])
+        single, strain = transformer.transform([structures[s]]).pullback(cotangent[s])
         assert gradient[rows] == pytest.approx(single, rel=1e-12)
         assert virial[s] == pytest.approx(strain[0], rel=1e-12)
 
@@ -550,7 +557,7 @@ def test_work_of_the_forces_of_a_fitted_linear_model(methanol):
     for node, weight in zip(nodes, weights, strict=True):
         frame = frames[0].copy()
         frame.positions += 0.5 * (1 + node) * step
-        gradient, _ = model[0].pullback([frame], cotangent)
+        gradient, _ = model[0].transform([frame]).pullback(cotangent)
         work += 0.5 * weight * np.sum(gradient * step)
     before, after = model.predict(frames[:2])
     assert work == pytest.approx(after - before, rel=1e-6)
@@ -565,18 +572,19 @@ def test_selected_features_are_columns_of_all(skewed, methanol):
         everything = WaveletScattering(
             orbitals=2, scales=(0, 1), beta=0.4, normalize=normalize, padding=4.0
         ).fit(structures)
-        values = everything.transform(structures)
+        features = everything.transform(structures)
+        values = features.values
         chosen = np.random.default_rng(0).choice(values.shape[1], 9, replace=False)
         few = everything.select(chosen)
-        assert few.transform(structures) == pytest.approx(values[:, chosen], rel=1e-12)
+        assert few.transform(structures).values == pytest.approx(values[:, chosen], rel=1e-12)
         names = everything.get_feature_names_out()[chosen]
         assert (few.get_feature_names_out() == names).all()
         again = clone(everything).set_params(features=names).fit(structures)
-        assert again.transform(structures) == pytest.approx(values[:, chosen], rel=1e-12)
+        assert again.transform(structures).values == pytest.approx(values[:, chosen], rel=1e-12)
         cotangent, full = np.random.default_rng(1).normal(size=9), np.zeros(values.shape[1])
         full[chosen] = cotangent
         for mine, theirs in zip(
-            few.pullback(structures, cotangent), everything.pullback(structures, full), strict=True
+            few.transform(structures).pullback(cotangent), features.pullback(full), strict=True
         ):
             assert mine == pytest.approx(theirs, rel=1e-12)
 
@@ -622,7 +630,7 @@ def test_pipeline_and_grid_search(frames):
 def test_sparse_model_needs_its_own_features_only(frames):
     model = make_pipeline(WaveletScattering(**SMALL), GreedyOLS(n_terms=3)).fit(*frames)
     scattering, chosen = model[0], model[1].support_
-    energies = scattering.select(chosen).transform(frames[0]) @ model[1].coef_[chosen]
+    energies = scattering.select(chosen).transform(frames[0]).values @ model[1].coef_[chosen]
     assert energies + model[1].intercept_ == pytest.approx(model.predict(frames[0]), rel=1e-12)
 
 
@@ -630,26 +638,26 @@ def test_round_trip_through_joblib(frames, tmp_path):
     transformer = WaveletScattering(**SMALL).fit(frames[0])
     joblib.dump(transformer, tmp_path / "model.joblib")
     again = joblib.load(tmp_path / "model.joblib")
-    assert (again.transform(frames[0]) == transformer.transform(frames[0])).all()
+    assert (again.transform(frames[0]).values == transformer.transform(frames[0]).values).all()
 
 
 def test_same_results_with_any_number_of_threads_and_jobs(frames):
     transformer = WaveletScattering(**SMALL).fit(frames[0])
     cotangent = np.ones(len(transformer.support_))
     values, (gradient, _) = (
-        transformer.transform(frames[0]),
-        transformer.pullback(*frames[:1], cotangent),
+        transformer.transform(frames[0]).values,
+        transformer.transform(frames[0]).pullback(cotangent),
     )
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        assert (transformer.transform(frames[0]) == values).all()
-        assert (transformer.transform(frames[0][:1]) == values[:1]).all()
+        assert (transformer.transform(frames[0]).values == values).all()
+        assert (transformer.transform(frames[0][:1]).values == values[:1]).all()
     finally:
         numba.set_num_threads(threads)
     shared = clone(transformer).set_params(n_jobs=2).fit(frames[0])
-    assert (shared.transform(frames[0]) == values).all()
-    assert (shared.pullback(frames[0], cotangent)[0] == gradient).all()
+    assert (shared.transform(frames[0]).values == values).all()
+    assert (shared.transform(frames[0]).pullback(cotangent)[0] == gradient).all()
 
 
 def test_data_frames(frames):
@@ -674,7 +682,7 @@ def test_preset_of_the_solid_harmonic_papers(methanol):
 def test_linear_model_finds_a_charge():
     metals = [bulk(s, cubic=True) for s in ("Al", "Cu", "Ni", "Ag")]
     transformer = WaveletScattering(order=0, channels="total", exponents=(1,), beta=0.5)
-    values = transformer.fit_transform(metals)
+    values = transformer.fit_transform(metals).values
     assert LinearRegression().fit(values, [13, 29, 28, 47]).coef_ == pytest.approx([1.0])
 
 
@@ -706,7 +714,7 @@ def test_grids_that_do_not_fit_in_memory(golden_cell, methanol):
         huge.transform([golden_cell])
     fine = WaveletScattering(beta=0.5, grid_spacing=0.002).fit([methanol])
     with pytest.raises(MemoryError, match="reduce padding"):
-        fine.pullback([methanol], np.ones(len(fine.support_)))
+        fine.transform([methanol])
 
 
 @pytest.mark.parametrize(
@@ -748,4 +756,4 @@ def test_width_of_lonely_atoms():
 def test_cotangent_of_the_wrong_shape(methanol):
     fitted = WaveletScattering(order=0, beta=0.5).fit([methanol])
     with pytest.raises(ValueError, match=r"shape \(3,\).*need \(1,"):
-        fitted.pullback([methanol], np.ones(3))
+        fitted.transform([methanol]).pullback(np.ones(3))

@@ -25,3 +25,23 @@ def collect(starts, indices, vectors, gradients, offsets):
                     for b in range(3):
                         on_strain[s, a, b] += g * vectors[k, b]
     return on_atoms, on_strain
+
+
+@njit(cache=True)
+def collect_jacobian(centers, indices, vectors, jacobian, weight, on_atoms, on_strain):
+    """Add weight · Σ_i d x_i/dR_k (n_atoms, 3, n_features) and d/dstrain (3, 3, n_features).
+
+    ``jacobian`` (n_pairs, 3, n_features): d x_i / dr_ij of the pairs of one structure.
+    """
+    for k in range(len(centers)):
+        i, j = centers[k], indices[k]
+        for a in range(3):
+            row, here, there = jacobian[k, a], on_atoms[i, a], on_atoms[j, a]
+            for f in range(len(row)):
+                there[f] += weight * row[f]
+            for f in range(len(row)):
+                here[f] -= weight * row[f]
+            for b in range(3):
+                strain, factor = on_strain[a, b], weight * vectors[k, b]
+                for f in range(len(row)):
+                    strain[f] += factor * row[f]

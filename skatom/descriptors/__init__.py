@@ -1,10 +1,12 @@
 """Descriptors: transformers from structures to features."""
 
 from skatom.descriptors.acsf import ACSF
-from skatom.descriptors.atomic_features import AtomicFeatures, PairJacobian
+from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.derivatives import PairJacobian, StructureJacobian
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP, TensorFeatures
+from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.point_scattering import PointScattering
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
@@ -14,6 +16,7 @@ from skatom.descriptors.spherical_tensors import (
     spherical_from_cartesian,
     wigner_d,
 )
+from skatom.descriptors.structure_features import StructureFeatures
 from skatom.descriptors.wavelet_scattering import WaveletScattering
 
 __all__ = [
@@ -21,16 +24,22 @@ __all__ = [
     "FCHL19",
     "SOAP",
     "AtomicFeatures",
+    "FeatureMap",
     "FeatureScaler",
     "FeatureSelector",
     "InverseDistances",
     "LambdaSOAP",
+    "Linear",
     "MomentTensor",
     "PairJacobian",
+    "PointScattering",
+    "Scale",
+    "Select",
+    "StructureFeatures",
+    "StructureJacobian",
     "TensorFeatures",
+    "WaveletScattering",
     "cartesian_from_spherical",
     "spherical_from_cartesian",
     "wigner_d",
-    "PointScattering",
-    "WaveletScattering",
 ]

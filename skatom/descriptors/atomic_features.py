@@ -1,39 +1,49 @@
 """Features of atoms with derivatives that are computed when asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from skatom._cpu.pairs import collect
+from skatom.descriptors.derivatives import PairJacobian, PooledDerivatives
+from skatom.descriptors.features import Features
+from skatom.descriptors.structure_features import StructureFeatures
 from skatom.memory import check_memory
-from skatom.neighbors import NeighborList
 from skatom.structures import as_structures, select
 
 
-class AtomicFeatures(Sequence):
+class AtomicFeatures(Features, Sequence):
     """Features of every atom of a batch of structures, with lazy derivatives.
 
     What the ``transform`` of a local descriptor returns. Its length is the number of structures,
     and indexing with an int, slice, mask or index array gives an ``AtomicFeatures`` again, so
-    scikit-learn splits it as it would an array. Structure ``s`` owns the rows
-    ``offsets[s]:offsets[s + 1]`` of the values.
+    scikit-learn splits it as it would an array; ``[:, columns]`` keeps some of the features.
+    Structure ``s`` owns the rows ``offsets[s]:offsets[s + 1]`` of the values.
 
     Derivatives are never stored: the structures and the fitted descriptor are kept, from which
-    `pullback` and `jacobian` compute what is asked for.
+    `pullback`, `jacobian`, `jacobian_of` and `project` compute what is asked for. The neighbours
+    that ``transform`` found are kept, too, as long as they take less memory than the values; else,
+    and after pickling, they are found again when they are needed.
 
     Parameters
     ----------
     values : ndarray of float, shape (n_atoms, n_features)
-    structures : Structures
-        What the values belong to.
-    descriptor : AtomicDescriptor
-        The fitted descriptor that made them.
+    derivatives : AtomicDerivatives
+        The structures, and how the values depend on them.
 
     Attributes
     ----------
-    values, structures, descriptor
+    values, derivatives
         The parameters.
+    structures : Structures
+        What the values belong to.
+    descriptor : AtomicDescriptor
+        The fitted descriptor that made them, before any maps.
+    feature_names : ndarray of str, shape (n_features,)
+    n_features : int
+    neighbors : NeighborList
+        The neighbours within the cutoff of the descriptor.
+    n_pairs : ndarray of int, shape (n,)
+        Number of pairs of neighbours of each structure.
     numbers : ndarray of int, shape (n_atoms,)
         Atomic number of every atom.
     species : ndarray of int
@@ -60,11 +70,6 @@ class AtomicFeatures(Sequence):
     ((8, 3), (2, 3, 3))
     """
 
-    def __init__(self, values, structures, descriptor):
-        self.values = values
-        self.structures = structures
-        self.descriptor = descriptor
-
     @property
     def numbers(self):
         return self.structures.numbers
@@ -82,16 +87,53 @@ class AtomicFeatures(Sequence):
         return self.structures.n_atoms
 
     @property
+    def neighbors(self):
+        return self.derivatives.neighbors()
+
+    @property
+    def n_pairs(self):
+        return np.diff(self.neighbors.offsets[self.offsets])
+
+    @property
     def shape(self):
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
         return self.structures.shape
 
-    def __len__(self):
-        return len(self.structures)
-
-    def __getitem__(self, key):
+    def _rows(self, key):
         _, atoms, _ = select(self.offsets, key)
-        return type(self)(self.values[atoms], self.structures[key], self.descriptor)
+        return AtomicFeatures(self.values[atoms], self.derivatives.select(key))
+
+    def with_neighbors(self):
+        """The same features with their neighbours, which are kept whatever memory they take.
+
+        For a loop that asks for derivatives again and again.
+
+        Returns
+        -------
+        AtomicFeatures
+        """
+        return AtomicFeatures(self.values, self.derivatives.with_neighbors())
+
+    def map(self, feature_map):
+        """Features y = f(x) of every atom, with their derivatives.
+
+        Parameters
+        ----------
+        feature_map : FeatureMap
+
+        Returns
+        -------
+        AtomicFeatures
+
+        Raises
+        ------
+        ValueError
+            If the map is one of another number of features, or of other species.
+        """
+        feature_map.check(self.n_features, self.structures)
+        values = feature_map.value(self.values, self.numbers)
+        mapped = self.derivatives.mapped(feature_map, self.values, values.nbytes)
+        return AtomicFeatures(values, mapped)
 
     def pullback(self, cotangent):
         """Apply the transposed Jacobian: the chain rule from features back to atoms.
@@ -115,19 +157,7 @@ class AtomicFeatures(Sequence):
         gradient : ndarray of float, shape (n_atoms, 3)
         virial : ndarray of float, shape (n, 3, 3)
         """
-        # writeable too: compiled code is specialised to it
-        cotangent = np.require(cotangent, float, ["C", "W"])
-        n_atoms, n_features = self.values.shape
-        if cotangent.shape not in {(n_atoms, n_features), (n_features,)}:
-            raise ValueError(
-                f"cotangent has the shape {cotangent.shape}; these features need "
-                f"{self.values.shape}, or {(n_features,)} for the same on every atom"
-            )
-        pairs = self.descriptor._neighbors(self.structures)
-        gradients = np.empty((len(pairs), 3))
-        species = self.descriptor._species_index(self.structures)
-        self.descriptor._pair_gradients(pairs, species, np.atleast_2d(cotangent), gradients)
-        return collect(pairs.offsets, pairs.indices, pairs.vectors, gradients, self.offsets)
+        return self.derivatives.pullback(self._checked_cotangent(cotangent, "atom"))
 
     def jacobian(self, batch):
         """Derivatives of the features of a few structures along all pairs of neighbours.
@@ -141,19 +171,60 @@ class AtomicFeatures(Sequence):
         Returns
         -------
         PairJacobian
+            Its atoms are numbered within the batch.
         """
-        structures = self.structures[batch]
-        pairs = self.descriptor._neighbors(structures)
-        species = self.descriptor._species_index(structures)
-        shape = (len(pairs), 3, self.values.shape[1])
+        part = self.derivatives.select(batch)
+        pairs = part.neighbors()
+        self._check_jacobian(pairs)
+        return PairJacobian(pairs, part.along_pairs(pairs))
+
+    def jacobian_of(self, centers):
+        """Derivatives of the features of some atoms along the pairs with their neighbours.
+
+        Parameters
+        ----------
+        centers : array-like of int
+            Indices of atoms.
+
+        Returns
+        -------
+        PairJacobian
+            Its pairs are those of these centres alone.
+        """
+        pairs = self.derivatives.pairs_of(np.asarray(centers))
+        self._check_jacobian(pairs)
+        return PairJacobian(pairs, self.derivatives.along_pairs(pairs))
+
+    def project(self, centers, vectors):
+        """Products of the Jacobian of some atoms with given vectors and with their own features.
+
+        Parameters
+        ----------
+        centers : array-like of int
+            Indices of atoms.
+        vectors : ndarray of float, shape (M, n_features)
+            z_m, for example representative environments.
+
+        Returns
+        -------
+        products : ndarray of float, shape (n_pairs, 3, M)
+            z_m · J_ij for the pairs of ``neighbors.take(centers)``.
+        along : ndarray of float, shape (n_pairs, 3)
+            x_i · J_ij.
+        """
+        pairs = self.derivatives.pairs_of(np.asarray(centers))
+        jacobian = self.derivatives.along_pairs(pairs)
+        products = np.matmul(jacobian.reshape(-1, jacobian.shape[2]), vectors.T)
+        along = np.einsum("paf,pf->pa", jacobian, self.values[pairs.centers])
+        return products.reshape(len(pairs), 3, len(vectors)), along
+
+    def _check_jacobian(self, pairs):
+        n_features = max(self.n_features, self.descriptor.n_features_out_)
         check_memory(
-            8.0 * np.prod(shape),
-            f"the Jacobian of {len(pairs)} pairs and {shape[2]} features",
-            "take fewer structures at a time",
+            24.0 * len(pairs) * n_features,
+            f"the Jacobian of {len(pairs)} pairs and {n_features} features",
+            "take fewer structures or atoms at a time",
         )
-        values = np.empty(shape)
-        self.descriptor._pair_jacobian(pairs, species, values)
-        return PairJacobian(pairs, values)
 
     def pool(self, how):
         """One row for each structure.
@@ -165,9 +236,11 @@ class AtomicFeatures(Sequence):
 
         Returns
         -------
-        ndarray of float, shape (n, n_features)
+        StructureFeatures
         """
-        return pool_atoms(self.values, self.offsets, how)
+        values = pool_atoms(self.values, self.offsets, how)
+        atomic = self.derivatives.limited(values.nbytes)
+        return StructureFeatures(values, PooledDerivatives(atomic, how))
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -185,27 +258,6 @@ class AtomicFeatures(Sequence):
             f"AtomicFeatures({len(self)} structures, {n_atoms} atoms, {n_features} features, "
             f"species {symbols})"
         )
-
-
-@dataclass(frozen=True)
-class PairJacobian:
-    """Derivatives of atomic features along the vectors r_ij = r_j − r_i of all neighbour pairs.
-
-        d values[i] / dR_k = Σ_{pairs (i, j), j = k} J_ij − δ_ik Σ_{pairs (i, j)} J_ij
-
-    where the sums run over all periodic images, each of which is a pair of its own. The
-    derivative along a strain is Σ_pairs J_ij ⊗ r_ij.
-
-    Attributes
-    ----------
-    pairs : NeighborList
-        The centres, neighbours and vectors, numbered within the batch.
-    values : ndarray of float, shape (n_pairs, 3, n_features)
-        J_ij = d values[i] / d r_ij.
-    """
-
-    pairs: NeighborList
-    values: np.ndarray
 
 
 def as_batch(X):

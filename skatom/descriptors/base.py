@@ -1,4 +1,4 @@
-"""What all descriptors of atomic environments share."""
+"""What descriptors of atomic environments share, and those of whole structures."""
 
 import copy
 from functools import partial
@@ -8,14 +8,16 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
+from skatom.descriptors.derivatives import AtomicDerivatives, GlobalDerivatives, PooledDerivatives
+from skatom.descriptors.feature_transformer import in_container
+from skatom.descriptors.structure_features import StructureFeatures
 from skatom.elements import species_index
 from skatom.memory import check_memory
-from skatom.neighbors import neighbor_list
+from skatom.neighbors import concatenate, neighbor_list
 from skatom.parallel import map_jobs, run_in_threads
 from skatom.structures import as_structures, groups_by_size
 
@@ -23,16 +25,15 @@ from skatom.structures import as_structures, groups_by_size
 _BATCH_BYTES = 2**28
 
 
-class _Batches:
-    """The ``transform`` of descriptors.
+class _Transformer:
+    """``fit_transform`` of structures.
 
-    It is kept out of `TransformerMixin`'s reach, which would wrap AtomicFeatures in a data frame
-    where ``set_output`` or the global configuration asks for one; only pooled features, a
-    table, are wrapped.
+    It comes before TransformerMixin, which would wrap AtomicFeatures in a data frame where
+    ``set_output`` or the global configuration asks for one; see `in_container`.
     """
 
     def fit_transform(self, X, y=None):
-        """Learn the species and compute the features of the same structures.
+        """``fit`` and ``transform`` of the same structures.
 
         Parameters
         ----------
@@ -41,31 +42,84 @@ class _Batches:
 
         Returns
         -------
-        AtomicFeatures, or ndarray of float, shape (n, n_features), if ``pool`` is given
+        AtomicFeatures or StructureFeatures, as of ``transform``
         """
         X = as_structures(X)
         return self.fit(X).transform(X)
 
+
+class _GlobalTransform(_Transformer):
     def transform(self, X):
         """Compute the features.
 
         Parameters
         ----------
-        X : Structures or list of ase.Atoms
+        X : Structures or list of ase.Atoms, n of them
 
         Returns
         -------
-        AtomicFeatures, or ndarray of float, shape (n, n_features), if ``pool`` is given
+        StructureFeatures of shape (n, n_features)
         """
         check_is_fitted(self)
         structures = as_structures(X)
-        self._species_index(structures)
-        values = self._batched_values(structures)
-        if self.pool is None:
-            return AtomicFeatures(values, structures, copy.copy(self))
-        return _wrap_data_with_container("transform", values, X, self)
+        self._check_structures(structures)
+        derivatives = GlobalDerivatives(structures, copy.copy(self))
+        return in_container(self, StructureFeatures(self._values(structures), derivatives), X)
 
-    def _batched_values(self, structures):
+
+class StructureDescriptor(_GlobalTransform, TransformerMixin, BaseEstimator):
+    """Base class of descriptors of whole structures.
+
+    A subclass writes
+
+    - ``_check_structures(structures)``: an error for those that it cannot describe;
+    - ``_values(structures)``: their features (n, n_features);
+    - ``_pullback(structures, cotangent)``: gradient and virial, see `StructureFeatures.pullback`,
+      for a cotangent (n, n_features);
+    - ``_jacobian(structures)``, if it can do better than one pullback for each feature: what
+      `StructureJacobian` calls gradients and strains;
+    - ``n_features_out_`` and ``get_feature_names_out()``.
+    """
+
+    def _jacobian(self, structures):
+        return None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+class _AtomicTransform(_Transformer):
+    def transform(self, X, neighbors=None):
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+        neighbors : NeighborList, default=None
+            The neighbours in these structures, of a cutoff that is not shorter than that of the
+            descriptor; for example from a simulation engine, see `NeighborList.from_pairs`.
+            None: they are searched.
+
+        Returns
+        -------
+        AtomicFeatures, or StructureFeatures of shape (n, n_features) if ``pool`` is given
+        """
+        check_is_fitted(self)
+        structures = as_structures(X)
+        values, neighbors = self._compute(structures, neighbors)
+        derivatives = AtomicDerivatives(structures, copy.copy(self), neighbors, values.nbytes)
+        if self.pool is None:
+            return AtomicFeatures(values, derivatives)
+        features = StructureFeatures(values, PooledDerivatives(derivatives, self.pool))
+        return in_container(self, features, X)
+
+    def _compute(self, structures, neighbors=None):
+        """Rows of numbers, and the list of neighbours if it was given or is smaller than those."""
+        self._species_index(structures)  # or an error
+        if neighbors is not None:
+            neighbors = self._checked_neighbors(structures, neighbors)
         n_rows = len(structures.numbers) if self.pool is None else len(structures)
         check_memory(
             8.0 * n_rows * self._n_features(),
@@ -76,17 +130,34 @@ class _Batches:
         offsets = structures.offsets if self.pool is None else np.arange(n_rows + 1)
         values = np.empty((n_rows, self._n_features()))
         rows = [values[offsets[batch.start] : offsets[batch.stop]] for batch in batches]
-        # one job writes where it belongs, others send what they find
-        places = rows if effective_n_jobs(self.n_jobs) == 1 else [None] * len(rows)
-        found = map_jobs(
-            partial(_batch_values, self),
-            [(structures[batch], place) for batch, place in zip(batches, places, strict=True)],
-            self.n_jobs, verbose=self.verbose, desc=type(self).__name__, unit="batch",
+        # one job writes where it belongs and leaves its neighbours, others send their values
+        alone = effective_n_jobs(self.n_jobs) == 1
+        items = [
+            (structures[batch], _part(neighbors, structures, batch), place if alone else None)
+            for batch, place in zip(batches, rows, strict=True)
+        ]
+        parts = map_jobs(
+            partial(_batch_values, self), items, self.n_jobs, verbose=self.verbose,
+            desc=type(self).__name__, unit="batch",
         )  # fmt: skip
-        for place, part in zip(rows, found, strict=True):
+        found = _Found()
+        for place, (part, pairs) in zip(rows, parts, strict=True):
             if part is not place:
                 place[:] = part
-        return values
+            if pairs is not None:
+                found.add(pairs, values.nbytes)
+        if neighbors is None and alone:
+            neighbors = found.joined()
+        return values, neighbors
+
+    def _checked_neighbors(self, structures, neighbors):
+        n_atoms = len(structures.numbers)
+        if not np.array_equal(neighbors.atoms, np.arange(n_atoms)):
+            raise ValueError(
+                f"neighbors has {len(neighbors.atoms)} centres, but the structures have {n_atoms} "
+                "atoms: give the list of all atoms of these structures"
+            )
+        return neighbors.within(self._cutoff())
 
     def _batches(self, structures):
         """Slices of consecutive structures, at least one for each job."""
@@ -96,7 +167,26 @@ class _Batches:
         return groups_by_size(structures.offsets, size)
 
 
-class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
+class _Found:
+    """The lists of neighbours of batches, as long as all together take less than some bytes."""
+
+    def __init__(self):
+        self.lists = []
+        self.n_bytes = 0
+
+    def add(self, pairs, limit):
+        self.n_bytes += pairs.n_bytes
+        if self.lists is not None:
+            self.lists.append(pairs)
+        if self.n_bytes > limit:
+            self.lists = None
+
+    def joined(self):
+        """The list of all batches, or None if it is too long."""
+        return None if self.lists is None else concatenate(self.lists)
+
+
+class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
     """Base class of descriptors of atomic environments within a cutoff.
 
     A subclass has the parameters ``cutoff``, ``pool``, ``n_jobs`` and ``verbose`` and writes
@@ -105,7 +195,7 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
       ``pair_jacobian``, see `_run`;
     - ``_compiled()``: the tuple of parameters that they take;
     - ``_prepare(structures)``: what ``fit`` does beyond learning ``species_``;
-    - ``_n_features()`` and ``get_feature_names_out()``.
+    - ``_n_features()``, the length of a row, and ``get_feature_names_out()``.
     """
 
     _parameter_constraints = {
@@ -147,19 +237,32 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
         self._run(self._loops.pair_jacobian, pairs, species, out)
 
     def _run(self, loop, pairs, species, *arrays):
-        """Call a compiled function on all centres, in threads.
+        """Call a compiled function on all centres of a list of neighbours, in threads.
 
-        It has the signature ``(first, last, offsets, indices, vectors, species, parameters,
-        *arrays)`` and writes what belongs to the atoms first … last - 1 and to their pairs. The
-        pairs may be those of the first atoms alone.
+        It has the signature ``(first, last, offsets, vectors, centers, neighbors, parameters,
+        *arrays)`` and writes what belongs to the centres first … last - 1 and to their pairs.
+        ``centers`` (n_centers,) and ``neighbors`` (n_pairs,) are the indices of their species.
         """
         run_in_threads(
-            loop, len(pairs.offsets) - 1, pairs.offsets, pairs.indices, pairs.vectors, species,
-            self._compiled(), *arrays,
+            loop, len(pairs.atoms), pairs.offsets, pairs.vectors, species[pairs.atoms],
+            species[pairs.indices], self._compiled(), *arrays,
         )  # fmt: skip
 
+    @property
+    def n_features_out_(self):
+        """Number of features."""
+        check_is_fitted(self)
+        return self._n_features()
+
+    # whether the features of an atom depend on the pairs with its own neighbours alone
+    _is_function_of_pairs = True
+
+    def _cutoff(self):
+        """Radius of the environments, Å."""
+        return self.cutoff
+
     def _neighbors(self, structures):
-        return neighbor_list(structures, self.cutoff)
+        return neighbor_list(structures, self._cutoff())
 
     def _species_index(self, structures):
         """Index of every atom's species in ``species_``, or an error for unseen ones."""
@@ -171,13 +274,23 @@ class AtomicDescriptor(_Batches, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _batch_values(descriptor, batch):
-    """Features of ``(structures, out)``, pooled if the descriptor pools, in ``out`` if given."""
-    structures, out = batch
+def _part(neighbors, structures, batch):
+    """The list of neighbours of a batch of structures, as far as it is known."""
+    return None if neighbors is None else neighbors.of_structures(structures.offsets, batch)
+
+
+def _batch_values(descriptor, item):
+    """Features of a batch, pooled if the descriptor pools.
+
+    The item is the structures, their neighbours or None, and where to write or None. Where it
+    writes here, the neighbours come along.
+    """
+    structures, pairs, out = item
     n_atoms, pool = len(structures.numbers), descriptor.pool
     direct = pool is None and out is not None
     values = out if direct else np.empty((n_atoms, descriptor._n_features()))
-    descriptor._values(
-        descriptor._neighbors(structures), descriptor._species_index(structures), values
-    )
-    return values if pool is None else pool_atoms(values, structures.offsets, pool)
+    pairs = descriptor._neighbors(structures) if pairs is None else pairs
+    descriptor._values(pairs, descriptor._species_index(structures), values)
+    if pool is not None:
+        values = pool_atoms(values, structures.offsets, pool)
+    return values, None if out is None else pairs

@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
-from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skatom.base import BaseEstimator
+from skatom.descriptors.base import StructureDescriptor
 from skatom.structures import as_structures
 
 # closer than this (Å) two atoms are taken for one: the nearest nuclei in nature are 0.74 Å apart
@@ -97,14 +96,15 @@ def pair_features(structures):
     return PairFeatures(values, vectors * (values**3)[:, :, None])
 
 
-class InverseDistances(TransformerMixin, BaseEstimator):
+class InverseDistances(StructureDescriptor):
     r"""Inverses of all interatomic distances of a molecule.
 
     .. math:: x_{ab} = \frac{1}{|\mathbf r_a - \mathbf r_b|}, \qquad a > b
 
     Invariant to translation, rotation and reflection; atoms are told apart by their place in the
     list. In a periodic direction the nearest image is taken, so distances beyond half a cell are
-    not smooth.
+    not smooth. The N (N - 1) / 2 features, in 1/Å, are those of the pairs (1,0), (2,0), (2,1),
+    (3,0) …
 
     Attributes
     ----------
@@ -124,8 +124,10 @@ class InverseDistances(TransformerMixin, BaseEstimator):
     --------
     >>> from ase.build import molecule
     >>> from skatom.descriptors import InverseDistances
-    >>> InverseDistances().fit_transform([molecule("H2O")]).round(3)
+    >>> features = InverseDistances().fit_transform([molecule("H2O")])
+    >>> features.values.round(3)
     array([[1.032, 1.032, 0.655]])
+    >>> gradient, virial = features.pullback([1.0, 1.0, 0.0])
     """
 
     def fit(self, X, y=None):
@@ -143,20 +145,6 @@ class InverseDistances(TransformerMixin, BaseEstimator):
         self.numbers_ = fixed_composition(as_structures(X))
         return self
 
-    def transform(self, X):
-        """Inverse distances.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms, n of them
-
-        Returns
-        -------
-        ndarray of shape (n, N (N - 1) / 2), 1/Å
-            Pairs in the order (1,0), (2,0), (2,1), (3,0) …
-        """
-        return self._features(X).values
-
     def jacobian(self, X):
         r"""Gradients in compressed form.
 
@@ -171,7 +159,10 @@ class InverseDistances(TransformerMixin, BaseEstimator):
             the Jacobian is :math:`\partial x_{ab}/\partial \mathbf r_a = -\mathbf c_{ab}` and
             :math:`\partial x_{ab}/\partial \mathbf r_b = +\mathbf c_{ab}`.
         """
-        return self._features(X).gradients
+        check_is_fitted(self)
+        structures = as_structures(X)
+        self._check_structures(structures)
+        return pair_features(structures).gradients
 
     def get_feature_names_out(self, input_features=None):
         """Names such as ``1/d(H1,O0)``."""
@@ -182,16 +173,30 @@ class InverseDistances(TransformerMixin, BaseEstimator):
             [f"1/d({labels[a]},{labels[b]})" for a, b in zip(first, second, strict=True)], object
         )
 
-    def _features(self, X):
+    @property
+    def n_features_out_(self):
+        """Number of pairs."""
         check_is_fitted(self)
-        structures = as_structures(X)
-        check_composition(structures, self.numbers_)
-        return pair_features(structures)
+        return len(self.numbers_) * (len(self.numbers_) - 1) // 2
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        return tags
+    def _check_structures(self, structures):
+        check_composition(structures, self.numbers_)
+
+    def _values(self, structures):
+        return pair_features(structures).values
+
+    def _pullback(self, structures, cotangent):
+        values, gradients = pair_features(structures)
+        along = cotangent[:, :, None] * gradients
+        gradient = np.einsum("ap,npx->nax", incidence(len(self.numbers_)), along)
+        virial = np.einsum("npx,npy->nxy", -along, gradients / (values**3)[:, :, None])
+        return gradient.reshape(-1, 3), virial
+
+    def _jacobian(self, structures):
+        values, c = pair_features(structures)
+        gradients = np.einsum("ap,npx->naxp", incidence(len(self.numbers_)), c)
+        strains = -np.einsum("npx,npy->nxyp", c, c / (values**3)[:, :, None])
+        return gradients.reshape(-1, 3, c.shape[1]), strains
 
 
 def _formula(numbers):

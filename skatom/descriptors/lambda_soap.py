@@ -190,12 +190,19 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
             return np.divmod(np.arange(channels**2), channels)
         return np.triu_indices(channels, self.lam % 2)
 
-    def transform(self, X):
+    @property
+    def n_features_out_(self):
+        """Number of features of each component."""
+        return super().n_features_out_ // (2 * self.lam + 1)
+
+    def transform(self, X, neighbors=None):
         """Compute the features.
 
         Parameters
         ----------
         X : Structures or list of ase.Atoms
+        neighbors : NeighborList, default=None
+            The neighbours in these structures, as of `SOAP`. None: they are searched.
 
         Returns
         -------
@@ -203,8 +210,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         """
         check_is_fitted(self)
         structures = as_structures(X)
-        self._species_index(structures)
-        values = self._batched_values(structures)
+        values, _ = self._compute(structures, neighbors)
         values = values.reshape(len(values), 2 * self.lam + 1, -1)
         return TensorFeatures(values, structures) if self.pool is None else values
 

@@ -16,7 +16,6 @@ from skatom.descriptors.scattering.lengths import nearest_distance
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.wavelets import base_width, orbital_pairs
 from skatom.memory import check_memory
-from skatom.neighbors import neighbor_list
 from skatom.parallel import run_in_threads
 
 # Wavelets end at this many standard deviations of their Gaussian, where it is 1.5e-8.
@@ -275,8 +274,12 @@ class PointScattering(AtomicDescriptor):
 
     # --- computation ------------------------------------------------------------------------------
 
-    def _neighbors(self, structures):
-        return neighbor_list(structures, self.cutoff_)
+    @property
+    def _is_function_of_pairs(self):
+        return self.order < 2
+
+    def _cutoff(self):
+        return self.cutoff_
 
     def _banks(self):
         """The wavelets of every scale, for compiled code."""
@@ -371,12 +374,13 @@ class PointScattering(AtomicDescriptor):
         charges, exponents = self._charges(species), self._paths.exponents
         for bank, columns in zip(self._banks(), self._first_columns(), strict=True):
             self._loop(
-                _cpu.jacobian, pairs, bank, charges, exponents, np.ascontiguousarray(columns), out
-            )
+                _cpu.jacobian, pairs, bank, pairs.atoms, charges, exponents,
+                np.ascontiguousarray(columns), out,
+            )  # fmt: skip
 
     def _loop(self, function, pairs, *arrays):
-        n_atoms = len(pairs.offsets) - 1
-        run_in_threads(function, n_atoms, pairs.offsets, pairs.indices, pairs.vectors, *arrays)
+        n_centers = len(pairs.atoms)
+        run_in_threads(function, n_centers, pairs.offsets, pairs.indices, pairs.vectors, *arrays)
 
 
 def radial_coefficients(n, l, beta):

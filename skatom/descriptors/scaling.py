@@ -1,4 +1,4 @@
-"""Scaling and selection of the features of atoms, whose derivatives stay lazy."""
+"""Scaling and selection of features, whose derivatives stay lazy."""
 
 import warnings
 from numbers import Integral, Real
@@ -6,12 +6,15 @@ from numbers import Integral, Real
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.linalg import eigh
-from sklearn.base import TransformerMixin, _fit_context
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.feature_transformer import FeatureTransformer, fit_table, transform_table
+from skatom.descriptors.features import Features
+from skatom.descriptors.maps import Scale, Select
 from skatom.structures import structure_of
 
 # A feature whose range is this small against its size is constant.
@@ -20,72 +23,8 @@ _CONSTANT = 1e-12
 _EXHAUSTED = 1e-13
 
 
-class MappedDescriptor:
-    """A descriptor followed by a shift, a scale for each species, and a choice of columns.
-
-    It takes the descriptor's place in `AtomicFeatures`, so that derivatives pass through.
-
-    Parameters
-    ----------
-    descriptor : AtomicDescriptor or MappedDescriptor
-    transformer : FeatureScaler or FeatureSelector
-        Its ``transform`` is the map.
-    columns : ndarray of int, default=None
-        The features to keep. None: all.
-    scale : ndarray of float, shape (n_species, n_features), default=None
-        Divisors of the features for every species of the descriptor. None: 1.
-    """
-
-    def __init__(self, descriptor, transformer, columns=None, scale=None):
-        self.descriptor = descriptor
-        self.transformer = transformer
-        self.columns = columns
-        self.scale = scale
-
-    @property
-    def species_(self):
-        return self.descriptor.species_
-
-    def transform(self, X):
-        """Features of structures."""
-        return self.transformer.transform(self.descriptor.transform(X))
-
-    def get_feature_names_out(self, input_features=None):
-        """Names of the features."""
-        names = self.descriptor.get_feature_names_out()
-        return names if self.columns is None else names[self.columns]
-
-    def _n_features(self):
-        return self.descriptor._n_features() if self.columns is None else len(self.columns)
-
-    def _neighbors(self, structures):
-        return self.descriptor._neighbors(structures)
-
-    def _species_index(self, structures):
-        return self.descriptor._species_index(structures)
-
-    def _pair_gradients(self, pairs, species, cotangent, out):
-        if self.scale is not None:
-            cotangent = cotangent / self.scale[species]
-        if self.columns is not None:
-            full = np.zeros((len(cotangent), self.descriptor._n_features()))
-            full[:, self.columns] = cotangent
-            cotangent = full
-        self.descriptor._pair_gradients(pairs, species, cotangent, out)
-
-    def _pair_jacobian(self, pairs, species, out):
-        full = out
-        if self.columns is not None:
-            full = np.empty((*out.shape[:2], self.descriptor._n_features()))
-        self.descriptor._pair_jacobian(pairs, species, full)
-        if self.columns is not None:
-            out[:] = full[:, :, self.columns]
-        if self.scale is not None:
-            out /= self.scale[species[pairs.centers]][:, None]
-
-
-class FeatureScaler(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
-    r"""Scale the features of the atoms of each species, and watch the range of new ones.
+class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    r"""Scale features, those of atoms for each species, and watch the range of new ones.
 
     .. math::
         G' = \frac{2 (G - G_{min})}{G_{max} - G_{min}} - 1 \qquad
@@ -93,7 +32,9 @@ class FeatureScaler(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         G' = \frac{G - \bar G}{s}
 
     for "minmax", "center" and "standard", with the extremes, the mean and the standard deviation
-    of the atoms of one species in the training data. A constant feature is shifted only.
+    in the training data: of the atoms of one species for `AtomicFeatures`, of all rows for
+    `StructureFeatures` and arrays. A constant feature is shifted only. Derivatives of features go
+    through the scaling.
 
     Parameters
     ----------
@@ -106,11 +47,18 @@ class FeatureScaler(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
     Attributes
     ----------
-    species_ : ndarray of int
-        Atomic numbers in the training data, sorted.
+    species_ : ndarray of int, or None
+        Atomic numbers in the training data, sorted; None if its rows were not atoms.
     minimum_, maximum_ : ndarray of float, shape (n_species, n_features)
+        One row, instead of one for each species, if the rows of the training data were not atoms.
     shift_, scale_ : ndarray of float, shape (n_species, n_features)
-        G' = (G - shift) / scale.
+        G' = (G - shift) / scale; rows as of ``minimum_``.
+
+    Raises
+    ------
+    ValueError
+        If features to scale are of another number, of a species that was not in the training
+        data, or of structures where those of atoms were seen.
 
     References
     ----------
@@ -140,20 +88,23 @@ class FeatureScaler(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the range of the features of every species.
+        """Learn the range of the features.
 
         Parameters
         ----------
-        X : AtomicFeatures
+        X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
         y : Ignored
 
         Returns
         -------
         self
         """
-        _check_features(X)
-        self.species_ = X.species
-        parts = [X.values[X.numbers == z] for z in self.species_]
+        values = fit_table(self, X)
+        if isinstance(X, AtomicFeatures):
+            self.species_ = X.species
+            parts = [values[X.numbers == z] for z in self.species_]
+        else:
+            self.species_, parts = None, [values]
         self.minimum_ = np.stack([part.min(axis=0) for part in parts])
         self.maximum_ = np.stack([part.max(axis=0) for part in parts])
         width = self.maximum_ - self.minimum_
@@ -168,99 +119,83 @@ class FeatureScaler(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         self.scale_ = np.where(constant, 1.0, scale)
         return self
 
-    def transform(self, X):
-        """Scale the features.
-
-        Parameters
-        ----------
-        X : AtomicFeatures
-
-        Returns
-        -------
-        AtomicFeatures
-            Its derivatives are those of the scaled features.
-        """
-        check_is_fitted(self)
-        _check_features(X, self.scale_.shape[1])
-        index = self._index(X)
-        if self.out_of_range != "ignore":
-            self._report(X, self._outside(X, index))
-        values = (X.values - self.shift_[index]) / self.scale_[index]
-        # Species of the descriptor that fit did not see: _index let no atom of them pass.
-        kinds = X.descriptor.species_
-        rows = np.searchsorted(self.species_, kinds).clip(max=len(self.species_) - 1)
-        seen = np.isin(kinds, self.species_)[:, None]
-        scale = np.where(seen, self.scale_[rows], np.nan)
-        mapped = MappedDescriptor(X.descriptor, self, scale=scale)
-        return AtomicFeatures(values, X.structures, mapped)
-
     def count_out_of_range(self, X):
-        """How many features of each atom lie outside of the range of the training data.
+        """How many features of each row lie outside of the range of the training data.
 
         Parameters
         ----------
-        X : AtomicFeatures
+        X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
             Not scaled.
 
         Returns
         -------
-        ndarray of int, shape (n_atoms,)
+        ndarray of int, shape (n_atoms,), or (n,) for rows that are not atoms
         """
         check_is_fitted(self)
-        _check_features(X, self.scale_.shape[1])
-        return self._outside(X, self._index(X)).sum(axis=1)
+        values = transform_table(self, X)
+        atoms = X.structures if isinstance(X, AtomicFeatures) else None
+        self._map().check(values.shape[1], atoms)
+        return self._outside(X, values).sum(axis=1)
 
-    def _index(self, X):
-        unseen = np.setdiff1d(X.species, self.species_)
-        if len(unseen):
-            atom = int(np.argmax(X.numbers == unseen[0]))
-            raise ValueError(
-                f"structure {structure_of(X.offsets, atom)} contains "
-                f"{chemical_symbols[unseen[0]]}, which was not in the features given to fit: fit "
-                "on structures that contain every species"
-            )
-        return np.searchsorted(self.species_, X.numbers)
+    def _map(self):
+        return Scale(self.shift_, self.scale_, self.species_)
 
-    def _outside(self, X, index):
+    def _transform(self, X):
+        scaled = super()._transform(X)
+        if self.out_of_range != "ignore":
+            values = transform_table(self, X)
+            self._report(X, values, self._outside(X, values))
+        return scaled
+
+    def _outside(self, X, values):
         width = self.maximum_ - self.minimum_
         size = np.maximum(np.abs(self.maximum_), np.abs(self.minimum_))
         slack = self.tolerance * width + _CONSTANT * size
         low, high = self.minimum_ - slack, self.maximum_ + slack
-        return (X.values < low[index]) | (X.values > high[index])
+        rows = 0 if self.species_ is None else np.searchsorted(self.species_, X.numbers)
+        return (values < low[rows]) | (values > high[rows])
 
-    def _report(self, X, outside):
+    def _report(self, X, values, outside):
         if not outside.any():
             return
-        atoms = np.flatnonzero(outside.any(axis=1))
-        atom = int(atoms[0])
-        feature = int(np.argmax(outside[atom]))
-        s = structure_of(X.offsets, atom)
-        kind = np.searchsorted(self.species_, X.numbers[atom])
+        found = np.flatnonzero(outside.any(axis=1))
+        row = int(found[0])
+        feature = int(np.argmax(outside[row]))
+        name, kind = f"feature {feature}", 0
+        if isinstance(X, Features):
+            name = X.feature_names[feature]
+        what, which = "rows", f"row {row}"
+        if isinstance(X, AtomicFeatures):
+            s = structure_of(X.offsets, row)
+            symbol = chemical_symbols[X.numbers[row]]
+            what, which = "atoms", f"atom {row - X.offsets[s]} ({symbol}) of structure {s}"
+            if self.species_ is not None:
+                kind = np.searchsorted(self.species_, X.numbers[row])
         message = (
-            f"{len(atoms)} atoms have features outside of the range of the training data, the "
-            f"first of them atom {atom - X.offsets[s]} ({chemical_symbols[X.numbers[atom]]}) of "
-            f"structure {s}, whose {X.descriptor.get_feature_names_out()[feature]} is "
-            f"{X.values[atom, feature]:.6g} and not between {self.minimum_[kind, feature]:.6g} "
-            f"and {self.maximum_[kind, feature]:.6g}: a model extrapolates there"
+            f"{len(found)} {what} have features outside of the range of the training data, the "
+            f"first of them {which}, whose {name} is {values[row, feature]:.6g} and not between "
+            f"{self.minimum_[kind, feature]:.6g} and {self.maximum_[kind, feature]:.6g}: a model "
+            "extrapolates there"
         )
         if self.out_of_range == "raise":
             raise ValueError(message)
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
-class FeatureSelector(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
     r"""Keep a few features that represent the others.
 
     "cur": with the leading right singular vector :math:`v` of the features :math:`X` of all
-    atoms, take the column of the largest :math:`v_d^2`, make the other columns orthogonal to it,
-    and repeat [1]_.
+    atoms or structures, take the column of the largest :math:`v_d^2`, make the other columns
+    orthogonal to it, and repeat [1]_.
 
     "correlation": go through the features from the largest variance down, and keep one if its
-    coefficient of correlation with all that were kept is small.
+    coefficient of correlation with all that were kept is small. Derivatives of features go through
+    the selection.
 
     Parameters
     ----------
-    n_features : int, default=None
+    n_select : int, default=None
         How many to keep. None: for "cur" all that are linearly independent; for "correlation" all
         that pass.
     method : {"cur", "correlation"}, default="cur"
@@ -284,19 +219,19 @@ class FeatureSelector(TransformerMixin, BaseEstimator, auto_wrap_output_keys=Non
     >>> from ase.build import molecule
     >>> from skatom.descriptors import ACSF, FeatureSelector
     >>> features = ACSF().fit_transform([molecule("CH3OH"), molecule("CH3CHO")])
-    >>> FeatureSelector(n_features=10).fit_transform(features)
+    >>> FeatureSelector(n_select=10).fit_transform(features)
     AtomicFeatures(2 structures, 13 atoms, 10 features, species H C O)
     """
 
     _parameter_constraints = {
-        "n_features": [Interval(Integral, 1, None, closed="left"), None],
+        "n_select": [Interval(Integral, 1, None, closed="left"), None],
         "method": [StrOptions({"cur", "correlation"})],
         "max_correlation": [Interval(Real, 0, 1, closed="both")],
         "min_range": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(self, n_features=None, *, method="cur", max_correlation=0.9, min_range=1e-6):
-        self.n_features = n_features
+    def __init__(self, n_select=None, *, method="cur", max_correlation=0.9, min_range=1e-6):
+        self.n_select = n_select
         self.method = method
         self.max_correlation = max_correlation
         self.min_range = min_range
@@ -307,59 +242,49 @@ class FeatureSelector(TransformerMixin, BaseEstimator, auto_wrap_output_keys=Non
 
         Parameters
         ----------
-        X : AtomicFeatures
+        X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
         y : Ignored
 
         Returns
         -------
         self
         """
-        _check_features(X)
-        width = np.ptp(X.values, axis=0)
+        values = fit_table(self, X, ensure_min_samples=2)
+        width = np.ptp(values, axis=0)
         candidates = np.flatnonzero((width > 0) & (width >= self.min_range * width.max()))
-        limit = len(candidates) if self.n_features is None else self.n_features
-        if limit > len(candidates):
+        limit = len(candidates) if self.n_select is None else self.n_select
+        if limit > len(candidates) or not limit:
             raise ValueError(
-                f"n_features={limit}, but only {len(candidates)} of {len(width)} features vary"
+                f"n_select={limit}, but only {len(candidates)} of {len(width)} features vary"
             )
-        values = X.values[:, candidates]
+        values = values[:, candidates]
         if self.method == "cur":
             chosen = _cur(values, limit)
         else:
             chosen = _uncorrelated(values, limit, self.max_correlation)
-        if self.n_features is not None and len(chosen) < limit:
+        if self.n_select is not None and len(chosen) < limit:
             rule = "linearly independent" if self.method == "cur" else "weakly correlated"
-            raise ValueError(f"n_features={limit}, but only {len(chosen)} features are {rule}")
+            raise ValueError(f"n_select={limit}, but only {len(chosen)} features are {rule}")
         self.support_ = candidates[chosen]
-        self.n_features_in_ = X.values.shape[1]
         return self
 
-    def transform(self, X):
-        """Keep the chosen features.
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features that are kept.
 
         Parameters
         ----------
-        X : AtomicFeatures
+        input_features : array-like of str, default=None
+            Names of all features.
 
         Returns
         -------
-        AtomicFeatures
-            Its derivatives are those of the features that are kept.
+        ndarray of str
         """
         check_is_fitted(self)
-        _check_features(X, self.n_features_in_)
-        mapped = MappedDescriptor(X.descriptor, self, columns=self.support_)
-        return AtomicFeatures(X.values[:, self.support_], X.structures, mapped)
+        return _check_feature_names_in(self, input_features)[self.support_]
 
-
-def _check_features(X, n_features=None):
-    if not isinstance(X, AtomicFeatures):
-        raise TypeError(
-            f"got {type(X).__name__}, but need AtomicFeatures, from a descriptor with pool=None; "
-            "for plain arrays see sklearn.preprocessing and sklearn.feature_selection"
-        )
-    if n_features is not None and X.values.shape[1] != n_features:
-        raise ValueError(f"got {X.values.shape[1]} features, but fit saw {n_features}")
+    def _map(self):
+        return Select(self.support_, self.n_features_in_)
 
 
 def _cur(values, limit):

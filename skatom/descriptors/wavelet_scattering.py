@@ -4,11 +4,11 @@ import copy
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import TransformerMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skatom.base import BaseEstimator
+from skatom.descriptors.base import StructureDescriptor
 from skatom.descriptors.scattering.batch import (
     Settings,
     over_jobs,
@@ -29,7 +29,7 @@ from skatom.memory import check_memory
 from skatom.structures import as_structures
 
 
-class WaveletScattering(TransformerMixin, BaseEstimator):
+class WaveletScattering(StructureDescriptor):
     r"""Solid-harmonic wavelet scattering of the density of charges: one row for each structure.
 
     Charges :math:`c(Z_k)` at the atoms are convolved with wavelets of several widths and angular
@@ -55,9 +55,10 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
     features per atom. Their number does not depend on the number of atoms, and wavelets as wide
     as half the cell see what no cutoff radius does.
 
-    The transform is global, so it gives an ordinary array for any scikit-learn estimator. A model
-    on it has forces and stress through `pullback`, from the derivatives dE/d features alone. A
-    model that uses few features should `select` them: only the maps that they need are computed.
+    The transform is global and gives `StructureFeatures`, a table for any scikit-learn estimator. A
+    model of it has forces and stress through their `pullback`, from the derivatives dE/d features
+    alone; maps of features whose cotangents are all zero are not computed. A model that uses few
+    features should `select` them: only the maps that they need are computed.
 
     Parameters
     ----------
@@ -173,8 +174,9 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
     >>> import numpy as np
     >>> pair = scattering.select([7, 40])
     >>> weights = np.array([0.1, -0.2])
-    >>> energies = pair.transform(molecules) @ weights
-    >>> gradient, virial = pair.pullback(molecules, weights)
+    >>> features = pair.transform(molecules)
+    >>> energies = features @ weights
+    >>> gradient, virial = features.pullback(weights)
     >>> gradient.shape, virial.shape
     ((9, 3), (2, 3, 3))
     """
@@ -331,20 +333,13 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
         selected.support_ = selected._indices(chosen)
         return selected
 
-    def transform(self, X):
-        """Compute the features.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-
-        Returns
-        -------
-        ndarray of float, shape (n, n_features)
-        """
+    @property
+    def n_features_out_(self):
+        """Number of features that are given."""
         check_is_fitted(self)
-        structures = as_structures(X)
-        self._check_structures(structures)
+        return len(self.support_)
+
+    def _values(self, structures):
         check_memory(
             8.0 * len(structures) * len(self.support_),
             f"the array of {len(structures)} x {len(self.support_)} features",
@@ -355,40 +350,7 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
             verbose=self.verbose,
         )  # fmt: skip
 
-    def pullback(self, X, cotangent):
-        """Apply the transposed Jacobian: the chain rule from features back to atoms.
-
-        For a scalar E with the derivatives ``cotangent[s] = dE/d features[s]`` the result is
-
-            gradient[k] = dE/dR_k,
-            virial[s]   = dE/dε,   R → (1 + ε) R and cell vectors likewise,
-
-        so that forces are ``-gradient`` and the stress (tension positive, as in ASE) is
-        ``virial / volume``. Maps of features whose cotangents are all zero are not computed. With
-        a scaler between features and a linear model, the cotangent is ``coef_ / scale_``.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms, n of them
-        cotangent : array-like of float, shape (n, n_features) or (n_features,)
-            The second shape: the same for every structure, as in a linear model.
-
-        Returns
-        -------
-        gradient : ndarray of float, shape (n_atoms, 3)
-        virial : ndarray of float, shape (n, 3, 3)
-        """
-        check_is_fitted(self)
-        structures = as_structures(X)
-        self._check_structures(structures)
-        cotangent = np.asarray(cotangent, float)
-        shape = (len(structures), len(self.support_))
-        if cotangent.shape not in {shape, shape[1:]}:
-            raise ValueError(
-                f"cotangent has the shape {cotangent.shape}; these features need {shape}, or "
-                f"{shape[1:]} for the same in every structure"
-            )
-        cotangent = np.broadcast_to(cotangent, shape)
+    def _pullback(self, structures, cotangent):
         return over_jobs(
             pullback_batch, self._settings(), structures, cotangent, n_jobs=self.n_jobs,
             verbose=self.verbose,
@@ -457,11 +419,6 @@ class WaveletScattering(TransformerMixin, BaseEstimator):
                 f"widest wavelet, of scale {self.scales_[-1]:g}, has the standard deviation "
                 f"{widest:.3g} Å: leave out the largest scales, reduce beta, or repeat the cell"
             )
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        return tags
 
 
 def _as_indices(chosen, n_features):

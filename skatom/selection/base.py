@@ -6,14 +6,23 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skatom.base import BaseEstimator
+from skatom.descriptors.feature_transformer import FeatureTransformer, fit_table, transform_table
+from skatom.descriptors.maps import Select
+from skatom.descriptors.structure_features import StructureFeatures
 from skatom.parallel import serial_blas
 
 
-class Selector(SelectorMixin, BaseEstimator):
+class Selector(FeatureTransformer, SelectorMixin, BaseEstimator):
     """Base class of selectors of columns, as in `sklearn.feature_selection`, or of rows.
+
+    Of `StructureFeatures` and `AtomicFeatures`, the selected columns keep their derivatives and
+    their own order. Selected rows, in the order of selection, are `StructureFeatures` again; those
+    of `AtomicFeatures` are environments, and ``transform`` gives an array of them, since an atom
+    cannot be cut out of its structure. ``transform`` selects rows of the samples given to ``fit``,
+    or of as many others that belong to them.
 
     A subclass writes ``_select(points, limit)``, which takes the candidates as rows and returns
     the indices of at most ``limit`` in the order of selection.
@@ -31,15 +40,15 @@ class Selector(SelectorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of float, shape (n_samples, n_features)
+        X : array-like of float, shape (n_samples, n_features), StructureFeatures or AtomicFeatures
         y : Ignored
 
         Returns
         -------
         self
         """
-        X = validate_data(self, X, dtype=float)
-        points = X if self.axis == "samples" else X.T
+        table = fit_table(self, X)
+        points = table if self.axis == "samples" else table.T
         limit = self.n_select or max(1, len(points) // 2)
         if limit > len(points):
             raise ValueError(
@@ -56,27 +65,38 @@ class Selector(SelectorMixin, BaseEstimator):
         mask[self.selected_] = True
         return mask
 
-    def transform(self, X):
-        """Keep what was selected.
+    def get_feature_names_out(self, input_features=None):
+        """Names of the features after ``transform``.
 
         Parameters
         ----------
-        X : array-like of float, shape (n_samples, n_features)
-            With ``axis="samples"``: the samples given to ``fit``, or as many others.
+        input_features : array-like of str, default=None
+            Names of all features.
 
         Returns
         -------
-        ndarray of float
-            The columns in their own order, or the rows in the order of selection.
+        ndarray of str
         """
-        if self.axis == "features":
-            return super().transform(X)
+        if self._keeps_rows:
+            return super().get_feature_names_out(input_features)
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=float, reset=False)
-        if len(X) != self.n_candidates_:
+        return _check_feature_names_in(self, input_features)
+
+    @property
+    def _keeps_rows(self):
+        return self.axis == "features"
+
+    def _transform(self, X):
+        if self._keeps_rows:
+            return super()._transform(X)
+        table = transform_table(self, X)
+        if len(table) != self.n_candidates_:
             raise ValueError(
-                f"{len(X)} samples, but {self.n_candidates_} were given to fit: samples are "
+                f"{len(table)} samples, but {self.n_candidates_} were given to fit: samples are "
                 "selected from those alone; use .selected_ to index anything else that belongs to "
                 "them"
             )
-        return X[self.selected_]
+        return (X if isinstance(X, StructureFeatures) else table)[self.selected_]
+
+    def _map(self):
+        return Select(np.sort(self.selected_), self.n_features_in_)

@@ -59,7 +59,8 @@ class CUR(Selector):
     n_select : int, default=None
         How many to select. None: half of them.
     axis : {"features", "samples"}, default="features"
-        Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows.
+        Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows: the
+        structures of `StructureFeatures`, the environments of `AtomicFeatures`.
     method : {"greedy", "random"}, default="greedy"
     n_components : int, default=1
         Number of singular vectors in π; 1 for "greedy" and about 20 for "random" are usual.

@@ -24,8 +24,8 @@ class FarthestPointSampling(Selector):
     n_select : int, default=None
         How many to select. None: half of them.
     axis : {"features", "samples"}, default="features"
-        Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows. Rows
-        may be structures, by features that were pooled, or environments.
+        Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows: the
+        structures of `StructureFeatures`, the environments of `AtomicFeatures`.
     kernel : DotKernel, default=None
         The kernel of the metric; with features as points, of the columns. None: the distance of
         Euclid.

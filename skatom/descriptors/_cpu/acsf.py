@@ -133,7 +133,7 @@ def triplets(n_max, functions, with_derivatives):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def _sort(vectors, indices, species, functions, edges, order, rows):
+def _sort(vectors, species, functions, edges, order, rows):
     """Fill the distances, unit vectors and weights of the neighbours, sorted."""
     n = len(vectors)
     counts, start = edges[0], edges[1]
@@ -142,7 +142,7 @@ def _sort(vectors, indices, species, functions, edges, order, rows):
         dx, dy, dz = vectors[k]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         rows[WORK, k] = r
-        key = 2 * functions.channels[species[indices[k]]] + (r >= functions.angular_cutoff)
+        key = 2 * functions.channels[species[k]] + (r >= functions.angular_cutoff)
         order[1, k] = key
         counts[key + 1] += 1
     for key in range(1, len(counts)):
@@ -158,7 +158,7 @@ def _sort(vectors, indices, species, functions, edges, order, rows):
         rows[INVERSE, i] = 1 / r
         for axis in range(3):
             rows[X + axis, i] = vectors[k, axis] / r
-        rows[WEIGHT, i] = functions.weights[species[indices[k]]]
+        rows[WEIGHT, i] = functions.weights[species[k]]
 
 
 @njit(cache=True, fastmath=FASTMATH)
@@ -168,10 +168,10 @@ def _multiply(a, b):
 
 
 @njit(cache=True)
-def gather(vectors, indices, species, functions, with_slopes, hood):
+def gather(vectors, species, functions, with_slopes, hood):
     """Sort the neighbours of one centre and evaluate what depends on one of them; their number."""
     n = len(vectors)
-    _sort(vectors, indices, species, functions, hood.edges, hood.order, hood.rows)
+    _sort(vectors, species, functions, hood.edges, hood.order, hood.rows)
     kind, rows, r = functions.cutoff_kind, hood.rows, hood.rows[R, :n]
     weight, work, exponents = rows[WEIGHT, :n], rows[WORK, :n], hood.exponents[:n]
     cutoff_values(kind, functions.cutoff, r, rows[F, :n])
@@ -467,7 +467,7 @@ def angular_values(n_runs, runs, terms, scale, a, b, out):
 
 
 @njit(cache=True, nogil=True)
-def values(first, last, starts, indices, vectors, species, functions, out):
+def values(first, last, starts, vectors, centers, species, functions, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
     n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
     n_radial = functions.n_channels * (len(functions.radial) + len(functions.kappa))
@@ -477,7 +477,7 @@ def values(first, last, starts, indices, vectors, species, functions, out):
         row = out[i]
         row[:] = 0.0
         a, b = starts[i], starts[i + 1]
-        n = gather(vectors[a:b], indices[a:b], species, functions, False, hood)
+        n = gather(vectors[a:b], species[a:b], functions, False, hood)
         radial_values(functions.n_channels, hood.edges[0], hood.rows[F], hood.radial, row)
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
@@ -705,7 +705,7 @@ def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, ou
 
 
 @njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, indices, vectors, species, functions, cotangent, out):
+def pair_gradients(first, last, starts, vectors, centers, species, functions, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
     n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
     per_channel = len(functions.radial) + len(functions.kappa)
@@ -715,7 +715,7 @@ def pair_gradients(first, last, starts, indices, vectors, species, functions, co
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         row = cotangent[min(i, len(cotangent) - 1)]
-        n_neighbors = gather(vectors[a:b], indices[a:b], species, functions, True, hood)
+        n_neighbors = gather(vectors[a:b], species[a:b], functions, True, hood)
         gradient[:n_neighbors] = 0.0
         radial_gradients(functions.n_channels, hood.edges[0], hood.slopes, row, gradient)
         state[:] = 0
@@ -730,7 +730,7 @@ def pair_gradients(first, last, starts, indices, vectors, species, functions, co
 
 
 @njit(cache=True, nogil=True)
-def pair_jacobian(first, last, starts, indices, vectors, species, functions, out):
+def pair_jacobian(first, last, starts, vectors, centers, species, functions, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
     n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
     per_channel, n_features = len(functions.radial) + len(functions.kappa), out.shape[2]
@@ -741,7 +741,7 @@ def pair_jacobian(first, last, starts, indices, vectors, species, functions, out
     da, db = np.empty(t.a.shape), np.empty((3, *t.e.shape))
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        n_neighbors = gather(vectors[a:b], indices[a:b], species, functions, True, hood)
+        n_neighbors = gather(vectors[a:b], species[a:b], functions, True, hood)
         gradient[:n_neighbors] = 0.0
         edges = hood.edges[0]
         for channel in range(functions.n_channels):

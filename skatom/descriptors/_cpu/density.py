@@ -120,7 +120,7 @@ def _contract(dc, g, dg, a, b):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def expand(vectors, indices, species, center, density, work, c):
+def expand(vectors, species, center, density, work, c):
     """c (n_species, n_lm, n_max) of one centre whose own species is ``center``."""
     recursion, y, _, g, _ = work
     flat = g.ravel()
@@ -133,13 +133,13 @@ def expand(vectors, indices, species, center, density, work, c):
         w, _ = neighbor_weight(r, weight)
         radial_values(r, table, spacing, flat)
         harmonics(dx / r, dy / r, dz / r, norm, l_max, recursion, y)
-        _add_outer(w, y, g, c[species[indices[k]]])
+        _add_outer(w, y, g, c[species[k]])
     for n in range(density.n_max):
         c[center, 0, n] += density.central_weight * norm[0] * table[0, 5, n]
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def expansion_gradients(vectors, indices, species, density, work, dc, gradients):
+def expansion_gradients(vectors, species, density, work, dc, gradients):
     """dE/dr_j (n_neighbors, 3) for the cotangent dc (n_species, n_lm, n_max)."""
     recursion, y, grad, g, dg = work
     flat, dflat = g.ravel(), dg.ravel()
@@ -154,7 +154,7 @@ def expansion_gradients(vectors, indices, species, density, work, dc, gradients)
         radial_values(r, table, spacing, flat)
         radial_derivatives(r, table, spacing, dflat)
         harmonics_with_gradients(dx, dy, dz, norm, l_max, recursion, y, grad)
-        _contract(dc[species[indices[k]]], g, dg, a, b)
+        _contract(dc[species[k]], g, dg, a, b)
         along, fx, fy, fz = 0.0, 0.0, 0.0, 0.0
         for l in range(l_max + 1):
             for lm in range(l * l, (l + 1) * (l + 1)):

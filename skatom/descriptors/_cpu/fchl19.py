@@ -143,24 +143,24 @@ def _log_normal_slopes(r, s, basis):
 
 
 @njit(**_LOOPS)
-def _two_body(vectors, indices, species, basis, radial, out):
+def _two_body(vectors, species, basis, radial, out):
     """Two-body features of one centre."""
     values = radial.values
     _log_normals(vectors, basis, radial)
     out[:] = 0.0
     for k in range(len(vectors)):
-        at = species[indices[k]] * values.shape[1]
+        at = species[k] * values.shape[1]
         for l in range(values.shape[1]):
             out[at + l] += values[k, l]
 
 
 @njit(**_LOOPS)
-def _two_body_gradients(vectors, indices, species, basis, cotangent, radial, gradients):
+def _two_body_gradients(vectors, species, basis, cotangent, radial, gradients):
     """dE/dr_ij of one centre for dE/d two-body features."""
     values, mu, s, logs = radial.values, radial.mu, radial.s, basis.log_shells2
     _log_normals(vectors, basis, radial)
     for k in range(len(vectors)):
-        r, at = _length(vectors, k), species[indices[k]] * len(logs)
+        r, at = _length(vectors, k), species[k] * len(logs)
         constant, linear, square = _log_normal_slopes(r, s[k], basis)
         along, mean = 0.0, mu[k]
         for l in range(len(logs)):
@@ -171,11 +171,11 @@ def _two_body_gradients(vectors, indices, species, basis, cotangent, radial, gra
 
 
 @njit(cache=True)
-def _two_body_jacobian(vectors, indices, species, basis, radial, jacobian):
+def _two_body_jacobian(vectors, species, basis, radial, jacobian):
     """d two-body features / dr_ij of one centre, (n_neighbors, 3, n_features) of zeros."""
     _log_normals(vectors, basis, radial)
     for k in range(len(vectors)):
-        r, at = _length(vectors, k), species[indices[k]] * len(basis.log_shells2)
+        r, at = _length(vectors, k), species[k] * len(basis.log_shells2)
         constant, linear, square = _log_normal_slopes(r, radial.s[k], basis)
         for l in range(len(basis.log_shells2)):
             z = basis.log_shells2[l] - radial.mu[k]
@@ -206,13 +206,13 @@ def _shell_factors(y, basis, a):
 
 
 @njit(**_LOOPS)
-def _arrange(vectors, indices, species, basis, env):
+def _arrange(vectors, species, basis, env):
     """Fill the environment of one centre."""
     first, near = env.first, env.near
     first[:] = 0
     for k in range(len(vectors)):
         if _length(vectors, k) < basis.cutoff3:
-            first[species[indices[k]]] += 1
+            first[species[k]] += 1
     total = 0
     for q in range(basis.n_species + 1):
         count = first[q]
@@ -222,7 +222,7 @@ def _arrange(vectors, indices, species, basis, env):
         r = _length(vectors, k)
         if r >= basis.cutoff3:
             continue
-        q = species[indices[k]]
+        q = species[k]
         at = first[q]
         first[q] += 1
         env.pair[at] = k
@@ -522,7 +522,7 @@ def _three_body_jacobian(env, basis, buffers, jacobian):
 
 
 @njit(cache=True, nogil=True)
-def values(first, last, starts, indices, vectors, species, basis, out):
+def values(first, last, starts, vectors, centers, species, basis, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
     n_two = basis.n_species * len(basis.log_shells2)
     width, most = 2 * len(basis.harmonics), _most_neighbors(starts[first : last + 1])
@@ -531,13 +531,13 @@ def values(first, last, starts, indices, vectors, species, basis, out):
     buffers = (np.empty(most), np.empty((most, width)), block)
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        _two_body(vectors[a:b], indices[a:b], species, basis, radial, out[i, :n_two])
-        _arrange(vectors[a:b], indices[a:b], species, basis, env)
+        _two_body(vectors[a:b], species[a:b], basis, radial, out[i, :n_two])
+        _arrange(vectors[a:b], species[a:b], basis, env)
         _three_body(env, basis, buffers, out[i, n_two:])
 
 
 @njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, indices, vectors, species, basis, cotangent, out):
+def pair_gradients(first, last, starts, vectors, centers, species, basis, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
     n_two = basis.n_species * len(basis.log_shells2)
     width, most = 2 * len(basis.harmonics), _most_neighbors(starts[first : last + 1])
@@ -549,13 +549,13 @@ def pair_gradients(first, last, starts, indices, vectors, species, basis, cotang
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         row = cotangent[min(i, len(cotangent) - 1)]
-        _two_body_gradients(vectors[a:b], indices[a:b], species, basis, row, radial, out[a:b])
-        _arrange(vectors[a:b], indices[a:b], species, basis, env)
+        _two_body_gradients(vectors[a:b], species[a:b], basis, row, radial, out[a:b])
+        _arrange(vectors[a:b], species[a:b], basis, env)
         _three_body_gradients(env, basis, row[n_two:], buffers, out[a:b])
 
 
 @njit(cache=True, nogil=True)
-def pair_jacobian(first, last, starts, indices, vectors, species, basis, out):
+def pair_jacobian(first, last, starts, vectors, centers, species, basis, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
     n_two = basis.n_species * len(basis.log_shells2)
     width, most = 2 * len(basis.harmonics), _most_neighbors(starts[first : last + 1])
@@ -564,6 +564,6 @@ def pair_jacobian(first, last, starts, indices, vectors, species, basis, out):
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         out[a:b] = 0.0
-        _two_body_jacobian(vectors[a:b], indices[a:b], species, basis, radial, out[a:b])
-        _arrange(vectors[a:b], indices[a:b], species, basis, env)
+        _two_body_jacobian(vectors[a:b], species[a:b], basis, radial, out[a:b])
+        _arrange(vectors[a:b], species[a:b], basis, env)
         _three_body_jacobian(env, basis, buffers, out[a:b, :, n_two:])

@@ -75,7 +75,7 @@ def _inverse_density(c, l_max):
 
 
 @njit(cache=True, nogil=True)
-def values(first, last, starts, indices, vectors, species, parameters, out):
+def values(first, last, starts, vectors, centers, species, parameters, out):
     """Features of the atoms first ... last - 1 into ``out`` (n_atoms, (2λ + 1) n_features)."""
     density, pairs, couplings = parameters.density, parameters.pairs, parameters.couplings
     work = scratch(density)
@@ -84,8 +84,7 @@ def values(first, last, starts, indices, vectors, species, parameters, out):
     n_mu = couplings.shape[1]
     for i in range(first, last):
         start, stop = starts[i], starts[i + 1]
-        neighbors = indices[start:stop]
-        expand(vectors[start:stop], neighbors, species, species[i], density, work, by_species)
+        expand(vectors[start:stop], species[start:stop], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
         features = out[i].reshape(n_mu, -1)
         covariants(c, n_mu, pairs, couplings, b, features)

@@ -103,13 +103,13 @@ def _neighbor(vector, moments, work):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def accumulate(vectors, indices, species, moments, work, out):
+def accumulate(vectors, species, moments, work, out):
     """M_μν (n_species, n_components) of one centre, of each species of neighbours."""
     f, _, values, _ = work
     out[:] = 0.0
     for k in range(len(vectors)):
         _neighbor(vectors[k], moments, work)
-        channel = out[species[indices[k]]]
+        channel = out[species[k]]
         stop = 0
         for mu in range(len(f)):
             start, stop = stop, stop + n_monomials(moments.degrees[mu])
@@ -140,7 +140,7 @@ def differentiate(weights, degrees, out):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def moment_gradients(vectors, indices, species, moments, work, cotangent, slopes, gradients):
+def moment_gradients(vectors, species, moments, work, cotangent, slopes, gradients):
     """dE/dr_j (n_neighbors, 3) for dE/dM (n_species, n_components).
 
     ``slopes``: scratch (n_species, 3, n_components).
@@ -150,7 +150,7 @@ def moment_gradients(vectors, indices, species, moments, work, cotangent, slopes
         differentiate(cotangent[s], moments.degrees, slopes[s])
     for k in range(len(vectors)):
         r, x, y, z = _neighbor(vectors[k], moments, work)
-        weights, slope = cotangent[species[indices[k]]], slopes[species[indices[k]]]
+        weights, slope = cotangent[species[k]], slopes[species[k]]
         along, gx, gy, gz, start = 0.0, 0.0, 0.0, 0.0, 0
         for mu in range(len(f)):
             degree, width = moments.degrees[mu], n_monomials(moments.degrees[mu])
@@ -271,13 +271,13 @@ def _n_numbers(moments):
 
 
 @njit(cache=True)
-def _block_numbers(starts, indices, vectors, species, moments, work, by_species, numbers, a, b):
+def _block_numbers(starts, vectors, species, moments, work, by_species, numbers, a, b):
     """All numbers (n_numbers, lanes) of the centres a to b; those of empty lanes are zero."""
     n_moments = by_species.shape[1]
     numbers[: len(moments.mixing) * n_moments] = 0.0
     for i in range(a, b):
         i0, i1 = starts[i], starts[i + 1]
-        accumulate(vectors[i0:i1], indices[i0:i1], species, moments, work, by_species)
+        accumulate(vectors[i0:i1], species[i0:i1], moments, work, by_species)
         for j in range(len(moments.mixing)):
             for s in range(by_species.shape[0]):
                 weight = moments.mixing[j, s]
@@ -309,26 +309,26 @@ def _own_features(row, center, moments):
 
 
 @njit(cache=True, nogil=True)
-def values(first, last, starts, indices, vectors, species, moments, out):
+def values(first, last, starts, vectors, centers, species, moments, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
     work = scratch(moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((_n_numbers(moments), LANES))
     for a in range(first, last, LANES):
         b = min(a + LANES, last)
-        _block_numbers(starts, indices, vectors, species, moments, work, by_species, numbers, a, b)
+        _block_numbers(starts, vectors, species, moments, work, by_species, numbers, a, b)
         for i in range(a, b):
             if moments.by_center:
                 out[i] = 0.0
-            row = _own_features(out[i], species[i], moments)
+            row = _own_features(out[i], centers[i], moments)
             for k in range(len(row)):
                 row[k] = numbers[moments.scalars[k], i - a]
             if moments.n_bias:
-                out[i, species[i] * (len(row) + 1) if moments.by_center else 0] = 1.0
+                out[i, centers[i] * (len(row) + 1) if moments.by_center else 0] = 1.0
 
 
 @njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, indices, vectors, species, moments, cotangent, out):
+def pair_gradients(first, last, starts, vectors, centers, species, moments, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
     work = scratch(moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
@@ -337,10 +337,10 @@ def pair_gradients(first, last, starts, indices, vectors, species, moments, cota
     slopes = np.empty((by_species.shape[0], 3, by_species.shape[1]))
     for a in range(first, last, LANES):
         b = min(a + LANES, last)
-        _block_numbers(starts, indices, vectors, species, moments, work, by_species, numbers, a, b)
+        _block_numbers(starts, vectors, species, moments, work, by_species, numbers, a, b)
         adjoint[:] = 0.0
         for i in range(a, b):
-            row = _own_features(cotangent[min(i, len(cotangent) - 1)], species[i], moments)
+            row = _own_features(cotangent[min(i, len(cotangent) - 1)], centers[i], moments)
             for k in range(len(row)):
                 adjoint[moments.scalars[k], i - a] += row[k]
         contract_pullback(moments, numbers, adjoint)
@@ -348,13 +348,12 @@ def pair_gradients(first, last, starts, indices, vectors, species, moments, cota
             i0, i1 = starts[i], starts[i + 1]
             _unmix(adjoint, i - a, moments.mixing, by_species)
             moment_gradients(
-                vectors[i0:i1], indices[i0:i1], species, moments, work,
-                by_species, slopes, out[i0:i1],
-            )  # fmt: skip
+                vectors[i0:i1], species[i0:i1], moments, work, by_species, slopes, out[i0:i1]
+            )
 
 
 @njit(cache=True, nogil=True)
-def pair_jacobian(first, last, starts, indices, vectors, species, moments, out):
+def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     work = scratch(moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
@@ -362,19 +361,17 @@ def pair_jacobian(first, last, starts, indices, vectors, species, moments, out):
     tangent = np.empty((len(numbers), 3 * LANES))
     one = np.empty((3, by_species.shape[1]))
     for i in range(first, last):
-        _block_numbers(
-            starts, indices, vectors, species, moments, work, by_species, numbers, i, i + 1
-        )
+        _block_numbers(starts, vectors, species, moments, work, by_species, numbers, i, i + 1)
         for k0 in range(starts[i], starts[i + 1], LANES):
             k1 = min(k0 + LANES, starts[i + 1])
             for k in range(k0, k1):
                 moment_tangent(vectors[k], moments, work, one)
-                _spread(one, moments.mixing[:, species[indices[k]]], k - k0, tangent)
+                _spread(one, moments.mixing[:, species[k]], k - k0, tangent)
             contract_tangent(moments, numbers, tangent, 3 * (k1 - k0))
             for k in range(k0, k1):
                 for axis in range(3):
                     out[k, axis] = 0.0
-                    row = _own_features(out[k, axis], species[i], moments)
+                    row = _own_features(out[k, axis], centers[i], moments)
                     for q in range(len(row)):
                         row[q] = tangent[moments.scalars[q], 3 * (k - k0) + axis]
 

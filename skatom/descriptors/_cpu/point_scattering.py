@@ -132,8 +132,8 @@ def _dot(a, b):
 
 
 @njit(cache=True)
-def _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total):
-    """f (n_components, n_fields) of the centre i, and Σ_k x[k]."""
+def _convolve_one(i, atom, starts, indices, vectors, scale, x, work, psi, f, total):
+    """f (n_components, n_fields) of the centre i, which is this atom, and Σ_k x[k]."""
     l_max, recursion, harmonic, _, radial = work
     g, dg = radial[0], radial[1]
     shape = scale.width, scale.cutoff, scale.cutoff_width
@@ -155,7 +155,7 @@ def _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total):
         for a in range(len(psi)):
             _add_scaled(psi[a], row, f[a])
     if scale.self_term:
-        row = x[i, :n]
+        row = x[atom, :n]
         _add_scaled(1.0, row, total)
         for w in range(len(degrees)):
             if degrees[w] == 0:
@@ -197,7 +197,7 @@ def moduli(first, last, starts, indices, vectors, scale, x, powers, columns, out
     modulus = np.empty(n_fields)
     keep = u.shape[1] > 0
     for i in range(first, last):
-        _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total)
+        _convolve_one(i, i, starts, indices, vectors, scale, x, work, psi, f, total)
         row = out[i]
         for w in range(n_wavelets):
             _modulus(f, scale.starts[w], scale.starts[w + 1], modulus)
@@ -225,7 +225,7 @@ def cotangents(
     used = du.shape[1] > 0
     for i in range(first, last):
         f = g[i]
-        _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total)
+        _convolve_one(i, i, starts, indices, vectors, scale, x, work, psi, f, total)
         row = cotangent[min(i, len(cotangent) - 1)]
         for w in range(len(scale.degrees)):
             begin, end = scale.starts[w], scale.starts[w + 1]
@@ -296,8 +296,11 @@ def transpose(first, last, starts, indices, vectors, scale, x, cotangent, dx, ou
 
 
 @njit(cache=True, nogil=True)
-def jacobian(first, last, starts, indices, vectors, scale, x, powers, columns, out):
-    """d U_i^q / dr_ij of one scale, into (n_pairs, 3, n_features), where x are constants."""
+def jacobian(first, last, starts, indices, vectors, scale, atoms, x, powers, columns, out):
+    """d U_i^q / dr_ij of one scale, into (n_pairs, 3, n_features), where x are constants.
+
+    ``atoms`` (n_centers,): which atom each centre is.
+    """
     n_fields = columns.shape[1]
     work, psi = _scratch(scale), np.empty(scale.starts[-1])
     l_max, recursion, harmonic, solid, radial = work
@@ -306,7 +309,7 @@ def jacobian(first, last, starts, indices, vectors, scale, x, powers, columns, o
     f, total = np.empty((len(psi), n_fields)), np.empty(n_fields)
     modulus = np.empty((len(scale.degrees), n_fields))
     for i in range(first, last):
-        _convolve_one(i, starts, indices, vectors, scale, x, work, psi, f, total)
+        _convolve_one(i, atoms[i], starts, indices, vectors, scale, x, work, psi, f, total)
         for w in range(len(modulus)):
             _modulus(f, scale.starts[w], scale.starts[w + 1], modulus[w])
             for c in range(n_fields):

@@ -189,13 +189,13 @@ def _coefficient_buffers(density):
 
 
 @njit(cache=True, nogil=True)
-def values(first, last, starts, indices, vectors, species, density, out):
+def values(first, last, starts, vectors, centers, species, density, out):
     """Features of the atoms first ... last - 1 into ``out`` (n_atoms, n_features)."""
     work = scratch(density)
     by_species, c = _coefficient_buffers(density)
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+        expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
         features(c, density, out[i])
         if density.normalize:
@@ -203,7 +203,7 @@ def values(first, last, starts, indices, vectors, species, density, out):
 
 
 @njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, indices, vectors, species, density, cotangent, out):
+def pair_gradients(first, last, starts, vectors, centers, species, density, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
     work = scratch(density)
     by_species, c = _coefficient_buffers(density)
@@ -212,7 +212,7 @@ def pair_gradients(first, last, starts, indices, vectors, species, density, cota
     p = np.empty(cotangent.shape[1])
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+        expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
         row = cotangent[min(i, len(cotangent) - 1)]
         if density.normalize:
@@ -221,13 +221,11 @@ def pair_gradients(first, last, starts, indices, vectors, species, density, cota
             row = p
         features_cotangent(c, density, row, square, dc)
         unmix(dc, density.mixing, by_species)
-        expansion_gradients(
-            vectors[a:b], indices[a:b], species, density, work, by_species, out[a:b]
-        )
+        expansion_gradients(vectors[a:b], species[a:b], density, work, by_species, out[a:b])
 
 
 @njit(cache=True, nogil=True)
-def pair_jacobian(first, last, starts, indices, vectors, species, density, out):
+def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     work = scratch(density)
     by_species, c = _coefficient_buffers(density)
@@ -237,7 +235,7 @@ def pair_jacobian(first, last, starts, indices, vectors, species, density, out):
     p = np.empty(out.shape[2])
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        expand(vectors[a:b], indices[a:b], species, species[i], density, work, by_species)
+        expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
         scale = 0.0
         if density.normalize:
@@ -245,7 +243,7 @@ def pair_jacobian(first, last, starts, indices, vectors, species, density, out):
             scale = _inverse_length(p)
         for k in range(a, b):
             neighbor_tangent(vectors[k], density, work, tangent)
-            channel = species[indices[k]]
+            channel = species[k]
             for axis in range(3):
                 row = out[k, axis]
                 dc, low = tangent[axis], channel * density.n_max

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skatom.baseline import count_species, fit_baseline
+from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models._regressor import StructureRegressor
@@ -185,4 +186,4 @@ def extend(paths):
 
 
 def _has_derivatives(X):
-    return hasattr(X, "pullback")
+    return isinstance(X, AtomicFeatures)

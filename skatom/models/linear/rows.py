@@ -104,7 +104,7 @@ class ForceProblem(LinearProblem):
 
     def __init__(self, features, labels, species, intercept):
         super().__init__(
-            features.pool("sum"),
+            features.pool("sum").values,
             np.where(labels.has_energy, labels.energy, 0.0),
             count_species(features.structures, species),
             intercept,
@@ -137,9 +137,7 @@ class ForceProblem(LinearProblem):
         """Lists of structures whose Jacobians together are of a modest size."""
         if not len(chosen):
             return []
-        part = self.features[chosen]
-        pairs = part.descriptor._neighbors(part.structures)
-        ends = np.cumsum(np.diff(pairs.offsets[part.offsets]))
+        ends = np.cumsum(self.features.n_pairs[chosen])
         size = _JACOBIAN_BYTES // (8 * 3 * self.n_features)
         return np.split(chosen, np.flatnonzero(np.diff(ends // size)) + 1)
 

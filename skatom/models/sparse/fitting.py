@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from skatom.memory import check_memory
 from skatom.models.sparse.representatives import choose_representatives, prior_root
-from skatom.models.sparse.rows import Block, energy_rows, neighbors_of, weighted_rows
+from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_neighbors
 from skatom.parallel import threads_over_blas
 from skatom.solvers import StreamedQR
 
@@ -133,10 +133,11 @@ def _submit(pool, solver, blocks, features, labels, batch):
     """Start to compute the rows of a batch, each structure in a thread."""
     energies = energy_rows(blocks, features, solver.n_columns)
     derived = labels.has_forces[batch] | labels.has_virial[batch]
-    pairs = neighbors_of(features) if derived.any() else None
+    if derived.any():
+        features = with_neighbors(features)
     return [
         pool.submit(
-            weighted_rows, blocks, features, pairs, place, energies[place], labels,
+            weighted_rows, blocks, features, place, energies[place], labels,
             batch.start + place,
         )
         for place in range(batch.stop - batch.start)

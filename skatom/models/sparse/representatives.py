@@ -91,7 +91,7 @@ def _features_of(source, atoms):
         return source.values[atoms]
     structures, descriptor = source
     owners = np.searchsorted(structures.offsets, atoms, side="right") - 1
-    parts = np.empty((len(atoms), descriptor._n_features()))
+    parts = np.empty((len(atoms), descriptor.n_features_out_))
     needed = np.unique(owners)
     for start in range(0, len(needed), _BATCH):
         batch = needed[start : start + _BATCH]

@@ -11,7 +11,6 @@ import numpy as np
 
 from skatom.kernels.base import squared_norms
 from skatom.models._cpu import sparse_rows as _cpu
-from skatom.neighbors import NeighborList
 from skatom.parallel import split_rows
 
 # Derivatives of one piece of the centres: small against the memory, in reach of the cache.
@@ -86,15 +85,13 @@ def energy_rows(blocks, features, n_columns):
     return rows
 
 
-def weighted_rows(blocks, features, pairs, place, energies, labels, s):
+def weighted_rows(blocks, features, place, energies, labels, s):
     """Rows and labels of one structure, divided by the standard deviations of their noise.
 
     Parameters
     ----------
     blocks, features
-        See `energy_rows`.
-    pairs : list of NeighborList
-        Those of the batch for each descriptor; None if no structure has forces or a stress.
+        See `energy_rows` and `with_neighbors`.
     place : int
         Which structure of the batch.
     energies : ndarray of float, shape (n_columns,)
@@ -115,7 +112,7 @@ def weighted_rows(blocks, features, pairs, place, energies, labels, s):
     if labels.has_energy[s]:
         rows.append(energies[None])
     if labels.has_forces[s] or labels.has_virial[s]:
-        forces, virial = all_derivative_rows(blocks, features, pairs, place, labels.has_virial[s])
+        forces, virial = all_derivative_rows(blocks, features, place, labels.has_virial[s])
         if labels.has_forces[s]:
             rows.append(forces.reshape(-1, len(energies)))
         if labels.has_virial[s]:
@@ -125,31 +122,26 @@ def weighted_rows(blocks, features, pairs, place, energies, labels, s):
     return rows, values / noises, np.log(noises).sum()
 
 
-def all_derivative_rows(blocks, features, pairs, structure, strained=True):
+def all_derivative_rows(blocks, features, structure, strained=True):
     """`derivative_rows` of all blocks: (n_atoms, 3, n_columns) and (6, n_columns)."""
-    parts = [
-        derivative_rows(block, features[block.term], pairs[block.term], structure, strained)
-        for block in blocks
-    ]
+    parts = [derivative_rows(block, features[block.term], structure, strained) for block in blocks]
     forces, virials = zip(*parts, strict=True)
     return np.concatenate(forces, axis=2), np.concatenate(virials, axis=1)
 
 
-def neighbors_of(features):
-    """Neighbour lists of a batch for each descriptor."""
-    return [f.descriptor._neighbors(f.structures) for f in features]
+def with_neighbors(features):
+    """The features of a batch with lists of neighbours, which its rows of forces ask for."""
+    return [of_term.with_neighbors() for of_term in features]
 
 
-def derivative_rows(block, features, pairs, structure, strained=True):
+def derivative_rows(block, features, structure, strained=True):
     """−d/dR and d/dε of Σ_i k(x_i, z_m), for one structure of a batch.
 
     Parameters
     ----------
     block : Block
     features : AtomicFeatures
-        Those of the batch by the block's descriptor.
-    pairs : NeighborList
-        Its neighbours.
+        Those of the batch by the block's descriptor, with their neighbours.
     structure : int
     strained : bool, default=True
         Whether the derivatives by the strain are wanted.
@@ -164,8 +156,8 @@ def derivative_rows(block, features, pairs, structure, strained=True):
     forces = np.zeros((stop - start, 3, len(block.vectors)))
     virial = np.zeros((6, len(block.vectors)))
     centers = start + np.flatnonzero(features.numbers[start:stop] == block.number)
-    for some in _pieces(centers, pairs, block.vectors):
-        _add_piece(block, features, pairs, some, start, stop, forces, virial, strained)
+    for some in _pieces(centers, features.neighbors, block.vectors):
+        _add_piece(block, features, some, start, forces, virial, strained)
     return forces, virial
 
 
@@ -178,42 +170,16 @@ def _pieces(centers, pairs, vectors):
     return [piece for piece in np.split(centers, edges) if len(piece)]
 
 
-def _add_piece(block, features, pairs, centers, start, stop, forces, virial, strained):
-    """What some centres of the structure of the atoms start … stop − 1 add to its rows."""
-    own, selected = _pairs_of(pairs, centers)
-    neighbors = pairs.indices[selected] - start
-    x = features.values[centers]
-    products, along = _project(
-        features, own, neighbors, pairs.vectors[selected], centers, start, stop, x, block.vectors
-    )
-    profile = block.profile(x)
+def _add_piece(block, features, centers, start, forces, virial, strained):
+    """What some centres of the structure whose first atom is ``start`` add to its rows."""
+    mine = features.neighbors.take(centers)
+    products, along = features.project(centers, block.vectors)
+    profile = block.profile(features.values[centers])
     shape = (len(centers), len(block.vectors))
     slope, radial = (
         np.ascontiguousarray(np.broadcast_to(a, shape)) for a in (profile.s, profile.u)
     )
     _cpu.scatter(
-        own, neighbors, pairs.vectors[selected], centers - start, products, slope, along, radial,
-        forces, virial, strained,
+        mine.offsets, mine.indices - start, mine.vectors, centers - start, products, slope, along,
+        radial, forces, virial, strained,
     )  # fmt: skip
-
-
-def _pairs_of(pairs, centers):
-    """Offsets of the pairs of some centres, and which pairs they are."""
-    counts = np.diff(pairs.offsets)[centers]
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    selected = np.arange(offsets[-1]) + np.repeat(pairs.offsets[centers] - offsets[:-1], counts)
-    return offsets, selected
-
-
-def _project(features, offsets, neighbors, vectors, centers, start, stop, x, z):
-    """Products z_m · J_ij (n_pairs, 3, M) and x_i · J_ij (n_pairs, 3) of some centres."""
-    descriptor = features.descriptor
-    kinds = descriptor._species_index(features.structures)
-    # a list of neighbours of these centres alone: they come first, the atoms of the structure next
-    kinds = np.concatenate([kinds[centers], kinds[start:stop]])
-    piece = NeighborList(offsets, neighbors + len(centers), vectors)
-    jacobian = np.empty((len(neighbors), 3, z.shape[1]))
-    descriptor._pair_jacobian(piece, kinds, jacobian)
-    products = np.matmul(jacobian.reshape(-1, z.shape[1]), z.T)
-    along = np.einsum("paf,pf->pa", jacobian, x[piece.centers])
-    return products.reshape(len(neighbors), 3, len(z)), along

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from skatom.kernels.base import squared_norms
-from skatom.models.sparse.rows import all_derivative_rows, energy_rows, neighbors_of
+from skatom.models.sparse.rows import all_derivative_rows, energy_rows, with_neighbors
 
 
 class Deviations:
@@ -36,10 +36,10 @@ class Deviations:
 
     def of_forces(self, features):
         """Of the components of the forces on all atoms of a batch: shape (n_atoms, 3)."""
-        pairs = neighbors_of(features)
+        features = with_neighbors(features)
         parts = []
         for s in range(len(features[0])):
-            rows, _ = all_derivative_rows(self.blocks, features, pairs, s, strained=False)
+            rows, _ = all_derivative_rows(self.blocks, features, s, strained=False)
             prior = force_prior(self.blocks, features, s)
             variances = self.variances(rows.reshape(-1, rows.shape[2]), prior.ravel())
             parts.append(np.sqrt(variances).reshape(-1, 3))

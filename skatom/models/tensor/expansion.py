@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
+from skatom.elements import species_index
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers import PackedCholesky
@@ -110,7 +111,7 @@ class TensorExpansion:
         """The components (n, 2λ + 1) of the structures."""
         n_mu = 2 * self.descriptors[0].lam + 1
         # an unseen species is reported with its place among all structures, not in a block
-        self.descriptors[0]._species_index(structures)
+        species_index(structures, self.descriptors[0].species_)
         components = []
         for block in self._blocks(structures):
             environments = self._environments(block)
@@ -124,8 +125,9 @@ class TensorExpansion:
     def _blocks(self, structures):
         """A few structures at a time."""
         descriptor = self.descriptors[0]
-        numbers = descriptor._n_features() * structures.n_atoms.max()
-        size = max(1, min(_COLUMNS // (2 * descriptor.lam + 1), _NUMBERS // numbers))
+        n_mu = 2 * descriptor.lam + 1
+        numbers = n_mu * descriptor.n_features_out_ * structures.n_atoms.max()
+        size = max(1, min(_COLUMNS // n_mu, _NUMBERS // numbers))
         return [structures[rows] for rows in split_rows(len(structures), size)]
 
     def _environments(self, structures):

@@ -1,0 +1,78 @@
+"""Estimators that learn a map of features, and how their output becomes a data frame."""
+
+import numpy as np
+from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.features import Features
+
+
+class FeatureTransformer:
+    """The ``transform`` of an estimator that learns a `FeatureMap`, from features or arrays.
+
+    A subclass writes ``fit``, which takes the table that `fit_table` gives, and ``_map()``, the
+    map that it learnt. It comes before scikit-learn's mixins, out of whose reach it keeps
+    ``transform``: they would put AtomicFeatures in a data frame where ``set_output`` or the global
+    configuration asks for one.
+    """
+
+    # whether a row of the output is the same atom or structure as that row of the input
+    _keeps_rows = True
+
+    def fit_transform(self, X, y=None):
+        """Learn the map and apply it to the same features.
+
+        Parameters
+        ----------
+        X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        AtomicFeatures, StructureFeatures or ndarray, as X is
+        """
+        return self.fit(X, y).transform(X)
+
+    def transform(self, X):
+        """Apply the map.
+
+        Parameters
+        ----------
+        X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
+
+        Returns
+        -------
+        AtomicFeatures, StructureFeatures or ndarray, as X is
+            Derivatives of features go through the map.
+        """
+        check_is_fitted(self)
+        return in_container(self, self._transform(X), X if self._keeps_rows else None)
+
+    def _transform(self, X):
+        table = transform_table(self, X)
+        if isinstance(X, Features):
+            return X.map(self._map())
+        self._map().check(table.shape[1])
+        return self._map().value(table)
+
+
+def fit_table(estimator, X, **checks):
+    """The rows of features or of an array, checked, in the ``fit`` of an estimator."""
+    values = X.values if isinstance(X, Features) else X
+    return validate_data(estimator, values, dtype=float, **checks)
+
+
+def transform_table(estimator, X):
+    """The rows of features or of an array, of as many features as ``fit`` saw."""
+    if isinstance(X, Features):  # made by skatom: finite
+        return validate_data(estimator, X.values, reset=False, skip_check_array=True)
+    return validate_data(estimator, X, dtype=float, reset=False)
+
+
+def in_container(estimator, output, X):
+    """The output in the container that ``set_output`` asks for; features of atoms as they are."""
+    if isinstance(output, AtomicFeatures):
+        return output
+    table = _wrap_data_with_container("transform", np.asarray(output), X, estimator)
+    return output if isinstance(table, np.ndarray) else table

@@ -1,0 +1,66 @@
+"""What features of atoms and features of structures share."""
+
+import numpy as np
+
+from skatom.descriptors.maps import Select
+
+
+class Features:
+    """Base class of `AtomicFeatures` and `StructureFeatures`: values with lazy derivatives.
+
+    A subclass writes ``_rows(key)``, the features of some structures, and ``map``.
+    """
+
+    def __init__(self, values, derivatives):
+        self.values = values
+        self.derivatives = derivatives
+
+    @property
+    def structures(self):
+        return self.derivatives.structures
+
+    @property
+    def descriptor(self):
+        return self.derivatives.descriptor
+
+    @property
+    def n_features(self):
+        return self.values.shape[1]
+
+    @property
+    def feature_names(self):
+        return self.derivatives.names()
+
+    def __len__(self):
+        return len(self.structures)
+
+    def __getitem__(self, key):
+        rows, columns = _split_key(key)
+        chosen = self if columns is not None and _is_full(rows) else self._rows(rows)
+        return chosen if columns is None else chosen.map(Select(columns, self.n_features))
+
+    def _checked_cotangent(self, cotangent, of):
+        """A cotangent as rows, one for each row of the values or one for all."""
+        cotangent = np.require(cotangent, float, ["C", "W"])
+        shape = self.values.shape
+        if cotangent.shape not in {shape, shape[1:]}:
+            raise ValueError(
+                f"cotangent has the shape {cotangent.shape}; these features need {shape}, or "
+                f"{shape[1:]} for the same on every {of}"
+            )
+        return np.atleast_2d(cotangent)
+
+
+def _split_key(key):
+    """Which structures, and which columns or None, an index asks for."""
+    if not isinstance(key, tuple):
+        return key, None
+    key = tuple(part for part in key if part is not Ellipsis)  # scikit-learn writes X[rows, ...]
+    if len(key) > 2:
+        raise IndexError(f"features have two dimensions, but the index has {len(key)}")
+    rows, columns = (*key, slice(None), slice(None))[:2]
+    return rows, None if _is_full(columns) else columns
+
+
+def _is_full(key):
+    return isinstance(key, slice) and key == slice(None)

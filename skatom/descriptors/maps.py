@@ -1,0 +1,181 @@
+"""Maps of features, which derivatives pass through."""
+
+import numpy as np
+
+from skatom.elements import species_index, symbols
+
+
+class FeatureMap:
+    r"""A function of the features of one atom or structure, y = f(x).
+
+    `AtomicFeatures.map` and `StructureFeatures.map` apply it, and give features whose derivatives
+    go through it by the chain rule; maps follow each other in any number. A subclass writes
+
+    - ``n_features_in`` and ``n_features_out``, attributes or properties;
+    - ``value(x, numbers)``: the rows y (n, n_features_out) of rows x (n, n_features_in);
+    - ``pullback(x, cotangent, numbers)``: :math:`\sum_f c_f\, \partial y_f/\partial x` of every
+      row, (n, n_features_in), for the rows c (n, n_features_out);
+    - ``pushforward(x, tangents, numbers)``: :math:`\partial y/\partial x \cdot t` of every row,
+      (n, k, n_features_out), for k directions t of each, (n, k, n_features_in);
+    - ``feature_names(names)``, if something more telling is known than a number.
+
+    ``numbers`` (n,) are the atomic numbers of the rows, None where the rows are structures.
+
+    Attributes
+    ----------
+    linear : bool
+        Whether the derivatives do not depend on x. Then the input of the map is not kept, and
+        ``x`` is None in ``pullback`` and ``pushforward``.
+    species : ndarray of int, or None
+        The atomic numbers that it is a function of. None: it does not ask for ``numbers``.
+    """
+
+    linear = False
+    species = None
+
+    def feature_names(self, names):
+        """Names of the features y, from those of x."""
+        prefix = type(self).__name__.lower()
+        return np.array([f"{prefix}{k}" for k in range(self.n_features_out)], dtype=object)
+
+    def check(self, n_features, structures=None):
+        """An error unless the map is one of features of this number and of these atoms.
+
+        Parameters
+        ----------
+        n_features : int
+        structures : Structures, default=None
+            Those whose atoms the features belong to. None: the rows are no atoms.
+        """
+        if n_features != self.n_features_in:
+            raise ValueError(
+                f"got {n_features} features, but {type(self).__name__} is a map of "
+                f"{self.n_features_in}: give it features of the descriptor it was made for"
+            )
+        if self.species is None:
+            return
+        if structures is None:
+            raise ValueError(
+                f"got features without atoms, but {type(self).__name__} is a map for each of the "
+                f"species {symbols(self.species)}: give it AtomicFeatures"
+            )
+        species_index(structures, self.species)  # or an error
+
+
+class Scale(FeatureMap):
+    """Features less a shift, divided by a scale: y = (x − shift) / scale.
+
+    Parameters
+    ----------
+    shift, scale : array-like of float, shape (n_features,) or (n_species, n_features)
+        One for all atoms or structures, or one for the atoms of each species.
+    species : array-like of int, shape (n_species,), default=None
+        Atomic numbers, sorted, where there is one for each species.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import SOAP
+    >>> from skatom.descriptors.maps import Scale
+    >>> features = SOAP(n_max=2, l_max=1, pool="sum").fit_transform([molecule("H2O")])
+    >>> scaled = features.map(Scale(features.values.mean(axis=0), 2.0))
+    >>> float(abs(scaled.values).max())
+    0.0
+    """
+
+    linear = True
+
+    def __init__(self, shift, scale, species=None):
+        shift, scale = np.broadcast_arrays(np.atleast_2d(shift), np.atleast_2d(scale))
+        self.shift, self.scale = shift.astype(float), scale.astype(float)
+        self.species = None if species is None else np.asarray(species)
+        self.n_features_in = self.n_features_out = shift.shape[1]
+
+    def value(self, x, numbers=None):
+        rows = self._rows(numbers)
+        return (x - self.shift[rows]) / self.scale[rows]
+
+    def pullback(self, x, cotangent, numbers=None):
+        return cotangent / self.scale[self._rows(numbers)]
+
+    def pushforward(self, x, tangents, numbers=None):
+        return tangents / self.scale[self._rows(numbers)][:, None]
+
+    def feature_names(self, names):
+        return names
+
+    def _rows(self, numbers):
+        return slice(None) if self.species is None else np.searchsorted(self.species, numbers)
+
+
+class Select(FeatureMap):
+    """Some of the features, in a given order.
+
+    Parameters
+    ----------
+    columns : int, slice, or array-like of int or bool
+        Which features.
+    n_features : int
+        How many there are.
+    """
+
+    linear = True
+
+    def __init__(self, columns, n_features):
+        if not isinstance(columns, slice):
+            columns = np.asarray(columns)
+        self.columns = np.atleast_1d(np.arange(n_features)[columns])
+        self.n_features_in, self.n_features_out = n_features, len(self.columns)
+
+    def value(self, x, numbers=None):
+        return x[:, self.columns]
+
+    def pullback(self, x, cotangent, numbers=None):
+        full = np.zeros((len(cotangent), self.n_features_in))
+        np.add.at(full, (slice(None), self.columns), cotangent)
+        return full
+
+    def pushforward(self, x, tangents, numbers=None):
+        return tangents[:, :, self.columns]
+
+    def feature_names(self, names):
+        return names[self.columns]
+
+
+class Linear(FeatureMap):
+    """Linear combinations of the features, y = A (x − mean).
+
+    Parameters
+    ----------
+    matrix : array-like of float, shape (n_features_out, n_features)
+        A; for example the ``components_`` of `sklearn.decomposition.PCA`.
+    mean : array-like of float, shape (n_features,), default=None
+        None: zero.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from sklearn.decomposition import PCA
+    >>> from skatom.descriptors import SOAP
+    >>> from skatom.descriptors.maps import Linear
+    >>> features = SOAP(n_max=2, l_max=1).fit_transform([molecule("CH3OH")])
+    >>> pca = PCA(3).fit(features.values)
+    >>> features.map(Linear(pca.components_, pca.mean_))
+    AtomicFeatures(1 structures, 6 atoms, 3 features, species H C O)
+    """
+
+    linear = True
+
+    def __init__(self, matrix, mean=None):
+        self.matrix = np.array(matrix, dtype=float)
+        self.n_features_out, self.n_features_in = self.matrix.shape
+        self.mean = np.zeros(self.n_features_in) if mean is None else np.array(mean, dtype=float)
+
+    def value(self, x, numbers=None):
+        return (x - self.mean) @ self.matrix.T
+
+    def pullback(self, x, cotangent, numbers=None):
+        return cotangent @ self.matrix
+
+    def pushforward(self, x, tangents, numbers=None):
+        return tangents @ self.matrix.T
