@@ -20,7 +20,10 @@ class BaseEstimator(sklearn.base.BaseEstimator):
     """
 
     def __getstate__(self):
-        return {**super().__getstate__(), "_skatom_version": __version__}
+        state = {**super().__getstate__(), "_skatom_version": __version__}
+        # of the fit of a Pipeline that is running, when it copies a step or lets it be copied
+        state.pop("_parent_callback_ctx", None)
+        return state
 
     def __setstate__(self, state):
         state = dict(state)

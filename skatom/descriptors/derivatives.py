@@ -1,7 +1,6 @@
 """How features are differentiated: a descriptor, its neighbours, and the maps that follow it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -58,7 +57,8 @@ class StructureJacobian:
     strains: np.ndarray
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True)
+class Link:
     """A map of a chain, and the rows that it was applied to unless it is linear."""
 
     map: FeatureMap
@@ -69,40 +69,55 @@ class Link(NamedTuple):
         return cls(feature_map, None if feature_map.linear else values)
 
 
-class Chain(tuple):
-    """Maps that follow each other."""
+class Chain:
+    """Maps that follow each other.
+
+    Parameters
+    ----------
+    links : iterable of Link
+    """
+
+    def __init__(self, links=()):
+        self.links = list(links)
+
+    def __len__(self):
+        return len(self.links)
 
     def append(self, feature_map, values):
         """One more map, of features with these values."""
-        return Chain((*self, Link.make(feature_map, values)))
+        return Chain([*self.links, Link.make(feature_map, values)])
 
     def select(self, rows):
         """The chain of some of the rows."""
-        return Chain(Link(m, None if inputs is None else inputs[rows]) for m, inputs in self)
+        return Chain(
+            Link(link.map, None if link.inputs is None else link.inputs[rows])
+            for link in self.links
+        )
 
     def n_features(self, n_features):
         """Features behind the last map, of so many before the first."""
-        return self[-1].map.n_features_out if self else n_features
+        return self.links[-1].map.n_features_out if self.links else n_features
 
     def names(self, names):
         """Names of the features behind the last map."""
-        for link in self:
+        for link in self.links:
             names = link.map.feature_names(names)
         return names
 
     def pullback(self, cotangent, n_rows, numbers=None):
         """Cotangents (n_rows or 1, …) before the first map, from those behind the last one."""
-        if len(cotangent) == 1 and any(not m.linear or m.species is not None for m, _ in self):
+        maps = [link.map for link in self.links]
+        if len(cotangent) == 1 and any(not m.linear or m.species is not None for m in maps):
             cotangent = np.broadcast_to(cotangent, (n_rows, cotangent.shape[1]))
-        for feature_map, inputs in reversed(self):
-            cotangent = feature_map.pullback(inputs, cotangent, numbers)
+        for link in reversed(self.links):
+            cotangent = link.map.pullback(link.inputs, cotangent, numbers)
         return cotangent
 
     def pushforward(self, tangents, rows, numbers=None):
         """Tangents behind the last map; ``rows`` (n,): of which atom or structure each is one."""
-        for feature_map, inputs in self:
-            x = None if inputs is None else inputs[rows]
-            tangents = feature_map.pushforward(x, tangents, numbers)
+        for link in self.links:
+            x = None if link.inputs is None else link.inputs[rows]
+            tangents = link.map.pushforward(x, tangents, numbers)
         return tangents
 
 
