@@ -94,9 +94,7 @@ class Kernel(BaseEstimator, ABC):
     def check_parameters(self):
         """Raise a ValueError if a parameter is out of range."""
         parameters = self.get_params(deep=False)
-        validate_parameter_constraints(
-            self._parameter_constraints, parameters, type(self).__name__
-        )
+        validate_parameter_constraints(self._parameter_constraints, parameters, type(self).__name__)
         for value in parameters.values():
             if isinstance(value, Kernel):
                 value.check_parameters()
