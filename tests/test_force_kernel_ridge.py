@@ -282,7 +282,7 @@ def test_energies_of_many_molecules_alone_equal_scikit_learn():
     molecules = [molecule(name) for name in ("H2O", "CH4", "CH3OH", "NH3", "C2H6", "CO2")]
     energy = np.arange(6.0)
     features = FCHL19.for_energies().fit_transform(molecules)
-    gram = covariance(Gaussian(3.0), features, forces=False)
+    gram = covariance(Gaussian(3.0), features, rows=("energy",))
     theirs = KernelRidge(alpha=1e-3, kernel="precomputed").fit(gram, energy)
     for basis in ("derivatives",):
         ours = ForceKernelRidge(Gaussian(3.0), basis, alpha=1e-3, baseline=None)
@@ -306,7 +306,7 @@ def test_std_of_energies_alone_equals_scikit_learn(frames):
     model = ForceKernelRidge(Gaussian(3.0), alpha=1e-3, baseline=None)
     model.fit(features[:20], Targets(energy=energy[:20]))
     _, std = model.predict(features[20:], return_std=True)
-    gram = covariance(Gaussian(3.0), features, forces=False)
+    gram = covariance(Gaussian(3.0), features, rows=("energy",))
     inverse = np.linalg.inv(gram[:20, :20] + 1e-3 * np.eye(20))
     variance = gram.diagonal()[20:] - np.einsum(
         "ij,jk,ik->i", gram[20:, :20], inverse, gram[20:, :20]

@@ -137,10 +137,8 @@ class StructureKernel(Kernel):
             return own_sums(self.kernel.matrix, X)
         if self.match == "average":
             return own_sums(self.kernel.matrix, X) / X.n_atoms**2
-        pieces = split_rows(len(X), _STRUCTURES)
-        return np.concatenate(
-            [np.empty(0), *(self._matched(X[p], None).diagonal() for p in pieces)]
-        )
+        pieces = (self._matched(X[rows], None) for rows in split_rows(len(X), _STRUCTURES))
+        return np.concatenate([np.empty(0), *(piece.diagonal() for piece in pieces)])
 
     def _matched(self, X, Y):
         symmetric = Y is None
