@@ -203,6 +203,7 @@ def test_matrix_that_does_not_fit_is_an_error(molecules, monkeypatch):
     features = FCHL19(n_r2=4, n_r3=3).fit_transform(molecules)
     tiny = type("Memory", (), {"available": 40000})
     monkeypatch.setattr(skatom.memory.psutil, "virtual_memory", lambda: tiny)
+    monkeypatch.setattr(skatom.memory, "_SMALL", 0)
     with pytest.raises(MemoryError, match="take fewer structures"):
         covariance(Gaussian(), features, energies=False)
 
