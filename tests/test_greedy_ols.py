@@ -419,10 +419,10 @@ class TestBadInput:
     def test_gram_matrix_too_large(self, monkeypatch):
         import psutil
 
-        X, y = correlated(20, 200)
+        X, y = correlated(20, 400)
         memory = psutil.virtual_memory()._replace(available=2**17)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-        with pytest.raises(MemoryError, match="Gram matrix of 200 features .*gram-schmidt"):
+        with pytest.raises(MemoryError, match="Gram matrix of 400 features .*gram-schmidt"):
             GreedyOLS(n_terms=2, method="gram").fit(X, y)
 
 
