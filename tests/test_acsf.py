@@ -1,15 +1,9 @@
-import pickle
-
 import numpy as np
 import pandas as pd
 import pytest
 from ase import Atoms
-from ase.build import make_supercell, molecule
-from derivatives import cotangent_for, slopes_of_displacements, slopes_of_strains
-from scipy.spatial.transform import Rotation
-from sklearn.base import clone
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
+from ase.build import molecule
+from batches import mixed
 
 from skatom._cpu import elementwise
 from skatom.descriptors import ACSF, symmetry_functions
@@ -34,21 +28,9 @@ def water():
     return Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], other])
 
 
-def batch():
-    """A molecule, a skewed crystal and a slab whose cells are smaller than the cutoff, an atom."""
-    first = molecule("CH3OH")
-    first.rattle(0.05, seed=3)
-    cell = [[3.0, 0.2, 0.0], [1.1, 2.8, 0.1], [-0.4, 0.9, 3.2]]
-    scaled = [[0.02, 0.0, 0.05], [0.45, 0.52, 0.4], [0.7, 0.1, 0.6]]
-    crystal = Atoms("CHO", cell=cell, scaled_positions=scaled, pbc=True)
-    slab = crystal.copy()
-    slab.pbc = (True, True, False)
-    return [first, crystal, slab, Atoms("C")]
-
-
 @pytest.fixture(scope="module", params=VARIANTS, ids=["all", "weighted", "default"])
 def features(request):
-    return ACSF(**request.param).fit_transform(batch())
+    return ACSF(**request.param).fit_transform(mixed())
 
 
 # --- the numbers of the formulas --------------------------------------------------------------
@@ -128,7 +110,7 @@ def test_equal_to_dscribe():
 
 def test_every_function_equals_its_formula(features):
     acsf = features.descriptor
-    atoms = batch()[0]
+    atoms = mixed()[0]
     n = len(atoms)
     found = dict(zip(acsf.get_feature_names_out(), features[0].values.T, strict=True))
     kinds = {
@@ -201,34 +183,6 @@ def test_equilateral_triangle_and_sum_over_signs():
 # --- derivatives ------------------------------------------------------------------------------
 
 
-def test_gradients_equal_central_differences(features):
-    cotangent = cotangent_for(features)
-    gradient, _ = features.pullback(cotangent)
-    expected = slopes_of_displacements(features, cotangent)
-    size = np.abs(gradient).max()
-    np.testing.assert_allclose(gradient, expected, atol=1e-7 * size, rtol=1e-7)
-
-
-def test_virials_equal_central_differences(features):
-    cotangent = cotangent_for(features)
-    _, virial = features.pullback(cotangent)
-    expected = slopes_of_strains(features, cotangent)
-    size = np.abs(virial).max()
-    np.testing.assert_allclose(virial, expected, atol=1e-7 * size, rtol=1e-7)
-
-
-def test_jacobian_equals_pullback(features):
-    jacobian = features.jacobian(slice(None))
-    cotangent = cotangent_for(features)
-    pairs = jacobian.pairs
-    along = np.einsum("pxf,pf->px", jacobian.values, cotangent[pairs.centers])
-    gradient = np.zeros((len(cotangent), 3))
-    np.add.at(gradient, pairs.indices, along)
-    np.add.at(gradient, pairs.centers, -along)
-    expected, _ = features.pullback(cotangent)
-    np.testing.assert_allclose(gradient, expected, atol=1e-12 * np.abs(expected).max())
-
-
 def test_straight_triplets_have_finite_slopes():
     dioxide = molecule("CO2")
     acsf = ACSF(g2=[], g4=ANGLES, ani=[*ANI, (0.8, 8, 1.2, 2.9)])
@@ -238,45 +192,6 @@ def test_straight_triplets_have_finite_slopes():
     gradient, _ = features.pullback(np.ones(features.values.shape[1]))
     axis = dioxide.positions[1] - dioxide.positions[0]
     np.testing.assert_allclose(np.cross(gradient, axis), 0, atol=1e-9)
-
-
-# --- invariances ------------------------------------------------------------------------------
-
-
-def test_invariant_to_rotation_reflection_translation_and_permutation(features):
-    atoms = batch()[0]
-    order = np.random.default_rng(0).permutation(len(atoms))
-    turned = atoms[order]
-    improper = -Rotation.random(rng=1).as_matrix()
-    turned.positions = turned.positions @ improper.T + [1.0, -2.0, 30.0]
-    values = features.descriptor.transform([turned]).values
-    np.testing.assert_allclose(values, features[0].values[order], rtol=1e-9, atol=1e-9)
-
-
-def test_invariant_to_choice_of_cell_and_supercell(features):
-    crystal = batch()[1]
-    other = make_supercell(crystal, [[1, 1, 0], [0, 1, 0], [0, -1, 1]])
-    supercell = make_supercell(crystal, [[2, 0, 0], [0, 1, 1], [0, -1, 1]])
-    original = features[1]
-    for changed in features.descriptor.transform([other, supercell]):
-        for row, z in zip(changed.values, changed.numbers, strict=True):
-            same = original.values[original.numbers == z][0]
-            np.testing.assert_allclose(row, same, rtol=1e-9, atol=1e-9)
-
-
-def test_independent_of_threads_and_batches(features):
-    import numba
-
-    cotangent = cotangent_for(features)
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        serial = features.descriptor.transform(features.structures)
-        serial_gradient, _ = serial.pullback(cotangent)
-    finally:
-        numba.set_num_threads(threads)
-    np.testing.assert_array_equal(serial.values, features.values)
-    np.testing.assert_array_equal(serial_gradient, features.pullback(cotangent)[0])
 
 
 def test_many_neighbors_take_several_rounds():
@@ -301,20 +216,6 @@ def test_weights_of_equal_species_multiply():
 # --- special structures and bad input ---------------------------------------------------------
 
 
-def test_isolated_atoms_have_zeros(features):
-    lonely = features.descriptor.transform([Atoms("CH", [[0, 0, 0], [0, 0, 50.0]]), Atoms("O")])
-    assert not lonely.values.any()
-    gradient, virial = lonely.pullback(np.ones(lonely.values.shape[1]))
-    assert not gradient.any() and not virial.any()
-    assert lonely.jacobian(0).values.shape == (0, 3, lonely.values.shape[1])
-
-
-def test_unseen_species_is_an_error():
-    acsf = ACSF().fit([molecule("CH4")])
-    with pytest.raises(ValueError, match=r"structure 1 contains O, .*species H, C"):
-        acsf.transform([molecule("C2H6"), molecule("H2O")])
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -337,46 +238,6 @@ def test_unseen_species_is_an_error():
 def test_bad_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         ACSF(**parameters).fit([molecule("CH4")])
-
-
-# --- scikit-learn -----------------------------------------------------------------------------
-
-
-def test_feature_names_match_the_features(features):
-    names = features.descriptor.get_feature_names_out()
-    assert len(set(names)) == len(names) == features.values.shape[1]
-
-
-def test_pooling_gives_sums_in_a_data_frame():
-    structures = [molecule("CH4"), molecule("CO"), Atoms("C")]
-    features = ACSF().fit_transform(structures)
-    table = ACSF(pool="sum").set_output(transform="pandas").fit_transform(structures)
-    assert isinstance(table, pd.DataFrame)
-    assert list(table.columns[5:7]) == ["acsf_g2_H_5", "acsf_g2_C_0"]
-    np.testing.assert_allclose(table, features.pool("sum"), atol=1e-14)
-
-
-def test_clone_pickle_and_pipeline():
-    structures = [molecule(name) for name in ("CH4", "C2H6", "CO", "CH3OH", "H2O", "CO2")]
-    acsf = ACSF(**EVERYTHING)
-    assert clone(acsf).get_params() == acsf.get_params()
-    features = acsf.fit_transform(structures)
-    again = pickle.loads(pickle.dumps(features))
-    np.testing.assert_array_equal(again.values, features.values)
-    np.testing.assert_array_equal(
-        again.pullback(np.ones(features.values.shape[1]))[0],
-        features.pullback(np.ones(features.values.shape[1]))[0],
-    )
-    model = make_pipeline(ACSF(pool="sum"), Ridge(1e-8)).fit(structures, np.arange(6.0))
-    assert model.score(structures, np.arange(6.0)) > 0.99
-
-
-def test_jobs_give_the_same():
-    structures = [molecule("CH4"), molecule("CO"), molecule("H2O")]
-    one = ACSF().fit_transform(structures).values
-    two = ACSF(n_jobs=2, verbose=1).fit_transform(structures).values
-    # numba inlines callees, so another process may round in another way
-    assert np.abs(one - two).max() <= 1e-13 * np.linalg.norm(one)
 
 
 # --- sets of functions ------------------------------------------------------------------------

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import make_supercell, molecule
+from batches import mixed as batch
 from scipy.spatial.transform import Rotation
 from sklearn.base import clone
 from sklearn.decomposition import KernelPCA
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVR
-from test_atomic_features import batch
 from test_fchl19 import WATER, distorted_acetamide
 
 from skatom import Structures

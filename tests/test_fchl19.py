@@ -1,29 +1,16 @@
-import joblib
-import numba
 import numpy as np
-import pandas as pd
 import pytest
 from ase import Atoms
-from ase.build import bulk, make_supercell, molecule
-from derivatives import cotangent_for, slopes_of_displacements, slopes_of_strains
-from scipy.spatial.transform import Rotation
+from ase.build import molecule
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from test_atomic_features import batch
 
-from skatom import Structures
 from skatom.descriptors import FCHL19
 
 WATER = Atoms("OHH", [[1.464, 0.707, 1.056], [0.878, 1.218, 0.498], [2.319, 1.126, 0.952]])
 SMALL = {"cutoff": 4.0, "n_r2": 6, "n_r3": 5}
-VARIANTS = [
-    {},
-    {"cutoff3": 3.0},
-    {"n_fourier": 3, "zeta": 0.4},
-    {"eta3": 30.0, "decay2": 0.0, "decay3": 0.0},
-]
 
 
 def distorted_acetamide():
@@ -35,12 +22,6 @@ def distorted_acetamide():
 def waves(shape):
     """A cotangent that is written down quickly elsewhere too."""
     return np.cos(np.arange(shape[0])[:, None] + np.arange(shape[1]))
-
-
-@pytest.fixture(scope="module", params=VARIANTS, ids=str)
-def features(request):
-    """A molecule, and a skewed crystal and a slab whose cells are smaller than the cutoff."""
-    return FCHL19(**{**SMALL, **request.param}).fit_transform(batch())
 
 
 # --- the numbers of the formula ---------------------------------------------------------------
@@ -160,36 +141,6 @@ def test_three_bodies_equal_the_formula(eta3):
 # --- derivatives ------------------------------------------------------------------------------
 
 
-def test_gradients_equal_central_differences(features):
-    cotangent = cotangent_for(features)
-    gradient, _ = features.pullback(cotangent)
-    expected = slopes_of_displacements(features, cotangent)
-    np.testing.assert_allclose(gradient, expected, atol=1e-7, rtol=1e-7)
-
-
-def test_virials_equal_central_differences(features):
-    cotangent = cotangent_for(features)
-    _, virial = features.pullback(cotangent)
-    expected = slopes_of_strains(features, cotangent)
-    np.testing.assert_allclose(virial, expected, atol=1e-7, rtol=1e-7)
-
-
-def test_jacobian_equals_pullback(features):
-    part, jacobian = features[:3], features.jacobian(slice(0, 3))
-    cotangent = cotangent_for(part)
-    pairs = jacobian.pairs
-    along = np.einsum("pxf,pf->px", jacobian.values, cotangent[pairs.centers])
-    gradient = np.zeros((len(cotangent), 3))
-    np.add.at(gradient, pairs.indices, along)
-    np.add.at(gradient, pairs.centers, -along)
-    structure = np.searchsorted(part.offsets, pairs.centers, side="right") - 1
-    virial = np.zeros((len(part), 3, 3))
-    np.add.at(virial, structure, along[:, :, None] * pairs.vectors[:, None])
-    expected_gradient, expected_virial = part.pullback(cotangent)
-    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-10)
-    np.testing.assert_allclose(virial, expected_virial, atol=1e-10)
-
-
 def test_jacobian_equals_central_differences_of_every_feature():
     features = FCHL19().fit_transform([WATER])
     jacobian = features.jacobian(0)
@@ -208,13 +159,6 @@ def test_jacobian_equals_central_differences_of_every_feature():
             low, lower, higher, high = (part.values for part in FCHL19().fit_transform(moved))
             slope = (8 * (higher - lower) - (high - low)) / (12 * step)
             np.testing.assert_allclose(full[:, :, atom, axis], slope, atol=1e-8)
-
-
-def test_forces_sum_to_zero_and_virials_are_symmetric(features):
-    gradient, virial = features.pullback(cotangent_for(features))
-    np.testing.assert_allclose(virial, virial.transpose(0, 2, 1), atol=1e-9)
-    sums = np.add.reduceat(gradient, features.offsets[:-1])
-    np.testing.assert_allclose(sums, 0, atol=1e-10)
 
 
 def test_derivative_of_the_sine_is_zero_in_linear_molecules():
@@ -248,30 +192,6 @@ def test_smooth_at_the_cutoff():
 # --- invariances ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameters", VARIANTS)
-def test_invariant_to_rotation_reflection_translation_and_permutation(parameters):
-    atoms = distorted_acetamide()
-    order = np.random.default_rng(0).permutation(len(atoms))
-    turned = atoms[order]
-    improper = -Rotation.random(rng=1).as_matrix()
-    turned.positions = turned.positions @ improper.T + [1.0, -2.0, 30.0]
-    features = FCHL19(**{**SMALL, **parameters}).fit_transform([atoms, turned])
-    np.testing.assert_allclose(features[1].values, features[0].values[order], rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("parameters", VARIANTS)
-def test_invariant_to_choice_of_cell_and_supercell(parameters):
-    atoms = batch()[1]
-    other = make_supercell(atoms, [[1, 1, 0], [0, 1, 0], [0, -1, 1]])
-    supercell = make_supercell(atoms, [[2, 0, 0], [0, 1, 1], [0, -1, 1]])
-    features = FCHL19(**{**SMALL, **parameters}).fit_transform([atoms, other, supercell])
-    for s in (1, 2):
-        for z in features.species:
-            mine, same = features[s], features[0].values[features[0].numbers == z]
-            for row in mine.values[mine.numbers == z]:
-                np.testing.assert_allclose(row, same[0], rtol=0, atol=1e-9)
-
-
 def test_mixed_periodicity_equals_a_repeated_strip():
     wire = Atoms("CO", [[0, 0, 0], [0.4, 1.1, 0.3]], cell=[9, 9, 2.3], pbc=(False, False, True))
     strip = (wire * (1, 1, 9)).copy()
@@ -280,50 +200,13 @@ def test_mixed_periodicity_equals_a_repeated_strip():
     np.testing.assert_allclose(features[0].values, features[1].values[8:10], atol=1e-12)
 
 
-def test_independent_of_threads_and_batches():
-    structures = Structures.from_ase(batch() * 3)
-    descriptor = FCHL19(**SMALL).fit(structures)
-    features = descriptor.transform(structures)
-    cotangent = cotangent_for(features)
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        serial = descriptor.transform(structures)
-        serial_pullback = serial.pullback(cotangent)
-    finally:
-        numba.set_num_threads(threads)
-    np.testing.assert_array_equal(serial.values, features.values)
-    for one, other in zip(serial_pullback, features.pullback(cotangent), strict=True):
-        np.testing.assert_array_equal(one, other)
-    alone = descriptor.transform(structures[4])
-    np.testing.assert_allclose(features[4].values, alone.values, rtol=1e-12)
-
-
 # --- special structures and bad input ---------------------------------------------------------
-
-
-@pytest.mark.parametrize("parameters", VARIANTS)
-def test_isolated_atoms_have_no_features(parameters):
-    far = Atoms("CH", [[0, 0, 0], [0, 0, 50.0]])
-    features = FCHL19(**{**SMALL, **parameters}).fit_transform([far, Atoms("C"), bulk("C")])
-    assert np.isfinite(features.values).all() and features[2].values.any()
-    assert not features[:2].values.any()
-    gradient, virial = features.pullback(np.ones(features.values.shape[1]))
-    assert np.isfinite(gradient).all() and np.isfinite(virial).all()
-    assert not gradient[:3].any() and not virial[:2].any()
-    assert features.jacobian(0).values.shape == (0, 3, features.values.shape[1])
 
 
 def test_close_atoms_are_finite():
     features = FCHL19().fit_transform([Atoms("HHO", [[0, 0, 0], [0, 0, 1e-3], [0, 1, 0]])])
     assert np.isfinite(features.values).all()
     assert np.isfinite(features.pullback(np.ones(features.values.shape[1]))[0]).all()
-
-
-def test_unseen_species_is_an_error():
-    descriptor = FCHL19().fit([molecule("CH4")])
-    with pytest.raises(ValueError, match=r"structure 1 contains O, .*species H, C"):
-        descriptor.transform([molecule("C2H6"), molecule("H2O")])
 
 
 @pytest.mark.parametrize(
@@ -351,18 +234,6 @@ def test_bad_parameters(parameters, message):
         FCHL19(**parameters).fit([molecule("CH4")])
 
 
-@pytest.mark.parametrize("X", [[], [Atoms()], molecule("CH4"), [1, 2]])
-def test_bad_structures(X):
-    with pytest.raises(ValueError, match="structure|ase.Atoms"):
-        FCHL19().fit(X)
-
-
-def test_coincident_atoms_are_an_error():
-    descriptor = FCHL19().fit([molecule("H2O")])
-    with pytest.raises(ValueError, match="structure 0: atoms 0 and 1 are at the same place"):
-        descriptor.transform([Atoms("H2", [[0, 0, 0], [0, 0, 0]])])
-
-
 def test_features_larger_than_memory_are_refused_with_advice():
     descriptor = FCHL19(n_r3=10**7).fit([molecule("CH3CONH2")])
     with pytest.raises(MemoryError, match="reduce n_r2, n_r3 or n_fourier"):
@@ -383,17 +254,6 @@ def test_feature_names_match_the_features():
     ]  # fmt: skip
 
 
-def test_pooling_gives_sums_and_means_in_a_data_frame():
-    structures = [molecule("CH4"), molecule("CO"), Atoms("C")]
-    features = FCHL19(**SMALL).fit_transform(structures)
-    mean = FCHL19(**SMALL, pool="mean").set_output(transform="pandas").fit_transform(structures)
-    assert isinstance(mean, pd.DataFrame)
-    assert list(mean.columns[:2]) == ["fchl19_H_r0", "fchl19_H_r1"]
-    np.testing.assert_allclose(mean, [part.values.mean(axis=0) for part in features], atol=1e-14)
-    pooled = FCHL19(**SMALL, pool="sum").fit_transform(structures)
-    np.testing.assert_allclose(pooled, features.pool("sum"), atol=1e-14)
-
-
 def test_presets_are_plain_parameters():
     energies = FCHL19.for_energies(n_r2=10)
     assert energies.n_r2 == 10 and energies.n_r3 == 17 and energies.eta3 == 0.97
@@ -408,23 +268,3 @@ def test_grid_search_over_a_pipeline():
     search = GridSearchCV(model, {"fchl19__eta3": [1.0, 2.7]}, cv=2, error_score="raise")
     search.fit(structures, np.arange(8.0))
     assert search.score(structures, np.arange(8.0)) > 0.9
-
-
-def test_pickles(tmp_path):
-    features = FCHL19(**SMALL).fit_transform([molecule("CH3OH")])
-    joblib.dump(features, tmp_path / "features.joblib")
-    loaded = joblib.load(tmp_path / "features.joblib")
-    cotangent = cotangent_for(features)
-    np.testing.assert_array_equal(loaded.values, features.values)
-    for one, other in zip(loaded.pullback(cotangent), features.pullback(cotangent), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("pool", [None, "mean"])
-def test_jobs_give_the_same(pool):
-    structures = [molecule("CH4"), molecule("CO"), molecule("H2O")]
-    one = FCHL19(**SMALL, pool=pool).fit_transform(structures)
-    two = FCHL19(**SMALL, pool=pool, n_jobs=2, verbose=1).fit_transform(structures)
-    if pool is None:
-        one, two = one.values, two.values
-    np.testing.assert_allclose(one, two, rtol=1e-13, atol=1e-15)

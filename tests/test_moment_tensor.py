@@ -1,34 +1,22 @@
-import pickle
 import re
 from itertools import combinations, product
 
 import numpy as np
-import pandas as pd
 import pytest
 from ase import Atoms
-from ase.build import bulk, make_supercell, molecule
+from ase.build import bulk, molecule
 from ase.io import read
-from derivatives import cotangent_for, slopes_of_displacements, slopes_of_strains
+from batches import mixed
 from scipy.sparse import csr_array
-from scipy.spatial.transform import Rotation
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from test_atomic_features import batch
 
 from skatom import Structures
 from skatom.descriptors import MomentTensor
 from skatom.descriptors.contractions import Basis, compile_program, contractions
 from skatom.neighbors import neighbor_list
-
-VARIANTS = [
-    {},
-    {"unit_vectors": False},
-    {"by_center": False, "mu_level": 2, "r_min": 0.5},
-    {"species_compression": 2, "include_bias": True},
-    {"level": 18, "max_factors": None, "species_compression": 1},
-]
 
 
 def descriptor(**parameters):
@@ -59,7 +47,7 @@ def rattled_molecule():
 
 def skewed_crystal():
     """Three species in a skewed cell smaller than the cutoff."""
-    return batch()[1]
+    return mixed()[1]
 
 
 # --- which contractions there are ---------------------------------------------------------------
@@ -229,110 +217,7 @@ def test_each_species_of_the_centre_has_a_block_of_features():
         assert not row[: k * width].any() and not row[(k + 1) * width :].any()
 
 
-# --- invariances --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
-def test_invariant_to_rotation_reflection_translation_and_permutation(parameters):
-    atoms = rattled_molecule()
-    order = np.random.default_rng(0).permutation(len(atoms))
-    turned = atoms[order]
-    improper = -Rotation.random(rng=1).as_matrix()
-    turned.positions = turned.positions @ improper.T + [1.0, -2.0, 30.0]
-    features = features_of([atoms, turned], **parameters)
-    values = scaled(features)
-    n = len(atoms)
-    np.testing.assert_allclose(values[n:], values[:n][order], rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
-def test_invariant_to_choice_of_cell_and_supercell(parameters):
-    atoms = skewed_crystal()
-    other = make_supercell(atoms, [[1, 1, 0], [0, 1, 0], [0, -1, 1]])
-    supercell = make_supercell(atoms, [[2, 0, 0], [0, 1, 1], [0, -1, 1]])
-    features = features_of([atoms, other, supercell], **parameters)
-    values = scaled(features)
-    for row, z in zip(values, features.numbers, strict=True):
-        same = values[:3][features.numbers[:3] == z][0]
-        np.testing.assert_allclose(row, same, rtol=0, atol=1e-9)
-
-
-def test_independent_of_threads_and_batches():
-    import numba
-
-    structures = Structures.from_ase([rattled_molecule(), skewed_crystal()] * 4)
-    moments = descriptor().fit(structures)
-    features = moments.transform(structures)
-    cotangent = cotangent_for(features)
-    gradient, virial = features.pullback(cotangent)
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        serial = moments.transform(structures)
-        serial_gradient, serial_virial = serial.pullback(cotangent)
-    finally:
-        numba.set_num_threads(threads)
-    np.testing.assert_array_equal(serial.values, features.values)
-    np.testing.assert_array_equal(serial_gradient, gradient)
-    np.testing.assert_array_equal(serial_virial, virial)
-    alone = moments.transform(structures[5]).values
-    np.testing.assert_allclose(features[5].values, alone, rtol=1e-12)
-
-
 # --- derivatives --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", params=VARIANTS, ids=str)
-def features(request):
-    """A molecule, a skewed crystal and a slab with cells below the cutoff, and a lone atom."""
-    return features_of(batch(), **request.param)
-
-
-def test_gradients_equal_central_differences(features):
-    cotangent = cotangent_for(features)
-    gradient, _ = features.pullback(cotangent)
-    expected = slopes_of_displacements(features, cotangent)
-    np.testing.assert_allclose(gradient, expected, atol=1e-6, rtol=1e-6)
-
-
-def test_virials_equal_central_differences(features):
-    cotangent = cotangent_for(features)
-    _, virial = features.pullback(cotangent)
-    expected = slopes_of_strains(features, cotangent)
-    np.testing.assert_allclose(virial, expected, atol=1e-6, rtol=1e-6)
-    np.testing.assert_allclose(virial, virial.transpose(0, 2, 1), atol=1e-9)
-
-
-def test_jacobian_equals_pullback(features):
-    cotangent = cotangent_for(features)
-    pairs = neighbor_list(features.structures, 4.0)
-    expected = np.empty((len(pairs), 3))
-    species = features.descriptor._species_index(features.structures)
-    features.descriptor._pair_gradients(pairs, species, cotangent, expected)
-    jacobian = features.jacobian(slice(None))
-    np.testing.assert_array_equal(jacobian.pairs.vectors, pairs.vectors)
-    found = np.einsum("pxf,pf->px", jacobian.values, cotangent[pairs.centers])
-    np.testing.assert_allclose(found, expected, atol=1e-10)
-
-
-def test_jacobian_equals_central_differences_in_a_small_cell():
-    atoms = skewed_crystal()
-    features = features_of([atoms])
-    jacobian, step = features.jacobian(0), 1e-4
-    pairs, n_features = jacobian.pairs, features.values.shape[1]
-    # d values of all atoms along the first coordinate of the second atom
-    expected = np.zeros((3, n_features))
-    for k in range(len(pairs)):
-        i, j = pairs.centers[k], pairs.indices[k]
-        expected[i] += jacobian.values[k, 0] * (int(j == 1) - int(i == 1))
-    moved = []
-    for sign in (-2, -1, 1, 2):
-        moved.append(atoms.copy())
-        moved[-1].positions[1, 0] += sign * step
-    a, b, c, d = (part.values for part in features.descriptor.transform(moved))
-    slopes = (8 * (c - b) - (d - a)) / (12 * step)
-    unit = scales(features)
-    np.testing.assert_allclose(expected / unit, slopes / unit, atol=1e-8)
 
 
 def test_features_and_gradients_vanish_smoothly_at_the_cutoff():
@@ -463,24 +348,6 @@ def force_rows(features, part):
 # --- special structures and bad input -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
-def test_isolated_and_single_atoms_have_zero_features(parameters):
-    far = Atoms("CH", [[0, 0, 0], [0, 0, 50.0]])
-    features = features_of([far, Atoms("C"), bulk("C")], **parameters)
-    bias = [name.endswith(":1") for name in features.descriptor.get_feature_names_out()]
-    assert np.isfinite(features.values).all()
-    assert not features.values[:3, ~np.array(bias)].any()
-    gradient, virial = features.pullback(np.ones(features.values.shape[1]))
-    assert np.isfinite(gradient).all() and np.isfinite(virial).all()
-    assert not gradient[:3].any() and not virial[:2].any()
-
-
-def test_unseen_species_is_an_error():
-    moments = descriptor().fit([molecule("CH4")])
-    with pytest.raises(ValueError, match=r"structure 1 contains O, .*species H, C"):
-        moments.transform([molecule("C2H6"), molecule("H2O")])
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -511,60 +378,7 @@ def test_bad_parameters(parameters, message):
         MomentTensor(**parameters).fit([molecule("CH4")])
 
 
-@pytest.mark.parametrize("X", [[], [Atoms()], molecule("CH4"), [1, 2]])
-def test_bad_structures(X):
-    with pytest.raises(ValueError, match="structure|ase.Atoms"):
-        descriptor().fit(X)
-
-
-def test_coincident_atoms_are_an_error():
-    with pytest.raises(ValueError, match="structure 0: atoms 0 and 1 are at the same place"):
-        descriptor().fit([Atoms("H2", [[0, 0, 0], [0, 0, 0]])])
-
-
 # --- scikit-learn -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
-def test_feature_names_match_the_features(parameters):
-    moments = descriptor(**parameters)
-    if moments.species_compression == 2:
-        moments.set_params(species_compression=np.eye(2))
-    values = moments.fit_transform([molecule("CO")]).values
-    names = moments.get_feature_names_out()
-    assert len(set(names)) == values.shape[1]
-
-
-def test_pooling_gives_sums_and_means_in_a_data_frame():
-    structures = [molecule("CH4"), molecule("CO"), Atoms("C")]
-    features = features_of(structures)
-    mean = descriptor(pool="mean").set_output(transform="pandas").fit_transform(structures)
-    assert isinstance(mean, pd.DataFrame)
-    assert list(mean.columns[:4]) == ["mt_H:H0", "mt_H:C0", "mt_H:O0", "mt_H:H0_H0"]
-    np.testing.assert_allclose(mean, [part.values.mean(axis=0) for part in features], atol=1e-12)
-    pooled = descriptor(pool="sum").fit_transform(structures)
-    np.testing.assert_allclose(pooled, features.pool("sum"), rtol=1e-12)
-
-
-def test_clone_pickle_and_pipeline():
-    structures = [molecule(name) for name in ("CH4", "C2H6", "CO", "CH3OH", "H2O", "CO2")]
-    moments = MomentTensor(level=6, pool="sum", include_bias=True)
-    assert clone(moments).get_params() == moments.get_params()
-    energies = np.arange(6.0)
-    model = make_pipeline(moments, StandardScaler(), Ridge(1e-6)).fit(structures, energies)
-    assert model.score(structures, energies) > 0.99
-    copy = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(copy.predict(structures), model.predict(structures))
-
-
-@pytest.mark.parametrize("pool", [None, "mean"])
-def test_jobs_give_the_same(pool):
-    structures = [molecule("CH4"), molecule("CO"), molecule("H2O")]
-    one = descriptor(pool=pool).fit_transform(structures)
-    two = descriptor(pool=pool, n_jobs=2, verbose=1).fit_transform(structures)
-    if pool is None:
-        one, two = one.values, two.values
-    np.testing.assert_array_equal(one, two)
 
 
 def test_features_larger_than_memory_are_refused_with_advice():

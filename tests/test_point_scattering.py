@@ -4,46 +4,23 @@ from itertools import product
 from math import factorial, pi, sqrt
 
 import joblib
-import numba
 import numpy as np
-import pandas as pd
 import pytest
 from ase import Atoms
-from ase.build import bulk, make_supercell, molecule
-from derivatives import cotangent_for, slopes_of_displacements, slopes_of_strains
+from ase.build import bulk, molecule
+from batches import CELL, crystal
 from scipy.integrate import quad
-from scipy.spatial.transform import Rotation
 from scipy.special import eval_legendre, genlaguerre, sph_harm_y, spherical_jn
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skatom.descriptors import FeatureScaler, PointScattering
+from skatom.descriptors import PointScattering
 from skatom.descriptors.point_scattering import radial_coefficients
 from skatom.descriptors.scattering.charges import channel_table
 
 SMALL = {"beta": 0.5, "scales": (0, 1)}
-MIXED = {"orbitals": [(1, 0), (3, 0), (3, 2)], "scales": (0, 0.5), "scale_gap": -0.5}
-VARIANTS = [
-    {},
-    {"order": 1},
-    {"cutoff": 3.5},
-    {
-        "orbitals": [(1, 0), (3, 0), (3, 2)],
-        "scales": (0, 0.5),
-        "scale_gap": -0.5,
-        "exponents": (1, 2),
-    },
-    {"self_term": False, "channels": ["total"]},
-]
-CELL = np.array([[3.0, 0.2, 0.0], [1.1, 2.8, 0.1], [-0.4, 0.9, 3.2]])
-SCALED = np.array([[0.02, 0.0, 0.05], [0.45, 0.52, 0.4], [0.7, 0.1, 0.6]])
-
-
-def crystal(pbc=True):
-    """Three species in a skewed cell smaller than the reach of the wavelets."""
-    return Atoms("CHO", cell=CELL, scaled_positions=SCALED, pbc=pbc)
 
 
 def rattled_molecule():
@@ -253,41 +230,6 @@ def test_width_from_the_smallest_distance():
 # --- invariances --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
-def test_invariant_to_rotation_reflection_translation_and_permutation(parameters):
-    rng = np.random.default_rng(1)
-    rotation = Rotation.random(random_state=2).as_matrix()
-    scattering = PointScattering(**{**SMALL, **parameters})
-    for atoms in (rattled_molecule(), crystal()):
-        expected = scattering.fit_transform([atoms]).values
-        order = rng.permutation(len(atoms))
-        moved = atoms[order]
-        moved.positions = (moved.positions + rng.normal(size=3)) @ rotation
-        moved.cell = moved.cell.array @ rotation
-        mirrored = moved.copy()
-        mirrored.positions[:, :2] = mirrored.positions[:, 1::-1]
-        values = scattering.transform([moved]).values
-        np.testing.assert_allclose(values, expected[order], rtol=1e-9, atol=1e-11)
-        if not atoms.pbc.any():  # the mirrored cell is left-handed
-            values = scattering.transform([mirrored]).values
-            np.testing.assert_allclose(values, expected[order], rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
-def test_invariant_to_choice_of_cell_and_supercell(parameters):
-    atoms = crystal()
-    scattering = PointScattering(**{**SMALL, **parameters})
-    expected = scattering.fit_transform([atoms]).values
-    other = atoms.copy()
-    other.set_cell([CELL[0], CELL[1] + CELL[0], CELL[2] - 2 * CELL[1]])
-    values = scattering.transform([other]).values
-    np.testing.assert_allclose(values, expected, rtol=1e-10, atol=1e-14)
-    double = make_supercell(atoms, np.diag([2, 1, 1]))
-    values = scattering.transform([double]).values
-    order = [int(np.flatnonzero(atoms.numbers == z)[0]) for z in double.numbers]
-    np.testing.assert_allclose(values, expected[order], rtol=1e-10, atol=1e-14)
-
-
 def test_molecules_out_of_reach_do_not_see_each_other():
     one, other = rattled_molecule(), molecule("CO")
     other.positions += 20
@@ -305,118 +247,7 @@ def test_smooth_at_the_cutoff():
     assert np.abs(inside.values - outside.values).max() < 1e-5 * scale.max()
 
 
-def test_independent_of_threads_and_batches():
-    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True) * (3, 3, 3)
-    atoms.rattle(0.1, seed=1)
-    scattering = PointScattering(beta=0.6, scales=(0, 1), exponents=(1, 2)).fit([atoms])
-    threads = numba.get_num_threads()
-    results = []
-    try:
-        for n in (1, max(numba.config.NUMBA_NUM_THREADS, 1)):
-            numba.set_num_threads(n)
-            features = scattering.transform([atoms])
-            results.append((features.values, *features.pullback(cotangent_for(features))))
-    finally:
-        numba.set_num_threads(threads)
-    for a, b in zip(*results, strict=True):
-        np.testing.assert_array_equal(a, b)
-    alone = [PointScattering(**SMALL).fit(batch()).transform([atoms]).values for atoms in batch()]
-    together = PointScattering(**SMALL).fit_transform(batch()).values
-    np.testing.assert_array_equal(together, np.vstack(alone))
-
-
 # --- derivatives --------------------------------------------------------------------------------
-
-
-# Without l = 0 of n > 1, where U = |f| has a kink wherever f changes its sign: with hundreds of
-# fields some do so within a finite difference.
-SMOOTH = [
-    {"orbitals": [(3, 1), (3, 2)]},
-    {"orbitals": [(3, 1), (3, 2)], "cutoff": 3.5},
-    {
-        "orbitals": [(3, 1), (3, 2)],
-        "scales": (0, 0.5),
-        "scale_gap": -0.5,
-        "self_term": False,
-        "channels": ["total"],
-    },
-    {"orbitals": 1},
-    {"order": 1, "exponents": (2,)},
-]
-
-
-@pytest.fixture(scope="module", params=SMOOTH, ids=str)
-def features(request):
-    return PointScattering(**{**SMALL, **request.param}).fit_transform(batch())
-
-
-def even_cotangent(features):
-    """Random weights of features that are all of the size 1."""
-    size = np.abs(features.values).max(axis=0)
-    return cotangent_for(features) / np.where(size > 0, size, 1)
-
-
-def test_gradients_equal_central_differences(features):
-    cotangent = even_cotangent(features)
-    gradient, _ = features.pullback(cotangent)
-    expected = slopes_of_displacements(features, cotangent)
-    np.testing.assert_allclose(gradient, expected, atol=1e-7 * np.abs(expected).max())
-
-
-def test_virials_equal_central_differences(features):
-    cotangent = even_cotangent(features)
-    _, virial = features.pullback(cotangent)
-    expected = slopes_of_strains(features, cotangent)
-    np.testing.assert_allclose(virial, expected, atol=1e-7 * np.abs(expected).max())
-
-
-def test_virial_of_invariants_is_symmetric_and_forces_sum_to_zero(features):
-    gradient, virial = features.pullback(even_cotangent(features))
-    scale = np.abs(virial).max()
-    np.testing.assert_allclose(virial, virial.transpose(0, 2, 1), atol=1e-12 * scale)
-    sums = np.add.reduceat(gradient, features.offsets[:-1])
-    np.testing.assert_allclose(sums, 0, atol=1e-12 * np.abs(gradient).max())
-
-
-def test_one_cotangent_for_all_atoms(features):
-    cotangent = even_cotangent(features)[0]
-    same = features.pullback(np.tile(cotangent, (len(features.numbers), 1)))
-    for a, b in zip(features.pullback(cotangent), same, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("cutoff", [None, 3.5])
-def test_jacobian_equals_pullback(cutoff):
-    features = PointScattering(**SMALL, order=1, cutoff=cutoff).fit_transform(batch())
-    cotangent, jacobian = even_cotangent(features), features.jacobian(slice(None))
-    pairs = jacobian.pairs
-    along = np.einsum("pxf,pf->px", jacobian.values, cotangent[pairs.centers])
-    gradient = np.zeros((len(cotangent), 3))
-    np.add.at(gradient, pairs.indices, along)
-    np.add.at(gradient, pairs.centers, -along)
-    expected, _ = features.pullback(cotangent)
-    np.testing.assert_allclose(gradient, expected, atol=1e-12 * np.abs(expected).max())
-
-
-def test_no_jacobian_along_pairs_of_order_2():
-    features = PointScattering(**SMALL).fit_transform([rattled_molecule()])
-    with pytest.raises(ValueError, match="neighbours of the neighbours"):
-        features.jacobian(0)
-
-
-def test_derivatives_pass_through_the_scaler():
-    parameters = {**SMALL, "channels": ["total"], "exponents": (2,), "orbitals": [(3, 1), (3, 2)]}
-    features = PointScattering(**parameters).fit_transform([rattled_molecule(), crystal()])
-    scaler = FeatureScaler(out_of_range="ignore").fit(features)
-    scaled = scaler.transform(features)
-    cotangent = cotangent_for(scaled)
-    gradient, _ = scaled.pullback(cotangent)
-
-    def transform(structures):
-        return scaler.transform(features.descriptor.transform(structures))
-
-    expected = slopes_of_displacements(scaled, cotangent, transform)
-    np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())
 
 
 def test_forces_vanish_where_symmetry_demands_it():
@@ -436,17 +267,6 @@ def test_forces_vanish_where_symmetry_demands_it():
 # --- as an estimator ----------------------------------------------------------------------------
 
 
-def test_pooling_gives_sums_and_means_in_a_data_frame():
-    features = PointScattering(**SMALL).fit_transform(batch())
-    mean = PointScattering(**SMALL, pool="mean").set_output(transform="pandas")
-    mean = mean.fit_transform(batch())
-    assert isinstance(mean, pd.DataFrame)
-    assert list(mean.columns) == list(features.descriptor.get_feature_names_out())
-    np.testing.assert_allclose(mean, [part.values.mean(axis=0) for part in features], rtol=1e-12)
-    total = PointScattering(**SMALL, pool="sum").fit_transform(batch())
-    np.testing.assert_allclose(total, features.pool("sum"), rtol=1e-12)
-
-
 def test_grid_search_in_a_pipeline(tmp_path):
     structures = [molecule(name) for name in ("CH4", "C2H6", "CO", "CH3OH", "H2O", "CO2")]
     scattering = PointScattering(scales=(0, 1), pool="sum", exponents=(1, 2))
@@ -459,12 +279,6 @@ def test_grid_search_in_a_pipeline(tmp_path):
     joblib.dump(search.best_estimator_, tmp_path / "model.joblib")
     again = joblib.load(tmp_path / "model.joblib")
     np.testing.assert_array_equal(again.predict(structures), search.predict(structures))
-
-
-def test_jobs_give_the_same():
-    one = PointScattering(**SMALL).fit_transform(batch()).values
-    two = PointScattering(**SMALL, n_jobs=2).fit_transform(batch()).values
-    np.testing.assert_array_equal(one, two)
 
 
 def test_energy_of_a_linear_model_is_the_line_integral_of_its_forces():
@@ -486,12 +300,6 @@ def test_energy_of_a_linear_model_is_the_line_integral_of_its_forces():
 
 
 # --- bad input ----------------------------------------------------------------------------------
-
-
-def test_unseen_species_is_an_error():
-    scattering = PointScattering(**SMALL).fit([molecule("CO")])
-    with pytest.raises(ValueError, match="structure 1 contains N"):
-        scattering.transform([molecule("CO"), molecule("N2")])
 
 
 @pytest.mark.parametrize(
@@ -519,8 +327,3 @@ def test_bad_parameters(parameters, message):
 def test_automatic_width_needs_a_distance():
     with pytest.raises(ValueError, match="give beta in Å"):
         PointScattering().fit([Atoms("C"), Atoms("H")])
-
-
-def test_coincident_atoms_are_an_error():
-    with pytest.raises(ValueError, match="at the same place"):
-        PointScattering(**SMALL).fit_transform([Atoms("CO", np.zeros((2, 3)))])
