@@ -1,6 +1,8 @@
-"""N-body Gaussian processes and their spline tables on real crystals, in one run.
+"""N-body processes: order of the kernel, mapping, and their tables in LAMMPS.
 
-    python benchmarks/nbody.py [--threads N]
+    python -m benchmarks nbody
+
+On real crystals:
 
 - The order of the kernel: log marginal likelihood for each observation and mean error of the
   forces, |ΔF| averaged over atoms, with pairs alone and with triangles, for training sets of 50 to
@@ -12,17 +14,16 @@
   With ``--alone``, this part is left out.
 """
 
-import argparse
 import os
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from harness import DATA, peer_python, run_process, table, timed
 
-LAMMPS = Path(__file__).parent / "peers" / "lammps_tables.py"
+from benchmarks.harness import DATA, peer_of, peer_script, run_process, table, timed
+
+PEER = "lammps"
 SETTINGS = {  # sigma, cutoff of pairs; sigma, cutoff of triangles, Å
     "Ni": (0.5, 5.0, 0.8, 4.0),
     "Si": (0.5, 5.0, 1.0, 4.6),
@@ -113,7 +114,7 @@ def mapping():
     )  # fmt: skip
 
 
-def in_lammps(python, threads):
+def in_lammps(peer, threads):
     """Differences of forces in eV/Å to those of LAMMPS from the exported tables."""
     from skatom.models import MappedForceField
 
@@ -131,7 +132,8 @@ def in_lammps(python, threads):
                 try:
                     commands = mapped.write_lammps("Si", n_grid=n_grid)
                     unseen.to_ase()[0].write("frame.xyz", format="extxyz")
-                    theirs = run_process(python, LAMMPS, *commands, threads=threads)
+                    command = peer, peer_script("lammps_tables.py"), *commands
+                    theirs = run_process(command, threads)
                 finally:
                     os.chdir(here)
             difference = np.abs(np.array(theirs) - forces)
@@ -144,23 +146,8 @@ def in_lammps(python, threads):
     )  # fmt: skip
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--alone", action="store_true", help="do not run LAMMPS")
-    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if not options.measure:  # threads are set before libraries load
-        arguments = [__file__, "--measure", "--threads", str(options.threads)]
-        names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
-        os.environ.update({f"{name}_NUM_THREADS": str(options.threads) for name in names})
-        os.execv(sys.executable, [sys.executable, *arguments, *["--alone"] * options.alone])
-    print(f"{options.threads} threads")
+def run(options):
     mapping()
     orders()
-    if not options.alone:
-        in_lammps(peer_python("lammps"), options.threads)
-
-
-if __name__ == "__main__":
-    main()
+    if peer := peer_of(options, PEER):
+        in_lammps(peer, options.threads)

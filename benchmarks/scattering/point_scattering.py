@@ -1,21 +1,17 @@
 """Point scattering: microseconds for an atom, in cells of growing size.
 
-    python benchmarks/point_scattering.py
+    python -m benchmarks point_scattering
 
-The time for an atom is constant, and that of a pullback a small multiple of it. Two threads;
-every measurement is a process of its own, and times are the fastest of some runs. There is no peer:
+The time for an atom is constant, and that of a pullback a small multiple of it. Every
+measurement is a process of its own, and times are the fastest of some runs. There is no peer:
 wavelet scattering on grids, of the same wavelets, stands beside it.
 """
 
-import argparse
-import json
-import sys
-
 import numpy as np
 from ase.build import bulk
-from harness import repeated, run_process
 
-THREADS = 2
+from benchmarks.harness import own, repeated, run_process
+
 SIZES = (2, 4, 8, 16)
 LARGEST_GRID = 2
 
@@ -33,7 +29,7 @@ def measure(setting, size):
     """Seconds of values and of a pullback."""
     from skatom.descriptors import PointScattering, WaveletScattering
 
-    atoms = alloy(int(size))
+    atoms = alloy(size)
     if setting == "grid":
         scattering = WaveletScattering(scales=(0, 1), beta=0.5).fit([atoms])
         weights = np.ones(len(scattering.get_feature_names_out()))
@@ -46,23 +42,12 @@ def measure(setting, size):
     return [min(values), min(repeated(lambda: features.pullback(weights), 3))]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(*options.measure)))
-        return
-    print(f"microseconds for an atom, {THREADS} threads\n{'':8s}   atoms  values  pullback")
+def run(options):
+    print(f"microseconds for an atom\n{'':8s}   atoms  values  pullback")
     for setting in ("1", "2", "grid"):
         for size in SIZES[:LARGEST_GRID] if setting == "grid" else SIZES:
-            arguments = (sys.executable, __file__, "--measure", setting, size)
-            values, pullback = run_process(*arguments, threads=THREADS)
+            values, pullback = run_process(own(measure, setting, size), options.threads)
             n_atoms = 4 * size**3
             label = setting if setting == "grid" else f"order {setting}"
             micro = [1e6 * seconds / n_atoms for seconds in (values, pullback)]
             print(f"{label:8s}{n_atoms:8d}{micro[0]:8.0f}{micro[1]:10.0f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,16 @@
-"""Train and predict with skatom's SGDML. See benchmarks/sgdml.py."""
-
-import json
-import sys
+"""Train and predict with skatom's SGDML, for the benchmark sgdml."""
 
 import numpy as np
-from harness import peak_gib, report, timed, touch_memory
 
+from benchmarks.harness import peak_gib, timed, touch_memory
 from skatom import Structures, Targets
 from skatom.models import SGDML
 from skatom.models.gdml.system import GDMLSystem
 from skatom.symmetry import find_permutations
 
 
-def main(task):
+def worker(task):
+    """Times and peak memory; predictions are written to ``task["out"]``."""
     arrays = np.load(task["arrays"])
     structures = Structures.from_frames(arrays["z"], arrays["R"])
     targets = Targets(arrays["E"], arrays["F"])
@@ -35,11 +33,7 @@ def main(task):
     predict, (energies, forces) = timed(lambda: model.predict(queries, return_forces=True), 5)
     single, _ = timed(lambda: model.predict(queries[:1], return_forces=True), 50)
     np.savez(task["out"], E=energies, F=forces, perms=model.permutations_)
-    report(
-        search_s=search, assembly_s=sum(assembly), fit_s=fit, predict_s=predict, single_s=single,
-        peak_gib=peak,
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    return {
+        "search_s": search, "assembly_s": sum(assembly), "fit_s": fit, "predict_s": predict,
+        "single_s": single, "peak_gib": peak,
+    }  # fmt: skip

@@ -1,12 +1,12 @@
-"""FCHL18: speed and agreement against qmllib and kernelforge, two threads each; dipoles.
+"""FCHL18: speed and agreement beside qmllib and kernelforge; learning of dipoles.
 
-    python benchmarks/fchl18.py [speed] [agreement] [dipoles]
+    python -m benchmarks fchl18 [speed] [agreement] [dipoles]
 
 *speed* times the symmetric kernel of structures and the derivatives of the kernel along all
 positions, the preparation of environments included. qmllib's derivatives are finite differences,
 of the kernel of an atom with a molecule, as ours are; kernelforge's are analytic, of the kernel of
 two molecules, which has fewer columns. Every measurement is a process of its own, the packages
-take turns, and times are the fastest of all runs. With ``--alone`` only this package is measured.
+take turns, and times are the fastest of all runs.
 
 *dipoles* learns the dipoles of QM7b molecules (SKATOM_DATA): their norms by kernel ridge
 regression, and the vectors by operator learning, whose rows are derivatives along a field. Both
@@ -14,9 +14,6 @@ also learn what is left of them by the dipoles of equalised charges, times one n
 Hyperparameters are those that are best in five-fold cross-validation of the training molecules.
 """
 
-import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,12 +21,23 @@ import numpy as np
 from ase.build import molecule
 from ase.io import read, write
 from ase.units import Bohr
-from descriptors import THREADS, in_process, molecules
-from fchl19 import ASPIRIN, configurations
-from harness import DATA, peer_python, repeated, table, take_turns
+
+from benchmarks.harness import (
+    DATA,
+    compare,
+    own,
+    peer_of,
+    peer_script,
+    ratios_header,
+    repeated,
+    run_process,
+    table,
+)
+from benchmarks.structures import ASPIRIN, configurations, molecules
 
 ROUNDS = 2
-PEERS = Path(__file__).parent / "peers" / "fchl18.py"
+PEER = "descriptors"
+SCRIPT = peer_script("fchl18.py")
 ALCHEMY = ("off", "periodic-table")
 SIZES = {  # structures for values, and for gradients
     "molecules": (100, 10), "ethanol": (200, 20), "aspirin": (50, 5),
@@ -60,24 +68,21 @@ def measure(task, alchemy, data):
     return repeated(lambda: run(structures), 9)
 
 
-def compare(folder, peers):
-    print(f"{'':28s}{'alchemy':>16s}{'':>13s}{'seconds':>9s}{'ratio':>8s}")
+def speed(folder, peer, threads):
+    ratios_header()
     for name in SIZES:
         for task in ("values", "gradients"):
             for alchemy in ALCHEMY:
                 data = folder / f"{name}_{task}.xyz"
-                runs = {"skatom": (sys.executable, __file__, "--measure", task, alchemy, data)}
-                if peers:
-                    for peer in ("qmllib", "kernelforge"):
-                        runs[peer] = (peers, PEERS, peer, task, alchemy, data, 0)
-                best = take_turns(runs, ROUNDS, THREADS)
-                for package, seconds in best.items():
-                    ratio = seconds / best["skatom"]
-                    print(f"{name + ' ' + task:28s}{alchemy:>16s}{package:>13s}"
-                          f"{seconds:9.4f}{ratio:8.1f}", flush=True)  # fmt: skip
+                commands = {"skatom": own(measure, task, alchemy, data)}
+                if peer:
+                    for package in ("qmllib", "kernelforge"):
+                        commands[package] = (peer, SCRIPT, package, task, alchemy, data, 0)
+                label = f"{name} {task}, alchemy {alchemy}"
+                compare(label, commands, ROUNDS, threads)
 
 
-def agreement(folder, peers):
+def agreement(folder, peer, threads):
     """Largest differences, per pair of atoms in values and per atom of the basis in gradients."""
     from skatom.kernels import FCHL18
 
@@ -89,19 +94,19 @@ def agreement(folder, peers):
                 data = folder / f"{name}_{task}.xyz"
                 structures = read(data, ":")
                 counts = np.array([len(atoms) for atoms in structures])
-                for peer in ("qmllib", "kernelforge"):
-                    in_process(peers, PEERS, peer, task, alchemy, data, 1)
-                    theirs = np.load(data.with_suffix(f".{peer}.npy"))
+                for package in ("qmllib", "kernelforge"):
+                    run_process((peer, SCRIPT, package, task, alchemy, data, 1), threads)
+                    theirs = np.load(data.with_suffix(f".{package}.npy"))
                     if task == "values":
                         mine, scale = kernel(structures), np.outer(counts, counts)
                     else:
                         mine, scale = kernel.gradients(structures), 1.0
-                        if peer == "kernelforge":
+                        if package == "kernelforge":
                             starts = np.cumsum(counts) - counts
                             mine, scale = np.add.reduceat(mine, starts, axis=1), counts
-                        if peer == "qmllib" and theirs.shape != mine.shape:
+                        if package == "qmllib" and theirs.shape != mine.shape:
                             raise SystemExit(f"qmllib gave {theirs.shape}, not {mine.shape}")
-                    found[task, peer] = np.abs((mine - theirs) / scale).max()
+                    found[task, package] = np.abs((mine - theirs) / scale).max()
             rows.append((name, alchemy, *(f"{error:.1e}" for error in found.values())))
     header = ("", "alchemy", "values: qmllib", "kernelforge", "gradients: qmllib", "kernelforge")
     table("largest differences", header, rows)
@@ -217,26 +222,19 @@ def predictions(rows, across, y, guess, guess_across, ridges):
     return scale * guess_across + mean + found.reshape(len(filters), *guess_across.shape)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser):
     parser.add_argument("parts", nargs="*", default=["speed", "agreement", "dipoles"])
-    parser.add_argument("--alone", action="store_true", help="measure no peers")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(*options.measure)))
-        return
-    peers = None if options.alone else peer_python("descriptors")
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        write_data(folder)
-        if "speed" in options.parts:
-            compare(folder, peers)
-        if "agreement" in options.parts and peers:
-            agreement(folder, peers)
+
+
+def run(options):
+    if {"speed", "agreement"} & {*options.parts}:
+        peer = peer_of(options, PEER)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            write_data(folder)
+            if "speed" in options.parts:
+                speed(folder, peer, options.threads)
+            if "agreement" in options.parts and peer:
+                agreement(folder, peer, options.threads)
     if "dipoles" in options.parts:
         dipoles()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,18 @@
-"""Selection of samples and features beside scikit-matter: the same choice, and its time.
+"""Farthest points and CUR beside scikit-matter: the same choice, and its time.
 
-    python benchmarks/selection.py
+    python -m benchmarks selection
 
-Both packages get two threads. Each measurement is a process of its own.
+Each measurement is a process of its own.
 """
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from harness import peer_python, report, run_worker, table, timed
 
-THREADS = 2
+from benchmarks.harness import own, peer_python, peer_script, run_worker, table, timed
+
 TASKS = [  # method, axis, number of samples, of features, how many to select
     ("fps", "samples", 2000, 252, 300),
     ("fps", "features", 1000, 952, 200),
@@ -31,7 +30,7 @@ def measure(task):
     else:
         selector = CUR(task["n"], axis=task["axis"])
     seconds, _ = timed(lambda: selector.fit(X), 3)
-    report(seconds=seconds, selected=selector.selected_.tolist())
+    return {"seconds": seconds, "selected": selector.selected_.tolist()}
 
 
 def environments(n_samples, n_features):
@@ -43,10 +42,7 @@ def environments(n_samples, n_features):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def main():
-    if len(sys.argv) > 1:
-        measure(json.loads(sys.argv[1]))
-        return
+def run(options):
     peer = peer_python("skmatter")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -54,8 +50,9 @@ def main():
         for method, axis, n_samples, n_features, n in TASKS:
             np.save(path, environments(n_samples, n_features))
             task = {"method": method, "axis": axis, "n": n, "data": str(path)}
-            theirs = run_worker(peer, "peers/selection.py", task, THREADS)
-            ours = run_worker(sys.executable, "selection.py", task, THREADS)
+            command = peer, peer_script("selection.py"), json.dumps(task)
+            theirs = run_worker(command, options.threads)
+            ours = run_worker(own(measure, task), options.threads)
             same = np.equal(theirs["selected"], ours["selected"])
             first = len(same) if same.all() else int(np.argmin(same))
             rows.append([
@@ -68,7 +65,3 @@ def main():
         ["", "skmatter 0.4.1", "skatom", "ratio", "the same up to"],
         rows,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,13 @@
-"""Wavelet scattering: speed and agreement against kymatio, Li-Si cells, and accuracy on QM7.
+"""Wavelet scattering: speed and agreement beside kymatio, Li-Si cells, errors on QM7.
 
-    python benchmarks/scattering.py [PART ...]
+    python -m benchmarks scattering [PART ...]
 
 Parts, all but ``qm7`` by default:
 
-- ``kymatio``: solid-harmonic scattering on a 32³ grid, J = 2, L = 3, exponents ½, 1, 2, 3, two
-  threads each: a batch of 8 densities by either of kymatio's CPU backends; 100 molecules from
-  positions to features, with filters and densities; and whether both mean the same. The
-  maps of this package are computed once on coarse grids, its default, and once all on 32³.
+- ``kymatio``: solid-harmonic scattering on a 32³ grid, J = 2, L = 3, exponents ½, 1, 2, 3: a batch
+  of 8 densities by either of kymatio's CPU backends; 100 molecules from positions to features,
+  with filters and densities; and whether both mean the same. The maps of this package are computed
+  once on coarse grids, its default, and once all on 32³.
 - ``cells``: all 3,740 features of a Li-Si cell of 80 atoms on 48³, and 100 of them.
 - ``qm7``: atomisation energies by ridge regression and by a polynomial kernel of second degree, a
   bilinear model, in five-fold cross-validation. ``--molecules`` takes a random part of the data.
@@ -15,9 +15,6 @@ Parts, all but ``qm7`` by default:
 Every measurement is a process of its own, the packages take turns, and times are the fastest.
 """
 
-import argparse
-import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,11 +22,20 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.io import read, write
-from harness import DATA, peak_gib, peer_python, repeated, run_process, take_turns
 
-THREADS = 2
+from benchmarks.harness import (
+    DATA,
+    own,
+    peak_gib,
+    peer_python,
+    peer_script,
+    repeated,
+    run_process,
+    take_turns,
+)
+
 ROUNDS = 2
-PEERS = Path(__file__).parent / "peers" / "scattering.py"
+SCRIPT = peer_script("scattering.py")
 EDGE, POINTS, SIGMA = 14.0, 32, 2.0  # Å; points; points
 # 1 kcal/mol is 1e-3 of the energies, so the features must not change by more with the grid: at
 # alias=1e-3 and padding=3 that alone costs 1 to 2 kcal/mol
@@ -104,8 +110,8 @@ def cells():
 # --- the comparison ---------------------------------------------------------------------------
 
 
-def compare(folder):
-    peers = peer_python("kymatio")
+def compare(folder, threads):
+    peer = peer_python("kymatio")
     molecules, _ = qm7(np.arange(100))
     for atoms in molecules:
         atoms.positions += 0.5 * EDGE - atoms.positions.mean(axis=0)
@@ -115,35 +121,32 @@ def compare(folder):
     write(batch, molecules[:8], format="extxyz")
     write(many, molecules, format="extxyz")
 
-    def mine(task, data):
-        return sys.executable, __file__, "--measure", task, data
-
-    mine_first = run_process(*mine("first", many), threads=THREADS)  # fills numba's cache
+    mine_first = run_process(own(measure, "first", many), threads)  # fills numba's cache
     commands = {
-        ("skatom", "coarse grids"): mine("coarse", batch),
-        ("skatom", "all on 32³"): mine("full", batch),
-        ("kymatio", "numpy"): (peers, PEERS, "numpy", "transform", batch),
-        ("kymatio", "torch"): (peers, PEERS, "torch", "transform", batch),
+        ("skatom", "coarse grids"): own(measure, "coarse", batch),
+        ("skatom", "all on 32³"): own(measure, "full", batch),
+        ("kymatio", "numpy"): (peer, SCRIPT, "numpy", "transform", batch),
+        ("kymatio", "torch"): (peer, SCRIPT, "torch", "transform", batch),
     }
-    best = take_turns(commands, ROUNDS, THREADS)
-    peer = min(seconds for (package, _), seconds in best.items() if package == "kymatio")
+    best = take_turns(commands, ROUNDS, threads)
+    theirs = min(seconds for (package, _), seconds in best.items() if package == "kymatio")
     for (package, variant), seconds in best.items():
         print(f"8 densities: {package:8s}{variant:14s}{1e3 * seconds / 8:8.2f} ms each"
-              f"{peer / seconds:8.2f} x the faster kymatio", flush=True)  # fmt: skip
+              f"{theirs / seconds:8.2f} x the faster kymatio", flush=True)  # fmt: skip
     commands = {
-        "skatom": mine("first", many),
-        "kymatio": (peers, PEERS, "numpy", "first", many),
+        "skatom": own(measure, "first", many),
+        "kymatio": (peer, SCRIPT, "numpy", "first", many),
     }
-    best = take_turns(commands, ROUNDS, THREADS)
+    best = take_turns(commands, ROUNDS, threads)
     print(f"100 molecules with filters and densities: {best['skatom']:.3f} s, kymatio "
           f"{best['kymatio']:.2f} s, {best['kymatio'] / best['skatom']:.1f} x; with compilation "
           f"{mine_first[0]:.2f} s")  # fmt: skip
-    agreement(batch, peers)
+    agreement(batch, peer, threads)
 
 
-def agreement(batch, peers):
+def agreement(batch, peer, threads):
     """Largest spread of the ratios of the features over molecules."""
-    theirs = np.array(run_process(peers, PEERS, "numpy", "features", batch, threads=THREADS))
+    theirs = np.array(run_process((peer, SCRIPT, "numpy", "features", batch), threads))
     structures = read(batch, ":")
     mine = harmonic(structures, multiresolution=False)
     values = mine.transform(structures)[:, 4:]  # without order 0
@@ -205,30 +208,17 @@ def atomisation_energies(n_molecules):
               f"{np.sqrt(np.mean(errors**2)):.2f} kcal/mol", flush=True)  # fmt: skip
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser):
     parser.add_argument("parts", nargs="*", default=["kymatio", "cells"])
     parser.add_argument("--molecules", type=int, help="of QM7; all by default")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--measure-cells", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(*options.measure)))
-        return
-    if options.measure_cells:
-        print(json.dumps(cells()))
-        return
+
+
+def run(options):
     if "kymatio" in options.parts:
         with tempfile.TemporaryDirectory() as folder:
-            compare(Path(folder))
+            compare(Path(folder), options.threads)
     if "qm7" in options.parts:
         atomisation_energies(options.molecules)
     if "cells" in options.parts:
-        for name, value in run_process(
-            sys.executable, __file__, "--measure-cells", threads=THREADS
-        ).items():
+        for name, value in run_process(own(cells), options.threads).items():
             print(f"Li-Si cell of 80 atoms on 48³: {name:28s}{value:8.3f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,16 @@
-"""Errors of sparse Gaussian processes beside published ones. See benchmarks/sparse_gp.py.
+"""Errors of sparse Gaussian processes beside published ones, for the benchmark sparse_gp.
 
-Hyperparameters come from five-fold cross-validation on the training part alone, see
-benchmarks/sparse_gp_search.py. Only the best are fitted to all training data and see the test part.
+Hyperparameters come from five-fold cross-validation on the training part alone (`_search`). Only
+the best are fitted to all training data and see the test part.
 """
 
 import time
 from functools import partial
 
 import numpy as np
-from harness import DATA, table
-from sparse_gp_search import read_grouped, search, search_noises
 
+from benchmarks.harness import DATA, table
+from benchmarks.sparse._search import read_grouped, search, search_noises
 from skatom.datasets import read
 from skatom.descriptors import SOAP
 from skatom.kernels import Cosine, Polynomial

@@ -1,28 +1,38 @@
 """Kernel models of energies and forces with FCHL19: speed beside qmllib and kernelforge, errors.
 
-    python benchmarks/force_kernels.py speed        beside the peers
-    python benchmarks/force_kernels.py agreement    of the matrices with those of the peers
-    python benchmarks/force_kernels.py accuracy     revised MD17 with 1,000 frames (an hour)
-    python benchmarks/force_kernels.py ethanol      the part of it that takes minutes
-    python benchmarks/force_kernels.py qm7          atomisation energies, five folds
-    python benchmarks/force_kernels.py molecules    one model of many molecules: learning curve
+    python -m benchmarks force_kernels speed        beside the peers
+    python -m benchmarks force_kernels agreement    of the matrices with those of the peers
+    python -m benchmarks force_kernels accuracy     revised MD17 with 1,000 frames (an hour)
+    python -m benchmarks force_kernels ethanol      the part of it that takes minutes
+    python -m benchmarks force_kernels qm7          atomisation energies, five folds
+    python -m benchmarks force_kernels molecules    one model of many molecules: learning curve
 
 All need the data in SKATOM_DATA. Times of peers contain their representation's
 gradients where it says "with features"; ours computes Jacobians within the matrix.
 """
 
-import argparse
-import sys
+import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from harness import DATA, KCAL, peak_gib, peer_python, run_worker, table, timed
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 
+from benchmarks.harness import (
+    DATA,
+    KCAL,
+    own,
+    peak_gib,
+    peer_python,
+    peer_script,
+    run_worker,
+    table,
+    timed,
+)
+from benchmarks.kernels._force_kernels_worker import worker
 from skatom import Structures
 from skatom.baseline import AtomicBaseline
 from skatom.datasets import read
@@ -61,17 +71,19 @@ _ACCURACY = [
 ]
 
 
-def speed(threads=2):
+def _theirs(peer, task):
+    return peer, peer_script("force_kernels.py"), json.dumps(task)
+
+
+def speed(threads):
     peer = peer_python("descriptors")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, n, with_qmllib in _GRAMS:
             task = {"what": "gram", "n": n, "arrays": _write_arrays(folder, name, n, 0)}
-            ours = run_worker(sys.executable, "force_kernels_worker.py", task, threads)
+            ours = run_worker(own(worker, task), threads)
             for package in ("kernelforge", "qmllib")[: 1 + with_qmllib]:
-                theirs = run_worker(
-                    peer, "peers/force_kernels.py", {**task, "peer": package}, threads
-                )
+                theirs = run_worker(_theirs(peer, {**task, "peer": package}), threads)
                 a, b = theirs["kernel_s"], ours["kernel_s"]
                 all_a, all_b = a + theirs["features_s"], b + ours["features_s"]
                 rows.append([
@@ -88,11 +100,9 @@ def speed(threads=2):
         for name, n_train, n_test in _PREDICTIONS:
             arrays = _write_arrays(folder, name, n_train, n_test)
             task = {"what": "predict", "n": n_test, "arrays": arrays}
-            ours = run_worker(sys.executable, "force_kernels_worker.py", task, threads)
+            ours = run_worker(own(worker, task), threads)
             for package, n in (("kernelforge", n_test), ("qmllib", 5)):
-                theirs = run_worker(
-                    peer, "peers/force_kernels.py", {**task, "peer": package, "n": n}, threads
-                )
+                theirs = run_worker(_theirs(peer, {**task, "peer": package, "n": n}), threads)
                 a, b, c = theirs["predict_s"], ours["predict_s"], ours["operators_s"]
                 rows.append([
                     f"{name}, {n_train} trained", package, f"{1e3 * a:.2f}", f"{1e3 * b:.2f}",
@@ -106,7 +116,7 @@ def speed(threads=2):
         )
 
 
-def agreement():
+def agreement(threads):
     """Largest differences from the peers' matrices, whose rows are all energies, then gradients."""
     peer = peer_python("descriptors")
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +131,7 @@ def agreement():
             for package in ("qmllib", "kernelforge"):
                 out = str(Path(folder) / f"{package}.npy")
                 task = {"what": "agreement", "n": n, "arrays": arrays, "peer": package, "out": out}
-                run_worker(peer, "peers/force_kernels.py", task, 2)
+                run_worker(_theirs(peer, task), threads)
                 theirs = np.load(out)
                 mixed = np.sign(theirs[0, n:] @ ours[0, n:])  # of forces, or of gradients
                 theirs[:n, n:] *= mixed
@@ -148,8 +158,9 @@ def _write_arrays(folder, name, n_train, n_test):
     return str(path)
 
 
-def accuracy(cases):
+def accuracy(molecules):
     rows = []
+    cases = [case for case in _ACCURACY if case[0] in molecules]
     for name, parameters, basis, alpha, alpha_forces, n_train in cases:
         train = read(DATA / "molecules" / f"rmd17_{name}_train.npz")
         test = read(DATA / "molecules" / f"rmd17_{name}_test.npz")
@@ -244,18 +255,16 @@ def molecules():
 _PARTS = {
     "speed": speed,
     "agreement": agreement,
-    "accuracy": lambda: accuracy(_ACCURACY),
-    "ethanol": lambda: accuracy([case for case in _ACCURACY if case[0] == "ethanol"]),
-    "qm7": qm7,
-    "molecules": molecules,
+    "accuracy": lambda threads: accuracy(["ethanol", "aspirin"]),
+    "ethanol": lambda threads: accuracy(["ethanol"]),
+    "qm7": lambda threads: qm7(),
+    "molecules": lambda threads: molecules(),
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser):
     parser.add_argument("part", choices=_PARTS)
-    _PARTS[parser.parse_args().part]()
 
 
-if __name__ == "__main__":
-    main()
+def run(options):
+    _PARTS[options.part](options.threads)

@@ -1,24 +1,33 @@
-"""sGDML: accuracy on published data, equality with and speed against the sgdml package.
+"""sGDML: errors on published data; equality with and speed beside the sgdml package.
 
-    python benchmarks/sgdml.py                 everything (about 20 minutes on two cores)
-    python benchmarks/sgdml.py speed           only the comparison with sgdml 1.0.3
-    python benchmarks/sgdml.py accuracy        only the errors; needs the data in SKATOM_DATA
-    python benchmarks/sgdml.py leave-one-out   of the coupled-cluster frames, too few to hold out
+    python -m benchmarks sgdml                 everything (about 20 minutes on two cores)
+    python -m benchmarks sgdml speed           only the comparison with sgdml 1.0.3
+    python -m benchmarks sgdml accuracy        only the errors; needs the data in SKATOM_DATA
+    python -m benchmarks sgdml leave-one-out   of the coupled-cluster frames, too few to hold out
 
 The peer runs in an environment of its own, made on first use from
 ``peers/requirements-sgdml.txt`` in ``benchmarks/.peers`` (or SKATOM_PEERS).
 """
 
-import argparse
-import sys
+import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from harness import DATA, KCAL, peer_python, run_worker, table, timed
 from scipy.linalg import null_space
 from scipy.linalg.lapack import dpotrf, dpotri
 
+from benchmarks.gdml._sgdml_worker import worker
+from benchmarks.harness import (
+    DATA,
+    KCAL,
+    own,
+    peer_python,
+    peer_script,
+    run_worker,
+    table,
+    timed,
+)
 from skatom.datasets import load_ethanol, read
 from skatom.descriptors.inverse_distances import pair_features
 from skatom.metrics import evaluate
@@ -127,10 +136,11 @@ def speed(threads):
         folder = Path(folder)
         for n in (200, 500):
             task = _write_task(folder, n, threads)
-            theirs = run_worker(peer, "peers/sgdml_worker.py", task, threads)
+            command = peer, peer_script("sgdml_worker.py"), json.dumps(task)
+            theirs = run_worker(command, threads)
             reference = dict(np.load(task["out"]))
             own_task = {**task, "permutations": reference["perms"].tolist()}
-            ours = run_worker(sys.executable, "sgdml_worker.py", own_task, threads)
+            ours = run_worker(own(worker, own_task), threads)
             table(
                 f"Ethanol, {n} frames, {len(reference['perms'])} permutations, {threads} threads; "
                 f"others used {theirs['foreign_cores']:.2f} and {ours['foreign_cores']:.2f} cores",
@@ -139,7 +149,7 @@ def speed(threads):
             )
             _print_equality(reference, dict(np.load(task["out"])))
         task = _write_task(folder, 1000, threads)
-        ours = run_worker(sys.executable, "sgdml_worker.py", task, threads)
+        ours = run_worker(own(worker, task), threads)
         full = 8 * 27_000**2 / 2**30
         print(
             f"\nEthanol, 1000 frames: fit {ours['fit_s']:.1f} s (assembly {ours['assembly_s']:.2f} "
@@ -203,23 +213,17 @@ def _print_equality(theirs, ours):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser):
     parser.add_argument("parts", nargs="*", default=["speed", "accuracy", "leave-one-out"])
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--large", action="store_true", help="aspirin, 1000 frames: 13 GiB and some 15 minutes"
     )
-    arguments = parser.parse_args()
-    if "speed" in arguments.parts:
-        speed(arguments.threads)
-    if "accuracy" in arguments.parts:
-        accuracy(_ACCURACY + [_ASPIRIN_1000] * arguments.large)
-    if "leave-one-out" in arguments.parts:
+
+
+def run(options):
+    if "speed" in options.parts:
+        speed(options.threads)
+    if "accuracy" in options.parts:
+        accuracy(_ACCURACY + [_ASPIRIN_1000] * options.large)
+    if "leave-one-out" in options.parts:
         leave_one_out("md17_ethanol_ccsd_t", sigma=12.0)
-
-
-if __name__ == "__main__":
-    main()

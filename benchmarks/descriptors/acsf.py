@@ -1,28 +1,34 @@
-"""ACSF: speed and agreement against dscribe and qmllib, in one run, two threads each.
+"""ACSF: speed and agreement beside dscribe and qmllib.
 
-    python benchmarks/acsf.py
+    python -m benchmarks acsf
 
 Two sets of functions: 116 of G1, G2 and G4, as dscribe has them, and 102 with ANI angles, as
 qmllib has them up to prefactors. Neither peer has a pullback; qmllib has values with explicit
 gradients, dscribe finite differences only, left out here. Every measurement is a process of its
-own, the packages take turns, and times are the fastest of all runs. With ``--alone``
-only this package is measured.
+own, the packages take turns, and times are the fastest of all runs.
 """
 
-import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
 from ase.io import read, write
-from descriptors import THREADS, in_process, molecules
-from harness import peer_python, repeated, take_turns
+
+from benchmarks.harness import (
+    compare,
+    own,
+    peer_of,
+    peer_script,
+    ratios_header,
+    repeated,
+    run_process,
+)
+from benchmarks.structures import molecules
 
 ROUNDS = 3
-PEERS = Path(__file__).parent / "peers" / "acsf.py"
+PEER = "descriptors"
+SCRIPT = peer_script("acsf.py")
 TASKS = [  # set of functions, task, data, and what a peer does in its place
     ("behler", "values", "molecules", [("dscribe", "values")]),
     ("behler", "pullback", "molecules", []),
@@ -65,27 +71,23 @@ def measure(functions, task, data):
     return repeated(run, 11)
 
 
-def compare(folder, peers):
-    print(f"{'':36s}{'seconds':>8s}{'ratio':>8s}")
+def speed(folder, peer, threads):
+    ratios_header()
     for functions, task, name, rivals in TASKS:
         data = folder / f"{name}.xyz"
-        runs = [("skatom", task, sys.executable, (__file__, "--measure", functions, task, data))]
-        runs += [(p, t, peers, (PEERS, p, t, data)) for p, t in rivals if peers]
-        commands = {(p, t): (python, *arguments) for p, t, python, arguments in runs}
-        best = take_turns(commands, ROUNDS, THREADS)
-        for (package, variant), seconds in best.items():
-            label = f"{functions} {name} {variant}"
-            ratio = seconds / best["skatom", task]
-            print(f"{label:28s}{package:8s}{seconds:8.4f}{ratio:8.2f}", flush=True)
+        commands = {f"skatom {task}": own(measure, functions, task, data)}
+        if peer:
+            commands |= {f"{p} {t}": (peer, SCRIPT, p, t, data) for p, t in rivals}
+        compare(f"{functions} {name} {task}", commands, ROUNDS, threads)
 
 
-def agreement(folder, peers):
+def agreement(folder, peer, threads):
     """Largest difference to dscribe, whose pairs of species are the lower triangle."""
     from skatom.descriptors import ACSF
 
     data = folder / "few.xyz"
     features = ACSF(**parameters("behler")).fit_transform(read(data, ":"))
-    theirs = np.array(in_process(peers, PEERS, "dscribe", "print", data))
+    theirs = np.array(run_process((peer, SCRIPT, "dscribe", "print", data), threads))
     n = len(features.species)
     n_radial, n_angular = 9 * n, 8
     first, second = np.triu_indices(n)
@@ -106,22 +108,11 @@ def write_data(folder):
         write(folder / f"{name}.xyz", structures, format="extxyz")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--alone", action="store_true", help="measure no peers")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(*options.measure)))
-        return
-    peers = None if options.alone else peer_python("descriptors")
+def run(options):
+    peer = peer_of(options, PEER)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_data(folder)
-        compare(folder, peers)
-        if peers:
-            agreement(folder, peers)
-
-
-if __name__ == "__main__":
-    main()
+        speed(folder, peer, options.threads)
+        if peer:
+            agreement(folder, peer, options.threads)

@@ -1,7 +1,7 @@
-"""Greedy orthogonal least squares: speed and memory, beside scikit-learn's matching pursuit.
+"""Greedy least squares: speed and memory beside scikit-learn's matching pursuit.
 
-    python benchmarks/greedy_ols.py
-    python benchmarks/greedy_ols.py --large --no-comparison
+    python -m benchmarks greedy_ols
+    python -m benchmarks greedy_ols --large --no-comparison
 
 Both choose features one by one. `OrthogonalMatchingPursuit` takes the one with the largest product
 with the residual, `GreedyOLS` the one that lowers the residual most when all coefficients are
@@ -13,16 +13,13 @@ take turns. ``--large`` adds the path of 1,000 terms on 70,000 x 3,741 features 
 data alone take 2.1 GB.
 """
 
-import argparse
-import json
-import sys
 import time
 
 import numpy as np
-from harness import peak_gib, run_process, table, touch_memory
 from sklearn.linear_model import OrthogonalMatchingPursuit, OrthogonalMatchingPursuitCV
 
-THREADS = 2
+from benchmarks.harness import own, peak_gib, run_process, table, touch_memory
+
 ROUNDS = 2
 FOLDS = 5
 
@@ -93,18 +90,15 @@ def large(n, d, n_terms):
     return {"s": time.perf_counter() - begin, "gib": peak_gib() - before, "terms": len(path)}
 
 
-def in_process(*arguments):
-    return run_process(sys.executable, __file__, "--measure", *arguments, threads=THREADS)
-
-
-def compare(n, d, n_terms):
+def compare(n, d, n_terms, threads):
     rows = []
     for task in ("path", "folds"):
         for kind in ("orthonormal", "correlated"):
             best = {}
             for _ in range(ROUNDS):
                 for package in ("skatom", "scikit-learn"):
-                    answer = in_process(package, task, kind, n, d, n_terms)
+                    command = own(measure, package, task, kind, n, d, n_terms)
+                    answer = run_process(command, threads)
                     known = best.setdefault(package, answer)
                     known["s"] = min(known["s"], answer["s"])
             ours, theirs = best["skatom"], best["scikit-learn"]
@@ -117,33 +111,24 @@ def compare(n, d, n_terms):
             ])  # fmt: skip
     header = ["features", "task", "GreedyOLS s", "OMP s", "ratio", "terms", "OMP's", "in common",
               "error", "OMP's"]  # fmt: skip
-    table(f"{n} x {d}, at most {n_terms} terms, {THREADS} threads", header, rows)
+    table(f"{n} x {d}, at most {n_terms} terms, {threads} threads", header, rows)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser):
     parser.add_argument("--no-comparison", action="store_true", help="leave out scikit-learn")
     parser.add_argument("--large", action="store_true", help="the path on 70,000 x 3,741")
     parser.add_argument("--size", type=int, nargs=3, default=[10_000, 1_500, 300],
                         metavar=("SAMPLES", "FEATURES", "TERMS"))  # fmt: skip
     parser.add_argument("--large-size", type=int, nargs=3, default=[70_000, 3_741, 1_000],
                         metavar=("SAMPLES", "FEATURES", "TERMS"))  # fmt: skip
-    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        *words, n, d, n_terms = options.measure
-        function = large if words == ["large"] else lambda *size: measure(*words, *size)
-        print(json.dumps(function(int(n), int(d), int(n_terms))))
-        return
+
+
+def run(options):
     if not options.no_comparison:
-        compare(*options.size)
+        compare(*options.size, options.threads)
     if options.large:
         n, d, n_terms = options.large_size
-        answer = in_process("large", n, d, n_terms)
+        answer = run_process(own(large, n, d, n_terms), options.threads)
         print(f"\n{n} x {d}: a path of {answer['terms']} terms takes {answer['s']:.1f} s and "
               f"{answer['gib']:.2f} GiB above the {n * d * 8 / 2**30:.2f} GiB of data, "
-              f"{THREADS} threads")  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
+              f"{options.threads} threads")  # fmt: skip

@@ -1,6 +1,6 @@
-"""Amorphous aluminium-nickel for the extrapolation study: quenched and labelled with ASE's EMT.
+"""Amorphous aluminium-nickel for alloy_extrapolation, quenched and labelled with ASE's EMT.
 
-    python benchmarks/alloy_data.py
+    python -m benchmarks alloy_data
 
 The sets follow the amorphous Li-Si data of Sinz et al., J. Chem. Phys. 153, 084109 (2020), with
 effective medium theory in the place of density functional theory:
@@ -19,7 +19,6 @@ the same versions of ASE and NumPy. Takes some four minutes on two cores. `bulk_
 `barrier` are what the study compares.
 """
 
-import argparse
 import os
 import shutil
 import time
@@ -35,7 +34,9 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 from joblib import Parallel, delayed
 
-FOLDER = Path(os.environ.get("SKATOM_ALLOY", Path(__file__).parent / ".data" / "alloy"))
+from benchmarks.harness import HERE
+
+FOLDER = Path(os.environ.get("SKATOM_ALLOY", HERE / ".data" / "alloy"))
 SETS = ("paths", "tiled", "large", "strained", "barriers")
 SEED = 2021
 N_ATOMS = 40
@@ -232,10 +233,11 @@ def generate(n_jobs):
     yield "barriers", [frame for frames in hops for frame in frames]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser):
     parser.add_argument("--n-jobs", type=int, default=2)
-    options = parser.parse_args()
+
+
+def run(options):
     FOLDER.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(FOLDER / "cache", ignore_errors=True)  # features of older data
     begin = time.perf_counter()
@@ -247,7 +249,3 @@ def main():
             f"atom, after {time.perf_counter() - begin:.0f} s",
             flush=True,
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,17 @@
-"""Force kernels of FCHL19 with skatom. See benchmarks/force_kernels.py."""
-
-import json
-import sys
+"""Force kernels of FCHL19 with skatom, for the benchmark force_kernels."""
 
 import numpy as np
-from harness import report, timed
-from peers.force_kernels import SIGMA
 
+from benchmarks.harness import timed
+from benchmarks.peers.force_kernels import SIGMA
 from skatom import Structures, Targets
 from skatom.descriptors import FCHL19
 from skatom.kernels import Gaussian, covariance
 from skatom.models import ForceKernelRidge
 
 
-def main(task):
+def worker(task):
+    """Seconds of a matrix, or of a prediction for a geometry."""
     arrays = np.load(task["arrays"])
     structures = Structures.from_frames(arrays["z"], arrays["R"])
     descriptor = FCHL19().fit(structures)
@@ -21,8 +19,7 @@ def main(task):
         features = descriptor.transform(structures[: task["n"]])
         seconds, _ = timed(lambda: descriptor.transform(features.structures), 3)
         kernel, _ = timed(lambda: covariance(Gaussian(SIGMA), features), 3)
-        report(features_s=seconds, kernel_s=kernel)
-        return
+        return {"features_s": seconds, "kernel_s": kernel}
     train = arrays["train"]
     targets = Targets(arrays["E"], arrays["F"])[train]
     queries = structures[arrays["test"]][: task["n"]]
@@ -34,8 +31,4 @@ def main(task):
             lambda m=model: m.predict(descriptor.transform(queries), return_forces=True), 3
         )
         result[f"{basis}_s"] = seconds / len(queries)
-    report(predict_s=result["derivatives_s"], operators_s=result["operators_s"])
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    return {"predict_s": result["derivatives_s"], "operators_s": result["operators_s"]}

@@ -1,33 +1,39 @@
 """λ-SOAP: learning curves of dipoles and polarisabilities of the QM7b molecules.
 
-    python benchmarks/lambda_soap.py
+    python -m benchmarks lambda_soap [dipole] [polarizability]
 
 α and ζ are chosen by cross-validation on 300 molecules of the training part. Errors are those of
 whole tensors, the root mean square of |T - T̂| over 362 molecules that no choice has seen, beside
 those of the mean over all rotations: no dipole, and the mean isotropic polarisability. The
 anisotropic part of the polarisability is judged alone too. The features of 50 molecules are
-timed beside featomic's ``EquivariantPowerSpectrum`` of the same parameters, in turns, with two
-threads each; ``--alone`` leaves the peer out.
+timed beside featomic's ``EquivariantPowerSpectrum`` of the same parameters, in turns.
 """
 
-import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from ase.io import read as read_ase
 from ase.io import write
-from harness import DATA, peak_gib, peer_python, repeated, table, take_turns, timed
 from sklearn.model_selection import GridSearchCV
 
+from benchmarks.harness import (
+    DATA,
+    own,
+    peak_gib,
+    peer_of,
+    peer_script,
+    repeated,
+    table,
+    take_turns,
+    timed,
+)
 from skatom.datasets import read
 from skatom.descriptors import LambdaSOAP, spherical_from_cartesian
 from skatom.models import TensorKernelRidge
 
-THREADS = 2
-PEER = Path(__file__).parent / "peers" / "lambda_soap.py"
+PEER = "descriptors"
+SCRIPT = peer_script("lambda_soap.py")
 SIZES = (75, 150, 300, 600)
 GRID = {"alpha": [1e-5, 1e-4, 1e-3], "zeta": [1, 2]}
 KEYS = {"dipole": "dipole_raw", "polarizability": "pol_raw"}
@@ -82,36 +88,32 @@ def own_times(lam, data):
     return repeated(lambda: soap.transform(structures), 5)
 
 
-def compare_speed(alone):
+def compare_speed(peer, threads):
     structures, _, train, _ = load()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "molecules.xyz"
         write(data, structures[train[:50]].to_ase(), format="extxyz")
         for lam in (0, 1, 2):
-            commands = {"skatom": (sys.executable, __file__, "--measure", lam, data)}
-            if not alone:
-                commands["featomic"] = (peer_python("descriptors"), PEER, lam, data)
-            best = take_turns(commands, 2, THREADS)
+            commands = {"skatom": own(own_times, lam, data)}
+            if peer:
+                commands["featomic"] = (peer, SCRIPT, lam, data)
+            best = take_turns(commands, 2, threads)
             ratios = [f"{best[name] / best['skatom']:.1f}" for name in best]
             rows.append([str(lam), *(f"{t:.3f}" for t in best.values()), ratios[-1]])
     table(
-        f"features of 50 molecules, uncompressed, {THREADS} threads",
+        f"features of 50 molecules, uncompressed, {threads} threads",
         ["λ", *(f"{name}, s" for name in best), "ratio"],
         rows,
     )
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser):
     parser.add_argument("targets", nargs="*", default=["dipole", "polarizability"])
-    parser.add_argument("--alone", action="store_true", help="without featomic")
-    parser.add_argument("--measure", nargs=2, metavar=("LAM", "DATA"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        print(json.dumps(own_times(int(arguments.measure[0]), arguments.measure[1])))
-        sys.exit()
-    compare_speed(arguments.alone)
-    for name in arguments.targets:
+
+
+def run(options):
+    compare_speed(peer_of(options, PEER), options.threads)
+    for name in options.targets:
         learning_curve(name)
     print(f"\npeak memory {peak_gib():.2f} GiB")

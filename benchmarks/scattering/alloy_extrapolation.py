@@ -1,7 +1,7 @@
 """Extrapolation of sparse linear models of scattering features, on an amorphous alloy.
 
-    python benchmarks/alloy_data.py            # once
-    python benchmarks/alloy_extrapolation.py
+    python -m benchmarks alloy_data            # once
+    python -m benchmarks alloy_extrapolation
 
 Chapter 4 of Brumwell's thesis (Michigan State University, 2021; Sinz et al., J. Chem. Phys. 153,
 084109, 2020) on aluminium-nickel labelled by EMT: energies per atom are learnt from relaxation
@@ -17,15 +17,24 @@ takes point scattering, which needs no grid and is ten times faster. Features ar
 of the data. On one idle core the first run takes some six minutes.
 """
 
-import argparse
 import time
 
 import numpy as np
-from alloy_data import FOLDER, FRAMES_PER_PATH, N_ATOMS, SETS, STRAINS, barrier, bulk_modulus, load
-from harness import table
 from joblib import Memory
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold
+
+from benchmarks.harness import table
+from benchmarks.scattering.alloy_data import (
+    FOLDER,
+    FRAMES_PER_PATH,
+    N_ATOMS,
+    SETS,
+    STRAINS,
+    barrier,
+    bulk_modulus,
+    load,
+)
 
 MEV = 1e3
 # Gaussians of 0.6 Å, at distances of 2.5 Å: with the smallest distance, 1.9 Å in the liquid, the
@@ -212,17 +221,18 @@ def report(results, sets):
     table("Barriers, eV", ("", *map(str, range(len(heights)))), rows)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser):
     parser.add_argument("--features", choices=("wavelet", "point"), default="wavelet")
     parser.add_argument("--stride", type=int, default=1, help="take every n-th frame of a path")
     parser.add_argument("--estimators", type=int, default=100)
     parser.add_argument("--max-terms", type=int, default=1000)
     parser.add_argument("--n-jobs", type=int, default=1)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    options = parser.parse_args()
+
+
+def run(options):
     if not (FOLDER / f"{SETS[-1]}.xyz").exists():
-        raise SystemExit(f"no data in {FOLDER}: run benchmarks/alloy_data.py first")
+        raise SystemExit(f"no data in {FOLDER}: run `python -m benchmarks alloy_data` first")
     cached = Memory(FOLDER / "cache", verbose=0).cache(compute)
     sets = {}
     for key in SETS:
@@ -244,7 +254,3 @@ def main():
         results[name] = study(name, sets, columns, options)
         print(f"{name}: {columns.sum()} features, {time.perf_counter() - begin:.0f} s", flush=True)
     report(results, sets)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,10 @@
-"""Fit and predict with skatom's SparseGaussianProcess. See benchmarks/sparse_gp.py."""
-
-import json
-import sys
+"""Fit and predict with skatom's SparseGaussianProcess, for the benchmark sparse_gp."""
 
 import numpy as np
 from ase.build import bulk
 from ase.io import read
-from harness import peak_gib, report, timed, touch_memory
 
+from benchmarks.harness import peak_gib, timed, touch_memory
 from skatom import Structures, Targets
 from skatom.descriptors import SOAP
 from skatom.kernels import Cosine
@@ -16,7 +13,7 @@ from skatom.models import SparseGaussianProcess
 KEYS = {"energy": "energy_ref", "forces": "force_ref"}
 
 
-def memory(task):
+def random_cells(task):
     """Fit to so many cells with labels at random, of which only time and memory are of interest."""
     rng = np.random.default_rng(0)
     cell = bulk("Si", "diamond", a=5.43, cubic=True) * (2, 2, 2)
@@ -30,10 +27,11 @@ def memory(task):
     model.fit(structures[:100], targets[:100])
     touch_memory(task["touch"])
     fit_s, _ = timed(lambda: model.fit(structures, targets))
-    report(fit_s=fit_s, peak_gib=peak_gib())
+    return {"fit_s": fit_s, "peak_gib": peak_gib()}
 
 
-def speed(task):
+def cells(task):
+    """Fit to labelled cells and predict others: time, memory, predictions and what is true."""
     train, test = read(task["train"], ":"), read(task["test"], ":")
     targets = Targets.from_ase(train, keys=KEYS)
     structures, queries = Structures.from_ase(train), Structures.from_ase(test)
@@ -52,13 +50,9 @@ def speed(task):
         lambda: model.predict(queries, return_forces=True, return_stress=True), 5
     )
     reference = Targets.from_ase(test, keys=KEYS)
-    report(
-        fit_s=fit_s, predict_s=predict_s, peak_gib=peak, energies=energies.tolist(),
-        forces=forces.tolist(), n_atoms=int(len(queries.numbers)),
-        energy_ref=reference.energy.tolist(), force_ref=np.asarray(reference.forces).tolist(),
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    task = json.loads(sys.argv[1])
-    memory(task) if "n" in task else speed(task)
+    return {
+        "fit_s": fit_s, "predict_s": predict_s, "peak_gib": peak, "energies": energies.tolist(),
+        "forces": forces.tolist(), "n_atoms": len(queries.numbers),
+        "energy_ref": reference.energy.tolist(),
+        "force_ref": np.asarray(reference.forces).tolist(),
+    }  # fmt: skip

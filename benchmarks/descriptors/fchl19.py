@@ -1,28 +1,33 @@
-"""FCHL19: speed and agreement against qmllib and kernelforge, in one run, two threads each.
+"""FCHL19: speed and agreement beside qmllib and kernelforge.
 
-    python benchmarks/fchl19.py
+    python -m benchmarks fchl19
 
 Peers have no pullback: beside values with pullback stand their values with explicit gradients,
-which is what forces cost with them. As in descriptors.py, every measurement is a process of its
-own, the packages take turns, and times are the fastest of all runs. With ``--alone``
-only this package is measured.
+which is what forces cost with them. Every measurement is a process of its own, the packages take
+turns, and times are the fastest of all runs.
 """
 
-import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
-from descriptors import THREADS, in_process, molecules
-from harness import peer_python, repeated, take_turns
+
+from benchmarks.harness import (
+    compare,
+    own,
+    peer_of,
+    peer_script,
+    ratios_header,
+    repeated,
+    run_process,
+)
+from benchmarks.structures import ASPIRIN, configurations, molecules
 
 ROUNDS = 3
-PEERS = Path(__file__).parent / "peers" / "fchl19.py"
+PEER = "descriptors"
+SCRIPT = peer_script("fchl19.py")
 TASKS = [  # data, task, peers
     ("molecules", "values", ("qmllib", "kernelforge")),
     ("molecules", "gradients", ("qmllib",)),
@@ -31,23 +36,6 @@ TASKS = [  # data, task, peers
     ("aspirin", "values", ("qmllib", "kernelforge")),
     ("aspirin", "gradients", ("qmllib", "kernelforge")),
 ]
-# Å, to two digits
-ASPIRIN = Atoms("C7O3C2OH8", [
-    [2.14, -1.10, -0.19], [0.88, 1.10, -1.53], [2.73, -0.64, -1.36], [2.05, 0.43, -1.98],
-    [-3.13, 1.31, 0.61], [0.86, -0.60, 0.24], [0.33, 0.53, -0.36], [-1.12, -1.12, 1.68],
-    [-2.24, 0.60, -1.57], [1.13, -1.50, 2.41], [0.13, -1.14, 1.50], [-2.01, 1.07, -0.44],
-    [-0.74, 1.18, 0.14], [0.81, -1.88, 3.20], [2.64, -1.87, 0.45], [0.45, 1.81, -2.20],
-    [3.57, -1.10, -1.78], [2.42, 0.73, -2.93], [-4.22, 1.13, 0.30], [-2.94, 0.69, 1.51],
-    [-2.90, 2.30, 1.11],
-])  # fmt: skip
-
-
-def configurations(atoms, n, rng):
-    """Copies of a molecule, each rattled by 0.05 Å."""
-    copies = [atoms.copy() for _ in range(n)]
-    for copy in copies:
-        copy.positions += rng.normal(scale=0.05, size=copy.positions.shape)
-    return copies
 
 
 def write_data(folder):
@@ -77,25 +65,22 @@ def measure(task, data):
     return repeated(run, 19)
 
 
-def compare(folder, peers):
-    print(f"{'':24s}{'':14s}{'seconds':>8s}{'ratio':>8s}")
+def speed(folder, peer, threads):
+    ratios_header()
     for name, task, rivals in TASKS:
         data = folder / f"{name}.xyz"
-        runs = {"skatom": (sys.executable, __file__, "--measure", task, data)}
-        if peers:
-            runs |= {peer: (peers, PEERS, peer, task, data) for peer in rivals}
-        best = take_turns(runs, ROUNDS, THREADS)
-        for package, seconds in best.items():
-            ratio = seconds / best["skatom"]
-            print(f"{name + ' ' + task:24s}{package:14s}{seconds:8.4f}{ratio:8.2f}", flush=True)
+        commands = {"skatom": own(measure, task, data)}
+        if peer:
+            commands |= {package: (peer, SCRIPT, package, task, data) for package in rivals}
+        compare(f"{name} {task}", commands, ROUNDS, threads)
 
 
-def agreement(folder, peers):
+def agreement(folder, peer, threads):
     """Largest differences of features, and of their derivatives contracted with a cotangent."""
     from skatom.descriptors import FCHL19
 
     data = folder / "few_molecules.xyz"
-    in_process(peers, PEERS, "qmllib", "features", data)
+    run_process((peer, SCRIPT, "qmllib", "features", data), threads)
     features = FCHL19().fit_transform(read(data, ":"))
     cotangent = np.random.default_rng(0).normal(size=features.values.shape)
     gradient, _ = features.pullback(cotangent)
@@ -113,22 +98,11 @@ def agreement(folder, peers):
           f"{value_error:.1e} in features, {gradient_error:.1e} in gradients")  # fmt: skip
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--alone", action="store_true", help="measure no peers")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(*options.measure)))
-        return
-    peers = None if options.alone else peer_python("descriptors")
+def run(options):
+    peer = peer_of(options, PEER)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_data(folder)
-        compare(folder, peers)
-        if peers:
-            agreement(folder, peers)
-
-
-if __name__ == "__main__":
-    main()
+        speed(folder, peer, options.threads)
+        if peer:
+            agreement(folder, peer, options.threads)

@@ -1,23 +1,22 @@
 """Energies of crystals: scattering with sparse linear models beside a sparse Gaussian process.
 
-    python benchmarks/materials_energies.py Li Si     elements of mlearn; all six by default
-    python benchmarks/materials_energies.py NbMoTaW   a part of its training set, its test set
+    python -m benchmarks materials_energies Li Si     elements of mlearn; all six by default
+    python -m benchmarks materials_energies NbMoTaW   a part of its training set, its test set
 
 All learn from energies alone, per atom. The numbers of terms and the ridge are chosen by five folds
 of the training part; the Gaussian process has one setting for all.
 """
 
-import argparse
 import time
 
 import numpy as np
-from harness import DATA, table
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import mean_absolute_error
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.harness import DATA, table
 from skatom import Targets
 from skatom.baseline import AtomicBaseline
 from skatom.datasets import read
@@ -66,11 +65,13 @@ def models(n_species):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser):
     parser.add_argument("names", nargs="*", default=_ELEMENTS)
+
+
+def run(options):
     rows = []
-    for name in parser.parse_args().names:
+    for name in options.names:
         X, y, test_X, test_y = data_of(name)
         baseline = AtomicBaseline().fit(X, y)
         for title, model in models(len(X.species)):
@@ -92,7 +93,3 @@ def main():
         ["data", "model", "terms", "MAE", "seconds"],
         rows,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,18 @@
 """Sparse Gaussian processes: speed and memory beside gap_fit, errors beside published ones.
 
-    python benchmarks/sparse_gp.py speed             # 100 cells of 64 Si atoms, M = 300 and 1000
-    python benchmarks/sparse_gp.py memory            # 200 to 2,000 cells
-    python benchmarks/sparse_gp.py mlearn [Ni Cu …]  # published splits, cross-validated
-    python benchmarks/sparse_gp.py periodic [InP NbMoTaW]
-    python benchmarks/sparse_gp.py 3bpa
+    python -m benchmarks sparse_gp speed             # 100 cells of 64 Si atoms, M = 300 and 1000
+    python -m benchmarks sparse_gp memory            # 200 to 2,000 cells
+    python -m benchmarks sparse_gp mlearn [Ni Cu …]  # published splits, cross-validated
+    python -m benchmarks sparse_gp periodic [InP NbMoTaW]
+    python -m benchmarks sparse_gp 3bpa
 
-Both packages get two threads and the same descriptor: SOAP with a cutoff of 5 Å, 8 radial
+Both packages get the same descriptor: SOAP with a cutoff of 5 Å, 8 radial
 functions, l up to 6, Gaussians of 0.5 Å, and the kernel's fourth power. The labels of the cells
 are those of Tersoff's potential. The wheel of quippy 0.10.3 has no OpenMP, so it uses one thread.
-Each measurement is a process of its own. ``--alone`` measures no peer.
+Each measurement is a process of its own.
 """
 
-import argparse
-import sys
+import json
 import tempfile
 from pathlib import Path
 
@@ -21,10 +20,12 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.tersoff import Tersoff, TersoffParameters
 from ase.io import write
-from harness import peer_python, run_worker, table
-from sparse_gp_accuracy import acceptance_3bpa, mlearn, periodic
 
-THREADS = 2
+from benchmarks.harness import own, peer_of, peer_script, run_worker, table
+from benchmarks.sparse._accuracy import acceptance_3bpa, mlearn, periodic
+from benchmarks.sparse._worker import cells, random_cells
+
+PEER = "quippy"
 # Tersoff, Phys. Rev. B 38, 9902 (1988): Si(C)
 SILICON = TersoffParameters(
     A=1830.8, B=471.18, lambda1=2.4799, lambda2=1.7322, lambda3=0.0, beta=1.1e-6, gamma=1.0, m=3,
@@ -57,17 +58,18 @@ def write_cells(folder, n_train, n_test=20):
     return task
 
 
-def speed(peers):
+def speed(peer, threads):
     with tempfile.TemporaryDirectory() as folder:
         task = write_cells(Path(folder), 100)
         for n_sparse in (300, 1000):
             task |= {"n_sparse": n_sparse, "touch": 2**28}
-            ours = run_worker(sys.executable, "sparse_gp_worker.py", task, THREADS)
+            ours = run_worker(own(cells, task), threads)
             theirs = None
-            if peers:
-                theirs = run_worker(peers, "peers/sparse_gp_worker.py", task, THREADS)
+            if peer:
+                command = peer, peer_script("sparse_gp_worker.py"), json.dumps(task)
+                theirs = run_worker(command, threads)
             table(
-                f"100 cells of 64 Si atoms, energies and forces, M = {n_sparse}, {THREADS} threads",
+                f"100 cells of 64 Si atoms, energies and forces, M = {n_sparse}, {threads} threads",
                 ["", "quippy 0.10.3", "skatom", "ratio"],
                 list(_speed_rows(theirs, ours)),
             )
@@ -97,33 +99,29 @@ def _mae(found, expected):
     return float(np.abs(np.subtract(found, expected)).mean())
 
 
-def memory():
+def memory(threads):
     """Peak memory of fits to more and more structures."""
     rows = []
     for n in (200, 2000):
         task = {"n": n, "n_sparse": 300, "touch": 2**27}
-        result = run_worker(sys.executable, "sparse_gp_worker.py", task, THREADS)
+        result = run_worker(own(random_cells, task), threads)
         rows.append([str(n), f"{result['fit_s']:.1f}", f"{result['peak_gib']:.3f}"])
     table("Cells of 64 Si atoms, M = 300", ["cells", "fit, s", "peak memory, GiB"], rows)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser):
     parser.add_argument("part", choices=["speed", "memory", "mlearn", "periodic", "3bpa"])
     parser.add_argument("names", nargs="*", help="elements or data sets of the part")
-    parser.add_argument("--alone", action="store_true", help="measure no peers")
-    options = parser.parse_args()
+
+
+def run(options):
     if options.part == "speed":
-        speed(None if options.alone else peer_python("quippy"))
+        speed(peer_of(options, PEER), options.threads)
     elif options.part == "memory":
-        memory()
+        memory(options.threads)
     elif options.part == "mlearn":
         mlearn(options.names)
     elif options.part == "periodic":
         periodic(options.names)
     else:
         acceptance_3bpa()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
-"""SOAP with featomic and dscribe; run by benchmarks/descriptors.py in their own environment.
+"""SOAP with featomic and dscribe; run by the benchmark soap in their own environment.
 
-Usage: descriptors.py PEER TASK DATA; prints one line of JSON.
+Usage: soap.py PEER TASK DATA; prints one line of JSON.
 """
 
 import json
