@@ -183,7 +183,7 @@ def report(**figures):
 
 def ratios_header():
     """Print the header of the lines of `compare`."""
-    print(f"{'':36s}{'':22s}{'seconds':>9s}{'ratio':>8s}")
+    print(f"{'':42s}{'':19s}{'seconds':>9s}{'ratio':>8s}")
 
 
 def compare(label, commands, rounds, threads):
@@ -197,7 +197,7 @@ def compare(label, commands, rounds, threads):
     best = take_turns(commands, rounds, threads)
     ours = best[next(iter(best))]
     for name, seconds in best.items():
-        print(f"{label:36s}{name:22s}{seconds:9.4f}{seconds / ours:8.2f}", flush=True)
+        print(f"{label:42s}{name:19s}{seconds:9.4f}{seconds / ours:8.2f}", flush=True)
     return best
 
 

@@ -123,7 +123,7 @@ def speed(folder, peer, threads):
         if task == "values":
             values[name] = best["skatom values"]
         if task == "pullback":
-            print(f"{'':36s}{best['skatom pullback'] / values[name]:.2f} x the values", flush=True)
+            print(f"{'':42s}{best['skatom pullback'] / values[name]:.2f} x the values", flush=True)
 
 
 def agreement(folder, peer, threads):

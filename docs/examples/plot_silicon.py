@@ -4,7 +4,7 @@ A silicon potential and its elastic constants
 
 A sparse Gaussian process of SOAP environments learns the energies, forces and stresses of silicon
 crystals. The labels here come from Tersoff's potential instead of a quantum-chemical code, so that
-the truth is at hand for everything that the model says.
+the true value of everything that the model predicts is known.
 """
 
 # %%
@@ -50,8 +50,8 @@ print(structures, targets, sep="\n")
 # The model
 # ---------
 #
-# Two steps, as in any Pipeline. The noises say how well each kind of label is to be met: 0.5 meV
-# per atom for energies, 0.02 eV/Å for forces.
+# Two steps, as in any Pipeline. The noises say how closely each kind of label is to be
+# reproduced: 0.5 meV per atom for energies, 0.02 eV/Å for forces.
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
@@ -78,7 +78,7 @@ print(evaluate(model, test_X, test_y))
 # -----------------
 #
 # The stress of a crystal under a small strain, its atoms relaxed, gives the elastic constants. The
-# same function is called with the model and with the truth.
+# same function is called with the model and with Tersoff's potential.
 from ase import units
 from ase.optimize import BFGS
 
@@ -117,8 +117,8 @@ for name, one, other in zip(("C11", "C12", "C44"), truth, found, strict=True):
 # Energy and volume
 # -----------------
 #
-# With its standard deviation, which grows where there were no data: outside of the strains that
-# were drawn.
+# The energy of the crystal with its standard deviation, which grows outside the volumes of the
+# training data.
 import matplotlib.pyplot as plt
 
 lengths = np.linspace(4.9, 6.1, 25)

@@ -3,7 +3,7 @@ Uncertainty along a path
 ========================
 
 An atom leaves its site in a silicon crystal. The model has seen atoms that were displaced a
-little; how far can it be followed, and does it know?
+little. How far along the path can it be trusted, and does it know when it cannot?
 """
 
 # %%
@@ -66,10 +66,10 @@ energies, forces, energy_std, force_std = model.predict(
 )
 
 # %%
-# Both stay small as far as atoms were rattled, and grow together beyond. From 0.6 Å on the truth is
-# another one: a bond has broken, of which nothing in the data told. The standard deviation takes
-# the kernel for granted, so it says that the model is lost there, but not how far. Its scale is
-# best checked on test data, as below; the order of its values is what to rely on, for example to
+# Error and standard deviation stay small up to the displacements of the training data, and grow
+# together beyond them. From 0.6 Å on a bond is broken, which the data do not contain. The standard
+# deviation assumes that the kernel is right: it says that the model fails there, but not by how
+# much. Check its scale on test data, as below; rely on the order of its values, for example to
 # choose which structures to compute next.
 import matplotlib.pyplot as plt
 

@@ -24,15 +24,15 @@ train = energy_stratified_sample(data.targets, 200, random_state=0)
 test = energy_stratified_sample(data.targets, 1000, exclude=train, random_state=0)
 
 # %%
-# Fit sGDML. It learns from the forces, and finds by itself which atoms are alike: here the three
-# hydrogens of the methyl group turn, and those of the CH₂ group change places with a reflection.
+# Fit sGDML. It learns from the forces, and finds by itself which atoms are alike: the three
+# hydrogens of the methyl group, and the two of the CH₂ group.
 from skatom.models import SGDML
 
 model = SGDML(sigma=20, random_state=0).fit(data.structures[train], data.targets[train])
 print(model.permutations_)
 
 # %%
-# All errors at once, in eV and eV/Å. `force_angle_error` is a part of 180°.
+# All errors at once, in eV and eV/Å. `force_angle_error` is a fraction of 180°.
 from skatom.metrics import evaluate
 
 for name, value in evaluate(model, data.structures[test], data.targets[test]).items():

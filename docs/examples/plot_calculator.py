@@ -51,9 +51,9 @@ print(f"zero-point energy {vibrations.get_zero_point_energy():.3f} eV")
 # Dynamics
 # --------
 #
-# Two picoseconds at constant energy, from velocities of 500 K without the rigid motions. The forces
-# are the exact derivative of the energy, so the total energy oscillates with the time step's error
-# but does not drift.
+# Two picoseconds at constant energy. Velocities are drawn at 500 K, without the rigid motions. The
+# forces are the exact derivative of the energy, so the total energy oscillates with the time step's
+# error but does not drift.
 from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 

@@ -3,7 +3,8 @@ Searching the length scale
 ==========================
 
 ``sigma`` is the one parameter of sGDML that has to be found for each molecule. It is a parameter
-like any other in scikit-learn, so `GridSearchCV` searches it. The score is minus the force error.
+like any other in scikit-learn, so `GridSearchCV` searches it. The score is the negative force
+error.
 """
 
 # %%

@@ -52,7 +52,7 @@ print(f"{len(X)} frames, 0.2 ps")
 # Cross-validate the same model in three ways: shuffled folds, contiguous blocks, and blocks with a
 # gap of 10 frames (10 fs, a period of the O-H stretch) left out on each side of the test block.
 # Then fit to the whole trajectory and test on frames from all of the embedded 125 ps, which is what
-# the model will meet in use.
+# the model meets when it is used.
 from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_score
 

@@ -2,8 +2,8 @@
 Torsions: turning the hydroxyl and the methyl group
 ===================================================
 
-Two rotors make up the soft motions of ethanol. A relaxed scan fixes one dihedral angle, lets all
-else relax, and so maps the path over each barrier.
+Two rotors make up the soft motions of ethanol. A relaxed scan fixes one dihedral angle, lets
+everything else relax, and so maps the path over each barrier.
 """
 
 # %%
@@ -70,8 +70,8 @@ seen = {
 # The methyl group has three equal minima and three equal barriers, because the model is symmetric
 # under its rotation. The hydroxyl group has a minimum at 180° (trans) and two at 60° and 300°
 # (gauche), which are mirror images. GFN2-xTB, which labelled the data, puts gauche below trans, and
-# the trajectory agrees: it visits gauche more often. On the barriers frames are few, so the model
-# is less certain there than in the minima.
+# the trajectory agrees: it visits gauche more often. There are few frames on the barriers, so
+# the model is less certain there than in the minima.
 import matplotlib.pyplot as plt
 
 figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True, layout="constrained")

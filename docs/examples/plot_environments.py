@@ -36,8 +36,9 @@ plt.legend()
 plt.show()
 
 # %%
-# Derivatives are there without being stored. Take as a "property" how far the environments lie
-# along the first component: its gradient says how each atom would have to move to change it.
+# Derivatives are there without being stored. As an example of a property, take
+# the sum of the first component over all atoms: its gradient says how each atom would have to move
+# to change it.
 component = PCA(n_components=1).fit(features.values).components_[0]
 gradient, virial = features.pullback(component)
 print("largest gradient", np.abs(gradient).max())

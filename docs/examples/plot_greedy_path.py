@@ -2,9 +2,9 @@
 How many terms a linear model needs
 ===================================
 
-`GreedyOLS` chooses features one by one and keeps every model on the way. Its error against the
-number of terms shows where it begins to fit what does not repeat. Which frames are held out decides
-whether one sees that in time.
+`GreedyOLS` chooses features one by one and keeps every model on the way. The error against the
+number of terms shows where the model begins to fit what does not repeat in other data. It depends
+on the choice of held-out frames whether one sees that.
 """
 
 # %%
@@ -60,7 +60,8 @@ print(X.shape[1], "features,", len(train), "frames of", len(set(paths[train])), 
 
 # %%
 # The number of terms is chosen twice: by held-out frames drawn at random, and by held-out paths.
-# The training error falls forever. Random frames follow it; whole paths follow the test.
+# The training error keeps falling. The error of random frames falls with it; that of whole paths
+# follows the error of the test.
 import matplotlib.pyplot as plt
 from sklearn.model_selection import GroupKFold, KFold
 
@@ -81,8 +82,8 @@ plt.show()
 
 # %%
 # The mean of many models, each of other paths and of candidates drawn at random, has the smallest
-# error on new paths. A harder test are strained crystals, of which no path has seen any: there the
-# many terms that random frames asked for do not fail by a little.
+# error on new paths. Strained crystals are a harder test, since no path contains any: there the
+# model with the many terms that random frames asked for fails badly.
 from skatom.models import BaggedGreedyOLS
 
 models["bagged"] = BaggedGreedyOLS(n_estimators=50, max_terms=140, random_state=0)

@@ -9,7 +9,8 @@ example for its element.
 """
 
 # %%
-# Three models of the same frames, half a picosecond apart.
+# Three models of the same frames, which are half a picosecond apart.
+import matplotlib.pyplot as plt
 from sklearn.model_selection import ShuffleSplit
 from sklearn.pipeline import make_pipeline
 
@@ -30,7 +31,7 @@ models = {
 }
 
 # %%
-# One split suffices for a picture.
+# One split is enough for a picture.
 cv = ShuffleSplit(1, test_size=50, random_state=0)
 ax, slopes = None, []
 for model in models.values():
@@ -41,3 +42,4 @@ for model in models.values():
     slopes.append(display.slope_)
 for text, name, slope in zip(ax.get_legend().get_texts(), models, slopes, strict=True):
     text.set_text(f"{name}: slope {slope:.2f}")
+plt.show()

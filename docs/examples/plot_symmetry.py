@@ -19,11 +19,11 @@ print(f"{len(permutations)} permutations of {len(permutations[0])} atoms")
 print(permutations)
 
 # %%
-# A row q stands for the structure whose atom a is atom q[a] of the original: place a is taken by
-# atom q[a]. To name the operation, walk around the ring and see where the carbons have gone. If
-# they follow each other in the same sense, the ring was turned; if not, it was reflected, through
-# two atoms or through two bonds. (Turning benzene over is a reflection of the ring as well: as
-# permutations they are the same.)
+# A row q stands for the structure in which place a is taken by atom q[a] of the original. To name
+# the operation, walk around the ring and see where the carbons have gone. If they follow each other
+# in the same sense, the ring was turned; if not, it was reflected, through two atoms or through two
+# bonds. (Turning benzene over is a reflection of the ring as well: as permutations they are the
+# same.)
 import numpy as np
 
 frame = data.structures[0].to_ase()[0]

@@ -2,8 +2,9 @@
 Vibrations and infrared intensities
 ===================================
 
-Normal modes are eigenvectors of the second derivatives of the energy; how strongly each absorbs
-light is the derivative of the dipole along it. One model gives the energy, another the dipole.
+Normal modes are eigenvectors of the second derivatives of the energy; how strongly a mode absorbs
+light depends on the derivative of the dipole along it. One model gives the energy, another the
+dipole.
 """
 
 # %%
@@ -28,9 +29,9 @@ atoms.calc = SkatomCalculator(force_field)
 BFGS(atoms, logfile=None).run(fmax=1e-4)
 
 # %%
-# Dipoles are answers to an electric field. `FCHL18` knows how its environments answer, here as
-# charges that depend on the surroundings, so that the vectors themselves are learnt, not their
-# lengths, from a few frames.
+# A dipole is the response of the energy to an electric field. `FCHL18` describes how its
+# environments respond, here as charges that depend on the surroundings, so that the vectors
+# themselves are learnt, not only their lengths, and from few frames.
 few = train[:60]
 dipoles = Targets(dipole=data.targets.dipole[few])
 dipole_model = ForceKernelRidge(FCHL18(field="charges"), basis="operators", alpha=1e-4)
@@ -52,6 +53,9 @@ for wavenumber, intensity in zip(vibrations.wavenumbers, intensities, strict=Tru
 # %%
 # The harmonic spectrum, each line broadened: torsions at the left, bending and C-O stretching
 # between 800 and 1500, C-H stretching at 3000, O-H stretching at the right.
+import matplotlib.pyplot as plt
+
 from skatom.plotting import SpectrumDisplay
 
 SpectrumDisplay(vibrations.wavenumbers, intensities).plot()
+plt.show()
