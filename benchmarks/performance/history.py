@@ -4,12 +4,13 @@
     python -m benchmarks history --against e5065da   beside a revision of this repository
     python -m benchmarks history --against ../skatom-0.1
 
-Takes some five minutes on two cores, and as much again where functions have to be compiled. A round starts a process of each version, and the two take
-turns task by task, so that both see the same machine; functions were compiled before. Five rounds
-are measured, and five more of those whose time has changed by more than 10 %. Printed are the
-medians of each version and the median of the rounds' ratios, today's over the earlier version's:
-below 1 is faster. Memory is what a task adds to that of the process (Linux). The result is kept in
-``benchmarks/history.json``, one entry a version; commit it with the version.
+Takes some five minutes on two cores, and as long again where functions have to be compiled. A round
+starts a process of each version, and the two take turns task by task, so that both see the same
+machine; functions were compiled before. Five rounds are measured, and five more of the tasks that
+have changed by more than 10 %. Printed are the medians of each version and the median of the
+rounds' ratios, today's over the earlier version's: below 1 is faster. Memory is what a task adds to
+that of the process (Linux). The result is kept in ``benchmarks/history.json``, one entry a version;
+commit it with the version.
 """
 
 import hashlib
@@ -76,7 +77,7 @@ def folder_of(against):
         return folder, revision(folder)
     try:
         sha = _git(ROOT, "rev-parse", "--verify", "--quiet", "--short=12", f"{against}^{{commit}}")
-    except subprocess.CalledProcessError:
+    except (subprocess.CalledProcessError, FileNotFoundError):  # or there is no git
         raise SystemExit(
             f"--against is {against}, which is neither a folder with skatom nor a revision of "
             f"this repository; `git log` lists these"
