@@ -100,23 +100,27 @@ def run_worker(command, threads):
 
     These are how many cores other programs used meanwhile.
     """
-    before, begin = _busy_seconds() - _own_seconds(), time.perf_counter()
+    load = ForeignLoad()
     result = run_process(command, threads)
-    wall = time.perf_counter() - begin
-    foreign = _busy_seconds() - _own_seconds() - before
-    return {**result, "foreign_cores": max(foreign, 0.0) / wall}
+    return {**result, "foreign_cores": load.cores()}
 
 
-def _busy_seconds():
-    """Processor time that all programs have used since the machine started."""
-    times = psutil.cpu_times()
-    return times.user + times.system + times.nice
+class ForeignLoad:
+    """What other programs use of the processor from now on."""
 
+    def __init__(self):
+        self.begin, self.before = time.perf_counter(), self._seconds()
 
-def _own_seconds():
-    """Processor time of this process and of those that it started and that have ended."""
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in usage)
+    def cores(self):
+        """How many cores they used until now; processes that were started here must have ended."""
+        seconds = self._seconds() - self.before
+        return max(seconds, 0.0) / (time.perf_counter() - self.begin)
+
+    def _seconds(self):
+        """Processor time of all programs, less that of this process and those it started."""
+        times = psutil.cpu_times()
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return times.user + times.system + times.nice - sum(u.ru_utime + u.ru_stime for u in own)
 
 
 def take_turns(commands, rounds, threads):

@@ -104,7 +104,7 @@ def test_history_is_a_list_of_versions_with_figures_of_each_task(history):
     assert entries and len(versions) == len(set(versions))
     for entry in entries:
         assert set(entry) == {"version", "revision", "against", "date", "machine", "tasks"}
-        assert set(entry["machine"]) == {"cpu", "threads"}
+        assert set(entry["machine"]) == {"cpu", "threads", "foreign_cores"}
         assert set(entry["against"]) == {"version", "revision"}
         assert len(entry["tasks"]) > 20
         for task in entry["tasks"].values():

@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
-from benchmarks.harness import HERE, cpu_name, table
+from benchmarks.harness import HERE, ForeignLoad, cpu_name, table
 from benchmarks.performance._tasks import GROUPS
 from skatom import __version__
 
@@ -32,7 +32,7 @@ ROOT = HERE.parent
 FILE = HERE / "history.json"
 ROUNDS = 5
 LIMIT = 0.1  # change of a time or of memory that is flagged …
-SMALLEST = 16  # … where memory changes by so many MiB
+SMALLEST = 16  # … where memory grows by so many MiB
 
 
 # --- versions ---------------------------------------------------------------------------------
@@ -191,14 +191,20 @@ def summary(figures):
     seconds, mebibytes = (
         [[of_round[k] for of_round in version] for version in figures] for k in (0, 1)
     )
-    rows = {"seconds": seconds, "mib": mebibytes}
-    result = {}
-    for name, (old, new) in rows.items():
-        result[name] = statistics.median(new) if new else None
-        result[f"against_{name}"] = statistics.median(old) if old else None
-    both = zip(*seconds, strict=False) if all(seconds) else ()
-    ratios = [new / old for old, new in both]
-    return {**result, "ratio": statistics.median(ratios) if ratios else None}
+    old, new = seconds
+    both = zip(old, new, strict=True) if old and new else ()
+    return {
+        "seconds": _median(new),
+        "against_seconds": _median(old),
+        "ratio": _median([b / a for a, b in both]),
+        "mib": _median(mebibytes[1]),
+        "against_mib": _median(mebibytes[0]),
+    }
+
+
+def _median(numbers):
+    """To four digits; None of nothing."""
+    return float(f"{statistics.median(numbers):.4g}") if numbers else None
 
 
 def flag(task):
@@ -259,14 +265,18 @@ def run(options):
     folder, sha = folder_of(against)
     folders = [folder, ROOT]
     old, new = warm(folders)
+    load = ForeignLoad()
+    tasks = compare(folders)
+    machine = {"cpu": cpu_name(), "threads": options.threads, "foreign_cores": load.cores()}
     entry = {
         "version": new,
         "revision": revision(ROOT),
         "against": {"version": old, "revision": sha},
         "date": date.today().isoformat(),
-        "machine": {"cpu": cpu_name(), "threads": options.threads},
-        "tasks": compare(folders),
+        "machine": machine,
+        "tasks": tasks,
     }
     show(entry)
+    print(f"other programs used {machine['foreign_cores']:.2f} cores")
     FILE.write_text(json.dumps(record(entries, entry), indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {FILE.relative_to(ROOT)}")

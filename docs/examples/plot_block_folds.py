@@ -80,7 +80,7 @@ figure, ax = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
 for place, values in enumerate(errors.values()):
     ax.barh(place, values.mean(), color="C0", alpha=0.35)
     ax.plot(values, np.full(len(values), place), "o", color="C0", ms=4)
-ax.axvline(truth, color="C3", label="frames from another 125 ps")
+ax.axvline(truth, color="C3", label="frames of the embedded 125 ps")
 ax.set_yticks(range(len(errors)), errors)
 ax.invert_yaxis()
 ax.set_xlabel("force MAE (meV/Å); one point for each fold")

@@ -97,7 +97,7 @@ for frequency in frequencies[6:].real:
     lower.axvline(frequency, ymax=0.12, color="C3", lw=1.2)
 lower.plot([], [], color="C3", lw=1.2, label="Hessian")
 lower.set(xlim=(0, 4000), ylim=(0, None), xlabel="wavenumber (1/cm)", ylabel="√ power (scaled)")
-lower.legend(frameon=False, loc="upper center")
+lower.legend(frameon=False, loc="upper right")
 plt.show()
 
 drift = np.polyfit(times, total, 1)[0]
