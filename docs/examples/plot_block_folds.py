@@ -31,7 +31,12 @@ atoms.calc = SkatomCalculator(teacher)
 spread = np.sqrt(atoms.get_masses() * units.kB * 500)
 atoms.set_momenta(spread[:, None] * rng.normal(size=(9, 3)))
 dynamics = Langevin(
-    atoms, 0.5 * units.fs, temperature_K=500, friction=0.01 / units.fs, fixcm=False, rng=rng
+    atoms,
+    0.5 * units.fs,
+    temperature_K=500,
+    friction=0.01 / units.fs,
+    fixcm=False,
+    rng=rng,
 )
 dynamics.run(2000)  # forget the start
 frames = []

@@ -58,7 +58,9 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
 rng = np.random.default_rng(1)
-spread = np.sqrt(atoms.get_masses() * 2 * units.kB * 500)  # half of it becomes potential energy
+spread = np.sqrt(
+    atoms.get_masses() * 2 * units.kB * 500
+)  # half of it becomes potential energy
 atoms.set_momenta(spread[:, None] * rng.normal(size=(len(atoms), 3)))
 Stationary(atoms)
 ZeroRotation(atoms)
@@ -82,7 +84,9 @@ times = step * np.arange(steps) / 1000
 potential, total = (history - history[:, 1].mean()).T
 
 window = np.hanning(steps)[:, None, None]
-power = (np.abs(np.fft.rfft(window * velocities, axis=0)) ** 2).sum(axis=2) @ atoms.get_masses()
+power = (np.abs(np.fft.rfft(window * velocities, axis=0)) ** 2).sum(
+    axis=2
+) @ atoms.get_masses()
 wavenumbers = np.fft.rfftfreq(steps, step * 1e-15) / (100 * units._c)  # 1/cm
 power = gaussian_filter1d(power, 1.0)
 
@@ -96,9 +100,16 @@ lower.plot(wavenumbers, np.sqrt(power / power.max()), lw=1, label="dynamics at 5
 for frequency in frequencies[6:].real:
     lower.axvline(frequency, ymax=0.12, color="C3", lw=1.2)
 lower.plot([], [], color="C3", lw=1.2, label="Hessian")
-lower.set(xlim=(0, 4000), ylim=(0, None), xlabel="wavenumber (1/cm)", ylabel="√ power (scaled)")
+lower.set(
+    xlim=(0, 4000),
+    ylim=(0, None),
+    xlabel="wavenumber (1/cm)",
+    ylabel="√ power (scaled)",
+)
 lower.legend(frameon=False, loc="upper right")
 plt.show()
 
 drift = np.polyfit(times, total, 1)[0]
-print(f"total energy: deviation {1000 * total.std():.2f} meV, drift {1000 * drift:.2f} meV/ps")
+print(
+    f"total energy: deviation {1000 * total.std():.2f} meV, drift {1000 * drift:.2f} meV/ps"
+)

@@ -44,7 +44,11 @@ for path in range(40):
     images += frames
     energies += labels
     paths += [path] * len(frames)
-structures, energies, paths = Structures.from_ase(images), np.array(energies), np.array(paths)
+structures, energies, paths = (
+    Structures.from_ase(images),
+    np.array(energies),
+    np.array(paths),
+)
 print(structures)
 
 # %%
@@ -55,8 +59,17 @@ from skatom.model_selection import StratifiedPathKFold
 
 soap = SOAP(cutoff=5.0, n_max=4, l_max=3, pool="mean")
 X = soap.fit_transform(structures)
-train, test = next(StratifiedPathKFold(5, random_state=0).split(structures, groups=paths))
-print(X.shape[1], "features,", len(train), "frames of", len(set(paths[train])), "paths to train on")
+train, test = next(
+    StratifiedPathKFold(5, random_state=0).split(structures, groups=paths)
+)
+print(
+    X.shape[1],
+    "features,",
+    len(train),
+    "frames of",
+    len(set(paths[train])),
+    "paths to train on",
+)
 
 # %%
 # The number of terms is chosen twice: by held-out frames drawn at random, and by held-out paths.
@@ -68,12 +81,17 @@ from sklearn.model_selection import GroupKFold, KFold
 from skatom.models import GreedyOLS
 from skatom.plotting import GreedyPathDisplay
 
-folds = {"random frames": KFold(5, shuffle=True, random_state=0), "whole paths": GroupKFold(5)}
+folds = {
+    "random frames": KFold(5, shuffle=True, random_state=0),
+    "whole paths": GroupKFold(5),
+}
 figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), sharey=True, layout="constrained")
 models = {}
 for ax, (name, cv) in zip(axes, folds.items(), strict=True):
     groups = paths[train] if name == "whole paths" else None
-    models[name] = GreedyOLS(cv=cv, max_terms=140).fit(X[train], energies[train], groups=groups)
+    models[name] = GreedyOLS(cv=cv, max_terms=140).fit(
+        X[train], energies[train], groups=groups
+    )
     GreedyPathDisplay.from_estimator(
         models[name], X[test], energies[test], name="RMSE (eV/atom)", ax=ax
     )

@@ -15,7 +15,9 @@ from skatom.model_selection import EnergyStratifiedSplit
 
 SIZES = [60, 90, 150, 240]
 data = load_ethanol()
-splits = EnergyStratifiedSplit(n_splits=3, train_size=240, test_size=500, random_state=0)
+splits = EnergyStratifiedSplit(
+    n_splits=3, train_size=240, test_size=500, random_state=0
+)
 
 # %%
 # One display for each model, both on the same axes. The dashed line is the power law through the
@@ -47,4 +49,6 @@ plt.show()
 gdml, sgdml = displays
 error = sgdml.errors[1].mean()
 n = (error / gdml.prefactor_) ** (1 / gdml.slope_)
-print(f"sGDML with 90 frames: {1000 * error:.0f} meV/Å; GDML reaches it with about {n:.0f}")
+print(
+    f"sGDML with 90 frames: {1000 * error:.0f} meV/Å; GDML reaches it with about {n:.0f}"
+)

@@ -40,7 +40,14 @@ spread = 1000 * search.cv_results_["std_test_score"]
 
 figure, ax = plt.subplots(figsize=(5.0, 3.6), layout="constrained")
 ax.errorbar(sigmas, mean, spread, fmt="o-", capsize=3)
-ax.plot(sigmas[search.best_index_], mean[search.best_index_], "o", ms=11, mfc="none", color="C3")
+ax.plot(
+    sigmas[search.best_index_],
+    mean[search.best_index_],
+    "o",
+    ms=11,
+    mfc="none",
+    color="C3",
+)
 ax.annotate(
     f"sigma {sigmas[search.best_index_]:g}",
     (sigmas[search.best_index_], mean[search.best_index_]),

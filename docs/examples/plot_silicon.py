@@ -42,7 +42,9 @@ def rattled(n, amplitude, rng):
 from skatom import Structures, Targets
 
 rng = np.random.RandomState(0)
-images = [atoms for amplitude in (0.01, 0.04, 0.08) for atoms in rattled(30, amplitude, rng)]
+images = [
+    atoms for amplitude in (0.01, 0.04, 0.08) for atoms in rattled(30, amplitude, rng)
+]
 structures, targets = Structures.from_ase(images), Targets.from_ase(images)
 print(structures, targets, sep="\n")
 
@@ -71,7 +73,8 @@ model = make_pipeline(
     ),
 )  # fmt: skip
 model.fit(train_X, train_y)
-print(evaluate(model, test_X, test_y))
+for name, value in evaluate(model, test_X, test_y).items():
+    print(f"{name:24}{value:.5f}")
 
 # %%
 # Elastic constants
@@ -89,7 +92,9 @@ def stress_of(strain, calculator, a):
     """Stress (GPa, Voigt order) of a strained cell whose atoms are relaxed."""
     atoms = bulk("Si", "diamond", a=a, cubic=True)
     xx, yy, zz, yz, xz, xy = strain
-    matrix = np.array([[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]])
+    matrix = np.array(
+        [[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]]
+    )
     atoms.set_cell(atoms.cell @ (np.eye(3) + matrix), scale_atoms=True)
     atoms.calc = calculator
     BFGS(atoms, logfile=None).run(fmax=2e-4, steps=100)
@@ -131,10 +136,14 @@ for atoms in crystals:
 
 sampled = np.linalg.det(structures.cells) / 8
 volumes = lengths**3 / 8
-plt.fill_between(volumes, (energies - 2 * std) / 8, (energies + 2 * std) / 8, alpha=0.3, lw=0)
+plt.fill_between(
+    volumes, (energies - 2 * std) / 8, (energies + 2 * std) / 8, alpha=0.3, lw=0
+)
 plt.plot(volumes, energies / 8, label="model ± 2 std")
 plt.plot(volumes, np.array(exact) / 8, "k--", lw=1, label="Tersoff")
-plt.axvspan(sampled.min(), sampled.max(), color="0.92", zorder=-1, label="volumes in the data")
+plt.axvspan(
+    sampled.min(), sampled.max(), color="0.92", zorder=-1, label="volumes in the data"
+)
 plt.xlabel("volume per atom (Å³)")
 plt.ylabel("energy per atom (eV)")
 plt.legend()

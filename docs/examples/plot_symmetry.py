@@ -69,9 +69,14 @@ corners = np.column_stack([np.cos(corner), np.sin(corner)])
 figure, panels = plt.subplots(3, 4, figsize=(8.4, 6.9), layout="constrained")
 for panel, permutation in zip(panels.flat, permutations[order], strict=True):
     panel.plot(*corners.T, color="0.6", lw=1.5, zorder=0)
-    for xy, carbon_place, hydrogen_place in zip(corners[:6], ring, partner, strict=True):
+    for xy, carbon_place, hydrogen_place in zip(
+        corners[:6], ring, partner, strict=True
+    ):
         panel.plot(*np.array([xy, 1.55 * xy]).T, color="0.8", lw=1.5, zorder=0)
-        for at, seat, size in ((xy, carbon_place, 330), (1.55 * xy, hydrogen_place, 190)):
+        for at, seat, size in (
+            (xy, carbon_place, 330),
+            (1.55 * xy, hydrogen_place, 190),
+        ):
             atom = permutation[seat]
             panel.scatter(*at, s=size, color=color[atom], edgecolors="k", lw=0.6)
             panel.text(
@@ -93,4 +98,6 @@ train, test = slice(0, 1500, 15), data.structures[7]
 images = Structures.from_frames(frame.numbers, test.positions[permutations])
 for model in (GDML(), SGDML(random_state=0)):
     energies = model.fit(data.structures[train], data.targets[train]).predict(images)
-    print(f"{type(model).__name__:6} spread of the 12 energies {np.ptp(energies):.1e} eV")
+    print(
+        f"{type(model).__name__:6} spread of the 12 energies {np.ptp(energies):.1e} eV"
+    )

@@ -35,11 +35,15 @@ def polarizability(atoms):
     matrix = np.einsum("ab,xy->axby", across, np.eye(3))
     matrix -= np.einsum("ab,abx,aby->axby", along, vectors, vectors)
     matrix[np.arange(n), :, np.arange(n)] = np.eye(3) / alone[:, None, None]
-    return np.linalg.inv(matrix.reshape(3 * n, 3 * n)).reshape(n, 3, n, 3).sum(axis=(0, 2))
+    return (
+        np.linalg.inv(matrix.reshape(3 * n, 3 * n)).reshape(n, 3, n, 3).sum(axis=(0, 2))
+    )
 
 
 molecules = load_ethanol().structures[::5].to_ase()
-for atoms, rotation in zip(molecules, Rotation.random(len(molecules), rng=0), strict=True):
+for atoms, rotation in zip(
+    molecules, Rotation.random(len(molecules), rng=0), strict=True
+):
     atoms.positions = rotation.apply(atoms.positions)
 tensors = np.array([polarizability(atoms) for atoms in molecules])
 print(len(molecules), "molecules; the first tensor in Å³:", tensors[0], sep="\n")

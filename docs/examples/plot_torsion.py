@@ -57,7 +57,9 @@ lowest = min(energies.min() for energies in rotors.values())
 
 
 def occurring(a, b, c, d):
-    return np.array([atoms.get_dihedral(a, b, c, d) for atoms in data.structures[train].to_ase()])
+    return np.array(
+        [atoms.get_dihedral(a, b, c, d) for atoms in data.structures[train].to_ase()]
+    )
 
 
 seen = {
@@ -74,7 +76,9 @@ seen = {
 # the model is less certain there than in the minima.
 import matplotlib.pyplot as plt
 
-figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True, layout="constrained")
+figure, panels = plt.subplots(
+    1, 2, figsize=(8.4, 3.6), sharey=True, layout="constrained"
+)
 for panel, (title, energies) in zip(panels, rotors.items(), strict=True):
     panel.plot(angles, 1000 * (energies - lowest), "o-", ms=3)
     panel.set(title=title, xlabel="dihedral angle (°)", xticks=range(0, 361, 60))

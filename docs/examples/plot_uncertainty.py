@@ -27,7 +27,9 @@ def label(images):
         energies.append(atoms.get_potential_energy())
         forces.append(atoms.get_forces())
     structures = Structures.from_ase(images)
-    return structures, Targets(energies, np.concatenate(forces), offsets=structures.offsets)
+    return structures, Targets(
+        energies, np.concatenate(forces), offsets=structures.offsets
+    )
 
 
 # %%
@@ -59,7 +61,9 @@ from skatom.models import SparseGaussianProcess
 
 model = make_pipeline(
     SOAP(cutoff=4.5, n_max=8, l_max=6, sigma=0.4),
-    SparseGaussianProcess(3.0 * Cosine(zeta=4), n_sparse=200, sigma_forces=0.03, random_state=0),
+    SparseGaussianProcess(
+        3.0 * Cosine(zeta=4), n_sparse=200, sigma_forces=0.03, random_state=0
+    ),
 ).fit(structures, targets)
 energies, forces, energy_std, force_std = model.predict(
     path_structures, return_forces=True, return_std=True
@@ -74,12 +78,24 @@ energies, forces, energy_std, force_std = model.predict(
 import matplotlib.pyplot as plt
 
 error = np.abs(energies - path_targets.energy)
-force_error = np.linalg.norm((forces - path_targets.forces).reshape(len(path), -1, 3)[:, 0], axis=1)
+force_error = np.linalg.norm(
+    (forces - path_targets.forces).reshape(len(path), -1, 3)[:, 0], axis=1
+)
 force_scale = np.linalg.norm(force_std.reshape(len(path), -1, 3)[:, 0], axis=1)
-seen = np.linalg.norm(structures.positions.reshape(-1, 8, 3) - crystal.positions, axis=2).max()
+seen = np.linalg.norm(
+    structures.positions.reshape(-1, 8, 3) - crystal.positions, axis=2
+).max()
 
-figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(6, 6), layout="constrained")
-upper.plot(distances, path_targets.energy - path_targets.energy[0], "k--", lw=1, label="Tersoff")
+figure, (upper, lower) = plt.subplots(
+    2, 1, sharex=True, figsize=(6, 6), layout="constrained"
+)
+upper.plot(
+    distances,
+    path_targets.energy - path_targets.energy[0],
+    "k--",
+    lw=1,
+    label="Tersoff",
+)
 upper.plot(distances, energies - path_targets.energy[0], label="model")
 upper.fill_between(
     distances, *(energies - path_targets.energy[0] + s * 2 * energy_std for s in (-1, 1)),
