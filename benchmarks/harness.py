@@ -1,27 +1,60 @@
 """What the benchmarks share: peers in environments of their own, and fair timings.
 
 Each measurement runs in a process of its own, so that its peak memory is its own. All libraries
-get the same number of threads. Run the scripts on a quiet machine: the share of the processor that
-other programs took is printed beside every timing.
+get the same number of threads. Run the benchmarks on a quiet machine: where a share of the
+processor that other programs took is printed, it should be near zero.
+
+Scripts in peers' environments import this module too, so it needs no more than psutil.
 """
 
 import json
+import math
 import os
+import platform
 import re
 import resource
+import statistics
 import subprocess
 import sys
 import time
 import venv
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("SKATOM_DATA", HERE.parents[1] / "shared" / "data"))
 PEERS = Path(os.environ.get("SKATOM_PEERS", HERE / ".peers"))
 KCAL = 23.060548  # kcal/mol in an eV
+
+
+# --- the machine ------------------------------------------------------------------------------
+
+
+def machine():
+    """The processor's name, and how many cores of it there are."""
+    return f"{cpu_name()}, {psutil.cpu_count()} logical cores"
+
+
+def cpu_name():
+    """The processor's name, as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    found = info.exists() and re.search(r"model name\s*:\s*(.+)", info.read_text())
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def thread_limits(threads):
+    """The environment variables that limit the threads of all libraries."""
+    names = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")
+    return {f"{name}_NUM_THREADS": str(threads) for name in names}
+
+
+# --- processes --------------------------------------------------------------------------------
+
+
+def peer_of(options, name):
+    """The Python of a peer's environment, or None with ``--alone``."""
+    return None if options.alone else peer_python(name)
 
 
 def peer_python(name):
@@ -35,53 +68,74 @@ def peer_python(name):
     return python
 
 
-def run_process(python, *arguments, threads):
-    """Run a script in a process of its own and return what its last line says in JSON."""
-    names = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMBA")
-    environment = {**os.environ, **{f"{name}_NUM_THREADS": str(threads) for name in names}}
-    command = [str(argument) for argument in (python, *arguments)]
+def peer_script(name):
+    """The path of a script that runs in a peer's environment."""
+    return HERE / "peers" / name
+
+
+def own(function, *arguments):
+    """The command of a process that calls a function of a benchmark.
+
+    The function returns, and the arguments are, what JSON knows; paths become strings.
+    """
+    name = f"{function.__module__}:{function.__name__}"
+    return sys.executable, "-m", "benchmarks.call", name, json.dumps(arguments, default=str)
+
+
+def run_process(command, threads):
+    """Run a command in a process of its own and return what its last line says in JSON."""
+    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ, **thread_limits(threads), "PYTHONPATH": os.pathsep.join(paths)
+    }  # fmt: skip
+    command = [str(part) for part in command]
     process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if process.returncode:
-        raise SystemExit(f"{arguments[0]} failed with {process.returncode}")
+        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}")
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def run_worker(python, script, task, threads):
-    """Run ``script`` with a task (a dict, sent as JSON) and return the dict that it prints last."""
-    before, begin = busy_seconds(), time.perf_counter()
-    result = run_process(python, HERE / script, json.dumps(task), threads=threads)
-    wall = time.perf_counter() - begin
-    foreign = busy_seconds() - before - result.pop("cpu_s")
-    return {**result, "foreign_cores": max(foreign, 0.0) / wall}
+def run_worker(command, threads):
+    """`run_process` for an answer that is a dict, to which it adds ``foreign_cores``.
 
-
-def busy_seconds():
-    """Processor time that all programs have used since the machine started."""
-    times = psutil.cpu_times()
-    return times.user + times.system + times.nice
-
-
-def report(**figures):
-    """A worker's last line: the figures and its processor time."""
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    figures["cpu_s"] = sum(u.ru_utime + u.ru_stime for u in usage)
-    print(json.dumps(figures))
-
-
-def touch_memory(n_bytes):
-    """Allocate and free memory, then forget the peak that this made.
-
-    A virtual machine fetches memory from its host when it is first used, at a tenth of the usual
-    speed. Touched just before a timing, that cost falls on neither side.
+    These are how many cores other programs used meanwhile.
     """
-    np.ones(int(n_bytes) // 8)
-    Path("/proc/self/clear_refs").write_text("5")
+    load = ForeignLoad()
+    result = run_process(command, threads)
+    return {**result, "foreign_cores": load.cores()}
 
 
-def peak_gib():
-    """Peak memory of this process, since `touch_memory` if that was called (Linux)."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 2**20
+class ForeignLoad:
+    """What other programs use of the processor from now on."""
+
+    def __init__(self):
+        self.begin, self.before = time.perf_counter(), self._seconds()
+
+    def cores(self):
+        """How many cores they used until now; processes that were started here must have ended."""
+        seconds = self._seconds() - self.before
+        return max(seconds, 0.0) / (time.perf_counter() - self.begin)
+
+    def _seconds(self):
+        """Processor time of all programs, less that of this process and those it started."""
+        times = psutil.cpu_times()
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return times.user + times.system + times.nice - sum(u.ru_utime + u.ru_stime for u in own)
+
+
+def take_turns(commands, rounds, threads):
+    """The shortest time of each command, a process that prints a list of seconds.
+
+    They run in turn, so that a machine whose speed drifts treats them alike.
+    """
+    best = dict.fromkeys(commands, math.inf)
+    for _ in range(rounds):
+        for name, command in commands.items():
+            best[name] = min(best[name], *run_process(command, threads))
+    return best
+
+
+# --- timings ----------------------------------------------------------------------------------
 
 
 def timed(function, repeats=1):
@@ -93,7 +147,7 @@ def timed(function, repeats=1):
         begin = time.perf_counter()
         result = function()
         times.append(time.perf_counter() - begin)
-    return float(np.median(times)), result
+    return statistics.median(times), result
 
 
 def repeated(function, repeats):
@@ -107,15 +161,47 @@ def repeated(function, repeats):
     return times
 
 
-def take_turns(commands, rounds, threads):
-    """The shortest time of each command, a process that prints a list of seconds.
+def touch_memory(n_bytes):
+    """Allocate and free memory, then forget the peak that this made.
 
-    They run in turn, so that a machine whose speed drifts treats them alike.
+    A virtual machine fetches memory from its host when it is first used, at a tenth of the usual
+    speed. Touched just before a timing, that cost falls on neither side.
     """
-    best = dict.fromkeys(commands, np.inf)
-    for _ in range(rounds):
-        for name, command in commands.items():
-            best[name] = min(best[name], *run_process(*command, threads=threads))
+    bytearray(b"x") * int(n_bytes)
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_gib():
+    """Peak memory of this process, since `touch_memory` if that was called (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 2**20
+
+
+# --- printing ---------------------------------------------------------------------------------
+
+
+def report(**figures):
+    """A worker's last line: the figures."""
+    print(json.dumps(figures))
+
+
+def ratios_header():
+    """Print the header of the lines of `compare`."""
+    print(f"{'':42s}{'':19s}{'seconds':>9s}{'ratio':>8s}")
+
+
+def compare(label, commands, rounds, threads):
+    """Let packages take turns, the first of them skatom, and print times and ratios to ours.
+
+    Returns
+    -------
+    dict
+        The shortest time of each, in seconds.
+    """
+    best = take_turns(commands, rounds, threads)
+    ours = best[next(iter(best))]
+    for name, seconds in best.items():
+        print(f"{label:42s}{name:19s}{seconds:9.4f}{seconds / ours:8.2f}", flush=True)
     return best
 
 

@@ -5,6 +5,8 @@ import os
 # One figure style and no windows, also in the processes that run the gallery.
 os.environ.setdefault("MPLBACKEND", "agg")
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 import skatom
 
 project = "skatom"
@@ -51,11 +53,31 @@ intersphinx_mapping = {
 }
 intersphinx_timeout = 5
 
+# From the first force field to sparse linear models. A new example is added to this list.
+EXAMPLES = [
+    "ethanol",
+    "learning_curve",
+    "search_sigma",
+    "block_folds",
+    "calculator",
+    "torsion",
+    "vibrations",
+    "symmetry",
+    "environments",
+    "kernel_learning_curves",
+    "silicon",
+    "uncertainty",
+    "tensors",
+    "greedy_path",
+    "chosen_features",
+]
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder([f"plot_{name}.py" for name in EXAMPLES]),
+    # displays and artists at the end of a cell are not printed; diagrams of estimators are
+    "capture_repr": ("_repr_html_",),
     "doc_module": ("skatom",),
     "backreferences_dir": None,
     "remove_config_comments": True,

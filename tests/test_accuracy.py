@@ -1,4 +1,4 @@
-"""Errors on published data. `benchmarks/sgdml.py` prints more of them."""
+"""Errors on published data. `python -m benchmarks sgdml` prints more of them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Symmetry functions with dscribe and qmllib; run by benchmarks/acsf.py in their environment.
+"""Symmetry functions with dscribe and qmllib; run by the benchmark acsf in their environment.
 
 Usage: acsf.py PEER TASK DATA; prints one line of JSON.
 """

@@ -1,4 +1,4 @@
-"""FCHL18 with qmllib and kernelforge; run by benchmarks/fchl18.py in their own environment.
+"""FCHL18 with qmllib and kernelforge; run by the benchmark fchl18 in their own environment.
 
 Usage: fchl18.py PEER TASK ALCHEMY DATA SAVE; prints one line of JSON, the seconds of each of some
 runs after a first one. Representations are part of the time. With SAVE = 1 the result is written

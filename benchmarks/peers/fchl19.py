@@ -1,4 +1,4 @@
-"""FCHL19 with qmllib and kernelforge; run by benchmarks/fchl19.py in their own environment.
+"""FCHL19 with qmllib and kernelforge; run by the benchmark fchl19 in their own environment.
 
 Usage: fchl19.py PEER TASK DATA; prints one line of JSON. The task "features" writes the features
 and their derivatives to DATA with the suffix .npz instead of measuring.

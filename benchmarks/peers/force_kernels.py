@@ -1,4 +1,4 @@
-"""Force kernels of FCHL19 with qmllib and kernelforge; run by benchmarks/force_kernels.py.
+"""Force kernels of FCHL19 with qmllib and kernelforge; run by the benchmark force_kernels.
 
 Usage: force_kernels.py TASK, a JSON object; prints one line of JSON.
 """
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))
-from harness import report, timed
+sys.path.append(str(Path(__file__).parents[2]))
+from benchmarks.harness import report, timed
 
 SIGMA = 2.0
 

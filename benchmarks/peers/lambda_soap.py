@@ -1,4 +1,4 @@
-"""λ-SOAP with featomic; run by benchmarks/lambda_soap.py in the environment of the descriptors.
+"""λ-SOAP with featomic; run by the benchmark lambda_soap in the environment of the descriptors.
 
 Usage: lambda_soap.py LAM DATA; prints the seconds of some runs after a first one, in JSON.
 """

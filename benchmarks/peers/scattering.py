@@ -1,4 +1,4 @@
-"""Solid-harmonic scattering with kymatio; run by benchmarks/scattering.py in its own environment.
+"""Solid-harmonic scattering with kymatio; run by the benchmark scattering in its own environment.
 
 Usage: scattering.py BACKEND TASK DATA; BACKEND is numpy or torch. Prints one line of JSON: the
 seconds of some transforms of a batch ("transform"), of a first one with its filters and densities

@@ -1,6 +1,6 @@
 """Farthest points and CUR with scikit-matter; runs in the peer's environment.
 
-See benchmarks/selection.py.
+See the benchmark selection.
 """
 
 import json
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 
-from harness import report, timed
+from benchmarks.harness import report, timed
 
 
 def selector(method, axis, n):

@@ -1,4 +1,4 @@
-"""Train and predict with sGDML; runs in the peer's environment. See benchmarks/sgdml.py."""
+"""Train and predict with sGDML; runs in the peer's environment. See the benchmark sgdml."""
 
 import contextlib
 import json
@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1]))  # last: a script there is called sgdml too
+sys.path.append(str(Path(__file__).parents[2]))
 
-from harness import peak_gib, report, timed, touch_memory
 from sgdml.predict import GDMLPredict
 from sgdml.train import GDMLTrain
 from sgdml.utils import io
+
+from benchmarks.harness import peak_gib, report, timed, touch_memory
 
 
 def data_set(arrays):

@@ -1,6 +1,6 @@
 """Fit with gap_fit and predict with quippy; runs in the peer's environment.
 
-See benchmarks/sparse_gp.py.
+See the benchmark sparse_gp.
 """
 
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from ase.io import read
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 
-from harness import report, timed
+from benchmarks.harness import report, timed
 
 SOAP = (
     "soap cutoff=5.0 cutoff_transition_width=0.5 n_max=8 l_max=6 atom_sigma=0.5 zeta=4 delta=1.0 "

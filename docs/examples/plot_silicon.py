@@ -4,7 +4,7 @@ A silicon potential and its elastic constants
 
 A sparse Gaussian process of SOAP environments learns the energies, forces and stresses of silicon
 crystals. The labels here come from Tersoff's potential instead of a quantum-chemical code, so that
-the truth is at hand for everything that the model says.
+the true value of everything that the model predicts is known.
 """
 
 # %%
@@ -42,7 +42,9 @@ def rattled(n, amplitude, rng):
 from skatom import Structures, Targets
 
 rng = np.random.RandomState(0)
-images = [atoms for amplitude in (0.01, 0.04, 0.08) for atoms in rattled(30, amplitude, rng)]
+images = [
+    atoms for amplitude in (0.01, 0.04, 0.08) for atoms in rattled(30, amplitude, rng)
+]
 structures, targets = Structures.from_ase(images), Targets.from_ase(images)
 print(structures, targets, sep="\n")
 
@@ -50,8 +52,8 @@ print(structures, targets, sep="\n")
 # The model
 # ---------
 #
-# Two steps, as in any Pipeline. The noises say how well each kind of label is to be met: 0.5 meV
-# per atom for energies, 0.02 eV/Å for forces.
+# Two steps, as in any Pipeline. The noises say how closely each kind of label is to be
+# reproduced: 0.5 meV per atom for energies, 0.02 eV/Å for forces.
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
@@ -71,14 +73,15 @@ model = make_pipeline(
     ),
 )  # fmt: skip
 model.fit(train_X, train_y)
-print(evaluate(model, test_X, test_y))
+for name, value in evaluate(model, test_X, test_y).items():
+    print(f"{name:24}{value:.5f}")
 
 # %%
 # Elastic constants
 # -----------------
 #
 # The stress of a crystal under a small strain, its atoms relaxed, gives the elastic constants. The
-# same function is called with the model and with the truth.
+# same function is called with the model and with Tersoff's potential.
 from ase import units
 from ase.optimize import BFGS
 
@@ -89,7 +92,9 @@ def stress_of(strain, calculator, a):
     """Stress (GPa, Voigt order) of a strained cell whose atoms are relaxed."""
     atoms = bulk("Si", "diamond", a=a, cubic=True)
     xx, yy, zz, yz, xz, xy = strain
-    matrix = np.array([[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]])
+    matrix = np.array(
+        [[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]]
+    )
     atoms.set_cell(atoms.cell @ (np.eye(3) + matrix), scale_atoms=True)
     atoms.calc = calculator
     BFGS(atoms, logfile=None).run(fmax=2e-4, steps=100)
@@ -117,8 +122,8 @@ for name, one, other in zip(("C11", "C12", "C44"), truth, found, strict=True):
 # Energy and volume
 # -----------------
 #
-# With its standard deviation, which grows where there were no data: outside of the strains that
-# were drawn.
+# The energy of the crystal with its standard deviation, which grows outside the volumes of the
+# training data.
 import matplotlib.pyplot as plt
 
 lengths = np.linspace(4.9, 6.1, 25)
@@ -131,10 +136,14 @@ for atoms in crystals:
 
 sampled = np.linalg.det(structures.cells) / 8
 volumes = lengths**3 / 8
-plt.fill_between(volumes, (energies - 2 * std) / 8, (energies + 2 * std) / 8, alpha=0.3, lw=0)
+plt.fill_between(
+    volumes, (energies - 2 * std) / 8, (energies + 2 * std) / 8, alpha=0.3, lw=0
+)
 plt.plot(volumes, energies / 8, label="model ± 2 std")
 plt.plot(volumes, np.array(exact) / 8, "k--", lw=1, label="Tersoff")
-plt.axvspan(sampled.min(), sampled.max(), color="0.92", zorder=-1, label="volumes in the data")
+plt.axvspan(
+    sampled.min(), sampled.max(), color="0.92", zorder=-1, label="volumes in the data"
+)
 plt.xlabel("volume per atom (Å³)")
 plt.ylabel("energy per atom (eV)")
 plt.legend()

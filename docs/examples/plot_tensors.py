@@ -35,17 +35,21 @@ def polarizability(atoms):
     matrix = np.einsum("ab,xy->axby", across, np.eye(3))
     matrix -= np.einsum("ab,abx,aby->axby", along, vectors, vectors)
     matrix[np.arange(n), :, np.arange(n)] = np.eye(3) / alone[:, None, None]
-    return np.linalg.inv(matrix.reshape(3 * n, 3 * n)).reshape(n, 3, n, 3).sum(axis=(0, 2))
+    return (
+        np.linalg.inv(matrix.reshape(3 * n, 3 * n)).reshape(n, 3, n, 3).sum(axis=(0, 2))
+    )
 
 
 molecules = load_ethanol().structures[::5].to_ase()
-for atoms, rotation in zip(molecules, Rotation.random(len(molecules), rng=0), strict=True):
+for atoms, rotation in zip(
+    molecules, Rotation.random(len(molecules), rng=0), strict=True
+):
     atoms.positions = rotation.apply(atoms.positions)
 tensors = np.array([polarizability(atoms) for atoms in molecules])
 print(len(molecules), "molecules; the first tensor in Å³:", tensors[0], sep="\n")
 
 # %%
-# One estimator learns the isotropic part and the anisotropic one, each with its own kernel.
+# One estimator learns the isotropic and the anisotropic part, each with its own kernel.
 model = TensorKernelRidge("polarizability", LambdaSOAP(cutoff=4.0), alpha=1e-6)
 sizes, scores = [10, 30, 100], []
 for size in sizes:
@@ -53,25 +57,28 @@ for size in sizes:
     scores.append(model.score(molecules[300:], tensors[300:]))
 errors = np.sqrt(1 - np.array(scores))
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
-left.loglog(sizes, errors, "o-")
-left.set_xlabel("molecules to learn from")
-left.set_ylabel("error / error of the mean isotropic tensor")
+figure, ax = plt.subplots(figsize=(5.0, 3.8), layout="constrained")
+ax.loglog(sizes, errors, "o-")
+ax.set_xticks(sizes, sizes)
+ax.minorticks_off()
+ax.set_xlabel("molecules to learn from")
+ax.set_ylabel("error / error of the mean isotropic tensor")
+plt.show()
 
 # %%
-# The molecule is turned by one whole revolution. Each element of the tensor runs through its
-# curve, and the model follows, since it cannot do otherwise.
+# A molecule is turned by one whole revolution. The elements of its tensor run through curves, which
+# the model follows: it was trained on other molecules, but rotations need not be learnt.
 angles = np.linspace(0, 360, 61)
 turning = [molecules[300].copy() for _ in angles]
 for atoms, angle in zip(turning, angles, strict=True):
     atoms.rotate(angle, "z")
 predicted = model.predict(turning)
 true = np.array([polarizability(atoms) for atoms in turning])
+figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for (i, j), name in {(0, 0): "xx", (0, 1): "xy", (2, 2): "zz"}.items():
-    (line,) = right.plot(angles, predicted[:, i, j], label=f"$\\alpha_{{{name}}}$")
-    right.plot(angles[::5], true[::5, i, j], "o", color=line.get_color(), ms=4)
-right.set_xlabel("angle of rotation about z, degrees")
-right.set_ylabel("Å³; points: reference")
-right.legend()
-figure.tight_layout()
+    (line,) = ax.plot(angles, predicted[:, i, j], label=f"$\\alpha_{{{name}}}$")
+    ax.plot(angles[::5], true[::5, i, j], "o", color=line.get_color(), ms=4)
+ax.set_xlabel("angle of rotation about z (°)")
+ax.set_ylabel("polarisability (Å³); points: reference")
+ax.legend(ncols=3)
 plt.show()

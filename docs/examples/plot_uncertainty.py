@@ -3,7 +3,7 @@ Uncertainty along a path
 ========================
 
 An atom leaves its site in a silicon crystal. The model has seen atoms that were displaced a
-little; how far can it be followed, and does it know?
+little. How far along the path can it be trusted, and does it know when it cannot?
 """
 
 # %%
@@ -27,7 +27,9 @@ def label(images):
         energies.append(atoms.get_potential_energy())
         forces.append(atoms.get_forces())
     structures = Structures.from_ase(images)
-    return structures, Targets(energies, np.concatenate(forces), offsets=structures.offsets)
+    return structures, Targets(
+        energies, np.concatenate(forces), offsets=structures.offsets
+    )
 
 
 # %%
@@ -59,27 +61,41 @@ from skatom.models import SparseGaussianProcess
 
 model = make_pipeline(
     SOAP(cutoff=4.5, n_max=8, l_max=6, sigma=0.4),
-    SparseGaussianProcess(3.0 * Cosine(zeta=4), n_sparse=200, noise_forces=0.03, random_state=0),
+    SparseGaussianProcess(
+        3.0 * Cosine(zeta=4), n_sparse=200, noise_forces=0.03, random_state=0
+    ),
 ).fit(structures, targets)
 energies, forces, energy_std, force_std = model.predict(
-    path_structures, return_forces=True, return_std=True
+    path_structures, return_forces=True, return_std=True, return_forces_std=True
 )
 
 # %%
-# Both stay small as far as atoms were rattled, and grow together beyond. From 0.6 Å on the truth is
-# another one: a bond has broken, of which nothing in the data told. The standard deviation takes
-# the kernel for granted, so it says that the model is lost there, but not how far. Its scale is
-# best checked on test data, as below; the order of its values is what to rely on, for example to
+# Error and standard deviation stay small up to the displacements of the training data, and grow
+# together beyond them. From 0.6 Å on a bond is broken, which the data do not contain. The standard
+# deviation assumes that the kernel is right: it says that the model fails there, but not by how
+# much. Check its scale on test data, as below; rely on the order of its values, for example to
 # choose which structures to compute next.
 import matplotlib.pyplot as plt
 
 error = np.abs(energies - path_targets.energy)
-force_error = np.linalg.norm((forces - path_targets.forces).reshape(len(path), -1, 3)[:, 0], axis=1)
+force_error = np.linalg.norm(
+    (forces - path_targets.forces).reshape(len(path), -1, 3)[:, 0], axis=1
+)
 force_scale = np.linalg.norm(force_std.reshape(len(path), -1, 3)[:, 0], axis=1)
-seen = np.linalg.norm(structures.positions.reshape(-1, 8, 3) - crystal.positions, axis=2).max()
+seen = np.linalg.norm(
+    structures.positions.reshape(-1, 8, 3) - crystal.positions, axis=2
+).max()
 
-figure, (upper, lower) = plt.subplots(2, 1, sharex=True, figsize=(6, 6), layout="constrained")
-upper.plot(distances, path_targets.energy - path_targets.energy[0], "k--", lw=1, label="Tersoff")
+figure, (upper, lower) = plt.subplots(
+    2, 1, sharex=True, figsize=(6, 6), layout="constrained"
+)
+upper.plot(
+    distances,
+    path_targets.energy - path_targets.energy[0],
+    "k--",
+    lw=1,
+    label="Tersoff",
+)
 upper.plot(distances, energies - path_targets.energy[0], label="model")
 upper.fill_between(
     distances, *(energies - path_targets.energy[0] + s * 2 * energy_std for s in (-1, 1)),

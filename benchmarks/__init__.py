@@ -1,0 +1,1 @@
+"""Benchmarks of skatom: ``python -m benchmarks`` lists them."""
