@@ -97,12 +97,8 @@ def scaling(n_cells):
 
     atoms = bulk("Si", cubic=True) * n_cells
     soap = SOAP().fit([bulk("Si")])
-<<<<<<< HEAD:benchmarks/descriptors.py
-    soap.transform([bulk("Si")]).pullback(np.ones(soap.n_features_out_))
-=======
     few = soap.transform([bulk("Si")])
     few.pullback(np.ones(few.values.shape[1]))
->>>>>>> ce09a10881129813e80035105b9239ab5e7e3a59:benchmarks/descriptors/soap.py
     before = peak_gib()
     start = time.perf_counter()
     features = soap.transform([atoms])

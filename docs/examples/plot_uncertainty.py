@@ -51,8 +51,8 @@ for atoms, distance in zip(path, distances, strict=True):
 path_structures, path_targets = label(path)
 
 # %%
-# ``return_std=True`` adds the standard deviations of the energies and, as forces are asked for, of
-# every component of them.
+# ``return_std=True`` adds the standard deviations of the energies, and ``return_forces_std=True``
+# those of every component of the forces.
 from sklearn.pipeline import make_pipeline
 
 from skatom.descriptors import SOAP
@@ -117,7 +117,7 @@ for atoms in fresh:
     atoms.rattle(0.1, rng=rng)
 test_structures, test_targets = label(fresh)
 energies, forces, energy_std, force_std = model.predict(
-    test_structures, return_forces=True, return_std=True
+    test_structures, return_forces=True, return_std=True, return_forces_std=True
 )
 from scipy.stats import spearmanr
 
