@@ -2,7 +2,13 @@
 
 from skatom.baseline.atomic import AtomicBaseline, count_species
 from skatom.baseline.base import Baseline
-from skatom.baseline.combine import BaselineSum, as_baseline, fit_baseline, less_baseline
+from skatom.baseline.combine import (
+    BaselineSum,
+    as_baseline,
+    check_virial,
+    fit_baseline,
+    less_baseline,
+)
 from skatom.baseline.estimator import EstimatorBaseline
 from skatom.baseline.repulsion import PairRepulsion
 
@@ -13,6 +19,7 @@ __all__ = [
     "EstimatorBaseline",
     "PairRepulsion",
     "as_baseline",
+    "check_virial",
     "count_species",
     "fit_baseline",
     "less_baseline",

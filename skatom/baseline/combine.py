@@ -118,6 +118,15 @@ def fit_baseline(baseline, structures, targets):
     return None if baseline is None else clone(baseline).fit(structures, targets)
 
 
+def check_virial(virial, baseline):
+    """Raise a ValueError if a baseline did not give the virial that is needed."""
+    if np.isnan(virial).any():
+        raise ValueError(
+            f"the baseline {baseline} predicts no stress, and stresses are to be learnt or "
+            "predicted: take a baseline that has it, or baseline=None"
+        )
+
+
 def less_baseline(targets, structures, baseline):
     """Targets less a baseline's energies, forces and stresses."""
     left = {name: getattr(targets, name) for name in targets.names}
@@ -131,6 +140,7 @@ def less_baseline(targets, structures, baseline):
     if "forces" in left:
         left["forces"] = left["forces"] + gradient
     if "stress" in left:
+        check_virial(virial[targets.labelled("stress")], baseline)
         volumes = np.abs(np.linalg.det(structures.cells))[:, None, None]
         periodic = structures.pbc.all(axis=1)[:, None, None]
         stress = np.divide(virial, volumes, out=np.zeros_like(virial), where=periodic)

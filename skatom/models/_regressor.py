@@ -9,6 +9,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.base import BaseEstimator
+from skatom.baseline import check_virial
 from skatom.properties import OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.targets import as_targets
 
@@ -92,20 +93,23 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
 
     def _outputs(self, X, names):
         volumes = structures_of(X).volumes()[:, None, None] if "stress" in names else None
-        found = self._evaluate(X, tuple(_SOURCES.get(name, name) for name in names))
+        sources = tuple(_SOURCES.get(name, name) for name in names)
+        found = self._evaluate(X, sources)
         if getattr(self, "baseline_", None) is not None:
-            self._add_baseline(structures_of(X), found)
+            self._add_baseline(structures_of(X), found, sources)
         if "gradient" in found:
             found["forces"] = -found["gradient"]
         if "virial" in found and "stress" in names:
             found["stress"] = found["virial"] / volumes
         return found
 
-    def _add_baseline(self, structures, found):
+    def _add_baseline(self, structures, found, names):
         known = {}
         if {"gradient", "virial"} & found.keys():
             parts = self.baseline_.differentiate(structures)
             known = dict(zip(("energy", "gradient", "virial"), parts, strict=True))
+            if "virial" in names:
+                check_virial(known["virial"], self.baseline_)
         elif "energy" in found:
             known = {"energy": self.baseline_.energies(structures)}
         if "local_energies" in found:
