@@ -68,8 +68,10 @@ def available_memory():
 
 
 def _left_of_address_space():
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0] if resource else -1
-    if resource is None or limit == resource.RLIM_INFINITY:
+    if resource is None:
+        return inf
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
         return inf
     return limit - psutil.Process().memory_info().vms
 
