@@ -96,7 +96,7 @@ def as_baseline(baseline):
     )
 
 
-def fit_baseline(baseline, structures, targets):
+def fit_baseline(baseline, structures, targets, sample_weight=None):
     """The fitted baseline of a model, or None.
 
     Parameters
@@ -105,12 +105,17 @@ def fit_baseline(baseline, structures, targets):
     structures : Structures
     targets : Targets
         Baselines that need energies are left out where there are none.
+    sample_weight : array-like of float, shape (n,), default=None
+        Structures of weight 0 take no part.
 
     Returns
     -------
     Baseline or None
     """
     baseline = as_baseline(baseline)
+    if sample_weight is not None:
+        used = np.asarray(sample_weight) > 0
+        structures, targets = structures[used], targets[used]
     if baseline is not None and not targets.labelled("energy").any():
         parts = baseline.baselines if isinstance(baseline, BaselineSum) else [baseline]
         parts = [part for part in parts if not part.needs_energies]
