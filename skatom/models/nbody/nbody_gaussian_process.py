@@ -191,7 +191,7 @@ class NBodyGaussianProcess(StructureRegressor):
         self.kernel_.check_parameters()
         self.outputs_, self.absolute_energies_ = self.gives, "energy" in learnt
         self.species_ = structures.species
-        self.baseline_ = fit_baseline(self.baseline, structures, targets)
+        self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
         noise = {"noise_energy": self.noise_energy, "noise_forces": self.noise_forces}
         labels = Labels.of(
             structures, targets, self.baseline_, noise, configurations, sample_weight

@@ -213,7 +213,7 @@ class SparseGaussianProcess(StructureRegressor):
         self
         """
         structures, targets = self._check(X, y)
-        self._start(X, structures, targets)
+        self._start(X, structures, targets, sample_weight)
         return self._learn(X, structures, targets, configurations, sample_weight)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -236,7 +236,7 @@ class SparseGaussianProcess(StructureRegressor):
         """
         structures, targets = self._check(X, y)
         if not hasattr(self, "solver_"):
-            self._start(X, structures, targets)
+            self._start(X, structures, targets, sample_weight)
         return self._learn(X, structures, targets, configurations, sample_weight)
 
     def _check(self, X, y):
@@ -256,12 +256,12 @@ class SparseGaussianProcess(StructureRegressor):
             raise TypeError("with terms the descriptors are the model's own: pass structures")
         return X.structures if isinstance(X, AtomicFeatures) else as_structures(X)
 
-    def _start(self, X, structures, targets):
+    def _start(self, X, structures, targets, sample_weight):
         """Choose all that stays the same when more structures come."""
         vars(self).pop("coef_", None)  # of an earlier fit; an interrupted one is not fitted
         self.absolute_energies_ = bool(targets.labelled("energy").any())
         self.outputs_ = self.gives
-        self.baseline_ = fit_baseline(self.baseline, structures, targets)
+        self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
         self.species_ = structures.species
         terms = self.terms or [(None, self.kernel or Cosine(zeta=4), self.n_sparse)]
         self.descriptors_ = None
