@@ -23,6 +23,7 @@ from skatom.descriptors import (
 from skatom.descriptors._cpu import harmonics
 from skatom.descriptors.coupling import _real_from_complex
 from skatom.models import TensorKernelRidge
+from skatom.neighbors import neighbor_list
 
 # Two environments of Gaussians of width 0.5 Å, without cutoff and without the centre, and their
 # kernel of order 1 in complex harmonics, both parities: rows μ = -1 and 0.
@@ -377,6 +378,16 @@ def test_features_are_sliced_and_pooled_by_structure():
         features.pool("max")
     with pytest.raises(TypeError, match=r"features.pool\('sum'\)"):
         np.asarray(features)
+
+
+def test_neighbors_can_be_given():
+    structures = Structures.from_ase([molecule("CH3OH"), bulk("SiC", "zincblende", a=4.36)])
+    soap = LambdaSOAP(n_max=2, l_max=2).fit(structures)
+    given = soap.transform(structures, neighbors=neighbor_list(structures, 5.0))
+    np.testing.assert_array_equal(given.values, soap.transform(structures).values)
+    assert soap.n_features_out_ == given.values.shape[2] == len(soap.get_feature_names_out())
+    with pytest.raises(ValueError, match="cutoff of at least 4"):
+        soap.transform(structures, neighbors=neighbor_list(structures, 3.0))
 
 
 def test_data_frames_leave_tensor_features_alone():

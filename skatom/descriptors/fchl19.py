@@ -188,7 +188,7 @@ class FCHL19(AtomicDescriptor):
         shells3 = cutoff3 * np.arange(1, self.n_r3 + 1) / self.n_r3 - cutoff3 / 2
         m = 2 * np.arange(self.n_fourier) + 1
         weight = 2 * self.weight3 * np.sqrt(self.eta3 / pi)
-        return _cpu.Basis(
+        return _cpu.FCHL19Functions(
             n_species=len(self.species_),
             cutoff=cutoff,
             eta2=float(self.eta2),

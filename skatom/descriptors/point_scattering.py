@@ -293,7 +293,7 @@ class PointScattering(AtomicDescriptor):
             table = np.zeros((len(orbitals), max(n - l for n, l in orbitals)))
             for row, (n, l) in zip(table, orbitals, strict=True):
                 row[: n - l] = 2 ** (-j * (3 + l)) * radial_coefficients(n, l, self.beta_)
-            bank = _cpu.Scale(
+            bank = _cpu.WaveletBank(
                 width=width,
                 reach=min(_REACH * width, self.cutoff_),
                 cutoff=np.inf if self.cutoff is None else float(self.cutoff),

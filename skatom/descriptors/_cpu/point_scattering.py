@@ -16,7 +16,7 @@ from skatom._cpu.fastmath import FASTMATH
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 
-class Scale(NamedTuple):
+class WaveletBank(NamedTuple):
     """The wavelets of one scale, for compiled code."""
 
     width: float  # standard deviation of the Gaussian, Å
@@ -76,7 +76,7 @@ def _scratch(scale):
     return l_max, recursion, y, gradients, np.empty((2, len(scale.degrees)))
 
 
-# Loops over pairs unpack `Scale` and their buffers first: to hand a tuple on means counting
+# Loops over pairs unpack `WaveletBank` and their buffers first: to hand a tuple on means counting
 # references to its arrays, which takes longer than the pair.
 
 

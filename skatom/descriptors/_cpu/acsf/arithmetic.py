@@ -1,0 +1,31 @@
+"""Loops over two or three rows of numbers."""
+
+from numba import njit
+
+from skatom._cpu.fastmath import FASTMATH
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def dot(a, b):
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def multiply(a, b):
+    for i in range(len(a)):
+        a[i] *= b[i]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def product(a, b, out):
+    for i in range(len(out)):
+        out[i] = a[i] * b[i]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def add(a, x, out):
+    for i in range(len(out)):
+        out[i] += a * x[i]

@@ -1,0 +1,112 @@
+"""The neighbours of one centre: sorted, and what depends on one of them."""
+
+import numpy as np
+from numba import njit
+
+from skatom._cpu.elementwise import cutoff_slopes, cutoff_values, exponential
+from skatom._cpu.fastmath import FASTMATH
+from skatom.descriptors._cpu.acsf.arithmetic import multiply
+from skatom.descriptors._cpu.acsf.tables import (
+    ANGULAR_DF,
+    ANGULAR_F,
+    DF,
+    INVERSE,
+    WEIGHT,
+    WORK,
+    F,
+    R,
+    X,
+)  # fmt: skip
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _sort(vectors, species, functions, edges, order, rows):
+    """Fill the distances, unit vectors and weights of the neighbours, sorted."""
+    n = len(vectors)
+    counts, start = edges[0], edges[1]
+    counts[:] = 0
+    for k in range(n):
+        dx, dy, dz = vectors[k]
+        r = np.sqrt(dx * dx + dy * dy + dz * dz)
+        rows[WORK, k] = r
+        key = 2 * functions.channels[species[k]] + (r >= functions.angular_cutoff)
+        order[1, k] = key
+        counts[key + 1] += 1
+    for key in range(1, len(counts)):
+        counts[key] += counts[key - 1]
+    start[:] = counts
+    for k in range(n):
+        key = order[1, k]
+        i = start[key]
+        start[key] += 1
+        order[0, i] = k
+        r = rows[WORK, k]
+        rows[R, i] = r
+        rows[INVERSE, i] = 1 / r
+        for axis in range(3):
+            rows[X + axis, i] = vectors[k, axis] / r
+        rows[WEIGHT, i] = functions.weights[species[k]]
+
+
+@njit(cache=True)
+def gather(vectors, species, functions, with_slopes, hood):
+    """Sort the neighbours of one centre and evaluate what depends on one of them; their number."""
+    n = len(vectors)
+    _sort(vectors, species, functions, hood.edges, hood.order, hood.rows)
+    kind, rows, r = functions.cutoff_kind, hood.rows, hood.rows[R, :n]
+    weight, work, exponents = rows[WEIGHT, :n], rows[WORK, :n], hood.exponents[:n]
+    cutoff_values(kind, functions.cutoff, r, rows[F, :n])
+    cutoff_values(kind, functions.angular_cutoff, r, rows[ANGULAR_F, :n])
+    multiply(rows[F, :n], weight)
+    multiply(rows[ANGULAR_F, :n], weight)
+    if with_slopes:
+        cutoff_slopes(kind, functions.cutoff, r, rows[DF, :n])
+        cutoff_slopes(kind, functions.angular_cutoff, r, rows[ANGULAR_DF, :n])
+        multiply(rows[DF, :n], weight)
+        multiply(rows[ANGULAR_DF, :n], weight)
+    for g in range(functions.n_g4 + functions.n_g5):
+        eta, shift = functions.gaussians[g]
+        gaussian(eta, shift, r, work, exponents, hood.e[g, :n])
+    radial, kappa, e, scratch = functions.radial, functions.kappa, hood.radial[:n], hood.slopes[:n]
+    radial_functions(r, radial, kappa, scratch, hood.exponents[: e.size], e)
+    if with_slopes:
+        radial_slopes(r, rows[F, :n], rows[DF, :n], radial, kappa, e, scratch)
+    return n
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def gaussian(eta, shift, r, work, exponents, out):
+    """exp(-η (r - R)²)."""
+    for i in range(len(r)):
+        work[i] = -eta * (r[i] - shift) * (r[i] - shift)
+    exponential(work, exponents, out)
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def radial_functions(r, radial, kappa, work, exponents, e):
+    """Gaussians and cosines of each neighbour, without cutoff, as rows of e (n, n_radial)."""
+    n_gauss = len(radial)
+    for i in range(len(r)):
+        row = work[i]
+        for m in range(n_gauss):
+            row[m] = -radial[m, 0] * (r[i] - radial[m, 1]) * (r[i] - radial[m, 1])
+        for m in range(len(kappa)):
+            row[n_gauss + m] = 0.0
+    exponential(work.ravel(), exponents, e.ravel())
+    for i in range(len(r)):
+        for m in range(len(kappa)):
+            e[i, n_gauss + m] = np.cos(kappa[m] * r[i])
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def radial_slopes(r, f, df, radial, kappa, e, slopes):
+    """d(e f_c)/dr of every function, (n, n_radial)."""
+    n_gauss = len(radial)
+    for i in range(len(r)):
+        row, source = slopes[i], e[i]
+        for m in range(n_gauss):
+            log_slope = -2 * radial[m, 0] * (r[i] - radial[m, 1])
+            row[m] = source[m] * (df[i] + log_slope * f[i])
+        for m in range(len(kappa)):
+            sine = kappa[m] * np.sin(kappa[m] * r[i])
+            row[n_gauss + m] = source[n_gauss + m] * df[i] - sine * f[i]
