@@ -429,11 +429,14 @@ def test_rows_that_there_are_not_are_errors(rows):
         covariance(NBody(), molecules(), rows=rows)
 
 
-def test_covariances_of_features_need_features():
-    for kernel in (Gaussian(), Laplacian(), StructureKernel(Cosine(2))):
-        for sides in ((np.ones((2, 3)),), (molecules(),), (with_features(molecules()), "H2O")):
-            with pytest.raises(ValueError, match="transform the structures by a descriptor"):
-                covariance(kernel, *sides, rows=ENERGY)
+@pytest.mark.parametrize("kernel", FEATURES.values(), ids=FEATURES)
+def test_structures_need_features(kernel):
+    features = with_features(molecules())
+    for sides in ((molecules(),), (features, molecules()), (np.ones((2, 3)),)):
+        with pytest.raises(ValueError, match="transform them by a descriptor first"):
+            covariance(kernel, *sides, rows=ENERGY)
+    with pytest.raises(ValueError, match="transform them by a descriptor first"):
+        kernel(features, molecules())
 
 
 def test_covariances_that_do_not_fit_are_errors(monkeypatch):

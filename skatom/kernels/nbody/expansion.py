@@ -73,7 +73,7 @@ class NPletExpansion:
         ----------
         elements : tuple of int
         basis : RadialBasis
-            Of the length scale of the kernel; its interval holds all sides of the training set.
+            Made for the kernel's length scale; its interval holds all sides of the training set.
 
         Returns
         -------
