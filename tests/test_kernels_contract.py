@@ -6,7 +6,6 @@ from numbers import Real
 
 import numpy as np
 import pytest
-import skops.io
 from ase import Atoms
 from ase.build import molecule
 from scipy.stats import ortho_group
@@ -370,19 +369,26 @@ def test_kernels_with_first_derivatives_only_say_so(kernel):
 # --- parameters, files, errors ------------------------------------------------------------------
 
 
+def assert_same(copy, kernel, X):
+    assert type(copy) is type(kernel)
+    assert str(copy.get_params()) == str(kernel.get_params())
+    np.testing.assert_array_equal(copy(X), kernel(X))
+
+
 @cases()
-def test_clones_and_files_give_the_same(kernel, make):
-    X = make(molecules())
-    X, matrix = X[:3], kernel(X[:3])
-    unknown = skops.io.get_untrusted_types(data=skops.io.dumps(kernel))
+def test_clones_and_pickles_give_the_same(kernel, make):
+    X = make(molecules())[:3]
+    assert_same(clone(kernel), kernel, X)
+    assert_same(pickle.loads(pickle.dumps(kernel)), kernel, X)
+
+
+@cases()
+def test_files_of_skops_give_the_same(kernel, make):
+    io = pytest.importorskip("skops.io")
+    data = io.dumps(kernel)
+    unknown = io.get_untrusted_types(data=data)
     assert all(name.startswith("skatom.") for name in unknown)
-    for copy in (
-        clone(kernel), pickle.loads(pickle.dumps(kernel)),
-        skops.io.loads(skops.io.dumps(kernel), trusted=unknown),
-    ):  # fmt: skip
-        assert type(copy) is type(kernel)
-        assert str(copy.get_params()) == str(kernel.get_params())
-        np.testing.assert_array_equal(copy(X), matrix)
+    assert_same(io.loads(data, trusted=unknown), kernel, make(molecules())[:3])
 
 
 @cases()
@@ -429,11 +435,14 @@ def test_rows_that_there_are_not_are_errors(rows):
         covariance(NBody(), molecules(), rows=rows)
 
 
-def test_covariances_of_features_need_features():
-    for kernel in (Gaussian(), Laplacian(), StructureKernel(Cosine(2))):
-        for sides in ((np.ones((2, 3)),), (molecules(),), (with_features(molecules()), "H2O")):
-            with pytest.raises(ValueError, match="transform the structures by a descriptor"):
-                covariance(kernel, *sides, rows=ENERGY)
+@pytest.mark.parametrize("kernel", FEATURES.values(), ids=FEATURES)
+def test_structures_need_features(kernel):
+    features = with_features(molecules())
+    for sides in ((molecules(),), (features, molecules()), (np.ones((2, 3)),)):
+        with pytest.raises(ValueError, match="transform them by a descriptor first"):
+            covariance(kernel, *sides, rows=ENERGY)
+    with pytest.raises(ValueError, match="transform them by a descriptor first"):
+        kernel(features, molecules())
 
 
 def test_covariances_that_do_not_fit_are_errors(monkeypatch):

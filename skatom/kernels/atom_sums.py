@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -27,6 +28,7 @@ def sums_of_atoms(matrix, X, Y=None):
     -------
     ndarray of float, shape (n, m)
     """
+    check_atomic_features(X, Y)
     symmetric = Y is None
     Y = X if symmetric else Y
     check_kernel_matrix(len(X), len(Y))
@@ -56,6 +58,16 @@ def own_sums(matrix, X):
     return np.concatenate([
         np.empty(0), *(sums_of_atoms(matrix, X[piece]).diagonal() for piece in pieces)
     ])  # fmt: skip
+
+
+def check_atomic_features(*sides):
+    """Raise a ValueError if a side that is given is anything else."""
+    for side in sides:
+        if side is not None and not isinstance(side, AtomicFeatures):
+            raise ValueError(
+                "structures are compared by AtomicFeatures under this kernel, not by "
+                f"{type(side).__name__}: transform them by a descriptor first"
+            )
 
 
 def check_kernel_matrix(n, m):

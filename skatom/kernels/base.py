@@ -53,7 +53,7 @@ class Kernel(BaseEstimator, ABC):
 
     @abstractmethod
     def diagonal(self, X):
-        """k(x, x) of each of X, without their whole matrix.
+        """k(x, x) of each of X, the diagonal of the matrix.
 
         Parameters
         ----------

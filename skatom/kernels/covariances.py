@@ -88,7 +88,7 @@ def by_structure(stacked, X, Y, rows, columns):
     stacked : ndarray of float, shape (n_rows, n_columns)
         Both its rows and its columns are in that order.
     X, Y : Structures
-        Of the rows and of the columns.
+        The structures of the rows and those of the columns.
     rows, columns : tuple of str
 
     Returns

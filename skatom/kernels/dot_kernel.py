@@ -7,9 +7,10 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
+from skatom.kernels.atom_sums import check_atomic_features
 from skatom.kernels.base import Kernel, squared_norms
 from skatom.kernels.blocks import feature_covariance
-from skatom.kernels.feature_kernel import FeatureKernel, check_atomic_features
+from skatom.kernels.feature_kernel import FeatureKernel
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def jacobian_bases(*batches):
     Parameters
     ----------
     *batches : AtomicFeatures
-        Of the same descriptor.
+        Features by the same descriptor.
 
     Returns
     -------

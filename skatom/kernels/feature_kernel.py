@@ -5,7 +5,7 @@ from abc import abstractmethod
 import numpy as np
 
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels.atom_sums import own_sums, sums_of_atoms
+from skatom.kernels.atom_sums import check_atomic_features, own_sums, sums_of_atoms
 from skatom.kernels.base import Kernel
 
 
@@ -85,13 +85,3 @@ class FeatureKernel(Kernel):
     def covariance_blocks(self, X, Y, rows, columns):
         check_atomic_features(X, Y)
         return self(X, Y)
-
-
-def check_atomic_features(*sides):
-    """Raise a ValueError where features of atoms are needed and something else is given."""
-    for side in sides:
-        if side is not None and not isinstance(side, AtomicFeatures):
-            raise ValueError(
-                f"a covariance under a kernel of atomic features needs AtomicFeatures, not "
-                f"{type(side).__name__}: transform the structures by a descriptor first"
-            )

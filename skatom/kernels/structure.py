@@ -7,7 +7,13 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom.kernels._cpu.matching import rematch
-from skatom.kernels.atom_sums import check_kernel_matrix, mirrored, own_sums, sums_of_atoms
+from skatom.kernels.atom_sums import (
+    check_atomic_features,
+    check_kernel_matrix,
+    mirrored,
+    own_sums,
+    sums_of_atoms,
+)
 from skatom.kernels.base import Kernel
 from skatom.kernels.feature_kernel import FeatureKernel
 from skatom.parallel import split_rows, threads_over_blas
@@ -98,6 +104,7 @@ class StructureKernel(Kernel):
         ndarray of float, shape (n, m)
         """
         self.check_parameters()
+        check_atomic_features(X, Y)
         check_kernel_matrix(len(X), len(X if Y is None else Y))
         matrix = self._unnormalized(X, Y)
         if self.normalize:

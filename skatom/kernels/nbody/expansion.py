@@ -76,7 +76,7 @@ class NPletExpansion(TupleKeys, Predictor):
         ----------
         elements : tuple of int
         basis : RadialBasis
-            Of the length scale of the kernel; its interval holds all sides of the training set.
+            Made for the kernel's length scale; its interval holds all sides of the training set.
 
         Returns
         -------

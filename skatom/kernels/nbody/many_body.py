@@ -98,7 +98,7 @@ class ManyBody(NBodyKernel):
         ----------
         structures : Structures
         what : {"energy", "local", "forces", "strain"}
-            Energies of structures or environments, forces, or derivatives by the strain.
+            Energies of structures or environments, forces, or strain derivatives.
         atoms : ndarray of int, default=None
             With "forces", the atoms of the batch whose forces are meant. None: all.
 
