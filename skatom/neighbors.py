@@ -224,6 +224,8 @@ def neighbor_list(structures, cutoff):
     Parameters
     ----------
     structures : Structures or list of ase.Atoms
+        Those that have a list of neighbours already (`Structures.with_neighbors`) are not
+        searched.
     cutoff : float
         Largest distance in Å, itself excluded.
 
@@ -246,6 +248,8 @@ def neighbor_list(structures, cutoff):
     """
     structures = as_structures(structures)
     cutoff = _checked_cutoff(cutoff)
+    if structures.known_neighbors is not None:
+        return structures.known_neighbors.within(cutoff)
     grids = _cpu.build_grids(
         structures.positions, structures.offsets, structures.cells, structures.pbc, cutoff
     )

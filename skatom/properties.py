@@ -84,7 +84,7 @@ def asked_for(keywords):
 
 
 def takes_outputs(predict):
-    """Decorate ``predict(self, X, **returns)`` with the keywords of all properties.
+    """Decorate ``predict(self, X, *, neighbors=None, **returns)`` with the keywords of properties.
 
     Signatures are what help, documentation and scikit-learn's routing of metadata look at.
     """
@@ -92,5 +92,6 @@ def takes_outputs(predict):
     returns = [
         Parameter(p.keyword, Parameter.KEYWORD_ONLY, default=False) for p in OUTPUTS.values()
     ]
-    predict.__signature__ = Signature([*fixed, *returns])
+    neighbors = Parameter("neighbors", Parameter.KEYWORD_ONLY, default=None)
+    predict.__signature__ = Signature([*fixed, neighbors, *returns])
     return predict

@@ -59,6 +59,9 @@ class Structures(Sequence):
     array([[ True,  True,  True]])
     """
 
+    # a list of neighbours that was given, see `with_neighbors`
+    known_neighbors = None
+
     def __init__(self, numbers, positions, offsets=None, cells=None, pbc=None):
         numbers = np.asarray(numbers)
         positions = np.ascontiguousarray(positions, dtype=float)
@@ -170,6 +173,32 @@ class Structures(Sequence):
             images.append(atoms)
         return images
 
+    def with_neighbors(self, neighbors):
+        """The same structures with a list of neighbours, which is not searched again.
+
+        Descriptors, kernels, models and baselines of these structures take it, and an error says
+        so if its cutoff is shorter than theirs.
+
+        Parameters
+        ----------
+        neighbors : skatom.neighbors.NeighborList
+            Of all atoms of these structures; that of a simulation engine is made and checked by
+            `skatom.neighbors.NeighborList.from_pairs`.
+
+        Returns
+        -------
+        Structures
+        """
+        if len(neighbors.atoms) != len(self.numbers):
+            raise ValueError(
+                f"neighbors has {len(neighbors.atoms)} centres, but the structures have "
+                f"{len(self.numbers)} atoms: give the list of all atoms of these structures"
+            )
+        batch = object.__new__(type(self))
+        batch._set(self.numbers, self.positions, self.offsets, self.cells, self.pbc)
+        batch.known_neighbors = neighbors
+        return batch
+
     @property
     def shape(self):
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
@@ -212,6 +241,8 @@ class Structures(Sequence):
         batch._set(
             self.numbers[atoms], self.positions[atoms], offsets, self.cells[rows], self.pbc[rows]
         )
+        if self.known_neighbors is not None:
+            batch.known_neighbors = self.known_neighbors.of_structures(self.offsets, key)
         return batch
 
     def __array__(self, dtype=None, copy=None):

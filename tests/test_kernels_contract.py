@@ -451,6 +451,7 @@ def test_covariances_that_do_not_fit_are_errors(monkeypatch):
     tiny = type("Memory", (), {"available": 20000})
     features = FCHL19(n_r2=4, n_r3=3).fit_transform(molecules())
     monkeypatch.setattr(skatom.memory.psutil, "virtual_memory", lambda: tiny)
+    monkeypatch.setattr(skatom.memory, "_SMALL", 0)
     for kernel, X in ((Gaussian(), features), (NBody(), molecules())):
         with pytest.raises(MemoryError, match="take fewer structures"):
             covariance(kernel, X)

@@ -20,6 +20,8 @@ from skatom._prediction import comparable, last_step, predict, predictable
 from skatom.baseline import AtomicBaseline, PairRepulsion
 from skatom.calculators import SkatomCalculator
 from skatom.metrics import evaluate, neg_force_mae
+from skatom.models import GDML
+from skatom.neighbors import neighbor_list
 from skatom.properties import LABELS, OUTPUTS, in_order
 
 ENERGY_MODELS = [name for name, case in CASES.items() if {"energy", "forces"} & {*case.labels}]
@@ -201,6 +203,26 @@ class TestInvariance:
             rows = slice(2, 4) if OUTPUTS[name].per == "structure" else atoms
             np.testing.assert_allclose(values, whole[name][rows], rtol=1e-8, atol=1e-10)
 
+    def test_neighbours_that_are_given_are_not_searched(self, fitted, monkeypatch):
+        _, model, structures, _ = fitted
+        expected = everything(model, structures[:3])
+        pairs = neighbor_list(structures[:3], 6.0)
+        known = structures[:3].with_neighbors(pairs)
+        monkeypatch.setattr("skatom._cpu.neighbors.build_grids", None)
+        for name, values in everything(model, known).items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-9, atol=1e-9)
+        if not hasattr(model, "steps"):
+            by_keyword = model.predict(structures[:3], neighbors=pairs)
+            np.testing.assert_allclose(by_keyword, expected[predictable(model)[0]], rtol=1e-9)
+
+    def test_neighbours_of_too_short_a_cutoff_are_an_error(self, fitted):
+        _, model, structures, _ = fitted
+        known = structures[:3].with_neighbors(neighbor_list(structures[:3], 0.5))
+        if isinstance(last_step(model), GDML) or "GDML" in repr(model):
+            pytest.skip("needs no neighbours")
+        with pytest.raises(ValueError, match="are not in a list of neighbours within 0.5 Å"):
+            model.predict(known)
+
 
 class TestLabels:
     def test_nothing_to_learn_from_is_an_error(self, fitted):
@@ -341,7 +363,7 @@ def test_the_keywords_of_predict_are_those_of_the_registry():
         if not hasattr(cls, "gives"):
             continue
         parameters = list(inspect.signature(cls.predict).parameters)
-        assert parameters == ["self", "X", *(p.keyword for p in OUTPUTS.values())]
+        assert parameters == ["self", "X", "neighbors", *(p.keyword for p in OUTPUTS.values())]
 
 
 def test_standard_deviations_follow_the_means_in_the_registry():

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.base import BaseEstimator
 from skatom.baseline import check_virial
 from skatom.properties import OUTPUTS, asked_for, in_order, takes_outputs
+from skatom.structures import as_structures
 from skatom.targets import as_targets
 
 # What outputs are made of.
@@ -34,7 +35,7 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
 
     # Keywords of predict, and the groups of structures, pass through pipelines and searches without
     # a request where scikit-learn's routing of metadata is enabled.
-    __metadata_request__predict = {p.keyword: True for p in OUTPUTS.values()}
+    __metadata_request__predict = {"neighbors": True, **{p.keyword: True for p in OUTPUTS.values()}}
     __metadata_request__fit = {"configurations": True}
     __metadata_request__partial_fit = {"configurations": True}
 
@@ -47,12 +48,15 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
         """Arrays by name, without the baseline."""
 
     @takes_outputs
-    def predict(self, X, **returns):
+    def predict(self, X, *, neighbors=None, **returns):
         """The energies, and what else is asked for.
 
         Parameters
         ----------
         X : what ``fit`` took, n structures of n_atoms atoms in all
+        neighbors : NeighborList, default=None
+            The neighbours in these structures, for example from a simulation engine, for models
+            that take structures, see `Structures.with_neighbors`. None: they are searched.
         return_energy, return_forces, return_stress, return_dipole, return_polarizability, \
 return_charges, return_local_energies : bool, default=False
             Properties to return besides the first of ``outputs_``, which always comes along. The
@@ -77,7 +81,7 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         check_is_fitted(self)
         names = in_order({self.outputs_[0], *asked_for(returns)})
         self._check_given(names)
-        X = self._checked(X)
+        X = self._checked(X if neighbors is None else _with_neighbors(X, neighbors))
         found = self._outputs(X, names)
         return found[names[0]] if len(names) == 1 else tuple(found[name] for name in names)
 
@@ -157,6 +161,15 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
 def structures_of(X):
     """The ``Structures`` of features, or of structures themselves."""
     return getattr(X, "structures", X)
+
+
+def _with_neighbors(X, neighbors):
+    if hasattr(X, "pullback"):
+        raise ValueError(
+            "X are features, which have their neighbours already: give neighbors to the transform "
+            "of the descriptor, or structures.with_neighbors(neighbors) to a Pipeline"
+        )
+    return as_structures(X).with_neighbors(neighbors)
 
 
 def models_that_give(name):

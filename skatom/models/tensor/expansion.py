@@ -107,7 +107,7 @@ class TensorExpansion:
         self._sum_up(blocks, np.split(coefficients, edges[1:-1] // n_mu))
         return self
 
-    def predict(self, structures):
+    def components(self, structures):
         """The components (n, 2λ + 1) of the structures."""
         n_mu = 2 * self.descriptors[0].lam + 1
         # an unseen species is reported with its place among all structures, not in a block

@@ -159,7 +159,7 @@ class TensorKernelRidge(StructureRegressor):
     def _evaluate(self, X, names):
         total = 0.0
         for lam, expansion in self.expansions_.items():
-            components = expansion.predict(X)
+            components = expansion.components(X)
             if lam == 0:
                 components += self.constants_.predict(X)[:, None]
             total = total + cartesian_from_spherical(components, lam)
