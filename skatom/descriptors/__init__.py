@@ -1,8 +1,8 @@
 """Descriptors: transformers from structures to features."""
 
 from skatom.descriptors.acsf import ACSF
+from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.descriptors.derivatives import PairJacobian, StructureJacobian
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP, TensorFeatures
@@ -16,6 +16,7 @@ from skatom.descriptors.spherical_tensors import (
     spherical_from_cartesian,
     wigner_d,
 )
+from skatom.descriptors.structure_derivatives import StructureJacobian
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.descriptors.wavelet_scattering import WaveletScattering
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skatom.descriptors.derivatives import PairJacobian, PooledDerivatives
+from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.features import Features
+from skatom.descriptors.structure_derivatives import PooledDerivatives
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.memory import check_memory
 from skatom.structures import as_structures, select

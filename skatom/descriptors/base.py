@@ -11,9 +11,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.base import BaseEstimator
+from skatom.descriptors.atomic_derivatives import AtomicDerivatives
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
-from skatom.descriptors.derivatives import AtomicDerivatives, GlobalDerivatives, PooledDerivatives
 from skatom.descriptors.feature_transformer import in_container
+from skatom.descriptors.structure_derivatives import GlobalDerivatives, PooledDerivatives
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.elements import species_index
 from skatom.memory import check_memory

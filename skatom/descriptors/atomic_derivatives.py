@@ -1,0 +1,144 @@
+"""How features of atoms are differentiated: a descriptor, its neighbours, and maps behind it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skatom._cpu.pairs import collect
+from skatom.descriptors.chain import NO_MAPS
+from skatom.neighbors import NeighborList
+from skatom.structures import select
+
+
+@dataclass(frozen=True)
+class PairJacobian:
+    """Derivatives of atomic features along the vectors r_ij = r_j − r_i of all neighbour pairs.
+
+        d values[i] / dR_k = Σ_{pairs (i, j), j = k} J_ij − δ_ik Σ_{pairs (i, j)} J_ij
+
+    where the sums run over all periodic images, each of which is a pair of its own. The
+    derivative with respect to a strain is Σ_pairs J_ij ⊗ r_ij.
+
+    Attributes
+    ----------
+    pairs : NeighborList
+        The centres, neighbours and vectors.
+    values : ndarray of float, shape (n_pairs, 3, n_features)
+        J_ij = d values[i] / d r_ij.
+    """
+
+    pairs: NeighborList
+    values: np.ndarray
+
+
+class AtomicDerivatives:
+    """The derivatives of features of atoms.
+
+    Parameters
+    ----------
+    structures : Structures
+    descriptor : AtomicDescriptor
+        Fitted.
+    neighbors : NeighborList, default=None
+        That of the structures. None: found when it is needed.
+    limit : float, default=0
+        Bytes up to which a list of neighbours is kept.
+    chain : Chain
+        Maps that follow the descriptor.
+    """
+
+    def __init__(self, structures, descriptor, neighbors=None, limit=0, chain=NO_MAPS):
+        self.structures = structures
+        self.descriptor = descriptor
+        self.limit = limit
+        self.chain = chain
+        self._keep(neighbors)
+
+    def _keep(self, neighbors):
+        fits = neighbors is not None and neighbors.n_bytes <= self.limit
+        self._kept = neighbors if fits else None
+
+    def __getstate__(self):
+        return {**self.__dict__, "_kept": None}
+
+    @property
+    def has_neighbors(self):
+        return self._kept is not None
+
+    def neighbors(self):
+        """The list of neighbours, found if it was not kept."""
+        if self._kept is not None:
+            return self._kept
+        found = self.descriptor._neighbors(self.structures)
+        self._keep(found)
+        return found
+
+    def with_neighbors(self):
+        """The same, with the list of neighbours kept whatever its size."""
+        return AtomicDerivatives(
+            self.structures, self.descriptor, self.neighbors(), np.inf, self.chain
+        )
+
+    def limited(self, limit):
+        """The same, with a list of neighbours kept up to so many bytes."""
+        return AtomicDerivatives(self.structures, self.descriptor, self._kept, limit, self.chain)
+
+    def mapped(self, feature_map, values, limit):
+        """Behind one more map, of features with these values."""
+        chain = self.chain.append(feature_map, values)
+        return AtomicDerivatives(self.structures, self.descriptor, self._kept, limit, chain)
+
+    def select(self, key):
+        """Of some structures."""
+        _, atoms, _ = select(self.structures.offsets, key)
+        limit = self.limit * len(atoms) / len(self.structures.numbers)
+        kept = self._kept
+        if kept is not None:
+            kept = kept.of_structures(self.structures.offsets, key)
+            limit = max(limit, kept.n_bytes)  # of a dense structure, or one without neighbours
+        return AtomicDerivatives(
+            self.structures[key], self.descriptor, kept, limit, self.chain.select(atoms)
+        )
+
+    @property
+    def n_features(self):
+        return self.chain.n_features(self.descriptor.n_features_out_)
+
+    def names(self):
+        return self.chain.names(self.descriptor.get_feature_names_out())
+
+    def pullback(self, cotangent):
+        """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each atom, or one for all."""
+        x, pairs = self.structures, self.neighbors()
+        cotangent = self.chain.pullback(cotangent, len(x.numbers), x.numbers)
+        # writeable too: compiled code is specialised to it
+        cotangent = np.require(cotangent, float, ["C", "W"])
+        gradients = np.empty((len(pairs), 3))
+        species = self.descriptor._species_index(x)
+        self.descriptor._pair_gradients(pairs, species, cotangent, gradients)
+        return collect(pairs.offsets, pairs.indices, pairs.vectors, gradients, x.offsets)
+
+    def along_pairs(self, pairs):
+        """J_ij (n_pairs, 3, n_features) of some or all centres."""
+        species = self.descriptor._species_index(self.structures)
+        values = np.empty((len(pairs), 3, self.descriptor.n_features_out_))
+        self.descriptor._pair_jacobian(pairs, species, values)
+        if not self.chain:
+            return values
+        return self.chain.pushforward(values, pairs.centers, self.structures.numbers[pairs.centers])
+
+    def pairs_of(self, centers):
+        """The list of neighbours of some atoms; those of their structures are found, if need be."""
+        if self.has_neighbors:
+            return self._kept.take(centers)
+        offsets = self.structures.offsets
+        owners = np.searchsorted(offsets, centers, side="right") - 1
+        rows, place = np.unique(owners, return_inverse=True)
+        _, _, starts = select(offsets, rows)
+        shifts = offsets[rows] - starts[:-1]
+        found = self.descriptor._neighbors(self.structures[rows])
+        taken = found.take(centers - shifts[place])
+        shift = np.repeat(shifts[place], np.diff(taken.offsets))
+        return NeighborList(
+            taken.offsets, taken.indices + shift, taken.vectors, taken.cutoff, np.asarray(centers)
+        )
