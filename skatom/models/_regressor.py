@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom.base import BaseEstimator
 from skatom.baseline import check_virial
+from skatom.descriptors.features import structures_of
 from skatom.properties import OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.structures import as_structures
 from skatom.targets import as_targets
@@ -156,11 +157,6 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         tags.input_tags.two_d_array = False
         tags.target_tags.required = True
         return tags
-
-
-def structures_of(X):
-    """The ``Structures`` of features, or of structures themselves."""
-    return getattr(X, "structures", X)
 
 
 def _with_neighbors(X, neighbors):
