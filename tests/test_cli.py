@@ -81,7 +81,7 @@ class TestHelp:
     def test_warns_of_model_files_from_strangers(self, command, capsys):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
-        assert "open only files of people you trust" in capsys.readouterr().out
+        assert "open only files from people you trust" in capsys.readouterr().out
 
     def test_loads_nothing_heavy(self):
         code = """if True:

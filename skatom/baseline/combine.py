@@ -1,4 +1,4 @@
-"""The one parameter ``baseline=`` of models, and sums of baselines."""
+"""The parameter ``baseline`` of models, and sums of baselines."""
 
 import numpy as np
 from sklearn.base import clone
@@ -11,16 +11,29 @@ from skatom.targets import Targets, as_targets
 
 
 class BaselineSum(Baseline):
-    """Several baselines one after the other: each is fitted to what those before it leave.
+    r"""The sum of several baselines, each fitted to what the baselines before it leave.
+
+    .. math:: E = \sum_b E_b
 
     Parameters
     ----------
     baselines : list of Baseline
+        The terms, in the order of their fits.
 
     Attributes
     ----------
     baselines_ : list of Baseline
-        Fitted.
+        The fitted terms.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.baseline import AtomicBaseline, BaselineSum, PairRepulsion
+    >>> molecules = [molecule("H2"), molecule("O2"), molecule("H2O")]
+    >>> terms = [PairRepulsion(cutoff=1.2, inner=0.8), AtomicBaseline()]
+    >>> baseline = BaselineSum(terms).fit(molecules, [-31.7, -867.8, -467.6])
+    >>> baseline.predict(molecules).round(1)
+    array([ -31.7, -867.8, -467.6])
     """
 
     _parameter_constraints = {"baselines": [list]}
@@ -29,7 +42,7 @@ class BaselineSum(Baseline):
         self.baselines = baselines
 
     def fit(self, X, y):
-        """Fit one after the other.
+        """Fit the terms one after the other.
 
         Parameters
         ----------
@@ -72,8 +85,12 @@ def as_baseline(baseline):
     Parameters
     ----------
     baseline : "elements", dict, estimator, list of these, or None
-        "elements": an energy for each element by least squares; a dict gives them, as in
+        "elements": an energy for each element by least squares; a dict: these energies, such as
         ``{"Si": -0.8}``.
+
+    Returns
+    -------
+    Baseline or None
 
     Raises
     ------
@@ -104,9 +121,9 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
     baseline : what `as_baseline` takes
     structures : Structures
     targets : Targets
-        Baselines that need energies are left out where there are none.
+        Labels. If they have no energies, baselines that need energies are left out.
     sample_weight : array-like of float, shape (n,), default=None
-        Structures of weight 0 take no part.
+        Weights of the structures; structures of weight 0 are ignored.
 
     Returns
     -------
@@ -124,16 +141,16 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
 
 
 def check_virial(virial, baseline):
-    """Raise a ValueError if a baseline did not give the virial that is needed."""
+    """Raise a ValueError if a baseline lacks a virial that is needed."""
     if np.isnan(virial).any():
         raise ValueError(
             f"the baseline {baseline} predicts no stress, and stresses are to be learnt or "
-            "predicted: take a baseline that has it, or baseline=None"
+            "predicted: use a baseline that predicts it, or baseline=None"
         )
 
 
 def less_baseline(targets, structures, baseline):
-    """Targets less a baseline's energies, forces and stresses."""
+    """The targets minus a baseline's energies, forces and stresses."""
     left = {name: getattr(targets, name) for name in targets.names}
     with_derivatives = {"forces", "stress"} & left.keys()
     if with_derivatives:
