@@ -117,8 +117,8 @@ class PackedCholesky:
         size = int(self.edges[-1])
         if b.ndim not in (1, 2) or len(b) != size:
             raise ValueError(
-                f"the right-hand side has shape {b.shape}, but the matrix {size} rows: give ({size},) "
-                f"or ({size}, m) numbers"
+                f"the right-hand side has shape {b.shape}, but the matrix has {size} rows: give "
+                f"numbers of shape ({size},) or ({size}, m)"
             )
         if not np.isfinite(b).all():
             raise ValueError(
