@@ -41,7 +41,7 @@ class EstimatorBaseline(Baseline):
     >>> from skatom.descriptors import InverseDistances
     >>> ethanol = load_ethanol()
     >>> baseline = EstimatorBaseline(make_pipeline(InverseDistances(), Ridge(alpha=1e-4)))
-    >>> baseline.fit(ethanol.structures[:100], ethanol.targets[:100])
+    >>> baseline = baseline.fit(ethanol.structures[:100], ethanol.targets[:100])
     >>> baseline.predict(ethanol.structures[100:103]).shape
     (3,)
     """
