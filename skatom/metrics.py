@@ -292,13 +292,16 @@ def stress_rmse(y_true, y_pred):
 def neg_energy_mae(estimator, X, y):
     """Scorer: minus `energy_mae` of ``estimator.predict(X)``.
 
-    For ``scoring=`` in `GridSearchCV`, `cross_validate` and the like; higher is better.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
 
     Parameters
     ----------
     estimator : fitted estimator or Pipeline
+        The model.
     X : Structures or list of ase.Atoms
+        The structures to predict.
     y : Targets or array-like of shape (n,)
+        Reference values.
 
     Returns
     -------
@@ -318,21 +321,44 @@ def neg_energy_mae(estimator, X, y):
 
 
 def neg_energy_rmse(estimator, X, y):
-    """Scorer: minus `energy_rmse` of ``estimator.predict(X)``. See `neg_energy_mae`."""
+    """Scorer: minus `energy_rmse` of ``estimator.predict(X)``.
+
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets or array-like of shape (n,)
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV.
+
+    See Also
+    --------
+    neg_energy_mae : The mean absolute error, with an example.
+    """
     return -energy_rmse(y, prediction(estimator, X, "energy"))
 
 
 def neg_force_mae(estimator, X, y):
     """Scorer: minus `force_mae` of ``estimator.predict(X, return_forces=True)``.
 
-    For ``scoring=`` in `GridSearchCV`, `cross_validate` and the like; higher is better. Works
-    through a Pipeline.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
 
     Parameters
     ----------
     estimator : fitted estimator or Pipeline
+        The model.
     X : Structures or list of ase.Atoms
+        The structures to predict.
     y : Targets with forces
+        Reference values.
 
     Returns
     -------
@@ -361,7 +387,30 @@ def neg_force_mae(estimator, X, y):
 def neg_force_rmse(estimator, X, y):
     """Scorer: minus `force_rmse` of ``estimator.predict(X, return_forces=True)``.
 
-    See `neg_force_mae`.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets with forces
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV/Å.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` has no forces or the estimator does not predict them.
+
+    See Also
+    --------
+    neg_force_mae : The mean absolute error of forces, with an example.
     """
     return -force_rmse(y, prediction(estimator, X, "forces"))
 
@@ -369,7 +418,30 @@ def neg_force_rmse(estimator, X, y):
 def neg_stress_mae(estimator, X, y):
     """Scorer: minus `stress_mae` of ``estimator.predict(X, return_stress=True)``.
 
-    See `neg_force_mae`.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets with stresses
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV/Å³.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` has no stresses or the estimator does not predict them.
+
+    See Also
+    --------
+    neg_force_mae : The mean absolute error of forces, with an example.
     """
     return -stress_mae(y, prediction(estimator, X, "stress"))
 
@@ -377,7 +449,30 @@ def neg_stress_mae(estimator, X, y):
 def neg_stress_rmse(estimator, X, y):
     """Scorer: minus `stress_rmse` of ``estimator.predict(X, return_stress=True)``.
 
-    See `neg_force_mae`.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets with stresses
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV/Å³.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` has no stresses or the estimator does not predict them.
+
+    See Also
+    --------
+    neg_force_mae : The mean absolute error of forces, with an example.
     """
     return -stress_rmse(y, prediction(estimator, X, "stress"))
 

@@ -86,6 +86,14 @@ def check_permutations(permutations, numbers):
     ------
     ValueError
         If a row is not a permutation or exchanges unlike atoms, or the rows are not a group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.symmetry import check_permutations
+    >>> check_permutations([[0, 2, 1], [0, 1, 2]], np.array([8, 1, 1]))
+    array([[0, 1, 2],
+           [0, 2, 1]])
     """
     permutations = np.asarray(permutations)
     n_atoms = len(numbers)

@@ -130,6 +130,16 @@ def count_species(structures, species):
     ------
     ValueError
         If an atom is of another element.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import molecule
+    >>> from skatom import Structures
+    >>> from skatom.baseline import count_species
+    >>> count_species(Structures.from_ase([molecule("H2O"), molecule("O2")]), np.array([1, 8]))
+    array([[2., 1.],
+           [0., 2.]])
     """
     column = species_index(structures, species)
     counts = np.zeros((len(structures), len(species)))

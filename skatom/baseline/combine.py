@@ -96,6 +96,12 @@ def as_baseline(baseline):
     ------
     ValueError
         If it is none of these.
+
+    Examples
+    --------
+    >>> from skatom.baseline import PairRepulsion, as_baseline
+    >>> as_baseline(["elements", PairRepulsion()])
+    BaselineSum(baselines=[AtomicBaseline(), PairRepulsion()])
     """
     if baseline is None or isinstance(baseline, Baseline):
         return baseline
@@ -118,8 +124,10 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
 
     Parameters
     ----------
-    baseline : what `as_baseline` takes
+    baseline : "elements", dict, estimator, list of these, or None
+        The parameter ``baseline`` of a model, see `as_baseline`.
     structures : Structures
+        The n training structures.
     targets : Targets
         Labels. If they have no energies, baselines that need energies are left out.
     sample_weight : array-like of float, shape (n,), default=None
@@ -128,6 +136,15 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
     Returns
     -------
     Baseline or None
+
+    Examples
+    --------
+    >>> from skatom.baseline import fit_baseline
+    >>> from skatom.datasets import load_boron_nitride
+    >>> data = load_boron_nitride()
+    >>> baseline = fit_baseline("elements", data.structures, data.targets)
+    >>> baseline.energies(data.structures[:2]).shape
+    (2,)
     """
     baseline = as_baseline(baseline)
     if sample_weight is not None:
@@ -141,7 +158,15 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
 
 
 def check_virial(virial, baseline):
-    """Raise a ValueError if a baseline lacks a virial that is needed."""
+    """Raise a ValueError if a baseline lacks a virial that is needed.
+
+    Parameters
+    ----------
+    virial : ndarray of float, shape (n, 3, 3)
+        Virials of the structures whose stress is learnt or predicted; NaN where there is none.
+    baseline : Baseline
+        The baseline, which the error names.
+    """
     if np.isnan(virial).any():
         raise ValueError(
             f"the baseline {baseline} predicts no stress, and stresses are to be learnt or "
@@ -150,7 +175,36 @@ def check_virial(virial, baseline):
 
 
 def less_baseline(targets, structures, baseline):
-    """The targets minus a baseline's energies, forces and stresses."""
+    """The targets minus a baseline's energies, forces and stresses.
+
+    Parameters
+    ----------
+    targets : Targets
+        The labels.
+    structures : Structures
+        The structures.
+    baseline : Baseline
+        The fitted baseline.
+
+    Returns
+    -------
+    Targets
+
+    Raises
+    ------
+    ValueError
+        If there are stresses and the baseline has none.
+
+    Examples
+    --------
+    >>> from skatom.baseline import fit_baseline, less_baseline
+    >>> from skatom.datasets import load_boron_nitride
+    >>> data = load_boron_nitride()
+    >>> baseline = fit_baseline("elements", data.structures, data.targets)
+    >>> left = less_baseline(data.targets, data.structures, baseline)
+    >>> bool(abs(left.energy.mean()) < 1e-6)
+    True
+    """
     left = {name: getattr(targets, name) for name in targets.names}
     with_derivatives = {"forces", "stress"} & left.keys()
     if with_derivatives:

@@ -25,6 +25,15 @@ class PairJacobian:
         The centres, neighbours and vectors.
     values : ndarray of float, shape (n_pairs, 3, n_features)
         J_ij = d values[i] / d r_ij.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import SOAP
+    >>> features = SOAP(n_max=2, l_max=1).fit_transform([molecule("H2O"), molecule("CH4")])
+    >>> jacobian = features.jacobian(0)
+    >>> len(jacobian.pairs.indices), jacobian.values.shape
+    (6, (6, 3, 42))
     """
 
     pairs: NeighborList

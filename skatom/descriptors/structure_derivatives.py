@@ -28,6 +28,15 @@ class StructureJacobian:
         d values[s] / dR_k.
     strains : ndarray of float, shape (n, 3, 3, n_features)
         d values[s] / dε, R → (1 + ε) R and cell vectors likewise.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import InverseDistances
+    >>> features = InverseDistances().fit_transform([molecule("H2O")] * 2)
+    >>> jacobian = features.jacobian(slice(None))
+    >>> jacobian.gradients.shape, jacobian.strains.shape
+    ((6, 3, 3), (2, 3, 3, 3))
     """
 
     offsets: np.ndarray

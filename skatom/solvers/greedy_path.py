@@ -24,6 +24,16 @@ class GreedyPath:
         Qᵀb. Term t lowers the residual sum of squares by the square of its projection.
     rss : ndarray of float, shape (M + 1,)
         Residual sum of squares of the models of 0 … M terms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.solvers import LeastSquaresSystem, orthogonal_least_squares
+    >>> A = np.random.default_rng(0).normal(size=(50, 8))
+    >>> system = LeastSquaresSystem(A, 3.0 * A[:, 5] - A[:, 2])
+    >>> path = orthogonal_least_squares(system, max_terms=4)
+    >>> len(path), path.coefficient_path().shape
+    (2, (2, 3))
     """
 
     support: np.ndarray

@@ -159,6 +159,15 @@ class FCHL18Environments:
         Parameters of the kernel.
     batches : list of Batch
         The environments, in batches of structures with the same elements.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.kernels import FCHL18
+    >>> kernel = FCHL18()
+    >>> basis = kernel.environments([molecule("H2O"), molecule("CH4")])
+    >>> kernel([molecule("NH3")], basis).shape
+    (1, 2)
     """
 
     def __init__(self, structures, form):
