@@ -1,12 +1,12 @@
-"""Checks of pairs of neighbours that somebody else found."""
+"""Checks of pairs of neighbours that another program found."""
 
 import numpy as np
 
 from skatom._cpu.neighbors import complete_lattice
 
-# How far (Å) a vector of a given list may be from a difference of positions and lattice vectors.
+# How far (Å) a given pair vector may be from a difference of positions and lattice vectors.
 _AGREEMENT = 1e-5
-# Closer than this (Å) two atoms are at the same place, as in the search itself.
+# Two atoms closer than this (Å) are at the same place, as in the search itself.
 _COINCIDENT = 1e-3
 
 
@@ -75,12 +75,12 @@ def check_both_ends(centers, indices, images):
     twice = np.flatnonzero((there[1:] == there[:-1]).all(axis=1))
     if len(twice):
         raise ValueError(
-            f"the pair of atoms {there[twice[0], 0]} and {there[twice[0], 1]} is there twice: give "
+            f"the pair of atoms {there[twice[0], 0]} and {there[twice[0], 1]} is given twice: give "
             "every pair once from each of its ends"
         )
     alone = np.flatnonzero((there != back).any(axis=1))
     if len(alone):
-        # the first difference of two sorted lists stands in one of them alone
+        # the first difference of two sorted lists is in only one of them
         i, j = min(there[alone[0]].tolist(), back[alone[0]].tolist(), key=lambda row: row[::-1])[:2]
         raise ValueError(
             f"a pair of atoms {i} and {j} is given from one end only: give every pair from both "

@@ -11,14 +11,14 @@ from skatom._prediction import unwrap
 
 
 def check_model_path(path):
-    """An error, before anything long is begun, if a model could not be saved there."""
+    """Raise an error if a model could not be saved there, before any long computation begins."""
     path = Path(path)
     if path.suffix not in _FORMATS:
         raise ValueError(f"{path}: a model file's name ends in {' or '.join(_FORMATS)}")
     if path.suffix == ".skops":
         _import_skops()
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: the folder {path.parent} is not there or not writable")
+        raise ValueError(f"{path}: the folder {path.parent} does not exist or is not writable")
 
 
 def save_model(model, path):

@@ -38,7 +38,7 @@ def predictable(model):
 
 
 def comparable(model):
-    """Those of ``predictable(model)`` that can be held against labels.
+    """The properties of ``predictable(model)`` that can be compared with labels.
 
     The energies of a model that learnt forces alone are relative to an unknown zero.
     """
@@ -48,19 +48,19 @@ def comparable(model):
 
 
 def predict(model, X, names):
-    """Predict once and return a dict of the properties named.
+    """Predict once and return the named properties as a dict.
 
     Parameters
     ----------
     model : fitted estimator, Pipeline or search
     X : Structures or list of ase.Atoms
     names : collection of str
-        Some of ``predictable(model)``.
+        Properties from ``predictable(model)``.
 
     Returns
     -------
     dict of str to ndarray
-        The first of ``predictable(model)`` always comes along.
+        Always includes the first of ``predictable(model)``.
 
     Raises
     ------

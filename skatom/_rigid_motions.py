@@ -35,14 +35,14 @@ def rigid_motions(structures):
 
 
 def kept_coordinates(motions):
-    """The coordinates that are left when as many are struck as there are rigid motions.
+    """The coordinates that are left when one is struck for each rigid motion.
 
-    Those struck span the rigid motions as well as any can.
+    The struck coordinates are chosen by pivoted QR, so that they span the rigid motions well.
 
     Parameters
     ----------
     motions : ndarray of float, shape (3 N, 6)
-        Of one frame, from `rigid_motions`.
+        Rigid motions of one frame, from `rigid_motions`.
 
     Returns
     -------
@@ -56,13 +56,13 @@ def kept_coordinates(motions):
 def completion(motions, kept):
     """The matrix T (3 N, len(kept)) that makes forces of their kept coordinates: f = T f[kept].
 
-    Forces have no component along rigid motions, so those struck follow from the others.
+    Forces have no component along rigid motions, so the struck components follow from the others.
 
     Parameters
     ----------
     motions : ndarray of float, shape (3 N, 6)
     kept : ndarray of int
-        From `kept_coordinates`.
+        Kept coordinates, from `kept_coordinates`.
 
     Returns
     -------

@@ -15,13 +15,13 @@ def _series(version):
 class BaseEstimator(sklearn.base.BaseEstimator):
     """scikit-learn's `BaseEstimator`, whose saved state records the version that made it.
 
-    Reading a model that another major or minor version wrote raises a ValueError: predicting with
-    attributes of another meaning would be wrong without a sign.
+    Reading a model that another major or minor version wrote raises a ValueError: its attributes
+    may have another meaning, and predictions could be silently wrong.
     """
 
     def __getstate__(self):
         state = {**super().__getstate__(), "_skatom_version": __version__}
-        # of the fit of a Pipeline that is running, when it copies a step or lets it be copied
+        # set by the fit of a Pipeline while it runs, which may copy a step or have it copied
         state.pop("_parent_callback_ctx", None)
         return state
 
@@ -42,8 +42,8 @@ class Predictor(ABC):
     .. math:: E(X), \qquad \frac{\partial E}{\partial R}, \qquad
         \frac{\partial E}{\partial \epsilon} \quad (R \to (1 + \epsilon) R)
 
-    Forces are the negative gradient, the stress is the virial divided by the volume, tension
-    positive. X is what the model's ``predict`` takes, checked. A subclass writes both methods.
+    Forces are the negative gradient; the stress is the virial divided by the volume, tension
+    positive. X is the checked input of the model's ``predict``. A subclass implements both methods.
     """
 
     @abstractmethod
@@ -56,7 +56,7 @@ class Predictor(ABC):
 
 
 class TupleKeys:
-    """Saves dicts whose keys are tuples as lists of pairs: to skops, keys are text.
+    """Save dicts whose keys are tuples as lists of pairs, since skops turns keys into text.
 
     A subclass names such attributes in ``_keyed_by_tuples``.
     """

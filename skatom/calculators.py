@@ -22,29 +22,29 @@ _ASE_NAMES = {"local_energies": "energies"}
 class SkatomCalculator(Calculator):
     """A fitted model as an ASE calculator, for relaxations, dynamics, phonons and reaction paths.
 
-    Every calculation gives all that the model predicts without extra cost: the energy (eV), the
-    forces F = -∂E/∂R (eV/Å), for structures that are periodic in three directions the stress
-    (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy), dipoles (e·Å), charges (e) and the
-    energies of atoms (eV), as far as the model has them; a polarisability is among ``results``.
-    Results are kept until the atoms change.
+    Every calculation gives all properties that the model predicts, except standard deviations: the
+    energy (eV); the forces F = -∂E/∂R (eV/Å); for structures that are periodic in three directions
+    the stress (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy); the dipole (e·Å), charges (e)
+    and energies of atoms (eV). A polarisability (Å³) is in ``results`` only, since ASE has no name
+    for it. Results are kept until the atoms change.
 
     Parameters
     ----------
     model : fitted estimator, Pipeline or search
-        Anything whose ``predict`` takes structures. A model of dipoles has no energy, and a
-        calculator of it gives dipoles alone.
+        Any model whose ``predict`` takes structures. The calculator of a model of dipoles gives
+        dipoles only.
 
     Attributes
     ----------
     implemented_properties : list of str
-        What this model gives.
+        The properties that this model gives, by ASE's names.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
     ase.calculators.calculator.PropertyNotImplementedError
-        If the stress of a structure is asked for that is not periodic in three directions.
+        If the stress is requested of a structure that is not periodic in three directions.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class SkatomCalculator(Calculator):
         super().__init__()
         check_is_fitted(unwrap(model))
         self.model = model
-        # standard deviations cost more than all that a step of dynamics needs
+        # standard deviations cost more than everything else that a step of dynamics needs
         self._names = [name for name in predictable(model) if not name.endswith("_std")]
         known = [_ASE_NAMES.get(name, name) for name in self._names]
         free = ["free_energy"] if "energy" in known else []
@@ -77,8 +77,8 @@ class SkatomCalculator(Calculator):
         periodic = self.atoms.pbc.all()
         if "stress" in properties and not periodic:
             raise PropertyNotImplementedError(
-                "the stress is the derivative with respect to the cell: it needs a structure that "
-                "is periodic in all three directions"
+                "the stress is the derivative with respect to the cell: give a structure that is "
+                "periodic in all three directions"
             )
         names = [name for name in self._names if periodic or name != "stress"]
         found = predict(self.model, Structures.from_ase([self.atoms]), names)

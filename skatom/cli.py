@@ -12,8 +12,8 @@ from pathlib import Path
 
 _KCAL = 23.060548  # kcal/mol in an eV
 _GPA = 160.21766  # GPa in an eV/Å³
-# figure of skatom.metrics.evaluate -> its name in the table, its unit and the factor to it, and
-# the same for a second unit
+# key of skatom.metrics.evaluate -> label in the table, unit, conversion factor, and the same two
+# for a second unit
 _ROWS = {
     "energy_mae": ("energy MAE", "eV", 1.0, "kcal/mol", _KCAL),
     "energy_rmse": ("energy RMSE", "eV", 1.0, "kcal/mol", _KCAL),
@@ -27,8 +27,8 @@ _ROWS = {
     "stress_rmse": ("stress RMSE, components", "eV/Å³", 1.0, "GPa", _GPA),
 }
 _TRUST = """\
-A .joblib file can run any code when it is opened: open only files of people you trust. A .skops
-file is checked first and refused if it holds anything but a model."""
+A .joblib file can run any code when it is opened: open only files from people you trust. A .skops
+file is checked first and refused if it contains anything but a model."""
 _MOST_HELD_OUT = 1000
 _MOST_PERMUTATIONS = 23
 _DEMO_TRAINING = 500
@@ -40,7 +40,7 @@ def main(argv=None):
     Parameters
     ----------
     argv : list of str, default=None
-        The arguments. None: those of the process.
+        The arguments. None: the arguments of the process.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def _predict(arguments):
 
 
 def _read_labelled(path):
-    """The frames of a file that have all the labels which some of them have."""
+    """The frames of a file that have every label which any of its frames has."""
     from skatom.datasets import read
 
     data = read(path)

@@ -27,13 +27,13 @@ def symbols(numbers):
 
 
 def species_index(structures, species):
-    """Index of every atom's element among the species, or an error that names the first unseen.
+    """Index of every atom's element among the species.
 
     Parameters
     ----------
     structures : Structures
     species : ndarray of int, shape (n_species,)
-        Atomic numbers that were seen in ``fit``, sorted.
+        Sorted atomic numbers seen in ``fit``.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def species_index(structures, species):
     Raises
     ------
     ValueError
-        If an atom is of another element.
+        If an element was not seen in ``fit``; the message names the first such structure.
     """
     index = np.searchsorted(species, structures.numbers)
     known = np.take(species, index, mode="clip") == structures.numbers

@@ -13,18 +13,18 @@ except ImportError:  # Windows
     resource = None
 
 _GIB = 2**30
-# To ask what is available takes 0.1 ms, a quarter of the time of the features of one molecule; less
-# than this is always there.
+# Asking what is available takes 0.1 ms, a quarter of the time that the features of one molecule
+# take; this much is always available.
 _SMALL = 2**20
-# Where Linux tells to which control groups a process belongs, and what these may take.
+# Where Linux lists the control groups of a process, and their limits.
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-# Files of the limit and of what is used, and the line of memory.stat of files that need not stay
-# in memory, for versions 2 and 1 of control groups.
+# For versions 2 and 1 of control groups: the files of the limit and of the usage, and the line of
+# memory.stat that counts cached files, which need not stay in memory.
 _FILES = {
     2: ("memory.max", "memory.current", "inactive_file"),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
-# Where no limit is set, version 1 gives the largest number of pages.
+# Where no limit is set, version 1 reports the largest possible number of pages.
 _NO_LIMIT = 2**60
 
 
@@ -34,11 +34,11 @@ def check_memory(n_bytes, what, remedy, max_memory=None):
     Parameters
     ----------
     n_bytes : float
-        Size of what is about to be allocated.
+        Size of the allocation.
     what : str
-        Its name, for the message: "the kernel matrix of 1000 frames".
+        Name of what is allocated, for the message: "the kernel matrix of 1000 frames".
     remedy : str
-        What makes it smaller: "train on fewer frames".
+        How to make it smaller, for the message: "train on fewer frames".
     max_memory : float, default=None
         The limit in GiB. None: 90 % of the memory that is available now.
     """

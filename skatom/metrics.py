@@ -1,7 +1,7 @@
 """Errors of predicted energies, forces and stresses, and scorers made of them.
 
-All figures are in eV, eV/Å and eV/Å³. The reference is a `Targets` or an array. A structure that a
-`Targets` marks as not labelled (NaN throughout) has no error and takes no part in the mean.
+All errors are in eV, eV/Å and eV/Å³. The reference is a `Targets` or an array. Structures that a
+`Targets` marks as not labelled (NaN throughout) are left out of the mean.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def energy_mae(y_true, y_pred, *, per_atom=False):
     y_pred : Targets or array-like of shape (n,), eV
         Prediction.
     per_atom : bool, default=False
-        Divide each error by the structure's number of atoms. Then ``y_true`` must be Targets with
+        Divide each error by the structure's number of atoms; ``y_true`` must then be Targets with
         ``offsets``.
 
     Returns
@@ -104,8 +104,8 @@ def force_mae(y_true, y_pred, *, per_atom=False):
     y_pred : Targets or array-like of the same shape, eV/Å
         Prediction.
     per_atom : bool, default=False
-        Average the lengths of the error vectors rather than their Cartesian components. Literature
-        reports components unless it says otherwise.
+        Average the lengths of the error vectors rather than their Cartesian components. The
+        literature usually reports components.
 
     Returns
     -------
@@ -187,16 +187,15 @@ def force_magnitude_error(y_true, y_pred):
 
 
 def force_angle_error(y_true, y_pred):
-    r"""Mean angle between predicted and reference forces, as a part of 180°.
+    r"""Mean angle between predicted and reference forces, as a fraction of 180°.
 
     .. math::
 
         \frac1N \sum_a \frac1\pi
         \arccos \frac{\hat{\mathbf F}_a \cdot \mathbf F_a}{|\hat{\mathbf F}_a| |\mathbf F_a|}
 
-    An atom whose reference force is zero has no direction that could be wrong and takes no part in
-    the mean. A predicted force of zero where the reference is not has no direction either; it
-    counts as a right angle, 1/2, which is what directions drawn at random have on average.
+    Atoms whose reference force is zero are left out of the mean. A predicted force of zero, where
+    the reference is not zero, counts as a right angle, 1/2, the average of random directions.
 
     Parameters
     ----------
@@ -293,13 +292,16 @@ def stress_rmse(y_true, y_pred):
 def neg_energy_mae(estimator, X, y):
     """Scorer: minus `energy_mae` of ``estimator.predict(X)``.
 
-    For ``scoring=`` in `GridSearchCV`, `cross_validate` and the like; higher is better.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
 
     Parameters
     ----------
     estimator : fitted estimator or Pipeline
+        The model.
     X : Structures or list of ase.Atoms
+        The structures to predict.
     y : Targets or array-like of shape (n,)
+        Reference values.
 
     Returns
     -------
@@ -319,21 +321,44 @@ def neg_energy_mae(estimator, X, y):
 
 
 def neg_energy_rmse(estimator, X, y):
-    """Scorer: minus `energy_rmse` of ``estimator.predict(X)``. See `neg_energy_mae`."""
+    """Scorer: minus `energy_rmse` of ``estimator.predict(X)``.
+
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets or array-like of shape (n,)
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV.
+
+    See Also
+    --------
+    neg_energy_mae : The mean absolute error, with an example.
+    """
     return -energy_rmse(y, prediction(estimator, X, "energy"))
 
 
 def neg_force_mae(estimator, X, y):
     """Scorer: minus `force_mae` of ``estimator.predict(X, return_forces=True)``.
 
-    For ``scoring=`` in `GridSearchCV`, `cross_validate` and the like; higher is better. Works
-    through a Pipeline.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
 
     Parameters
     ----------
     estimator : fitted estimator or Pipeline
+        The model.
     X : Structures or list of ase.Atoms
+        The structures to predict.
     y : Targets with forces
+        Reference values.
 
     Returns
     -------
@@ -362,7 +387,30 @@ def neg_force_mae(estimator, X, y):
 def neg_force_rmse(estimator, X, y):
     """Scorer: minus `force_rmse` of ``estimator.predict(X, return_forces=True)``.
 
-    See `neg_force_mae`.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets with forces
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV/Å.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` has no forces or the estimator does not predict them.
+
+    See Also
+    --------
+    neg_force_mae : The mean absolute error of forces, with an example.
     """
     return -force_rmse(y, prediction(estimator, X, "forces"))
 
@@ -370,7 +418,30 @@ def neg_force_rmse(estimator, X, y):
 def neg_stress_mae(estimator, X, y):
     """Scorer: minus `stress_mae` of ``estimator.predict(X, return_stress=True)``.
 
-    See `neg_force_mae`.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets with stresses
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV/Å³.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` has no stresses or the estimator does not predict them.
+
+    See Also
+    --------
+    neg_force_mae : The mean absolute error of forces, with an example.
     """
     return -stress_mae(y, prediction(estimator, X, "stress"))
 
@@ -378,7 +449,30 @@ def neg_stress_mae(estimator, X, y):
 def neg_stress_rmse(estimator, X, y):
     """Scorer: minus `stress_rmse` of ``estimator.predict(X, return_stress=True)``.
 
-    See `neg_force_mae`.
+    For ``scoring=`` in `GridSearchCV`, `cross_validate` and similar; higher is better.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or Pipeline
+        The model.
+    X : Structures or list of ase.Atoms
+        The structures to predict.
+    y : Targets with stresses
+        Reference values.
+
+    Returns
+    -------
+    float
+        eV/Å³.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` has no stresses or the estimator does not predict them.
+
+    See Also
+    --------
+    neg_force_mae : The mean absolute error of forces, with an example.
     """
     return -stress_rmse(y, prediction(estimator, X, "stress"))
 
@@ -386,20 +480,20 @@ def neg_stress_rmse(estimator, X, y):
 def evaluate(model, X, y):
     """All errors that apply, from one prediction.
 
-    A property is judged if ``y`` has labels for it and the model predicts it; not the energies of
-    a model that learnt forces alone, since they have no zero. It has the signature of a scorer, so
-    ``cross_validate(model, X, y, scoring=evaluate)`` collects every figure.
+    These are the errors of every property that the model predicts and ``y`` has labels for, except
+    energies of a model that learnt forces alone, whose zero is arbitrary. The function has the
+    signature of a scorer, so ``cross_validate(model, X, y, scoring=evaluate)`` collects all errors.
 
     Parameters
     ----------
     model : fitted estimator or Pipeline
-    X : Structures or list of ase.Atoms, or AtomicFeatures for a model of those
+    X : Structures, list of ase.Atoms, or AtomicFeatures for a model of features
     y : Targets, or array-like of energies
 
     Returns
     -------
     dict of str to float
-        Some of ``energy_mae``, ``energy_rmse``, ``energy_mae_per_atom``,
+        Those that apply of ``energy_mae``, ``energy_rmse``, ``energy_mae_per_atom``,
         ``energy_rmse_per_atom``, ``force_mae``, ``force_rmse``, ``force_magnitude_error``,
         ``force_angle_error``, ``stress_mae``, ``stress_rmse``.
 
@@ -474,7 +568,7 @@ def _force_errors(y_true, y_pred, per_atom):
 
 
 def paired(name, y_true, y_pred):
-    """Reference and prediction as arrays of one shape, without what is not labelled."""
+    """Reference and prediction as arrays of one shape, without structures that have no label."""
     true, pred = _values(name, y_true, "y_true"), _values(name, y_pred, "y_pred")
     if true.shape != pred.shape:
         raise ValueError(
@@ -503,7 +597,7 @@ def _values(name, y, argument):
         values = values.reshape(-1, *values.shape[2:])
     if values.ndim != 1 + len(shape) or values.shape[1:] != shape:
         raise ValueError(
-            f"{name} in {argument} have the shape {values.shape}; needed is "
+            f"{name} in {argument} has the shape {values.shape}; give "
             f"({'n_atoms' if OUTPUTS[name].per == 'atom' else 'n'}, {', '.join(map(str, shape))})"
         )
     return values

@@ -23,14 +23,14 @@ __all__ = [
 
 
 def energy_stratified_sample(energies, n_samples, exclude=None, random_state=None):
-    r"""Draw frames so that the sample keeps the energy distribution of the whole.
+    r"""Draw frames so that the sample has the energy distribution of the whole data set.
 
     The energies are sorted into bins of the Freedman-Diaconis width for the sample's size n,
 
     .. math:: h = 2\,\mathrm{IQR}(E)\,n^{-1/3} ,
 
-    at most n/2 of them, and each bin gives its share of the sample, but at least one frame: the
-    rare ends of a trajectory's energy distribution are always represented. Within a bin frames are
+    with at most n/2 bins. Each bin contributes frames in proportion to its size, but at least one,
+    so that the tails of the energy distribution are always represented. Within a bin, frames are
     drawn uniformly.
 
     Parameters
@@ -38,7 +38,7 @@ def energy_stratified_sample(energies, n_samples, exclude=None, random_state=Non
     energies : array-like of shape (n,) or Targets
         One energy per frame, in any unit.
     n_samples : int
-        How many frames to draw.
+        Number of frames to draw.
     exclude : array-like of int, default=None
         Indices of frames that must not be drawn, for example those already used for training.
     random_state : int, RandomState or None, default=None
@@ -46,7 +46,7 @@ def energy_stratified_sample(energies, n_samples, exclude=None, random_state=Non
     Returns
     -------
     ndarray of int, shape (n_samples,)
-        Distinct indices in random order, so that any beginning of it is a random part.
+        Distinct indices in random order, so that the first ones are a random subset.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def energy_stratified_sample(energies, n_samples, exclude=None, random_state=Non
     if not 1 <= n_samples <= free.sum():
         left_out = f" after leaving out {(~free).sum()}" if not free.all() else ""
         raise ValueError(
-            f"cannot draw {n_samples} frames: {free.sum()} are there{left_out}; ask for 1 to "
+            f"cannot draw {n_samples} frames: {free.sum()} are available{left_out}; ask for 1 to "
             f"{free.sum()}, or give more data"
         )
     rng = check_random_state(random_state)
@@ -91,18 +91,19 @@ def energy_stratified_sample(energies, n_samples, exclude=None, random_state=Non
 
 
 class EnergyStratifiedSplit(BaseShuffleSplit):
-    """Random splits whose two sides both keep the energy distribution of the whole.
+    """Random splits whose two sides both have the energy distribution of the whole data set.
 
-    See `energy_stratified_sample` for how each side is drawn. For ``cv=`` in scikit-learn; the
-    energies are those of ``y``.
+    `energy_stratified_sample` draws each side, by the energies of ``y``. For ``cv=`` in
+    scikit-learn.
 
     Parameters
     ----------
     n_splits : int, default=10
+        Number of splits.
     test_size : float or int, default=None
-        Fraction or number of frames to test on. None: what ``train_size`` leaves, or 0.1.
+        Fraction or number of frames to test on. None: the rest beside ``train_size``, or 0.1.
     train_size : float or int, default=None
-        Fraction or number of frames to train on. None: what ``test_size`` leaves.
+        Fraction or number of frames to train on. None: the rest beside ``test_size``.
     random_state : int, RandomState or None, default=None
 
     Raises
@@ -150,21 +151,21 @@ class EnergyStratifiedSplit(BaseShuffleSplit):
 class BlockKFold(BaseCrossValidator):
     """K folds made of contiguous blocks of a trajectory.
 
-    Neighbouring frames of molecular dynamics are nearly equal. A random split puts one of them on
-    each side and reports an error that no new trajectory will show. Here whole blocks go to one
-    side, and frames at their borders can be left out. To keep whole trajectories or molecules
-    together, scikit-learn's `GroupKFold` is enough.
+    Consecutive frames of molecular dynamics are nearly equal. A random split puts them on both
+    sides and so underestimates the error for new trajectories. Here whole blocks go to one side,
+    and frames at their borders can be left out. To keep whole trajectories or molecules together,
+    scikit-learn's `GroupKFold` is enough.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds, at least 2.
     block_size : int, default=None
-        Frames in a block. Blocks are dealt to the folds in turn, so that each fold sees all of the
-        trajectory. None: one block of each trajectory for each fold.
+        Number of frames in a block. Blocks are dealt to the folds in turn, so that each fold
+        covers the whole trajectory. None: one block of each trajectory for each fold.
     gap : int, default=0
-        Training frames to drop on both sides of each test block, about the number of frames over
-        which the trajectory forgets.
+        Number of training frames to drop on both sides of each test block; about the correlation
+        time of the trajectory, in frames.
 
     Raises
     ------
@@ -199,7 +200,7 @@ class BlockKFold(BaseCrossValidator):
         Yields
         ------
         train, test : ndarray of int
-            Rising.
+            Sorted.
         """
         self._check_parameters()
         X, groups = indexable(X, groups)
@@ -246,17 +247,17 @@ class BlockKFold(BaseCrossValidator):
 class StratifiedPathKFold(BaseCrossValidator):
     """K folds of whole trajectories, each with the same share of every composition.
 
-    Frames of one relaxation or simulation resemble each other, so a whole path goes to one side;
-    and every composition gives each fold as many paths as any other fold, up to one. Within a
-    composition paths are dealt as in scikit-learn's `StratifiedKFold`, whereas its
-    `StratifiedGroupKFold` balances the numbers of frames.
+    Frames of one relaxation or simulation resemble each other, so a whole path goes to one side.
+    The numbers of paths of a composition in two folds differ by at most one. Within a composition
+    paths are dealt as in scikit-learn's `StratifiedKFold`; its `StratifiedGroupKFold` balances the
+    numbers of frames instead.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds, at least 2.
     shuffle : bool, default=True
-        Deal the paths at random. Otherwise in their sorted order.
+        Whether to deal the paths at random rather than in their sorted order.
     random_state : int, RandomState or None, default=None
 
     Raises
@@ -267,7 +268,7 @@ class StratifiedPathKFold(BaseCrossValidator):
 
     See Also
     --------
-    sklearn.model_selection.GroupKFold : Whole paths, whatever their composition.
+    sklearn.model_selection.GroupKFold : Folds of whole paths, whatever their composition.
 
     References
     ----------
@@ -298,14 +299,14 @@ class StratifiedPathKFold(BaseCrossValidator):
         X : Structures, list of ase.Atoms, AtomicFeatures or array, n of them
         y : ignored
         groups : array-like of shape (n,), default=None
-            The path of each structure. None: each is a path by itself.
+            The path of each structure. None: each structure is a path of its own.
         strata : array-like of shape (n,), default=None
-            What is to be shared out evenly. None: the compositions, see `composition_strata`.
+            The stratum of each structure. None: its composition, see `composition_strata`.
 
         Yields
         ------
         train, test : ndarray of int
-            Rising.
+            Sorted.
         """
         strata = composition_strata(X) if strata is None else np.asarray(strata)
         groups = np.arange(len(strata)) if groups is None else np.asarray(groups)
@@ -332,9 +333,9 @@ class StratifiedPathKFold(BaseCrossValidator):
 
 
 def composition_strata(X):
-    """Number the compositions: structures have the same where their elements' shares agree.
+    """Number the compositions: structures with equal fractions of all elements have one number.
 
-    Si₂Li₄ is SiLi₂: size does not matter. For ``y`` in scikit-learn's `StratifiedKFold` and
+    Si₂Li₄ counts as SiLi₂. For ``y`` in scikit-learn's `StratifiedKFold` and
     `StratifiedGroupKFold`, and for `StratifiedPathKFold`.
 
     Parameters
@@ -383,11 +384,11 @@ def _bin_edges(energies, n_samples):
 
 
 def _shares(counts, n_samples, rng):
-    """How many frames each bin gives: in proportion, at least one from each occupied bin.
+    """Number of frames from each bin: in proportion, at least one from each occupied bin.
 
-    Proportions are rounded up, so no bin is asked for more than it has, and what is too much is
-    taken from bins drawn in proportion to what they can spare. At most n_samples / 2 bins are
-    occupied, so there is always enough to take.
+    Proportions are rounded up, so no bin is asked for more than it has, and the excess is taken
+    from bins drawn in proportion to what they can spare. At most n_samples / 2 bins are occupied,
+    so there is always enough to take.
     """
     shares = -(-n_samples * counts // counts.sum())  # integer ceiling
     while shares.sum() > n_samples:

@@ -19,22 +19,23 @@ from skatom.structures import as_structures, offsets_from_counts, select, struct
 
 @dataclass(frozen=True)
 class NeighborList:
-    """All pairs (i, j) of a batch closer than the cutoff, sorted by centre i.
+    """All pairs (i, j) of a batch closer than the cutoff radius, sorted by centre i.
 
-    Every pair appears from both ends, and every periodic image of a neighbour, the centre's own
-    images included, is a pair of its own. The centre ``atoms[k]`` owns the pairs
-    ``offsets[k]:offsets[k + 1]``. `neighbor_list` makes one, `from_pairs` turns the list of a
-    simulation engine into one.
+    Every pair appears from both ends, and every periodic image of a neighbour, including images of
+    the centre itself, is a separate pair. The centre ``atoms[k]`` owns the pairs
+    ``offsets[k]:offsets[k + 1]``. `neighbor_list` makes such a list; `from_pairs` makes one from
+    the list of a simulation engine.
 
     Attributes
     ----------
     offsets : ndarray of int, shape (n_centers + 1,)
+        Where the pairs of each centre begin.
     indices : ndarray of int, shape (n_pairs,)
         The neighbours j, as indices of atoms of the batch.
     vectors : ndarray of float, shape (n_pairs, 3)
         r_ij = r_j − r_i, the image of j included, in Å.
     cutoff : float
-        All pairs closer than this are there, Å.
+        Cutoff radius in Å; the list has all pairs closer than it.
     atoms : ndarray of int, shape (n_centers,), default=None
         The centres, as indices of atoms of the batch. None: all atoms, in their order.
     """
@@ -51,10 +52,10 @@ class NeighborList:
 
     @classmethod
     def from_pairs(cls, structures, centers, indices, vectors, cutoff):
-        """A list made of pairs that are known already, for example to a simulation engine.
+        """Make a neighbour list of known pairs, for example those of a simulation engine.
 
-        The pairs may come in any order; they are sorted by centre. They are checked, except for
-        one thing: that no pair is missing from both ends, which only a search could tell.
+        The pairs may come in any order; they are sorted by centre. They are checked, except that a
+        pair which is missing from both ends is not noticed: only a search could tell.
 
         Parameters
         ----------
@@ -64,7 +65,7 @@ class NeighborList:
         vectors : array-like of float, shape (n_pairs, 3)
             r_ij = r_j − r_i, the image of j included, in Å.
         cutoff : float
-            All pairs closer than this are given, and no others, Å.
+            Cutoff radius in Å: the given pairs are all pairs closer than it, and no others.
 
         Returns
         -------
@@ -73,9 +74,9 @@ class NeighborList:
         Raises
         ------
         ValueError
-            If a pair is not finite, too long, of length zero or of two structures, is given twice
-            or from one end only, or if its vector is not the difference of the positions up to
-            lattice vectors of the periodic directions.
+            If a pair vector is not finite, longer than the cutoff or zero; if a pair joins two
+            structures, is given twice or from one end only; or if its vector is not the difference
+            of the positions up to lattice vectors of the periodic directions.
 
         Examples
         --------
@@ -117,17 +118,17 @@ class NeighborList:
         return len(self.indices)
 
     def take(self, centers):
-        """The list of some of the centres alone.
+        """The list of some of the centres.
 
         Parameters
         ----------
         centers : array-like of int
-            Rows of the list: atoms of the batch, if it has all of them.
+            Positions of the centres in the list: the indices of the atoms if it has all of them.
 
         Returns
         -------
         NeighborList
-            Its ``indices`` are still those of atoms of the batch.
+            Its ``indices`` still count the atoms of the whole batch.
         """
         centers = np.asarray(centers)
         counts = np.diff(self.offsets)[centers]
@@ -138,12 +139,12 @@ class NeighborList:
         )
 
     def within(self, cutoff):
-        """The pairs closer than a smaller cutoff.
+        """The pairs closer than a smaller cutoff radius.
 
         Parameters
         ----------
         cutoff : float
-            Å.
+            Cutoff radius in Å.
 
         Returns
         -------
@@ -152,7 +153,7 @@ class NeighborList:
         Raises
         ------
         ValueError
-            If the cutoff is larger than that of the list.
+            If the cutoff is larger than the cutoff of the list.
         """
         if cutoff == self.cutoff:
             return self
@@ -168,14 +169,14 @@ class NeighborList:
         )
 
     def of_structures(self, offsets, key):
-        """The list of some of the structures, whose atoms are numbered anew.
+        """The list of some of the structures, with their atoms renumbered.
 
         Parameters
         ----------
         offsets : ndarray of int, shape (n + 1,)
-            Those of the structures of the batch, all of whose atoms the list has.
+            Offsets of the structures of the batch. The list must have all atoms as centres.
         key : int, slice, mask or index array
-            Which structures.
+            The structures to keep.
 
         Returns
         -------
@@ -195,12 +196,12 @@ class NeighborList:
 
 
 def concatenate(lists):
-    """The list of a batch from those of its parts, in their order.
+    """The neighbour list of a batch, from the lists of its parts in order.
 
     Parameters
     ----------
     lists : list of NeighborList
-        With one cutoff.
+        Lists with equal cutoffs.
 
     Returns
     -------
@@ -218,18 +219,18 @@ def concatenate(lists):
 
 
 def neighbor_list(structures, cutoff):
-    """Find the neighbours of every atom within a distance.
+    """Find the neighbours of every atom within a cutoff radius.
 
-    Linear in the number of atoms. The cutoff may be longer than the cell, which may be skewed,
-    and periodic in any of its directions.
+    The cost is linear in the number of atoms. Cells may be skewed, shorter than the cutoff, and
+    periodic in any of their directions.
 
     Parameters
     ----------
     structures : Structures or list of ase.Atoms
-        Those that have a list of neighbours already (`Structures.with_neighbors`) are not
+        Structures that already have a neighbour list (`Structures.with_neighbors`) are not
         searched.
     cutoff : float
-        Largest distance in Å, itself excluded.
+        Cutoff radius in Å; pairs at exactly this distance are excluded.
 
     Returns
     -------

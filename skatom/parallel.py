@@ -1,11 +1,11 @@
 """Threads on this machine, joblib's jobs beyond it, and sums that do not depend on either.
 
-Threads share the cores with BLAS instead of fighting it for them: `threads_over_blas` and
-`serial_blas` for matrix products, `run_in_threads` for compiled loops. What goes to other processes
-or machines goes through `map_jobs`, and what comes back is added up by `tree_reduce`.
+Threads share the cores with BLAS instead of competing with it: `threads_over_blas` and
+`serial_blas` are for matrix products, `run_in_threads` is for compiled loops. Work for other
+processes or machines goes through `map_jobs`, and `tree_reduce` adds up its results.
 
-The promise
------------
+Reproducibility
+---------------
 Work is cut into pieces that do not depend on the number of workers, each piece is computed by one
 thread, and sums follow a fixed tree. Hence, within a process, results are equal to the bit for any
 number of threads. Between processes, caches, call histories and builds of BLAS, where compilers may
@@ -32,8 +32,8 @@ _SMALLEST_PIECE, _LARGEST_PIECE = 32, 8192
 def threads_over_blas():
     """A thread pool whose threads each use a serial BLAS.
 
-    Matrix products of a few hundred rows run better this way than with BLAS's own threads, which
-    wait for each other, busily, at the end of each product. The number of threads is numba's
+    Matrix products of a few hundred rows run faster this way than with BLAS's own threads, which
+    busy-wait for each other at the end of each product. The number of threads is numba's
     (``NUMBA_NUM_THREADS``, `numba.set_num_threads`).
 
     Yields
@@ -47,12 +47,12 @@ def threads_over_blas():
 class ThreadTeam(ThreadPoolExecutor):
     """A thread pool in whose `map` the calling thread works, too.
 
-    The system often starts two new threads on one core, and parts them only after some 50 ms; one
-    new thread beside the calling one gets a core of its own.
+    The operating system often starts two new threads on one core and separates them only after
+    some 50 ms; one new thread beside the calling one gets a core of its own.
     """
 
     def map(self, function, *iterables):
-        """``function`` of all items, in their order, as the built-in `map`."""
+        """Apply ``function`` to all items, in their order, as the built-in `map` does."""
         jobs = list(zip(*iterables, strict=False))
         turns, results = iter(range(len(jobs))), {}
 
@@ -83,8 +83,8 @@ def serial_blas():
     """A context in which BLAS uses one thread; it may be nested, and held by several threads.
 
     Most libraries have one number of threads for the whole process. If each thread of Python saved
-    and restored it, one would restore what another had set; so the first to come sets it to one,
-    and the last to go restores it. With OpenMP each thread has a number of its own.
+    and restored it, one would restore what another had set; so the first thread to enter sets it
+    to one, and the last to leave restores it. With OpenMP each thread has its own number.
     """
     own = _limit_to_one(lib for lib in _blas_libraries() if _is_openmp(lib))
     _shared_limit.hold()
@@ -120,7 +120,7 @@ _shared_limit = _SharedLimit()
 
 
 def _limit_to_one(libraries):
-    """Set them to one thread; the libraries and the numbers of threads that they had."""
+    """Set the libraries to one thread; return them with their former numbers of threads."""
     before = [(library, library.get_num_threads()) for library in libraries]
     for library, _ in before:
         _free(library)
@@ -136,7 +136,7 @@ def _restore(before):
 
 
 def _free(library):
-    """Let any thread set the number: threadpoolctl 3.8 lets the one that set it last alone."""
+    """Let any thread set the number: threadpoolctl 3.8 allows it only to the last that set it."""
     if hasattr(library, "clear_controlling_thread"):
         library.clear_controlling_thread(force=True)
 
@@ -147,12 +147,12 @@ def _is_openmp(library):
 
 @cache
 def _blas_libraries():
-    """The loaded BLAS libraries; to find them takes milliseconds."""
+    """The loaded BLAS libraries; finding them takes milliseconds."""
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 def split_rows(n_rows, size):
-    """Slices of 0 … n_rows, whatever the number of threads, so that results do not depend on it."""
+    """Slices of 0 … n_rows of a fixed size, so that results do not depend on the thread count."""
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
@@ -160,8 +160,8 @@ def run_in_threads(function, n_items, *arguments):
     """Call ``function(first, last, *arguments)`` on pieces of 0 … n_items, in numba's threads.
 
     The function is compiled with ``nogil``, writes its results into its arguments, and treats
-    each item by itself. Pieces are handed out as threads become free, so a busy core delays only
-    its own; OpenMP's threads would all wait for it, and spin between one loop and the next.
+    each item independently. Pieces are handed out as threads become free, so a busy core delays
+    only its own piece; OpenMP's threads would all wait for it, and spin between two loops.
     """
     threads = numba.get_num_threads()
     if threads == 1 or n_items < 2 * _SMALLEST_PIECE:
@@ -174,32 +174,33 @@ def run_in_threads(function, n_items, *arguments):
 
 
 def map_jobs(function, items, n_jobs=None, *, verbose=0, desc=None, unit="it"):
-    """``function`` of all items, in their order, in joblib's jobs if there are several.
+    """Apply ``function`` to all items, in their order, with joblib if there are several jobs.
 
-    Threads of this machine are busy already within most functions; jobs serve processes, and other
-    machines: ``joblib.parallel_config(backend="dask")`` around the call of an estimator sends its
+    Most functions already use all threads of this machine; jobs are for processes and for other
+    machines. ``joblib.parallel_config(backend="dask")`` around the call of an estimator sends its
     items to a Dask cluster.
 
     Parameters
     ----------
     function : callable
-        Of one item. Like the items it must be fit for pickling where jobs are processes.
+        Function of one item. Where jobs are processes, it and the items must be picklable.
     items : iterable
+        The items.
     n_jobs : int, default=None
-        As in joblib: None means 1 outside of `joblib.parallel_config`, -1 all cores. With one job
-        this is a plain loop in the calling thread.
+        Number of jobs, as in joblib: None means 1 outside of `joblib.parallel_config`, -1 all
+        cores. With one job this is a plain loop in the calling thread.
     verbose : int, default=0
-        1 shows a progress bar, in the process that asks for the results.
+        1 shows a progress bar, in the process that consumes the results.
     desc : str, default=None
-        Begins the progress bar.
+        Label of the progress bar.
     unit : str, default="it"
-        What an item is, for the progress bar.
+        Name of an item in the progress bar.
 
     Yields
     ------
     result
-        One for each item. Nothing is computed before the first is asked for, and with one job no
-        more than is asked for.
+        One result for each item. Nothing is computed before the first result is requested, and
+        with one job each result is computed when it is requested.
 
     Examples
     --------
@@ -218,29 +219,30 @@ def map_jobs(function, items, n_jobs=None, *, verbose=0, desc=None, unit="it"):
 
 
 def merged(first, second):
-    """Two parts as one: ``first.merge(second)``, or the sum of arrays and numbers."""
+    """Merge two parts: ``first.merge(second)``, or the sum of arrays and numbers."""
     return first.merge(second) if hasattr(first, "merge") else first + second
 
 
 def tree_reduce(parts, merge=merged):
-    """Merge parts along a binary tree that depends on nothing but their number.
+    """Merge parts along a binary tree that depends only on their number.
 
-    Neighbours are merged in pairs, pairs with pairs, and so on, as soon as both are there, so that
-    of n parts no more than log₂ n + 1 are held at a time.
+    Adjacent parts are merged in pairs, pairs with pairs, and so on, as soon as both are available.
+    Of n parts at most log₂ n + 1 are held at a time.
 
     Parameters
     ----------
     parts : iterable
-        Objects that have ``merge``, such as `StreamedQR` and `NormalEquations`, or arrays, in a
-        fixed order: from a loop, `ThreadTeam.map` or `map_jobs`.
+        Objects with a method ``merge``, such as `StreamedQR` and `NormalEquations`, or arrays, in
+        a fixed order: from a loop, `ThreadTeam.map` or `map_jobs`.
     merge : callable, default=merged
-        ``merge(first, second)``. One that submits a task lets the parts stay where they are: with
-        Dask's ``lambda a, b: client.submit(merged, a, b)`` the parts are futures, are merged on
-        the workers, and computed again if a worker is lost.
+        ``merge(first, second)``. A function that submits a task leaves the parts where they are:
+        with Dask's ``lambda a, b: client.submit(merged, a, b)`` the parts are futures, are merged
+        on the workers, and are recomputed if a worker is lost.
 
     Returns
     -------
-    object like one of the parts
+    object of the type of the parts
+        What all parts make together.
 
     Raises
     ------
@@ -253,7 +255,7 @@ def tree_reduce(parts, merge=merged):
     >>> tree_reduce("abcde", lambda first, second: f"({first}{second})")
     '(((ab)(cd))e)'
     """
-    waiting = []  # (how many parts, what they make), fewer and fewer of them
+    waiting = []  # (number of parts, their merger), in falling order of the number
     for part in parts:
         size = 1
         while waiting and waiting[-1][0] == size:

@@ -1,8 +1,8 @@
 """The registry of properties: what labels, outputs of models, metrics and calculators speak of.
 
-A property has a name, a unit, and one value for each structure or each atom. ``predict`` of any
-model takes the keyword of a property that the model gives, and returns what was asked for in the
-order of `OUTPUTS`. A new property is one line here.
+A property has a name, a unit, and one value for each structure or each atom. ``predict`` of every
+model takes the keywords of the properties and returns the requested ones in the order of `OUTPUTS`.
+A new property is one line here.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,15 @@ class Property:
     Attributes
     ----------
     name : str
+        Name, also the attribute of `skatom.Targets` where the property is a label.
     unit : str
+        Unit of the values.
     per : {"structure", "atom"}
-        What has one value.
+        Whether each structure or each atom has a value.
     shape : tuple of int
-        Of that value.
+        Shape of one value; () for a number.
     keyword : str
-        Of ``predict``.
+        Keyword argument of ``predict`` that requests the property.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Property:
 
     @property
     def deviation(self):
-        """The standard deviation of this property, a property too."""
+        """The property that is the standard deviation of this one."""
         stem = "" if self.name == "energy" else f"{self.name}_"
         return Property(f"{self.name}_std", self.unit, self.per, self.shape, f"return_{stem}std")
 
@@ -80,7 +82,7 @@ def asked_for(keywords):
     unknown = keywords.keys() - _NAMES.keys()
     if unknown:
         raise TypeError(
-            f"predict() got an unexpected keyword argument {min(unknown)!r}; there are "
+            f"predict() got an unexpected keyword argument {min(unknown)!r}; known are "
             f"{', '.join(_NAMES)}"
         )
     return in_order({_NAMES[keyword] for keyword, wanted in keywords.items() if wanted})
@@ -89,7 +91,7 @@ def asked_for(keywords):
 def takes_outputs(predict):
     """Decorate ``predict(self, X, *, neighbors=None, **returns)`` with the keywords of properties.
 
-    Signatures are what help, documentation and scikit-learn's routing of metadata look at.
+    Help, documentation and scikit-learn's routing of metadata look at signatures.
     """
     fixed = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "X")]
     returns = [

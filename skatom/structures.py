@@ -8,17 +8,17 @@ from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
 _MAX_NUMBER = 118
-# det(lattice vectors scaled to unit length) below this: the vectors do not span their space
+# lattice vectors do not span space if their determinant, at unit lengths, is below this
 _SINGULAR = 1e-6
 
 
 class Structures(Sequence):
     """A batch of atomic structures of any sizes, in concatenated arrays.
 
-    Structure ``s`` owns the atoms ``offsets[s]:offsets[s + 1]``. Its length is the number of
-    structures, and indexing with an int, slice, mask or index array gives a ``Structures`` again,
-    so scikit-learn splits it as it would an array. Every ``fit``, ``transform`` and ``predict``
-    of skatom takes one, or a list of `ase.Atoms`, which becomes one at the door.
+    Structure ``s`` owns the atoms ``offsets[s]:offsets[s + 1]``. The length of a ``Structures`` is
+    its number of structures. Indexing with an int, slice, mask or index array gives a
+    ``Structures`` again, so scikit-learn splits it like an array. Every estimator of skatom accepts
+    a ``Structures`` or a list of `ase.Atoms`.
 
     Parameters
     ----------
@@ -27,7 +27,8 @@ class Structures(Sequence):
     positions : array-like of float, shape (n_atoms, 3)
         Cartesian positions in Å.
     offsets : array-like of int, shape (n + 1,), default=None
-        Where each structure begins; from 0 to ``n_atoms``. None: all atoms are one structure.
+        Index of the first atom of each structure, and the number of atoms at the end. None: all
+        atoms are one structure.
     cells : array-like of float, shape (n, 3, 3), default=None
         Lattice vectors as rows, in Å. None: no cell (zeros).
     pbc : array-like of bool, shape (n, 3), default=None
@@ -36,11 +37,11 @@ class Structures(Sequence):
     Attributes
     ----------
     numbers, positions, offsets, cells, pbc : ndarray
-        The parameters as arrays. Treat them as read-only.
+        The parameters as arrays, to be treated as read-only.
     n_atoms : ndarray of int, shape (n,)
         Number of atoms of each structure.
     species : ndarray of int
-        The sorted atomic numbers that occur.
+        Sorted atomic numbers that occur.
 
     Raises
     ------
@@ -151,8 +152,8 @@ class Structures(Sequence):
         Parameters
         ----------
         targets : Targets, default=None
-            Results to attach to each, in a `SinglePointCalculator`, or in ``info`` if ASE's
-            calculators do not know the property, as a polarisability.
+            Labels to attach to the structures, in a `SinglePointCalculator`, or in ``info`` if
+            ASE's calculators do not know the property, such as a polarisability.
 
         Returns
         -------
@@ -174,16 +175,16 @@ class Structures(Sequence):
         return images
 
     def with_neighbors(self, neighbors):
-        """The same structures with a list of neighbours, which is not searched again.
+        """The same structures with a neighbour list that is used instead of a search.
 
-        Descriptors, kernels, models and baselines of these structures take it, and an error says
-        so if its cutoff is shorter than theirs.
+        Descriptors, kernels, models and baselines use it for these structures, and raise a
+        ValueError if its cutoff is shorter than theirs.
 
         Parameters
         ----------
         neighbors : skatom.neighbors.NeighborList
-            Of all atoms of these structures; that of a simulation engine is made and checked by
-            `skatom.neighbors.NeighborList.from_pairs`.
+            Neighbour list of all atoms of these structures. From the list of a simulation engine
+            it is made, and checked, by `skatom.neighbors.NeighborList.from_pairs`.
 
         Returns
         -------
@@ -213,7 +214,7 @@ class Structures(Sequence):
         return np.unique(self.numbers)
 
     def volumes(self):
-        """Volume of every cell in Å³, by which virials become stresses.
+        """Volume of every cell in Å³; the stress is the virial divided by it.
 
         Returns
         -------
@@ -259,7 +260,7 @@ class Structures(Sequence):
 
 
 def as_structures(X):
-    """The door of every estimator: a ``Structures`` from one or from a list of `ase.Atoms`."""
+    """The input of an estimator, a ``Structures`` or a list of `ase.Atoms`, as ``Structures``."""
     structures = X if isinstance(X, Structures) else Structures.from_ase(X)
     if len(structures) == 0:
         raise ValueError("got no structures: pass at least one")
@@ -279,7 +280,7 @@ def offsets_from_counts(counts):
 def groups_by_size(offsets, size, first=0):
     """Slices of consecutive structures, from ``first`` on, of about ``size`` atoms each.
 
-    ``offsets`` (n + 1,) may count anything else that structures have, such as rows of a matrix.
+    ``offsets`` (n + 1,) may also count other things than atoms, such as rows of a matrix.
     """
     edges = np.unique(np.searchsorted(offsets, np.arange(offsets[first], offsets[-1], size)))
     edges = np.append(edges[edges < len(offsets) - 1], len(offsets) - 1)

@@ -15,31 +15,34 @@ _MAX_ORDER = 100
 def find_permutations(X, *, max_structures=1000, random_state=None, verbose=0):
     r"""Permutations of like atoms that map frames of a trajectory onto each other.
 
-    For each pair of frames the assignment is sought that minimises the difference of their
+    For each pair of frames, find the assignment of atoms that minimises the difference of their
     distance matrices,
 
     .. math:: \min_P \lVert A_i - P A_j P^\top \rVert_F ,
 
     by spectral matching: the Hungarian algorithm on the overlap of the absolute eigenvectors.
-    Pairwise assignments contradict each other; those along the minimum spanning tree of all frames
-    do not. They, closed under composition, are the group.
+    Pairwise assignments may contradict each other; assignments along the minimum spanning tree of
+    all frames do not. Their closure under composition is the group.
 
     Parameters
     ----------
     X : Structures or list of ase.Atoms
-        Frames of one molecule from molecular dynamics, warm enough to move between symmetric
-        places (a relaxed structure has degenerate eigenvectors and no signal).
+        Frames of one molecule from molecular dynamics, at a temperature at which atoms move
+        between symmetry-equivalent positions (the eigenvectors of a relaxed structure are
+        degenerate and carry no information).
     max_structures : int, default=1000
-        Most frames to compare, drawn at random: the cost is quadratic.
+        Largest number of frames to compare; more are subsampled at random, since the cost is
+        quadratic.
     random_state : int, RandomState or None, default=None
+        Seed of the subsample.
     verbose : int, default=0
         1 shows a progress bar.
 
     Returns
     -------
     ndarray of int, shape (S, N)
-        The group, identity first. Row q stands for the structure whose atom a is atom q[a] of the
-        original.
+        The permutations, identity first. Row q stands for the structure whose atom a is atom q[a]
+        of the original.
 
     References
     ----------
@@ -59,23 +62,38 @@ def find_permutations(X, *, max_structures=1000, random_state=None, verbose=0):
         structures = structures[rng.choice(len(structures), max_structures, replace=False)]
     distances = _distance_matrices(structures)
     costs, assignments = _match_pairs(distances, numbers, verbose)
-    # Weights near zero are taken for missing edges, but frames may be equal: raise all a little.
+    # Weights of zero count as missing edges, but frames may be equal: raise all weights a little.
     tree = minimum_spanning_tree(np.triu(costs + 1e-6, k=1)).tocoo()
     generators = {tuple(assignments[i][j - i - 1]) for i, j in zip(tree.row, tree.col, strict=True)}
     return _generate_group(generators, len(numbers))
 
 
 def check_permutations(permutations, numbers):
-    """Permutations given by a user, identity first, or an error that says why they are no group.
+    """Check permutations given by a user, and return them with the identity first.
 
     Parameters
     ----------
     permutations : array-like of int, shape (S, N)
+        One permutation of the atoms in each row.
     numbers : ndarray of int, shape (N,)
+        Atomic numbers.
 
     Returns
     -------
     ndarray of int, shape (S, N)
+
+    Raises
+    ------
+    ValueError
+        If a row is not a permutation or exchanges unlike atoms, or the rows are not a group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.symmetry import check_permutations
+    >>> check_permutations([[0, 2, 1], [0, 1, 2]], np.array([8, 1, 1]))
+    array([[0, 1, 2],
+           [0, 2, 1]])
     """
     permutations = np.asarray(permutations)
     n_atoms = len(numbers)
@@ -188,5 +206,5 @@ def _cycles(permutation):
 
 
 def _identity_first(group):
-    """Lexicographic order, in which the identity comes first by itself."""
+    """The permutations in lexicographic order, in which the identity is the first."""
     return np.array(sorted(group), dtype=np.int64)

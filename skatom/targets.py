@@ -7,26 +7,28 @@ from skatom.structures import offsets_from_counts, select, structure_of
 
 
 class Targets:
-    """What is learnt: labels per structure and per atom, sliced together like an array.
+    """Labels of structures and of their atoms, sliced together like an array.
 
-    It passes through `Pipeline`, `GridSearchCV`, `cross_validate` and `train_test_split` as an
-    ordinary ``y``, and ``numpy.asarray(targets)`` is the energies, so scikit-learn's own metrics
-    apply to them. A structure whose label is NaN throughout is *not labelled* for that property;
-    a label that is NaN in part, or infinite, is an error.
+    `Pipeline`, `GridSearchCV`, `cross_validate` and `train_test_split` take it as an ordinary
+    ``y``, and ``numpy.asarray(targets)`` gives the energies, so scikit-learn's own metrics apply to
+    them. A structure whose label is NaN throughout is *not labelled* for that property; a label
+    that is NaN in part, or infinite, is an error.
 
     Parameters
     ----------
     energy : array-like of float, shape (n,), eV, default=None
+        Energies of the structures.
     forces : array-like of float, shape (n_atoms, 3) or (n, N, 3), eV/Å, default=None
-        The forces on all atoms of the batch, one structure after the other; the second shape is
-        for structures of N atoms each.
+        Forces on all atoms of the batch, one structure after the other; the second shape is for
+        structures of N atoms each.
     stress : array-like of float, shape (n, 3, 3), eV/Å³, default=None
-        Tension positive, as in ASE.
+        Stresses, tension positive, as in ASE.
     dipole : array-like of float, shape (n, 3), e·Å, default=None
+        Dipole moments.
     polarizability : array-like of float, shape (n, 3, 3), Å³, default=None
-        As a volume, α/4πε₀; 1 bohr³ is 0.148185 Å³.
+        Polarisability volumes α/4πε₀; 1 bohr³ is 0.148185 Å³.
     offsets : array-like of int, shape (n + 1,), default=None
-        Where the atoms of each structure begin, as in `Structures`. Needed with forces of shape
+        Index of the first atom of each structure, as in `Structures`. Needed with forces of shape
         (n_atoms, 3).
 
     Attributes
@@ -100,17 +102,16 @@ class Targets:
     def from_ase(cls, atoms, keys=None):
         """Collect the results attached to `ase.Atoms` objects.
 
-        They are looked for in the calculator (whose results must belong to the present
-        positions), then in ``atoms.info`` and ``atoms.arrays``, and taken to be in ASE's units:
-        eV, eV/Å, eV/Å³, e·Å. Structures that lack a property which others have are marked as not
-        labelled (NaN).
+        They are read from the calculator (whose results must belong to the present positions),
+        then from ``atoms.info`` and ``atoms.arrays``, in ASE's units: eV, eV/Å, eV/Å³, e·Å.
+        Structures that lack a property which others have are marked as not labelled (NaN).
 
         Parameters
         ----------
         atoms : sequence of ase.Atoms
         keys : dict, default=None
-            Other names to look under in ``info`` and ``arrays``, for example
-            ``{"energy": "dft_energy"}``; a property named here is taken from there alone.
+            Other names in ``info`` and ``arrays``, for example ``{"energy": "dft_energy"}``; a
+            property named here is read from there only.
 
         Returns
         -------
@@ -119,8 +120,8 @@ class Targets:
         Raises
         ------
         ValueError
-            If no structure has any label, a property in ``keys`` is nowhere found, or a label
-            has another shape than the property.
+            If no structure has any label, a property in ``keys`` is not found, or a label does
+            not have the shape of its property.
         """
         atoms = list(atoms)
         keys = dict(keys or {})
@@ -164,7 +165,7 @@ class Targets:
         return has if LABELS[name].per == "structure" else has[self.offsets[:-1]]
 
     def require(self, name):
-        """The property as an array, or an error that names the first structure without it."""
+        """The property as an array; a ValueError names the first structure without it."""
         if getattr(self, name) is None:
             raise ValueError(
                 f"the targets have no {name}, only {', '.join(self.names)}: give Targets({name}=…)"
@@ -178,7 +179,7 @@ class Targets:
         return getattr(self, name)
 
     def results(self, index):
-        """The labels of one structure as ASE names them, without the missing ones."""
+        """The labels of one structure by ASE's names, without missing ones."""
         one = self[index]
         found = {name: getattr(one, name) for name in self.names if one.labelled(name)[0]}
         return {
@@ -209,14 +210,14 @@ class Targets:
 
 
 def as_targets(y, structures):
-    """The door of every ``fit``: a ``Targets`` that fits the structures.
+    """The argument ``y`` of a ``fit`` as ``Targets``, checked against the structures.
 
     A plain array means energies.
     """
     targets = y if isinstance(y, Targets) else Targets(energy=y)
     if len(targets) != len(structures):
         raise ValueError(
-            f"{len(structures)} structures but {len(targets)} targets: they must be as many"
+            f"{len(structures)} structures but {len(targets)} targets: give one for each structure"
         )
     if targets.offsets is not None:
         wrong = np.flatnonzero(np.diff(targets.offsets) != structures.n_atoms)

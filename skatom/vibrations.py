@@ -18,14 +18,15 @@ _INTENSITY = 42.2561
 
 @dataclass(frozen=True)
 class NormalModes:
-    """Harmonic vibrations of a structure, softest first.
+    r"""Harmonic vibrations of a structure, softest first.
 
     Attributes
     ----------
     atoms : ase.Atoms
+        The structure.
     wavenumbers : ndarray of float, shape (n_modes,)
-        In 1/cm. Imaginary ones, of directions in which the energy falls, are negative. The
-        translations and rotations are left out.
+        Wavenumbers in 1/cm. Imaginary ones, of directions in which the energy falls, are negative.
+        Translations and rotations are left out.
     modes : ndarray of float, shape (n_modes, N, 3)
         Displacements :math:`L_k / \\sqrt m` in 1/√amu; the mass-weighted :math:`L_k` are
         orthonormal.
@@ -51,11 +52,11 @@ def normal_modes(model, atoms, step=0.005):
     Parameters
     ----------
     model : fitted estimator, Pipeline or search
-        That predicts forces.
+        A model that predicts forces.
     atoms : ase.Atoms
-        At a stationary point of the model's energy, see `ase.optimize`.
+        A structure at a stationary point of the model's energy, see `ase.optimize`.
     step : float, default=0.005
-        Displacement for the differences, Å.
+        Displacement for the differences, in Å.
 
     Returns
     -------
@@ -114,15 +115,16 @@ def infrared_intensities(model, vibrations, step=0.005):
     Parameters
     ----------
     model : fitted estimator, Pipeline or search
-        That predicts dipoles.
+        A model that predicts dipoles.
     vibrations : NormalModes
+        Normal modes, from `normal_modes`.
     step : float, default=0.005
-        Largest displacement of an atom, Å.
+        Largest displacement of an atom, in Å.
 
     Returns
     -------
     ndarray of float, shape (n_modes,)
-        In km/mol.
+        Intensities in km/mol.
 
     Raises
     ------
@@ -161,7 +163,7 @@ def _hessian(model, structures, step):
 
 
 def _displaced(structures, displacements):
-    """Copies of a structure moved along each displacement (n, N, 3), then copies moved back."""
+    """Copies of a structure moved along each displacement (n, N, 3), then against it."""
     moves = np.concatenate([displacements, -displacements])
     n, size = len(moves), len(structures.numbers)
     return Structures(
@@ -174,7 +176,7 @@ def _displaced(structures, displacements):
 
 
 def _without_rigid_motions(motions, root):
-    """Orthonormal basis of the mass-weighted displacements that are no rigid motions."""
+    """Orthonormal basis of the mass-weighted displacements other than rigid motions."""
     rank = int(np.round(np.sum(motions**2)))
     weighted = root[:, None] * motions[:, np.linalg.norm(motions, axis=0) > 0.5]
     full, _ = np.linalg.qr(weighted, mode="complete")

@@ -84,7 +84,7 @@ class TestHelp:
     def test_warns_of_model_files_from_strangers(self, command, capsys):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
-        assert "open only files of people you trust" in capsys.readouterr().out
+        assert "open only files from people you trust" in capsys.readouterr().out
 
     def test_loads_nothing_heavy(self):
         code = """if True:
@@ -290,7 +290,7 @@ class TestModelFiles:
         ("train md.xyz --out m.joblib --n-train many", "'many' is not a number of frames"),
         ("train md.xyz --out m.joblib --model forest", "invalid choice: 'forest'"),
         ("train md.xyz --out m.pickle", "a model file's name ends in .joblib or .skops"),
-        ("train md.xyz --out no/m.joblib", "the folder no is not there"),
+        ("train md.xyz --out no/m.joblib", "the folder no does not exist"),
         ("train none.xyz --out m.joblib", "none.xyz: no such file"),
         ("train model.joblib --out m.joblib", "ASE cannot read it"),
         ("train water.xyz --out m.joblib", "neither energies nor forces"),
@@ -303,7 +303,7 @@ class TestModelFiles:
         ("train md.xyz --n-train 50 --max-memory 1e-6 --out m.joblib", "max_memory"),
         ("evaluate none.joblib md.xyz", "none.joblib: no such model file"),
         ("evaluate md.xyz md.xyz", "a model file's name ends in .joblib or .skops"),
-        ("evaluate model.joblib md.xyz --n-test 126", "cannot draw 126 frames: 125 are there"),
+        ("evaluate model.joblib md.xyz --n-test 126", "cannot draw 126 frames: 125 are available"),
         ("predict model.joblib water.xyz --out p.xyz", "atoms OHH, but fit saw"),
         ("predict model.joblib md.xyz --out p.unknown", "ASE writes no format of this suffix"),
         ("predict model.joblib md.xyz --out no/p.xyz", "there is no folder no"),

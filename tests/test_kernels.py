@@ -39,7 +39,7 @@ def test_cosine_of_no_direction_is_zero():
 
 
 def test_real_power_of_an_obtuse_angle_is_an_error():
-    with pytest.raises(ValueError, match="whole zeta"):
+    with pytest.raises(ValueError, match="integer zeta"):
         Cosine(2.5)([[1.0, 0.0]], [[-1.0, 0.0]])
 
 

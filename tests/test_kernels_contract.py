@@ -355,14 +355,14 @@ def test_blocks_of_structures_follow_each_other(kernel, make):
 def test_kernels_without_derivatives_have_covariances_of_energies(kernel, make):
     X = make(molecules())
     assert_close(covariance(kernel, X, rows=ENERGY), kernel(X), 1e-12)
-    with pytest.raises(ValueError, match="has no derivatives, .* take Gaussian") as error:
+    with pytest.raises(ValueError, match="has no derivatives, .* use Gaussian") as error:
         covariance(kernel, X, rows=ENERGY, columns=FORCES)
     assert str(error.value).startswith(str(kernel)[:20])
 
 
 @pytest.mark.parametrize("kernel", [FCHL18(), 2.0 * FCHL18(), FCHL18() + NBody()], ids=type)
 def test_kernels_with_first_derivatives_only_say_so(kernel):
-    with pytest.raises(ValueError, match="no second derivatives, .* energies alone, or take"):
+    with pytest.raises(ValueError, match="no second derivatives, .* energies alone, or use"):
         covariance(kernel, molecules())
 
 

@@ -111,7 +111,7 @@ class TestBadInput:
             metrics.energy_mae([1.0, 2.0], [1.0, 2.0, 3.0])
 
     def test_forces_of_wrong_shape(self):
-        with pytest.raises(ValueError, match=r"forces in y_pred .* needed is \(n_atoms, 3\)"):
+        with pytest.raises(ValueError, match=r"forces in y_pred .* give \(n_atoms, 3\)"):
             metrics.force_mae(np.zeros((2, 3)), np.zeros(6))
 
     def test_missing_property(self):

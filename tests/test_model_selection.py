@@ -82,9 +82,11 @@ class TestEnergyStratifiedSample:
         assert len(energy_stratified_sample(Targets([1.0, 2.0, 3.0]), 2, random_state=0)) == 2
 
     def test_larger_than_the_data_is_an_error(self):
-        with pytest.raises(ValueError, match="cannot draw 30 frames: 20 are there; .*more data"):
+        with pytest.raises(
+            ValueError, match="cannot draw 30 frames: 20 are available; .*more data"
+        ):
             energy_stratified_sample(np.arange(20.0), 30)
-        with pytest.raises(ValueError, match="12 are there after leaving out 8"):
+        with pytest.raises(ValueError, match="12 are available after leaving out 8"):
             energy_stratified_sample(np.arange(20.0), 13, exclude=range(8))
 
     @pytest.mark.parametrize("n_samples", [0, -1])

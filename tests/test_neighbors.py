@@ -210,7 +210,7 @@ def test_wrong_pairs_are_errors():
         with pytest.raises(ValueError, match=message):
             given(structures, pairs, **changes)
     twice = np.r_[np.arange(len(pairs)), 5]
-    with pytest.raises(ValueError, match="is there twice"):
+    with pytest.raises(ValueError, match="is given twice"):
         given(structures, pairs, chosen=twice)
     with pytest.raises(ValueError, match="pair of atoms (0 and 1|1 and 0) is given from one"):
         given(structures, pairs, chosen=slice(1, None))

@@ -199,9 +199,9 @@ def test_right_sides_that_do_not_fit_the_matrix_are_refused():
     system = MatrixSystem(positive_definite(6)[0])
     cholesky = PackedCholesky([0, 6])
     cholesky.factor(system)
-    with pytest.raises(ValueError, match=r"shape \(5,\), but the matrix 6 rows"):
+    with pytest.raises(ValueError, match=r"shape \(5,\), but the matrix has 6 rows"):
         cholesky.solve(np.ones(5))
-    with pytest.raises(ValueError, match=r"right side has shape \(6, 1\), but must have \(6,\)"):
+    with pytest.raises(ValueError, match=r"right-hand side .*: give numbers of shape \(6,\)"):
         conjugate_gradients(system, np.ones((6, 1)), no_preconditioner, 1e-6, 10)
     with pytest.raises(ValueError, match=r"columns have shape \(6, 2\) and the index \(3,\)"):
         NystromPreconditioner(np.ones((6, 2)), np.arange(3))

@@ -88,7 +88,7 @@ def test_a_refused_block_leaves_no_trace():
     with pytest.raises(ValueError, match="finite"):
         qr.update(np.full((2, 40), np.nan), np.zeros(2))
     for rows, targets in [((2, 39), 2), ((2, 40), 3), ((2, 40), (2, 2)), (40, 1), ((), ())]:
-        with pytest.raises(ValueError, match="40 and 1 columns, and be as many"):
+        with pytest.raises(ValueError, match="40 and 1 columns: give a target for each"):
             qr.update(np.zeros(rows), np.zeros(targets))
     np.testing.assert_array_equal(qr.solve(), before)
 

@@ -1,4 +1,4 @@
-"""The part of the energy that is known before a model learns the rest."""
+"""Baselines: the part of the energy that is subtracted before a model learns the rest."""
 
 from skatom.baseline.atomic import AtomicBaseline, count_species
 from skatom.baseline.base import Baseline

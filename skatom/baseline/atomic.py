@@ -1,4 +1,4 @@
-"""The part of an energy that depends on the composition alone."""
+"""The part of an energy that depends only on the composition."""
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -16,10 +16,9 @@ class AtomicBaseline(Baseline):
 
     .. math:: \hat E = \sum_z N_z\, \varepsilon_z
 
-    with the numbers :math:`N_z` of atoms of element z in the structure. Total energies are large
-    and mostly this sum; what is left is what a model of the geometry should learn. Where the
-    compositions do not determine the :math:`\varepsilon_z`, as in frames of one molecule, they are
-    those of the smallest norm.
+    with the number :math:`N_z` of atoms of element z in the structure. This sum is most of a total
+    energy; a model of the geometry learns the rest. Where the compositions do not determine the
+    :math:`\varepsilon_z`, as in frames of one molecule, the solution of smallest norm is taken.
 
     Parameters
     ----------
@@ -29,14 +28,14 @@ class AtomicBaseline(Baseline):
     Attributes
     ----------
     species_ : ndarray of int, shape (n_species,)
-        The atomic numbers that occur, sorted.
+        Sorted atomic numbers.
     energies_ : ndarray of float, shape (n_species,)
-        Their energies in eV.
+        Energies of the elements in eV.
 
     Raises
     ------
     ValueError
-        If no structure has an energy, or one to predict has an element that was not in ``fit``.
+        If no structure has an energy, or a structure to predict has an element not seen in ``fit``.
 
     Examples
     --------
@@ -61,13 +60,13 @@ class AtomicBaseline(Baseline):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
-        """Solve for the energies of the elements, or take those that were given.
+        """Fit the energies of the elements, unless they were given.
 
         Parameters
         ----------
         X : Structures or list of ase.Atoms, n of them
         y : Targets, or array-like of float, shape (n,), eV
-            Structures whose energy is NaN (not labelled) take no part.
+            Energies. Structures whose energy is NaN (not labelled) are ignored.
 
         Returns
         -------
@@ -76,7 +75,7 @@ class AtomicBaseline(Baseline):
         structures = as_structures(X)
         if self.elements is not None:
             self.species_, self.energies_ = _given(self.elements)
-            species_index(structures, self.species_)  # or an error
+            species_index(structures, self.species_)  # raises for elements without an energy
             return self
         targets = as_targets(y, structures)
         labelled = targets.labelled("energy")
@@ -98,7 +97,7 @@ class AtomicBaseline(Baseline):
         return self.energies_[species_index(as_structures(X), self.species_)]
 
     def differentiate(self, X):
-        """Energies of the compositions, and zeros: they do not change as atoms move."""
+        """Energies of the compositions, and derivatives of zero."""
         structures = as_structures(X)
         n, n_atoms = len(structures), len(structures.numbers)
         return self.energies(structures), np.zeros((n_atoms, 3)), np.zeros((n, 3, 3))
@@ -115,13 +114,13 @@ def _given(elements):
 
 
 def count_species(structures, species):
-    """Numbers of atoms of each element.
+    """Number of atoms of each element in each structure.
 
     Parameters
     ----------
     structures : Structures, n of them
     species : ndarray of int, shape (n_species,)
-        Atomic numbers, sorted.
+        Sorted atomic numbers.
 
     Returns
     -------
@@ -130,7 +129,17 @@ def count_species(structures, species):
     Raises
     ------
     ValueError
-        If an atom is of none of them.
+        If an atom is of another element.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import molecule
+    >>> from skatom import Structures
+    >>> from skatom.baseline import count_species
+    >>> count_species(Structures.from_ase([molecule("H2O"), molecule("O2")]), np.array([1, 8]))
+    array([[2., 1.],
+           [0., 2.]])
     """
     column = species_index(structures, species)
     counts = np.zeros((len(structures), len(species)))

@@ -10,22 +10,24 @@ from skatom.structures import as_structures
 
 
 class Baseline(RegressorMixin, Predictor, BaseEstimator):
-    """Base class of energies that are known before a model learns the rest.
+    r"""Base class of baselines, energies that are known before a model learns the rest.
 
-    A model learns labels less those of its baseline, energies, forces and stresses alike, and adds
-    the baseline to what it predicts, so that forces are the derivative of the energy.
+    .. math:: E = E_\mathrm{baseline} + E_\mathrm{model}
 
-    A subclass writes
+    A model subtracts the energies, forces and stresses of its baseline from the labels before the
+    fit and adds them to its predictions, so that forces remain the derivative of the energy.
 
-    - ``fit(X, y)``, which learns from energies if it has anything to learn;
+    A subclass implements
+
+    - ``fit(X, y)``, which learns from energies if there is anything to learn;
     - ``local_energies(structures)``, the energy of each atom, shape (n_atoms,), eV;
     - ``differentiate(structures)``, see `skatom.base.Predictor`.
 
     Attributes
     ----------
     needs_energies : bool
-        Whether ``fit`` needs labels of energies. Where there are none, a model leaves out such
-        baselines.
+        Whether ``fit`` needs labels of energies. A model without such labels leaves these
+        baselines out.
     """
 
     needs_energies = False

@@ -1,4 +1,4 @@
-"""The one parameter ``baseline=`` of models, and sums of baselines."""
+"""The parameter ``baseline`` of models, and sums of baselines."""
 
 import numpy as np
 from sklearn.base import clone
@@ -11,16 +11,29 @@ from skatom.targets import Targets, as_targets
 
 
 class BaselineSum(Baseline):
-    """Several baselines one after the other: each is fitted to what those before it leave.
+    r"""The sum of several baselines, each fitted to what the baselines before it leave.
+
+    .. math:: E = \sum_b E_b
 
     Parameters
     ----------
     baselines : list of Baseline
+        The terms, in the order of their fits.
 
     Attributes
     ----------
     baselines_ : list of Baseline
-        Fitted.
+        The fitted terms.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.baseline import AtomicBaseline, BaselineSum, PairRepulsion
+    >>> molecules = [molecule("H2"), molecule("O2")]
+    >>> terms = [PairRepulsion(cutoff=1.2, inner=0.8), AtomicBaseline()]
+    >>> baseline = BaselineSum(terms).fit(molecules, [-31.7, -867.8])
+    >>> baseline.predict(molecules).round(1)
+    array([ -31.7, -867.8])
     """
 
     _parameter_constraints = {"baselines": [list]}
@@ -29,7 +42,7 @@ class BaselineSum(Baseline):
         self.baselines = baselines
 
     def fit(self, X, y):
-        """Fit one after the other.
+        """Fit the terms one after the other.
 
         Parameters
         ----------
@@ -72,13 +85,23 @@ def as_baseline(baseline):
     Parameters
     ----------
     baseline : "elements", dict, estimator, list of these, or None
-        "elements": an energy for each element by least squares; a dict gives them, as in
+        "elements": an energy for each element by least squares; a dict: these energies, such as
         ``{"Si": -0.8}``.
+
+    Returns
+    -------
+    Baseline or None
 
     Raises
     ------
     ValueError
         If it is none of these.
+
+    Examples
+    --------
+    >>> from skatom.baseline import PairRepulsion, as_baseline
+    >>> as_baseline(["elements", PairRepulsion()])
+    BaselineSum(baselines=[AtomicBaseline(), PairRepulsion()])
     """
     if baseline is None or isinstance(baseline, Baseline):
         return baseline
@@ -101,16 +124,27 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
 
     Parameters
     ----------
-    baseline : what `as_baseline` takes
+    baseline : "elements", dict, estimator, list of these, or None
+        The parameter ``baseline`` of a model, see `as_baseline`.
     structures : Structures
+        The n training structures.
     targets : Targets
-        Baselines that need energies are left out where there are none.
+        Labels. If they have no energies, baselines that need energies are left out.
     sample_weight : array-like of float, shape (n,), default=None
-        Structures of weight 0 take no part.
+        Weights of the structures; structures of weight 0 are ignored.
 
     Returns
     -------
     Baseline or None
+
+    Examples
+    --------
+    >>> from skatom.baseline import fit_baseline
+    >>> from skatom.datasets import load_boron_nitride
+    >>> data = load_boron_nitride()
+    >>> baseline = fit_baseline("elements", data.structures, data.targets)
+    >>> baseline.energies(data.structures[:2]).shape
+    (2,)
     """
     baseline = as_baseline(baseline)
     if sample_weight is not None:
@@ -124,16 +158,53 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
 
 
 def check_virial(virial, baseline):
-    """Raise a ValueError if a baseline did not give the virial that is needed."""
+    """Raise a ValueError if a baseline lacks a virial that is needed.
+
+    Parameters
+    ----------
+    virial : ndarray of float, shape (n, 3, 3)
+        Virials of the structures whose stress is learnt or predicted; NaN where there is none.
+    baseline : Baseline
+        The baseline, which the error names.
+    """
     if np.isnan(virial).any():
         raise ValueError(
             f"the baseline {baseline} predicts no stress, and stresses are to be learnt or "
-            "predicted: take a baseline that has it, or baseline=None"
+            "predicted: use a baseline that predicts it, or baseline=None"
         )
 
 
 def less_baseline(targets, structures, baseline):
-    """Targets less a baseline's energies, forces and stresses."""
+    """The targets minus a baseline's energies, forces and stresses.
+
+    Parameters
+    ----------
+    targets : Targets
+        The labels.
+    structures : Structures
+        The structures.
+    baseline : Baseline
+        The fitted baseline.
+
+    Returns
+    -------
+    Targets
+
+    Raises
+    ------
+    ValueError
+        If there are stresses and the baseline has none.
+
+    Examples
+    --------
+    >>> from skatom.baseline import fit_baseline, less_baseline
+    >>> from skatom.datasets import load_boron_nitride
+    >>> data = load_boron_nitride()
+    >>> baseline = fit_baseline("elements", data.structures, data.targets)
+    >>> left = less_baseline(data.targets, data.structures, baseline)
+    >>> bool(abs(left.energy.mean()) < 1e-6)
+    True
+    """
     left = {name: getattr(targets, name) for name in targets.names}
     with_derivatives = {"forces", "stress"} & left.keys()
     if with_derivatives:

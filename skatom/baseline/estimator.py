@@ -10,7 +10,9 @@ from skatom.targets import as_targets
 
 
 class EstimatorBaseline(Baseline):
-    """Any estimator of energies as a baseline, such as a cheap model that another one corrects.
+    r"""Any estimator of energies as a baseline, such as a cheap model that another one corrects.
+
+    .. math:: E(X) = \hat E_\mathrm{estimator}(X)
 
     Parameters
     ----------
@@ -23,12 +25,25 @@ class EstimatorBaseline(Baseline):
     Attributes
     ----------
     estimator_ : estimator
-        Fitted.
+        The fitted estimator.
 
     Raises
     ------
     ValueError
         If derivatives are needed and the estimator predicts no forces.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skatom.baseline import EstimatorBaseline
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.descriptors import InverseDistances
+    >>> ethanol = load_ethanol()
+    >>> baseline = EstimatorBaseline(make_pipeline(InverseDistances(), Ridge(alpha=1e-4)))
+    >>> baseline = baseline.fit(ethanol.structures[:100], ethanol.targets[:100])
+    >>> baseline.predict(ethanol.structures[100:103]).shape
+    (3,)
     """
 
     _parameter_constraints = {"estimator": "no_validation"}
@@ -61,7 +76,7 @@ class EstimatorBaseline(Baseline):
         return predict(self.estimator_, as_structures(X), ["energy"])["energy"]
 
     def local_energies(self, X):
-        """Energies of the atoms; of an estimator without them each atom has an equal share."""
+        """Energies of the atoms; equal shares of the energy if the estimator does not give them."""
         structures = as_structures(X)
         if "local_energies" in predictable(self.estimator_):
             return predict(self.estimator_, structures, ["local_energies"])["local_energies"]

@@ -1,4 +1,4 @@
-"""Repulsion of nuclei at short range."""
+"""Short-range repulsion of nuclei."""
 
 from numbers import Real
 
@@ -18,23 +18,28 @@ _RATES = np.array([3.19980, 0.94229, 0.40290, 0.20162])
 
 
 class PairRepulsion(Baseline):
-    r"""The screened Coulomb repulsion of nuclei, after Ziegler, Biersack and Littmark.
+    r"""Screened Coulomb repulsion of nuclei of Ziegler, Biersack and Littmark (ZBL).
 
     .. math::
         E = \sum_{i<j} \frac{e^2}{4 \pi \varepsilon_0} \frac{Z_i Z_j}{r_{ij}}\,
             \Phi\!\left(\frac{r_{ij}}{a_{ij}}\right) S(r_{ij}), \qquad
         a_{ij} = \frac{0.8854\, a_0}{Z_i^{0.23} + Z_j^{0.23}}
 
-    with the universal screening function Φ and a switch S that falls from 1 at ``inner`` to 0 at
-    ``cutoff`` with two continuous derivatives. It is added to a model that learns the rest, so
-    that atoms repel each other at distances of which there are no data.
+    with the universal screening function Φ and a switching function S that falls from 1 at
+    ``inner`` to 0 at ``cutoff`` with two continuous derivatives. As the baseline of a model it
+    makes atoms repel each other at distances that the training set does not cover.
 
     Parameters
     ----------
     cutoff : float, default=2.0
-        Å; shorter than the bonds in the data, so that they are learnt freely.
+        Cutoff radius in Å; shorter than the bonds in the data, which the model is to learn.
     inner : float, default=1.0
-        Å, shorter than ``cutoff``.
+        Distance in Å, shorter than ``cutoff``, below which the repulsion is not switched off.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``, if ``inner`` is not smaller than ``cutoff``.
 
     References
     ----------

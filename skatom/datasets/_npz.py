@@ -9,7 +9,7 @@ from ase import units
 from skatom.structures import Structures, offsets_from_counts
 from skatom.targets import Targets
 
-# what it is -> the fields it is found under
+# quantity -> names of its fields
 _FIELDS = {
     "numbers": ("z", "nuclear_charges"),
     "positions": ("R", "coords"),
@@ -77,7 +77,7 @@ def _load_arrays(path, keys):
 
 
 def _find_fields(fields, keys):
-    """Which field holds what, of those that are there."""
+    """The field of each quantity, as far as the file has it."""
     here = ", ".join(fields)
     for what, name in keys.items():
         if name not in fields:
@@ -100,13 +100,13 @@ def _array(data, name):
         return data[name]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
-            f"field {name!r} cannot be read ({error}): it must be an undamaged array of numbers "
-            "or text, not of Python objects"
+            f"field {name!r} cannot be read ({error}): give an undamaged array of numbers or text, "
+            "not of Python objects"
         ) from error
 
 
 def _unit(array, known, default):
-    """The factor to eV or Å of a unit's name in a 0-d array of str or bytes."""
+    """The factor to eV or Å of the unit that a 0-d array of str or bytes names."""
     if array is None:
         return known[default]
     name = array.item()

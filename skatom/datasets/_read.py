@@ -1,4 +1,4 @@
-"""Reading structures and labels from files of many formats."""
+"""Read structures and labels from files of many formats."""
 
 import bz2
 import gzip
@@ -23,31 +23,30 @@ _OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 def read(path, keys=None):
     """Read structures and their labels from a file.
 
-    Two kinds of file are known, each of them also compressed (``.gz``, ``.bz2``, ``.xz``):
+    Two kinds of file can be read, also compressed (``.gz``, ``.bz2``, ``.xz``):
 
     - ``.npz`` in the layouts of sGDML (``z``, ``R``, ``E``, ``F``) and of MD17 and rMD17
       (``nuclear_charges``, ``coords``, ``energies``, ``forces``), with one row of atomic numbers
-      for all frames or one for each, padded with zeros. ``r_unit`` and ``e_unit`` are obeyed
-      where they are given; without them, lengths are in Å and energies in kcal/mol, as in MD17.
-      A ``lattice`` (vectors as columns) of shape (3, 3) or (n, 3, 3) makes the structures
-      periodic; ``stress`` is in ``e_unit`` / ``r_unit``³, ``dipole`` in e·Å.
-    - whatever `ase.io.read` reads: extended XYZ, trajectories, VASP, CIF and many more.
+      for all frames or one for each, padded with zeros. ``r_unit`` and ``e_unit`` name the units;
+      without them, lengths are in Å and energies in kcal/mol, as in MD17. A ``lattice`` (vectors
+      as columns) of shape (3, 3) or (n, 3, 3) makes the structures periodic; ``stress`` is in
+      ``e_unit`` / ``r_unit``³, ``dipole`` in e·Å.
+    - every format of `ase.io.read`: extended XYZ, trajectories, VASP, CIF and many more.
 
     Parameters
     ----------
     path : str or path-like
         The file.
     keys : dict, default=None
-        Names of fields that are not the usual ones, for example ``{"energy": "E_pbe0"}``. The
-        dict's keys are ``energy``, ``forces``, ``stress`` and ``dipole``, and in npz files
-        also ``numbers``, ``positions`` and ``lattice``.
+        Names of fields that differ from the usual ones, for example ``{"energy": "E_pbe0"}``. The
+        dict's keys are ``energy``, ``forces``, ``stress`` and ``dipole``, and for npz files also
+        ``numbers``, ``positions`` and ``lattice``.
 
     Returns
     -------
     data : `sklearn.utils.Bunch`
         - ``structures``: Structures, Å
-        - ``targets``: Targets in eV, eV/Å, eV/Å³, or None if the file has no labels: such
-          structures can only be predicted
+        - ``targets``: Targets in eV, eV/Å, eV/Å³, or None if the file has no labels
         - ``DESCR``: str, the number of structures and the names of all fields of the file
 
     Raises
@@ -55,8 +54,8 @@ def read(path, keys=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged or of an unknown format, lacks positions or a field of ``keys``,
-        has arrays whose lengths disagree or a unit that is not known. The message names the file.
+        If the file is damaged or of an unknown format, lacks positions or a field of ``keys``, or
+        has arrays whose lengths disagree or an unknown unit. The message names the file.
 
     Examples
     --------
@@ -88,7 +87,7 @@ def read(path, keys=None):
 
 @contextmanager
 def _decompressed(path):
-    """The path itself, or that of a decompressed copy, since formats are told by the inner suffix.
+    """The path, or the path of a decompressed copy, whose inner suffix names the format.
 
     ASE could read compressed files itself, but seeks in them: a hundred times slower for xz.
     """
@@ -112,7 +111,7 @@ def _read_with_ase(path, keys):
     except Exception as error:  # each of ASE's formats fails in its own way
         raise ValueError(
             f"ASE cannot read it ({type(error).__name__}: {error}): the file may be truncated, or "
-            "not be of the format that its name tells"
+            "its name may not match its format"
         ) from error
     if not images:
         raise ValueError("it has no structures: the file may be empty or truncated")

@@ -6,7 +6,7 @@ chaotic, so another processor or another version of tblite gives other frames of
 distribution, with labels that are as consistent as those shipped.
 
 Positions are rounded to a multiple of 2⁻¹⁷ Å *before* they are labelled: such numbers end in
-zeros in binary, hence compress well, and the label belongs to the very position that is stored.
+zeros in binary and compress well, and the label belongs to exactly the position that is stored.
 Each file also holds, for a few frames, energies of slightly displaced (and strained) copies, so
 that anybody can check that forces and stress are the derivatives of the energy.
 """

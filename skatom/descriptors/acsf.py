@@ -14,7 +14,7 @@ from skatom.descriptors.base import AtomicDescriptor
 _CUTOFFS = {"cosine": COSINE, "tanh3": TANH3, "polynomial": POLYNOMIAL}
 _G2 = tuple((eta, 0.0) for eta in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0))
 _G4 = tuple((eta, z, sign) for eta in (0.01, 0.1) for z in (1.0, 4.0) for sign in (-1.0, 1.0))
-# Columns of the parameters of each kind, and how many of the last may be left out (then 0).
+# Columns of the parameters of each kind, and how many of the last may be omitted (and are then 0).
 _COLUMNS = {
     "g2": (("eta", "shift"), 0),
     "g3": (("kappa",), 0),
@@ -32,7 +32,7 @@ _RANGES = {
 
 
 class ACSF(AtomicDescriptor):
-    r"""Atom-centred symmetry functions: histograms of the distances and angles around an atom.
+    r"""Atom-centred symmetry functions: smooth histograms of distances and angles around an atom.
 
     For every species J, and every pair of species J ≤ K, of the neighbours of atom i:
 
@@ -52,50 +52,50 @@ class ACSF(AtomicDescriptor):
             e^{-\eta [(r_{ij} + r_{ik})/2 - R]^2} f_c(r_{ij}) f_c(r_{ik})
 
     Each pair j, k counts once. The functions do not change when the structure is translated,
-    rotated or reflected, or when like atoms are exchanged. The species of the centre is not
-    encoded: use a model for each, as `AtomicFeatures.numbers` allows.
+    rotated or reflected, or when like atoms are exchanged. They do not encode the species of the
+    centre, which `AtomicFeatures.numbers` gives.
 
     Parameters
     ----------
     cutoff : float, default=6.0
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     g1 : bool, default=False
-        Whether to have G1.
+        Whether to include G1.
     g2 : array-like of shape (n, 2), default=6 widths without shift
         (η, R) of each function, in Å⁻² and Å.
     g3 : array-like of shape (n,), default=()
         κ of each function, Å⁻¹.
     g4 : array-like of shape (n, 3) or (n, 4), default=η of 0.01 and 0.1, ζ of 1 and 4, λ=±1
-        (η, ζ, λ) or (η, ζ, λ, R) of each function, η in Å⁻², R in Å. ζ is at least 1, and
-        whole numbers are much faster.
+        (η, ζ, λ) or (η, ζ, λ, R) of each function, η in Å⁻², R in Å. ζ is at least 1; integers
+        are much faster.
     g5 : array-like of shape (n, 3) or (n, 4), default=()
-        The same of G5.
+        Parameters of G5, as for ``g4``.
     ani : array-like of shape (n, 4), default=()
-        (η, ζ, R, θ) of each function, in Å⁻², 1, Å and radians. Where three atoms are in line
-        these functions have a kink, and the mean slope is given.
+        (η, ζ, R, θ) of each function, in Å⁻², 1, Å and radians. These functions have a kink where
+        three atoms are collinear; their derivative there is the mean of both slopes.
     cutoff_function : {"cosine", "tanh3", "polynomial"}, default="cosine"
-        With x = r/cutoff: (cos πx + 1)/2, whose slope is continuous at the cutoff;
+        With x = r/cutoff: (cos πx + 1)/2, with a continuous first derivative at the cutoff;
         tanh³(1 − x)/tanh³(1), with a continuous second derivative; 1 − 35x⁴ + 84x⁵ − 70x⁶ + 20x⁷,
-        with a continuous third one.
+        with a continuous third derivative.
     angular_cutoff : float, default=None
-        Radius of the angular functions, Å, at most ``cutoff``. None: ``cutoff``.
+        Cutoff radius of the angular functions in Å, at most ``cutoff``. None: ``cutoff``.
     weighting : {"Z"}, default=None
-        "Z": one set of functions for all species, in which a neighbour counts as many times as
-        its atomic number, and a pair as their product [2]_. The number of features then does not
-        grow with the number of species. None: a set for each species.
+        "Z": one set of functions for all species, in which a neighbour is weighted by its atomic
+        number, and a pair by the product of both [2]_; the number of features then does not
+        depend on the number of species. None: a set for each species.
     pool : {"sum", "mean"}, default=None
-        Give one row for each structure, the sum or mean over its atoms, as a plain array for any
-        scikit-learn estimator. None: `AtomicFeatures`, one row for each atom, with derivatives.
+        Sum or average the features over the atoms of each structure, as `StructureFeatures`.
+        None: `AtomicFeatures`, one row for each atom.
     n_jobs : int, default=None
-        Number of joblib jobs that share the structures. The compiled loops use all threads
-        already, so this serves clusters (``joblib.parallel_config(backend="dask")``).
+        Number of joblib jobs that share the structures. The compiled loops already use all threads
+        of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
     species_ : ndarray of int
-        Atomic numbers seen in `fit`, sorted.
+        Sorted atomic numbers seen in `fit`.
 
     See Also
     --------
@@ -221,12 +221,12 @@ class ACSF(AtomicDescriptor):
 
         Parameters
         ----------
-        input_features : Ignored
+        input_features : ignored
 
         Returns
         -------
         ndarray of str
-            Kind, species of the neighbours, and which function of the parameter of that kind:
+            Kind, species of the neighbours, and index of the function within its kind:
             ``acsf_g2_C_0``, ``acsf_g4_H_C_3``. With ``weighting`` there are no species:
             ``acsf_g2_0``.
         """

@@ -1,11 +1,11 @@
-"""How alike the elements are: mixing species into fewer channels."""
+"""Similarity of the elements: mixing species into fewer channels."""
 
 import numpy as np
 from ase.data import covalent_radii
 
 from skatom.elements import group
 
-# Likeness falls to exp(-1/2) over these differences of covalent radius (Å) and group.
+# The similarity falls to exp(-1/2) over these differences of covalent radius (Å) and group.
 _RADIUS_SCALE = 0.4
 _GROUP_SCALE = 3.0
 
@@ -17,7 +17,7 @@ def mixing_matrix(compression, species):
     ----------
     compression : None, int or array-like
         None: every species is a channel. An int K: the K leading eigenvectors of `similarity`,
-        each times the root of its eigenvalue. An array: U itself.
+        each times the square root of its eigenvalue. An array: U itself.
     species : ndarray of int
         Sorted atomic numbers.
     """
@@ -46,8 +46,8 @@ def mixing_matrix(compression, species):
 def similarity(species):
     """κ_ab = exp(-(r_a - r_b)²/2s² - (g_a - g_b)²/2t²) in covalent radius r and group g.
 
-    The form of De et al., Phys. Chem. Chem. Phys. 18, 13754 (2016), with the group in the place
-    of the electronegativity. Shape (n_species, n_species).
+    Shape (n_species, n_species). The form is that of De et al., Phys. Chem. Chem. Phys. 18, 13754
+    (2016), with the group in place of the electronegativity.
     """
     radii, groups = covalent_radii[species], np.array([group(z) for z in species])
     return np.exp(

@@ -1,4 +1,4 @@
-"""How features of atoms are differentiated: a descriptor, its neighbours, and maps behind it."""
+"""Derivatives of features of atoms: of a descriptor, its neighbours, and maps applied to it."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ class PairJacobian:
 
         d values[i] / dR_k = Σ_{pairs (i, j), j = k} J_ij − δ_ik Σ_{pairs (i, j)} J_ij
 
-    where the sums run over all periodic images, each of which is a pair of its own. The
-    derivative with respect to a strain is Σ_pairs J_ij ⊗ r_ij.
+    where the sums run over all periodic images, each of which is a separate pair. The derivative
+    with respect to a strain is Σ_pairs J_ij ⊗ r_ij.
 
     Attributes
     ----------
@@ -25,6 +25,15 @@ class PairJacobian:
         The centres, neighbours and vectors.
     values : ndarray of float, shape (n_pairs, 3, n_features)
         J_ij = d values[i] / d r_ij.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import SOAP
+    >>> features = SOAP(n_max=2, l_max=1).fit_transform([molecule("H2O"), molecule("CH4")])
+    >>> jacobian = features.jacobian(0)
+    >>> len(jacobian.pairs.indices), jacobian.values.shape
+    (6, (6, 3, 42))
     """
 
     pairs: NeighborList
@@ -37,14 +46,15 @@ class AtomicDerivatives:
     Parameters
     ----------
     structures : Structures
+        The structures of the atoms.
     descriptor : AtomicDescriptor
-        Fitted.
+        The fitted descriptor.
     neighbors : NeighborList, default=None
-        That of the structures. None: found when it is needed.
+        Neighbour list of the structures. None: it is computed when it is needed.
     limit : float, default=0
-        Bytes up to which a list of neighbours is kept.
+        Largest size in bytes of a neighbour list that is kept.
     chain : Chain
-        Maps that follow the descriptor.
+        Maps applied to the features of the descriptor.
     """
 
     def __init__(self, structures, descriptor, neighbors=None, limit=0, chain=NO_MAPS):
@@ -66,7 +76,7 @@ class AtomicDerivatives:
         return self._kept is not None
 
     def neighbors(self):
-        """The list of neighbours, found if it was not kept."""
+        """The neighbour list, computed if it was not kept."""
         if self._kept is not None:
             return self._kept
         found = self.descriptor._neighbors(self.structures)
@@ -74,22 +84,22 @@ class AtomicDerivatives:
         return found
 
     def with_neighbors(self):
-        """The same, with the list of neighbours kept whatever its size."""
+        """The same derivatives with a neighbour list that is kept whatever its size."""
         return AtomicDerivatives(
             self.structures, self.descriptor, self.neighbors(), np.inf, self.chain
         )
 
     def limited(self, limit):
-        """The same, with a list of neighbours kept up to so many bytes."""
+        """The same derivatives with a neighbour list that is kept up to ``limit`` bytes."""
         return AtomicDerivatives(self.structures, self.descriptor, self._kept, limit, self.chain)
 
     def mapped(self, feature_map, values, limit):
-        """Behind one more map, of features with these values."""
+        """The derivatives after one more map; ``values`` are the features it is applied to."""
         chain = self.chain.append(feature_map, values)
         return AtomicDerivatives(self.structures, self.descriptor, self._kept, limit, chain)
 
     def select(self, key):
-        """Of some structures."""
+        """The derivatives of some structures."""
         _, atoms, _ = select(self.structures.offsets, key)
         limit = self.limit * len(atoms) / len(self.structures.numbers)
         kept = self._kept
@@ -128,7 +138,7 @@ class AtomicDerivatives:
         return self.chain.pushforward(values, pairs.centers, self.structures.numbers[pairs.centers])
 
     def pairs_of(self, centers):
-        """The list of neighbours of some atoms; those of their structures are found, if need be."""
+        """The neighbour list of some atoms, computed for their structures if it was not kept."""
         if self.has_neighbors:
             return self._kept.take(centers)
         offsets = self.structures.offsets

@@ -1,4 +1,4 @@
-"""Features of atoms with derivatives that are computed when asked for."""
+"""Features of atoms with derivatives that are computed on demand."""
 
 from collections.abc import Sequence
 
@@ -13,44 +13,49 @@ from skatom.structures import select
 
 
 class AtomicFeatures(Features, Sequence):
-    """Features of every atom of a batch of structures, with lazy derivatives.
+    """Features x_i of every atom i of a batch of structures, with lazy derivatives.
 
-    What the ``transform`` of a local descriptor returns. Its length is the number of structures,
-    and indexing with an int, slice, mask or index array gives an ``AtomicFeatures`` again, so
-    scikit-learn splits it as it would an array; ``[:, columns]`` keeps some of the features.
+    The ``transform`` of an atomic descriptor returns them. Their length is the number of
+    structures, and indexing with an int, slice, mask or index array gives ``AtomicFeatures`` again,
+    so scikit-learn splits them like an array; ``[:, columns]`` keeps some of the features.
     Structure ``s`` owns the rows ``offsets[s]:offsets[s + 1]`` of the values.
 
-    Derivatives are never stored: the structures and the fitted descriptor are kept, from which
-    `pullback`, `jacobian`, `jacobian_of` and `project` compute what is asked for. The neighbours
-    that ``transform`` found are kept, too, as long as they take less memory than the values; else,
-    and after pickling, they are found again when they are needed.
+    Derivatives are never stored: `pullback`, `jacobian`, `jacobian_of` and `project` compute them
+    from the structures and the fitted descriptor, which are kept. The neighbour list of
+    ``transform`` is kept too if it takes less memory than the values; otherwise, and after
+    pickling, it is computed again when it is needed.
 
     Parameters
     ----------
     values : ndarray of float, shape (n_atoms, n_features)
+        The features.
     derivatives : AtomicDerivatives
-        The structures, and how the values depend on them.
+        The structures, and the dependence of the values on them.
 
     Attributes
     ----------
     values, derivatives
         The parameters.
     structures : Structures
-        What the values belong to.
+        The structures of the atoms.
     descriptor : AtomicDescriptor
-        The fitted descriptor that made them, before any maps.
+        The fitted descriptor that computed the features, before any maps.
     feature_names : ndarray of str, shape (n_features,)
+        Names of the features.
     n_features : int
+        Number of features.
     neighbors : NeighborList
-        The neighbours within the cutoff of the descriptor.
+        Neighbour list within the cutoff of the descriptor.
     n_pairs : ndarray of int, shape (n,)
-        Number of pairs of neighbours of each structure.
+        Number of pairs of neighbours in each structure.
     numbers : ndarray of int, shape (n_atoms,)
         Atomic number of every atom.
     species : ndarray of int
-        The sorted atomic numbers that occur.
+        Sorted atomic numbers that occur.
     offsets : ndarray of int, shape (n + 1,)
+        Index of the first atom of each structure, and the number of atoms at the end.
     n_atoms : ndarray of int, shape (n,)
+        Number of atoms of each structure.
 
     Examples
     --------
@@ -105,9 +110,9 @@ class AtomicFeatures(Features, Sequence):
         return AtomicFeatures(self.values[atoms], self.derivatives.select(key))
 
     def with_neighbors(self):
-        """The same features with their neighbours, which are kept whatever memory they take.
+        """The same features with a neighbour list that is kept whatever its size.
 
-        For a loop that asks for derivatives again and again.
+        For loops that compute derivatives repeatedly.
 
         Returns
         -------
@@ -121,6 +126,7 @@ class AtomicFeatures(Features, Sequence):
         Parameters
         ----------
         feature_map : FeatureMap
+            The map f.
 
         Returns
         -------
@@ -129,7 +135,7 @@ class AtomicFeatures(Features, Sequence):
         Raises
         ------
         ValueError
-            If the map is one of another number of features, or of other species.
+            If the map takes another number of features, or is not defined for these species.
         """
         feature_map.check(self.n_features, self.structures)
         values = feature_map.value(self.values, self.numbers)
@@ -145,18 +151,21 @@ class AtomicFeatures(Features, Sequence):
             virial[s]   = dE/dε,   R → (1 + ε) R and cell vectors likewise,
 
         so that forces are ``-gradient`` and the stress (tension positive, as in ASE) is
-        ``virial / volume``. The cost is one more pass over the neighbours, whatever the number of
+        ``virial / volume``. The cost is one more pass over the neighbours, for any number of
         features; no Jacobian is formed.
 
         Parameters
         ----------
         cotangent : array-like of float, shape (n_atoms, n_features) or (n_features,)
-            The second shape: the same for every atom, as in a linear model.
+            Derivatives dE/d values. The second shape is for one row that all atoms share, as in a
+            linear model.
 
         Returns
         -------
         gradient : ndarray of float, shape (n_atoms, 3)
+            dE/dR.
         virial : ndarray of float, shape (n, 3, 3)
+            dE/dε.
         """
         return self.derivatives.pullback(self._checked_cotangent(cotangent, "atom"))
 
@@ -166,8 +175,8 @@ class AtomicFeatures(Features, Sequence):
         Parameters
         ----------
         batch : int, slice, mask or index array
-            Which structures. The result holds 3 · n_features numbers for each pair of
-            neighbours, so take a few at a time.
+            The structures. The result has 3 · n_features numbers for each pair of neighbours, so
+            take a few structures at a time.
 
         Returns
         -------
@@ -190,7 +199,7 @@ class AtomicFeatures(Features, Sequence):
         Returns
         -------
         PairJacobian
-            Its pairs are those of these centres alone.
+            Its pairs are the pairs of these centres only.
         """
         pairs = self.derivatives.pairs_of(np.asarray(centers))
         self._check_jacobian(pairs)
@@ -204,7 +213,7 @@ class AtomicFeatures(Features, Sequence):
         centers : array-like of int
             Indices of atoms.
         vectors : ndarray of float, shape (M, n_features)
-            z_m, for example representative environments.
+            Vectors z_m, for example representative environments.
 
         Returns
         -------
@@ -228,12 +237,12 @@ class AtomicFeatures(Features, Sequence):
         )
 
     def pool(self, how):
-        """One row for each structure.
+        """Sum or average the features over the atoms of each structure.
 
         Parameters
         ----------
         how : {"sum", "mean"}
-            Over the atoms of a structure.
+            Whether to sum or to average.
 
         Returns
         -------

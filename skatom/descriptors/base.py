@@ -1,4 +1,4 @@
-"""What descriptors of atomic environments share, and those of whole structures."""
+"""Base classes of descriptors, of atomic environments and of whole structures."""
 
 import copy
 from functools import partial
@@ -22,28 +22,30 @@ from skatom.neighbors import concatenate, neighbor_list
 from skatom.parallel import map_jobs, run_in_threads
 from skatom.structures import as_structures, groups_by_size
 
-# Features of one batch: small against the memory of a laptop, large against the cost of a call.
+# Size of the features of one batch: small compared with the memory of a laptop, large compared
+# with the overhead of a call.
 _BATCH_BYTES = 2**28
 
 
 class _Transformer:
     """``fit_transform`` of structures.
 
-    It comes before TransformerMixin, which would wrap AtomicFeatures in a data frame where
-    ``set_output`` or the global configuration asks for one; see `in_container`.
+    It comes before TransformerMixin in the bases, which would wrap AtomicFeatures in a data frame
+    where ``set_output`` or the global configuration asks for one; see `in_container`.
     """
 
     def fit_transform(self, X, y=None):
-        """``fit`` and ``transform`` of the same structures.
+        """Fit to structures and compute their features.
 
         Parameters
         ----------
         X : Structures or list of ase.Atoms
-        y : Ignored
+            The structures.
+        y : ignored
 
         Returns
         -------
-        AtomicFeatures or StructureFeatures, as of ``transform``
+        AtomicFeatures or StructureFeatures, as from ``transform``
         """
         X = as_structures(X)
         return self.fit(X).transform(X)
@@ -55,7 +57,8 @@ class _GlobalTransform(_Transformer):
 
         Parameters
         ----------
-        X : Structures or list of ase.Atoms, n of them
+        X : Structures or list of ase.Atoms
+            The n structures.
 
         Returns
         -------
@@ -71,14 +74,14 @@ class _GlobalTransform(_Transformer):
 class StructureDescriptor(_GlobalTransform, TransformerMixin, BaseEstimator):
     """Base class of descriptors of whole structures.
 
-    A subclass writes
+    A subclass implements
 
-    - ``_check_structures(structures)``: an error for those that it cannot describe;
+    - ``_check_structures(structures)``: raises an error for structures that it cannot describe;
     - ``_values(structures)``: their features (n, n_features);
     - ``_pullback(structures, cotangent)``: gradient and virial, see `StructureFeatures.pullback`,
       for a cotangent (n, n_features);
-    - ``_jacobian(structures)``, if it can do better than one pullback for each feature: what
-      `StructureJacobian` calls gradients and strains;
+    - ``_jacobian(structures)``, if it can be faster than one pullback for each feature: the
+      gradients and strains of a `StructureJacobian`;
     - ``n_features_out_`` and ``get_feature_names_out()``.
     """
 
@@ -98,10 +101,11 @@ class _AtomicTransform(_Transformer):
         Parameters
         ----------
         X : Structures or list of ase.Atoms
+            The n structures.
         neighbors : NeighborList, default=None
-            The neighbours in these structures, of a cutoff that is not shorter than that of the
-            descriptor; for example from a simulation engine, see `NeighborList.from_pairs`.
-            None: they are searched.
+            Neighbour list of these structures, with a cutoff at least as long as the cutoff of the
+            descriptor; for example of a simulation engine, see `NeighborList.from_pairs`. None:
+            it is computed.
 
         Returns
         -------
@@ -117,8 +121,8 @@ class _AtomicTransform(_Transformer):
         return in_container(self, features, X)
 
     def _compute(self, structures, neighbors=None):
-        """Rows of numbers, and the list of neighbours if it was given or is smaller than those."""
-        self._species_index(structures)  # or an error
+        """The features, and the neighbour list if it was given or is smaller than the features."""
+        self._species_index(structures)  # raises for species not seen in fit
         if neighbors is not None:
             neighbors = self._checked_neighbors(structures, neighbors)
         n_rows = len(structures.numbers) if self.pool is None else len(structures)
@@ -169,7 +173,7 @@ class _AtomicTransform(_Transformer):
 
 
 class _Found:
-    """The lists of neighbours of batches, as long as all together take less than some bytes."""
+    """The neighbour lists of batches, kept while all together take less than ``limit`` bytes."""
 
     def __init__(self):
         self.lists = []
@@ -190,12 +194,12 @@ class _Found:
 class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
     """Base class of descriptors of atomic environments within a cutoff.
 
-    A subclass has the parameters ``cutoff``, ``pool``, ``n_jobs`` and ``verbose`` and writes
+    A subclass has the parameters ``cutoff``, ``pool``, ``n_jobs`` and ``verbose`` and implements
 
     - ``_loops``: the module of its compiled functions ``values``, ``pair_gradients`` and
       ``pair_jacobian``, see `_run`;
-    - ``_compiled()``: the tuple of parameters that they take;
-    - ``_prepare(structures)``: what ``fit`` does beyond learning ``species_``;
+    - ``_compiled()``: the tuple of parameters of these functions;
+    - ``_prepare(structures)``: what ``fit`` does besides learning ``species_``;
     - ``_n_features()``, the length of a row, and ``get_feature_names_out()``.
     """
 
@@ -214,7 +218,8 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : Structures or list of ase.Atoms
-        y : Ignored
+            The structures.
+        y : ignored
 
         Returns
         -------
@@ -238,10 +243,10 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         self._run(self._loops.pair_jacobian, pairs, species, out)
 
     def _run(self, loop, pairs, species, *arrays):
-        """Call a compiled function on all centres of a list of neighbours, in threads.
+        """Call a compiled function on all centres of a neighbour list, in threads.
 
         It has the signature ``(first, last, offsets, vectors, centers, neighbors, parameters,
-        *arrays)`` and writes what belongs to the centres first … last - 1 and to their pairs.
+        *arrays)`` and writes the results of the centres first … last - 1 and of their pairs.
         ``centers`` (n_centers,) and ``neighbors`` (n_pairs,) are the indices of their species.
         """
         run_in_threads(
@@ -255,18 +260,18 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._n_features()
 
-    # whether the features of an atom depend on the pairs with its own neighbours alone
+    # whether the features of an atom depend only on the pairs with its own neighbours
     _is_function_of_pairs = True
 
     def _cutoff(self):
-        """Radius of the environments, Å."""
+        """Cutoff radius in Å."""
         return self.cutoff
 
     def _neighbors(self, structures):
         return neighbor_list(structures, self._cutoff())
 
     def _species_index(self, structures):
-        """Index of every atom's species in ``species_``, or an error for unseen ones."""
+        """Index of every atom's species in ``species_``; a ValueError for unseen species."""
         return species_index(structures, self.species_)
 
     def __sklearn_tags__(self):
@@ -276,15 +281,15 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
 
 def _part(neighbors, structures, batch):
-    """The list of neighbours of a batch of structures, as far as it is known."""
+    """The neighbour list of a batch of structures, or None if it is not known."""
     return None if neighbors is None else neighbors.of_structures(structures.offsets, batch)
 
 
 def _batch_values(descriptor, item):
     """Features of a batch, pooled if the descriptor pools.
 
-    The item is the structures, their neighbours or None, and where to write or None. Where it
-    writes here, the neighbours come along.
+    The item is the structures, their neighbour list or None, and the array to write to or None.
+    If there is such an array, the neighbour list is returned too.
     """
     structures, pairs, out = item
     n_atoms, pool = len(structures.numbers), descriptor.pool

@@ -1,4 +1,4 @@
-"""Maps of features that follow each other, and the chain rule through them."""
+"""Compositions of maps of features, and the chain rule through them."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from skatom.descriptors.maps import FeatureMap
 
 @dataclass(frozen=True)
 class Link:
-    """A map of a chain, and the rows that it was applied to unless it is linear."""
+    """A map of a chain, and the rows that it was applied to, unless it is linear."""
 
     map: FeatureMap
     inputs: np.ndarray | None
@@ -20,11 +20,12 @@ class Link:
 
 
 class Chain:
-    """Maps that follow each other.
+    """A composition of maps.
 
     Parameters
     ----------
     links : iterable of Link
+        The maps, the first of which is applied first.
     """
 
     def __init__(self, links=()):
@@ -34,7 +35,7 @@ class Chain:
         return len(self.links)
 
     def append(self, feature_map, values):
-        """One more map, of features with these values."""
+        """The chain followed by one more map; ``values`` are the features it is applied to."""
         return Chain([*self.links, Link.make(feature_map, values)])
 
     def select(self, rows):
@@ -45,17 +46,17 @@ class Chain:
         )
 
     def n_features(self, n_features):
-        """Features behind the last map, of so many before the first."""
+        """Number of features after the last map, from the number before the first."""
         return self.links[-1].map.n_features_out if self.links else n_features
 
     def names(self, names):
-        """Names of the features behind the last map."""
+        """Names of the features after the last map."""
         for link in self.links:
             names = link.map.feature_names(names)
         return names
 
     def pullback(self, cotangent, n_rows, numbers=None):
-        """Cotangents (n_rows or 1, …) before the first map, from those behind the last one."""
+        """Cotangents (n_rows or 1, …) before the first map, from cotangents after the last."""
         maps = [link.map for link in self.links]
         if len(cotangent) == 1 and any(not m.linear or m.species is not None for m in maps):
             cotangent = np.broadcast_to(cotangent, (n_rows, cotangent.shape[1]))
@@ -64,7 +65,7 @@ class Chain:
         return cotangent
 
     def pushforward(self, tangents, rows, numbers=None):
-        """Tangents behind the last map; ``rows`` (n,): of which atom or structure each is one."""
+        """Tangents after the last map; ``rows`` (n,) is the atom or structure of each tangent."""
         for link in self.links:
             x = None if link.inputs is None else link.inputs[rows]
             tangents = link.map.pushforward(x, tangents, numbers)

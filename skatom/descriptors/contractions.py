@@ -1,8 +1,8 @@
 """Full contractions of moment tensors, and the products that evaluate all of them.
 
 A contraction is a multigraph without loops: its nodes are moments, and a and b are joined by as
-many edges as indices are contracted between them. Graphs that fall into parts are products of
-lower contractions.
+many edges as indices are contracted between them. Disconnected graphs are products of lower
+contractions.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Basis(NamedTuple):
-    """Which contractions there are. Hashable: the key of what is computed once."""
+    """Parameters of the set of contractions; hashable, since it is the key of a cache."""
 
     level: int
     mu_level: int
@@ -150,7 +150,7 @@ def _graphs_of(moments):
                     found[key] = Graph(moments, key)
             return
         a, b = pairs[k]
-        low = rest[a] if b == n - 1 else 0  # the last edge of a takes all that is left
+        low = rest[a] if b == n - 1 else 0  # the last edge of a takes all remaining indices
         for m in range(low, min(rest[a], rest[b]) + 1):
             left = list(rest)
             left[a] -= m
@@ -229,7 +229,7 @@ def compile_program(basis):
 
 
 class _Compiler:
-    """Writes contractions as sums of products of two, and shares what they have in common.
+    """Writes contractions as sums of products of two numbers, and shares common subexpressions.
 
     The nodes of a graph are split in two groups, and these again. With the edges within a group
     contracted, a group is a tensor that is symmetric in the open indices of each of its nodes:
@@ -312,7 +312,7 @@ def _edges_within(edges, group):
 
 
 def _split(n, edges):
-    """Two groups of nodes, as equal as can be, with the fewest combinations across."""
+    """Split the nodes into two groups of nearly equal size, with the fewest combinations across."""
 
     def cost(group):
         across = (m for (a, b), m in edges.items() if (a in group) != (b in group))

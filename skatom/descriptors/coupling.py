@@ -7,7 +7,7 @@ import numpy as np
 
 
 def l_triples(l_max, parity):
-    """(l1, l2, l3), l1 <= l2 <= l3, that couple to a scalar; ``parity`` "even": their sum is."""
+    """(l1, l2, l3), l1 <= l2 <= l3, that couple to a scalar; "even" keeps even sums only."""
     return [
         (l1, l2, l3)
         for l1 in range(l_max + 1)
@@ -61,7 +61,7 @@ def real_coupling(l1, l2, l3):
 
 
 def wigner_3j(l1, l2, l3, m1, m2, m3):
-    """Racah's formula; m1 + m2 + m3 = 0 and the triangle condition are the caller's."""
+    """Racah's formula; the caller ensures m1 + m2 + m3 = 0 and the triangle condition."""
     low = max(0, l2 - l3 - m1, l1 - l3 + m2)
     high = min(l1 + l2 - l3, l1 - m1, l2 + m2)
     # integers throughout: the terms alternate and are much larger than their sum
@@ -85,7 +85,7 @@ def _real_from_complex(l):
     matrix = np.zeros((2 * l + 1, 2 * l + 1), dtype=complex)
     matrix[l, l] = 1
     for m in range(1, l + 1):
-        # Y_l,-m = (-1)^m conj(Y_lm), and the real ones carry no such sign
+        # Y_l,-m = (-1)^m conj(Y_lm); the real harmonics have no such sign
         matrix[l + m, l + m] = (-1) ** m / sqrt(2)
         matrix[l + m, l - m] = 1 / sqrt(2)
         matrix[l - m, l + m] = -1j * (-1) ** m / sqrt(2)

@@ -11,16 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.descriptors._cpu import fchl19 as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
-# η (R/2)² of the three-body shells: what keeps their factors within the range of floats.
+# Largest η (R/2)² of the three-body shells, which keeps their factors within the range of floats.
 _SHARPEST = 600.0
 
 
 class FCHL19(AtomicDescriptor):
     r"""Faber-Christensen-Huang-Lilienfeld representation of 2019.
 
-    Distances to the neighbours of each element are seen through log-normal functions, and pairs
-    of neighbours of each pair of elements through shells of their mean distance and harmonics of
-    their angle:
+    Two-body functions are log-normal functions of the distances to the neighbours of each element;
+    three-body functions, for each pair of elements, are shells of the mean distance of two
+    neighbours times harmonics of their angle:
 
     .. math::
         G^{(2)}_k &= \sum_j \frac{f_c(r_{ij})}{r_{ij}^{\nu_2}} \frac{1}{R_k \sqrt{2\pi s}}
@@ -35,18 +35,18 @@ class FCHL19(AtomicDescriptor):
             \frac{1 + 3 \cos\theta_{jik} \cos\theta_{ijk} \cos\theta_{ikj}}
             {(r_{ij} r_{ik} r_{jk})^{\nu_3}}
 
-    where :math:`f_c(r) = \frac12 (1 + \cos \pi r / r_c)`, the shells R divide the cutoff evenly,
-    m = 1, 3, … is odd, and the neighbours j and k of the centre lie within the cutoff while their
-    own distance is free. The features do not change when the structure is translated, rotated or
-    reflected, or when like atoms are exchanged. They are smooth except where an angle
+    where :math:`f_c(r) = \frac12 (1 + \cos \pi r / r_c)`, the shells R divide the cutoff evenly and
+    m = 1, 3, … is odd. The neighbours j and k lie within the cutoff of the centre; their own
+    distance is not restricted. The features do not change when the structure is translated,
+    rotated or reflected, or when like atoms are exchanged. They are smooth except where an angle
     :math:`\theta_{jik}` is 0 or π: its sine has a cusp there, whose derivative is taken as zero.
 
-    The defaults are those published for learning forces; `for_energies` has those for energies.
+    The defaults were published for learning forces; `for_energies` has the parameters for energies.
 
     Parameters
     ----------
     cutoff : float, default=8.0
-        Radius r_c of the environments, Å.
+        Cutoff radius r_c in Å.
     n_r2 : int, default=24
         Number of two-body functions R_k = k cutoff / n_r2 for each element.
     n_r3 : int, default=20
@@ -60,28 +60,28 @@ class FCHL19(AtomicDescriptor):
     decay3 : float, default=0.57
         Exponent ν₃ by which three-body functions fall with each of the three distances.
     weight3 : float, default=13.4
-        Weight w₃ of three-body functions against two-body ones.
+        Weight w₃ of three-body functions relative to two-body functions.
     zeta : float, default=π
-        Damping ζ of the harmonics. With it falls the weight of all three-body functions, which
-        ``weight3`` makes up for.
+        Damping ζ of the harmonics. A larger ζ lowers all three-body functions, which ``weight3``
+        can compensate.
     n_fourier : int, default=1
         Number of harmonics m = 1, 3, …, 2 n_fourier − 1. With the published ζ all but the first
-        are next to zero.
+        are nearly zero.
     cutoff3 : float, default=None
-        Radius for the three-body functions, Å, not beyond ``cutoff``. None: the same.
+        Cutoff radius of the three-body functions in Å, at most ``cutoff``. None: ``cutoff``.
     pool : {"sum", "mean"}, default=None
-        Give one row for each structure, the sum or mean over its atoms, as a plain array for any
-        scikit-learn estimator. None: `AtomicFeatures`, one row for each atom, with derivatives.
+        Sum or average the features over the atoms of each structure, as `StructureFeatures`.
+        None: `AtomicFeatures`, one row for each atom.
     n_jobs : int, default=None
-        Number of joblib jobs that share the structures. The compiled loops use all threads
-        already, so this serves clusters (``joblib.parallel_config(backend="dask")``).
+        Number of joblib jobs that share the structures. The compiled loops already use all threads
+        of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
     species_ : ndarray of int
-        Atomic numbers seen in `fit`, sorted.
+        Sorted atomic numbers seen in `fit`.
 
     References
     ----------
@@ -152,12 +152,12 @@ class FCHL19(AtomicDescriptor):
 
     @classmethod
     def for_energies(cls, **parameters):
-        """The representation with the parameters published for learning energies alone.
+        """The representation with the parameters published for learning energies only.
 
         Parameters
         ----------
         **parameters
-            Parameters of the constructor, which have the last word.
+            Parameters of the constructor that override the published ones.
 
         Returns
         -------
@@ -212,13 +212,13 @@ class FCHL19(AtomicDescriptor):
 
         Parameters
         ----------
-        input_features : Ignored
+        input_features : ignored
 
         Returns
         -------
         ndarray of str
             Species and shell of two-body functions, ``fchl19_C_r0``; species, shell and harmonic
-            of three-body ones, ``fchl19_H_C_r0_cos1``.
+            of three-body functions, ``fchl19_H_C_r0_cos1``.
         """
         check_is_fitted(self)
         symbols = [chemical_symbols[z] for z in self.species_]

@@ -1,4 +1,4 @@
-"""Estimators that learn a map of features, and how their output becomes a data frame."""
+"""Estimators that learn a map of features, and the container of their output."""
 
 import numpy as np
 from sklearn.utils._set_output import _wrap_data_with_container
@@ -11,13 +11,13 @@ from skatom.descriptors.features import Features
 class FeatureTransformer:
     """The ``transform`` of an estimator that learns a `FeatureMap`, from features or arrays.
 
-    A subclass writes ``fit``, which takes the table that `fit_table` gives, and ``_map()``, the
-    map that it learnt. It comes before scikit-learn's mixins, out of whose reach it keeps
+    A subclass implements ``fit``, which takes the table from `fit_table`, and ``_map()``, the
+    learnt map. This class comes before scikit-learn's mixins in the bases, so that they do not wrap
     ``transform``: they would put AtomicFeatures in a data frame where ``set_output`` or the global
     configuration asks for one.
     """
 
-    # whether a row of the output is the same atom or structure as that row of the input
+    # whether a row of the output belongs to the same atom or structure as that row of the input
     _keeps_rows = True
 
     def fit_transform(self, X, y=None):
@@ -26,7 +26,8 @@ class FeatureTransformer:
         Parameters
         ----------
         X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
-        y : Ignored
+            The features.
+        y : ignored
 
         Returns
         -------
@@ -40,11 +41,12 @@ class FeatureTransformer:
         Parameters
         ----------
         X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
+            The features.
 
         Returns
         -------
         AtomicFeatures, StructureFeatures or ndarray, as X is
-            Derivatives of features go through the map.
+            The mapped features; their derivatives include the map.
         """
         check_is_fitted(self)
         return in_container(self, self._transform(X), X if self._keeps_rows else None)
@@ -64,14 +66,14 @@ def fit_table(estimator, X, **checks):
 
 
 def transform_table(estimator, X):
-    """The rows of features or of an array, of as many features as ``fit`` saw."""
+    """The rows of features or of an array, with the number of features checked against ``fit``."""
     if isinstance(X, Features):  # made by skatom: finite
         return validate_data(estimator, X.values, reset=False, skip_check_array=True)
     return validate_data(estimator, X, dtype=float, reset=False)
 
 
 def in_container(estimator, output, X):
-    """The output in the container that ``set_output`` asks for; features of atoms as they are."""
+    """The output in the container that ``set_output`` names; features of atoms are unchanged."""
     if isinstance(output, AtomicFeatures):
         return output
     table = _wrap_data_with_container("transform", np.asarray(output), X, estimator)

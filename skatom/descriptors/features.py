@@ -1,4 +1,4 @@
-"""What features of atoms and features of structures share."""
+"""The base class of features of atoms and of structures."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from skatom.structures import as_structures
 class Features:
     """Base class of `AtomicFeatures` and `StructureFeatures`: values with lazy derivatives.
 
-    A subclass writes ``_rows(key)``, the features of some structures, and ``map``.
+    A subclass implements ``_rows(key)``, the features of some structures, and ``map``.
     """
 
     def __init__(self, values, derivatives):
@@ -41,7 +41,7 @@ class Features:
         return chosen if columns is None else chosen.map(Select(columns, self.n_features))
 
     def _checked_cotangent(self, cotangent, of):
-        """A cotangent as rows, one for each row of the values or one for all."""
+        """A cotangent as rows: one for each row of the values, or a single one."""
         cotangent = np.require(cotangent, float, ["C", "W"])
         shape = self.values.shape
         if cotangent.shape not in {shape, shape[1:]}:
@@ -53,7 +53,7 @@ class Features:
 
 
 def _split_key(key):
-    """Which structures, and which columns or None, an index asks for."""
+    """The rows and the columns (or None) of an index."""
     if not isinstance(key, tuple):
         return key, None
     key = tuple(part for part in key if part is not Ellipsis)  # scikit-learn writes X[rows, ...]
@@ -68,7 +68,7 @@ def _is_full(key):
 
 
 def as_batch(X):
-    """Features as they are, or the ``Structures`` of anything else."""
+    """Features unchanged; anything else as ``Structures``."""
     return X if isinstance(X, Features) else as_structures(X)
 
 

@@ -11,15 +11,15 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.descriptors.base import StructureDescriptor
 from skatom.structures import as_structures
 
-# closer than this (Å) two atoms are taken for one: the nearest nuclei in nature are 0.74 Å apart
+# two atoms closer than this (Å) count as one: the closest nuclei in nature are 0.74 Å apart
 _COINCIDENT = 1e-3
 
 
 class PairFeatures(NamedTuple):
     """Inverse distances of n frames and their Jacobian in compressed form.
 
-    An entry of the descriptor depends on two atoms only, so the Jacobian ∂x/∂R has six numbers a
-    row, and they are ±c_p.
+    A feature depends on two atoms only, so the Jacobian ∂x/∂R has six non-zero numbers in a row,
+    which are ±c_p.
     """
 
     values: np.ndarray  # x, shape (n, D), 1/Å
@@ -43,7 +43,7 @@ def incidence(n_atoms):
 
 
 def fixed_composition(structures):
-    """The atomic numbers (N,) that all structures have in the same order, or an error."""
+    """The atomic numbers (N,) of all structures; a ValueError if they or their order differ."""
     n_atoms = structures.n_atoms
     numbers = structures.numbers[: n_atoms[0]]
     different = np.flatnonzero(n_atoms != len(numbers))
@@ -59,7 +59,7 @@ def fixed_composition(structures):
 
 
 def check_composition(structures, numbers):
-    """An error unless the structures have the atoms that were seen in ``fit``."""
+    """Raise a ValueError unless the structures have the atoms that were seen in ``fit``."""
     seen = fixed_composition(structures)
     if not np.array_equal(seen, numbers):
         raise ValueError(
@@ -69,7 +69,7 @@ def check_composition(structures, numbers):
 
 
 def pair_features(structures):
-    """Inverse distances and their gradients; the nearest image where a direction is periodic.
+    """Inverse distances and their gradients, to the nearest image in periodic directions.
 
     Parameters
     ----------
@@ -97,24 +97,24 @@ def pair_features(structures):
 
 
 class InverseDistances(StructureDescriptor):
-    r"""Inverses of all interatomic distances of a molecule.
+    r"""Inverse interatomic distances of a molecule.
 
     .. math:: x_{ab} = \frac{1}{|\mathbf r_a - \mathbf r_b|}, \qquad a > b
 
-    Invariant to translation, rotation and reflection; atoms are told apart by their place in the
-    list. In a periodic direction the nearest image is taken, so distances beyond half a cell are
-    not smooth. The N (N - 1) / 2 features, in 1/Å, are those of the pairs (1,0), (2,0), (2,1),
+    The features are invariant to translation, rotation and reflection, but not to permutation of
+    like atoms. In periodic directions the nearest image is taken, so distances beyond half a cell
+    are not smooth. The N (N - 1) / 2 features, in 1/Å, belong to the pairs (1,0), (2,0), (2,1),
     (3,0) …
 
     Attributes
     ----------
     numbers_ : ndarray of int, shape (N,)
-        The atoms seen in ``fit``; every structure must have them in this order.
+        Atomic numbers seen in ``fit``; every structure must have them in this order.
 
     Raises
     ------
     ValueError
-        If structures differ in composition or atom order, or two atoms share a place.
+        If structures differ in composition or atom order, or two atoms are at the same place.
 
     References
     ----------
@@ -136,6 +136,7 @@ class InverseDistances(StructureDescriptor):
         Parameters
         ----------
         X : Structures or list of ase.Atoms
+            The structures.
         y : ignored
 
         Returns
@@ -155,8 +156,8 @@ class InverseDistances(StructureDescriptor):
         Returns
         -------
         ndarray of shape (n, N (N - 1) / 2, 3), 1/Å²
-            :math:`\mathbf c_{ab} = (\mathbf r_a - \mathbf r_b) x_{ab}^3`. All that is not zero in
-            the Jacobian is :math:`\partial x_{ab}/\partial \mathbf r_a = -\mathbf c_{ab}` and
+            :math:`\mathbf c_{ab} = (\mathbf r_a - \mathbf r_b) x_{ab}^3`. The non-zero elements of
+            the Jacobian are :math:`\partial x_{ab}/\partial \mathbf r_a = -\mathbf c_{ab}` and
             :math:`\partial x_{ab}/\partial \mathbf r_b = +\mathbf c_{ab}`.
         """
         check_is_fitted(self)

@@ -22,7 +22,7 @@ _EXPANSION = (
 )  # fmt: skip
 
 
-# A table of three indices is no data frame: set_output has nothing to wrap.
+# An array of three indices is no data frame: set_output has nothing to wrap.
 class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
     r"""λ-SOAP: covariants of the density of neighbours, which rotate like tensors of order λ.
 
@@ -34,8 +34,8 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
             \langle lm\, l'm' | \lambda\mu \rangle\, c_{\alpha nlm}\, c_{\alpha' n'l'm'},
         \qquad F(RX) = D^\lambda(R)\, F(X)
 
-    in real harmonics, where :math:`D^\lambda` is Wigner's matrix, see `wigner_d`. Products that
-    differ only in the order of their factors are kept once, times √2, so that
+    in real harmonics, with Wigner's matrix :math:`D^\lambda`, see `wigner_d`. Products that differ
+    only in the order of their factors are kept once, times √2, so that
 
     .. math::
         K_{\mu\mu'}(X, X') = F_\mu(X) \cdot F_{\mu'}(X')
@@ -43,54 +43,56 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
 
     is the overlap of two densities integrated over all rotations. λ = 0 is the power spectrum of
     `SOAP`, feature by feature. A linear model with the same weights for all μ predicts spherical
-    components of tensors that turn with the structure; see
-    `skatom.models.TensorKernelRidge` for dipoles and polarisabilities.
+    components of tensors that rotate with the structure; see `skatom.models.TensorKernelRidge` for
+    dipoles and polarisabilities.
 
     Parameters
     ----------
     lam : int, default=1
         Order λ: 0 for scalars, 1 for vectors, 2 for symmetric traceless tensors; at most 2 l_max.
     cutoff : float, default=4.0
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     n_max : int, default=6
         Number of radial functions.
     l_max : int, default=4
         Largest degree of the spherical harmonics.
     sigma : float, default=0.4
-        Width of the Gaussians, Å.
+        Width of the Gaussians in Å.
     parity : {"even", "odd", "both"}, default="even"
         Which sums l + l' + λ are kept. "even": true tensors, which an inversion of the structure
-        multiplies by :math:`(-1)^\lambda`, such as dipoles. "odd": pseudotensors, which it
-        multiplies by the opposite, such as magnetic moments. "both": all, which knows no mirror.
+        multiplies by :math:`(-1)^\lambda`, such as dipoles. "odd": pseudotensors, which an
+        inversion multiplies by :math:`(-1)^{\lambda+1}`, such as magnetic moments. "both": all
+        sums; the features then have no definite parity.
     radial_basis : {"bessel", "gto"}, default="bessel"
-        As in `SOAP`.
+        Radial functions, as in `SOAP`.
     cutoff_width : float, default=0.5
-        The weight of a neighbour falls as a cosine from 1 to 0 over this last part of the cutoff,
-        Å.
+        Width in Å of the shell below the cutoff radius over which the weight of a neighbour falls
+        from 1 to 0 as a cosine.
     radial_scaling : dict, default=None
         Weights of neighbours by distance, as in `SOAP`.
     species_compression : int or array-like of shape (n_channels, n_species), default=None
-        Mix the species into fewer channels, as in `SOAP`. The number of features falls with the
-        square.
+        Mix the species into fewer channels, as in `SOAP`. The number of features is quadratic in
+        the number of channels.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
     normalize : bool, default=True
         Divide the features of each atom by the length of its power spectrum, the square of its
         density. Features that vanish because the environment is symmetric stay zero.
     pool : {"sum", "mean"}, default=None
-        Give one row for each structure, the sum or mean over its atoms, as an array. None:
+        Sum or average the features over the atoms of each structure, as an array. None:
         `TensorFeatures`, one row for each atom.
     n_jobs : int, default=None
-        Number of joblib jobs that share the structures, as in `SOAP`.
+        Number of joblib jobs that share the structures. The compiled loops already use all threads
+        of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
     species_ : ndarray of int
-        Atomic numbers seen in `fit`, sorted.
+        Sorted atomic numbers seen in `fit`.
     soap_ : SOAP
-        What makes the density coefficients.
+        The descriptor that computes the density coefficients.
 
     Raises
     ------
@@ -99,9 +101,10 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
 
     Notes
     -----
-    In ref. [1]_ the kernel is divided by the norms of :math:`K(X, X)` and :math:`K(X', X')`. Both
-    are zero for an environment as symmetric as the carbon in methane, and near it the quotient
-    jumps with the smallest motion. The length of the power spectrum is never small.
+    In ref. [1]_ the kernel is divided by the norms of :math:`K(X, X)` and :math:`K(X', X')`. These
+    vanish for an environment as symmetric as that of carbon in methane, and near it the quotient
+    changes abruptly with the smallest displacement. The length of the power spectrum is never
+    small.
 
     References
     ----------
@@ -202,7 +205,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         ----------
         X : Structures or list of ase.Atoms
         neighbors : NeighborList, default=None
-            The neighbours in these structures, as of `SOAP`. None: they are searched.
+            Neighbour list of these structures, as for `SOAP`. None: it is computed.
 
         Returns
         -------
@@ -219,7 +222,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
 
         Parameters
         ----------
-        input_features : Ignored
+        input_features : ignored
 
         Returns
         -------
@@ -241,17 +244,18 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
 
 
 class TensorFeatures(Sequence):
-    """Features of every atom of a batch of structures that rotate with the structure.
+    r"""Features :math:`F_\mu(i)` of every atom of a batch, which rotate with the structure.
 
-    What `LambdaSOAP` returns. Its length is the number of structures, and indexing with an int,
-    slice, mask or index array gives a ``TensorFeatures`` again. Structure ``s`` owns the rows
+    `LambdaSOAP` returns them. Their length is the number of structures, and indexing with an int,
+    slice, mask or index array gives ``TensorFeatures`` again. Structure ``s`` owns the rows
     ``offsets[s]:offsets[s + 1]`` of the values.
 
     Parameters
     ----------
     values : ndarray of float, shape (n_atoms, 2 lam + 1, n_features)
+        The features.
     structures : Structures
-        What the values belong to.
+        The structures of these atoms.
 
     Attributes
     ----------
@@ -286,12 +290,12 @@ class TensorFeatures(Sequence):
         return type(self)(self.values[atoms], self.structures[key])
 
     def pool(self, how):
-        """One row for each structure.
+        """Sum or average the features over the atoms of each structure.
 
         Parameters
         ----------
         how : {"sum", "mean"}
-            Over the atoms of a structure.
+            Whether to sum or to average.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Maps of features, which derivatives pass through."""
+"""Maps of features with derivatives."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from skatom.elements import species_index, symbols
 class FeatureMap:
     r"""A function of the features of one atom or structure, y = f(x).
 
-    `AtomicFeatures.map` and `StructureFeatures.map` apply it, and give features whose derivatives
-    go through it by the chain rule; maps follow each other in any number. A subclass writes
+    `AtomicFeatures.map` and `StructureFeatures.map` apply it and give features whose derivatives
+    follow by the chain rule; any number of maps can be composed. A subclass implements
 
     - ``n_features_in`` and ``n_features_out``, attributes or properties;
     - ``value(x, numbers)``: the rows y (n, n_features_out) of rows x (n, n_features_in);
@@ -17,35 +17,36 @@ class FeatureMap:
       row, (n, n_features_in), for the rows c (n, n_features_out);
     - ``pushforward(x, tangents, numbers)``: :math:`\partial y/\partial x \cdot t` of every row,
       (n, k, n_features_out), for k directions t of each, (n, k, n_features_in);
-    - ``feature_names(names)``, if something more telling is known than a number.
+    - ``feature_names(names)``, optionally; by default features are numbered.
 
     ``numbers`` (n,) are the atomic numbers of the rows, None where the rows are structures.
 
     Attributes
     ----------
     linear : bool
-        Whether the derivatives do not depend on x. Then the input of the map is not kept, and
+        Whether the derivatives are independent of x. If so, the input of the map is not kept, and
         ``x`` is None in ``pullback`` and ``pushforward``.
     species : ndarray of int, or None
-        The atomic numbers that it is a function of. None: it does not ask for ``numbers``.
+        The atomic numbers for which the map is defined. None: it does not depend on ``numbers``.
     """
 
     linear = False
     species = None
 
     def feature_names(self, names):
-        """Names of the features y, from those of x."""
+        """Names of the features y, from the names of the features x."""
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{k}" for k in range(self.n_features_out)], dtype=object)
 
     def check(self, n_features, structures=None):
-        """An error unless the map is one of features of this number and of these atoms.
+        """Raise a ValueError unless the map applies to these features.
 
         Parameters
         ----------
         n_features : int
+            Number of features.
         structures : Structures, default=None
-            Those whose atoms the features belong to. None: the rows are no atoms.
+            The structures whose atoms are the rows. None: the rows are not atoms.
         """
         if n_features != self.n_features_in:
             raise ValueError(
@@ -59,18 +60,18 @@ class FeatureMap:
                 f"got features without atoms, but {type(self).__name__} is a map for each of the "
                 f"species {symbols(self.species)}: give it AtomicFeatures"
             )
-        species_index(structures, self.species)  # or an error
+        species_index(structures, self.species)  # raises for species not seen in fit
 
 
 class Scale(FeatureMap):
-    """Features less a shift, divided by a scale: y = (x − shift) / scale.
+    """Shift and scale the features, y = (x − shift) / scale.
 
     Parameters
     ----------
     shift, scale : array-like of float, shape (n_features,) or (n_species, n_features)
-        One for all atoms or structures, or one for the atoms of each species.
+        Shift and scale of each feature, for all rows or for the atoms of each species.
     species : array-like of int, shape (n_species,), default=None
-        Atomic numbers, sorted, where there is one for each species.
+        Sorted atomic numbers, if shift and scale differ between species.
 
     Examples
     --------
@@ -109,14 +110,23 @@ class Scale(FeatureMap):
 
 
 class Select(FeatureMap):
-    """Some of the features, in a given order.
+    """Select some of the features, y_k = x[columns[k]].
 
     Parameters
     ----------
     columns : int, slice, or array-like of int or bool
-        Which features.
+        The features to keep, in their new order.
     n_features : int
-        How many there are.
+        Number of features of x.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import SOAP
+    >>> from skatom.descriptors.maps import Select
+    >>> features = SOAP(n_max=2, l_max=1).fit_transform([molecule("H2O")])
+    >>> features.map(Select([3, 0], features.n_features))
+    AtomicFeatures(1 structures, 3 atoms, 2 features, species H O)
     """
 
     linear = True
@@ -148,9 +158,9 @@ class Linear(FeatureMap):
     Parameters
     ----------
     matrix : array-like of float, shape (n_features_out, n_features)
-        A; for example the ``components_`` of `sklearn.decomposition.PCA`.
+        The matrix A, for example the ``components_`` of `sklearn.decomposition.PCA`.
     mean : array-like of float, shape (n_features,), default=None
-        None: zero.
+        Subtracted from the features. None: zero.
 
     Examples
     --------

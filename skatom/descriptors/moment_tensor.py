@@ -19,7 +19,7 @@ from skatom.descriptors.contractions import (
 
 
 class MomentTensor(AtomicDescriptor):
-    r"""Moment tensors of the neighbours, contracted in every way up to a level.
+    r"""Contractions of the moment tensors of the neighbours, up to a level.
 
     The neighbours of species α around a centre have the moments
 
@@ -30,7 +30,7 @@ class MomentTensor(AtomicDescriptor):
             {r_\mathrm{cut} - r_\mathrm{min}}\right) (r_\mathrm{cut} - r)^2,
 
     tensors of rank ν, with the Chebyshev polynomials :math:`T_\mu`. The features are all products
-    of moments in which every index is contracted with one of another moment,
+    of moments in which every index is contracted with an index of another moment,
 
     .. math::
         B = M_{00} \qquad B = M_{01} \cdot M_{11} \qquad
@@ -38,65 +38,65 @@ class MomentTensor(AtomicDescriptor):
         \sum \mathrm{lev}\, M_{\mu\nu} \le \mathrm{level}, \quad
         \mathrm{lev}\, M_{\mu\nu} = 2 + 4\mu + \nu,
 
-    products of lower features included. They do not change when the structure is translated,
+    including products of lower features. They do not change when the structure is translated,
     rotated or reflected, or when like atoms are exchanged. A linear model
     :math:`E = \sum_i \sum_k \xi_k B_k(i)` is a moment tensor potential [1]_. A product of k moments
-    knows k neighbours at once, at a cost that is linear in their number.
+    describes (k + 1)-body interactions, at a cost that is linear in the number of neighbours.
 
-    Radial functions with trained coefficients would mix the species [2]_; here every species of
-    neighbours has moments of its own, so that the energy stays linear in all coefficients.
+    In [2]_, radial functions with trained coefficients mix the species; here every species of
+    neighbours has its own moments, so that the energy is linear in all coefficients.
 
     Parameters
     ----------
     cutoff : float, default=5.0
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     level : int, default=8
         Largest level of a feature. With one species 8, 12, 16 and 20 give 9, 29, 92 and 288
         features; with two 32, 149, 656 and 2,630 for each species of the centre.
     mu_level : int, default=4
-        What one step of μ adds to the level. With a smaller number there are more radial
-        functions at the same level, which makes up for those that are not trained: level 8 has
-        two with 4 and four with 2.
+        Contribution of one step of μ to the level. A smaller number gives more radial functions at
+        the same level, which compensates for their missing trained coefficients: level 8 has two
+        of them with 4 and four with 2.
     max_factors : int, default=4
-        Most moments in a product. None: as many as the level allows.
+        Largest number of moments in a product. None: no limit besides the level.
     max_mu : int, default=5
         Largest μ.
     max_nu : int, default=10
-        Largest rank ν. With these limits and four factors, the features of one species are as
-        many as in the tables of the program MLIP [2]_.
+        Largest rank ν. With these limits and four factors, one species has as many features as in
+        the tables of the program MLIP [2]_.
     r_min : float, default=None
-        Distance at which the Chebyshev polynomials begin, Å: a change of basis within the radial
-        functions. None: the smallest distance in the structures given to `fit`.
+        Distance in Å at which the Chebyshev polynomials begin. It only changes the basis within
+        the radial functions. None: the smallest distance in the structures given to `fit`.
     unit_vectors : bool, default=True
-        False: tensor powers of the vectors r_j themselves, in Å, as [1]_ writes them.
+        False: tensor powers of the vectors r_j themselves, in Å, as in [1]_.
     by_center : bool, default=True
-        Give each species of the centre a block of features of its own, with zeros in the others,
-        so that a linear model has other coefficients for each, as a moment tensor potential does.
-        False: the features do not know the centre's own species.
+        Give each species of the centre its own block of features, with zeros in the others, so
+        that a linear model has separate coefficients for each, like a moment tensor potential.
+        False: the features do not depend on the species of the centre.
     include_bias : bool, default=False
-        Begin with a feature that is 1, in every block if ``by_center``: the energies of lone
-        atoms, for a linear model that has no other place for them.
+        Add a first feature that is 1, in every block if ``by_center``: the energies of isolated
+        atoms, for a linear model without a baseline or an intercept.
     species_compression : int or array-like of shape (n_channels, n_species), default=None
         Mix the species of neighbours into fewer channels, as in `SOAP`. An array U: channel J
         receives U_Ja times the moments of species a. An int: that many leading eigenvectors of a
-        likeness from covalent radii and groups of the periodic table.
+        similarity from covalent radii and groups of the periodic table.
     pool : {"sum", "mean"}, default=None
-        Give one row for each structure, the sum or mean over its atoms, as a plain array for any
-        scikit-learn estimator. None: `AtomicFeatures`, one row for each atom, with derivatives.
+        Sum or average the features over the atoms of each structure, as `StructureFeatures`.
+        None: `AtomicFeatures`, one row for each atom.
     n_jobs : int, default=None
-        Number of joblib jobs that share the structures. The compiled loops use all threads
-        already, so this serves clusters (``joblib.parallel_config(backend="dask")``).
+        Number of joblib jobs that share the structures. The compiled loops already use all threads
+        of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
     species_ : ndarray of int
-        Atomic numbers seen in `fit`, sorted.
+        Sorted atomic numbers seen in `fit`.
     mixing_ : ndarray of float, shape (n_channels, n_species)
-        The weight of each species in each channel; the identity without compression.
+        Weight of each species in each channel; the identity without compression.
     r_min_ : float
-        Where the Chebyshev polynomials begin, Å.
+        Distance in Å at which the Chebyshev polynomials begin.
 
     Notes
     -----
@@ -104,8 +104,8 @@ class MomentTensor(AtomicDescriptor):
     differ by orders of magnitude: scale them, for example with
     :class:`~sklearn.preprocessing.StandardScaler`, before a model that penalises coefficients.
 
-    A linear model without trained radial functions needs more features than one with them, for
-    which ``mu_level=2`` is the better choice: on the silicon data of [3]_ the 475 features of
+    A linear model needs more features than a model with trained radial functions, and
+    ``mu_level=2`` is the better choice for it: on the silicon data of [3]_ the 475 features of
     ``level=18, mu_level=2`` have the test errors of the moment tensor potential published there,
     2.2 meV per atom and 0.06 eV/Å.
 
@@ -226,7 +226,7 @@ class MomentTensor(AtomicDescriptor):
 
         Parameters
         ----------
-        input_features : Ignored
+        input_features : ignored
 
         Returns
         -------

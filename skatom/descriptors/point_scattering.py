@@ -1,4 +1,4 @@
-"""Point scattering: wavelet scattering whose fields live on the atoms."""
+"""Point scattering: wavelet scattering whose fields are evaluated at the atoms."""
 
 from math import factorial, pi, sqrt
 from numbers import Integral, Real
@@ -26,8 +26,8 @@ _NOTHING = np.empty((0, 0))
 class PointScattering(AtomicDescriptor):
     r"""Wavelet scattering on the graph of the atoms: invariants of order 0 to 2 without a grid.
 
-    The charges :math:`c(Z_k)` of a channel are convolved with wavelets, the modulus over m is
-    taken, and the moduli are convolved and their modulus taken again, all at the atoms only:
+    The charges :math:`c(Z_k)` of a channel are convolved with wavelets and the modulus over m is
+    taken; the moduli are convolved again and their modulus taken, all at the atoms only:
 
     .. math::
         U_{\lambda}(i) &= \Big( \sum_m \Big| \sum_k c(Z_k) \psi_\lambda^m(R_i - R_k)
@@ -50,72 +50,74 @@ class PointScattering(AtomicDescriptor):
     Parameters
     ----------
     orbitals : int or sequence of int and (int, int), default=(3,)
-        Radial and angular forms of the wavelets: an n stands for (n, l) of all l < n.
+        Radial and angular forms of the wavelets: an int n stands for (n, l) with all l < n.
     scales : sequence of float, default=(0, 1, 2)
-        The j, multiples of 1/2: the Gaussians are 2^j β wide.
+        The scales j, multiples of 1/2; the Gaussians have the width 2^j β.
     beta : "auto" or float, default="auto"
-        Width β of the Gaussian at j = 0, Å. "auto": two of them at the two nearest atoms of the
-        structures given to `fit` meet halfway between these with height ``overlap``.
+        Width β of the Gaussian at j = 0 in Å. "auto": base Gaussians at the two closest atoms of
+        the data have the height ``overlap`` halfway between them.
     overlap : float, default=0.1
-        See ``beta``.
+        Height that determines β, see ``beta``.
     order : {0, 1, 2}, default=2
-        The highest order.
+        Highest order.
     scale_gap : float, default=0
-        The smallest j' - j of the features of order 2. Negative numbers add features whose second
+        Smallest j' - j of the features of order 2. Negative numbers add features whose second
         wavelet is the narrower one.
     exponents : sequence of float, default=(1, 4/3, 5/3, 2)
-        The powers q > 0. See the Notes on those where forces are continuous.
+        The powers q > 0. The Notes say for which of them forces are continuous.
     channels : "auto", str, sequence or dict, default="auto"
         The charges c, as in `WaveletScattering`: "auto" is a channel for every species, the
         valence and the core electrons, and √Z.
     cutoff : float, default=None
-        Wavelets end at this distance, Å. None: at 6 times the width of their Gaussian, which is
-        exact to 1e-6; the time rises with its cube, so give a cutoff with large scales.
+        Cutoff radius of the wavelets in Å. None: 6 times the width of their Gaussian, which is
+        exact to 1e-6. The cost is cubic in this radius, so give a cutoff for large scales.
     cutoff_width : float, default=1.0
-        With a cutoff, wavelets fall as a cosine to 0 over this last part of it, Å.
+        Width in Å of the shell below ``cutoff``, if it is given, over which wavelets fall to 0 as
+        a cosine.
     self_term : bool, default=True
-        Whether the sums over k include the atom i itself, where l = 0.
+        Whether the sums over k include the atom i itself, which contributes where l = 0.
     pool : {"sum", "mean"}, default=None
-        Give one row for each structure, the sum or mean over its atoms, as a plain array for any
-        scikit-learn estimator. None: `AtomicFeatures`, one row for each atom, with derivatives.
+        Sum or average the features over the atoms of each structure, as `StructureFeatures`.
+        None: `AtomicFeatures`, one row for each atom.
     n_jobs : int, default=None
-        Number of joblib jobs that share the structures. The compiled loops use all threads
-        already, so this serves clusters (``joblib.parallel_config(backend="dask")``).
+        Number of joblib jobs that share the structures. The compiled loops already use all threads
+        of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
     species_ : ndarray of int
-        Atomic numbers seen in `fit`, sorted.
+        Sorted atomic numbers seen in `fit`.
     beta_ : float
-        Width of the Gaussian at j = 0, Å.
+        Width of the Gaussian at j = 0, in Å.
     cutoff_ : float
-        Reach of the widest wavelet, Å.
+        Cutoff radius of the widest wavelet, in Å.
     scales_ : tuple of float
-        Sorted.
+        The scales j, sorted.
     channels_ : list of str
+        Names of the channels.
     charges_ : ndarray of float, shape (n_channels, n_species)
-        c(Z) of every species.
+        Charge c(Z) of every species in every channel.
 
     See Also
     --------
-    WaveletScattering : The same with integrals over space, for energies that do not split by atoms.
+    WaveletScattering : Integrates over space instead; for energies that are not sums over atoms.
 
     Notes
     -----
-    The time is linear in the number of atoms. A feature of order 2 depends on the neighbours of
-    the neighbours of its atom; ``AtomicFeatures.pullback`` goes back through both layers, while
-    ``AtomicFeatures.jacobian``, which is along pairs of neighbours, exists up to ``order=1`` only.
+    The cost is linear in the number of atoms. A feature of order 2 depends on second neighbours of
+    its atom; ``AtomicFeatures.pullback`` goes back through both layers, while
+    ``AtomicFeatures.jacobian``, which is along pairs of neighbours, exists only up to ``order=1``.
 
     A modulus has a kink where its field vanishes: U^q with q ≤ 1, and features of order 2 with any
-    q, have forces that jump there. Fields of l > 0 vanish at symmetric sites, such as centres of
-    inversion, where the gradient is taken as 0. Those of l = 0 are single numbers and change
-    their sign somewhere along most paths, but for n = 1 and charges that are not negative.
-    Forces are continuous without l = 0, or with ``orbitals=1``, away from symmetric sites; those of
-    first order are continuous for every q > 1.
+    q, have discontinuous forces there. Fields with l > 0 vanish at symmetric sites, such as centres
+    of inversion, where the gradient is taken as 0. Fields with l = 0 are single numbers that change
+    sign somewhere along most paths, unless n = 1 and the charges are not negative. Away from
+    symmetric sites, forces are continuous without l = 0 or with ``orbitals=1``; forces of first
+    order are continuous for every q > 1.
 
-    Wavelets carry the unit Å to the power of l - 2n - 1, so features of different n and l differ by
+    Wavelets have the unit Å to the power of l - 2n - 1, so features of different n and l differ by
     orders of magnitude: scale them before a model that penalises coefficients.
 
     References
@@ -215,7 +217,7 @@ class PointScattering(AtomicDescriptor):
         if not len(scales) or not np.isfinite(halves).all() or (halves % 1 != 0).any():
             raise ValueError(f"scales={self.scales!r} must be multiples of 1/2, at least one")
         if len(set(scales)) < len(scales):
-            raise ValueError(f"scales={self.scales!r} contain one of them twice")
+            raise ValueError(f"scales={self.scales!r} has one of them twice: give each scale once")
         return scales
 
     def _check_exponents(self):
@@ -235,8 +237,8 @@ class PointScattering(AtomicDescriptor):
     def _second_columns(self):
         """For every scale of λ', columns (n_orbitals, n_fields) where the powers of U_λλ' begin.
 
-        Fields run over scale, orbital and channel of U_λ, and are the first ones: those of the
-        scales that are small enough.
+        Fields run over scale, orbital and channel of U_λ; those of sufficiently small scales come
+        first.
         """
         paths, n_scales = self._paths, len(self.scales_)
         n_channels, n_exponents = paths.shapes[0]
@@ -261,7 +263,7 @@ class PointScattering(AtomicDescriptor):
 
         Parameters
         ----------
-        input_features : Ignored
+        input_features : ignored
 
         Returns
         -------
@@ -350,7 +352,7 @@ class PointScattering(AtomicDescriptor):
             self._pull(pairs, bank, charges, own, cotangent, slopes, place, _NOTHING, out)
 
     def _pull(self, pairs, bank, x, columns, cotangent, slopes, place, dx, out):
-        """One convolution backwards: adds dE/dx to dx and dE/dr_ij to ``out``."""
+        """Pullback through one convolution: adds dE/dx to dx and dE/dr_ij to ``out``."""
         shape = (len(x), bank.starts[-1], columns.shape[1])
         check_memory(
             8.0 * np.prod(shape),

@@ -5,8 +5,8 @@ A Gaussian of width σ at distance d from the centre has the expansion coefficie
     c_nlm = G_nl(d) Y_lm,   G_nl(d) = 4π ∫ r² R_nl(r) exp(-(r - d)²/2σ²) ĩ_l(r d/σ²) dr
 
 with orthonormal R_nl and ĩ_l(x) = exp(-x) i_l(x), the scaled modified spherical Bessel function of
-the first kind. The integral is done by Gauss-Legendre quadrature, whatever the basis, and G_nl
-becomes a quintic spline.
+the first kind. The integral is computed by Gauss-Legendre quadrature, for any basis, and G_nl is
+tabulated as a quintic spline.
 """
 
 from functools import lru_cache

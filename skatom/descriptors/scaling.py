@@ -17,48 +17,50 @@ from skatom.descriptors.features import Features
 from skatom.descriptors.maps import Scale, Select
 from skatom.structures import structure_of
 
-# A feature whose range is this small against its size is constant.
+# A feature whose range is this small relative to its size is constant.
 _CONSTANT = 1e-12
-# CUR stops where what is left of every column is rounding.
+# CUR stops where what is left of every column is rounding error.
 _EXHAUSTED = 1e-13
 
 
 class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Scale features, those of atoms for each species, and watch the range of new ones.
+    r"""Scale features, species by species for atoms, and detect features out of range.
 
     .. math::
         G' = \frac{2 (G - G_{min})}{G_{max} - G_{min}} - 1 \qquad
         G' = \frac{G - \bar G}{G_{max} - G_{min}} \qquad
         G' = \frac{G - \bar G}{s}
 
-    for "minmax", "center" and "standard", with the extremes, the mean and the standard deviation
-    in the training data: of the atoms of one species for `AtomicFeatures`, of all rows for
-    `StructureFeatures` and arrays. A constant feature is shifted only. Derivatives of features go
-    through the scaling.
+    for "minmax", "center" and "standard", with the extremes, the mean and the standard deviation s
+    in the training data: over the atoms of one species for `AtomicFeatures`, over all rows for
+    `StructureFeatures` and arrays. A constant feature is only shifted. Scaled features keep their
+    derivatives.
 
     Parameters
     ----------
     scaling : {"minmax", "center", "standard"}, default="minmax"
+        Which of the equations is used.
     out_of_range : {"warn", "raise", "ignore"}, default="warn"
-        What to do where a feature lies outside of the range of the training data, where a model
+        What to do about features outside of the range of the training data, for which a model
         extrapolates.
     tolerance : float, default=1e-9
-        How far outside, as a part of the range.
+        How far outside of the range a feature may lie, as a fraction of the range.
 
     Attributes
     ----------
     species_ : ndarray of int, or None
-        Atomic numbers in the training data, sorted; None if its rows were not atoms.
+        Sorted atomic numbers in the training data; None if its rows were not atoms.
     minimum_, maximum_ : ndarray of float, shape (n_species, n_features)
-        One row, instead of one for each species, if the rows of the training data were not atoms.
+        Range of each feature. There is a single row if the rows of the training data were not
+        atoms.
     shift_, scale_ : ndarray of float, shape (n_species, n_features)
-        G' = (G - shift) / scale; rows as of ``minimum_``.
+        Shift and scale of each feature, G' = (G - shift) / scale, with rows like ``minimum_``.
 
     Raises
     ------
     ValueError
-        If features to scale are of another number, of a species that was not in the training
-        data, or of structures where those of atoms were seen.
+        If the number of features differs from the training data, a species was not in the training
+        data, or features of structures are scaled after a fit to features of atoms.
 
     References
     ----------
@@ -93,7 +95,8 @@ class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, 
         Parameters
         ----------
         X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
-        y : Ignored
+            The training data.
+        y : ignored
 
         Returns
         -------
@@ -120,12 +123,12 @@ class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, 
         return self
 
     def count_out_of_range(self, X):
-        """How many features of each row lie outside of the range of the training data.
+        """Number of features of each row that lie outside of the range of the training data.
 
         Parameters
         ----------
         X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
-            Not scaled.
+            The features, not scaled.
 
         Returns
         -------
@@ -186,28 +189,34 @@ class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
     r"""Keep a few features that represent the others.
 
     "cur": with the leading right singular vector :math:`v` of the features :math:`X` of all
-    atoms or structures, take the column of the largest :math:`v_d^2`, make the other columns
+    atoms or structures, select the column of the largest :math:`v_d^2`, make the other columns
     orthogonal to it, and repeat [1]_.
 
-    "correlation": go through the features from the largest variance down, and keep one if its
-    coefficient of correlation with all that were kept is small. Derivatives of features go through
-    the selection.
+    "correlation": go through the features in order of decreasing variance, and keep a feature if
+    its correlation with all features kept so far is small. Selected features keep their
+    derivatives.
 
     Parameters
     ----------
     n_select : int, default=None
-        How many to keep. None: for "cur" all that are linearly independent; for "correlation" all
-        that pass.
+        Number of features to keep. None: for "cur" all that are linearly independent; for
+        "correlation" all that pass.
     method : {"cur", "correlation"}, default="cur"
+        Method of selection.
     max_correlation : float, default=0.9
-        Of two features that are kept, for "correlation".
+        Largest absolute correlation coefficient of two selected features, for "correlation".
     min_range : float, default=1e-6
-        Leave out features whose range is below this part of the largest range: they are constant.
+        Leave out features whose range is below this fraction of the largest range, as constant.
 
     Attributes
     ----------
     support_ : ndarray of int
-        The features that are kept, in order of importance.
+        Indices of the selected features, in order of importance.
+
+    Raises
+    ------
+    ValueError
+        If fewer than ``n_select`` features vary, or are independent or weakly correlated enough.
 
     References
     ----------
@@ -238,12 +247,13 @@ class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Choose the features.
+        """Select the features.
 
         Parameters
         ----------
         X : AtomicFeatures, StructureFeatures, or array-like of float, shape (n, n_features)
-        y : Ignored
+            The training data.
+        y : ignored
 
         Returns
         -------
@@ -255,7 +265,8 @@ class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
         limit = len(candidates) if self.n_select is None else self.n_select
         if limit > len(candidates) or not limit:
             raise ValueError(
-                f"n_select={limit}, but only {len(candidates)} of {len(width)} features vary"
+                f"n_select={limit}, but only {len(candidates)} of {len(width)} features vary: "
+                "lower it"
             )
         values = values[:, candidates]
         if self.method == "cur":
@@ -264,12 +275,14 @@ class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
             chosen = _uncorrelated(values, limit, self.max_correlation)
         if self.n_select is not None and len(chosen) < limit:
             rule = "linearly independent" if self.method == "cur" else "weakly correlated"
-            raise ValueError(f"n_select={limit}, but only {len(chosen)} features are {rule}")
+            raise ValueError(
+                f"n_select={limit}, but only {len(chosen)} features are {rule}: lower it"
+            )
         self.support_ = candidates[chosen]
         return self
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the features that are kept.
+        """Names of the selected features.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ _NO_SCALING = {"rate": 1.0, "scale": 1.0, "exponent": 0.0}
 
 
 class SOAP(AtomicDescriptor):
-    r"""Smooth overlap of atomic positions: invariants of the density of neighbours.
+    r"""Smooth overlap of atomic positions (SOAP): invariants of the neighbour density.
 
     The neighbours of species α around a centre, each a Gaussian, are expanded in radial functions
     and spherical harmonics, and products of ν coefficients are summed into invariants:
@@ -37,63 +37,63 @@ class SOAP(AtomicDescriptor):
             \end{pmatrix} c_{\alpha nlm} c_{\alpha' n'l'm'} c_{\alpha'' n''l''m''} \quad (\nu = 3)
 
     with :math:`w(r) = f_c(r) u(r)`, a cosine cutoff times an optional radial scaling. Products
-    that differ only in the order of their factors are kept once, times the root of the number of
-    orders, so the dot product of two vectors of features is the ν-th power of the overlap of
+    that differ only in the order of their factors are kept once, times the square root of the
+    number of orders, so the dot product of two feature vectors is the ν-th power of the overlap of
     their densities, integrated over all rotations. The features do not change when the structure
     is translated, rotated or reflected, or when like atoms are exchanged.
 
     Parameters
     ----------
     cutoff : float, default=5.0
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     n_max : int, default=8
         Number of radial functions.
     l_max : int, default=6
         Largest degree of the spherical harmonics.
     sigma : float, default=0.5
-        Width of the Gaussians, Å.
+        Width of the Gaussians in Å.
     nu : {1, 2, 3}, default=2
-        How many coefficients are multiplied: the radial spectrum (1), which knows distances; the
-        power spectrum (2), which knows angles too; the bispectrum (3), which knows triples of
-        neighbours and has about (n_max · species)³ (l_max + 1)³ / 24 features.
+        Number of coefficients in a product: the radial spectrum (1) depends on distances, the
+        power spectrum (2) also on angles, and the bispectrum (3) also on triples of neighbours; the
+        bispectrum has about (n_max · species)³ (l_max + 1)³ / 24 features.
     parity : {"even", "both"}, default="even"
-        For the bispectrum: "both" adds the products with an odd sum of l, which change sign in a
-        mirror image and tell left-handed from right-handed environments.
+        For the bispectrum: "both" adds the products with an odd sum of l, which change sign under
+        reflection and distinguish left-handed from right-handed environments.
     radial_basis : {"bessel", "gto"}, default="bessel"
         "bessel": spherical Bessel functions that vanish at the cutoff, orthogonal at any n_max.
         "gto": orthogonalised Gaussian-type orbitals, r^k exp(-r²/2σ_k²) with k < n_max, the
         basis of librascal and featomic; their overlap becomes singular beyond n_max = 14.
     cutoff_width : float, default=0.5
-        The weight of a neighbour falls as a cosine from 1 to 0 over this last part of the cutoff,
-        Å. 0: a step, with which forces do not exist for a neighbour at the cutoff.
+        Width in Å of the shell below the cutoff radius over which the weight of a neighbour falls
+        from 1 to 0 as a cosine. 0: a step, at which forces do not exist.
     radial_scaling : dict, default=None
-        Weigh neighbours by u(r) = rate / (rate + (r / scale)^exponent); for example
+        Weights of neighbours by distance, u(r) = rate / (rate + (r / scale)^exponent), for example
         ``{"rate": 1.0, "scale": 2.0, "exponent": 7.0}`` [2]_. None: u = 1.
     species_compression : int or array-like of shape (n_channels, n_species), default=None
-        Mix the species into fewer channels, whose number then takes the place of the number of
-        species in the number of features. An array U: channel J receives U_Ja times the density
-        of species a, which makes κ = UᵀU the likeness of species in the kernel [2]_. An int: that
-        many leading eigenvectors of a κ from covalent radii and groups of the periodic table.
+        Mix the species into fewer channels, which replace the species in the features. An array
+        U: channel J receives U_Ja times the density of species a, so that κ = UᵀU is the
+        similarity of species in the kernel [2]_. An int: that many leading eigenvectors of a κ
+        from covalent radii and groups of the periodic table.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
     normalize : bool, default=True
-        Divide the features of each atom by their length. An environment without any density keeps
-        zeros.
+        Divide the features of each atom by their norm. Features of an environment without any
+        density stay zero.
     pool : {"sum", "mean"}, default=None
-        Give one row for each structure, the sum or mean over its atoms, as a plain array for any
-        scikit-learn estimator. None: `AtomicFeatures`, one row for each atom, with derivatives.
+        Sum or average the features over the atoms of each structure, as `StructureFeatures`.
+        None: `AtomicFeatures`, one row for each atom.
     n_jobs : int, default=None
-        Number of joblib jobs that share the structures. The compiled loops use all threads
-        already, so this serves clusters (``joblib.parallel_config(backend="dask")``).
+        Number of joblib jobs that share the structures. The compiled loops already use all threads
+        of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
     species_ : ndarray of int
-        Atomic numbers seen in `fit`, sorted.
+        Sorted atomic numbers seen in `fit`.
     mixing_ : ndarray of float, shape (n_channels, n_species)
-        The weight of each species in each channel; the identity without compression.
+        Weight of each species in each channel; the identity without compression.
 
     References
     ----------
@@ -226,12 +226,12 @@ class SOAP(AtomicDescriptor):
 
         Parameters
         ----------
-        input_features : Ignored
+        input_features : ignored
 
         Returns
         -------
         ndarray of str
-            Species, n and, beyond the radial spectrum, l of each factor: ``soap_C0``,
+            Species, n and, except in the radial spectrum, l of each factor: ``soap_C0``,
             ``soap_l2_C0_H3``, ``soap_l112_C0_C1_H0``. Channels of compressed species are called
             ``mix0-``, ``mix1-`` and so on.
         """
@@ -269,7 +269,7 @@ def _products(channels, triple):
 
 
 def _n_products(channels, triple):
-    """How many `_products` there are."""
+    """The number of `_products`."""
     kinds, odd = len(set(triple)), sum(triple) % 2
     if kinds == 3:
         return channels**3

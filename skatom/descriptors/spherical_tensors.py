@@ -18,21 +18,21 @@ def wigner_d(lam, rotation):
     .. math::
         Y_{\lambda\mu}(R\,\hat r) = \sum_{\mu'} D_{\mu\mu'}(R)\, Y_{\lambda\mu'}(\hat r)
 
-    Built up from :math:`D^1`, which is R itself, by coupling: the products of harmonics of degree
-    λ − 1 and 1 that form one of degree λ.
+    It is built up from :math:`D^1`, which is R itself, by coupling harmonics of degrees λ − 1 and
+    1 to degree λ.
 
     Parameters
     ----------
     lam : int
-        λ ≥ 0.
+        The order λ ≥ 0.
     rotation : array-like of float, shape (3, 3)
-        An orthogonal matrix. For one that reflects, D is that of true tensors: :math:`(-1)^\lambda`
-        times the matrix of −R.
+        An orthogonal matrix. For a reflection, D is the matrix for true tensors:
+        :math:`(-1)^\lambda` times the matrix of −R.
 
     Returns
     -------
     ndarray of float, shape (2 lam + 1, 2 lam + 1)
-        Orthogonal.
+        An orthogonal matrix.
 
     Raises
     ------
@@ -77,7 +77,9 @@ def spherical_from_cartesian(tensors, lam):
     Parameters
     ----------
     tensors : array-like of float, shape (n, 3) if lam is 1, (n, 3, 3) if it is 0 or 2
+        Vectors or symmetric tensors.
     lam : {0, 1, 2}
+        The order λ.
 
     Returns
     -------
@@ -86,7 +88,7 @@ def spherical_from_cartesian(tensors, lam):
     Raises
     ------
     ValueError
-        If the shape is another, or λ.
+        If the tensors have another shape, or λ is not 0, 1 or 2.
 
     Examples
     --------
@@ -105,14 +107,19 @@ def spherical_from_cartesian(tensors, lam):
 
 
 def cartesian_from_spherical(components, lam):
-    """The vectors or symmetric tensors that have the given component of order λ and no other.
+    r"""The vectors or symmetric tensors whose component of order λ is given and others are zero.
 
-    The transpose, and on components of that order the inverse, of `spherical_from_cartesian`.
+    .. math:: T = \sum_\mu c_\mu\, e^\lambda_\mu
+
+    with the orthonormal basis :math:`e^\lambda_\mu` of `spherical_from_cartesian`, whose transpose
+    this is.
 
     Parameters
     ----------
     components : array-like of float, shape (n, 2 lam + 1)
+        Spherical components c.
     lam : {0, 1, 2}
+        The order λ.
 
     Returns
     -------
@@ -121,7 +128,7 @@ def cartesian_from_spherical(components, lam):
     Raises
     ------
     ValueError
-        If the shape is another, or λ.
+        If the components have another shape, or λ is not 0, 1 or 2.
 
     Examples
     --------

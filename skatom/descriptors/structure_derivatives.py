@@ -1,4 +1,4 @@
-"""How features of structures are differentiated: a descriptor, or pooled atoms, and maps behind."""
+"""Derivatives of features of structures: of a descriptor or pooled atoms, and maps applied."""
 
 from dataclasses import dataclass
 
@@ -9,25 +9,34 @@ from skatom.descriptors.chain import NO_MAPS
 from skatom.memory import check_memory
 from skatom.structures import groups_by_size
 
-# Cotangents of the atoms of pooled features that are made at a time.
+# Number of cotangents of the atoms of pooled features that are made at a time.
 _BATCH_BYTES = 2**28
 
 
 @dataclass(frozen=True)
 class StructureJacobian:
-    """Derivatives of the features of structures with respect to their own atoms and cells.
+    """Derivatives dx_s/dR and dx_s/dε of features of structures with respect to atoms and strain.
 
-    Atom k belongs to one structure s, and other structures do not depend on it: the dense
-    Jacobian of structure s is the part ``gradients[offsets[s]:offsets[s + 1]]``.
+    Features do not depend on atoms of other structures: the dense Jacobian of structure s is
+    ``gradients[offsets[s]:offsets[s + 1]]``.
 
     Attributes
     ----------
     offsets : ndarray of int, shape (n + 1,)
-        Where the atoms of each structure begin.
+        Index of the first atom of each structure, and the number of atoms at the end.
     gradients : ndarray of float, shape (n_atoms, 3, n_features)
         d values[s] / dR_k.
     strains : ndarray of float, shape (n, 3, 3, n_features)
         d values[s] / dε, R → (1 + ε) R and cell vectors likewise.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import InverseDistances
+    >>> features = InverseDistances().fit_transform([molecule("H2O")] * 2)
+    >>> jacobian = features.jacobian(slice(None))
+    >>> jacobian.gradients.shape, jacobian.strains.shape
+    ((6, 3, 3), (2, 3, 3, 3))
     """
 
     offsets: np.ndarray
@@ -38,8 +47,8 @@ class StructureJacobian:
 class StructureDerivatives:
     """Base class of the derivatives of features of structures.
 
-    A subclass writes ``_own_features``, ``_own_names()``, ``_pullback(cotangent)`` and
-    ``_select(key)`` for the features before the first map, and, if it can do better than one
+    A subclass implements ``_own_features``, ``_own_names()``, ``_pullback(cotangent)`` and
+    ``_select(key)`` for the features before the first map and, if it can be faster than one
     pullback for each feature, ``_jacobian()``.
     """
 
@@ -48,11 +57,11 @@ class StructureDerivatives:
         self.chain = chain
 
     def mapped(self, feature_map, values):
-        """Behind one more map, of features with these values."""
+        """The derivatives after one more map; ``values`` are the features it is applied to."""
         return self._with(self.chain.append(feature_map, values))
 
     def select(self, key):
-        """Of some structures."""
+        """The derivatives of some structures."""
         rows = np.atleast_1d(np.arange(len(self.structures))[key])
         return self._select(key, self.chain.select(rows))
 
@@ -87,7 +96,7 @@ class StructureDerivatives:
         return StructureJacobian(x.offsets, gradients, strains)
 
     def _jacobian(self):
-        """One pullback for each feature: structures do not know of each other."""
+        """The Jacobian by one pullback for each feature, of all structures at once."""
         x, n_features = self.structures, self._own_features
         gradients = np.empty((len(x.numbers), 3, n_features))
         strains = np.empty((len(x), 3, 3, n_features))
@@ -97,14 +106,16 @@ class StructureDerivatives:
 
 
 class GlobalDerivatives(StructureDerivatives):
-    """The derivatives of features that a descriptor gives of whole structures.
+    """The derivatives of features of a descriptor of whole structures.
 
     Parameters
     ----------
     structures : Structures
+        The structures.
     descriptor : StructureDescriptor
-        Fitted.
+        The fitted descriptor.
     chain : Chain
+        Maps applied to the features.
     """
 
     def __init__(self, structures, descriptor, chain=NO_MAPS):
@@ -139,8 +150,11 @@ class PooledDerivatives(StructureDerivatives):
     Parameters
     ----------
     atomic : AtomicDerivatives
+        The derivatives of the features of the atoms.
     how : {"sum", "mean"}
+        How they are pooled.
     chain : Chain
+        Maps applied to the pooled features.
     """
 
     def __init__(self, atomic, how, chain=NO_MAPS):

@@ -1,4 +1,4 @@
-"""Features of structures with derivatives that are computed when asked for."""
+"""Features of structures with derivatives that are computed on demand."""
 
 import numpy as np
 
@@ -6,34 +6,37 @@ from skatom.descriptors.features import Features
 
 
 class StructureFeatures(Features):
-    """Features of each structure of a batch, with lazy derivatives.
+    """Features x_s of every structure s of a batch, with lazy derivatives.
 
-    What the ``transform`` of a descriptor of whole structures returns, or of a local one with
-    ``pool="sum"`` or ``"mean"``. `numpy.asarray` of it is the table of the values, so every
-    estimator of scikit-learn takes it as it would an array, and ``train_test_split`` and
-    ``GridSearchCV`` split it. Indexing rows with an int, slice, mask or index array gives a
-    ``StructureFeatures`` again, always of two dimensions, and so does ``[:, columns]``, which
-    keeps some of the features and their derivatives.
+    The ``transform`` of a descriptor of whole structures returns them, and of an atomic descriptor
+    with ``pool="sum"`` or ``"mean"``. `numpy.asarray` gives the values, so every estimator of
+    scikit-learn accepts them like an array, and ``train_test_split`` and ``GridSearchCV`` split
+    them. Indexing rows with an int, slice, mask or index array gives ``StructureFeatures`` again,
+    always with two dimensions, and so does ``[:, columns]``, which keeps some of the features and
+    their derivatives.
 
-    Estimators of scikit-learn give plain arrays and so end the derivatives: `map`,
-    `FeatureScaler` and `FeatureSelector` keep them.
+    Transformers of scikit-learn return plain arrays, without derivatives; `map`, `FeatureScaler`
+    and `FeatureSelector` keep the derivatives.
 
     Parameters
     ----------
     values : ndarray of float, shape (n, n_features)
+        The features.
     derivatives : StructureDerivatives
-        The structures, and how the values depend on them.
+        The structures, and the dependence of the values on them.
 
     Attributes
     ----------
     values, derivatives
         The parameters.
     structures : Structures
-        What the values belong to.
+        The structures.
     descriptor : estimator
-        The fitted descriptor that made them, before any maps.
+        The fitted descriptor that computed the features, before any maps.
     feature_names : ndarray of str, shape (n_features,)
+        Names of the features.
     n_features : int
+        Number of features.
     shape : tuple of int
         ``(n, n_features)``.
 
@@ -79,6 +82,7 @@ class StructureFeatures(Features):
         Parameters
         ----------
         feature_map : FeatureMap
+            The map f.
 
         Returns
         -------
@@ -87,7 +91,7 @@ class StructureFeatures(Features):
         Raises
         ------
         ValueError
-            If the map is one of another number of features, or of the features of atoms.
+            If the map takes another number of features, or features of atoms.
         """
         feature_map.check(self.n_features)
         mapped = self.derivatives.mapped(feature_map, self.values)
@@ -108,12 +112,15 @@ class StructureFeatures(Features):
         Parameters
         ----------
         cotangent : array-like of float, shape (n, n_features) or (n_features,)
-            The second shape: the same for every structure, as in a linear model.
+            Derivatives dE/d values. The second shape is for one row that all structures share, as
+            in a linear model.
 
         Returns
         -------
         gradient : ndarray of float, shape (n_atoms, 3)
+            dE/dR.
         virial : ndarray of float, shape (n, 3, 3)
+            dE/dε.
         """
         return self.derivatives.pullback(self._checked_cotangent(cotangent, "structure"))
 
@@ -123,9 +130,9 @@ class StructureFeatures(Features):
         Parameters
         ----------
         batch : int, slice, mask or index array
-            Which structures. The result holds n_features numbers for each coordinate and each
-            component of the strain, so take a few at a time. Where features know no Jacobian, as
-            those of `WaveletScattering`, it is put together from one pullback for each feature.
+            The structures. The result has n_features numbers for each coordinate and each
+            component of the strain, so take a few structures at a time. Descriptors without a
+            Jacobian of their own, such as `WaveletScattering`, need one pullback for each feature.
 
         Returns
         -------

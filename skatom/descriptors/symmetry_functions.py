@@ -1,7 +1,7 @@
 """Systematic sets of symmetry functions, as parameters of `skatom.descriptors.ACSF`.
 
 `shifted` and `centered` give G2 functions; the others give a dictionary of parameters, for
-``ACSF(**ani())`` or as a start to change.
+``ACSF(**ani())`` or as a starting point.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def shifted(n, cutoff, start=0.5, stop=None):
     n : int
         Number of functions, at least 2.
     cutoff : float
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     start : float, default=0.5
         The first centre, Å.
     stop : float, default=None
@@ -45,7 +45,7 @@ def shifted(n, cutoff, start=0.5, stop=None):
 
 
 def centered(n, cutoff, start=1.0, stop=None):
-    """Gaussians at the centre whose widths are evenly spaced.
+    """Gaussians centred at the atom whose widths are evenly spaced.
 
         η_m = 1 / (2 w_m²),   w_m from start to stop
 
@@ -54,7 +54,7 @@ def centered(n, cutoff, start=1.0, stop=None):
     n : int
         Number of functions.
     cutoff : float
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     start : float, default=1.0
         The smallest width, Å.
     stop : float, default=None
@@ -64,6 +64,12 @@ def centered(n, cutoff, start=1.0, stop=None):
     -------
     ndarray of float, shape (n, 2)
         (η, R = 0) of each function.
+
+    Examples
+    --------
+    >>> from skatom.descriptors.symmetry_functions import centered
+    >>> centered(3, cutoff=5.0, start=1.0, stop=2.0)[:, 0].round(3)
+    array([0.5  , 0.222, 0.125])
     """
     widths = np.linspace(start, cutoff - 0.5 if stop is None else stop, n)
     return np.stack([0.5 / widths**2, np.zeros(n)], 1)
@@ -78,11 +84,13 @@ def weighted(n_radial=22, n_angular=5, cutoff=5.0, zetas=(1,)):
     Parameters
     ----------
     n_radial : int, default=22
+        Number of radial functions.
     n_angular : int, default=5
-        Number of widths.
+        Number of widths of the angular functions.
     cutoff : float, default=5.0
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     zetas : sequence of float, default=(1,)
+        Exponents ζ of the angular functions.
 
     Returns
     -------
@@ -113,7 +121,7 @@ def weighted(n_radial=22, n_angular=5, cutoff=5.0, zetas=(1,)):
 
 
 def library(n=8, cutoff=6.0, zetas=(1, 4, 16)):
-    """A large set, from which to select [1]_.
+    """A large set of functions, from which to select [1]_.
 
         centred:  η_m = (n^(m/n) / r_c)²,   R = 0,              m = 0 … n
         shifted:  R_m = r_c / n^(m/n),      η_m = (R_{m-1} − R_m)⁻²,   m = 1 … n
@@ -123,10 +131,11 @@ def library(n=8, cutoff=6.0, zetas=(1, 4, 16)):
     Parameters
     ----------
     n : int, default=8
-        How fine the set is; at least 2.
+        Number of shifted functions, at least 2; there are n + 1 centred ones.
     cutoff : float, default=6.0
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     zetas : sequence of float, default=(1, 4, 16)
+        Exponents ζ of the angular functions.
 
     Returns
     -------
@@ -137,6 +146,12 @@ def library(n=8, cutoff=6.0, zetas=(1, 4, 16)):
     ----------
     .. [1] G. Imbalzano, A. Anelli, D. Giofré, S. Klees, J. Behler, M. Ceriotti, J. Chem. Phys.
        148, 241730 (2018).
+
+    Examples
+    --------
+    >>> from skatom.descriptors.symmetry_functions import library
+    >>> {name: len(table) for name, table in library().items() if name != "cutoff"}
+    {'g2': 17, 'g4': 54}
     """
     if n < 2:
         raise ValueError(f"n={n} must be at least 2 for different widths")
@@ -168,21 +183,22 @@ def ani(
 ):
     """Functions of the ANI-1x potential [1]_, by default 16 radial and 32 angular.
 
-    Centres R_m = start + m (cutoff − start) / n, without the cutoff itself, and angles
-    θ_m = (m + 1/2) π / n_theta. ANI multiplies its radial functions by 1/4 and its angular ones by
-    2, which makes no difference once features are scaled, and cos θ by 0.95.
+    The centres are R_m = start + m (cutoff − start) / n, without the cutoff itself, and the angles
+    θ_m = (m + 1/2) π / n_theta. ANI also multiplies its radial functions by 1/4 and its angular
+    functions by 2, which makes no difference once features are scaled, and cos θ by 0.95.
 
     Parameters
     ----------
     cutoff, angular_cutoff : float, default=5.2, 3.5
-        Radii of the environments, Å.
+        Cutoff radii in Å of the radial and of the angular functions.
     n_radial, n_angular, n_theta : int, default=16, 4, 8
         Number of centres of the radial and the angular functions, and of angles.
     eta, angular_eta : float, default=16.0, 8.0
-        η, Å⁻².
+        Exponents η in Å⁻² of the radial and of the angular functions.
     zeta : float, default=32.0
+        Exponent ζ of the angular functions.
     start : float, default=0.9
-        The first centre, Å.
+        The first centre, in Å.
 
     Returns
     -------
@@ -193,6 +209,14 @@ def ani(
     ----------
     .. [1] J. S. Smith, B. Nebgen, N. Lubbers, O. Isayev, A. E. Roitberg, J. Chem. Phys. 148,
        241733 (2018).
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import ACSF
+    >>> from skatom.descriptors.symmetry_functions import ani
+    >>> ACSF(**ani()).fit_transform([molecule("CH4")])
+    AtomicFeatures(1 structures, 5 atoms, 128 features, species H C)
     """
     radial = np.linspace(start, cutoff, n_radial, endpoint=False)
     angular = np.linspace(start, angular_cutoff, n_angular, endpoint=False)

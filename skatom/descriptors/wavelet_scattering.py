@@ -1,4 +1,4 @@
-"""Wavelet scattering: multiscale invariants of the density of charges."""
+"""Wavelet scattering: multiscale invariants of the charge density."""
 
 import copy
 from numbers import Integral, Real
@@ -30,10 +30,10 @@ from skatom.structures import as_structures
 
 
 class WaveletScattering(StructureDescriptor):
-    r"""Solid-harmonic wavelet scattering of the density of charges: one row for each structure.
+    r"""Solid-harmonic wavelet scattering of the charge density: one row for each structure.
 
     Charges :math:`c(Z_k)` at the atoms are convolved with wavelets of several widths and angular
-    forms, the modulus over m is taken, once or twice, and its powers are integrated:
+    forms, and the modulus over m is taken, once or twice; its powers are integrated:
 
     .. math::
         \rho^c(u) &= \sum_k c(Z_k)\, \delta(u - R_k), \qquad
@@ -52,25 +52,25 @@ class WaveletScattering(StructureDescriptor):
 
     The features do not change when a structure is translated, rotated or reflected, or when like
     atoms are exchanged, up to the error of the grid (see Notes), and a supercell has the same
-    features per atom. Their number does not depend on the number of atoms, and wavelets as wide
-    as half the cell see what no cutoff radius does.
+    features per atom. The number of features does not depend on the number of atoms. There is no
+    cutoff radius; the widest wavelets reach over half the cell.
 
-    The transform is global and gives `StructureFeatures`, a table for any scikit-learn estimator. A
-    model of it has forces and stress through their `pullback`, from the derivatives dE/d features
-    alone; maps of features whose cotangents are all zero are not computed. A model that uses few
-    features should `select` them: only the maps that they need are computed.
+    The transform is global and gives `StructureFeatures`, a table for any scikit-learn estimator,
+    whose `pullback` gives forces and stress from the derivatives dE/d features. Convolutions whose
+    cotangents are all zero are not computed. A model that uses few features should `select` them:
+    only the convolutions that they need are computed.
 
     Parameters
     ----------
     orbitals : int or sequence of int and (int, int), default=(3,)
-        Radial and angular forms: an n stands for (n, l) of all l < n. The solid-harmonic wavelets
-        are the members (l + 1, l), see `solid_harmonic`.
+        Radial and angular forms: an int n stands for (n, l) with all l < n. The solid-harmonic
+        wavelets are the members (l + 1, l), see `solid_harmonic`.
     scales : "auto" or sequence of float, default="auto"
-        The j, >= 0, halves allowed. "auto": 0, 1 … J, where two standard deviations
+        The scales j ≥ 0, multiples of 1/2. "auto": 0, 1 … J, where two standard deviations
         :math:`2^J \beta` of the widest Gaussian reach half the smallest cell, or half the largest
         molecule.
     order : {0, 1, 2}, default=2
-        The highest order.
+        Highest order.
     exponents : sequence of float, default=(1, 4/3, 5/3, 2)
         The powers q > 0.
     channels : "auto", str, sequence or dict, default="auto"
@@ -79,56 +79,58 @@ class WaveletScattering(StructureDescriptor):
         (Z − valence), "kinetic" (√Z); "auto" is species, valence, core and kinetic. Functions of
         Z and, in a dict {name: channel}, dicts of charges {symbol: charge} define others.
     beta : "auto" or float, default="auto"
-        Width β of the base Gaussian, Å. "auto": two base Gaussians at the two nearest atoms of
-        the data meet halfway between these with height ``overlap``.
+        Width β of the base Gaussian in Å. "auto": base Gaussians at the two closest atoms of the
+        data have the height ``overlap`` halfway between them.
     overlap : float, default=0.1
-        See ``beta``.
+        Height that determines β, see ``beta``.
     scale_gap : float, default=0
-        The smallest j₂ − j₁ of second-order pairs.
+        Smallest j₂ − j₁ of second-order pairs.
     pairing : {"all", "lexicographic", "same_l"}, default="all"
         Which (n₁, l₁) and (n₂, l₂) are paired: all, those with (n₂, l₂) > (n₁, l₁), or l₁ = l₂.
     density_width : float, default=0
-        Width of the atoms' Gaussians, Å, which then replace the Diracs.
+        Width in Å of Gaussians that replace the delta functions at the atoms. 0: delta functions.
     normalize : {"per_atom", "ratio", None}, default="per_atom"
-        "per_atom": divide all by the number of atoms. "ratio": divide the second order by the
-        first order it begins with, the first order by order 0, and order 0 by the number of
-        atoms; 0 where the channel has no charge. None: extensive features.
+        "per_atom": divide all features by the number of atoms. "ratio": divide the second order by
+        its first-order feature, the first order by order 0, and order 0 by the number of atoms; 0
+        where the channel has no charge. None: extensive features.
     grid_spacing : "auto" or float, default="auto"
-        Spacing of the finest grid, Å; along each axis of a cell it is the largest that divides
-        the edge into a number of points that is fast for the FFT. "auto": the largest at which
-        the spectra of the wavelets are cut where they are below ``alias`` of their maximum.
+        Largest spacing of the finest grid in Å. Along each axis of a cell, the number of points is
+        the smallest that reaches this spacing and is fast for the FFT. "auto": the largest spacing
+        at which the spectra of the wavelets are cut below ``alias`` times their maximum.
     alias : float, default=1e-6
-        See ``grid_spacing``.
+        Relative height at which spectra are cut, see ``grid_spacing``.
     grid_shape : tuple of 3 int, default=None
-        Points of the finest grid of every cell, instead of ``grid_spacing``: for energies along a
-        path of changing cells, which are smooth at constant shape only.
+        Number of points of the finest grid of every cell, instead of ``grid_spacing``: for
+        energies along a path of changing cells, which are smooth only at a constant shape.
     multiresolution : bool, default=True
-        Evaluate maps of scale j on a grid of spacing 2^⌊j⌋ times the finest, with the same
-        relative resolution. False: all on the finest.
+        Compute convolutions of scale j on a grid of spacing 2^⌊j⌋ times the finest, with the same
+        relative resolution. False: all on the finest grid.
     padding : float, default=6.0
         Empty space around molecules, in standard deviations of the wavelets.
     features : array-like of int, bool or str, default=None
-        Indices, mask or names of the features to give; maps that they do not need are not
-        computed. None: all.
+        Indices, mask or names of the features to compute. None: all.
     n_jobs : int, default=None
-        Number of joblib jobs that share the structures. Structures or, if they are few, maps go
-        through all threads already, so this serves clusters.
+        Number of joblib jobs that share the structures. Structures or, if they are few,
+        convolutions already use all threads of a machine; jobs are for clusters.
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Attributes
     ----------
     species_ : ndarray of int
-        Atomic numbers seen in `fit`, sorted.
+        Sorted atomic numbers seen in `fit`.
     channels_ : list of str
+        Names of the channels.
     charges_ : ndarray of float, shape (n_channels, n_species)
+        Charge c(Z) of every species in every channel.
     beta_ : float
-        Å.
+        Width of the base Gaussian in Å.
     scales_ : tuple of float
+        The scales j.
     grid_spacing_ : float
-        Å.
+        Spacing of the finest grid in Å.
     support_ : ndarray of int
-        Which of all features are given.
+        Indices of the features that are computed.
 
     Raises
     ------
@@ -141,12 +143,12 @@ class WaveletScattering(StructureDescriptor):
     Notes
     -----
     Convolutions are exact on the grid, for cells of any shape. Integrals of σ^q are sums over the
-    grid: exact to rounding for q = 2 in first order, while σ itself is not band-limited, so other
-    features carry an error of some 1e-4 to 1e-3 at the automatic spacing, which also is the size
-    by which they change as atoms move against the grid or are rotated. It decreases with
-    ``alias``. Derivatives are those of the features on the grid, exactly. Cells of unequal
-    lengths have forces that sum to zero only within the same error; grids of molecules follow
-    their mean position.
+    grid. For q = 2 in first order they are exact to rounding; σ itself is not band-limited, so
+    other features have a relative error of 1e-4 to 1e-3 at the automatic spacing, by which they
+    also change when a structure is shifted against the grid or rotated. The error decreases with
+    ``alias``. Derivatives are exact derivatives of the features on the grid. Forces in cells of
+    unequal lengths sum to zero only within the same error; grids of molecules follow their mean
+    position.
 
     References
     ----------
@@ -248,13 +250,14 @@ class WaveletScattering(StructureDescriptor):
 
     @classmethod
     def solid_harmonic(cls, l_max=3, **parameters):
-        """The set of the solid-harmonic papers: n = l + 1, the same l twice, j₂ > j₁.
+        """The transform of the solid-harmonic papers: n = l + 1, the same l twice, j₂ > j₁.
 
         Parameters
         ----------
         l_max : int, default=3
+            Largest degree l.
         **parameters
-            Of the constructor.
+            Other parameters of the constructor.
 
         Returns
         -------
@@ -278,7 +281,8 @@ class WaveletScattering(StructureDescriptor):
         Parameters
         ----------
         X : Structures or list of ase.Atoms
-        y : Ignored
+            The structures.
+        y : ignored
 
         Returns
         -------
@@ -310,18 +314,17 @@ class WaveletScattering(StructureDescriptor):
         return self
 
     def select(self, features):
-        """A copy that gives only some of the features, at the cost of these.
+        """A fitted copy that computes only some of the features, at the cost of these.
 
         Parameters
         ----------
         features : array-like of int, bool or str
-            Indices into the features of this transformer, a mask of them, or names; the order is
-            kept. For a fitted sparse model, for example, its ``support_``.
+            Indices into the features of this transformer, a mask of them, or names, for example
+            the ``support_`` of a fitted sparse model. The order is kept.
 
         Returns
         -------
         WaveletScattering
-            Fitted.
         """
         check_is_fitted(self)
         selected = copy.copy(self)
@@ -335,7 +338,7 @@ class WaveletScattering(StructureDescriptor):
 
     @property
     def n_features_out_(self):
-        """Number of features that are given."""
+        """Number of features that are computed."""
         check_is_fitted(self)
         return len(self.support_)
 
@@ -368,7 +371,7 @@ class WaveletScattering(StructureDescriptor):
         )  # fmt: skip
 
     def _indices(self, features):
-        """Indices of the features that are given, into all features."""
+        """Indices of the given features among all features."""
         names = self._paths.names()
         if features is None:
             return np.arange(len(names))
@@ -384,7 +387,7 @@ class WaveletScattering(StructureDescriptor):
             chosen = np.array([place[name] for name in chosen], dtype=int)
         chosen = _as_indices(chosen, len(names))
         if len(np.unique(chosen)) < len(chosen):
-            raise ValueError("features contain one of them twice")
+            raise ValueError("features names one of them twice: give each feature once")
         return chosen
 
     def _check_numbers(self):
@@ -395,7 +398,7 @@ class WaveletScattering(StructureDescriptor):
         if not len(scales) or (scales < 0).any() or (2 * scales % 1 != 0).any():
             raise ValueError(f"scales={self.scales!r} must be multiples of 1/2, >= 0, at least one")
         if len(set(self.scales_)) < len(scales):
-            raise ValueError(f"scales={self.scales!r} contain one of them twice")
+            raise ValueError(f"scales={self.scales!r} has one of them twice: give each scale once")
         if self.grid_shape is not None:
             shape = np.asarray(self.grid_shape)
             if shape.shape != (3,) or shape.dtype.kind not in "iu" or (shape < 1).any():
@@ -403,7 +406,7 @@ class WaveletScattering(StructureDescriptor):
 
     def _check_structures(self, structures):
         _check_periodicity(structures)
-        species_index(structures, self.species_)  # or an error
+        species_index(structures, self.species_)  # raises for species not seen in fit
         self._check_cells(structures)
 
     def _check_cells(self, structures):

@@ -1,4 +1,4 @@
-"""The library whose functions an array is for."""
+"""The library that an array belongs to."""
 
 import sys
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def namespace(array):
-    """numpy, or torch for a tensor of torch: kernels use the functions that both have."""
+    """numpy, or torch for a torch tensor; kernels use functions that both have."""
     return sys.modules["torch"] if type(array).__module__ == "torch" else np

@@ -7,19 +7,20 @@ from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
-# Atoms of the rows and of the columns in one piece: its kernel values stay in the cache.
+# Number of atoms of the rows and of the columns in one piece: its kernel values stay in the cache.
 _ROWS, _COLUMNS = 128, 1024
-# Structures compared with each other where only each with itself is wanted.
+# Number of structures compared with each other where only the diagonal is wanted.
 _STRUCTURES = 16
 
 
 def sums_of_atoms(matrix, X, Y=None):
-    """Σ_IJ k(q_I, q_J) over atoms of the same element, of all pairs of structures.
+    """Σ_IJ k(q_I, q_J) over atoms of the same element, for all pairs of structures.
 
     Parameters
     ----------
     matrix : callable
-        Of two arrays (n, n_features) and (m, n_features), their kernel values (n, m).
+        Function that gives the kernel values (n, m) of two arrays (n, n_features) and
+        (m, n_features).
     X : AtomicFeatures of n structures
     Y : AtomicFeatures of m structures, default=None
         None: X.
@@ -61,7 +62,7 @@ def own_sums(matrix, X):
 
 
 def check_atomic_features(*sides):
-    """Raise a ValueError if a side that is given is anything else."""
+    """Raise a ValueError if a side is not None and not AtomicFeatures."""
     for side in sides:
         if side is not None and not isinstance(side, AtomicFeatures):
             raise ValueError(
@@ -82,7 +83,7 @@ def mirrored(matrix):
 
 
 def _by_species(features):
-    """Of each species the features, and where those of each structure begin."""
+    """The features of each species, and where the atoms of each structure begin among them."""
     structure_of_atom = np.repeat(np.arange(len(features)), features.n_atoms)
     found = {}
     for z in features.species:
@@ -93,7 +94,7 @@ def _by_species(features):
 
 
 def _part(values, starts, structures):
-    """The atoms of some structures, where those of each begin, and of which they are."""
+    """The atoms of some structures, where the atoms of each begin, and their structures."""
     edges = starts[structures.start : structures.stop + 1]
     present = np.flatnonzero(np.diff(edges))
     return (

@@ -1,4 +1,4 @@
-"""What every kernel promises, and the sums and multiples that need no more than that."""
+"""The base class of all kernels, and their sums and multiples."""
 
 from abc import ABC, abstractmethod
 from numbers import Real
@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 
 from skatom.base import BaseEstimator
 
-# Kernels that have covariances of forces with forces: what errors tell to take.
+# Kernels that have covariances of forces with forces, which errors recommend.
 _SMOOTH = (
     "Gaussian, Matern(nu=2.5), Cosine or Polynomial of atomic features, or NBody or ManyBody of "
     "structures"
@@ -16,22 +16,22 @@ _SMOOTH = (
 
 
 class Kernel(BaseEstimator, ABC):
-    """Base class of all kernels: how alike are vectors, environments or structures.
+    """Base class of kernels :math:`k(x, y)`, similarities of vectors, environments or structures.
 
-    A kernel :math:`k(x, y)` is called on the objects that it compares, and gives the matrix of
-    their values. Its parameters are those of an estimator, so that a grid search reaches them as
-    ``kernel__sigma``. Kernels add up, and may be multiplied with positive numbers.
+    A kernel is called on the objects that it compares, and returns the matrix of their kernel
+    values. Its parameters are those of an estimator, so that a grid search reaches them as
+    ``kernel__sigma``. Kernels can be added, and multiplied by positive numbers.
 
-    A subclass writes
+    A subclass implements
 
     - ``_parameter_constraints``, and an ``__init__`` that stores the parameters,
     - ``__call__(X, Y=None)``, which begins with ``self.check_parameters()``,
     - ``diagonal(X)``,
-    - where energies may be learnt together with forces, ``n_derivatives`` and
+    - if energies may be learnt together with forces, ``n_derivatives`` and
       ``covariance_blocks(X, Y, rows, columns)``.
 
-    `FeatureKernel` is the base of kernels of feature vectors, `DotKernel` of those whose
-    derivatives follow from one function.
+    `FeatureKernel` is the base class of kernels of feature vectors, `DotKernel` that of kernels
+    whose derivatives follow from one function.
     """
 
     _parameter_constraints: dict = {}
@@ -53,7 +53,7 @@ class Kernel(BaseEstimator, ABC):
 
     @abstractmethod
     def diagonal(self, X):
-        """k(x, x) of each of X, the diagonal of the matrix.
+        """The diagonal k(x, x) of the matrix.
 
         Parameters
         ----------
@@ -66,15 +66,15 @@ class Kernel(BaseEstimator, ABC):
 
     @property
     def n_derivatives(self):
-        """How many derivatives its covariances have.
+        """Number of derivatives of the covariances.
 
-        0: there are those of energies only; 1: of forces with energies too; 2: of forces with
-        forces too.
+        0: covariances of energies with energies only; 1: also of forces with energies; 2: also of
+        forces with forces.
         """
         return 0
 
     def covariance_blocks(self, X, Y, rows, columns):
-        """What `skatom.kernels.covariance` returns; call that, which checks its arguments.
+        """The matrix that `skatom.kernels.covariance` returns; call that, which checks arguments.
 
         Parameters
         ----------
@@ -82,8 +82,8 @@ class Kernel(BaseEstimator, ABC):
         Y : the same, or None
             None: X.
         rows, columns : tuple of str
-            ``("energy",)``, ``("forces",)`` or ``("energy", "forces")``; with no more derivatives
-            than there are.
+            ``("energy",)``, ``("forces",)`` or ``("energy", "forces")``, within the available
+            derivatives.
 
         Returns
         -------
@@ -106,11 +106,11 @@ class Kernel(BaseEstimator, ABC):
         if self.n_derivatives:
             raise ValueError(
                 f"{self} has no second derivatives, and so no covariance of forces with forces: "
-                f"ask for rows or columns of energies alone, or take {_SMOOTH}"
+                f"ask for rows or columns of energies alone, or use {_SMOOTH}"
             )
         raise ValueError(
             f"{self} has no derivatives, and so no covariance of forces: ask for energies alone, "
-            f"or take {_SMOOTH}"
+            f"or use {_SMOOTH}"
         )
 
     def __add__(self, other):
@@ -124,9 +124,10 @@ class Kernel(BaseEstimator, ABC):
 
 
 class KernelSum(Kernel):
-    """The sum of two kernels of any kind; what ``left + right`` gives.
+    """The sum of two kernels, k(x, y) = k₁(x, y) + k₂(x, y), written ``left + right``.
 
-    Two `DotKernel` add up to a `Sum`, and two kernels of n-plets to an `NBodySum`, which know more.
+    Two `DotKernel` add up to a `Sum`, which has derivatives, and two kernels of n-plets to an
+    `NBodySum`.
 
     Parameters
     ----------
@@ -165,15 +166,16 @@ class KernelSum(Kernel):
 
 
 class ScaledKernel(Kernel):
-    """A kernel of any kind times a positive number; what ``c * kernel`` gives.
+    """A kernel times a positive number, c k(x, y), written ``c * kernel``.
 
-    A `DotKernel` times a number is a `Scaled`, which knows more.
+    A `DotKernel` times a number is a `Scaled`, which has derivatives.
 
     Parameters
     ----------
     kernel : Kernel
+        The kernel k.
     factor : float, default=1.0
-        The variance c.
+        The factor c.
 
     Examples
     --------

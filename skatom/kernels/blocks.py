@@ -9,13 +9,13 @@ from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
-# Rows of the matrix that a thread works on: enough for fast products. Of a small matrix fewer, so
-# that all threads have work.
+# Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
+# cut into smaller pieces, so that all threads have work.
 _ROWS, _GROUPS = 512, 6
 
 
 def feature_covariance(kernel, X, Y, rows, columns):
-    """What `skatom.kernels.covariance` returns for a `DotKernel`.
+    """The matrix that `skatom.kernels.covariance` returns for a `DotKernel`.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class _Side:
     Attributes
     ----------
     environments : Environments
-        With the coordinates that are computed.
+        The environments, with the coordinates that are computed.
     layout : Layout
         Where the computed rows of each structure are.
     places : ndarray of int, shape (n + 1,)
@@ -135,7 +135,7 @@ def row_groups(starts, size, first=0):
 def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first, lower, out, pool):
     """Write the columns of the structures of ``group``, for the rows of ``first`` and those after.
 
-    ``lower``: the matrix is symmetric, and what lies above the diagonal blocks is left zero.
+    ``lower``: the matrix is symmetric, and elements above the diagonal blocks are left zero.
     """
     starts = row_layout.starts
 
@@ -150,7 +150,7 @@ def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first,
 def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower):
     """The covariances of the structures of ``piece``, as rows, with those of ``group``.
 
-    ``lower``: the matrix is symmetric, and what lies above its diagonal blocks is left zero.
+    ``lower``: the matrix is symmetric, and elements above its diagonal blocks are left zero.
     """
     b_rows, a_rows = row_layout.part(*piece), column_layout.part(*group)
     out = np.zeros((b_rows.starts[-1], a_rows.starts[-1]))

@@ -17,7 +17,7 @@ _ELEMENTS = {
 
 
 def equalized_charges(structures):
-    r"""Charges of neutral molecules in which all atoms are equally electronegative.
+    r"""Charges q of neutral molecules by equalisation of electronegativities.
 
     .. math::
         \chi_a + J_a q_a + \sum_{b \neq a} J_{ab} q_b = \mu \text{ for all } a,
@@ -25,8 +25,8 @@ def equalized_charges(structures):
         J_{ab} = \frac{k}{\sqrt{r_{ab}^2 + \left(\frac{k}{2 J_a} + \frac{k}{2 J_b}\right)^2}}
 
     with the electronegativities χ and self-Coulomb integrals J of [1]_ and the screened repulsion
-    of [2]_; k is Coulomb's constant. A fast estimate, good enough where a model learns what is
-    left to explain.
+    of [2]_; k is Coulomb's constant. This is a fast estimate, sufficient where a model learns
+    corrections.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def arms_of_atoms(structures):
 
 
 def fictitious_charges(structures, charges):
-    """A user's charges, checked, or our own."""
+    """Charges given by the user, checked, or `equalized_charges`."""
     if charges is None:
         return equalized_charges(structures)
     charges, n_atoms = np.asarray(charges, float), len(structures.numbers)

@@ -4,7 +4,7 @@ import numpy as np
 
 from skatom.structures import offsets_from_counts
 
-# What rows and columns may be, in their order.
+# Kinds of rows and columns, in their order.
 KINDS = ("energy", "forces")
 
 
@@ -16,37 +16,38 @@ def covariance(kernel, X, Y=None, rows=KINDS, columns=None):
         \mathrm{cov}(F, E') = -\frac{\partial}{\partial R} K(S, S'), \quad
         \mathrm{cov}(F, F') = \frac{\partial^2}{\partial R\, \partial R'} K(S, S')
 
-    with the kernel K of structures S at the positions R, which for a kernel k of atomic features q
-    is the sum over all atoms of the same element,
-    :math:`K(S, S') = \sum_{I \in S} \sum_{J \in S'} \delta_{Z_I Z_J} k(q_I, q_J)`. The rows of
-    each structure follow those of the one before it: its energy, then its forces atom by atom.
+    with the kernel K of structures S at the positions R. For a kernel k of atomic features q it is
+    the sum over all atoms of the same element,
+    :math:`K(S, S') = \sum_{I \in S} \sum_{J \in S'} \delta_{Z_I Z_J} k(q_I, q_J)`. Rows are
+    ordered by structure: its energy, then its forces atom by atom.
 
     Parameters
     ----------
     kernel : Kernel
-        A kernel with as many derivatives (``kernel.n_derivatives``) as sides with forces.
+        The kernel. Forces in rows or in columns need one derivative (``kernel.n_derivatives``),
+        forces in both need two.
     X : AtomicFeatures, Structures or list of ase.Atoms, n of them
-        What the kernel compares: atomic features, or structures.
-    Y : the same, default=None
-        The columns. None: X.
+        Structures of the rows: atomic features or structures, as the kernel takes them.
+    Y : the same, m of them, default=None
+        Structures of the columns. None: X.
     rows : tuple of {"energy", "forces"}, default=("energy", "forces")
-        Which rows to make.
+        Which rows to compute.
     columns : tuple of {"energy", "forces"}, default=None
-        Which columns to make. None: the same as ``rows``.
+        Which columns to compute. None: the same as ``rows``.
 
     Returns
     -------
-    ndarray of float, shape (n + 3 n_atoms of X, n + 3 n_atoms of Y)
-        Less what is left out. In the unit of the kernel, for NBody eV², and that per Å for each
-        side with forces.
+    ndarray of float, shape (n + 3 n_atoms of X, m + 3 n_atoms of Y)
+        Without the rows and columns that are left out. The unit is that of the kernel (eV² for
+        NBody), divided by Å for rows and for columns of forces.
 
     Raises
     ------
     ValueError
-        If rows or columns are others than these, the kernel lacks the derivatives, or X is nothing
-        that it compares.
+        If rows or columns are of another kind, the kernel lacks derivatives, or it does not
+        compare objects such as X.
     MemoryError
-        If the matrix would not fit.
+        If the matrix would not fit in memory.
 
     References
     ----------
@@ -81,14 +82,14 @@ def _checked(kinds, name):
 
 
 def by_structure(stacked, X, Y, rows, columns):
-    """A matrix whose rows are all energies, then all forces, with those of each structure together.
+    """Reorder a matrix of all energies, then all forces, so that each structure is contiguous.
 
     Parameters
     ----------
     stacked : ndarray of float, shape (n_rows, n_columns)
-        Both its rows and its columns are in that order.
+        Both its rows and its columns are all energies, then all forces.
     X, Y : Structures
-        The structures of the rows and those of the columns.
+        The structures of the rows and of the columns.
     rows, columns : tuple of str
 
     Returns

@@ -15,7 +15,7 @@ from skatom.kernels.feature_kernel import FeatureKernel
 
 @dataclass(frozen=True)
 class Profile:
-    """φ(s, u, v) of many pairs, and the derivatives that models need.
+    """φ(s, u, v) of many pairs, and its derivatives that models need.
 
     s is the dot product of two feature vectors, u and v are their squared norms.
 
@@ -59,13 +59,13 @@ class Profile:
 
 
 class DotKernel(FeatureKernel):
-    r"""Base class of kernels of feature vectors that derivatives are taken of.
+    r"""Base class of kernels of feature vectors with derivatives.
 
     Such a kernel is a function of three numbers,
 
     .. math:: k(x, y) = \varphi(s, u, v), \quad s = x \cdot y,\; u = |x|^2,\; v = |y|^2
 
-    for then every derivative is a combination of x, y and the unit matrix:
+    so that every derivative is a combination of x, y and the unit matrix:
 
     .. math::
         \partial_x k &= \varphi_s y + 2 \varphi_u x
@@ -73,10 +73,10 @@ class DotKernel(FeatureKernel):
         \partial_x \partial_y^\top k &= \varphi_s I + \varphi_{ss} y x^\top
             + 2 \varphi_{su} x x^\top + 2 \varphi_{sv} y y^\top + 4 \varphi_{uv} x y^\top
 
-    These kernels add and multiply, with each other and with positive numbers.
+    These kernels can be added and multiplied with each other, and multiplied by positive numbers.
 
-    A subclass writes `value` and `profile`, with the functions that numpy and torch have in
-    common. One without derivatives says so in ``n_derivatives``.
+    A subclass implements `value` and `profile`, with functions that numpy and torch have in
+    common. A kernel with fewer than two derivatives overrides ``n_derivatives``.
     """
 
     @abstractmethod
@@ -86,7 +86,7 @@ class DotKernel(FeatureKernel):
         Parameters
         ----------
         s, u, v : ndarray of float
-            Dot products of pairs and the squared norms of their members, of shapes that broadcast.
+            Dot products of pairs and the squared norms of their members; they broadcast.
 
         Returns
         -------
@@ -100,6 +100,7 @@ class DotKernel(FeatureKernel):
         Parameters
         ----------
         s, u, v : ndarray of float
+            Dot products of pairs and the squared norms of their members; they broadcast.
 
         Returns
         -------
@@ -133,13 +134,20 @@ class DotKernel(FeatureKernel):
 
 
 class Scaled(DotKernel):
-    """A kernel times a positive number, c k(x, y); what ``c * kernel`` gives.
+    """A kernel of features times a positive number, c k(x, y), written ``c * kernel``.
 
     Parameters
     ----------
     kernel : DotKernel
+        The kernel k.
     factor : float, default=1.0
-        The variance c.
+        The factor c.
+
+    Examples
+    --------
+    >>> from skatom.kernels import Gaussian
+    >>> (2.0 * Gaussian(sigma=2.0))([[0.0]], [[2.0]]).round(4)
+    array([[1.2131]])
     """
 
     _parameter_constraints = {
@@ -175,11 +183,18 @@ class _Pair(DotKernel):
 
 
 class Sum(_Pair):
-    """The sum of two kernels of features; what ``left + right`` gives.
+    """The sum of two kernels of features, k₁(x, y) + k₂(x, y), written ``left + right``.
 
     Parameters
     ----------
     left, right : DotKernel
+        The two kernels.
+
+    Examples
+    --------
+    >>> from skatom.kernels import Gaussian, Polynomial
+    >>> (Gaussian(sigma=2.0) + Polynomial(zeta=2))([[1.0]], [[3.0]]).round(4)
+    array([[9.6065]])
     """
 
     def value(self, s, u, v):
@@ -190,11 +205,18 @@ class Sum(_Pair):
 
 
 class Product(_Pair):
-    """The product of two kernels of features; what ``left * right`` gives.
+    """The product of two kernels of features, k₁(x, y) k₂(x, y), written ``left * right``.
 
     Parameters
     ----------
     left, right : DotKernel
+        The two kernels.
+
+    Examples
+    --------
+    >>> from skatom.kernels import Gaussian, Polynomial
+    >>> (Gaussian(sigma=2.0) * Polynomial(zeta=2))([[1.0]], [[3.0]]).round(4)
+    array([[5.4588]])
     """
 
     def value(self, s, u, v):

@@ -16,7 +16,7 @@ class Polynomial(DotKernel):
     Parameters
     ----------
     zeta : int, default=1
-        Power ζ. 1: the linear kernel.
+        Exponent ζ. 1: the linear kernel.
     offset : float, default=0.0
         Constant c.
 
@@ -48,17 +48,17 @@ class Polynomial(DotKernel):
 
 
 class Cosine(DotKernel):
-    r"""The polynomial kernel of normalised features, the cosine of their angle to a power.
+    r"""The polynomial kernel of normalised features: a power of the cosine of their angle.
 
     .. math:: k(x, y) = \left(\frac{x \cdot y}{|x|\,|y|}\right)^\zeta
 
-    The usual kernel of SOAP features [1]_. A vector of zeros, such as an atom without neighbours
-    may have, has no direction: its kernel is 0 with all others.
+    This is the usual kernel of SOAP features [1]_. The kernel of a vector of zeros, such as the
+    features of an isolated atom may be, is 0 with all others.
 
     Parameters
     ----------
     zeta : float, default=4
-        Power ζ, at least 1; whole where features may be negative.
+        Exponent ζ, at least 1; an integer if dot products of features may be negative.
 
     References
     ----------
@@ -98,8 +98,8 @@ class Cosine(DotKernel):
             return cosine ** int(exponent)
         if (cosine < 0).any():
             raise ValueError(
-                f"Cosine(zeta={self.zeta}) of features at an obtuse angle is not real: take a "
-                "whole zeta"
+                f"Cosine(zeta={self.zeta}) of features at an obtuse angle is not real: use an "
+                "integer zeta"
             )
         return cosine**exponent
 

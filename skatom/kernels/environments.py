@@ -10,7 +10,7 @@ from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
-# Components of the Jacobians smaller than rounding errors, as a part of the largest squared.
+# Components of the Jacobians below this share of the largest squared are rounding error.
 _NEGLIGIBLE = 1e-14
 # Fewer atoms than this have no basis.
 _ATOMS_PER_FEATURE = 2
@@ -19,7 +19,7 @@ _BATCH = 2**24
 
 
 class Environments:
-    r"""What covariances need of a batch of structures.
+    r"""The atoms of a batch of structures and their Jacobians, for covariances.
 
     The Jacobians J of the atoms of one species span few dimensions of the feature space: they are
     kept as :math:`P^\top J` in an orthonormal basis P of those dimensions, in which
@@ -29,10 +29,12 @@ class Environments:
     Parameters
     ----------
     features : AtomicFeatures
+        The features of the atoms.
     coordinates : list of ndarray of int, default=None
-        Along which of its 3N coordinates each structure is derived. None: along none.
+        The coordinates, of 3N, with respect to which derivatives are taken, for each structure.
+        None: no derivatives.
     bases : dict of int to ndarray of shape (n_features, rank), default=None
-        P of each species, see `jacobian_bases`. None: the unit matrix.
+        The basis P of each species, see `jacobian_bases`. None: the unit matrix.
 
     Attributes
     ----------
@@ -128,12 +130,12 @@ class Environments:
 
 
 def jacobian_bases(*batches):
-    """Orthonormal bases P (n_features, rank) of what the Jacobians of each species span.
+    """Orthonormal bases P (n_features, rank) of the span of the Jacobians of each species.
 
-    Of few atoms there are none: to find them would cost more than they save.
+    For few atoms there are no bases: finding them would cost more than they save.
 
-    The features themselves belong to the span too: what is left out of them and of the Jacobians
-    is then small in both, and smaller than rounding errors in their products.
+    The features themselves are included in the span: what a basis leaves out is then small in
+    features and Jacobians, and below rounding error in their products.
 
     Parameters
     ----------

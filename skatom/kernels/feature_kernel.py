@@ -10,21 +10,19 @@ from skatom.kernels.base import Kernel
 
 
 class FeatureKernel(Kernel):
-    r"""Base class of kernels of feature vectors.
+    r"""Base class of kernels :math:`k(x, y)` of feature vectors.
 
-    On arrays it compares their rows. On `AtomicFeatures` it compares structures, by the sum over
-    their atoms of the same element,
+    Called on arrays, it compares their rows. Called on `AtomicFeatures`, it compares structures, by
+    the sum over their atoms of the same element (see `StructureKernel` for other ways),
 
     .. math:: K(A, B) = \sum_{I \in A} \sum_{J \in B} \delta_{Z_I Z_J} k(q_I, q_J)
 
-    (see `StructureKernel` for other ways).
-
-    A subclass writes ``matrix(X, Y)``, and ``matrix_diagonal(X)``.
+    A subclass implements ``matrix(X, Y)`` and ``matrix_diagonal(X)``.
     """
 
     @abstractmethod
     def matrix(self, X, Y):
-        """Kernel values of the rows of two arrays, without any checks.
+        """Kernel values of the rows of two arrays, without checks.
 
         Parameters
         ----------
@@ -37,7 +35,7 @@ class FeatureKernel(Kernel):
 
     @abstractmethod
     def matrix_diagonal(self, X):
-        """k(x, x) of each row of an array, without any checks.
+        """k(x, x) of each row of an array, without checks.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class _Stationary(DotKernel):
-    """A kernel f(r²) of r² = u + v − 2 s; a subclass writes `_of_squared_distance`."""
+    """A kernel f(r²) of r² = u + v − 2 s; a subclass implements `_of_squared_distance`."""
 
     def value(self, s, u, v):
         return self._of_squared_distance(_squared_distance(s, u, v), 0)[0]
@@ -72,7 +72,7 @@ class Matern(_Stationary):
         k_{3/2} = (1 + t) e^{-t},\; t = \sqrt 3 \frac{r}{\sigma}, \quad
         k_{5/2} = \left(1 + t + \frac{t^2}{3}\right) e^{-t},\; t = \sqrt 5 \frac{r}{\sigma}
 
-    with r = \|x − y\|. That of ν = 1/2 has no derivatives, so it cannot learn from forces.
+    with r = \|x − y\|. The kernel of ν = 1/2 has no derivatives, so it cannot learn from forces.
 
     Parameters
     ----------

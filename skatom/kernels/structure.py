@@ -18,7 +18,7 @@ from skatom.kernels.base import Kernel
 from skatom.kernels.feature_kernel import FeatureKernel
 from skatom.parallel import split_rows, threads_over_blas
 
-# Structures in one piece where all kernels of their atoms are needed.
+# Number of structures in one piece where all kernels of their atoms are needed.
 _STRUCTURES = 16
 _TOLERANCE = 1e-8
 
@@ -38,29 +38,29 @@ class StructureKernel(Kernel):
         \text{rematch} &: \; \sum_{IJ} W_{IJ} k_{IJ}, \quad
             W = \arg\min \sum_{IJ} W_{IJ} \left[ 2 (1 - k_{IJ}) + \gamma \ln W_{IJ} \right]
 
-    where π pairs every atom of the smaller structure with another one, and the rows and columns of
-    W sum up to :math:`1/N_A` and :math:`1/N_B`. The sum grows with the structure, as energies do;
-    the others do not. REMatch lies between the average (γ → ∞) and the best match of structures
-    of equal size (γ → 0). The last two need not be positive definite, and expect a kernel of atoms
-    with k(q, q) = 1.
+    where π pairs every atom of the smaller structure with a different atom of the larger one, and
+    the rows and columns of W sum to :math:`1/N_A` and :math:`1/N_B`. The sum is extensive, as
+    energies are; the others are intensive. REMatch lies between the average (γ → ∞) and the best
+    match of structures of equal size (γ → 0). "best" and "rematch" need not be positive definite,
+    and expect a kernel of atoms with k(q, q) = 1.
 
     Parameters
     ----------
     kernel : FeatureKernel
-        The kernel k of the features of atoms.
+        Kernel k of the features of atoms.
     match : {"sum", "average", "best", "rematch"}, default="sum"
         How atoms are paired.
     gamma : float, default=0.5
-        γ of REMatch; twice the γ of [1]_, whose d² is 1 − k.
+        Regularisation γ of REMatch; twice the γ of [1]_, whose d² is 1 − k.
     normalize : bool, default=False
-        Divide by :math:`\sqrt{K_{AA} K_{BB}}`, so that every structure has K = 1 with itself.
+        Divide by :math:`\sqrt{K_{AA} K_{BB}}`, so that K = 1 for equal structures.
 
     Raises
     ------
     ValueError
         If a parameter is out of range.
     MemoryError
-        If the matrix would not fit.
+        If the matrix would not fit in memory.
 
     References
     ----------
@@ -114,7 +114,7 @@ class StructureKernel(Kernel):
         return matrix
 
     def diagonal(self, X):
-        """K of each structure with itself, shape (n,).
+        """The kernel of each structure with itself, shape (n,).
 
         Parameters
         ----------

@@ -6,19 +6,19 @@ from skatom.base import Predictor
 from skatom.kernels.base import squared_norms
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
-# Atoms that a thread works on at once, and environments they are compared with: the arrays of
-# their kernel values stay in the cache.
+# Numbers of atoms that a thread works on at once, and of environments that they are compared with:
+# the arrays of kernel values stay in the cache.
 _ATOMS, _ENVIRONMENTS = 64, 1024
 
 
 class EnvironmentExpansion(Predictor):
-    r"""Energies of atoms, summed over environments J of the same element.
+    r"""Energies of atoms as sums over environments J of the same element.
 
     .. math:: \varepsilon(x) = \sum_J \big[ a_J + w_J \cdot \partial_y \big]\, k(x, y)
         \Big|_{y = y_J}
 
     The environments y and the directions w span few dimensions of the feature space. They are
-    kept in a basis P of those, in which :math:`x \cdot y = P^\top x \cdot P^\top y` whatever x is.
+    kept in a basis P of this span, in which :math:`x \cdot y = P^\top x \cdot P^\top y` for any x.
 
     Parameters
     ----------

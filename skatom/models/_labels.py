@@ -1,4 +1,4 @@
-"""What models learn from: labels less the baseline, each with its noise."""
+"""Labels minus the baseline, each with its noise, from which models learn."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from skatom.baseline import less_baseline
 from skatom.descriptors.features import Features
 from skatom.targets import Targets
 
-# Labels of one function of the positions and its derivatives.
+# The energy and its derivatives.
 _OF_THE_ENERGY = ("energy", "forces", "stress")
 _XX_TO_XY = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of n structures less the baseline, and the standard deviations of their noise.
+    """Labels of n structures minus the baseline, and their noise standard deviations.
 
-    Rows of what is not labelled are NaN.
+    Rows without a label are NaN.
 
     Attributes
     ----------
     energy, noise_energy : ndarray of float, shape (n,), eV
-        The noise is that of the structure: the parameter ``noise_energy`` times √N.
+        The noise of a structure is the parameter ``noise_energy`` times √N.
     forces : ndarray of float, shape (n_atoms, 3), eV/Å
     noise_forces : ndarray of float, shape (n_atoms,), eV/Å
     virial : ndarray of float, shape (n, 6), eV
@@ -49,22 +49,22 @@ class Labels:
 
     @classmethod
     def of(cls, structures, targets, baseline, noise, configurations=None, sample_weight=None):
-        """Take the baseline off the targets and give each label its noise.
+        """Subtract the baseline from the targets and determine the noise of each label.
 
         Parameters
         ----------
         structures : Structures
         targets : Targets
         baseline : Baseline or None
-            Fitted.
+            The fitted baseline.
         noise : dict
-            ``noise_energy``, ``noise_forces`` and ``noise_virial``, or those of them that the
-            model learns from, see `per_structure`; the others are not learnt.
+            The parameters ``noise_energy``, ``noise_forces`` and ``noise_virial``, see
+            `per_structure`. Labels whose parameter is missing are not learnt.
         configurations : array-like of shape (n,), default=None
-            Names of the groups that the structures belong to, for noises given as a dict.
+            Name of the configuration of each structure, for noises given as a dict.
         sample_weight : array-like of float, shape (n,), default=None
-            Weights of the structures: the variance of their noise is divided by them, and what
-            has the weight 0 is not learnt.
+            Weights of the structures, by which their noise variance is divided; structures of
+            weight 0 are ignored.
 
         Returns
         -------
@@ -125,18 +125,19 @@ class Labels:
 
 
 def check_labels(targets, learns, model):
-    """Those of the properties ``learns`` that the targets have.
+    """Names of the properties in ``learns`` that the targets have.
 
-    A warning names labels of the energy or its derivatives that the model cannot learn from. Those
+    A warning names labels of the energy or its derivatives that the model cannot learn from. Labels
     of other properties, such as dipoles beside energies, are for other models.
 
     Parameters
     ----------
     targets : Targets
+        The labels.
     learns : sequence of str
-        What the model can learn from.
+        Names of the properties that the model can learn from.
     model : str
-        Its name, for messages.
+        Name of the model, for messages.
 
     Returns
     -------
@@ -198,7 +199,7 @@ def check_array_labels(X, y, model):
 
 
 def check_stresses(targets, structures):
-    """Raise a ValueError if a structure has a stress and is not periodic in three directions."""
+    """Raise a ValueError if a structure with a stress is not periodic in three directions."""
     flat = np.flatnonzero(targets.labelled("stress") & ~structures.pbc.all(axis=1))
     if len(flat):
         raise ValueError(
@@ -221,9 +222,9 @@ def per_structure(
     labelled : ndarray of bool, shape (n,)
         Structures that need an entry in the dict.
     per_atom : bool, default=False
-        Give one number for each atom, and take an array of them too.
+        Return one number for each atom, and accept an array of them, too.
     smallest : float, default=None
-        The smallest number allowed. None: all positive ones.
+        The smallest number allowed. None: all positive numbers.
 
     Returns
     -------
@@ -268,7 +269,7 @@ def _of_groups(name, value, configurations, n, labelled):
     missing = sorted({str(c) for c in configurations[labelled]} - set(value))
     if missing:
         raise ValueError(f"{name} has no entry for {', '.join(missing)}, only {list(value)}")
-    # those that are not labelled need no entry, and their number is never used
+    # structures without labels need no entry, and their number is never used
     return np.array([value.get(str(c), 1.0) for c in configurations])
 
 

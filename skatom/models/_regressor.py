@@ -1,4 +1,4 @@
-"""What all models share: outputs by name, the baseline, the score, requests of metadata."""
+"""The base class of models: outputs by name, the baseline, the score, requests of metadata."""
 
 from abc import ABC, abstractmethod
 from importlib import import_module
@@ -15,21 +15,21 @@ from skatom.properties import OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
-# What outputs are made of.
+# The derivatives that outputs are made of.
 _SOURCES = {"forces": "gradient", "stress": "virial"}
 
 
 class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     """Base class of models of structures, or of features of structures.
 
-    A subclass writes
+    A subclass implements
 
     - ``gives``: names of all outputs that a model of the class may give, see `skatom.properties`;
-    - ``fit``, which sets ``outputs_`` (those that this model gives, in the registry's order; the
+    - ``fit``, which sets ``outputs_`` (the outputs of this model in the registry's order; the
       first is what ``predict(X)`` returns), ``absolute_energies_`` and ``baseline_``;
-    - ``_checked(X)``: X as ``predict`` needs it, or an error;
-    - ``_evaluate(X, names)``: a dict of the arrays named. Among the names are ``"gradient"``,
-      ∂E/∂R, for forces, and ``"virial"``, ∂E/∂ε, for the stress; all without the baseline.
+    - ``_checked(X)``: X as ``predict`` needs it, or a ValueError;
+    - ``_evaluate(X, names)``: a dict of the named arrays. Names include ``"gradient"``, ∂E/∂R, for
+      forces, and ``"virial"``, ∂E/∂ε, for the stress; all without the baseline.
     """
 
     gives = ("energy", "forces", "stress")
@@ -50,21 +50,22 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
 
     @takes_outputs
     def predict(self, X, *, neighbors=None, **returns):
-        """The energies, and what else is asked for.
+        """Predict the energies and the requested properties.
 
         Parameters
         ----------
-        X : what ``fit`` took, n structures of n_atoms atoms in all
+        X : Structures, list of ase.Atoms, or features, as for ``fit``
+            The n structures, of n_atoms atoms in all.
         neighbors : NeighborList, default=None
-            The neighbours in these structures, for example from a simulation engine, for models
-            that take structures, see `Structures.with_neighbors`. None: they are searched.
+            Neighbour list of these structures, for example of a simulation engine, for models that
+            take structures, see `Structures.with_neighbors`. None: it is computed.
         return_energy, return_forces, return_stress, return_dipole, return_polarizability, \
 return_charges, return_local_energies : bool, default=False
-            Properties to return besides the first of ``outputs_``, which always comes along. The
+            Properties to return besides the first of ``outputs_``, which is always returned. The
             stress needs structures that are periodic in all three directions.
         return_std, return_forces_std, return_stress_std, return_dipole_std, \
 return_polarizability_std, return_charges_std, return_local_energies_std : bool, default=False
-            Standard deviations: of the energy, of the forces, and so on.
+            Standard deviations to return: of the energy, of the forces, and so on.
 
         Returns
         -------
@@ -77,7 +78,7 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         Raises
         ------
         ValueError
-            If the model does not give what is asked for; ``outputs_`` says what it gives.
+            If the model does not give a requested property; ``outputs_`` lists what it gives.
         """
         if not hasattr(self, "outputs_"):  # asking scikit-learn takes a tenth of a small prediction
             check_is_fitted(self)
@@ -124,14 +125,18 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
             found[name] = found[name] + known[name]
 
     def score(self, X, y, sample_weight=None):
-        """R² of the energies, or of the first other output where the model learnt no energies.
+        r"""R² of the energies, or of the next output if the model learnt no energies.
+
+        .. math:: R^2 = 1 - \frac{\sum_s u_s (y_s - \hat y_s)^2}{\sum_s u_s (y_s - \bar y)^2}
 
         Parameters
         ----------
-        X : what ``predict`` takes
+        X : Structures, list of ase.Atoms, or features, as for ``predict``
+            The n structures.
         y : Targets, or array of energies
+            Labels.
         sample_weight : array-like of float, shape (n,), default=None
-            Of the structures.
+            Weights u of the structures. None: 1.
 
         Returns
         -------

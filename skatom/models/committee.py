@@ -1,4 +1,4 @@
-"""Committees: several fits of one model, their mean and their spread."""
+"""Committees: several fits of one model, with their mean and spread."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -28,38 +28,37 @@ _SEEDS = np.iinfo(np.int32).max
 
 
 class Committee(MetaEstimatorMixin, StructureRegressor):
-    r"""Several fits of one model to parts of the data: their mean, and how far they disagree.
+    r"""Mean and spread of several fits of one model to parts of the data.
 
     .. math::
 
         \hat y = \frac1M \sum_m \hat y_m, \qquad
         s^2 = \frac{1}{M - 1} \sum_m |\hat y_m - \hat y|^2
 
-    for every output of the members: energies, forces component by component, stresses, dipoles.
-    Members are fitted to other parts of the data, to other seeds, or both. Their spread tells where
-    the data do not determine the model; it does not know what no member can express, and is to be
-    calibrated before it is taken for an error.
+    for every output of the members: energies, components of forces, stresses, dipoles. Members
+    differ in their training data, in their seeds, or in both. Their spread is large where the data
+    do not determine the model. It does not include errors that all members share, so calibrate it
+    before using it as an error estimate.
 
     Parameters
     ----------
     estimator : estimator
-        Any regressor of skatom or scikit-learn, or a Pipeline. A descriptor in front of the
-        committee, ``make_pipeline(SOAP(), Committee(SparseGaussianProcess()))``, is computed once
-        for all members, and one inside of it for each.
+        Any regressor of skatom or scikit-learn, or a Pipeline. Features of a descriptor before the
+        committee, ``make_pipeline(SOAP(), Committee(SparseGaussianProcess()))``, are computed once
+        for all members; features of a descriptor inside of it are computed for each.
     n_models : int, default=8
-        M, at least 2.
+        Number M of members, at least 2.
     resampling : {"subsample", "bootstrap"} or None, default="subsample"
-        "subsample" draws structures without, "bootstrap" with replacement (bagging), for which the
-        model must stand equal structures. None: all members learn from all data, and differ by
-        their seeds alone.
+        "subsample" draws structures without replacement, "bootstrap" with replacement (bagging),
+        for which the model must allow repeated structures. None: all members learn from all data
+        and differ only in their seeds.
     max_samples : int or float, default=None
-        How many structures, or which part of them, a member learns from. None: 80 % for
-        "subsample", as many as there are for "bootstrap".
+        Number or fraction of the structures that a member learns from. None: 80 % for "subsample",
+        100 % for "bootstrap".
     n_jobs : int, default=None
-        Members that are fitted at the same time, as in scikit-learn. The result is the same with
-        any number.
+        Number of joblib jobs that share the members. The result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Draws the parts, and the ``random_state`` of every member that has one.
+        Seed of the resampling, and of the ``random_state`` of every member that has one.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -70,14 +69,14 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
     samples_ : list of ndarray of int
         The structures that each member learnt from.
     outputs_ : tuple of str
-        What the members predict, and the spread of each.
+        Names of the properties that the members predict, and of the spread of each.
     absolute_energies_ : bool
         Whether the members learnt energies.
 
     Raises
     ------
     ValueError
-        If members would differ in nothing, or learn from no data.
+        If all members would be equal, or would have no training data.
 
     References
     ----------
@@ -140,14 +139,17 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
 
         Parameters
         ----------
-        X : what the estimator takes, n structures or samples
-        y : Targets, or array-like
+        X : Structures, list of ase.Atoms, AtomicFeatures or array-like, as the estimator takes
+            The n structures or samples.
+        y : Targets, or array-like of shape (n,)
+            Labels.
         groups : array-like of shape (n,), default=None
-            Structures that are drawn together, such as the frames of a trajectory. None: each by
-            itself.
+            Structures of one group are drawn together, such as the frames of a trajectory. None:
+            each structure is a group.
         **fit_params
-            Of the estimator's ``fit``, such as ``sample_weight`` and ``configurations``. Those
-            with one entry for each structure are divided among the members like X.
+            Parameters of the estimator's ``fit``, such as ``sample_weight`` and
+            ``configurations``. If they have one entry for each structure, they are divided among
+            the members like X.
 
         Returns
         -------
@@ -193,7 +195,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
         }
 
     def _draw(self, n, groups, rng):
-        """Which of n structures a member learns from."""
+        """Indices of the structures, out of n, that a member learns from."""
         if self.resampling is None:
             return np.arange(n)
         names, group = np.unique(
@@ -240,7 +242,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
         return given
 
     def get_metadata_routing(self):
-        """What is passed on to the estimator, see scikit-learn's guide of metadata routing.
+        """Metadata passed on to the estimator, see scikit-learn's guide of metadata routing.
 
         Returns
         -------
@@ -284,7 +286,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
 
 
 def _indexable(X):
-    """A batch of structures of a list of ase.Atoms; anything else as it is."""
+    """A list of ase.Atoms as a batch of structures; anything else unchanged."""
     return as_batch(X) if is_atoms(X) else X
 
 

@@ -1,4 +1,4 @@
-"""Plots of a model's errors, of which features a sparse model chose, and of spectra."""
+"""Plots of errors of models, of features that a sparse model chose, and of spectra."""
 
 from skatom.plotting.greedy import ChosenFeaturesDisplay, GreedyPathDisplay
 from skatom.plotting.learning_curve import LearningCurveDisplay

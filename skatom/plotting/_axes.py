@@ -1,4 +1,4 @@
-"""Where plots are drawn that are given no axes."""
+"""Axes for plots that are given none."""
 
 import matplotlib.pyplot as plt
 

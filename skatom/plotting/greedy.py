@@ -1,4 +1,4 @@
-"""How a sparse linear model chose its features, and which."""
+"""Plots of the features that a sparse linear model chose, and of the path of its errors."""
 
 import re
 from collections import Counter
@@ -10,15 +10,15 @@ import numpy as np
 from skatom._prediction import last_step
 from skatom.plotting._axes import new_axes
 
-# letters that labels of bars may have side by side
+# number of letters that fit beside each other as labels of bars
 _LETTERS = 16
 
 
 class GreedyPathDisplay:
     """Error of greedy models against their number of terms, on logarithmic axes.
 
-    Several models in one curve, such as the members of a bag, are drawn as their median with a
-    band between the quartiles. A dotted line marks the number of terms that was chosen, or the
+    Several models in one curve, such as the members of a `BaggedGreedyOLS`, are drawn as their
+    median with a band between the quartiles. A dotted line marks the chosen number of terms, or the
     median of these numbers.
 
     Parameters
@@ -26,14 +26,16 @@ class GreedyPathDisplay:
     errors : dict of str to array-like, shape (n_path + 1,) or (n_models, n_path + 1)
         Root-mean-square errors of the models of 0, 1, 2, … terms, by name of the samples.
     n_terms : int or array-like of int, default=None
-        The number chosen. None: no mark.
+        The chosen number of terms. None: no mark.
     name : str, default="RMSE"
-        Of the vertical axis, with its unit.
+        Label of the vertical axis, with its unit.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
+        The axes, after ``plot``.
     figure_ : matplotlib.figure.Figure
+        The figure, after ``plot``.
 
     Raises
     ------
@@ -64,12 +66,13 @@ class GreedyPathDisplay:
         Parameters
         ----------
         estimator : fitted GreedyOLS or BaggedGreedyOLS, or a Pipeline that ends in one
+            The model.
         X, y : samples as for ``score``, default=None
-            Also plot the errors on these; for `GreedyOLS` only.
+            Also plot the errors on these samples; for `GreedyOLS` only.
         name : str, default="RMSE"
-            Of the vertical axis, with its unit.
+            Label of the vertical axis, with its unit.
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
 
         Returns
         -------
@@ -91,12 +94,12 @@ class GreedyPathDisplay:
         return cls(errors, model.n_terms_, name).plot(ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the errors.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
 
         Returns
         -------
@@ -122,25 +125,27 @@ class GreedyPathDisplay:
 
 
 class ChosenFeaturesDisplay:
-    """Which scattering features a sparse model chose, by channel, exponent, wavelet and scale.
+    """Scattering features that a sparse model chose, by channel, exponent, wavelet and scale.
 
     They are read from names such as ``S2[Si;n3l2j0;n3l1j1;q4/3]``: order, channel, one wavelet
     for each order, exponent. The panels show channels, exponents, radial and angular indices of all
-    wavelets, and the scales of one or of both wavelets.
+    wavelets, and the scales of one or both wavelets.
 
     Parameters
     ----------
     names : array-like of str, shape (n_features,)
-        Of all features.
+        Names of all features.
     counts : array-like of float, shape (n_features,)
-        How often each was chosen, or any other weight.
+        Number of times that each feature was chosen, or any other weight.
 
     Attributes
     ----------
     statistics_ : dict of str to dict
         Counts by "channel", "exponent", "wavelet" and "scales".
     axes_ : ndarray of matplotlib.axes.Axes, shape (4,)
+        The axes, after ``plot``.
     figure_ : matplotlib.figure.Figure
+        The figure, after ``plot``.
 
     Raises
     ------
@@ -167,8 +172,9 @@ class ChosenFeaturesDisplay:
         Parameters
         ----------
         estimator : fitted GreedyOLS or BaggedGreedyOLS, or a Pipeline that ends in one
+            The model.
         names : array-like of str, default=None
-            Of the features. None: those that the steps before the model give.
+            Names of the features. None: from the steps before the model.
 
         Returns
         -------
@@ -202,7 +208,7 @@ class ChosenFeaturesDisplay:
 
 
 def _count_features(names, counts):
-    """Counts of scattering features by what their names say."""
+    """Counts of scattering features by the parts of their names."""
     found = {name: Counter() for name in ("channel", "exponent", "wavelet", "scales")}
     for name, count in zip(names, counts, strict=True):
         if not count:

@@ -10,27 +10,30 @@ from skatom.plotting._axes import new_axes
 
 
 class LearningCurveDisplay:
-    r"""Error against the number of training frames, and the power law that it follows.
+    r"""Error against the number of training frames, with a power law fitted to it.
 
     .. math:: \mathrm{error}(n) \approx a\, n^{b}
 
-    Both axes are logarithmic; a and b are the least-squares line through the logarithms of the
-    mean errors.
+    Both axes are logarithmic; a and b are fitted to the logarithms of the mean errors by least
+    squares.
 
     Parameters
     ----------
     train_sizes : array-like of int, shape (n_sizes,)
+        Numbers of training frames.
     errors : array-like of float, shape (n_sizes, n_splits)
         Error on the held-out frames of each split.
     name : str, default="error"
-        Of the vertical axis, with its unit.
+        Label of the vertical axis, with its unit.
 
     Attributes
     ----------
     prefactor_, slope_ : float
-        a and b.
+        The prefactor a and the exponent b.
     ax_ : matplotlib.axes.Axes
+        The axes, after ``plot``.
     figure_ : matplotlib.figure.Figure
+        The figure, after ``plot``.
 
     Raises
     ------
@@ -59,19 +62,22 @@ class LearningCurveDisplay:
         Parameters
         ----------
         estimator : estimator or Pipeline
+            The model.
         X : Structures, or list of ase.Atoms
+            All frames.
         y : Targets, or array-like of energies
+            Labels.
         train_sizes : array-like of int or float
             Numbers of training frames, or fractions of the largest possible.
         cv : int or splitter, default=None
-            As in scikit-learn, for example
+            Splits, as in scikit-learn, for example
             `EnergyStratifiedSplit <skatom.model_selection.EnergyStratifiedSplit>`.
         scoring : callable, default=`neg_force_mae <skatom.metrics.neg_force_mae>`
             A scorer that gives minus the error.
         n_jobs : int, default=None
-            Fits at the same time, as in scikit-learn.
+            Number of joblib jobs that share the fits, as in scikit-learn.
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
 
         Returns
         -------
@@ -85,14 +91,14 @@ class LearningCurveDisplay:
         return display.plot(ax, label=type(last_step(estimator)).__name__)
 
     def plot(self, ax=None, *, label=None):
-        """Draw; several displays on one ``ax`` compare models.
+        """Draw the curve; several displays on one ``ax`` compare models.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
         label : str, default=None
-            Of this curve in the legend, before its power law.
+            Label of this curve in the legend, before its power law.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Predicted against reference values."""
+"""Plots of predicted against reference values."""
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -10,28 +10,31 @@ from skatom.properties import OUTPUTS
 from skatom.targets import as_targets
 
 _SYMBOLS = {"energy": "energy", "forces": "force component", "stress": "stress component"}
-# from this many points on they hide each other, and are coloured by their density
+# from this number on, points hide each other and are coloured by their density
 _MANY = 3000
-# squares along each axis in which points are counted
+# number of squares along each axis in which points are counted
 _SQUARES = 150
 
 
 class ParityDisplay:
     """Predicted against reference values, with the diagonal and the errors.
 
-    Energies are counted from the mean of the reference. From 3,000 points on, they are
-    coloured by how many lie in the same small square.
+    Energies are relative to the mean of the reference. From 3,000 points on, points are coloured by
+    their density.
 
     Parameters
     ----------
     y_true, y_pred : Targets or array-like
-        As in the functions of `skatom.metrics`.
+        Reference and prediction, as in the functions of `skatom.metrics`.
     quantity : {"energy", "forces", "stress"}, default="forces"
+        The property to plot.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
+        The axes, after ``plot``.
     figure_ : matplotlib.figure.Figure
+        The figure, after ``plot``.
 
     Raises
     ------
@@ -60,11 +63,15 @@ class ParityDisplay:
         Parameters
         ----------
         estimator : fitted estimator or Pipeline
+            The model.
         X : Structures or list of ase.Atoms
+            The structures to predict.
         y : Targets, or array-like of energies
+            Reference values.
         quantity : {"energy", "forces", "stress"}, default="forces"
+            The property to plot.
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
 
         Returns
         -------
@@ -78,14 +85,16 @@ class ParityDisplay:
 
     @classmethod
     def from_predictions(cls, y_true, y_pred, *, quantity="forces", ax=None):
-        """Plot predictions that were made before.
+        """Plot given predictions.
 
         Parameters
         ----------
         y_true, y_pred : Targets or array-like
+            Reference and prediction.
         quantity : {"energy", "forces", "stress"}, default="forces"
+            The property to plot.
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
 
         Returns
         -------
@@ -94,12 +103,12 @@ class ParityDisplay:
         return cls(y_true, y_pred, quantity).plot(ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw the points and the diagonal.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
 
         Returns
         -------
@@ -150,7 +159,7 @@ def _draw_points(ax, true, pred, limits):
     counts, _, _ = np.histogram2d(true, pred, bins=edges)
     # the margin of the limits keeps all points inside of the edges
     density = counts[np.digitize(true, edges) - 1, np.digitize(pred, edges) - 1]
-    order = np.argsort(density)  # the densest on top
+    order = np.argsort(density)  # draw the densest last
     points = ax.scatter(
         true[order], pred[order], c=density[order], s=5, linewidths=0, norm=LogNorm(1),
         rasterized=True,

@@ -6,7 +6,7 @@ from skatom.plotting._axes import new_axes
 
 
 class SpectrumDisplay:
-    r"""Lines of a spectrum, broadened.
+    r"""A spectrum of Lorentzian lines.
 
     .. math:: A(\tilde\nu) = \sum_k I_k\, \frac{1}{\pi}
         \frac{w / 2}{(\tilde\nu - \tilde\nu_k)^2 + (w / 2)^2}
@@ -14,16 +14,18 @@ class SpectrumDisplay:
     Parameters
     ----------
     wavenumbers : array-like of float, shape (n,)
-        Of the lines, 1/cm.
+        Wavenumbers of the lines in 1/cm.
     intensities : array-like of float, shape (n,)
-        Of the lines, km/mol, as `skatom.vibrations.infrared_intensities` gives them.
+        Intensities of the lines in km/mol, as from `skatom.vibrations.infrared_intensities`.
     width : float, default=10.0
-        Full width w of a line at half its height, 1/cm.
+        Full width w of a line at half maximum in 1/cm.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
+        The axes, after ``plot``.
     figure_ : matplotlib.figure.Figure
+        The figure, after ``plot``.
 
     Raises
     ------
@@ -44,14 +46,14 @@ class SpectrumDisplay:
         self.width = width
 
     def plot(self, ax=None, *, label=None):
-        """Draw; several displays on one ``ax`` compare models.
+        """Draw the spectrum; several displays on one ``ax`` compare models.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            None: a new figure.
+            Axes to draw on. None: a new figure.
         label : str, default=None
-            Of this spectrum in the legend.
+            Label of this spectrum in the legend.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Which samples, environments or features represent all others."""
+"""Selection of samples, environments or features that represent all others."""
 
 from skatom.selection.cur import CUR, leverage_scores
 from skatom.selection.farthest_point import FarthestPointSampling

@@ -18,14 +18,14 @@ from skatom.parallel import serial_blas
 class Selector(FeatureTransformer, SelectorMixin, BaseEstimator):
     """Base class of selectors of columns, as in `sklearn.feature_selection`, or of rows.
 
-    Of `StructureFeatures` and `AtomicFeatures`, the selected columns keep their derivatives and
-    their own order. Selected rows, in the order of selection, are `StructureFeatures` again; those
-    of `AtomicFeatures` are environments, and ``transform`` gives an array of them, since an atom
-    cannot be cut out of its structure. ``transform`` selects rows of the samples given to ``fit``,
-    or of as many others that belong to them.
+    Selected columns of `StructureFeatures` and `AtomicFeatures` keep their derivatives and stay in
+    their original order. Selected rows are in the order of selection: of `StructureFeatures` they
+    are `StructureFeatures` again; of `AtomicFeatures`, whose rows are environments, they are an
+    array, since an atom cannot be cut out of its structure. ``transform`` selects rows of the
+    samples given to ``fit``, or of any table with one row for each of them.
 
-    A subclass writes ``_select(points, limit)``, which takes the candidates as rows and returns
-    the indices of at most ``limit`` in the order of selection.
+    A subclass implements ``_select(points, limit)``, which takes the candidates as rows and returns
+    the indices of at most ``limit`` of them in the order of selection.
     """
 
     _parameter_constraints = {
@@ -36,12 +36,13 @@ class Selector(FeatureTransformer, SelectorMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Select.
+        """Select the columns or rows.
 
         Parameters
         ----------
         X : array-like of float, shape (n_samples, n_features), StructureFeatures or AtomicFeatures
-        y : Ignored
+            The candidates.
+        y : ignored
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""CUR: columns or rows with the largest leverage."""
+"""CUR decomposition: columns or rows with the largest leverage."""
 
 from numbers import Integral
 
@@ -12,20 +12,21 @@ from skatom.solvers.sampling import EXHAUSTED, greedy_cur
 
 
 def leverage_scores(X, n_components=20):
-    r"""How much each row shapes the leading singular vectors of a matrix.
+    r"""Leverage of each row: its weight in the leading singular vectors of a matrix.
 
     .. math:: \pi_i = \frac{1}{k} \sum_{\xi=1}^{k} U_{i\xi}^2, \qquad X = U S V^\top
 
     Parameters
     ----------
     X : array-like of float, shape (n_samples, n_features)
+        The matrix.
     n_components : int, default=20
-        The number k of singular vectors, or the rank of X if that is smaller.
+        Number k of singular vectors; the rank of X if that is smaller.
 
     Returns
     -------
     ndarray of float, shape (n_samples,)
-        They sum to 1.
+        The leverage scores, whose sum is 1.
 
     References
     ----------
@@ -46,31 +47,33 @@ def leverage_scores(X, n_components=20):
 class CUR(Selector):
     r"""Select the columns or rows from which the others can be built.
 
-    With :math:`\pi` the leverage scores of `leverage_scores`, "greedy" takes the point of the
+    With :math:`\pi` the leverage scores of `leverage_scores`, "greedy" selects the point of
     largest :math:`\pi`, makes all others orthogonal to it and repeats,
 
     .. math:: X \leftarrow X - (X x_s^\top)\, x_s / |x_s|^2,
 
-    until the rank of the matrix is exhausted; what is missing then is taken by farthest point
+    until the rank of the matrix is exhausted; the remaining points are selected by farthest point
     sampling. "random" draws without replacement, with probabilities :math:`\pi`.
 
     Parameters
     ----------
     n_select : int, default=None
-        How many to select. None: half of them.
+        Number of columns or rows to select. None: half of them.
     axis : {"features", "samples"}, default="features"
         Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows: the
         structures of `StructureFeatures`, the environments of `AtomicFeatures`.
     method : {"greedy", "random"}, default="greedy"
+        Whether to select the point of largest leverage, or to draw points at random.
     n_components : int, default=1
         Number of singular vectors in π; 1 for "greedy" and about 20 for "random" are usual.
     random_state : int, RandomState or None, default=None
+        Seed for "random".
 
     Attributes
     ----------
     selected_ : ndarray of int, shape (n_selected,)
-        In the order of selection. Fewer than ``n_select`` where the others are copies of selected
-        ones, or without leverage.
+        Indices in the order of selection. They are fewer than ``n_select`` if all others are copies
+        of selected points or have no leverage.
 
     References
     ----------

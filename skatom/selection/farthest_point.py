@@ -11,37 +11,38 @@ from skatom.solvers.sampling import farthest_points
 
 
 class FarthestPointSampling(Selector):
-    r"""Select points one after the other, each the farthest from all selected before.
+    r"""Select points one after the other, each the farthest from all points selected before.
 
     .. math::
         s_{n+1} = \arg\max_j \min_{i \le n} d^2(j, s_i), \qquad
         d^2(i, j) = k(x_i, x_i) + k(x_j, x_j) - 2 k(x_i, x_j)
 
-    Of points as far as each other, the first is taken.
+    Ties go to the point of the lowest index.
 
     Parameters
     ----------
     n_select : int, default=None
-        How many to select. None: half of them.
+        Number of columns or rows to select. None: half of them.
     axis : {"features", "samples"}, default="features"
         Whether columns of X are selected, as by `sklearn.feature_selection`, or its rows: the
         structures of `StructureFeatures`, the environments of `AtomicFeatures`.
     kernel : DotKernel, default=None
-        The kernel of the metric; with features as points, of the columns. None: the distance of
-        Euclid.
+        Kernel of the metric, applied to the points, which are columns of X for ``axis="features"``.
+        None: the Euclidean distance.
     first : int, default=None
-        The first point. None: at random.
+        Index of the first point. None: drawn at random.
     min_distance : float, default=0.0
-        Stop when all points are as close as this to a selected one.
+        Stop when no point is farther than this from the selected ones.
     random_state : int, RandomState or None, default=None
+        Seed for the first point.
 
     Attributes
     ----------
     selected_ : ndarray of int, shape (n_selected,)
-        In the order of selection. Fewer than ``n_select`` where the others are closer than
-        ``min_distance``, or copies of selected ones.
+        Indices in the order of selection. They are fewer than ``n_select`` if all others are closer
+        than ``min_distance`` to selected points, or copies of them.
     distances_ : ndarray of float, shape (n_selected,)
-        The distance of each from those selected before it; infinite for the first.
+        Distance of each point from the points selected before it; infinite for the first.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The linear algebra that models share."""
+"""Linear algebra that models share."""
 
 from skatom.solvers.base import LeastSquaresSystem, MatrixSystem
 from skatom.solvers.cholesky import PackedCholesky

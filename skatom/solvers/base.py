@@ -1,23 +1,23 @@
-"""What solvers ask of a system and of the machine."""
+"""What solvers need from a system, and how much memory they take."""
 
 import numpy as np
 
-# The ways in which a system may give itself, each a method of its own.
+# The ways in which a solver may access a system, each a method of the system.
 WAYS = {
     "fill": ("fill(start, stop, out)", "block columns of its matrix"),
     "product": ("product(v)", "products of its matrix with vectors"),
     "columns": ("columns(index)", "some columns of its matrix"),
     "blocks": ("blocks(columns)", "its rows in blocks"),
 }
-# Every class and function that has declared itself a solver.
+# Every class and function that is declared a solver.
 SOLVERS = []
 
 
 def solver(needs, memory):
-    r"""Declare that a class or a function solves systems: a decorator.
+    r"""Declare a class or a function to be a solver: a decorator.
 
-    A *system* is any object that gives :math:`A x = b` or :math:`\min_x |A x - b|^2` in one or
-    more ways, each a method:
+    A *system* is any object that represents :math:`A x = b` or :math:`\min_x |A x - b|^2` by one or
+    more of these methods:
 
     ==========================  ==================================================================
     ``fill(start, stop, out)``  writes ``A[start:, start:stop]`` into ``out``; of a symmetric A
@@ -27,19 +27,19 @@ def solver(needs, memory):
                                 at each call; ``columns`` is an index array, or ``slice(None)``
     ==========================  ==================================================================
 
-    A *solver* says by this decorator which of them it needs, and how much memory it takes. It
-    checks the first by `check_system` when it is given a system, before any work; a model asks for
-    the second before it allocates, ``check_memory(PackedCholesky.memory(n, width), …)``. A solver
-    knows no atoms; it refuses what is not finite or has the wrong shape, and fails by an error,
-    never by a solution that is none.
+    A *solver* declares by this decorator which methods it needs and how much memory it takes. It
+    checks the methods by `check_system`, before any work; a model checks the memory before it
+    allocates, ``check_memory(PackedCholesky.memory(n, width), …)``. A solver does not know atoms.
+    It raises an error for input that is not finite or has the wrong shape, and where it finds no
+    solution.
 
     Parameters
     ----------
     needs : sequence of str
-        Methods of the system.
+        Names of the methods of the system that the solver calls.
     memory : callable
-        Bytes that the solver takes at its peak, of the sizes of the problem. What the system
-        allocates is not in it.
+        Function of the sizes of the problem that gives the peak memory of the solver in bytes,
+        without what the system allocates.
 
     Returns
     -------
@@ -69,8 +69,10 @@ def check_system(target, system):
 
     Parameters
     ----------
-    target : class or function that has declared itself a `solver`
+    target : class or function declared by `solver`
+        The solver.
     system : object
+        The system that it is given.
     """
     for need in target.needs:
         if not callable(getattr(system, need, None)):
@@ -82,11 +84,12 @@ def check_system(target, system):
 
 
 class MatrixSystem:
-    """A symmetric matrix that is in memory, as a system.
+    """A symmetric matrix in memory, as a system.
 
     Parameters
     ----------
     matrix : array-like of float, shape (n, n)
+        The matrix A.
 
     Examples
     --------
@@ -116,12 +119,14 @@ class MatrixSystem:
 
 
 class LeastSquaresSystem:
-    """A matrix and its targets that are in memory, as a least-squares system.
+    """A matrix and its targets in memory, as a least-squares system.
 
     Parameters
     ----------
     matrix : array-like of float, shape (n, m)
+        The matrix A.
     targets : array-like of float, shape (n,)
+        The targets b.
 
     Examples
     --------

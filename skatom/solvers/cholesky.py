@@ -1,4 +1,4 @@
-"""Cholesky factorisation of a symmetric matrix of which only one triangle is ever stored."""
+"""Cholesky factorisation of a symmetric matrix that stores only one triangle."""
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -10,7 +10,7 @@ from skatom.solvers.base import check_system, solver
 
 # Rows that one thread works on: enough for fast products, few enough to keep all threads busy.
 _ROWS = 256
-# Right sides that one thread solves for.
+# Right-hand sides that one thread solves for.
 _RIGHT_SIDES = 64
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
 
@@ -30,8 +30,8 @@ class PackedCholesky:
 
     .. math:: L_{ij} = \Big(A_{ij} - \sum_{k<j} L_{ik} L_{jk}^\top\Big) L_{jj}^{-\top}
 
-    All work is matrix products, hence as fast as LAPACK's full-storage routine, without the
-    32-bit index of its packed ones.
+    All work is matrix products, so it is as fast as LAPACK's full-storage routine, without the
+    32-bit index of its packed routines.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ class PackedCholesky:
         ----------
         system : object with the method ``fill``
             ``fill(start, stop, out)`` writes ``A[start:, start:stop]`` into ``out``, a
-            C-contiguous array of that shape. What lies above A's diagonal is not read; there
-            ``out`` is zero before.
+            C-contiguous array of that shape. Elements above A's diagonal are not read; ``out`` is
+            zero there before the call.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class PackedCholesky:
         numpy.linalg.LinAlgError
             If A is not positive definite.
         ValueError
-            If a number of A is not finite.
+            If an element of A is not finite.
         """
         check_system(PackedCholesky, system)
         self._columns = None
@@ -100,6 +100,7 @@ class PackedCholesky:
         Parameters
         ----------
         b : array-like of float, shape (n,) or (n, m)
+            The right-hand side, or m of them.
 
         Returns
         -------
@@ -108,7 +109,7 @@ class PackedCholesky:
         Raises
         ------
         ValueError
-            If there is no factor yet, b has another length or a number of it is not finite.
+            If there is no factor yet, b has another length, or an element of b is not finite.
         """
         if self._columns is None:
             raise ValueError("there is no factor of a matrix yet: call factor first")
@@ -116,12 +117,12 @@ class PackedCholesky:
         size = int(self.edges[-1])
         if b.ndim not in (1, 2) or len(b) != size:
             raise ValueError(
-                f"the right side has shape {b.shape}, but the matrix {size} rows: give ({size},) "
-                f"or ({size}, m) numbers"
+                f"the right-hand side has shape {b.shape}, but the matrix has {size} rows: give "
+                f"numbers of shape ({size},) or ({size}, m)"
             )
         if not np.isfinite(b).all():
             raise ValueError(
-                "the right side has numbers that are not finite: look for them in the input"
+                "the right-hand side has numbers that are not finite: look for them in the input"
             )
         x = np.empty(b.shape)
         of_column = x.reshape(size, -1)
@@ -134,7 +135,7 @@ class PackedCholesky:
         return x
 
     def _solve(self, b):
-        """x (n, m) of a few right sides."""
+        """x (n, m) for a few right-hand sides."""
         x = b.copy()
         blocks = list(zip(self.edges[:-1], self.edges[1:], self._columns, strict=True))
         for start, stop, column in blocks:
@@ -153,7 +154,7 @@ class PackedCholesky:
 
 
 def _work(n_columns, size):
-    """Operations (of ``size``³ in all) until so many columns are done, each by all to its left."""
+    """Operations, of ``size``³ in all, until ``n_columns`` columns are factored."""
     return (3 * size - 2 * n_columns) * n_columns**2
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 
-# Added to the diagonal of the columns' own block, as a part of its mean, until it has a factor.
+# Added to the diagonal of the block K_II, as a fraction of its mean, until it has a factor.
 _JITTER = 1e-14
 # Rows of the preconditioner that are one piece of a thread's work.
 _ROWS = 4096
@@ -37,9 +37,9 @@ class NystromPreconditioner:
     Parameters
     ----------
     columns : ndarray of float, shape (n, m)
-        Columns I of K. Overwritten.
+        Columns I of K. The array is overwritten.
     index : ndarray of int, shape (m,)
-        I.
+        The indices I of the columns.
 
     References
     ----------
@@ -91,6 +91,7 @@ class NystromPreconditioner:
         system : object with the method ``columns``
             ``columns(index)`` gives ``A[:, index]``.
         index : ndarray of int, shape (m,)
+            The indices I of the columns.
 
         Returns
         -------
@@ -127,33 +128,37 @@ def _jittered_factor(block):
 
 
 def _memory(size):
-    """Bytes of the vectors of ``size`` numbers that are at work."""
+    """Bytes of the working vectors of ``size`` numbers."""
     return 8.0 * 7 * size
 
 
 @solver(needs=["product"], memory=_memory)
 def conjugate_gradients(system, b, preconditioner, tol, max_iter, verbose=0):
-    """Solve A x = b for a symmetric positive definite A of which only products are known.
+    """Solve A x = b for a symmetric positive definite A that is known by its products only.
 
-    Interrupted by the keyboard, it warns and returns what it has.
+    A KeyboardInterrupt ends the iteration with a warning; the current solution is returned.
 
     Parameters
     ----------
     system : object with the method ``product``
         ``product(v)`` is A v.
     b : ndarray of float, shape (n,)
+        The right-hand side.
     preconditioner : callable
-        An approximate inverse of A times a vector.
+        Function that multiplies a vector by an approximate inverse of A.
     tol : float
-        The residual's length to reach, relative to that of b.
+        Iteration ends when the norm of the residual is below ``tol`` times the norm of b.
     max_iter : int
+        Largest number of iterations.
     verbose : int, default=0
         1 shows a progress bar.
 
     Returns
     -------
     x : ndarray of float, shape (n,)
+        The solution.
     n_iter : int
+        Number of iterations.
 
     Raises
     ------
@@ -178,7 +183,7 @@ def conjugate_gradients(system, b, preconditioner, tol, max_iter, verbose=0):
     (array([1.25, 1.5 ]), 2)
     """
     check_system(conjugate_gradients, system)
-    b = _checked(b, (len(b),), "the right side")
+    b = _checked(b, (len(b),), "the right-hand side")
     n = len(b)
     state = {"x": np.zeros(n), "n_iter": 0}
     with tqdm(total=max_iter, desc="conjugate gradients", disable=not verbose) as bar:
@@ -201,8 +206,8 @@ def conjugate_gradients(system, b, preconditioner, tol, max_iter, verbose=0):
             x, unfinished = state["x"].copy(), True
     if unfinished:
         warnings.warn(
-            f"conjugate gradients stopped after {state['n_iter']} iterations, before the residual "
-            f"fell to {tol:g}: raise alpha, n_inducing or max_iter",
+            f"conjugate gradients stopped after {state['n_iter']} iterations, before the relative "
+            f"residual fell to {tol:g}: raise alpha, n_inducing or max_iter",
             ConvergenceWarning,
             stacklevel=3,
         )
@@ -212,7 +217,7 @@ def conjugate_gradients(system, b, preconditioner, tol, max_iter, verbose=0):
 def _checked(vector, shape, what):
     vector = np.asarray(vector, float)
     if vector.shape != shape:
-        raise ValueError(f"{what} has shape {vector.shape}, but must have {shape}: give that many")
+        raise ValueError(f"{what} has shape {vector.shape}: give numbers of shape {shape}")
     if not np.isfinite(vector).all():
         raise ValueError(f"{what} has numbers that are not finite: look for them in the input")
     return vector

@@ -1,4 +1,4 @@
-"""Choosing columns one by one: orthogonal least squares on plain arrays."""
+"""Greedy selection of columns: orthogonal least squares on plain arrays."""
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -10,16 +10,16 @@ from skatom.solvers.greedy_path import GreedyPath
 from skatom.solvers.normal_equations import NO_ROWS, NormalEquations, check_block
 from skatom.solvers.streamed_qr import StreamedQR
 
-# A column is constant if this share of its norm is left after the intercept was taken out.
+# A column is constant if less than this share of its norm is left without the intercept.
 _CONSTANT = 1e-12
-# Below this share of the target's square the residual is rounding.
+# Below this share of the target's square the residual is rounding error.
 _EXACT = 4 * np.finfo(float).eps
-# Rows that are summed in one piece, whatever the number of threads.
+# Rows that are summed in one piece, for any number of threads.
 _PIECE = 8192
 
 
 def _memory(n_rows, n_columns, n_terms, method="gram"):
-    """Bytes for a path of ``n_terms`` in so many rows and columns."""
+    """Bytes for a path of ``n_terms`` terms."""
     if method == "gram":
         numbers = n_columns * (n_columns + n_terms)
     else:
@@ -40,7 +40,7 @@ def orthogonal_least_squares(
     random_state=None,
     verbose=0,
 ):
-    r"""Choose columns of A one by one, each time the one that lowers the residual most.
+    r"""Select columns of A one by one, each time the column that lowers the residual most.
 
     With :math:`\tilde a_j` the part of column j that is orthogonal to the columns S chosen so far,
 
@@ -48,12 +48,11 @@ def orthogonal_least_squares(
 
         k = \arg\max_{j \notin S} \frac{(\tilde a_j \cdot b)^2}{\lVert \tilde a_j \rVert^2} ,
 
-    which is by how much the residual sum of squares of the least-squares fit falls when j joins.
-    Matching pursuit looks at :math:`(a_j \cdot r)^2 / \lVert a_j \rVert^2` instead, with the
-    residual r, and so overrates columns that largely repeat chosen ones. Both numbers of the
-    fraction are updated for all columns at once from one row :math:`v = A^\top q` of the
-    triangular factor, with the new orthonormal direction q. The chosen columns are factored anew by
-    QR at the end.
+    This is the decrease of the residual sum of squares of the least-squares fit when j is added.
+    Matching pursuit uses :math:`(a_j \cdot r)^2 / \lVert a_j \rVert^2` instead, with the residual
+    r, and so overrates columns that largely repeat chosen ones. Numerator and denominator are
+    updated for all columns at once from one row :math:`v = A^\top q` of the triangular factor, with
+    the new orthonormal direction q. At the end, the chosen columns are factored again by QR.
 
     Parameters
     ----------
@@ -61,23 +60,23 @@ def orthogonal_least_squares(
         ``blocks(columns)`` yields ``(A[rows][:, columns], b[rows])`` for blocks of rows, anew at
         each call. ``columns`` is an index array, or ``slice(None)`` for all.
     max_terms : int
-        Length of the path. It may end earlier: where all other columns depend on the chosen ones,
-        or nothing but rounding is left of b.
+        Length of the path. It ends earlier if all other columns depend on the chosen ones, or if
+        only rounding error is left of b.
     max_features : int, default=None
-        Draw this many candidates among the columns at each step. None: all.
+        Number of candidate columns drawn at random in each step. None: all columns.
     tol : float, default=1e-6
-        A column of whose norm the chosen ones leave less than this share depends on them, and is
-        not chosen.
+        A column counts as linearly dependent on the chosen ones, and is not chosen, if less than
+        this share of its norm is orthogonal to them.
     method : {"gram", "gram-schmidt"}, default="gram"
-        Where v comes from: the matrix AᵀA, formed once; or q itself, with all of A in memory, for
-        wide A and short paths.
+        How v is computed: from the matrix AᵀA, formed once; or from q, with all of A in memory,
+        which suits wide A and short paths.
     magnitudes : ndarray of float, shape (n_columns + 1,), default=None
-        Norms of the columns and, last, of b before an intercept was taken out, by which those that
-        were constant are recognised. None: there was none.
+        Norms of the columns and, last, of b before the intercept was removed, by which constant
+        columns are recognised. None: no intercept was removed.
     equations : NormalEquations, default=None
-        Those of the blocks, for "gram", if they are known already.
+        Normal equations of the blocks, for "gram". None: they are computed.
     random_state : int, RandomState or None, default=None
-        Draws the candidates.
+        Seed for the candidates.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -90,7 +89,7 @@ def orthogonal_least_squares(
     TypeError
         If the system does not give its rows in blocks.
     ValueError
-        If there are no rows, their shapes do not agree, or a number is not finite.
+        If there are no rows, their shapes do not agree, or an element is not finite.
     MemoryError
         If AᵀA would not fit.
 
@@ -134,7 +133,7 @@ def orthogonal_least_squares(
 
 
 def _check_finite(rows):
-    """Every number of A and b is in a square of these."""
+    """Raise a ValueError if A or b is not finite: the norms depend on every element of both."""
     unknown = np.flatnonzero(~np.isfinite(rows.norms))
     if len(unknown) or not np.isfinite(rows.total):
         where = f"column {unknown[0]}" if len(unknown) else "the target"
@@ -142,7 +141,7 @@ def _check_finite(rows):
 
 
 def _select(rows, max_terms, max_features, tol, exact, rng, verbose):
-    """The chosen columns, in order. All columns count as normalised."""
+    """The chosen columns, in order. All columns are normalised."""
     left = np.where(rows.inverse > 0, 1.0, 0.0)  # ‖ã_j‖²
     products = rows.products.copy()  # ã_j · b
     rss = rows.total
@@ -174,7 +173,7 @@ class _Rows:
 
 
 class _GramRows(_Rows):
-    """From AᵀA: a Cholesky factorisation that chooses its pivots."""
+    """Rows from AᵀA: a Cholesky factorisation that chooses its pivots."""
 
     def __init__(self, equations, max_terms):
         self.gram, self.products = equations.gram, equations.products
@@ -193,7 +192,7 @@ class _GramRows(_Rows):
 
 
 class _SchmidtRows(_Rows):
-    """From orthonormal columns q, the rows Aᵀq."""
+    """Rows Aᵀq from orthonormal columns q."""
 
     def __init__(self, blocks, pool, max_terms):
         blocks = list(blocks)

@@ -1,4 +1,4 @@
-"""What a greedy choice of columns finds."""
+"""The result of a greedy selection of columns."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from scipy.linalg import solve_triangular
 
 @dataclass(frozen=True)
 class GreedyPath:
-    r"""Least-squares models of 0, 1, …, M terms, each with one term more than the one before.
+    r"""Least-squares models of 0, 1, …, M terms, each with one more term than the previous one.
 
     With :math:`A_S = Q R` for the chosen columns S, in the order in which they were chosen, the
     coefficients of the first t terms solve :math:`R_{tt}\, w = (Q^\top b)_t`: one triangular
@@ -17,13 +17,23 @@ class GreedyPath:
     Attributes
     ----------
     support : ndarray of int, shape (M,)
-        The chosen columns, in their order.
+        The chosen columns, in the order in which they were chosen.
     r : ndarray of float, shape (M, M)
-        R.
+        The triangular factor R.
     projections : ndarray of float, shape (M,)
         Qᵀb. Term t lowers the residual sum of squares by the square of its projection.
     rss : ndarray of float, shape (M + 1,)
         Residual sum of squares of the models of 0 … M terms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.solvers import LeastSquaresSystem, orthogonal_least_squares
+    >>> A = np.random.default_rng(0).normal(size=(50, 8))
+    >>> system = LeastSquaresSystem(A, 3.0 * A[:, 5] - A[:, 2])
+    >>> path = orthogonal_least_squares(system, max_terms=4)
+    >>> len(path), path.coefficient_path().shape
+    (2, (2, 3))
     """
 
     support: np.ndarray
@@ -44,7 +54,7 @@ class GreedyPath:
         return _solve(self.r, steps)
 
     def predict(self, columns):
-        """What each model gives for rows of the chosen columns, (n, M) → (n, M + 1)."""
+        """Predictions of each model for rows of the chosen columns, (n, M) → (n, M + 1)."""
         orthogonal = _solve(self.r, columns.T, trans="T").T  # the rows of Q
         values = np.zeros((len(columns), len(self) + 1))
         np.cumsum(orthogonal * self.projections, axis=1, out=values[:, 1:])

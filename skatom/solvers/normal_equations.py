@@ -8,7 +8,7 @@ import numpy as np
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 
-# A square of which this share is left after a subtraction is rounding.
+# What a subtraction leaves of a square is rounding error below this share.
 _ROUNDING = 1e-14
 # Columns of a tile of the Gram matrix: large for BLAS, small enough to give each thread some.
 _TILE = 512
@@ -17,21 +17,21 @@ NO_ROWS = "there are no blocks of rows: give at least one"
 
 @dataclass(frozen=True)
 class NormalEquations:
-    r"""All of a least-squares problem that its solution depends on.
+    r"""The normal equations of a least-squares problem, on which alone its solution depends.
 
     .. math:: |A x - b|^2 = x^\top (A^\top A)\, x - 2\, x^\top (A^\top b) + b^\top b
 
-    They add up over rows: `merge` gives those of the rows of both, whether they were made in
-    threads, processes or on other machines.
+    They add up over rows: `merge` joins the equations of two sets of rows, whether these were made
+    in threads, in processes or on other machines.
 
     Attributes
     ----------
     gram : ndarray of float, shape (n_columns, n_columns)
-        AᵀA.
+        The Gram matrix AᵀA.
     products : ndarray of float, shape (n_columns,)
-        Aᵀb.
+        The vector Aᵀb.
     total : float
-        bᵀb.
+        The sum of squares bᵀb.
 
     Examples
     --------
@@ -50,12 +50,12 @@ class NormalEquations:
 
     @classmethod
     def of(cls, blocks):
-        """Those of blocks of rows, summed in the same order with any number of threads.
+        """The normal equations of blocks of rows, equal to the bit with any number of threads.
 
         Parameters
         ----------
         blocks : iterable of tuple
-            Of A, shape (m, n_columns), and b, shape (m,).
+            Rows of A, shape (m, n_columns), and of b, shape (m,).
 
         Returns
         -------
@@ -64,7 +64,7 @@ class NormalEquations:
         Raises
         ------
         ValueError
-            If there are no rows, or their numbers of columns or targets do not agree.
+            If there are no blocks, or their numbers of columns or targets do not agree.
         MemoryError
             If AᵀA would not fit.
         """
@@ -80,15 +80,16 @@ class NormalEquations:
 
     @staticmethod
     def memory(n_columns):
-        """Bytes that they take for so many columns."""
+        """Bytes that the equations of ``n_columns`` columns take."""
         return 8.0 * n_columns * (n_columns + 1)
 
     def merge(self, other):
-        """Those of the rows of both.
+        """The normal equations of the rows of both.
 
         Parameters
         ----------
         other : NormalEquations
+            The equations of other rows of the same problem.
 
         Returns
         -------
@@ -104,14 +105,20 @@ class NormalEquations:
         )
 
     def eliminate(self, n_last):
-        """Fit the last columns to the others and to b.
+        """Regress the other columns and b on the last columns, and subtract the fit.
+
+        Parameters
+        ----------
+        n_last : int
+            Number of last columns.
 
         Returns
         -------
         NormalEquations
-            Of what is left of the other columns and of b; zero where it is rounding.
+            Equations of the residuals of the other columns and of b; zero where a residual is
+            rounding error.
         ndarray of float, shape (n_last, n_columns - n_last + 1)
-            The coefficients of the last columns, those for b at the end.
+            Coefficients of the last columns; the final column holds the coefficients for b.
         """
         full = np.block([[self.gram, self.products[:, None]], [self.products, self.total]])
         last = np.arange(len(self.gram) - n_last, len(self.gram))
@@ -144,7 +151,7 @@ def _add_block(equations, block, pool):
 
 
 def check_block(matrix, target, n_columns):
-    """Raise ValueError if a block of rows has other columns or targets than it must."""
+    """Raise a ValueError if a block of rows has a wrong number of columns or targets."""
     if matrix.shape != (len(target), n_columns) or target.ndim != 1:
         raise ValueError(
             f"a block has rows {matrix.shape} and targets {target.shape}: give a target for each "
@@ -158,7 +165,7 @@ def _tiles(n_columns):
 
 
 def _ahead(blocks, pool):
-    """The same blocks, of which one thread makes the next while this one is worked on."""
+    """The same blocks; a thread makes the next block while the present one is used."""
     blocks = iter(blocks)
     coming = pool.submit(next, blocks, None)
     while (block := coming.result()) is not None:

@@ -1,14 +1,14 @@
-"""Greedy choice of a few points that represent many."""
+"""Greedy selection of a few points that represent many."""
 
 import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
-# Squared distances below this part of the largest norm are rounding: the points are equal.
+# Squared distances below this share of the largest norm are rounding error: the points are equal.
 _EQUAL = 1e-13
-# What is left of a matrix is rounding below this part of its trace.
+# What is left of a matrix is rounding error below this share of its trace.
 EXHAUSTED = 1e-13
-# Above this size leading eigenvectors come from Lanczos' method.
+# Above this size, leading eigenvectors come from Lanczos' method.
 _DENSE = 400
 
 
@@ -18,16 +18,21 @@ def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
     Parameters
     ----------
     points : ndarray of float, shape (n, n_features)
+        The points, one a row.
     limit : int
+        Largest number of points to select.
     begin : sequence of int
+        Indices of the first points.
     kernel : Kernel, default=None
+        Kernel of the metric. None: the Euclidean distance.
     min_distance : float, default=0.0
+        Stop when all points are closer than this to a selected point.
 
     Returns
     -------
     selected : ndarray of int, shape (n_selected,)
     distances : ndarray of float, shape (n_selected,)
-        Each to those before it.
+        Distance of each point from the points selected before it.
     """
     norms = np.einsum("ij,ij->i", points, points)
     own = norms if kernel is None else kernel.value(norms, norms, norms)
@@ -53,8 +58,8 @@ def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
 def greedy_cur(points, limit, n_components=1):
     """Indices of up to ``limit`` rows of points (n, n_features), in the order of selection.
 
-    The leading right singular vectors of what is left are orthogonal to all selected rows, so
-    that their products with the first matrix are those with what is left of it: the points
+    The leading right singular vectors of the deflated matrix are orthogonal to all selected rows,
+    so their products with the original and with the deflated matrix are equal, and the points
     themselves are never changed.
     """
     tall = len(points) > points.shape[1]
@@ -82,7 +87,7 @@ def greedy_cur(points, limit, n_components=1):
 
 
 def _leading_vectors(gram, n_components):
-    """Leading eigenvalues and vectors, without those that are rounding."""
+    """Leading eigenvalues and eigenvectors, without those that are rounding error."""
     n = len(gram)
     count = min(n_components, n)
     if n <= _DENSE or count > n // 10:
@@ -94,7 +99,7 @@ def _leading_vectors(gram, n_components):
 
 
 def _remove_direction(gram, basis, row):
-    """Take the part of a row that is new out of the features' Gram matrix, and note it."""
+    """Remove the new part of a row from the features' Gram matrix, and add it to the basis."""
     for _ in range(2):  # once more for what rounding left
         row = row - basis.T @ (basis @ row)
         row = row / np.linalg.norm(row)

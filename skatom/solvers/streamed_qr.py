@@ -1,4 +1,4 @@
-"""Least squares whose rows come in blocks and are forgotten."""
+"""Least squares whose rows come in blocks and are not kept."""
 
 import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
@@ -14,7 +14,7 @@ _PANEL = 32
 
 
 def _memory(n_columns, n_targets=1):
-    """Bytes of the triangle of so many columns, of its copy and of a few rows."""
+    """Bytes of the triangle of ``n_columns`` columns, of its copy and of a few rows."""
     size = n_columns + n_targets
     return 8.0 * size * (2 * size + _ROWS + 2 * _PANEL)
 
@@ -27,35 +27,35 @@ class StreamedQR:
         x = \arg\min_x |A x - y|^2 = R^{-1} z, \qquad
         \begin{pmatrix} R & z \\ 0 & \rho \end{pmatrix} = Q^\top \begin{pmatrix} A & y \end{pmatrix}
 
-    Only the triangle on the left is kept. A new block of rows is factored together with it, so
-    memory is that of the triangle and one block, whatever the number of rows, and the
-    accuracy is that of Householder's method on all rows at once: the matrix :math:`A^\top A`,
-    whose condition number is the square of that of A, is never formed [1]_. The work is
-    2 n_columns² operations for each row.
+    Only the triangle on the left is kept. A new block of rows is factored together with it, so the
+    memory is that of the triangle and one block, for any number of rows, and the accuracy is that
+    of Householder's method on all rows at once: the matrix :math:`A^\top A`, whose condition number
+    is the square of that of A, is never formed [1]_. The cost is 2 n_columns² operations for each
+    row.
 
-    Rows of a prior or a penalty are rows like others; a sparse Gaussian process begins with the
+    The rows of a prior or a penalty are ordinary rows; a sparse Gaussian process begins with the
     transposed Cholesky factor of its prior covariance and targets of zero [2]_.
 
-    Factorisations of different rows add up: `merge` gives that of the rows of both, at the price of
-    a few rows, whether they were made in threads, processes or on other machines. What is pickled
-    is the triangle.
+    Factorisations of different rows add up: `merge` gives the factorisation of all rows of two
+    parts, at the cost of a few rows, whether the parts were made in threads, in processes or on
+    other machines. A pickle contains the triangle only.
 
     Parameters
     ----------
     n_columns : int
-        Columns of A.
+        Number of columns of A.
     n_targets : int, default=1
-        Columns of y, each with its own solution.
+        Number of columns of y, each with its own solution.
     prior : array-like of float, shape (n_columns, n_columns), default=None
-        Upper triangle taken first, with targets of zero, as n_columns rows: the transposed
-        Cholesky factor of a prior's precision. None: no prior.
+        Upper triangle that is taken as the first n_columns rows, with targets of zero: the
+        transposed Cholesky factor of a prior's precision. None: no prior.
 
     Attributes
     ----------
     n_rows : int
         Rows taken so far.
     has_prior : bool
-        Whether a prior is among them.
+        Whether the rows include a prior.
 
     References
     ----------
@@ -72,7 +72,7 @@ class StreamedQR:
     >>> qr.solve().round(6)
     array([1., 2.])
 
-    Parts of the rows, and what they make together:
+    Two parts of the rows, merged:
 
     >>> parts = [StreamedQR(n_columns=2) for _ in range(2)]
     >>> parts[0].update([[1.0, 0.0], [1.0, 1.0]], [1.0, 3.0])
@@ -95,7 +95,7 @@ class StreamedQR:
 
     @property
     def triangle(self):
-        """R, of which :math:`R^\\top R = A^\\top A`: ndarray, shape (n_columns, n_columns)."""
+        """R, with :math:`R^\\top R = A^\\top A`: ndarray, shape (n_columns, n_columns)."""
         return np.triu(self._factor[: self.n_columns, : self.n_columns])
 
     @property
@@ -114,14 +114,14 @@ class StreamedQR:
         Parameters
         ----------
         rows : array-like of float, shape (m, n_columns)
-            Divided by the standard deviation of their noise where rows differ in it.
+            Rows of A. Where the noise differs between rows, divide them by its standard deviation.
         targets : array-like of float, shape (m,) or (m, n_targets)
-            Divided likewise.
+            Rows of y, divided by the same numbers.
 
         Raises
         ------
         ValueError
-            If shapes disagree or a number is not finite; what was taken before stays as it was.
+            If shapes disagree or an element is not finite. The rows taken before are kept.
         """
         rows, targets = np.asarray(rows, float), np.asarray(targets, float)
         if targets.ndim == 1:
@@ -131,7 +131,7 @@ class StreamedQR:
         if (rows.shape, targets.shape) != expected:
             raise ValueError(
                 f"rows {rows.shape} and targets {targets.shape} must have {self.n_columns} and "
-                f"{self.n_targets} columns, and be as many"
+                f"{self.n_targets} columns: give a target for each row"
             )
         if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
             raise ValueError("rows and targets must be finite")
@@ -153,7 +153,7 @@ class StreamedQR:
         system : object with the method ``blocks``
             ``blocks(columns)`` yields rows and their targets.
         columns : ndarray of int or slice, default=slice(None)
-            Which columns of the system those of A are.
+            The columns of the system to take as A.
 
         Returns
         -------
@@ -165,14 +165,15 @@ class StreamedQR:
         return self
 
     def merge(self, other):
-        """The factorisation of the rows of both; each stays as it is.
+        """The factorisation of the rows of both, which are left unchanged.
 
-        One triangle is factored below the other. A prior counts once: give it to one of the parts,
-        or to an empty one that all are merged with, and begin the others without.
+        One triangle is factored below the other. A prior must count once: give it to one of the
+        parts, or to an additional part without rows.
 
         Parameters
         ----------
         other : StreamedQR
+            The factorisation of other rows of the same problem.
 
         Returns
         -------
@@ -191,7 +192,8 @@ class StreamedQR:
             )
         if self.has_prior and other.has_prior:
             raise ValueError(
-                "both factorisations begin with a prior, which would count twice: give it to one"
+                "both factorisations begin with a prior, which would count twice: give it to only "
+                "one of them"
             )
         both = StreamedQR(self.n_columns, self.n_targets)
         factor, below = (part._factor.copy(order="F") for part in (self, other))
@@ -240,7 +242,7 @@ class StreamedQR:
 
 
 def _factor_below(factor, block, triangular=False):
-    """R of a triangle and the rows of a block, or another triangle, below it; overwrites both."""
+    """R of a triangle with a block of rows or another triangle below it; both are overwritten."""
     panel = min(_PANEL, len(factor))
     height = len(block) if triangular else 0
     return dtpqrt(height, panel, factor, block, overwrite_a=1, overwrite_b=1)[0]

@@ -101,7 +101,8 @@ def filter_virial(
 ):
     """∂E/∂ε of a filter whose wave vectors turn by ω → ω − ωε, added to ``virial`` (3, 3).
 
-    ``slope`` is the derivative of ln(radial) by |ω|²; ``weights`` counts the two halves.
+    ``slope`` is the derivative of ln(radial) with respect to |ω|²; ``weights`` counts the two
+    halves.
     """
     for c in range(len(spectra)):
         for i in range(len(weights)):

@@ -1,1 +1,1 @@
-"""What wavelet scattering is made of: charges, wavelets, grids, paths, and the two passes."""
+"""The parts of wavelet scattering: charges, wavelets, grids, paths, and the two passes."""

@@ -23,7 +23,7 @@ _EMPTY = 1e-12
 
 
 class Settings(NamedTuple):
-    """What a fitted `WaveletScattering` knows."""
+    """The settings of a fitted `WaveletScattering`."""
 
     species: np.ndarray
     charges: np.ndarray

@@ -12,7 +12,7 @@ _FILLED = {30: 10, 48: 10, 80: 24, 112: 24}
 
 
 def valence(number):
-    """Valence electrons: all beyond the last noble gas, without the d and f shells that are full.
+    """Number of valence electrons: those beyond the last noble gas, without full d and f shells.
 
     Parameters
     ----------

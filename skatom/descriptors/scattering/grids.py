@@ -1,4 +1,4 @@
-"""Grids on which maps are evaluated, and the way of spectra and fields between them.
+"""Grids on which maps are evaluated, and the transfer of spectra and fields between them.
 
 A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), o being the grid's first point.
 Spectra F are in those units, of real fields, and kept as the half with m3 >= 0, shape (..., n_ω).
@@ -38,7 +38,7 @@ class Tables:
 
     @property
     def n_bytes(self):
-        """Size of what is kept, about."""
+        """Approximate size of the kept arrays."""
         return 8 * int(np.prod(self.half_shape)) * ((self.l_max + 1) ** 2 + 5 + len(self._radial))
 
     @cached_property
@@ -116,7 +116,7 @@ class Tables:
         return self._radial[width]
 
     def radial_slope(self, wavelet):
-        """The derivative of ln(radial) by |ω|², (n_ω,)."""
+        """The derivative of ln(radial) with respect to |ω|², (n_ω,)."""
         k = wavelet.n - 1 - wavelet.l
         # at ω = 0 the whole term is multiplied by ω, so any finite number will do
         inverse = 1.0 / np.where(self.squares > 0, self.squares, 1.0)
@@ -141,7 +141,7 @@ class Grid:
     origin : ndarray of float, shape (3,)
         The first point.
     tables : Tables
-        Of this shape and box.
+        The tables of this shape and box.
     """
 
     def __init__(self, shape, box, origin, tables):
@@ -242,7 +242,7 @@ class CellGrids:
         return self._grids[level]
 
     def prepare(self, source, target):
-        """Nothing: what `spectra` needs is the FFT's own."""
+        """Do nothing: `spectra` needs only the FFT."""
 
     def spectra(self, fields, source, targets):
         """Spectra (C, n_ω of the target) of fields (C, points of source), for each target."""
@@ -280,7 +280,7 @@ class BoxGrids:
         self._factors = {}
 
     def estimate(self, level, reach):
-        """Points of `grid`, about."""
+        """Approximate number of points of `grid`."""
         edges = self.high - self.low + 2 * reach
         return float(np.prod(edges / (self.spacing * 2**level) + 2))
 

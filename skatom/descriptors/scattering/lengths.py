@@ -1,4 +1,4 @@
-"""Lengths of structures from which wavelets take theirs."""
+"""Lengths of structures that determine the scales of wavelets."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Scattering paths: which features there are, and which maps those that are kept need."""
+"""Scattering paths: the features, and the maps that selected features need."""
 
 from functools import cached_property
 from math import floor
@@ -99,16 +99,17 @@ class Paths:
         return floor(self.wavelets[wavelet].j) if self.multiresolution else 0
 
     def tasks(self, first, second, n_points):
-        """What must be computed.
+        """The tasks that compute the needed features.
 
         Parameters
         ----------
         first : ndarray of bool, shape (n_channels, n_wavelets)
             First-order features that are needed.
         second : ndarray of bool, shape (n_channels, n_pairs)
+            Second-order features that are needed.
         n_points : tuple of int
-            Of the grids of the first-order maps in `maps`. Decide how many channels are treated
-            together.
+            Numbers of points of the grids of the first-order maps in `maps`, which determine how
+            many channels are treated together.
 
         Returns
         -------

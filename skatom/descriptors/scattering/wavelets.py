@@ -26,7 +26,7 @@ class Wavelet(NamedTuple):
 
 
 def orbital_pairs(orbitals):
-    """The (n, l) of a parameter ``orbitals``: an n stands for all l < n."""
+    """The pairs (n, l) of a parameter ``orbitals``: an int n stands for all l < n."""
     items = [orbitals] if isinstance(orbitals, Integral) else list(orbitals)
     pairs = []
     for item in items:

@@ -1,4 +1,4 @@
-"""The kernel FCHL18: environments as distributions over elements, distances and angles."""
+"""The FCHL18 kernel of environments as distributions over elements, distances and angles."""
 
 from skatom.kernels.fchl18.environments import FCHL18Environments
 from skatom.kernels.fchl18.kernel import FCHL18

@@ -69,10 +69,10 @@ def _products(rows, columns, form, features=None):
 
 
 def _mixings(rows, columns, form):
-    """What mixes the elements of both sides into the fewest common channels.
+    """Matrices that mix the elements of both sides into the fewest common channels.
 
-    The channels are the elements of one side, which come alone there, and on the other side with
-    their overlaps; those without any overlap are left out.
+    The channels are the elements of one side, unmixed there, and mixed by their overlaps on the
+    other side; elements without any overlap are left out.
     """
     fewer, more = (rows, columns) if len(rows.species) <= len(columns.species) else (columns, rows)
     overlap = form.overlap(fewer.species, more.species)
@@ -82,7 +82,7 @@ def _mixings(rows, columns, form):
 
 
 def _common_span(rows, columns):
-    """Where the overlaps of two Gaussians lie: half way between their distances."""
+    """The range of the overlaps of two Gaussians, halfway between their distances."""
     return np.mean([rows.span, columns.span], axis=0)
 
 
@@ -169,9 +169,9 @@ def _chunks(batch, environments):
 def _pulls(rows, first, last, expanded, by_channel, grid):
     """Derivatives of scalar products along the features of pairs, and along their distances.
 
-    Of the pairs of the environments first … last − 1 and of all environments of the other side,
-    which are given twice: (m, n_channels, n_features, n_points), and with the first axis moved
-    before the last. Shape (n_pairs, n_features + 1, m).
+    They are taken for the pairs of the environments first … last − 1 and all environments of the
+    other side, which are given twice: (m, n_channels, n_features, n_points), and with the first
+    axis moved before the last. Shape (n_pairs, n_features + 1, m).
     """
     pairs = slice(rows.starts[first], rows.starts[last])
     features, channels = rows.features[pairs], rows.channels[pairs]

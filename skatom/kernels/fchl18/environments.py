@@ -11,24 +11,24 @@ from skatom.neighbors import neighbor_list
 from skatom.parallel import threads_over_blas
 from skatom.structures import as_structures
 
-# Environments of a batch: matrix products of this size run well and fit in the cache.
+# Number of environments of a batch: matrix products of this size are fast and fit in the cache.
 _BATCH = 256
-# In widths: the spacing of the grid, how far it reaches beyond the distances, and how far one
-# Gaussian does. The trapezoidal rule for the overlap of two of them is then exact to 1e-14.
+# In widths: the spacing of the grid, how far it extends beyond the distances, and how far a
+# Gaussian extends. The trapezoidal rule for the overlap of two Gaussians is then exact to 1e-14.
 _SPACING, _REACH, _WINDOW = 0.55, 5.5, 8.0
 
 
 class Form:
-    """The parameters of an `FCHL18` but for σ, in the form that loops take them.
+    """The parameters of an `FCHL18` except σ, in the form that the compiled loops take.
 
     Parameters
     ----------
     terms : Terms
         Scaling functions.
     width : float
-        Width of the distances, Å.
+        Width of the distances in Å.
     table : ndarray of float
-        Overlap of the elements, by atomic numbers.
+        Overlap of the elements, indexed by atomic numbers.
     """
 
     def __init__(self, terms, width, table):
@@ -61,7 +61,7 @@ class Form:
         )
 
     def overlap(self, rows, columns):
-        """pd(Z, Z') of some elements and some others."""
+        """Overlaps pd(Z, Z') of the elements of rows and columns."""
         return self.table[np.ix_(rows, columns)]
 
     def grid(self, shortest, longest):
@@ -72,11 +72,11 @@ class Form:
         return _cpu.DistanceGrid(first, last - first + 1, spacing, self.width, self._window)
 
     def expanded(self, batch, mixing, grid, features=None):
-        """Environments as vectors whose scalar products are those of FCHL18 but for its constant.
+        """Environments as vectors whose scalar products are those of FCHL18 without its constant.
 
         Elements are mixed into channels by ``mixing`` (n_channels, n_species). Shape
-        (n, n_channels, n_features, n_points), where ``features`` are those of the batch, or some
-        other (n_pairs, n_features), mixed too.
+        (n, n_channels, n_features, n_points), where ``features`` (n_pairs, n_features) are those of
+        the batch unless they are given, mixed too.
         """
         features = batch.features if features is None else features
         harmonics = np.eye(2 * len(self.terms.scale3))
@@ -95,16 +95,16 @@ class Batch:
     species : ndarray of int
         Sorted atomic numbers; elements below are indices of it.
     structures : ndarray of int
-        Which of the input.
+        Indices of the structures in the input.
     atoms, owners, centers : ndarray of int, shape (n,)
-        Of each environment: the atom in the input, the structure (as an index of
-        ``structures``), the element of the centre.
+        For each environment: the atom in the input, the structure (as an index of
+        ``structures``) and the element of the centre.
     starts : ndarray of int, shape (n + 1,)
-        Where its pairs begin; those of one environment are ordered by the neighbour's element.
+        Where its pairs begin; pairs of one environment are ordered by the neighbour's element.
     channels, neighbors : ndarray of int, shape (n_pairs,)
-        Of each pair: the neighbour's element, and the environment around it.
+        For each pair: the neighbour's element, and the environment around the neighbour.
     vectors, distances, features : ndarray of float
-        Of each pair, in Å; shapes (n_pairs, 3), (n_pairs,), (n_pairs, n_features).
+        For each pair, in Å; shapes (n_pairs, 3), (n_pairs,), (n_pairs, n_features).
     self_products : ndarray of float, shape (n,)
         Scalar product of each environment with itself.
     """
@@ -148,14 +148,26 @@ class Batch:
 class FCHL18Environments:
     """Environments of structures, prepared for an `FCHL18`.
 
-    What `FCHL18.environments` returns; the kernel takes it wherever it takes structures, and does
-    not prepare them again: make one of the basis of a model that predicts often.
+    `FCHL18.environments` returns them. The kernel accepts them instead of structures and does not
+    prepare them again, which saves time for a model that predicts often.
 
     Attributes
     ----------
     structures : Structures
+        The structures.
     form : Form
+        Parameters of the kernel.
     batches : list of Batch
+        The environments, in batches of structures with the same elements.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.kernels import FCHL18
+    >>> kernel = FCHL18()
+    >>> basis = kernel.environments([molecule("H2O"), molecule("CH4")])
+    >>> kernel([molecule("NH3")], basis).shape
+    (1, 2)
     """
 
     def __init__(self, structures, form):

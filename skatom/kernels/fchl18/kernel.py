@@ -25,8 +25,8 @@ from skatom.parallel import threads_over_blas
 class FCHL18(Kernel):
     r"""Faber-Christensen-Huang-Lilienfeld kernel of 2018 between structures.
 
-    An environment I is a distribution over elements, distances d and angles θ. With A₁ its
-    element, A₂ its neighbours and A₃ its triangles, the scalar product of two of them is
+    An environment I is a distribution over elements, distances d and angles θ. The scalar product
+    of two environments is
 
     .. math::
         \langle I, J \rangle = p_{IJ} \Big( 1 + \sum_{i \in I} \sum_{j \in J} p_{ij}\,
@@ -40,14 +40,15 @@ class FCHL18(Kernel):
         \xi_3 = \frac{f(d_i) f(d_j) f(d_{ij})}{(d_i d_j d_{ij})^{n_3}}
             (1 + 3 \cos\theta_I \cos\theta_i \cos\theta_j)
 
-    where m = 1, 3, … is odd, :math:`s_m \propto e^{-(m \sigma_\theta)^2 / 2}`, the cosines are
-    those of the triangle (I, i, j), and the elements' overlap is
+    where i and j are neighbours, m = 1, 3, … is odd, :math:`s_m \propto
+    e^{-(m \sigma_\theta)^2 / 2}`, the cosines are those of the triangle (I, i, j), and the overlap
+    of the elements is
 
     .. math::
         p_{ZZ'} = \exp\Big( -\frac{(P - P')^2}{4 \sigma_P^2} - \frac{(G - G')^2}{4 \sigma_G^2} \Big)
 
-    in the period P and the group G. Environments are compared by their distance, and structures
-    by all of their environments:
+    with the period P and the group G. Environments are compared by their distance, and structures
+    by all their environments:
 
     .. math::
         \kappa(I, J) = \exp\Big( -\frac{\langle I, I \rangle + \langle J, J \rangle
@@ -55,58 +56,58 @@ class FCHL18(Kernel):
         k(A, B) = \sum_{I \in A} \sum_{J \in B} \kappa(I, J)
 
     It does not change when a structure is translated, rotated or reflected, or when like atoms
-    are exchanged. With ``cut_start=1`` it jumps when an atom crosses the cutoff: choose less where
-    forces are learnt. Its derivatives are exact, except that the cusp of sin θ in a straight
-    angle counts as flat.
+    are exchanged. With ``cut_start=1`` it is discontinuous when an atom crosses the cutoff: use a
+    smaller value to learn forces. Its derivatives are exact, except that the derivative of the cusp
+    of sin θ at a straight angle is taken as zero.
 
     Parameters
     ----------
     sigma : float, default=2.5
         Width σ of the kernel.
     cutoff : float, default=5.0
-        Radius of the environments, Å.
+        Cutoff radius in Å.
     cut_start : float, default=1.0
-        Where the cutoff function begins to fall, as a fraction of the cutoff; 1: it is a step.
+        Where the cutoff function begins to fall, as a fraction of the cutoff; 1: a step function.
     weight2, weight3 : float, default=√8 and 1.6
         Weights w₂ and w₃ of neighbours and of triangles.
     width2 : float, default=0.2
-        Width σ_d of the distances, Å.
+        Width σ_d of the distances in Å.
     width3 : float, default=π
         Width σ_θ of the angles.
     decay2, decay3 : float, default=4.0 and 2.0
         Exponents n₂ and n₃ by which the terms fall with the distances.
     n_fourier : int, default=1
         Number of harmonics m = 1, 3, …, 2 n_fourier − 1. With the default ``width3`` all but the
-        first are next to zero.
+        first are nearly zero.
     alchemy : {"periodic-table", "off"} or array-like of shape (n, n), default="periodic-table"
-        Overlap of the elements: the formula above; 1 of an element with itself and 0 with others;
-        or a matrix, indexed by the two atomic numbers, symmetric and positive semidefinite.
+        Overlap of the elements. "periodic-table": the formula above; "off": 1 for equal elements
+        and 0 for others; or a symmetric, positive semidefinite matrix indexed by two atomic
+        numbers.
     period_width, group_width : float, default=1.6
-        Widths σ_P and σ_G of the numbers of periods and of groups. Ignored unless alchemy is
-        "periodic-table".
+        Widths σ_P and σ_G in periods and groups, for ``alchemy="periodic-table"``.
     field : {"scaling", "charges"}, default="scaling"
-        What an electric field acts on in `field_gradients`: the scaling functions, in the
-        published form, or the atoms, whose charges then are what a model learns.
+        What an electric field acts on in `field_gradients`: the scaling functions, as published, or
+        the atoms, whose charges a model then learns.
     field_scale : float, default=0.01
         Strength ε of the field on the scaling functions.
     verbose : int, default=0
-        1: show a progress bar.
+        1 shows a progress bar.
 
     Notes
     -----
     The overlap of two Gaussians of distances is an integral over a point t between them, which
-    the trapezoidal rule gives to 1e-14. So every environment becomes a vector over grid points,
-    elements and features, and all scalar products together are one matrix product. The original
+    the trapezoidal rule gives to 1e-14. Every environment therefore becomes a vector over grid
+    points, elements and features, and all scalar products are one matrix product. The original
     program neglects pairs beyond 8 σ_d, whose Gaussian is below 1.2e-7; none are neglected here,
-    so that the kernel is positive semidefinite and smooth. With ``alchemy="off"`` environments
-    around unlike elements have the scalar product 0, but not the kernel 0.
+    so that the kernel is positive semidefinite and smooth. With ``alchemy="off"`` the scalar
+    product of environments around unlike elements is 0, but their kernel is not.
 
     References
     ----------
     .. [1] F. A. Faber, A. S. Christensen, B. Huang, O. A. von Lilienfeld, J. Chem. Phys. 148,
        241717 (2018).
     .. [2] A. S. Christensen, F. A. Faber, O. A. von Lilienfeld, J. Chem. Phys. 150, 064105
-       (2019), for the derivatives along positions and fields.
+       (2019), for the derivatives with respect to positions and fields.
     .. [3] M. Veit, D. M. Wilkins, Y. Yang, R. A. DiStasio Jr., M. Ceriotti, J. Chem. Phys. 153,
        024113 (2020), for charges that depend on the environment.
 
@@ -182,17 +183,18 @@ class FCHL18(Kernel):
         self.verbose = verbose
 
     def environments(self, X):
-        """Prepare structures once that are used often.
+        """Prepare structures for repeated use.
 
         Parameters
         ----------
         X : Structures or list of ase.Atoms
+            The structures.
 
         Returns
         -------
         FCHL18Environments
-            What all methods take in the place of structures, if no parameter but ``sigma``,
-            ``field``, ``field_scale`` and ``verbose`` has changed.
+            All methods accept them instead of structures, as long as no parameter other than
+            ``sigma``, ``field``, ``field_scale`` and ``verbose`` changes.
 
         Raises
         ------
@@ -218,9 +220,9 @@ class FCHL18(Kernel):
         Raises
         ------
         ValueError
-            If a parameter is out of range, or environments were prepared with others.
+            If a parameter is out of range, or environments were prepared with other parameters.
         MemoryError
-            If the matrix does not fit.
+            If the matrix would not fit in memory.
         """
         X, Y = self._sides(X, Y)
         self._check_memory(len(X), len(Y), "the kernel matrix")
@@ -336,7 +338,7 @@ class FCHL18(Kernel):
         return self._derivatives(X, Y, strain=True)
 
     def field_gradients(self, X, Y=None, charges=None):
-        r"""The derivatives of `atoms` along an electric field on X, at zero field.
+        r"""The derivatives of `atoms` with respect to an electric field on X, at zero field.
 
         With ``field="scaling"`` the scaling functions in a field E are (reference 2 of the class)
 
@@ -345,13 +347,13 @@ class FCHL18(Kernel):
             \xi_3 - \varepsilon f(d_i) f(d_j) f(d_{ij})\, E \cdot (\mu_I + \mu_i + \mu_j), \quad
             \mu_a = q_a (r_a - r_c)
 
-        with fictitious charges q and the centre of the nuclear charges r_c of the molecule. With
+        with fictitious charges q and the centre r_c of the nuclear charges of the molecule. With
         ``field="charges"`` the kernel in a field is
 
         .. math:: \kappa(I, J)\, \big(1 - E \cdot (r_I - r_c)\big)
 
         so that the dipole of a model is that of charges :math:`q_I = \sum_J \kappa(I, J)\,
-        \alpha_J` at the atoms (reference 3). It needs far fewer molecules.
+        \alpha_J` at the atoms (reference 3). A model with it needs far fewer training molecules.
 
         Parameters
         ----------
@@ -370,7 +372,7 @@ class FCHL18(Kernel):
         ------
         ValueError
             If a structure of X is periodic; if charges are not finite, not one for each atom, or
-            given where the field acts on those that are learnt.
+            given with ``field="charges"``, where charges are learnt.
         """
         X, Y = self._sides(X, Y)
         arms = arms_of_atoms(X.structures)
@@ -440,7 +442,7 @@ class FCHL18(Kernel):
         return X
 
     def _form(self):
-        """The parameters as the loops take them."""
+        """The parameters as the compiled loops take them."""
         self.check_parameters()
         return Form.of(self)
 

@@ -1,4 +1,4 @@
-"""How alike elements are by their places in the periodic table."""
+"""Overlaps of elements by their positions in the periodic table."""
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def column(z):
 
 
 def _custom_overlap(overlap):
-    """A user's own overlaps, checked."""
+    """Overlaps given by the user, checked."""
     overlap = np.array(overlap, dtype=float)
     if overlap.ndim != 2 or overlap.shape[0] != overlap.shape[1] or not np.isfinite(overlap).all():
         raise ValueError(
@@ -57,7 +57,7 @@ def _custom_overlap(overlap):
             "and indexed by atomic number, for example (119, 119)"
         )
     if not np.allclose(overlap, overlap.T, atol=1e-12):
-        raise ValueError("alchemy must be symmetric: the overlap of Z and Z' is that of Z' and Z")
+        raise ValueError("alchemy must be symmetric: give the same overlap for Z, Z' and Z', Z")
     lowest = np.linalg.eigvalsh(overlap)[0]
     if lowest < -1e-10 * np.abs(overlap).max():
         raise ValueError(

@@ -14,21 +14,23 @@ _CHUNK = 4096
 
 
 class NPletExpansion(TupleKeys, Predictor):
-    r"""A sum over pairs or triangles, each energy an expansion in those of the training set.
+    r"""An energy that is a sum over pairs or triangles, expanded in those of the training set.
 
     .. math:: E = \sum_T F(T) S(T), \qquad S(T) = \delta^2 \sum_{T'} [w_0 + w \cdot
         \partial_{T'}] \exp(-|T - T'|^2 / 2 \sigma^2)
 
-    F is the product of the cutoff functions. The weights of all rows in which a training n-plet
-    takes part are added up beforehand, so a prediction costs one exponential for each pair of
-    n-plets, forces included.
+    F is the product of the cutoff functions. The weights of all rows that contain a training
+    n-plet are summed beforehand, so a prediction costs one exponential for each pair of n-plets,
+    including forces.
 
     Parameters
     ----------
     kernel : NBody
+        The kernel.
     rows : list of NPletRows
+        The training set.
     coefficients : list of ndarray of float, shapes (n_groups, n_rows)
-        Those of the kernel matrix's columns.
+        Coefficients of the columns of the kernel matrix.
     """
 
     _keyed_by_tuples = ("centers", "weights")

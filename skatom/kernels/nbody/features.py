@@ -1,9 +1,9 @@
 """N-body kernels as dot products of features.
 
-The kernel exp(-(r - r')²/2σ²) on an interval is Σ_q φ_q(r) φ_q(r') with few functions, for its
-eigenvalues fall faster than exponentially. A sum over pairs is then a vector Σ_T φ(T), one over
+The kernel exp(-(r - r')²/2σ²) on an interval is Σ_q φ_q(r) φ_q(r') with few functions, since its
+eigenvalues fall faster than exponentially. A sum over pairs is then a vector Σ_T φ(T), a sum over
 triangles the symmetric part of the tensor Σ_T φ(T_1) ⊗ φ(T_2) ⊗ φ(T_3), and a kernel matrix is a
-matrix product. Its cost grows with the number of n-plets, not with its square.
+matrix product. Its cost is linear, not quadratic, in the number of n-plets.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from skatom.parallel import split_rows, threads_over_blas
 
 # Eigenvalues left out, relative to the largest: the error of the kernel is then about 1e-14.
 _SMALLEST = 1e-15
-# By how many sigma the interval of a basis is longer than what it is for, on each side.
+# By how many sigma the interval of a basis extends beyond the distances, on each side.
 _PADDING = 0.25
 # n-plets whose basis functions are tabulated at once.
 _CHUNK = 4096

@@ -1,18 +1,18 @@
-"""Kernels of clouds of neighbours in space, and their averages over all rotations."""
+"""Kernels of sets of neighbour positions, and their averages over all rotations."""
 
 import numpy as np
 
 
 def cartesian_kernel(X, Y, sigma, order=2):
-    r"""n-body kernel of two clouds of neighbours, which does not know of rotations.
+    r"""n-body kernel of two sets of neighbours, which is not invariant under rotations.
 
     .. math::
 
         k_n(\rho, \rho') = \Big[ \sum_{ij}
         \exp\Big(-\frac{|r_i - r'_j|^2}{2\sigma^2}\Big) \Big]^{n-1}
 
-    Its mixed derivatives by n different neighbours vanish: it knows sums over tuples of the centre
-    and n − 1 neighbours [1]_.
+    Its mixed derivatives with respect to n different neighbours vanish: its functions are sums over
+    tuples of the centre and n − 1 neighbours [1]_.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def cartesian_kernel(X, Y, sigma, order=2):
     sigma : float, Å
         Length scale σ.
     order : int, default=2
-        n, at least 2.
+        Order n, at least 2.
 
     Returns
     -------
@@ -45,22 +45,23 @@ def cartesian_kernel(X, Y, sigma, order=2):
 
 
 def many_body_kernel(X, Y, sigma, theta):
-    r"""Kernel of all orders of two clouds of neighbours.
+    r"""Kernel of all orders of two sets of neighbours.
 
     .. math::
 
         k_\mathrm{MB}(\rho, \rho') = \exp\Big(-\frac{k_2(\rho, \rho) + k_2(\rho', \rho')
         - 2 k_2(\rho, \rho')}{2\theta^2}\Big)
 
-    Its series in 1/θ² has the `cartesian_kernel` of every order [1]_.
+    Its series in 1/θ² contains the `cartesian_kernel` of every order [1]_.
 
     Parameters
     ----------
     X, Y : array-like of float, shapes (n_neighbors, d) and (m_neighbors, d), Å
+        Vectors from the centre to its neighbours.
     sigma : float, Å
         Length scale of :math:`k_2`.
     theta : float
-        θ, without unit. The larger it is, the more low orders dominate.
+        Scale θ, dimensionless. The larger it is, the more low orders dominate.
 
     Returns
     -------
@@ -70,6 +71,13 @@ def many_body_kernel(X, Y, sigma, theta):
     ----------
     .. [1] A. Glielmo, C. Zeni, Á. Fekete, A. De Vita, in Machine Learning Meets Quantum Physics,
        Springer (2020), eq. 5.27.
+
+    Examples
+    --------
+    >>> from skatom.kernels import many_body_kernel
+    >>> k = many_body_kernel([[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]], sigma=1.0, theta=1.0)
+    >>> round(k, 4)
+    0.5315
     """
     if not theta > 0:
         raise ValueError(f"theta={theta} must be positive")
@@ -78,21 +86,24 @@ def many_body_kernel(X, Y, sigma, theta):
 
 
 def haar_kernel(X, Y, sigma, order=2):
-    r"""`cartesian_kernel` averaged over rotations: invariant.
+    r"""The average of `cartesian_kernel` over rotations, an invariant kernel.
 
     .. math::
         \bar k_n(\rho, \rho') = \int \mathrm{d}R\; k_n(\rho, R\rho'), \qquad
         \bar k_2 = \sum_{ij} e^{-(r_i^2 + r_j'^2) / 2\sigma^2}\, \frac{\sinh a_{ij}}{a_{ij}},
         \quad a_{ij} = \frac{r_i r'_j}{\sigma^2}
 
-    with the measure whose integral is 1. Pairs are averaged in closed form, higher orders by a
+    with the normalised measure of rotations. Pairs are averaged in closed form, higher orders by a
     quadrature that is exact to rounding errors.
 
     Parameters
     ----------
     X, Y : array-like of float, shapes (n_neighbors, 3) and (m_neighbors, 3), Å
+        Vectors from the centre to its neighbours.
     sigma : float, Å
+        Length scale σ.
     order : int, default=2
+        Order n, at least 2.
 
     Returns
     -------
@@ -128,13 +139,16 @@ def covariant_kernel(X, Y, sigma, order=2):
         K_n(\rho, \rho') = \int \mathrm{d}R\; R\, k_n(\rho, R\rho'), \qquad
         K_n(S\rho, S'\rho') = S\, K_n(\rho, \rho')\, S'^\top
 
-    with the measure whose integral is 1. A prediction turns with its cloud.
+    with the normalised measure of rotations. A prediction rotates with the neighbours.
 
     Parameters
     ----------
     X, Y : array-like of float, shapes (n_neighbors, 3) and (m_neighbors, 3), Å
+        Vectors from the centre to its neighbours.
     sigma : float, Å
+        Length scale σ.
     order : int, default=2
+        Order n, at least 2.
 
     Returns
     -------
@@ -179,7 +193,7 @@ def _check(X, Y, sigma, order, dimension=None):
     if not sigma > 0:
         raise ValueError(f"sigma={sigma} must be a positive length in Å")
     if order < 2 or order != int(order):
-        raise ValueError(f"order={order} must be a whole number from 2: the centre is one body")
+        raise ValueError(f"order={order} must be an integer of at least 2: the centre is one body")
     return X, Y, int(order)
 
 

@@ -15,30 +15,31 @@ from skatom.kernels.nbody.sums import NBody, NBodyKernel
 
 
 class ManyBody(NBodyKernel):
-    r"""Kernel of atomic environments that is a function of their n-body kernel.
+    r"""Kernel of atomic environments that is a function of an n-body kernel.
 
     .. math::
 
         k(S, S') = \delta^2 \sum_{i \in S} \sum_{j \in S'} \varphi\big( k_n(\rho_i, \rho_j),\,
         k_n(\rho_i, \rho_i),\, k_n(\rho_j, \rho_j) \big)
 
-    :math:`k_n` is the sum over the pairs or triangles around two atoms. A power ζ of it,
+    :math:`k_n` is the sum over the pairs or triangles around two atoms. Its power ζ,
     ``Polynomial(zeta)``, has the order (n − 1)ζ + 1: the square of the kernel of triangles is a
-    5-body kernel. ``Gaussian(sigma)`` of the distance that it defines is a kernel of all orders,
-    and ``Cosine(zeta)`` normalises it, so that atoms with many neighbours do not weigh more.
+    5-body kernel. ``Gaussian(sigma)`` of the distance that :math:`k_n` defines is a kernel of all
+    orders, and ``Cosine(zeta)`` normalises :math:`k_n`, so that atoms with many neighbours do not
+    weigh more.
 
-    Costs grow with the square of the number of environments, each with its neighbours: it is for
-    molecules and clusters, and to learn whether a sum over triangles is enough.
+    The cost is quadratic in the number of environments, each with its neighbours. The kernel is for
+    molecules and clusters, and for testing whether a sum over triangles is enough.
 
     Parameters
     ----------
     kernel : NBody, default=None
-        None: ``NBody(order=3)``.
+        The n-body kernel :math:`k_n`. None: ``NBody(order=3)``.
     function : DotKernel, default=None
-        φ, as a kernel of the features whose dot product is ``kernel``: `Polynomial`, `Cosine`,
-        `Gaussian`, … None: ``Polynomial(zeta=2)``.
+        The function φ, as a kernel of the features whose dot product is ``kernel``: `Polynomial`,
+        `Cosine`, `Gaussian`, … None: ``Polynomial(zeta=2)``.
     amplitude : float, default=1.0
-        δ, in eV.
+        Amplitude δ in eV.
 
     References
     ----------
@@ -79,7 +80,7 @@ class ManyBody(NBodyKernel):
 
     @property
     def scales(self):
-        """σ of the n-body kernel and δ, what the marginal likelihood is maximised over."""
+        """σ of the n-body kernel and δ, over which the marginal likelihood is maximised."""
         return self._base.sigma, self.amplitude
 
     @property
@@ -100,7 +101,7 @@ class ManyBody(NBodyKernel):
         what : {"energy", "local", "forces", "strain"}
             Energies of structures or environments, forces, or strain derivatives.
         atoms : ndarray of int, default=None
-            With "forces", the atoms of the batch whose forces are meant. None: all.
+            With "forces", the atoms of the batch whose forces are the rows. None: all.
 
         Returns
         -------
@@ -152,7 +153,7 @@ class ManyBody(NBodyKernel):
         return matrix[np.arange(n), :, np.arange(n)]
 
     def expand(self, rows, coefficients):
-        """What a Gaussian process with this kernel predicts.
+        """The mean of a Gaussian process with this kernel.
 
         Parameters
         ----------
@@ -207,13 +208,13 @@ class EnvironmentRows:
     values : NPletRows
         The features of the environments.
     owners : ndarray of int
-        To which group each environment belongs, for energies.
+        The group of each environment, for energies.
     slopes : NPletRows or None
         Derivatives of the features; each group is of one environment.
     environments, targets : ndarray of int
         The environment of each group of ``slopes``, and the group to which it adds.
     own : ndarray of float, shape (groups of slopes, n_rows)
-        Their dot products with the features of the same environment.
+        Dot products of the slopes with the features of the same environment.
     """
 
     n_groups: int

@@ -33,7 +33,7 @@ class Cutoff:
 
     @property
     def compiled(self):
-        """What compiled functions take: kind, radius, width."""
+        """Parameters of compiled functions: kind, radius, width."""
         return self.code, np.inf if self.radius is None else float(self.radius), float(self.width)
 
     def __call__(self, r):
@@ -82,7 +82,7 @@ class NPlets:
     slots : ndarray of int, shape (n, order - 1)
         Its pairs (i, j), and (i, k).
     sides : ndarray of float, shape (3, n)
-        The side opposite to each atom; atoms in the order of their atomic numbers. Of a pair, its
+        The side opposite to each atom; atoms in the order of their atomic numbers. For a pair: its
         distance and zeros.
     places : ndarray of int, shape (3, n)
         Which sides these are: 0 is opposite to i, that is r_jk; 1 is r_ik and 2 is r_ij.
@@ -140,9 +140,10 @@ def find_n_plets(structures, order, cutoff, half, atoms=None):
     order : {2, 3}
     cutoff : Cutoff
     half : bool
-        Every one once, around the first of its atoms; else around each of them.
+        Whether to list every n-plet once, around the first of its atoms, rather than around each
+        of them.
     atoms : ndarray of int, default=None
-        Look around these alone. None: all.
+        The centres. None: all.
 
     Returns
     -------
@@ -184,10 +185,10 @@ def find_pairs(structures, reach, half, atoms=None):
     ----------
     structures : Structures
     reach : float
-        Longest distance, Å.
+        Longest distance in Å.
     half : bool
-        Every pair once, at the first of its atoms; triangles whose two other atoms are found here
-        are found once too.
+        Whether to list every pair once, at the first of its atoms. Triangles of two such pairs of
+        one centre are then found once too.
     atoms : ndarray of int, default=None
         The centres. None: all.
 
@@ -227,7 +228,7 @@ def _triangles(starts, vectors, reach):
 
 @dataclass(frozen=True)
 class Part:
-    """The n-plets of one combination of elements in some rows: what compiled functions take.
+    """The n-plets of one combination of elements in some rows, for compiled functions.
 
     Attributes
     ----------
@@ -248,7 +249,7 @@ class Part:
 
 
 def permute_sides(elements, sides, coefficients):
-    """Sides (3, n) and a, c (…, 4, n) with every permutation of like atoms beside each other."""
+    """Sides (3, n) and a, c (…, 4, n) repeated for every permutation of like atoms."""
     orders = like_sides(elements)
     sides = np.stack([sides[p] for p in orders], axis=-1)
     rows = [[0, *(1 + k for k in p)] for p in orders]
@@ -257,7 +258,7 @@ def permute_sides(elements, sides, coefficients):
 
 
 def like_sides(elements):
-    """Permutations of the sides of an n-plet of these elements that change nothing."""
+    """Permutations of the sides of an n-plet of these elements that exchange like atoms."""
     if len(elements) == 2:
         return [[0, 1, 2]]
     return [list(p) for p in permutations(range(3)) if [elements[k] for k in p] == list(elements)]
@@ -274,7 +275,7 @@ class NPletRows(TupleKeys):
     n_rows : int
         1 for energies, 3 for forces.
     parts : dict of tuple of int to Part
-        By the sorted atomic numbers of the n-plets.
+        The n-plets by their sorted atomic numbers.
     """
 
     n_groups: int
@@ -300,8 +301,8 @@ def local_rows(structures, order, cutoff):
 def force_rows(structures, order, cutoff, atoms=None):
     """The forces on some atoms, by default all.
 
-    All sides are within the cutoff, so every n-plet that an atom is part of is found around it,
-    and its force is the derivative with the neighbours held fixed.
+    All sides are within the cutoff, so every n-plet of an atom is found around it, and the force
+    on the atom is the derivative with the neighbours fixed.
     """
     plets = find_n_plets(structures, order, cutoff, half=False, atoms=atoms)
     atoms = np.arange(len(structures.numbers)) if atoms is None else atoms

@@ -15,15 +15,15 @@ from skatom.memory import check_memory
 from skatom.structures import as_structures
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
-# The largest ratio of a range of distances to sigma: the features of pairs grow with it, those of
-# triangles with its third power.
+# The largest ratio of a range of distances to sigma: the number of features of pairs grows with it,
+# the number of features of triangles with its third power.
 _LONGEST = {2: 500.0, 3: 45.0}
 
 
 class NBodyKernel(Kernel):
     """Base class of kernels of structures that are sums over their n-plets or environments.
 
-    A subclass writes ``rows(structures, what, atoms=None)``, which prepares the rows
+    A subclass implements ``rows(structures, what, atoms=None)``, which prepares the rows
     ``"energy"`` of structures, ``"local"`` of atoms or ``"forces"`` of atoms, ``cross`` and
     ``diagonal_blocks``. Kernels add up: ``NBody(order=2) + NBody(order=3)``.
     """
@@ -75,7 +75,7 @@ class NBodyKernel(Kernel):
         Parameters
         ----------
         X, Y : Structures or list of ase.Atoms
-            Of n_atoms and m_atoms atoms in all. Y=None: X.
+            Structures with n_atoms and m_atoms atoms in all. Y=None: X.
 
         Returns
         -------
@@ -95,30 +95,30 @@ class NBody(NBodyKernel):
         \sum_P \exp\left(-\frac{|T - P T'|^2}{2 \sigma^2}\right)
 
     T runs over the pairs (``order=2``: T is a distance) or the triangles (``order=3``: T are three
-    sides) of a structure whose sides are all within the cutoff, each counted once; only n-plets of
-    the same elements are compared, and P runs over the permutations of their like atoms.
+    sides) of a structure whose sides are all within the cutoff, each counted once. Only n-plets of
+    the same elements are compared; P runs over the permutations of their like atoms.
     :math:`f_c(T)` is the product of the cutoff functions of all sides. A Gaussian process with
-    this kernel is a sum over pairs or triangles, each an arbitrary smooth function, and knows no
-    more than that: translation, rotation, reflection and exchange of like atoms change nothing.
+    this kernel is a sum of arbitrary smooth functions of pairs or triangles. The kernel does not
+    change under translation, rotation, reflection or exchange of like atoms.
 
-    Kernels add up, ``NBody(order=2) + NBody(order=3, sigma=1.0)``.
+    Kernels can be added, ``NBody(order=2) + NBody(order=3, sigma=1.0)``.
 
     Parameters
     ----------
     order : {2, 3}, default=2
-        Pairs or triangles.
+        Pairs (2) or triangles (3).
     sigma : float, default=0.5
-        Length scale σ in Å; for metals and molecules 0.3 to 0.6 for pairs, 0.5 to 1.5 for
-        triangles.
+        Length scale σ in Å; usually 0.3 to 0.6 for pairs and 0.5 to 1.5 for triangles.
     cutoff : float or None, default=5.0
-        Longest side in Å. None: no limit, for molecules and clusters.
+        Cutoff radius in Å, the longest side of an n-plet. None: no limit, for molecules and
+        clusters.
     cutoff_function : {"cosine", "exponential"}, default="cosine"
         "cosine" is 1 up to ``cutoff - cutoff_width`` and falls to 0 as half a cosine;
         "exponential" is exp(-cutoff_width/(cutoff - r)), with continuous derivatives of any order.
     cutoff_width : float, default=1.0
         Width in Å of the transition.
     amplitude : float, default=1.0
-        δ, the prior standard deviation of the energy of an n-plet, in eV.
+        Prior standard deviation δ of the energy of an n-plet, in eV.
 
     References
     ----------
@@ -172,7 +172,7 @@ class NBody(NBodyKernel):
 
     @property
     def scales(self):
-        """σ and δ, what the marginal likelihood is maximised over."""
+        """σ and δ, over which the marginal likelihood is maximised."""
         return self.sigma, self.amplitude
 
     @property
@@ -193,7 +193,7 @@ class NBody(NBodyKernel):
         what : {"energy", "local", "forces"}
             Energies of structures, the sums around each atom, or forces.
         atoms : ndarray of int, default=None
-            With "forces", the atoms of the batch whose forces are meant. None: all.
+            With "forces", the atoms of the batch whose forces are the rows. None: all.
 
         Returns
         -------
@@ -243,7 +243,7 @@ class NBody(NBodyKernel):
         return blocks
 
     def _basis(self, elements, rows):
-        """A basis for the distances that occur, None where there are none."""
+        """A basis for the distances that occur, or None if there are none."""
         limits = interval([(elements, r.parts[elements]) for r in rows if elements in r.parts])
         if limits is None:
             return None
@@ -257,7 +257,7 @@ class NBody(NBodyKernel):
         return RadialBasis(low, high, float(self.sigma))
 
     def expand(self, rows, coefficients):
-        """What a Gaussian process with this kernel predicts.
+        """The mean of a Gaussian process with this kernel.
 
         Parameters
         ----------
@@ -303,11 +303,20 @@ def _stacked(rows, elements, basis):
 
 
 class NBodySum(NBodyKernel):
-    """The sum of two kernels; what ``left + right`` gives.
+    """The sum of two kernels of structures, k₁(S, S') + k₂(S, S'), written ``left + right``.
 
     Parameters
     ----------
     left, right : NBody, ManyBody or NBodySum
+        The two kernels.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.kernels import NBody
+    >>> kernel = NBody(order=2) + NBody(order=3, sigma=1.0)
+    >>> kernel([molecule("H2O"), molecule("CH4")]).shape
+    (2, 2)
     """
 
     _parameter_constraints = {"left": [NBodyKernel], "right": [NBodyKernel]}

@@ -12,7 +12,7 @@ def scatter(
     """Add −dk(x_i, z_m)/dR to ``forces`` (n_atoms, 3, M) and dk/dε to ``virial`` (6, M).
 
     With the products z_m · J_ij (n_pairs, 3, M) and x_i · J_ij (n_pairs, 3), and the kernel's
-    slopes by s = x · z and by |x|², (n_centers, M),
+    derivatives with respect to s = x · z and to |x|², (n_centers, M),
 
         dk/dr_ij = slope (z_m · J_ij) + 2 radial (x_i · J_ij),
 

@@ -2,7 +2,7 @@
 
 A table holds the smooth part S of the energy of an n-plet, the factor of the cutoff functions F
 left out: E = Σ F(T) S(T). B-spline coefficient m belongs to knot m - 1, so that four of them from m
-on make the spline between the knots m and m + 1. Below the first knot S goes on linearly.
+on make the spline between the knots m and m + 1. Below the first knot S is extrapolated linearly.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ _CHUNK = 512
 
 
 class KernelExpansion(Predictor):
-    r"""A symmetric function of the descriptor and its derivatives.
+    r"""An energy as a symmetric function of the inverse distances, and its derivatives.
 
     .. math::
 
@@ -20,8 +20,8 @@ class KernelExpansion(Predictor):
         \qquad \delta = P_q x - x_i
 
     with the Matérn-5/2 kernel k and its derivatives :math:`w_1 = -k'/|\delta|`,
-    :math:`w_2 = -w_1'/|\delta|`. The permutations act on the query, so that the references need
-    not be copied for each of them.
+    :math:`w_2 = -w_1'/|\delta|`. The permutations act on the query, so that the references are not
+    copied for each permutation.
 
     Parameters
     ----------

@@ -36,23 +36,24 @@ class GDML(StructureRegressor):
     where :math:`\delta_i = x(R) - x(R_i)` are differences of inverse distances x to training frame
     i, J = ∂x/∂R, and :math:`w_1 I - w_2 \delta\delta^\top` is the Hessian of the Matérn-5/2 kernel
     of length scale ``sigma``. The coefficients solve :math:`(K + \lambda I)\,\alpha = F` in closed
-    form. Atoms are told apart by their place in the list; see `SGDML` for one that knows which of
-    them are alike.
+    form. The model is not symmetric under permutations of like atoms; `SGDML` is.
 
     Parameters
     ----------
     sigma : float, default=20.0
-        Length scale of the kernel in 1/Å. Worth a search in steps of two, from 5 to 80.
+        Length scale of the kernel in 1/Å. Search from 5 to 80 in factors of two.
     alpha : float, default=1e-10
-        λ, what is added to the diagonal of the kernel matrix, whose own size falls as 1/σ².
-        Larger values smooth.
+        Regularisation strength λ, added to the diagonal of the kernel matrix, whose elements fall
+        as 1/σ². Larger values give smoother models.
     energy_constraint : bool, default=False
-        Learn from the energies as well, one row each. The forces rarely gain from it.
+        Learn from the energies as well, one row each. This rarely improves the forces.
     baseline : "elements", dict, estimator, list of these, or None, default=None
-        What is known in advance, subtracted from energies and forces before the fit and added to
-        predictions, see `skatom.baseline`.
+        Baseline that is subtracted from energies and forces before the fit and added to
+        predictions: energies of the elements by least squares ("elements") or given, as in
+        ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
+        or a list of these.
     max_memory : float, default=None
-        Most memory that the kernel matrix may take, in GiB. None: what is available.
+        Memory limit of the kernel matrix in GiB. None: the available memory.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -61,7 +62,7 @@ class GDML(StructureRegressor):
     numbers_ : ndarray of int, shape (N,)
         Atomic numbers of the molecule.
     permutations_ : ndarray of int, shape (S, N)
-        The symmetry group in use: here the identity alone.
+        The symmetry group, which is the identity only.
     expansion_ : KernelExpansion
         The energy as a function of the inverse distances.
     constant_ : float
@@ -84,7 +85,7 @@ class GDML(StructureRegressor):
 
     See Also
     --------
-    SGDML : The same with permutational symmetry; needs several times fewer frames.
+    SGDML : With permutational symmetry; needs several times fewer frames.
 
     References
     ----------
@@ -221,7 +222,7 @@ class GDML(StructureRegressor):
 
 
 class SGDML(GDML):
-    r"""Symmetric gradient-domain machine learning: `GDML` that knows which atoms are alike.
+    r"""Symmetric gradient-domain machine learning: `GDML` with permutational symmetry.
 
     .. math::
 
@@ -229,27 +230,30 @@ class SGDML(GDML):
         P_q J_i \alpha_i, \qquad \delta_{iq} = x(R) - P_q\, x(R_i)
 
     The sum runs over the permutations :math:`P_q` of like atoms that the molecule undergoes, such
-    as the rotation of a methyl group. They are recovered from the training frames. Each frame
-    counts for S frames then, while the linear system keeps its size.
+    as the rotation of a methyl group. They are recovered from the training frames. Each frame then
+    counts as S frames, while the linear system keeps its size.
 
     Parameters
     ----------
     sigma : float, default=20.0
-        Length scale of the kernel in 1/Å. Worth a search in steps of two, from 5 to 80.
+        Length scale of the kernel in 1/Å. Search from 5 to 80 in factors of two.
     alpha : float, default=1e-10
-        λ, what is added to the diagonal of the kernel matrix, whose own size falls as 1/σ².
-        Larger values smooth.
+        Regularisation strength λ, added to the diagonal of the kernel matrix, whose elements fall
+        as 1/σ². Larger values give smoother models.
     energy_constraint : bool, default=False
-        Learn from the energies as well, one row each. The forces rarely gain from it.
+        Learn from the energies as well, one row each. This rarely improves the forces.
     permutations : "auto" or array-like of int, shape (S, N), default="auto"
-        The symmetry group, each row the new order of the atoms. "auto" finds it.
+        The symmetry group; each row is a permutation of the atoms. "auto": recovered from the
+        training frames.
     baseline : "elements", dict, estimator, list of these, or None, default=None
-        What is known in advance, subtracted from energies and forces before the fit and added to
-        predictions, see `skatom.baseline`.
+        Baseline that is subtracted from energies and forces before the fit and added to
+        predictions: energies of the elements by least squares ("elements") or given, as in
+        ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
+        or a list of these.
     max_memory : float, default=None
-        Most memory that the kernel matrix may take, in GiB. None: what is available.
+        Memory limit of the kernel matrix in GiB. None: the available memory.
     random_state : int, RandomState or None, default=None
-        Draws the frames among which symmetries are sought where there are over 1000.
+        Seed of the draw of 1000 frames in which symmetries are searched, if there are more.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -275,7 +279,7 @@ class SGDML(GDML):
     ------
     ValueError
         If frames differ in composition or atom order, forces are missing, atoms coincide, the
-        permutations are no group, or the kernel matrix is not positive definite.
+        permutations are not a group, or the kernel matrix is not positive definite.
     MemoryError
         If the kernel matrix would not fit. It takes about (3N - 6)² M² · 4 bytes.
 
@@ -351,7 +355,7 @@ def _force_targets(y, structures, energy_constraint, model):
 
 
 def _warn_of_inconsistent_labels(predicted, energies):
-    """Energies that the integrated forces do not follow are a mistake of sign, unit or data."""
+    """Warn if energies disagree with the integrated forces: a wrong sign, unit or data."""
     spread = predicted.std()
     if len(energies) < 10 or spread == 0 or energies.std() == 0:
         return

@@ -1,4 +1,4 @@
-"""The linear system whose solution are the coefficients of GDML."""
+"""The linear system for the coefficients of GDML."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from skatom.models._cpu.sgdml import force_kernel_columns
 from skatom.solvers import PackedCholesky
 from skatom.structures import offsets_from_counts
 
-# Widest block column of K that is aimed at, and fewest frames in one.
+# Target width of block columns of K, and the fewest frames in one.
 _WIDTH = 512
 _MIN_FRAMES = 16
 
 
 def check_kernel_memory(n_frames, n_atoms, max_memory):
-    """Raise MemoryError if the triangle of K for so many frames would not fit."""
+    """Raise MemoryError if the triangle of K for ``n_frames`` frames would not fit."""
     size = n_frames * (3 * n_atoms - 6)
     check_memory(
         PackedCholesky.memory(size, _WIDTH),
@@ -27,7 +27,7 @@ def check_kernel_memory(n_frames, n_atoms, max_memory):
 
 
 class GDMLSystem:
-    r"""(K + λI) α = y for forces, and energies if wanted, without the rigid-body directions.
+    r"""(K + λI) α = y for forces and optionally energies, without the rigid-body directions.
 
     Forces have no component along the 3 translations and 3 rotations of their frame, nor does K:
     with Q an orthonormal basis of all other directions, the system to solve is
@@ -37,8 +37,8 @@ class GDMLSystem:
 
     .. math:: (S^\top K S + \lambda\, S^\top P S)\,\gamma = S^\top P f, \qquad \alpha = P S \gamma
 
-    is the same system in other variables (:math:`\beta = Q^\top S \gamma`, because K = PKP), and
-    its matrix is that of K without the struck rows and columns, which are never computed.
+    is the same system in other variables (:math:`\beta = Q^\top S \gamma`, because K = PKP). Its
+    matrix is K without the struck rows and columns, which are never computed.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class GDMLSystem:
         self._squares = _square_matrices(features)
 
     def solve(self, forces, energies, verbose):
-        """Coefficients u = Jα (M, D) and those of the energies (M,), zero without them."""
+        """Coefficients u = Jα (M, D) and β (M,) of the energies, zero without energies."""
         n_frames = len(self.rigid)
         per_column = max(_MIN_FRAMES, -(-_WIDTH * n_frames // max(self.rows[-1], 1)))
         frames = np.append(np.arange(0, n_frames, per_column), n_frames)

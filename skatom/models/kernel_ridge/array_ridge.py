@@ -18,7 +18,7 @@ def solve_ridge(kernel, X, y, alpha, max_memory=None):
     y : ndarray of float, shape (n,) or (n, n_targets)
     alpha : float
     max_memory : float or None
-        GiB.
+        Memory limit in GiB.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def solve_ridge(kernel, X, y, alpha, max_memory=None):
     ValueError
         If the matrix is not positive definite.
     MemoryError
-        If it would not fit.
+        If the matrix would not fit in memory.
     """
     check_memory(
         8.0 * len(X) ** 2,

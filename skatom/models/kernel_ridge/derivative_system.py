@@ -10,23 +10,23 @@ from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import PackedCholesky
 
-# Widest block column of the matrix that is aimed at.
+# Target width of block columns of the matrix.
 _WIDTH = 512
 
 
 class DerivativeSystem:
-    r"""Rows of energies and forces, their labels, and what the coefficients of rows make.
+    r"""Rows of energies and forces, their labels, and the predictor of their coefficients.
 
     Parameters
     ----------
     kernel : Kernel
     features : AtomicFeatures
     has_energy, has_forces : ndarray of bool, shape (n,)
-        Which structures have rows for them.
+        Which structures have rows of energies and of forces.
     alpha, alpha_forces : ndarray of float, shape (n,)
         The diagonal Λ in the rows of energies and of forces of each structure.
     max_memory : float or None
-        GiB.
+        Memory limit in GiB.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class DerivativeSystem:
 class CholeskySystem(DerivativeSystem):
     r"""(K + Λ) α = y, solved by a Cholesky factorisation, without the rigid-body directions.
 
-    Forces have no component along the translations and rotations of their structure, nor has K:
-    with S the selection of the coordinates that are left when as many are struck from each
-    structure as there are rigid motions, and P the projector on all other directions,
+    Neither forces nor K have components along the translations and rotations of their structure.
+    Let S select the coordinates that remain when one is struck from each structure for each of its
+    rigid motions, and let P project on all other directions. Then
 
     .. math:: (S^\top K S + S^\top P \Lambda P S)\,\gamma = S^\top P y, \qquad \alpha = P S \gamma
 
@@ -128,7 +128,7 @@ class CholeskySystem(DerivativeSystem):
         )
 
     def factor(self, verbose=0):
-        """Make and factor the matrix."""
+        """Compute and factor the matrix."""
         groups = row_groups(self.layout.starts, _WIDTH)
         edges = [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
         self._solver = PackedCholesky(edges, verbose=verbose)
@@ -142,7 +142,7 @@ class CholeskySystem(DerivativeSystem):
             ) from error
 
     def solve(self, right_side):
-        """Solutions γ of the system for a right side (n_rows,) or several (n_rows, m)."""
+        """Solutions γ of the system for a right-hand side (n_rows,) or several (n_rows, m)."""
         return self._solver.solve(right_side)
 
     def variances(self, features):

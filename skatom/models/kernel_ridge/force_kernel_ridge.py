@@ -28,7 +28,7 @@ from skatom.properties import in_order
 from skatom.structures import Structures, as_structures, is_atoms
 from skatom.targets import as_targets
 
-# Default regularisation: least squares cut small singular values off, a Cholesky factor cannot.
+# Default regularisation: least squares can truncate small singular values, Cholesky cannot.
 _ALPHA = {"derivatives": 1e-7, "operators": 1e-14}
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
@@ -36,8 +36,8 @@ _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 class ForceKernelRidge(StructureRegressor):
     r"""Kernel ridge regression of energies and forces, together or alone.
 
-    The energy of a structure is a sum over its atoms I and over the atoms J of the training
-    structures that are of the same element,
+    The energy of a structure is a sum over its atoms I and over the atoms J of the same element in
+    the training structures,
 
     .. math::
         \hat E = \sum_z N_z \varepsilon_z + \sum_I \sum_J \delta_{Z_I Z_J}
@@ -47,15 +47,15 @@ class ForceKernelRidge(StructureRegressor):
         \end{cases}
         \qquad \hat F = -\frac{\partial \hat E}{\partial R}
 
-    with the features q of a descriptor. In the basis of *derivatives* the model is a Gaussian
+    with the features q of a descriptor. With ``basis="derivatives"`` the model is a Gaussian
     process: the coefficients solve :math:`(K + \Lambda) \alpha = y` with the covariance K of
-    energies and forces, of one row for each label. In that of *operators* [1]_ energies and forces
-    are rows of a least-squares problem with one unknown for each atom, three times fewer; it
-    predicts faster and learns a little slower.
+    energies and forces, which has one row for each label. With ``basis="operators"`` [1]_, energies
+    and forces are rows of a least-squares problem with one unknown for each atom, three times
+    fewer; it predicts faster and learns a little slower.
 
-    With the kernel `FCHL18`, which compares structures themselves and answers to an electric
-    field, dipoles :math:`\mu = -\partial E / \partial \mathcal{E}` are rows too; X are structures
-    then, and the basis is that of operators.
+    With the kernel `FCHL18`, which compares structures and depends on an electric field, dipoles
+    :math:`\mu = -\partial E / \partial \mathcal{E}` are rows, too; X are then structures, and the
+    basis must be "operators".
 
     On a plain array X it is scikit-learn's kernel ridge regression,
     :math:`\hat y = k(x, X)\, (K + \alpha I)^{-1} y`.
@@ -64,35 +64,36 @@ class ForceKernelRidge(StructureRegressor):
     ----------
     kernel : Kernel, default=None
         Kernel of the features of atoms (a `DotKernel`), of structures (`FCHL18`), or of the rows
-        of an array (any). None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
+        of an array (any kernel). None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
-        What the predictor is made of.
+        Functions in which the energy is expanded, see above.
     alpha : float, dict or array-like of shape (n,), default=None
-        How little energies are trusted; larger values smooth. Λ in the rows of energies, which is
-        the variance of their noise in the unit of the kernel. In the basis of operators the least
-        squares minimises :math:`|E - K_E c|^2 / \alpha + |F - K_F c|^2 / \alpha_F + |c|^2`. A dict
-        gives it by configuration, see `fit`. None: 1e-7, and 1e-14 in the basis of operators.
+        Regularisation strength of energies, their noise variance in the unit of the kernel; larger
+        values give smoother models. It is Λ in the rows of energies; with ``basis="operators"`` the
+        least squares minimises :math:`|E - K_E c|^2 / \alpha + |F - K_F c|^2 / \alpha_F + |c|^2`.
+        A dict gives it by configuration, see `fit`. None: 1e-7, or 1e-14 for "operators".
     alpha_forces, alpha_dipole : float, dict or array-like of shape (n,), default=None
-        The same for forces and dipoles. None: ``alpha``.
+        Regularisation strengths of forces and of dipoles. None: ``alpha``.
     baseline : "elements", dict, estimator, list of these, or None, default="elements"
-        What is known in advance, subtracted from energies and forces before the fit and added to
-        predictions: an energy for each element by least squares or given as in ``{"Si": -0.8}``,
-        a `skatom.baseline.PairRepulsion`, or any estimator of energies and forces.
+        Baseline that is subtracted from energies and forces before the fit and added to
+        predictions: energies of the elements by least squares ("elements") or given, as in
+        ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
+        or a list of these.
     solver : {"auto", "cholesky", "cg"}, default="auto"
-        For the basis of derivatives. "cholesky" holds half of the matrix, n² · 4 bytes for n
-        rows. "cg" never makes it: conjugate gradients, each of whose iterations costs as much as
-        predicting for the training structures. "auto": the first where it fits.
+        Solver for ``basis="derivatives"``. "cholesky" stores half of the matrix, n² · 4 bytes for n
+        rows. "cg" uses conjugate gradients and never forms the matrix; an iteration costs as much
+        as predicting the training structures. "auto": "cholesky" if it fits in memory.
     n_inducing : int, default=1000
-        Columns of the matrix that the preconditioner of "cg" is made of; more of them make
-        fewer iterations.
+        Number of columns of the matrix in the preconditioner of "cg"; more columns need fewer
+        iterations.
     tol : float, default=1e-4
-        Length of the residual at which "cg" stops, relative to that of the labels.
+        Norm of the residual, relative to that of the labels, at which "cg" stops.
     max_iter : int, default=1000
-        Most iterations of "cg". It warns if they do not suffice.
+        Largest number of iterations of "cg"; a warning says if it was reached.
     max_memory : float, default=None
-        Most memory that the matrix may take, in GiB. None: what is available.
+        Memory limit of the matrix in GiB. None: the available memory.
     random_state : int, RandomState or None, default=None
-        Draws the columns of the preconditioner.
+        Seed of the draw of columns for the preconditioner.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -101,16 +102,17 @@ class ForceKernelRidge(StructureRegressor):
     expansion_ : EnvironmentExpansion or StructureExpansion
         The energy as a function of the features or of the structures.
     outputs_ : tuple of str
-        What the model predicts; dipoles alone if it learnt nothing else.
+        Names of the properties that the model predicts; dipoles only if it learnt nothing else.
     baseline_ : Baseline or None
-        Fitted.
+        The fitted baseline.
     absolute_energies_ : bool
         Whether energies were given; if not, predicted ones are relative to the mean of those
         predicted for the training structures.
     n_iter_ : int
-        Iterations of "cg"; 1 for a direct solution.
+        Number of iterations of "cg"; 1 for a direct solution.
     variance_ : float
-        The kernel's scale c² in eV² that makes the labels most likely (basis "derivatives").
+        Scale c² of the kernel in eV² that maximises the likelihood of the labels
+        (``basis="derivatives"``).
     dual_coef_ : ndarray of float, shape (n,) or (n, n_targets)
         Coefficients, for a plain array.
     X_fit_ : ndarray of float, shape (n, n_features)
@@ -119,11 +121,11 @@ class ForceKernelRidge(StructureRegressor):
     Raises
     ------
     ValueError
-        If there is no label to learn from, a label is missing in part, the kernel has no
-        derivatives where they are needed, or the matrix is not positive definite.
+        If there are no labels to learn from, the kernel lacks derivatives that are needed, or the
+        matrix is not positive definite.
     MemoryError
-        If the matrix would not fit; for n rows it takes n² · 4 bytes (derivatives), for n atoms
-        n² · 16 bytes (operators).
+        If the matrix would not fit in memory; it takes n² · 4 bytes for n rows ("derivatives"), or
+        n² · 16 bytes for n atoms ("operators").
 
     References
     ----------
@@ -209,10 +211,10 @@ class ForceKernelRidge(StructureRegressor):
         X : AtomicFeatures of n structures, or array-like of float, shape (n, n_features)
             With FCHL18: Structures or list of ase.Atoms.
         y : Targets, or array-like of float, shape (n,) or (n, n_targets)
-            Energies (eV), forces (eV/Å) or both; with FCHL18 dipoles (e·Å) too. Structures that
-            lack one of them give no rows for it. A plain array means energies.
+            Energies (eV), forces (eV/Å) or both; with FCHL18 also dipoles (e·Å). Structures may
+            lack some of them. A plain array means energies.
         configurations : array-like of str, shape (n,), default=None
-            The group of each structure, for regularisations that are given as a dict.
+            Name of the configuration of each structure, for regularisations given as a dict.
 
         Returns
         -------
@@ -289,7 +291,7 @@ class ForceKernelRidge(StructureRegressor):
         return ("energy", "forces", "dipole")
 
     def _outputs_of(self, learnt):
-        """What a model that learnt from these labels predicts."""
+        """Names of the properties that a model predicts after learning from these labels."""
         if learnt == ["dipole"]:
             return ("dipole",)
         names = {"energy", "forces", "stress", *(["dipole"] if "dipole" in learnt else [])}

@@ -15,14 +15,14 @@ class IterativeSystem(DerivativeSystem):
     \Lambda^{-1/2}`.
 
     K times a vector is a prediction for the training structures, whose Jacobians are kept. All
-    arithmetic is done in the basis that they span.
+    arithmetic is done in a basis of the span of these Jacobians.
     """
 
     def _coordinates(self, motions):
         return np.arange(len(motions))
 
     def _check_memory(self, size):
-        """Nothing that grows with the square of the rows."""
+        """No check: no array is quadratic in the number of rows."""
 
     def solve(self, right_side, n_inducing, tol, max_iter, random_state, verbose=0):
         """Coefficients α, and the number of iterations.
@@ -31,7 +31,7 @@ class IterativeSystem(DerivativeSystem):
         ----------
         right_side : ndarray of float, shape (n_rows,)
         n_inducing : int
-            Columns of K, drawn at random, that the preconditioner is made of.
+            Number of columns of K, drawn at random, in the preconditioner.
         tol : float
         max_iter : int
         random_state : numpy.random.RandomState

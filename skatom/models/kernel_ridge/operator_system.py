@@ -11,9 +11,9 @@ from skatom.parallel import threads_over_blas
 from skatom.solvers import StreamedQR
 from skatom.structures import groups_by_size, offsets_from_counts
 
-# Rows that are made and taken at once.
+# Number of rows that are computed and factored at once.
 _ROWS = 512
-# Rows that a structure of N atoms has for each of its labels.
+# Number of rows of a structure of N atoms for each of its labels.
 _HEIGHTS = {
     "energy": lambda n: np.ones_like(n),
     "forces": lambda n: 3 * n,
@@ -28,9 +28,9 @@ class FeatureOperators:
     ----------
     kernel : Kernel
     features : AtomicFeatures
-        Of the training structures, whose atoms are the basis.
+        Features of the training structures, whose atoms are the basis.
     with_forces : bool
-        Whether rows of forces will be asked for.
+        Whether rows of forces will be needed.
     """
 
     labels = ("energy", "forces")
@@ -93,7 +93,7 @@ class StructureOperators:
     ----------
     kernel : FCHL18
     structures : Structures
-        Of training, whose atoms are the basis.
+        Training structures, whose atoms are the basis.
     """
 
     labels = ("energy", "forces", "dipole")
@@ -162,7 +162,7 @@ def solve_operators(operators, X, targets, alphas, max_memory=None, progress=ite
 
     .. math:: \min_c \sum_{y \in \{E, F, \mu\}} \frac{|y - K_y c|^2}{\alpha_y} + |c|^2
 
-    The rows are made batch by batch and taken by a QR factorisation that keeps a triangle only.
+    The rows are computed in batches and added to a QR factorisation, which keeps only a triangle.
 
     Parameters
     ----------
@@ -173,9 +173,9 @@ def solve_operators(operators, X, targets, alphas, max_memory=None, progress=ite
     alphas : dict of str to ndarray of float, shape (n,)
         α of the labels of each structure, positive.
     max_memory : float or None
-        GiB.
+        Memory limit in GiB.
     progress : callable
-        Wraps the list of batches.
+        Function that wraps the list of batches, for a progress bar.
 
     Returns
     -------

@@ -15,87 +15,92 @@ from skatom.parallel import map_jobs
 
 
 class BaggedGreedyOLS(GreedyRegressor):
-    r"""Mean of greedy models, each trained on some groups and measured on the others.
+    r"""Mean of greedy linear models, each trained on some groups and validated on the others.
 
     .. math::
 
         \hat y(x) = \frac1B \sum_{b=1}^{B} \big( x \cdot w_b + c_b \big)
         = x \cdot \bar w + \bar c, \qquad \lVert w_b \rVert_0 = M_b
 
-    For each member b groups are drawn with replacement, as many as there are; a `GreedyOLS` path is
-    followed on their samples, and the number of terms :math:`M_b` is that of the smallest error on
-    the groups that were not drawn, about 37 % of them. The mean is linear again. Frames of one
-    trajectory resemble each other: with trajectories as groups, each member is measured on
-    trajectories that it has not seen, stays small, and extrapolates better.
+    For each member b as many groups are drawn with replacement as the data have. A `GreedyOLS` path
+    is computed on their samples, and the number of terms :math:`M_b` is that of the smallest error
+    on the groups that were not drawn, about 37 % of them. The mean is again a linear model. Frames
+    of one trajectory resemble each other: with trajectories as groups, each member is validated on
+    trajectories that it has not seen, has fewer terms, and extrapolates better.
 
-    With ``cv`` the splits take the place of the draws. ``cv=GroupKFold(4)`` gives four models, each
-    with another quarter of the trajectories as its validation set.
+    With ``cv``, its splits replace the draws. ``cv=GroupKFold(4)`` gives four models, each with a
+    different quarter of the trajectories as its validation set.
 
     Parameters
     ----------
     n_estimators : int, default=100
-        B, where members are drawn.
+        Number B of members, if ``cv`` is None.
     max_terms : int, default=1000
-        The most terms to try.
+        Largest number of terms to try.
     max_features : int, float or "sqrt", default="sqrt"
-        Draw this many candidates (or this share of all, or the square root) among the features
-        that are left, at each step, so that the members differ. None: all.
+        Number of candidate features drawn at random in each step (an int, a fraction of all, or
+        the square root of their number), so that members differ. None: all features.
     cv : int, splitter or iterable of (train, test), default=None
-        One member for each split. None: draw them.
+        Splits, one for each member. None: groups are drawn with replacement.
     fit_intercept : bool or "candidate", default=True
-        Whether there is an intercept. "candidate": it is chosen like a feature, or not at all.
+        Whether to fit an intercept. "candidate": the intercept is a candidate like the features.
     tol : float, default=1e-6
-        Features of which the chosen ones leave less than this share of the norm are skipped, as
-        linear combinations of them.
+        A feature is skipped as linearly dependent if less than this share of its norm is
+        orthogonal to the chosen features.
     method : {"auto", "gram", "gram-schmidt"}, default="auto"
-        As in `GreedyOLS`.
+        Whether to work on the Gram matrix of all features or on the features themselves, which is
+        better for more features than samples and for few terms. The results are equal to rounding.
     noise_energy : float, dict or array-like of shape (n,), default=1e-3
-        Standard deviation :math:`\sigma_E` of the noise of energies, eV per atom; it is
-        multiplied by :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by
-        configuration, see `fit`. Without meaning for arrays, as all that follows.
+        Noise standard deviation :math:`\sigma_E` of energies in eV per atom; it is multiplied by
+        :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by configuration, see `fit`.
+        Ignored for arrays, like ``noise_forces``.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
-        Standard deviation :math:`\sigma_F` of the noise of force components, eV/Å. Only the
-        ratio to ``noise_energy`` matters. Members that learn from forces compute the derivatives
-        of all features, each for itself.
+        Noise standard deviation :math:`\sigma_F` of force components in eV/Å. Only its ratio to
+        ``noise_energy`` matters. Each member that learns from forces computes the derivatives of
+        all features again.
     baseline : "elements", dict, estimator, list of these, or None, default=None
-        What is known in advance, subtracted from energies and forces before the fit and added to
-        predictions, see `skatom.baseline`. The intercept is an energy for each element already.
+        Baseline that is subtracted from energies and forces before the fit and added to
+        predictions: energies of the elements by least squares ("elements") or given, as in
+        ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
+        or a list of these. The intercept already has an energy for each element.
     max_memory : float, default=None
-        Most memory that the matrix of all features may take, in GiB. None: what is available.
+        Memory limit of the matrix of all features in GiB. None: the available memory.
     n_jobs : int, default=None
-        Members at the same time, as in scikit-learn. The result is the same with any number.
+        Number of joblib jobs that share the members. The result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Draws groups and candidates.
+        Seed of the draws of groups and candidates.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows progress bars.
 
     Attributes
     ----------
     coef_ : ndarray of float, shape (n_features,)
-        Mean of the members' coefficients.
+        Mean coefficients of the members.
     intercept_ : float, or ndarray of shape (n_species,)
-        Mean of their intercepts; with AtomicFeatures the energies of the elements, in eV.
+        Mean intercept of the members; with AtomicFeatures the energies of the elements in eV.
     coefs_ : ndarray of float, shape (n_estimators, n_features)
         Coefficients of the members.
     intercepts_ : ndarray of float, shape (n_estimators,) or (n_estimators, n_species)
+        Intercepts of the members.
     n_terms_ : ndarray of int, shape (n_estimators,)
         Number of terms of each member.
     selection_counts_ : ndarray of int, shape (n_features,)
-        How many members chose each feature.
+        Number of members that chose each feature.
     score_path_ : ndarray of float, shape (n_estimators, n_path + 1)
-        Minus the root-mean-square errors of 0, 1, 2, … terms on what each member has not seen.
+        Minus the root-mean-square errors of 0, 1, 2, … terms on the validation set of each member.
     species_ : ndarray of int, shape (n_species,), or None
-        Atomic numbers of the elements.
+        Sorted atomic numbers seen in `fit`; None for arrays.
     absolute_energies_ : bool
-        Whether energies were learnt; if not, predicted ones have no zero.
+        Whether energies were learnt; if not, the zero of predicted energies is arbitrary.
     baseline_ : Baseline or None
-        Fitted.
+        The fitted baseline.
     outputs_ : tuple of str
-        What the model predicts: the standard deviation, and forces and stresses of features with
+        Names of the properties that the model predicts; forces and stresses only for features with
         derivatives.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : ndarray of str, shape (n_features,)
-        With a data frame.
+        Names of the features, if X was a data frame.
 
     Raises
     ------
@@ -167,12 +172,14 @@ class BaggedGreedyOLS(GreedyRegressor):
         Parameters
         ----------
         X : array-like of shape (n, n_features), or AtomicFeatures
+            The features.
         y : array-like of shape (n,), or Targets
+            Labels.
         groups : array-like of shape (n,), default=None
-            What is drawn, or split, together, such as the trajectory of each structure. None:
-            each sample by itself.
+            Samples of one group are drawn or split together, for example the trajectory of each
+            structure. None: each sample is a group.
         configurations : array-like of str, shape (n,), default=None
-            The group of each structure, for noises that are given as a dict.
+            Name of the configuration of each structure, for noises given as a dict.
 
         Returns
         -------
@@ -206,7 +213,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         return self
 
     def _draw(self, n_samples, groups, rng):
-        """How often each sample counts to train and to test on, for every member."""
+        """Weight of each sample in the training and in the validation set of every member."""
         groups = np.arange(n_samples) if groups is None else np.asarray(groups)
         names, group = np.unique(groups, return_inverse=True)
         check_consistent_length(group, range(n_samples))
@@ -218,7 +225,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         parts = []
         while len(parts) < self.n_estimators:
             counts = np.bincount(rng.randint(len(names), size=len(names)), minlength=len(names))
-            if not counts.all():  # some group is left to measure on
+            if not counts.all():  # some group is left to validate on
                 parts.append((counts[group], (counts == 0)[group].astype(int)))
         return parts
 

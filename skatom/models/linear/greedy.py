@@ -1,4 +1,4 @@
-"""What the models that choose features greedily share."""
+"""The base class of models that select features greedily."""
 
 import math
 from numbers import Integral, Real
@@ -47,7 +47,7 @@ class GreedyRegressor(StructureRegressor):
     }
 
     def _problem(self, X, y, configurations=None):
-        """The least-squares problem; sets what is known of the features."""
+        """The least-squares problem; sets the attributes that describe the features."""
         if not _has_derivatives(X):
             return self._array_problem(X, y)
         if len(X) == 0:
@@ -79,7 +79,7 @@ class GreedyRegressor(StructureRegressor):
 
     def _use_gram(self, rows, n_terms):
         if self.method == "auto":
-            # 10: a pass over A costs as much, for its size, as a tenth of AᵀA
+            # 10: relative to its size, a pass over A costs as much as a tenth of AᵀA
             return rows.problem.n_columns <= min(10 * n_terms, rows.n_rows)
         return self.method == "gram"
 
@@ -108,7 +108,7 @@ class GreedyRegressor(StructureRegressor):
         return max(1, int(self.max_features * n_columns))
 
     def _train_and_test(self, rows, test_weights, rng, equations=None, verbose=0):
-        """A path on some rows, its squared errors on others, and the weight of those."""
+        """A path on some rows, its squared errors on other rows, and the weight of the latter."""
         held_out = rows.held_out(test_weights)
         for part, use in ((rows, "train"), (held_out, "test")):
             if part.total_weight == 0:
@@ -175,12 +175,12 @@ def check_weights(sample_weight, problem):
 
 
 def count_samples(indices, n_samples):
-    """How often each sample occurs among indices or in a mask."""
+    """Number of times that each sample occurs among indices or in a mask."""
     return np.bincount(np.arange(n_samples)[indices], minlength=n_samples)
 
 
 def extend(paths):
-    """Errors of paths as rows of one array; one that ended early goes on with its last model."""
+    """Errors of paths as rows of one array; a short path is extended by its last model."""
     length = max(map(len, paths))
     return np.array([np.pad(path, (0, length - len(path)), "edge") for path in paths])
 

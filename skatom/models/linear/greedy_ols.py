@@ -17,26 +17,26 @@ from skatom.models.linear.rows import WeightedRows
 from skatom.parallel import tree_reduce
 from skatom.solvers import NormalEquations
 
-# Gram matrices of all folds that are kept at the same time.
+# Number of Gram matrices of folds that are kept at the same time.
 _FOLD_BYTES = 2**31
 
 
 class GreedyOLS(GreedyRegressor):
-    r"""Linear regression on a few features, which are chosen one by one.
+    r"""Linear regression on a few features, which are selected greedily.
 
     .. math::
 
         \min_w \sum_i u_i\, (y_i - \bar y - (x_i - \bar x) \cdot w)^2
         \quad\text{such that}\quad \lVert w \rVert_0 \le M
 
-    Each step adds the feature that lowers the sum of squares most, all coefficients being fitted
-    anew: orthogonal least squares. scikit-learn's `OrthogonalMatchingPursuit` instead adds the
-    feature of the largest correlation with the residual, which is the same only where features are
-    orthogonal. The number of terms M is given, or chosen by errors on samples held out.
+    Each step adds the feature that lowers the sum of squares most when all coefficients are fitted
+    again (orthogonal least squares). scikit-learn's `OrthogonalMatchingPursuit` instead adds the
+    feature of the largest correlation with the residual, which is the same only if features are
+    orthogonal. The number of terms M is given, or chosen by cross-validation.
 
-    The features are a plain array, or `AtomicFeatures <skatom.descriptors.AtomicFeatures>`. Then
-    energies are sums over atoms, a constant for each element takes the place of the intercept, and
-    the model learns from forces too if there are any:
+    The features are a plain array or `AtomicFeatures <skatom.descriptors.AtomicFeatures>`. For the
+    latter, energies are sums over atoms, a constant for each element replaces the intercept, and
+    the model also learns from forces if they are given:
 
     .. math::
 
@@ -47,88 +47,93 @@ class GreedyOLS(GreedyRegressor):
     Parameters
     ----------
     n_terms : int, default=None
-        M. None: chosen by ``cv``.
+        Number M of terms. None: chosen by ``cv``.
     max_terms : int, default=1000
-        The most terms to try where ``cv`` chooses.
+        Largest number of terms to try, if ``n_terms`` is None.
     max_features : int, float or "sqrt", default=None
-        Draw this many candidates (or this share of all, or the square root) among the features
-        that are left, at each step. None: all.
+        Number of candidate features drawn at random in each step (an int, a fraction of all, or
+        the square root of their number). None: all features.
     cv : int, splitter or iterable of (train, test), default=None
-        Where errors are held against each other: the M of the smallest squared error summed over
-        all held-out samples is taken, and the path followed once more on all samples. One split
-        is a validation set. None: five folds.
+        Splits of the cross-validation: M is the number of terms with the smallest squared error
+        summed over all held-out samples, and the path is then computed again on all samples. A
+        single split is a validation set. None: five folds.
     fit_intercept : bool or "candidate", default=True
-        Whether there is an intercept. "candidate": it is chosen like a feature, or not at all.
+        Whether to fit an intercept. "candidate": the intercept is a candidate like the features.
     tol : float, default=1e-6
-        Features of which the chosen ones leave less than this share of the norm are skipped, as
-        linear combinations of them.
+        A feature is skipped as linearly dependent if less than this share of its norm is
+        orthogonal to the chosen features.
     method : {"auto", "gram", "gram-schmidt"}, default="auto"
-        Work on the Gram matrix of all features, or on the features: for more features than
-        samples, and for few terms of many. The result is the same but for rounding.
+        Whether to work on the Gram matrix of all features or on the features themselves, which is
+        better for more features than samples and for few terms. The results are equal to rounding.
     noise_energy : float, dict or array-like of shape (n,), default=1e-3
-        Standard deviation :math:`\sigma_E` of the noise of energies, eV per atom; it is
-        multiplied by :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by
-        configuration, see `fit`. Without meaning for arrays, as all that follows.
+        Noise standard deviation :math:`\sigma_E` of energies in eV per atom; it is multiplied by
+        :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by configuration, see `fit`.
+        Ignored for arrays, like ``noise_forces``.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
-        Standard deviation :math:`\sigma_F` of the noise of force components, eV/Å. Only the
-        ratio to ``noise_energy`` matters.
+        Noise standard deviation :math:`\sigma_F` of force components in eV/Å. Only its ratio to
+        ``noise_energy`` matters.
     baseline : "elements", dict, estimator, list of these, or None, default=None
-        What is known in advance, subtracted from energies and forces before the fit and added to
-        predictions, see `skatom.baseline`. The intercept is an energy for each element already.
+        Baseline that is subtracted from energies and forces before the fit and added to
+        predictions: energies of the elements by least squares ("elements") or given, as in
+        ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
+        or a list of these. The intercept already has an energy for each element.
     max_memory : float, default=None
-        Most memory that the matrix of all features may take, in GiB. None: what is available.
+        Memory limit of the matrix of all features in GiB. None: the available memory.
     random_state : int, RandomState or None, default=None
-        Draws the candidates.
+        Seed of the draws of candidates.
     verbose : int, default=0
         1 shows progress bars.
 
     Attributes
     ----------
     coef_ : ndarray of float, shape (n_features,)
-        w, zero but for the chosen features.
+        Coefficients w; zero except for the chosen features.
     intercept_ : float, or ndarray of shape (n_species,)
-        With AtomicFeatures the energies ε of the elements, in eV.
+        The intercept; with AtomicFeatures the energies ε of the elements in eV.
     n_terms_ : int
-        M.
+        Number M of terms.
     support_ : ndarray of int, shape (M,)
-        The chosen features in their order; n_features and above stands for the intercept.
+        Chosen features in the order of their choice; n_features and above stand for the intercept.
     path_ : GreedyPath
-        All models from 0 terms on.
+        The models of 0, 1, 2, … terms.
     intercept_path_ : ndarray of float, shape (n_path + 1,) or (n_species, n_path + 1)
-        Their intercepts.
+        Intercepts of the models of the path.
     coef_path_ : ndarray of float, shape (n_features, n_path + 1)
-        Coefficients of the models of 0, 1, 2, … terms.
+        Coefficients of the models of the path.
     score_path_ : ndarray of float, shape (n_path + 1,)
-        Minus the root mean square of their errors on held-out samples, in the unit of y, with
-        AtomicFeatures as multiples of the noise; on the training samples if ``n_terms`` was given.
+        Minus the root-mean-square errors of the models of the path on held-out samples, in the
+        unit of y, with AtomicFeatures in multiples of the noise; on the training samples if
+        ``n_terms`` was given.
     train_score_path_ : ndarray of float, shape (n_path + 1,)
-        The same on the training samples.
+        Minus the root-mean-square errors on the training samples.
     species_ : ndarray of int, shape (n_species,), or None
-        Atomic numbers of the elements.
+        Sorted atomic numbers seen in `fit`; None for arrays.
     absolute_energies_ : bool
-        Whether energies were learnt; if not, predicted ones have no zero.
+        Whether energies were learnt; if not, the zero of predicted energies is arbitrary.
     baseline_ : Baseline or None
-        Fitted.
+        The fitted baseline.
     outputs_ : tuple of str
-        What the model predicts: forces and stresses of features with derivatives.
+        Names of the properties that the model predicts; forces and stresses only for features with
+        derivatives.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : ndarray of str, shape (n_features,)
-        With a data frame.
+        Names of the features, if X was a data frame.
 
     Raises
     ------
     ValueError
-        If there are more terms than features or than samples can determine.
+        If ``n_terms`` exceeds the number of features, or the number that the samples determine.
 
     Warns
     -----
     ConvergenceWarning
-        If there are fewer than ``n_terms`` terms, since all other features are combinations of the
-        chosen ones, or nothing is left to explain.
+        If fewer than ``n_terms`` terms were found, since all other features are linear combinations
+        of the chosen ones, or the residual is zero.
 
     See Also
     --------
-    BaggedGreedyOLS : The mean of many such models.
+    BaggedGreedyOLS : The mean of many greedy models.
     skatom.solvers.orthogonal_least_squares : The algorithm.
 
     References
@@ -200,18 +205,21 @@ class GreedyOLS(GreedyRegressor):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, groups=None, configurations=None):
-        """Follow the path and take M terms.
+        """Compute the path and keep M terms.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features), or AtomicFeatures
+            The features.
         y : array-like of shape (n,), or Targets
+            Labels.
         sample_weight : array-like of shape (n,), default=None
-            Of samples or structures.
+            Weights of the structures, by which their noise variance is divided; structures of
+            weight 0 are ignored. For arrays: weights of the samples.
         groups : array-like of shape (n,), default=None
-            For ``cv``, such as the trajectory of each structure.
+            Groups for ``cv``, for example the trajectory of each structure.
         configurations : array-like of str, shape (n,), default=None
-            The group of each structure, for noises that are given as a dict.
+            Name of the configuration of each structure, for noises given as a dict.
 
         Returns
         -------
@@ -259,16 +267,17 @@ class GreedyOLS(GreedyRegressor):
         return coef
 
     def predict_path(self, X):
-        """Energies from each model of the path.
+        """Predict the energies by each model of the path.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features), or AtomicFeatures
+            The features.
 
         Returns
         -------
         ndarray of shape (n, n_path + 1)
-            Column t from the model of t terms.
+            Column t is the prediction of the model of t terms.
         """
         check_is_fitted(self)
         X = self._checked(X)
@@ -301,7 +310,7 @@ class GreedyOLS(GreedyRegressor):
             )
 
     def _held_out_score(self, rows, splits, folds, rng):
-        """Minus the root-mean-square errors of 0, 1, … terms on samples held out."""
+        """Minus the root-mean-square errors of 0, 1, … terms on held-out samples."""
         errors, total = [], 0.0
         for left_out, (train, test) in enumerate(splits):
             equations, constants = None, None
@@ -339,9 +348,9 @@ def _fit_constants(equations, constants):
 
 
 def _are_folds(splits, problem, weights):
-    """Whether each sample is held out once and else trained on, and folds are few enough.
+    """Whether each sample is held out once and otherwise trained on, and folds are few enough.
 
-    Then the sum of the folds' normal equations costs less than to form each split's.
+    If so, summing the normal equations of the folds costs less than forming those of each split.
     """
     tests = np.array([test for _, test in splits])
     return (

@@ -13,10 +13,10 @@ _JACOBIAN_BYTES = 2**28
 
 
 class LinearProblem:
-    r"""Fit y ≈ X w + C e, where C are the few columns of an intercept.
+    r"""The least-squares problem y ≈ X w + C e, where C are the few columns of an intercept.
 
-    The best e for any w leaves the least-squares problem of the residuals of y and of the columns
-    of X after a fit of C to each:
+    With the best e for any w, it is the problem of the residuals of y and of the columns of X after
+    a fit of C to each:
 
     .. math:: \min_w \lVert (y - C e_y) - (X - C E_X)\, w \rVert^2 , \qquad e = e_y - E_X w .
 
@@ -71,14 +71,14 @@ class LinearProblem:
         return e
 
     def total_weight(self, sample_weight):
-        """What a sum of weighted squared errors is divided by: the weight of the labels."""
+        """The total weight of the labels, by which a sum of weighted squared errors is divided."""
         return float(sample_weight @ (self.weights > 0))
 
     def n_force_rows(self, sample_weight):
         return 0
 
     def force_blocks(self, sample_weight, columns):
-        """Further rows: there are none without derivatives."""
+        """Rows of forces: none without derivatives."""
         return ()
 
 
@@ -134,7 +134,7 @@ class ForceProblem(LinearProblem):
             yield rows[:, columns], self.labels.forces[atoms].ravel() * roots
 
     def _batches(self, chosen):
-        """Lists of structures whose Jacobians together are of a modest size."""
+        """Lists of structures whose Jacobians together have a modest size."""
         if not len(chosen):
             return []
         ends = np.cumsum(self.features.n_pairs[chosen])
@@ -162,7 +162,7 @@ class WeightedRows:
     longest : int
         The most terms that so many rows can determine.
     total_weight : float
-        What a sum of squared errors is divided by.
+        The weight by which a sum of squared errors is divided.
     """
 
     def __init__(self, problem, sample_weight, constants=None):
@@ -177,7 +177,7 @@ class WeightedRows:
             self._fit_constants()
 
     def held_out(self, sample_weight):
-        """WeightedRows of other samples, less the constants of these."""
+        """WeightedRows of other samples, with the constants of these rows subtracted."""
         return WeightedRows(self.problem, sample_weight, self.constants)
 
     @property
@@ -193,7 +193,7 @@ class WeightedRows:
         return self.problem.total_weight(self.sample_weight)
 
     def blocks(self, columns):
-        """Yield weighted rows ``(A, b)`` of the columns asked for."""
+        """Yield weighted rows ``(A, b)`` of the given columns."""
         for rows in self._pieces(columns):
             matrix = self.problem.columns(rows, columns)
             target = self.problem.y[rows]

@@ -1,4 +1,4 @@
-"""Choice of the order of an n-body kernel by marginal likelihood."""
+"""Selection of the order of an n-body kernel by marginal likelihood."""
 
 from numbers import Real
 
@@ -12,37 +12,43 @@ from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
 
 
 class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
-    r"""The simplest n-body kernel among the most likely.
+    r"""Select the simplest n-body kernel among the most likely ones.
 
     .. math::
 
         \hat k = \min \Big\{ k : \frac{\log p(y \mid k)}{N} >
         \max_{k'} \frac{\log p(y \mid k')}{N} - \mathrm{tol} \Big\}
 
-    The marginal likelihood of N observations weighs the fit against the freedom of a kernel, so it
-    finds the order of the interactions that the data show without any held-back part: a lower
-    order cannot fit, a higher one has more to learn than the data say [1]_. Learning from few data
-    it finds a lower order than from many.
+    The marginal likelihood of N observations weighs the quality of the fit against the flexibility
+    of a kernel, so it finds the order of the interactions without a validation set: a lower order
+    cannot fit the data, a higher order has more freedom than they determine [1]_. Few data favour
+    a lower order than many.
 
-    Compare kernels with the same noise. Where the amplitudes are optimised too
-    (``NBodyGaussianProcess(optimize=True)``), choices from very few data are erratic.
+    Compare kernels with the same noise. If amplitudes are optimised too
+    (``NBodyGaussianProcess(optimize=True)``), selections from very few data are erratic.
 
     Parameters
     ----------
     estimator : NBodyGaussianProcess
-        Fitted with each of the kernels.
+        The process, which is fitted with each of the kernels.
     kernels : list of NBody, ManyBody or sums of them
-        Simplest first.
+        The kernels, simplest first.
     tol : float, default=1e-3
-        Difference of the log marginal likelihood for each observation that does not count.
+        Differences of the log marginal likelihood per observation below this are ignored.
 
     Attributes
     ----------
     log_marginal_likelihoods_ : ndarray of float, shape (n_kernels,)
-        Of each kernel, divided by the number of observations.
+        Log marginal likelihood of each kernel, divided by the number of observations.
     best_index_ : int
+        Index of the selected kernel.
     best_estimator_ : NBodyGaussianProcess
-        Fitted with the kernel chosen.
+        The process fitted with the selected kernel.
+
+    Raises
+    ------
+    ValueError
+        If there are no kernels.
 
     References
     ----------
@@ -79,8 +85,10 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : Structures or list of ase.Atoms, n of them
+        X : Structures or list of ase.Atoms
+            The n structures.
         y : Targets, or array-like of float, shape (n,), eV
+            Energies, forces or both.
 
         Returns
         -------

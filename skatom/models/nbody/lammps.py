@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 
 
 def write_tables(model, prefix, n_points, n_grid):
-    """See `MappedForceField.write_lammps`."""
+    """Write the tables, see `MappedForceField.write_lammps`."""
     prefix = Path(prefix)
     orders = {table.order for table in model.expansion_.tables}
     symbols = [chemical_symbols[z] for z in model.species_]
@@ -76,12 +76,12 @@ def _write_triangles(model, path, symbols, n_grid):
 
 
 def _triangle_lines(model, species, low, high, n_grid):
-    """index, r_ij, r_ik, θ, the forces along r_ij, r_ik and r_jk on i, j and k, the energy."""
+    """Lines of index, r_ij, r_ik, θ, forces along r_ij, r_ik and r_jk on i, j and k, energy."""
     r = np.linspace(low, high, n_grid)
     width = 90.0 / n_grid
     angles = width * (0.5 + np.arange(2 * n_grid))
     first, second, angle = (x.ravel() for x in np.meshgrid(r, r, angles, indexing="ij"))
-    if species[1] == species[2]:  # LAMMPS wants r_ij <= r_ik then
+    if species[1] == species[2]:  # LAMMPS then requires r_ij <= r_ik
         kept = first <= second
         first, second, angle = first[kept], second[kept], angle[kept]
     third = np.sqrt(first**2 + second**2 - 2 * first * second * np.cos(np.radians(angle)))

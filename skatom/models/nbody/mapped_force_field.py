@@ -28,48 +28,48 @@ class MappedForceField(StructureRegressor):
         + \sum_{i<j<k} V_3(r_{ij}, r_{ik}, r_{jk})
 
     The mean of a Gaussian process with an n-body kernel is a sum of functions of one distance and
-    of three. They are tabulated once, for each combination of elements, as cubic and tricubic
-    splines [1]_. Predictions then cost the same whatever the size of the training set. What is
-    tabulated is the energy without its cutoff functions, as smooth as the kernel; the cutoff
-    functions are exact. Forces and stress are the derivatives of the splines, so energies are
-    conserved.
+    of three distances. They are tabulated once, for each combination of elements, as cubic and
+    tricubic splines [1]_. The cost of predictions then does not depend on the size of the training
+    set. The tables hold the energy without its cutoff functions, which is as smooth as the kernel;
+    the cutoff functions are evaluated exactly. Forces and stress are the derivatives of the
+    splines, so energies are conserved.
 
     Parameters
     ----------
     estimator : NBodyGaussianProcess, default=None
-        What ``fit`` trains and tabulates. None: ``NBodyGaussianProcess()``. `from_fitted` takes
-        one that is trained.
+        The process that ``fit`` trains and tabulates. None: ``NBodyGaussianProcess()``.
+        `from_fitted` tabulates a process that is fitted already.
     r_min : float, default=None
-        The first knot in Å, below which energies go on linearly. None: 0.8 times the shortest
-        distance in the training set.
+        The first knot in Å, below which energies are extrapolated linearly. None: 0.8 times the
+        shortest distance in the training set.
     n_knots_pairs : int, default=512
-        Knots of V₂ from ``r_min`` to the cutoff.
+        Number of knots of V₂ from ``r_min`` to the cutoff.
     n_knots_triangles : int, default=96
-        Knots of V₃ along each side. The error of forces falls with the third power of the spacing
-        over the ``sigma`` of the kernel.
+        Number of knots of V₃ along each side. The error of forces falls with the third power of the
+        spacing over the ``sigma`` of the kernel.
     max_memory : float, default=None
-        Most memory that the tables of a kernel may take, in GiB. None: what is available.
+        Memory limit of the tables of a kernel in GiB. None: the available memory.
 
     Attributes
     ----------
     expansion_ : SplineExpansion
         The tables of all kernels of the sum.
     species_ : ndarray of int
-        Atomic numbers of the training structures.
+        Sorted atomic numbers seen in `fit`.
     baseline_ : Baseline or None
-        That of the process.
+        The fitted baseline of the process.
     outputs_ : tuple of str
-        What the model predicts.
+        Names of the properties that the model predicts.
     absolute_energies_ : bool
         Whether energies were learnt.
 
     Raises
     ------
     ValueError
-        If the kernel is no sum of pairs and triangles with a cutoff, or a structure to predict has
-        an element that was not in ``fit``.
+        If the kernel is not a sum of pairs and triangles with a cutoff, or a structure to predict
+        has an element that was not in ``fit``.
     MemoryError
-        If tables would not fit.
+        If the tables would not fit in memory.
 
     Warns
     -----
@@ -113,13 +113,14 @@ class MappedForceField(StructureRegressor):
 
     @classmethod
     def from_fitted(cls, estimator, **parameters):
-        """Tabulate a Gaussian process that is trained.
+        """Tabulate a fitted Gaussian process.
 
         Parameters
         ----------
         estimator : NBodyGaussianProcess, fitted
+            The process.
         **parameters
-            Of `MappedForceField`.
+            Parameters of `MappedForceField`.
 
         Returns
         -------
@@ -135,8 +136,10 @@ class MappedForceField(StructureRegressor):
 
         Parameters
         ----------
-        X : Structures or list of ase.Atoms, n of them
+        X : Structures or list of ase.Atoms
+            The n structures.
         y : Targets, or array-like of float, shape (n,), eV
+            Energies, forces or both.
 
         Returns
         -------
@@ -177,7 +180,7 @@ class MappedForceField(StructureRegressor):
 
     def _checked(self, X):
         structures = as_structures(X)
-        species_index(structures, self.species_)  # or an error
+        species_index(structures, self.species_)  # raises for species not seen in fit
         return structures
 
     def _evaluate(self, X, names):
@@ -187,7 +190,7 @@ class MappedForceField(StructureRegressor):
         return dict(zip(("energy", "gradient", "virial"), parts, strict=True))
 
     def pair_energy(self, element, other, r):
-        """V₂ and its slope.
+        """The pair energy V₂(r) and its derivative.
 
         Parameters
         ----------
@@ -203,7 +206,7 @@ class MappedForceField(StructureRegressor):
         return self._of_single(2, (element, other), np.asarray(r, float)[:, None])
 
     def triangle_energy(self, elements, sides):
-        """V₃ and its slopes.
+        """The triangle energy V₃(r_ij, r_ik, r_jk) and its derivatives.
 
         Parameters
         ----------
@@ -225,24 +228,25 @@ class MappedForceField(StructureRegressor):
         ``pair_style table`` reads V₂ from ``prefix.table`` and ``pair_style threebody/table``, of
         the package MANYBODY, reads V₃ from ``prefix.3b`` and ``prefix.3b.table``. LAMMPS sums over
         the three centres of a triangle, so its tables hold V₃/3. The energies of the elements are
-        left out. Units are ``metal``. LAMMPS interpolates pairs by splines; of triangles it looks
-        up the nearest entry, an error in proportion to 1/``n_grid``. Its version of 22 July 2025
-        exchanges the neighbours of an atom where the first is farther away, unlike ones too, so
-        forces of triangles of several elements are wrong there; a warning says so.
+        left out. Units are ``metal``. LAMMPS interpolates the pair tables by splines. In the
+        triangle tables it takes the nearest entry, with an error proportional to 1/``n_grid``. The
+        LAMMPS version of 22 July 2025 exchanges the two neighbours of an atom where the first is
+        farther away, even if they are unlike, which makes forces of triangles of several elements
+        wrong; a warning says so.
 
         Parameters
         ----------
         prefix : str or path
-            Where to write; the last part must not have spaces.
+            Beginning of the paths of the files; the file name must not contain spaces.
         n_points : int, default=2000
-            Distances in the tables of pairs.
+            Number of distances in the tables of pairs.
         n_grid : int, default=40
-            Distances in the tables of triangles, which have about n_grid³ lines.
+            Number of distances in the tables of triangles, which have about n_grid³ lines.
 
         Returns
         -------
         list of str
-            The commands for LAMMPS, atom types in the order of ``species_``.
+            The commands for LAMMPS, with atom types in the order of ``species_``.
         """
         check_is_fitted(self)
         return lammps.write_tables(self, prefix, n_points, n_grid)

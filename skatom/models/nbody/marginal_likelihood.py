@@ -5,16 +5,16 @@ from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-# By which factors sigma, amplitude and noise may move from where they begin.
+# Factors by which sigma, amplitude and noise may change from their initial values.
 _SIGMA_RANGE, _AMPLITUDE_RANGE, _NOISE_RANGE = 4.0, 100.0, 10.0
-# Relative change of the log marginal likelihood at which its maximisation ends.
+# Relative change of the log marginal likelihood at which the maximisation ends.
 _TOLERANCE = 1e-6
 # Step in log(sigma) of the central difference of the kernel matrix.
 _STEP = 1e-3
 
 
 def cholesky(matrix, noise):
-    """The lower factor of K + Λ; it takes the place of K."""
+    """The lower Cholesky factor of K + Λ, which overwrites K."""
     largest = matrix.diagonal().max(initial=0.0)
     matrix[np.diag_indices_from(matrix)] += noise**2
     try:
@@ -40,7 +40,7 @@ def log_likelihood(factor, values, alpha):
 
 
 def likelihood_and_slopes(kernel, noise, observations, values, scales):
-    """log p(y), and its slopes in the logarithms of all sigma, amplitude and noise."""
+    """log p(y), and its derivatives with respect to log sigma, log amplitude and log noise."""
     terms = kernel.terms
     parts = [term.cross(observations.of_term(k)) for k, term in enumerate(terms)]
     factor = cholesky(sum(parts), scales @ noise)
@@ -59,7 +59,7 @@ def likelihood_and_slopes(kernel, noise, observations, values, scales):
 
 
 def maximise_likelihood(kernel, noise, observations, values, scales, verbose):
-    """The kernel with the sigma and amplitude of every term, and the noise, that fit best."""
+    """The kernel and the noise of the largest marginal likelihood."""
     free = noise * scales.any(axis=0) > 0
     start = np.concatenate([
         np.log([scale for term in kernel.terms for scale in term.scales]), np.log(noise[free])

@@ -20,81 +20,85 @@ from skatom.structures import as_structures
 from skatom.targets import as_targets
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
-# Atoms whose rows of a kernel matrix are in memory at once in a prediction.
+# Number of atoms whose rows of a kernel matrix are in memory at once in a prediction.
 _BATCH_ATOMS = 512
 
 
 class NBodyGaussianProcess(StructureRegressor):
-    r"""Gaussian process of the energy with a kernel of pairs, triangles or more atoms.
+    r"""Gaussian process with a kernel of pairs, triangles or larger sets of atoms.
 
     .. math::
 
         \hat E(S) = \sum_z N_z \varepsilon_z + \sum_l k(S, l)\, \alpha_l, \qquad
         \alpha = (K + \Lambda)^{-1} y
 
-    l runs over the observations: energies of structures and components of forces on atoms, whose
+    The observations l are energies of structures and components of forces on atoms, whose
     covariances are derivatives of the kernel of the energies [1]_. The :math:`\varepsilon_z` are
-    the baseline. The diagonal :math:`\Lambda` is the noise variance of each observation. Forces
-    and stress are derivatives of the predicted energy; the standard deviation is that of the
+    the baseline. The diagonal matrix :math:`\Lambda` has the noise variance of each observation.
+    Forces and stress are derivatives of the predicted energy; standard deviations are those of the
     posterior,
 
     .. math:: s^2 = k(l, l) - k_l^\top (K + \Lambda)^{-1} k_l.
 
-    The system is dense and is solved exactly, so training sets are hundreds of structures or of
-    atoms with their forces (``n_environments``), not more. Predictions take time in proportion to
-    the training set; `MappedForceField` removes that.
+    The system is dense and is solved exactly, which limits training sets to hundreds of structures
+    or of atoms with forces (``n_environments``). The cost of predictions is linear in the size of
+    the training set; with `MappedForceField` it is constant.
 
     Parameters
     ----------
     kernel : NBody, ManyBody or a sum of them, default=None
-        None: ``NBody(order=2) + NBody(order=3)``. See `KernelOrderSelector` for a choice by
-        marginal likelihood.
+        Kernel of structures. None: ``NBody(order=2) + NBody(order=3)``. `KernelOrderSelector`
+        selects a kernel by marginal likelihood.
     noise_energy : float, dict or array-like of shape (n,), default=1e-3
-        Standard deviation of the noise of energies, eV per atom; it is multiplied by
-        :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by configuration, see `fit`.
+        Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
+        for a structure of N atoms. A dict gives it by configuration, see `fit`.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
-        The same of force components, eV/Å. It covers what the kernel cannot express too, such as
-        interactions beyond the cutoff.
+        Noise standard deviation of force components in eV/Å. It includes what the kernel cannot
+        express, such as interactions beyond the cutoff.
     baseline : "elements", dict, estimator, list of these, or None, default="elements"
-        What is known in advance, subtracted from energies and forces before the fit and added to
-        predictions, see `skatom.baseline`.
+        Baseline that is subtracted from energies and forces before the fit and added to
+        predictions: energies of the elements by least squares ("elements") or given, as in
+        ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
+        or a list of these.
     n_environments : int, default=None
-        Learn from the forces on so many atoms, drawn at random. None: on all.
+        Number of atoms, drawn at random, whose forces are learnt. None: all atoms.
     optimize : bool, default=False
         Maximise the log marginal likelihood over ``sigma`` and ``amplitude`` of each kernel and
-        over the noise, beginning at what is given: ``sigma`` within a factor of 4, ``amplitude``
-        of 100 and the noise, by a common factor for energies and one for forces, of 10. With few
-        data (some 100 observations) so many free parameters fit too well: give values instead.
+        over the noise, starting from the given values: ``sigma`` within a factor of 4,
+        ``amplitude`` within a factor of 100, and the noise of energies and that of forces each by a
+        common factor of up to 10. With few data (some 100 observations) so many free parameters
+        overfit: give values instead.
     max_memory : float, default=None
-        Most memory that the kernel matrix may take, in GiB. None: what is available.
+        Memory limit of the kernel matrix in GiB. None: the available memory.
     random_state : int, RandomState or None, default=None
-        Draws the environments.
+        Seed of the draw of atoms.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows progress bars.
 
     Attributes
     ----------
     kernel_ : NBodyKernel
         The kernel with the parameters in use.
     noise_scale_ : ndarray of float, shape (2,)
-        By which the noises of energies and of forces were multiplied; 1 unless ``optimize``.
+        Factors by which the noises of energies and of forces were multiplied; 1 without
+        ``optimize``.
     species_ : ndarray of int
-        Atomic numbers of the training structures.
+        Sorted atomic numbers seen in `fit`.
     baseline_ : Baseline or None
-        Fitted.
+        The fitted baseline.
     expansions_ : list of Predictor
-        The energies of each kernel of the sum.
+        The energy of each kernel of the sum.
     outputs_ : tuple of str
-        What the model predicts.
+        Names of the properties that the model predicts.
     environments_ : ndarray of int
         The atoms of the training batch whose forces were learnt.
     n_observations_ : int
-        Number of energies and of components of forces.
+        Number of energies and components of forces.
     log_marginal_likelihood_ : float
         :math:`\log p(y) = -\frac12 y^\top \alpha - \frac12 \log\det(K + \Lambda)
         - \frac n2 \log 2\pi`.
     absolute_energies_ : bool
-        Whether energies were learnt; if not, predicted ones lack the energies of single atoms.
+        Whether energies were learnt; if not, predicted energies lack those of isolated atoms.
 
     Raises
     ------
@@ -171,12 +175,12 @@ class NBodyGaussianProcess(StructureRegressor):
         X : Structures or list of ase.Atoms, n of them
             Molecules and crystals of any composition.
         y : Targets, or array-like of float, shape (n,), eV
-            Energies, forces or both; structures that lack one of them take part with the other.
+            Energies, forces or both; structures may lack one of them.
         configurations : array-like of str, shape (n,), default=None
-            The group of each structure, for noises that are given as a dict.
+            Name of the configuration of each structure, for noises given as a dict.
         sample_weight : array-like of float, shape (n,), default=None
-            Weights of the structures, by which the variance of their noise is divided; those of
-            weight 0 are not learnt from.
+            Weights of the structures, by which their noise variance is divided; structures of
+            weight 0 are ignored.
 
         Returns
         -------
@@ -236,7 +240,7 @@ class NBodyGaussianProcess(StructureRegressor):
 
     def _checked(self, X):
         structures = as_structures(X)
-        species_index(structures, self.species_)  # or an error
+        species_index(structures, self.species_)  # raises for species not seen in fit
         return structures
 
     def _evaluate(self, X, names):

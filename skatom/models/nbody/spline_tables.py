@@ -27,7 +27,7 @@ class SplineTables:
     expansion : NPletExpansion
     species : ndarray of int
     r_min : float
-        The first knot, Å; the last is at the cutoff.
+        The first knot in Å; the last is at the cutoff.
     n_knots : int
     max_memory : float or None
 
@@ -36,9 +36,9 @@ class SplineTables:
     coefficients : ndarray of float, shape (n_tables, n_knots + 2) or with three such axes
         B-spline coefficients of the smooth part S of the energy; E = F(T) S(T).
     which : ndarray of int, shape (n_species,) * order
-        The table of some species, -1 where there is none.
+        Index of the table of these species, -1 where there is none.
     places : ndarray of int, shape (n_species,) * 3 + (3,)
-        Which side is which coordinate of the table.
+        The side of each coordinate of the table.
     grid : tuple of float
         The first knot and the spacing.
     """

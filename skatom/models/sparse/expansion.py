@@ -7,7 +7,7 @@ from skatom.models._environment_expansion import EnvironmentExpansion
 
 
 class SparseExpansion(Predictor):
-    """Energies of structures as sums of expansions in the features of several descriptors.
+    """The energy of a structure as a sum of expansions in the features of several descriptors.
 
     X is a list of AtomicFeatures of the same structures, one for each descriptor.
 

@@ -1,4 +1,4 @@
-"""How a sparse Gaussian process learns: representatives, batches of rows, the likelihood."""
+"""The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -11,19 +11,19 @@ from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_ne
 from skatom.parallel import threads_over_blas
 from skatom.solvers import StreamedQR
 
-# A batch of rows: large enough for fast products, small against the memory.
+# A batch of rows: large enough for fast products, small compared with the memory.
 _BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
 
 
 def features_of(descriptors, X, batch):
-    """Features of a batch by each descriptor; without descriptors X are features already."""
+    """Features of a batch by each descriptor; without descriptors, X are features."""
     if descriptors is None:
         return [X[batch]]
     return [descriptor.transform(X[batch]) for descriptor in descriptors]
 
 
 def representative_blocks(X, structures, descriptors, terms, selection, n_candidates, rng):
-    """Choose the representative environments of each term and species.
+    """Select the representative environments of each term and species.
 
     Parameters
     ----------
@@ -75,16 +75,16 @@ def start_solver(blocks, max_memory=None):
 
 
 def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
-    """Take the rows of all structures into the factorisation, batch by batch.
+    """Add the rows of all structures to the factorisation, batch by batch.
 
-    While one batch is added to the factorisation, the rows of the next are computed.
+    While one batch is added to the factorisation, the rows of the next batch are computed.
 
     Parameters
     ----------
     solver : StreamedQR
     blocks : list of Block
     features_of_batch : callable
-        The features of a slice of structures by each descriptor.
+        Function that gives the features of a slice of structures by each descriptor.
     structures : Structures
     labels : Labels
     verbose : int
@@ -92,9 +92,9 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     Yields
     ------
     n_structures, n_labels : int
-        How many were taken.
+        Numbers of structures and labels that were added.
     log_noise : float
-        The sum of the logarithms of their noise.
+        Sum of the logarithms of the noise of these labels.
     """
     limit = max(1, _BATCH_BYTES // (8 * solver.n_columns) // 3)
     pieces = batches(structures, min(_BATCH_ATOMS, limit))
@@ -145,7 +145,7 @@ def _submit(pool, solver, blocks, features, labels, batch):
 
 
 def _take(solver, calls, batch):
-    """Add the rows of a batch to what has been learnt."""
+    """Add the rows of a batch to the factorisation."""
     rows, labels, log_noise = zip(*(call.result() for call in calls), strict=True)
     calls.clear()  # the rows are as large as what the factorisation works with
     rows, labels = np.concatenate(rows), np.concatenate(labels)

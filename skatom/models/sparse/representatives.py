@@ -1,4 +1,4 @@
-"""The choice of representative environments, and their prior."""
+"""The selection of representative environments, and their prior."""
 
 import warnings
 
@@ -10,14 +10,14 @@ from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.parallel import serial_blas
 from skatom.solvers.sampling import farthest_points, greedy_cur
 
-# Part of the mean of its diagonal that is added to K_MM, and the largest that is tried.
+# Share of the mean of its diagonal that is added to K_MM, and the largest share that is tried.
 _JITTER, _LARGEST_JITTER = 1e-12, 1e-6
-# Structures whose features are computed at once for a few atoms of them.
+# Number of structures whose features are computed at once to keep those of a few atoms.
 _BATCH = 16
 
 
 def choose_representatives(source, number, kernel, limit, selection, n_candidates, rng):
-    """Features of the environments of one species that stand for all of them.
+    """Features of the representative environments of one species.
 
     Parameters
     ----------
@@ -26,10 +26,11 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
         Atomic number.
     kernel : Kernel
     limit : int
-        How many.
+        Number of representatives.
     selection : {"fps", "cur", "random"}, or array-like of int
+        Method, or indices of atoms.
     n_candidates : int
-        Among how many atoms, drawn at random, they are chosen.
+        Number of atoms, drawn at random, among which they are selected.
     rng : numpy.random.RandomState
 
     Returns
@@ -70,7 +71,7 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
 
 
 def _given(selection, numbers, atoms):
-    """Those of the atoms that were given which are of this species."""
+    """The given atoms that are of this species."""
     selection = np.asarray(selection)
     if selection.ndim != 1 or not np.issubdtype(selection.dtype, np.integer):
         raise ValueError(
@@ -86,7 +87,7 @@ def _given(selection, numbers, atoms):
 
 
 def _features_of(source, atoms):
-    """Features of some atoms; never those of all structures at once."""
+    """Features of some atoms, computed for a few structures at a time."""
     if isinstance(source, AtomicFeatures):
         return source.values[atoms]
     structures, descriptor = source
@@ -104,7 +105,7 @@ def _features_of(source, atoms):
 
 
 def prior_root(block):
-    """Lower Cholesky factor of K_MM of a block, with as little on the diagonal as it takes."""
+    """Lower Cholesky factor of K_MM of a block, with as small a jitter as possible."""
     matrix = block.values(block.vectors)
     diagonal, jitter = matrix.diagonal().copy(), _JITTER
     while jitter <= _LARGEST_JITTER:

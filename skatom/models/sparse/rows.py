@@ -1,7 +1,7 @@
 """Rows of the design matrix of a sparse Gaussian process.
 
 A model is a list of blocks. A block has the kernel of one descriptor and the representative
-environments z_m of one species; atoms of other species do not see it. Its columns are
+environments z_m of one species; atoms of other species do not contribute to it. Its columns are
 Σ_i k(x_i, z_m), and their derivatives.
 """
 
@@ -13,9 +13,9 @@ from skatom.kernels.base import squared_norms
 from skatom.models._cpu import sparse_rows as _cpu
 from skatom.parallel import split_rows
 
-# Derivatives of one piece of the centres: small against the memory, in reach of the cache.
+# Size of the derivatives of one piece of centres: near the size of the cache.
 _PIECE_BYTES = 2**21
-# With fewer than 64 centres a descriptor's loop starts no threads; there are some already.
+# A descriptor's loop starts no threads for fewer than 64 centres; these run in threads already.
 _MOST_CENTERS = 60
 # Atoms of one matrix product.
 _ATOMS = 256
@@ -28,14 +28,14 @@ class Block:
     Attributes
     ----------
     term : int
-        Which descriptor.
+        Index of the descriptor.
     number : int
         Atomic number.
     kernel : Kernel
     vectors : ndarray of float, shape (M, n_features)
         The features z_m.
     columns : slice
-        Where its columns are among those of the model.
+        Its columns among the columns of the model.
     """
 
     term: int
@@ -64,7 +64,7 @@ def energy_rows(blocks, features, n_columns):
     ----------
     blocks : list of Block
     features : list of AtomicFeatures
-        Those of one batch of n structures by each descriptor.
+        Features of one batch of n structures by each descriptor.
     n_columns : int
 
     Returns
@@ -93,19 +93,20 @@ def weighted_rows(blocks, features, place, energies, labels, s):
     blocks, features
         See `energy_rows` and `with_neighbors`.
     place : int
-        Which structure of the batch.
+        Index of the structure in the batch.
     energies : ndarray of float, shape (n_columns,)
         Its row of `energy_rows`.
     labels : Labels
+        The labels of all structures.
     s : int
-        Which structure of the labels.
+        Index of the structure in the labels.
 
     Returns
     -------
     rows : ndarray of float, shape (n_labels, n_columns)
     values : ndarray of float, shape (n_labels,)
     log_noise : float
-        The sum of the logarithms of the standard deviations.
+        Sum of the logarithms of the standard deviations.
     """
     values, noises = labels.of_structure(s)
     rows = []
@@ -130,7 +131,7 @@ def all_derivative_rows(blocks, features, structure, strained=True):
 
 
 def with_neighbors(features):
-    """The features of a batch with lists of neighbours, which its rows of forces ask for."""
+    """The features of a batch with neighbour lists, which its rows of forces need."""
     return [of_term.with_neighbors() for of_term in features]
 
 
@@ -141,16 +142,17 @@ def derivative_rows(block, features, structure, strained=True):
     ----------
     block : Block
     features : AtomicFeatures
-        Those of the batch by the block's descriptor, with their neighbours.
+        Features of the batch by the block's descriptor, with their neighbour lists.
     structure : int
+        Index of the structure in the batch.
     strained : bool, default=True
-        Whether the derivatives by the strain are wanted.
+        Whether to compute the derivatives with respect to the strain.
 
     Returns
     -------
     forces : ndarray of float, shape (n_atoms, 3, M)
     virial : ndarray of float, shape (6, M)
-        Symmetrised, in the order xx, yy, zz, yz, xz, xy; zeros if not wanted.
+        Symmetrised, in the order xx, yy, zz, yz, xz, xy; zeros if not computed.
     """
     start, stop = features.offsets[structure : structure + 2]
     forces = np.zeros((stop - start, 3, len(block.vectors)))
@@ -171,7 +173,7 @@ def _pieces(centers, pairs, vectors):
 
 
 def _add_piece(block, features, centers, start, forces, virial, strained):
-    """What some centres of the structure whose first atom is ``start`` add to its rows."""
+    """Add what some centres contribute to the rows of a structure; ``start``: its first atom."""
     mine = features.neighbors.take(centers)
     products, along = features.project(centers, block.vectors)
     profile = block.profile(features.values[centers])

@@ -1,4 +1,4 @@
-"""Gaussian processes of atomic environments on a few representative ones."""
+"""Sparse Gaussian processes of atomic environments."""
 
 from numbers import Integral, Real
 
@@ -34,7 +34,7 @@ _PREDICTED_ATOMS = 4096
 
 
 class SparseGaussianProcess(StructureRegressor):
-    r"""Interatomic potential: a Gaussian process of environments on representative ones (GAP).
+    r"""Sparse Gaussian process of atomic environments: a Gaussian approximation potential (GAP).
 
     .. math::
 
@@ -49,66 +49,69 @@ class SparseGaussianProcess(StructureRegressor):
     :math:`\Lambda^{-1/2} A` on top of the Cholesky factor of :math:`K_{MM}` [2]_, which is
     updated batch by batch: memory does not grow with the number of structures.
 
-    X is what a local descriptor gives (`AtomicFeatures`), so that the model is the last step of a
-    Pipeline. Or it is structures, and ``terms`` names the descriptors: several, whose energies
-    add up; or one, with which the features of all structures are never in memory at once.
+    X is the output of an atomic descriptor (`AtomicFeatures`), so that the model is the last step
+    of a Pipeline. Alternatively, X is structures, and ``terms`` names the descriptors: several,
+    whose energies are added, or one, whose features are then computed in batches and never all in
+    memory.
 
     Parameters
     ----------
     kernel : DotKernel, default=None
-        k, times the variance of the energy of an atom in eV², as in ``0.5**2 * Cosine(4)``.
-        None: ``Cosine(zeta=4)``.
+        Kernel k times the prior variance of the energy of an atom in eV², as in
+        ``0.5**2 * Cosine(4)``. None: ``Cosine(zeta=4)``.
     n_sparse : int or dict, default=500
         Number of representative environments of each species, or a dict such as
         ``{"H": 300, "O": 800}``.
     selection : {"fps", "cur", "random"} or array-like of int, default="fps"
-        How they are chosen: by farthest point sampling in the metric of the kernel, by CUR of the
-        features, or at random; or the indices of the atoms to take, counted over all structures.
+        How representatives are selected: by farthest point sampling in the metric of the kernel, by
+        CUR of the features, or at random; or the indices of their atoms, counted over all
+        structures.
     noise_energy : float, dict or array-like of shape (n,), default=0.001
-        Standard deviation of the noise of energies, eV per atom; it is multiplied by
-        :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by configuration, see `fit`.
+        Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
+        for a structure of N atoms. A dict gives it by configuration, see `fit`.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.1
-        The same of force components, eV/Å.
+        Noise standard deviation of force components in eV/Å.
     noise_virial : float, dict or array-like of shape (n,), default=0.1
-        The same of virials, the stress times the volume, eV per atom, multiplied by
-        :math:`\sqrt{N}`.
+        Noise standard deviation of virials, the stress times the volume, in eV per atom; it is
+        multiplied by :math:`\sqrt{N}`.
     terms : list of (descriptor, kernel, n_sparse), default=None
-        Descriptors whose energies add up, each with its kernel (with its variance) and the number
-        of its representatives; they replace ``kernel`` and ``n_sparse``.
+        Descriptors whose energies are added, each with its kernel (including the variance) and its
+        number of representatives. They replace ``kernel`` and ``n_sparse``.
     baseline : "elements", dict, estimator, list of these, or None, default="elements"
-        :math:`E_0`, the part of the energy that is not learnt: an energy for each element by
-        least squares, or given as in ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any
-        estimator of energies and forces; or several, as in ``["elements", PairRepulsion()]``.
+        Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
+        and added to predictions: energies of the elements by least squares ("elements") or given,
+        as in ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and
+        forces; or a list of these.
     n_candidates : int, default=5000
-        Representatives of a species are chosen among this many of its atoms, drawn at random.
+        Number of atoms of a species, drawn at random, among which representatives are selected.
     max_memory : float, default=None
-        Most memory that the factorisation may take, in GiB. None: what is available.
+        Memory limit of the factorisation in GiB. None: the available memory.
     random_state : int, RandomState or None, default=None
-        Draws candidates and the first representative.
+        Seed of the candidates and of the first representative.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows progress bars.
 
     Attributes
     ----------
     blocks_ : list of Block
         The representative environments of each descriptor and species.
     coef_ : ndarray of float, shape (M,)
-        α.
+        The coefficients α.
     expansion_ : SparseExpansion
         The energy as a function of the features.
     solver_ : StreamedQR
-        The factorisation of what has been learnt from so far.
+        The factorisation of all rows learnt so far.
     baseline_ : Baseline or None
-        Fitted.
+        The fitted baseline.
     log_marginal_likelihood_ : float
         :math:`\log N(y \mid 0, A K_{MM}^{-1} A^\top + \Lambda)`, to compare kernels and noises.
     n_structures_seen_ : int
-        How many structures have been learnt from. After a `fit` that was interrupted, go on with
+        Number of structures learnt so far. After an interrupted `fit`, continue with
         ``partial_fit(X[n_structures_seen_:], y[n_structures_seen_:])``.
     outputs_ : tuple of str
-        What the model predicts.
+        Names of the properties that the model predicts.
     absolute_energies_ : bool
-        Whether energies were given.
+        Whether energies were learnt.
 
     Raises
     ------
@@ -120,7 +123,7 @@ class SparseGaussianProcess(StructureRegressor):
 
     See Also
     --------
-    skatom.selection : The ways of choosing representatives.
+    skatom.selection : Methods to select representatives.
 
     References
     ----------
@@ -195,18 +198,19 @@ class SparseGaussianProcess(StructureRegressor):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, configurations=None, sample_weight=None):
-        """Choose representative environments and solve for their coefficients.
+        """Select representative environments and solve for their coefficients.
 
         Parameters
         ----------
         X : AtomicFeatures; or, with ``terms``, Structures or list of ase.Atoms
+            The n structures.
         y : Targets, or array-like of energies, shape (n,), eV
-            Energies, forces and stresses, as many as there are.
+            Energies, forces and stresses, or some of them.
         configurations : array-like of str, shape (n,), default=None
-            The group of each structure, for noises that are given as a dict.
+            Name of the configuration of each structure, for noises given as a dict.
         sample_weight : array-like of float, shape (n,), default=None
-            Weights of the structures, by which the variance of their noise is divided; those of
-            weight 0 are not learnt from.
+            Weights of the structures, by which their noise variance is divided; structures of
+            weight 0 are ignored.
 
         Returns
         -------
@@ -218,17 +222,22 @@ class SparseGaussianProcess(StructureRegressor):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, configurations=None, sample_weight=None):
-        """Learn from more structures, with the representatives and the baseline as they are.
+        """Learn from more structures, with the same representatives and baseline.
 
-        The first call is a `fit`, and chooses them. The result does not depend on how structures
-        are divided among calls.
+        The first call is a `fit`, which determines them. The result does not depend on how
+        structures are divided among later calls.
 
         Parameters
         ----------
         X : AtomicFeatures; or, with ``terms``, Structures or list of ase.Atoms
+            The n further structures.
         y : Targets, or array-like of energies, shape (n,), eV
+            Energies, forces and stresses, or some of them.
         configurations : array-like of str, shape (n,), default=None
+            Name of the configuration of each structure, for noises given as a dict.
         sample_weight : array-like of float, shape (n,), default=None
+            Weights of the structures, by which their noise variance is divided; structures of
+            weight 0 are ignored.
 
         Returns
         -------
@@ -257,7 +266,7 @@ class SparseGaussianProcess(StructureRegressor):
         return X.structures if isinstance(X, AtomicFeatures) else as_structures(X)
 
     def _start(self, X, structures, targets, sample_weight):
-        """Choose all that stays the same when more structures come."""
+        """Determine everything that stays the same when more structures are learnt."""
         vars(self).pop("coef_", None)  # of an earlier fit; an interrupted one is not fitted
         self.absolute_energies_ = bool(targets.labelled("energy").any())
         self.outputs_ = self.gives
@@ -276,7 +285,7 @@ class SparseGaussianProcess(StructureRegressor):
         self._log_noise = 0.0
 
     def _learn(self, X, structures, targets, configurations, sample_weight):
-        """Take the rows of all structures, batch by batch, and solve."""
+        """Add the rows of all structures, batch by batch, and solve."""
         self._check_known(X, structures)
         noise = {
             name: getattr(self, name) for name in ("noise_energy", "noise_forces", "noise_virial")
@@ -327,4 +336,4 @@ class SparseGaussianProcess(StructureRegressor):
                 f"got {X.values.shape[1]} features, but the model was fitted to {n_features}: use "
                 "the descriptor as it was fitted then"
             )
-        species_index(structures, self.species_)  # or an error
+        species_index(structures, self.species_)  # raises for species not seen in fit

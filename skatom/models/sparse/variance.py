@@ -30,12 +30,12 @@ class Deviations:
         self.triangle = triangle
 
     def of_energies(self, features):
-        """Of the energies of a batch of structures: shape (n,)."""
+        """Standard deviations of the energies of a batch of structures: shape (n,)."""
         rows = energy_rows(self.blocks, features, len(self.triangle))
         return np.sqrt(self.variances(rows, energy_prior(self.blocks, features)))
 
     def of_forces(self, features):
-        """Of the components of the forces on all atoms of a batch: shape (n_atoms, 3)."""
+        """Standard deviations of the force components of all atoms: shape (n_atoms, 3)."""
         features = with_neighbors(features)
         parts = []
         for s in range(len(features[0])):

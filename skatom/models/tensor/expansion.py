@@ -8,10 +8,10 @@ from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers import PackedCholesky
 
-# Most unknowns in a block column of the kernel matrix, most numbers in the features of its
-# structures, and how many structures are a piece of a thread's work.
+# Largest numbers of unknowns in a block column of the kernel matrix and of elements in the features
+# of its structures, and the number of structures in a piece of a thread's work.
 _COLUMNS, _NUMBERS, _PIECE = 400, 2**24, 8
-# Squared features of an atom below this are rounding errors of those of symmetric surroundings.
+# Squared features of an atom below this are rounding errors in symmetric surroundings.
 _ROUNDING = 1e-20
 
 
@@ -21,7 +21,7 @@ class CovariantEnvironments:
     Parameters
     ----------
     descriptors : tuple of two LambdaSOAP
-        For F and for p, fitted.
+        Fitted descriptors for F and for p.
     structures : Structures
 
     Attributes
@@ -29,7 +29,7 @@ class CovariantEnvironments:
     n : int
         Number of structures.
     groups : dict of int to tuple
-        For each species the structure of each atom (n_atoms,), rising; F, shape (2λ + 1, n_atoms,
+        For each species: the structure of each atom (n_atoms,), sorted; F, shape (2λ + 1, n_atoms,
         n_features); p, shape (n_atoms, n_invariants).
     """
 
@@ -45,7 +45,7 @@ class CovariantEnvironments:
 
 
 class TensorExpansion:
-    r"""What a fitted `TensorKernelRidge` knows of one order λ.
+    r"""The expansion of one order λ in a fitted `TensorKernelRidge`.
 
     .. math::
         T_\mu(A) = \sum_{j \in A} F_\mu(X_j) \cdot W(X_j), \qquad
@@ -53,7 +53,7 @@ class TensorExpansion:
         g_k = \sum_\mu F_\mu(X_k)\, c_{A(k)\mu}
 
     The sum runs over the training environments k of the same species. For ζ = 1 it is a vector
-    and for ζ = 2 a matrix times p, whatever their number.
+    and for ζ = 2 a matrix times p, for any number of environments.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class TensorExpansion:
     Attributes
     ----------
     references : dict of int to ndarray of shape (n_k, n_invariants) or None
-        p of the training environments of each species; None where they are summed up.
+        p of the training environments of each species; None if the sum over them is kept instead.
     weights : dict of int to ndarray
         g_k, shape (n_k, n_features), or their sum, (n_features,) or (n_invariants, n_features).
     """

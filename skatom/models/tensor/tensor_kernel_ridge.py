@@ -20,7 +20,7 @@ from skatom.targets import Targets, as_targets
 
 # the spherical components of each property
 _ORDERS = {"dipole": (1,), "polarizability": (0, 2)}
-# Relative difference of a polarisability from its transpose that is the rounding of a program.
+# Relative difference between a polarisability and its transpose that counts as rounding.
 _ASYMMETRY = 1e-4
 
 
@@ -33,28 +33,28 @@ class TensorKernelRidge(StructureRegressor):
             F_\mu(X_j) \cdot F_{\mu'}(X_k)\; \big(p(X_j) \cdot p(X_k)\big)^{\zeta-1}
 
     with the covariants F of `LambdaSOAP`, the normalised power spectrum p of `SOAP`, and the
-    species :math:`z_j` of the centres. Each spherical component λ of the tensor is learnt by
-    itself: a dipole is λ = 1; the trace of a polarisability is λ = 0 and its anisotropy λ = 2.
-    The coefficients solve :math:`(K + \alpha\bar K I)\,c = T`, where :math:`\bar K` is the mean of
-    the diagonal of K. The prediction for a rotated structure is the rotated prediction, exactly.
-    From the trace, one constant for each element is subtracted before the fit, as
-    `AtomicBaseline` does; components of λ > 0 have no constant.
+    species :math:`z_j` of the centres. Each spherical component λ of the tensor is learnt
+    separately: a dipole has λ = 1; a polarisability has λ = 0, its trace, and λ = 2, its
+    anisotropy. The coefficients solve :math:`(K + \alpha\bar K I)\,c = T`, where :math:`\bar K` is
+    the mean of the diagonal of K. The prediction for a rotated structure is exactly the rotated
+    prediction. Before the fit, one constant for each element is subtracted from the trace, as
+    `AtomicBaseline` does for energies; components with λ > 0 have no constant.
 
     Parameters
     ----------
     target : {"dipole", "polarizability"}, default="dipole"
-        The property to learn, in any unit; the predictions are in the same.
+        The property to learn, in any unit; predictions have the same unit.
     descriptor : LambdaSOAP, default=None
-        The parameters of the density. Its ``lam`` and ``pool`` are set by the model. None:
-        ``LambdaSOAP()``. With many species, a ``species_compression`` saves most of the time.
+        Parameters of the density. The model sets its ``lam`` and ``pool``. None: ``LambdaSOAP()``.
+        With many species, ``species_compression`` saves most of the time.
     zeta : int, default=2
-        Power ζ of the density overlap. 1: a linear model. 2: each atom's response depends on its
-        surroundings. Prediction with 1 or 2 costs the same whatever the number of structures that
-        the model was trained on.
+        Exponent ζ of the density overlap. 1: a linear model. 2: each atom's response depends on its
+        surroundings. With 1 or 2, the cost of predictions does not depend on the size of the
+        training set.
     alpha : float, default=1e-4
-        α, the ridge as a part of the mean of the kernel's diagonal.
+        Regularisation strength α, relative to the mean of the diagonal of the kernel matrix.
     max_memory : float, default=None
-        Most memory that the kernel matrix may take, in GiB. None: what is available.
+        Memory limit of the kernel matrix in GiB. None: the available memory.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -63,9 +63,9 @@ class TensorKernelRidge(StructureRegressor):
     expansions_ : dict of int to TensorExpansion
         The fitted expansion of each order λ.
     constants_ : AtomicBaseline
-        The constants of the elements; only where there is a trace.
+        Constants of the elements, for polarisabilities.
     outputs_ : tuple of str
-        The property that was learnt.
+        Name of the property that was learnt.
 
     Raises
     ------
@@ -73,12 +73,12 @@ class TensorKernelRidge(StructureRegressor):
         If labels are missing or not of the shape (n, 3) or (n, 3, 3), a polarisability is not
         symmetric, or a species was not in ``fit``.
     MemoryError
-        If the kernel matrix would not fit. It takes about (2λ + 1)² n² · 4 bytes.
+        If the kernel matrix would not fit in memory. It takes about (2λ + 1)² n² · 4 bytes.
 
     Notes
     -----
-    The tensor of a structure is a sum over its atoms, so it must be extensive and must not depend
-    on the origin, as the dipole of a charged molecule does.
+    The tensor of a structure is a sum over its atoms. The property must therefore be extensive and
+    independent of the origin, unlike the dipole of a charged molecule.
 
     References
     ----------
@@ -166,12 +166,12 @@ class TensorKernelRidge(StructureRegressor):
         return {self.target: total}
 
     def score(self, X, y):
-        r"""How much better than a prediction that knows no direction, 1 being perfect.
+        r"""Coefficient of determination relative to an isotropic prediction; 1 is perfect.
 
         .. math:: R^2 = 1 - \frac{\sum_A |T_A - \hat T_A|^2}{\sum_A |T_A - \bar T|^2}
 
-        where :math:`\bar T` is the mean over the structures and over all rotations: no dipole, or
-        a multiple of the unit tensor.
+        where :math:`\bar T` is the mean over the structures and over all rotations: zero for
+        dipoles, a multiple of the unit tensor for polarisabilities.
 
         Parameters
         ----------
