@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 
 from skatom._prediction import predict
 from skatom.descriptors import SOAP
-from skatom.models import GDML, Committee, GreedyOLS, SparseGaussianProcess
+from skatom.models import GDML, Committee, SparseGaussianProcess
 
 SMALL = SOAP(cutoff=3.5, n_max=3, l_max=2)
 
