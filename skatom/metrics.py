@@ -72,7 +72,7 @@ def energy_rmse(y_true, y_pred, *, per_atom=False):
     Parameters
     ----------
     y_true, y_pred, per_atom
-        As in `energy_mae`.
+        Reference, prediction and whether to divide by the number of atoms, as in `energy_mae`.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def force_rmse(y_true, y_pred, *, per_atom=False):
     Parameters
     ----------
     y_true, y_pred, per_atom
-        As in `force_mae`.
+        Reference, prediction and whether to take vectors, as in `force_mae`.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def force_magnitude_error(y_true, y_pred):
     Parameters
     ----------
     y_true, y_pred
-        As in `force_mae`.
+        Reference and prediction, as in `force_mae`.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def force_angle_error(y_true, y_pred):
     Parameters
     ----------
     y_true, y_pred
-        As in `force_mae`.
+        Reference and prediction, as in `force_mae`.
 
     Returns
     -------
@@ -271,7 +271,7 @@ def stress_rmse(y_true, y_pred):
     Parameters
     ----------
     y_true, y_pred
-        As in `stress_mae`.
+        Reference and prediction, as in `stress_mae`.
 
     Returns
     -------
@@ -493,7 +493,7 @@ def evaluate(model, X, y):
     Returns
     -------
     dict of str to float
-        Those that apply of ``energy_mae``, ``energy_rmse``, ``energy_mae_per_atom``,
+        The errors that apply of ``energy_mae``, ``energy_rmse``, ``energy_mae_per_atom``,
         ``energy_rmse_per_atom``, ``force_mae``, ``force_rmse``, ``force_magnitude_error``,
         ``force_angle_error``, ``stress_mae``, ``stress_rmse``.
 

@@ -1,6 +1,6 @@
 """
-Why random folds flatter
-========================
+Why random folds are too optimistic
+===================================
 
 Frames that are close in time are nearly equal. If a random split puts one of two neighbours among
 the training frames and the other among the test frames, the error says how well the model
@@ -98,4 +98,4 @@ print(f"{'other frames':16}{truth:6.1f} meV/Å")
 
 # %%
 # Shuffled folds are wrong by more than a factor of ten. Blocks come closer, and a gap closer still;
-# but a trajectory of 0.2 ps has not seen all conformers, and no way to split it can tell.
+# but a trajectory of 0.2 ps does not contain all conformers, and no way to split it can show that.

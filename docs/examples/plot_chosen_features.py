@@ -1,9 +1,9 @@
 """
-What a sparse model looks at
-============================
+The features of a sparse model
+==============================
 
 The name of a feature of wavelet scattering says which density it is made of, at which scales, and
-which power is integrated. The features that a greedy model chooses tell what the energy depends on.
+which power is integrated. The features that a greedy model chooses show what the energy depends on.
 """
 
 # %%

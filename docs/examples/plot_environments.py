@@ -36,7 +36,7 @@ plt.legend()
 plt.show()
 
 # %%
-# Derivatives are there without being stored. As an example of a property, take
+# Derivatives are available without being stored. As an example of a property, take
 # the sum of the first component over all atoms: its gradient says how each atom would have to move
 # to change it.
 component = PCA(n_components=1).fit(features.values).components_[0]

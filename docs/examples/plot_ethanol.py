@@ -24,8 +24,8 @@ train = energy_stratified_sample(data.targets, 200, random_state=0)
 test = energy_stratified_sample(data.targets, 1000, exclude=train, random_state=0)
 
 # %%
-# Fit sGDML. It learns from the forces, and finds by itself which atoms are alike: the three
-# hydrogens of the methyl group, and the two of the CH₂ group.
+# Fit sGDML. It learns from the forces, and finds the permutational symmetry: of the three hydrogens
+# of the methyl group, and of the two of the CH₂ group.
 from skatom.models import SGDML
 
 model = SGDML(sigma=20, random_state=0).fit(data.structures[train], data.targets[train])

@@ -2,9 +2,9 @@
 What symmetry is worth
 ======================
 
-GDML tells atoms apart by their place in the list. sGDML knows that the hydrogens of a methyl group
-are alike, so each frame of ethanol counts for six. Both solve a linear system of the same size.
-The learning curves show how many frames that saves.
+GDML treats all atoms as different. sGDML has the symmetry of the hydrogens of a methyl group, so each
+frame of ethanol counts as six. Both solve a linear system of the same size. The learning curves show
+how many frames this saves.
 """
 
 # %%

@@ -1,9 +1,9 @@
 """
-Polarisabilities that turn with the molecule
-============================================
+Polarisabilities that rotate with the molecule
+==============================================
 
-A polarisability is a tensor: rotate the molecule and it rotates too. A model of λ-SOAP kernels
-knows this before it has seen any data.
+A polarisability is a tensor: it rotates with the molecule. A model of λ-SOAP kernels has this
+symmetry exactly.
 """
 
 # %%
@@ -67,8 +67,8 @@ ax.set_ylabel("error / error of the mean isotropic tensor")
 plt.show()
 
 # %%
-# A molecule is turned by one whole revolution. The elements of its tensor run through curves, which
-# the model follows: it was trained on other molecules, but rotations need not be learnt.
+# A molecule is rotated by one whole revolution. The model follows the curves of the elements of its
+# tensor: it was trained on other molecules, but rotations need not be learnt.
 angles = np.linspace(0, 360, 61)
 turning = [molecules[300].copy() for _ in angles]
 for atoms, angle in zip(turning, angles, strict=True):

@@ -2,8 +2,8 @@
 Uncertainty along a path
 ========================
 
-An atom leaves its site in a silicon crystal. The model has seen atoms that were displaced a
-little. How far along the path can it be trusted, and does it know when it cannot?
+An atom leaves its site in a silicon crystal. The training set has atoms that were displaced a
+little. How far along the path is the model accurate, and does its standard deviation show it?
 """
 
 # %%

@@ -23,7 +23,7 @@ def sums_of_atoms(matrix, X, Y=None):
         (m, n_features).
     X : AtomicFeatures of n structures
     Y : AtomicFeatures of m structures, default=None
-        None: X.
+        The columns. None: X.
 
     Returns
     -------

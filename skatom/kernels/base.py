@@ -42,9 +42,10 @@ class Kernel(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : what the kernel compares, n of them
+        X : features, structures or arrays, n of them
+            Objects of the rows.
         Y : the same, m of them, default=None
-            None: X.
+            Objects of the columns. None: X.
 
         Returns
         -------
@@ -57,7 +58,8 @@ class Kernel(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : what the kernel compares, n of them
+        X : features, structures or arrays, n of them
+            The objects that the kernel compares.
 
         Returns
         -------
@@ -80,7 +82,7 @@ class Kernel(BaseEstimator, ABC):
         ----------
         X : structures or their features
         Y : the same, or None
-            None: X.
+            Objects of the columns. None: X.
         rows, columns : tuple of str
             ``("energy",)``, ``("forces",)`` or ``("energy", "forces")``, within the available
             derivatives.

@@ -52,8 +52,9 @@ class FeatureKernel(Kernel):
         Parameters
         ----------
         X : array-like of float, shape (n, n_features), or AtomicFeatures of n structures
+            The rows.
         Y : the same, of m rows, default=None
-            None: X.
+            The columns. None: X.
 
         Returns
         -------

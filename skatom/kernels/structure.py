@@ -96,8 +96,9 @@ class StructureKernel(Kernel):
         Parameters
         ----------
         X : AtomicFeatures of n structures
+            The rows.
         Y : AtomicFeatures of m structures, default=None
-            None: X.
+            The columns. None: X.
 
         Returns
         -------

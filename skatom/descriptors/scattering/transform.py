@@ -24,7 +24,7 @@ class Scene:
     charges : ndarray of float, shape (n_channels, n_species)
     paths : Paths
     reach : float
-        How far from its centre the wavelet of scale 0 is followed, Å.
+        Distance in Å from its centre at which the wavelet of scale 0 is truncated.
     density_width : float
         Width of the atoms' Gaussians, Å; 0: Dirac.
     """

@@ -210,7 +210,7 @@ class FCHL18(Kernel):
         ----------
         X : Structures, list of ase.Atoms or FCHL18Environments, of n structures
         Y : the same, of m structures, default=None
-            None: X.
+            Structures of the columns. None: X.
 
         Returns
         -------
@@ -283,7 +283,7 @@ class FCHL18(Kernel):
         ----------
         X : Structures, list of ase.Atoms or FCHL18Environments, of n structures
         Y : the same, default=None
-            None: X.
+            Structures of the columns. None: X.
 
         Returns
         -------
@@ -309,7 +309,7 @@ class FCHL18(Kernel):
         ----------
         X : Structures, list of ase.Atoms or FCHL18Environments
         Y : the same, default=None
-            None: X, whose positions as Y stay fixed.
+            Structures of the columns. None: X, with fixed positions as Y.
 
         Returns
         -------
@@ -326,7 +326,7 @@ class FCHL18(Kernel):
         ----------
         X : Structures, list of ase.Atoms or FCHL18Environments, of n structures
         Y : the same, default=None
-            None: X, whose cells and positions as Y stay fixed.
+            Structures of the columns. None: X, with fixed cells and positions as Y.
 
         Returns
         -------
@@ -359,7 +359,7 @@ class FCHL18(Kernel):
         ----------
         X : Structures, list of ase.Atoms or FCHL18Environments, of n molecules
         Y : the same, default=None
-            None: X; always without a field.
+            Molecules of the columns, without a field. None: X.
         charges : array-like of float, shape (n_atoms of X,), default=None
             Fictitious charges in e. None: `skatom.kernels.charges.equalized_charges`.
 

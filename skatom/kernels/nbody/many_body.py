@@ -204,7 +204,7 @@ class EnvironmentRows:
     Attributes
     ----------
     n_groups, n_rows : int
-        As in `NPletRows`.
+        Numbers of groups and of rows in each, as in `NPletRows`.
     values : NPletRows
         The features of the environments.
     owners : ndarray of int

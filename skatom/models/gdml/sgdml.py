@@ -68,12 +68,12 @@ class GDML(StructureRegressor):
     constant_ : float
         Integration constant c in eV.
     baseline_ : Baseline or None
-        Fitted.
+        The fitted baseline.
     outputs_ : tuple of str
-        What the model predicts.
+        Names of the properties that the model predicts.
     absolute_energies_ : bool
-        Whether energies were given; if not, predicted ones are relative to the mean of those
-        predicted for the training frames.
+        Whether energies were learnt; if not, predicted energies are relative to their mean over
+        the training frames.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class GDML(StructureRegressor):
         If frames differ in composition or atom order, forces are missing, atoms coincide, or the
         kernel matrix is not positive definite.
     MemoryError
-        If the kernel matrix would not fit. It takes about (3N - 6)² M² · 4 bytes.
+        If the kernel matrix would not fit in memory. It takes about (3N - 6)² M² · 4 bytes.
 
     See Also
     --------
@@ -268,12 +268,12 @@ class SGDML(GDML):
     constant_ : float
         Integration constant c in eV.
     baseline_ : Baseline or None
-        Fitted.
+        The fitted baseline.
     outputs_ : tuple of str
-        What the model predicts.
+        Names of the properties that the model predicts.
     absolute_energies_ : bool
-        Whether energies were given; if not, predicted ones are relative to the mean of those
-        predicted for the training frames.
+        Whether energies were learnt; if not, predicted energies are relative to their mean over
+        the training frames.
 
     Raises
     ------
@@ -281,7 +281,7 @@ class SGDML(GDML):
         If frames differ in composition or atom order, forces are missing, atoms coincide, the
         permutations are not a group, or the kernel matrix is not positive definite.
     MemoryError
-        If the kernel matrix would not fit. It takes about (3N - 6)² M² · 4 bytes.
+        If the kernel matrix would not fit in memory. It takes about (3N - 6)² M² · 4 bytes.
 
     See Also
     --------

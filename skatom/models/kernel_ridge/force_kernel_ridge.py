@@ -106,8 +106,8 @@ class ForceKernelRidge(StructureRegressor):
     baseline_ : Baseline or None
         The fitted baseline.
     absolute_energies_ : bool
-        Whether energies were given; if not, predicted ones are relative to the mean of those
-        predicted for the training structures.
+        Whether energies were learnt; if not, predicted energies are relative to their mean over
+        the training structures.
     n_iter_ : int
         Number of iterations of "cg"; 1 for a direct solution.
     variance_ : float
@@ -310,7 +310,7 @@ class ForceKernelRidge(StructureRegressor):
         if not isinstance(X, AtomicFeatures):
             raise ValueError(
                 f"X is a {type(X).__name__}, but the model was fitted to AtomicFeatures: give "
-                "those of the same descriptor"
+                "features of the same descriptor"
             )
         return X
 

@@ -30,7 +30,7 @@ class LinearProblem:
     intercept : {True, False, "candidate"}
         Whether e is fitted, is zero, or C are further columns to choose from.
     weights : ndarray of float, shape (n,), default=None
-        Of the rows. None: 1.
+        Weights of the rows. None: 1.
     """
 
     def __init__(self, X, y, C, intercept, weights=None):

@@ -116,10 +116,10 @@ class SparseGaussianProcess(StructureRegressor):
     Raises
     ------
     ValueError
-        If a noise is not positive, a stress belongs to a structure that is not periodic, there
-        are no labels to learn from, or a species was not in `fit`.
+        If a noise is not positive, a structure with a stress is not periodic, there are no labels
+        to learn from, or a structure to predict has a species that was not in `fit`.
     MemoryError
-        If matrices of :math:`M^2` numbers would not fit.
+        If matrices of :math:`M^2` numbers would not fit in memory.
 
     See Also
     --------
