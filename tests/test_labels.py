@@ -105,6 +105,7 @@ class TestLabelsThatCannotBeUsed:
     def test_of_other_properties_are_for_other_models(self, recwarn):
         targets = Targets(energy=np.zeros(2), dipole=np.zeros((2, 3)))
         assert check_labels(targets, ("energy",), "Thing") == ["energy"]
+        assert check_labels(targets, ("dipole",), "Thing") == ["dipole"]
         assert not recwarn
 
     def test_a_stress_of_a_molecule_is_an_error(self, data):

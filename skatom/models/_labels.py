@@ -160,7 +160,8 @@ def check_labels(targets, learns, model):
             f"no structure has {' or '.join(learns)}, which {model} learns from (labels: "
             f"{', '.join(present) or 'none'}): give Targets({learns[0]}=…)"
         )
-    unused = [name for name in present if name in _OF_THE_ENERGY and name not in learns]
+    family = _OF_THE_ENERGY if set(learns) & set(_OF_THE_ENERGY) else ()
+    unused = [name for name in present if name in family and name not in learns]
     if unused:
         warnings.warn(
             f"{model} does not learn from {' and '.join(unused)}: these labels are not used",
