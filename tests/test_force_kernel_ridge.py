@@ -517,7 +517,7 @@ class TestFCHL18:
 
     def test_bad_input(self, charged, frames):
         structures, targets = charged
-        with pytest.raises(ValueError, match="take basis='operators'"):
+        with pytest.raises(ValueError, match="use basis='operators'"):
             ForceKernelRidge(FCHL18()).fit(structures, targets)
         with pytest.raises(ValueError, match="without a descriptor in front"):
             ForceKernelRidge(FCHL18(), "operators").fit(*frames)
