@@ -57,7 +57,7 @@ _MEANS = (
 # Everything that a model may give, in the order in which predict returns it.
 OUTPUTS = {p.name: p for p in (*_MEANS, *(p.deviation for p in _MEANS))}
 
-# What a `skatom.Targets` holds.
+# The labels that `skatom.Targets` hold.
 LABELS = {
     name: OUTPUTS[name] for name in ("energy", "forces", "stress", "dipole", "polarizability")
 }
