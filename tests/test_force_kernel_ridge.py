@@ -375,7 +375,7 @@ class TestBadInput:
         features, targets = frames
         for kernel, message in (
             (Laplacian(), r"Gaussian, Matern or Cosine: Laplacian\(\) is none"),
-            (Matern(nu=0.5), "no derivatives, .* take Gaussian"),
+            (Matern(nu=0.5), "no derivatives, .* use Gaussian"),
         ):
             with pytest.raises(ValueError, match=message):
                 ForceKernelRidge(kernel).fit(features[:3], targets[:3])
