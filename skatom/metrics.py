@@ -7,7 +7,7 @@ All errors are in eV, eV/Å and eV/Å³. The reference is a `Targets` or an arra
 import numpy as np
 
 from skatom._prediction import comparable, predict, predictable
-from skatom.descriptors.atomic_features import as_batch
+from skatom.descriptors.features import as_batch, structures_of
 from skatom.properties import OUTPUTS
 from skatom.targets import Targets, as_targets
 
@@ -514,7 +514,8 @@ def evaluate(model, X, y):
      'force_angle_error', 'force_mae', 'force_magnitude_error', 'force_rmse']
     """
     X = as_batch(X)
-    targets = as_targets(y, X)
+    structures = structures_of(X)
+    targets = as_targets(y, structures)
     names = [name for name in comparable(model) if targets.labelled(name).any()]
     if not names:
         raise ValueError(
@@ -524,7 +525,7 @@ def evaluate(model, X, y):
     answers = predict(model, X, names)
     figures = {}
     if "energy" in names:
-        energies = Targets(targets.energy, offsets=X.offsets)
+        energies = Targets(targets.energy, offsets=structures.offsets)
         for error in (energy_mae, energy_rmse):
             name = error.__name__
             figures[name] = error(energies, answers["energy"])

@@ -57,6 +57,9 @@ _MEANS = (
 # Everything that a model may give, in the order in which predict returns it.
 OUTPUTS = {p.name: p for p in (*_MEANS, *(p.deviation for p in _MEANS))}
 
+# The property of each keyword of predict.
+_NAMES = {p.keyword: name for name, p in OUTPUTS.items()}
+
 # The labels that `skatom.Targets` hold.
 LABELS = {
     name: OUTPUTS[name] for name in ("energy", "forces", "stress", "dipole", "polarizability")
@@ -69,20 +72,20 @@ def in_order(names):
 
 
 def asked_for(keywords):
-    """Names of the properties whose keyword is true, in the order of the registry.
+    """Names of the properties whose keyword is true in a dict, in the order of the registry.
 
     Raises
     ------
     TypeError
         If a keyword belongs to no property.
     """
-    unknown = set(keywords) - {p.keyword for p in OUTPUTS.values()}
+    unknown = keywords.keys() - _NAMES.keys()
     if unknown:
         raise TypeError(
-            f"predict() got an unexpected keyword argument {sorted(unknown)[0]!r}; known are "
-            f"{', '.join(p.keyword for p in OUTPUTS.values())}"
+            f"predict() got an unexpected keyword argument {min(unknown)!r}; known are "
+            f"{', '.join(_NAMES)}"
         )
-    return tuple(p.name for p in OUTPUTS.values() if keywords.get(p.keyword, False))
+    return in_order({_NAMES[keyword] for keyword, wanted in keywords.items() if wanted})
 
 
 def takes_outputs(predict):

@@ -67,7 +67,7 @@ def test_no_energy_at_all_is_an_error(molecules):
 
 def test_unseen_elements_are_errors(molecules):
     baseline = AtomicBaseline().fit(molecules, additive(molecules))
-    with pytest.raises(ValueError, match="structure 1 contains Si, .* \(species H, C, N, O"):
+    with pytest.raises(ValueError, match=r"structure 1 contains Si, .* \(species H, C, N, O"):
         baseline.predict([molecule("H2O"), molecule("SiH4")])
 
 

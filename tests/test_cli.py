@@ -14,6 +14,9 @@ from skatom.datasets import load_ethanol
 from skatom.metrics import evaluate, force_mae
 from skatom.models import SGDML
 
+# As in a shell: pytest shows them, Python does not. With numpy 2.5, ASE 3.29 causes many.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

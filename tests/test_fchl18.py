@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import make_supercell, molecule
 from batches import mixed as batch
-from scipy.spatial.transform import Rotation
+from batches import random_rotation
 from sklearn.base import clone
 from sklearn.decomposition import KernelPCA
 from sklearn.kernel_ridge import KernelRidge
@@ -307,7 +307,7 @@ def turned_acetamide():
     """The molecule, a copy in another place and order, and what was done to it."""
     atoms = distorted_acetamide()
     order = np.random.default_rng(0).permutation(len(atoms))
-    turned, improper = atoms[order], -Rotation.random(rng=1).as_matrix()
+    turned, improper = atoms[order], -random_rotation(1)
     turned.positions = turned.positions @ improper.T + [1.0, -2.0, 30.0]
     return atoms, turned, order, improper
 

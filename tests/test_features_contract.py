@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 from ase import Atoms
 from ase.build import make_supercell, molecule
-from batches import CELL, crystal, mixed, rattled_methanol
+from batches import CELL, crystal, mixed, random_rotation, rattled_methanol
 from derivatives import slopes_of_displacements, slopes_of_strains
-from scipy.spatial.transform import Rotation
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -465,7 +464,7 @@ def rows_of(features, atoms, order):
 @cases(lambda case: case.invariant)
 def test_rotation_reflection_translation_and_permutation_change_nothing(name):
     case = CASES[name]
-    improper = -Rotation.random(rng=1).as_matrix()
+    improper = -random_rotation(1)
     descriptor = case().fit(case.structures())
     for atoms in case.structures()[:2]:
         order = np.arange(len(atoms))

@@ -11,7 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skatom import Structures, Targets
 from skatom.calculators import SkatomCalculator
@@ -27,11 +26,6 @@ BASES = ("derivatives", "operators")
 def alpha_of(basis, alpha):
     """Least squares stand much smaller regularisation than a Cholesky factor."""
     return alpha**2 if basis == "operators" else alpha
-
-
-@parametrize_with_checks([ForceKernelRidge(Gaussian(1.0), alpha=1e-4)])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")

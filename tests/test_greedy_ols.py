@@ -1,5 +1,3 @@
-import warnings
-
 import joblib
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 from skatom import Targets
 from skatom.descriptors import ACSF, FeatureScaler
@@ -298,21 +295,6 @@ class TestGreedyOLS:
     )
     def test_number_of_candidates(self, max_features, n):
         assert (GreedyOLS(max_features=max_features)._n_candidates(3741) or 0) == n
-
-    @pytest.mark.parametrize(
-        "model",
-        [
-            GreedyOLS(),
-            GreedyOLS(n_terms=1, fit_intercept="candidate"),
-            GreedyOLS(method="gram-schmidt", max_features="sqrt", random_state=0),
-            BaggedGreedyOLS(n_estimators=4, random_state=0),
-        ],
-        ids=str,
-    )
-    def test_is_a_regressor(self, model):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            check_estimator(model)
 
     def test_serves_searches_and_pipelines(self, tmp_path):
         X, y = correlated(60, 10)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
+from batches import random_rotation
 from conftest import rattled
 from scipy.spatial.transform import Rotation
 from sklearn import config_context
@@ -98,7 +99,7 @@ def ammonia_tensors(ammonia):
 @pytest.mark.parametrize("reflect", [1, -1])
 def test_wigner_matrices_are_those_of_the_real_harmonics(reflect):
     l_max, n = 6, 200
-    rotation = reflect * Rotation.random(rng=5).as_matrix()
+    rotation = reflect * random_rotation(5)
     points = np.random.default_rng(0).normal(size=(n, 3))
     points /= np.linalg.norm(points, axis=1)[:, None]
     norm, work = harmonics.normalization(l_max), np.empty((3, (l_max + 1) ** 2))
@@ -117,7 +118,7 @@ def test_wigner_matrices_are_those_of_the_real_harmonics(reflect):
 
 
 def test_wigner_matrices_are_an_orthogonal_representation():
-    one, two = Rotation.random(2, rng=1).as_matrix()
+    one, two = random_rotation(1), random_rotation(2)
     for lam in (0, 1, 2, 8):
         matrix = wigner_d(lam, one)
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(2 * lam + 1), atol=1e-13)
@@ -127,7 +128,7 @@ def test_wigner_matrices_are_an_orthogonal_representation():
 
 def test_spherical_components_rotate_with_wigner_matrices_and_come_back():
     rng = np.random.default_rng(0)
-    rotation = -Rotation.random(rng=3).as_matrix()
+    rotation = -random_rotation(3)
     vectors, tensors = rng.normal(size=(5, 3)), rng.normal(size=(5, 3, 3))
     tensors += tensors.transpose(0, 2, 1)
     cases = {
@@ -275,7 +276,7 @@ def test_order_zero_is_the_power_spectrum(normalize):
 )
 @pytest.mark.parametrize("make", [rattled_molecule, skewed_crystal])
 def test_features_rotate_with_wigner_matrices(lam, parity, make):
-    atoms, proper = make(), Rotation.random(rng=1).as_matrix()
+    atoms, proper = make(), random_rotation(1)
     soap = LambdaSOAP(lam, **SMALL, parity=parity).fit([atoms])
     values = soap.transform([atoms]).values
     assert np.abs(values).max() > 0.01
@@ -312,11 +313,11 @@ def test_both_parities_are_the_even_and_the_odd_features():
 
 
 def test_symmetric_molecules_have_no_pseudovector_and_no_dipole():
-    water = turned(molecule("H2O"), Rotation.random(rng=0).as_matrix())
+    water = turned(molecule("H2O"), random_rotation(0))
     odd = LambdaSOAP(1, **SMALL, parity="odd").fit([water])
     assert np.abs(odd.transform([water]).pool("sum")).max() < 1e-12
     assert np.abs(odd.transform([rattled_molecule_of_water()]).values).max() > 1e-3
-    methane = turned(molecule("CH4"), Rotation.random(rng=0).as_matrix())
+    methane = turned(molecule("CH4"), random_rotation(0))
     features = LambdaSOAP(1, **SMALL).fit_transform([methane])
     carbon = features.values[methane.numbers == 6]
     assert np.abs(carbon).max() < 1e-12  # normalised, yet not blown up from rounding errors
@@ -521,7 +522,7 @@ def test_many_structures_in_several_blocks_give_the_same_kernel():
 def test_predictions_rotate_and_reflect_with_the_structure(ammonia_tensors, target):
     structures, targets = ammonia_tensors
     model = TensorKernelRidge(target, TINY).fit(structures[:20], targets[:20])
-    proper = Rotation.random(rng=7).as_matrix()
+    proper = random_rotation(7)
     test = structures[20:].to_ase()
     predicted = model.predict(test)
     for rotation in (proper, -proper):

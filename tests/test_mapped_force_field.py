@@ -290,7 +290,7 @@ def test_bad_input_is_refused(crystals, process, mapped, unseen):
         MappedForceField().predict(unseen)
     with pytest.raises(NotFittedError):
         MappedForceField.from_fitted(NBodyGaussianProcess())
-    with pytest.raises(ValueError, match="contains O, .* \(species B, N"):
+    with pytest.raises(ValueError, match=r"contains O, .* \(species B, N"):
         mapped.predict([molecule("H2O")[:1]])
     with pytest.raises(ValueError, match="stress needs structures that are periodic"):
         mapped.predict([Atoms("BN", [[0, 0, 0], [0, 0, 1.5]])], return_stress=True)

@@ -290,6 +290,19 @@ class TestBaselines:
             rtol=1e-6,
         )
 
+    def test_that_fail_leave_the_model_as_it_was(self, of_energies):
+        case, model, structures, targets = of_energies
+        name = f"{case.prefix}baseline"
+        if name not in model.get_params():
+            pytest.skip("has no baseline of its own")
+        again, before = copy.deepcopy(model), model.get_params()[name]
+        with pytest.raises(RuntimeError, match="no energies today"):
+            again.set_params(**{name: Failing()}).fit(structures[:6], targets[:6])
+        again.set_params(**{name: before})
+        for output, values in everything(model, structures[:2]).items():
+            found = predict(again, structures[:2], [output])[output]
+            np.testing.assert_array_equal(found, values)
+
     def test_of_another_kind_is_an_error(self, of_energies):
         case, model, structures, targets = of_energies
         name = f"{case.prefix}baseline"
@@ -297,6 +310,16 @@ class TestBaselines:
             pytest.skip("has no baseline of its own")
         with pytest.raises(ValueError, match="baseline='atoms' must be 'elements', a dict"):
             clone(model).set_params(**{name: "atoms"}).fit(structures, targets)
+
+
+class Failing(PairRepulsion):
+    """A repulsion that fails when it is used."""
+
+    def local_energies(self, X):
+        raise RuntimeError("no energies today")
+
+    def differentiate(self, X):
+        raise RuntimeError("no energies today")
 
 
 class Scaled(PairRepulsion):

@@ -653,7 +653,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="'noise_forces' parameter"):
         clone(model).set_params(noise_forces=-1.0).fit(structures, targets)
     model.fit(structures, targets)
-    with pytest.raises(ValueError, match="structure 1 contains C, .* \(species H, N"):
+    with pytest.raises(ValueError, match=r"structure 1 contains C, .* \(species H, N"):
         model.predict([molecule("H2O"), molecule("CH4")])
     with pytest.raises(ValueError, match="stress needs structures that are periodic"):
         model.predict(structures, return_stress=True)

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from batches import CELL, crystal
 from scipy.integrate import quad
-from scipy.special import eval_legendre, genlaguerre, sph_harm_y, spherical_jn
+from scipy.special import eval_legendre, genlaguerre, lpmv, spherical_jn
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
@@ -42,6 +42,13 @@ def q_function(n, l, j, beta, r):
     return factor * x**l * genlaguerre(k, l + 0.5)(t) * np.exp(-t)
 
 
+def harmonic(l, m, theta, phi):
+    """Y_lm, but for its sign; scipy's function has one name before 1.15 and another after 1.16."""
+    k = abs(m)
+    norm = sqrt((2 * l + 1) / (4 * pi) * factorial(l - k) / factorial(l + k))
+    return norm * lpmv(k, l, np.cos(theta)) * np.exp(1j * m * phi)
+
+
 def direct_modulus(atoms, charges, n, l, j, beta):
     """√(Σ_m |Σ_k c_k ψ^m(R_i - R_k)|²) with complex harmonics, summed over images."""
     repeats = [range(-4, 5) if periodic else (0,) for periodic in atoms.pbc]
@@ -54,7 +61,7 @@ def direct_modulus(atoms, charges, n, l, j, beta):
     radial = np.where(inside, q_function(n, l, j, beta, r), 0)
     squares = 0
     for m in range(-l, l + 1):
-        psi = radial * sph_harm_y(l, m, theta, phi)
+        psi = radial * harmonic(l, m, theta, phi)
         squares = squares + np.abs(np.einsum("iks,k->i", psi, charges)) ** 2
     return np.sqrt(squares)
 

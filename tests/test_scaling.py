@@ -4,21 +4,8 @@ import pytest
 from ase.build import molecule
 from derivatives import cotangent_for
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skatom.descriptors import ACSF, FeatureScaler, FeatureSelector
-
-
-@parametrize_with_checks(
-    [
-        FeatureScaler(),
-        FeatureScaler("standard", out_of_range="ignore"),
-        FeatureSelector(),
-        FeatureSelector(method="correlation"),
-    ]
-)
-def test_scikit_learn_conventions(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from sklearn.datasets import make_regression
 from sklearn.feature_selection import SelectorMixin
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skatom.descriptors import SOAP
 from skatom.kernels import Cosine, Polynomial
@@ -19,11 +18,6 @@ MOLECULES = [molecule(name) for name in ("CH4", "H2O", "CO", "CH3OH", "CO2")]
 def points(n=60, n_features=12, rank=12, seed=0):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, rank)) @ rng.normal(size=(rank, n_features))
-
-
-@parametrize_with_checks([CUR(), FarthestPointSampling(), CUR(method="random", n_components=3)])
-def test_scikit_learn_conventions(estimator, check):
-    check(estimator)
 
 
 class TestFarthestPointSampling:

@@ -422,6 +422,12 @@ class TestScikitLearn:
         with pytest.raises(ValueError, match=f"saved by skatom {version} and cannot be read"):
             pickle.loads(saved)
 
+    @pytest.mark.parametrize("name", ["sgdml SGDML", "sparse_gaussian_process Block"])
+    def test_a_file_of_0_1_says_how_to_go_on(self, name):
+        saved = f"cskatom.models.{name}\n.".replace(" ", "\n").encode()
+        with pytest.raises(ValueError, match="saved by skatom 0.1 .* fit the model again"):
+            pickle.loads(saved)
+
     def test_a_model_of_a_patch_release_is_read(self, monkeypatch):
         series = skatom.__version__.rpartition(".")[0]
         monkeypatch.setattr("skatom.base.__version__", f"{series}.99")

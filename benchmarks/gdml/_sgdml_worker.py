@@ -17,12 +17,12 @@ def worker(task):
     train, test = arrays["train"], arrays["test"]
     SGDML().fit(structures[:20], targets[:20]).predict(structures[:300], return_forces=True)
     assembly = []
-    fill = GDMLSystem._fill
+    fill = GDMLSystem.fill
 
     def timed_fill(self, start, stop, out):
         assembly.append(timed(lambda: fill(self, start, stop, out))[0])
 
-    GDMLSystem._fill = timed_fill
+    GDMLSystem.fill = timed_fill
     X, y = structures[train], targets[train]
     search, permutations = timed(lambda: find_permutations(X))
     model = SGDML(sigma=20.0, alpha=1e-10, permutations=task.get("permutations", permutations))

@@ -110,12 +110,12 @@ def leave_one_out(name, sigma, alpha=1e-10):
     for first in range(0, len(structures), 24):
         start, stop = rows[first], rows[min(first + 24, len(structures))]
         column = np.empty((rows[-1] - start, stop - start))
-        system._fill(start, stop, column)
+        system.fill(start, stop, column)
         matrix[start:, start:stop] = column
     factor, _ = dpotrf(matrix.T, lower=False, overwrite_a=True)
     inverse, _ = dpotri(factor, lower=False, overwrite_c=True)
     inverse += np.triu(inverse, 1).T
-    solution = inverse @ system._right_side(forces)
+    solution = inverse @ system.right_side(forces)
     errors = []
     for i, frame_forces in enumerate(forces.reshape(len(structures), -1)):
         own = slice(rows[i], rows[i + 1])

@@ -14,9 +14,13 @@ import warnings
 import ase.io
 import numpy as np
 from scipy.linalg import solve_triangular
+from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import check_random_state
 
 from skatom import Structures, Targets
+from skatom.baseline import fit_baseline, less_baseline
+from skatom.models.sparse.fitting import features_of, representative_blocks, start_solver
 from skatom.models.sparse.rows import all_derivative_rows, energy_rows, with_neighbors
 from skatom.parallel import serial_blas
 
@@ -50,7 +54,8 @@ class FoldedRows:
 
     def __init__(self, model, structures, targets, groups):
         self.groups = np.asarray(groups)
-        self.observed = model._start(structures, structures, targets, None)
+        baseline = fit_baseline(model.baseline, structures, targets)
+        self.observed = less_baseline(targets, structures, baseline)
         self.n_atoms = structures.n_atoms
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
         self.fold = np.empty(len(structures), int)
@@ -60,9 +65,15 @@ class FoldedRows:
             for k, (_, left_out) in enumerate(folds.split(groups, groups)):
                 self.fold[left_out] = k
         self.fold_of_force = np.repeat(self.fold, 3 * self.n_atoms)
-        self.prior = model.solver_.triangle  # nothing else was taken yet
+        descriptors = [clone(descriptor).fit(structures) for descriptor, *_ in model.terms]
+        blocks = representative_blocks(
+            structures, structures, descriptors, model.terms, model.selection,
+            model.n_candidates, check_random_state(model.random_state),
+        )  # fmt: skip
+        solver, _ = start_solver(blocks)
+        self.prior = solver.triangle  # nothing else was taken yet
         with serial_blas():
-            self.energies, self.forces = _rows(model, structures)
+            self.energies, self.forces = _rows(blocks, descriptors, solver.n_columns, structures)
             self.triangles = [self._triangle(k) for k in range(FOLDS)]
 
     def _triangle(self, k):
@@ -101,18 +112,17 @@ class FoldedRows:
         return solve_triangular(triangle[:n, :n], triangle[:n, n])
 
 
-def _rows(model, structures):
+def _rows(blocks, descriptors, n_columns, structures):
     """Rows of energies (n, M) and forces (3 n_atoms, M), not weighted."""
-    n_columns = model.solver_.n_columns
     energies = np.empty((len(structures), n_columns))
     forces = np.empty((3 * len(structures.numbers), n_columns))
     for start in range(0, len(structures), _BATCH):
         batch = slice(start, min(start + _BATCH, len(structures)))
-        features = model._features(None, structures, batch)
-        energies[batch] = energy_rows(model.blocks_, features, n_columns)
+        features = features_of(descriptors, structures, batch)
+        energies[batch] = energy_rows(blocks, features, n_columns)
         features = with_neighbors(features)
         for s in range(batch.start, batch.stop):
-            derived, _ = all_derivative_rows(model.blocks_, features, s - start, strained=False)
+            derived, _ = all_derivative_rows(blocks, features, s - start, strained=False)
             own = slice(*(3 * structures.offsets[s : s + 2]))
             forces[own] = derived.reshape(-1, n_columns)
     return energies, forces

@@ -42,7 +42,7 @@ def polarizability(atoms):
 
 molecules = load_ethanol().structures[::5].to_ase()
 for atoms, rotation in zip(
-    molecules, Rotation.random(len(molecules), rng=0), strict=True
+    molecules, Rotation.random(len(molecules), np.random.default_rng(0)), strict=True
 ):
     atoms.positions = rotation.apply(atoms.positions)
 tensors = np.array([polarizability(atoms) for atoms in molecules])

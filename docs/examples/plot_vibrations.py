@@ -38,7 +38,7 @@ dipole_model = ForceKernelRidge(FCHL18(field="charges"), basis="operators", alph
 dipole_model.fit(data.structures[few], dipoles)
 
 test = np.setdiff1d(np.arange(len(data.structures)), train)[:200]
-_, predicted = dipole_model.predict(data.structures[test], return_dipole=True)
+predicted = dipole_model.predict(data.structures[test])
 error = np.linalg.norm(predicted - data.targets.dipole[test], axis=1).mean()
 size = np.linalg.norm(data.targets.dipole[test], axis=1).mean()
 print(f"error of dipoles: {error:.4f} e·Å of {size:.3f}")

@@ -9,7 +9,7 @@ from skatom.descriptors.features import Features
 from skatom.descriptors.structure_derivatives import PooledDerivatives
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.memory import check_memory
-from skatom.structures import as_structures, select
+from skatom.structures import select
 
 
 class AtomicFeatures(Features, Sequence):
@@ -268,11 +268,6 @@ class AtomicFeatures(Features, Sequence):
             f"AtomicFeatures({len(self)} structures, {n_atoms} atoms, {n_features} features, "
             f"species {symbols})"
         )
-
-
-def as_batch(X):
-    """Atomic features unchanged; anything else as ``Structures``."""
-    return X if isinstance(X, AtomicFeatures) else as_structures(X)
 
 
 def pool_atoms(values, offsets, how):

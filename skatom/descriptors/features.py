@@ -3,6 +3,7 @@
 import numpy as np
 
 from skatom.descriptors.maps import Select
+from skatom.structures import as_structures
 
 
 class Features:
@@ -64,3 +65,13 @@ def _split_key(key):
 
 def _is_full(key):
     return isinstance(key, slice) and key == slice(None)
+
+
+def as_batch(X):
+    """Features unchanged; anything else as ``Structures``."""
+    return X if isinstance(X, Features) else as_structures(X)
+
+
+def structures_of(X):
+    """The ``Structures`` of features, or of structures themselves."""
+    return getattr(X, "structures", X)

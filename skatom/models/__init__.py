@@ -1,5 +1,6 @@
 """Models: estimators from structures or features to energies and forces."""
 
+from skatom._moved import refuse_files_of_0_1
 from skatom.baseline.repulsion import PairRepulsion
 from skatom.models.committee import Committee
 from skatom.models.gdml.sgdml import GDML, SGDML
@@ -26,3 +27,5 @@ __all__ = [
     "SparseGaussianProcess",
     "TensorKernelRidge",
 ]
+
+refuse_files_of_0_1()

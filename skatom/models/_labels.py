@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
 from skatom.baseline import less_baseline
+from skatom.descriptors.features import Features
 from skatom.targets import Targets
 
 # The energy and its derivatives.
@@ -169,18 +170,32 @@ def check_labels(targets, learns, model):
     return usable
 
 
-def check_array_labels(y):
-    """Raise a ValueError if there are labels of forces or stresses for a plain array."""
+def check_array_labels(X, y, model):
+    """Raise a ValueError if labels of forces or stresses meet features that cannot use them.
+
+    Parameters
+    ----------
+    X : array, or StructureFeatures
+    y : Targets, or array
+    model : str
+        Its name, for messages.
+    """
     if not isinstance(y, Targets):
         return
-    names = [name for name in ("forces", "stress") if y.labelled(name).any()]
-    if names:
+    names = " and ".join(name for name in ("forces", "stress") if y.labelled(name).any())
+    if not names:
+        return
+    energies = "learn from energies alone with y=Targets(energy=targets.energy)"
+    if isinstance(X, Features):
         raise ValueError(
-            f"y has {' and '.join(names)}, but X is a plain array, without derivatives: keep the "
-            "features that the descriptor gives (FeatureScaler and FeatureSelector of "
-            "skatom.descriptors do for them what StandardScaler and SelectKBest do for arrays), or "
-            "learn from energies alone with y=Targets(energy=targets.energy)"
+            f"y has {names}, but {model} does not learn them from features of whole structures: "
+            f"give features of atoms, from a descriptor without pool, or {energies}"
         )
+    raise ValueError(
+        f"y has {names}, but X is a plain array, without derivatives: keep the features that the "
+        "descriptor gives (FeatureScaler and FeatureSelector of skatom.descriptors do for them "
+        f"what StandardScaler and SelectKBest do for arrays), or {energies}"
+    )
 
 
 def check_stresses(targets, structures):

@@ -1,6 +1,7 @@
 """The base class of models: outputs by name, the baseline, the score, requests of metadata."""
 
 from abc import ABC, abstractmethod
+from functools import wraps
 from importlib import import_module
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom.base import BaseEstimator
 from skatom.baseline import check_virial
+from skatom.descriptors.features import structures_of
 from skatom.properties import OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.structures import as_structures
 from skatom.targets import as_targets
@@ -38,6 +40,14 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     __metadata_request__predict = {"neighbors": True, **{p.keyword: True for p in OUTPUTS.values()}}
     __metadata_request__fit = {"configurations": True}
     __metadata_request__partial_fit = {"configurations": True}
+
+    # whether an interrupted fit leaves what it has learnt, to go on from there
+    _keeps_interrupted_fit = False
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "fit" in vars(cls):
+            cls.fit = _all_or_nothing(cls.fit)
 
     @abstractmethod
     def _checked(self, X):
@@ -79,7 +89,8 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         ValueError
             If the model does not give a requested property; ``outputs_`` lists what it gives.
         """
-        check_is_fitted(self)
+        if not hasattr(self, "outputs_"):  # asking scikit-learn takes a tenth of a small prediction
+            check_is_fitted(self)
         names = in_order({self.outputs_[0], *asked_for(returns)})
         self._check_given(names)
         X = self._checked(X if neighbors is None else _with_neighbors(X, neighbors))
@@ -163,9 +174,21 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         return tags
 
 
-def structures_of(X):
-    """The ``Structures`` of features, or of structures themselves."""
-    return getattr(X, "structures", X)
+def _all_or_nothing(fit):
+    """A ``fit`` that leaves the estimator as it was before if it fails."""
+
+    @wraps(fit)
+    def safe_fit(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException as error:
+            if isinstance(error, Exception) or not self._keeps_interrupted_fit:
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    return safe_fit
 
 
 def _with_neighbors(X, neighbors):

@@ -16,7 +16,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_method_params, validate_data
 
 from skatom._prediction import comparable, predict, predictable
-from skatom.descriptors.atomic_features import as_batch
+from skatom.descriptors.features import as_batch
 from skatom.models._labels import check_array_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.parallel import map_jobs
@@ -182,10 +182,17 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
         X = _indexable(X)
         if _is_batch(X):
             return X, as_targets(y, getattr(X, "structures", X))
-        check_array_labels(y)
-        sparse = "csr" if get_tags(self.estimator).input_tags.sparse else False
+        check_array_labels(X, y, type(self).__name__)
         y = y if y is None else np.asarray(y)
-        return validate_data(self, X, y, accept_sparse=sparse, multi_output=True, y_numeric=True)
+        return validate_data(self, X, y, multi_output=True, y_numeric=True, **self._accepted())
+
+    def _accepted(self):
+        """What arrays of the estimator's may be like."""
+        tags = get_tags(self.estimator).input_tags
+        return {
+            "accept_sparse": "csr" if tags.sparse else False,
+            "ensure_all_finite": "allow-nan" if tags.allow_nan else True,
+        }
 
     def _draw(self, n, groups, rng):
         """Indices of the structures, out of n, that a member learns from."""
@@ -254,8 +261,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
         X = _indexable(X)
         if _is_batch(X):
             return X
-        sparse = "csr" if get_tags(self.estimator).input_tags.sparse else False
-        return validate_data(self, X, accept_sparse=sparse, reset=False)
+        return validate_data(self, X, reset=False, **self._accepted())
 
     def _evaluate(self, X, names):
         """Means and spreads over the members."""

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from skatom.descriptors.atomic_features import as_batch
+from skatom.descriptors.features import as_batch, structures_of
 from skatom.metrics import paired, prediction
 from skatom.plotting._axes import new_axes
 from skatom.properties import OUTPUTS
@@ -79,7 +79,7 @@ class ParityDisplay:
         """
         _check_quantity(quantity)
         X = as_batch(X)
-        targets = as_targets(y, X)
+        targets = as_targets(y, structures_of(X))
         y_pred = prediction(estimator, X, quantity)
         return cls.from_predictions(targets, y_pred, quantity=quantity, ax=ax)
 

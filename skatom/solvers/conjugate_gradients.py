@@ -21,7 +21,7 @@ _ROWS = 4096
 def _preconditioner_memory(size, n_columns):
     """Bytes of the preconditioner of ``n_columns`` columns of ``size`` rows each."""
     at_work = min(size, _ROWS * numba.get_num_threads())
-    return 8.0 * n_columns * (size + at_work + 3 * n_columns)
+    return 8.0 * n_columns * (size + at_work + 2 * n_columns)
 
 
 @solver(needs=["columns"], memory=_preconditioner_memory)
@@ -71,7 +71,8 @@ class NystromPreconditioner:
             self._divide(_jittered_factor(columns[index]), pool)
             inner = sum(pool.map(lambda rows: columns[rows].T @ columns[rows], self._rows))
             inner.flat[:: len(inner) + 1] += 1.0
-            self._divide(cho_factor(inner, lower=True, overwrite_a=True)[0], pool)
+            # in its place with any scipy: before 1.18 only where the columns are contiguous
+            self._divide(cho_factor(inner.T, lower=True, overwrite_a=True)[0], pool)
 
     def _divide(self, lower, pool):
         """Multiply by L⁻ᵀ from the right."""

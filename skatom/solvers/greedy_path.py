@@ -46,16 +46,16 @@ class GreedyPath:
 
     def coefficients(self, n_terms):
         """Coefficients (n_terms,) of the first columns of the support."""
-        return solve_triangular(self.r[:n_terms, :n_terms], self.projections[:n_terms])
+        return _solve(self.r[:n_terms, :n_terms], self.projections[:n_terms])
 
     def coefficient_path(self):
         """Coefficients of all models, shape (M, M + 1); column t has t of them."""
         steps = np.triu(np.broadcast_to(self.projections[:, None], (len(self), len(self) + 1)), 1)
-        return solve_triangular(self.r, steps)
+        return _solve(self.r, steps)
 
     def predict(self, columns):
         """Predictions of each model for rows of the chosen columns, (n, M) → (n, M + 1)."""
-        orthogonal = solve_triangular(self.r, columns.T, trans="T").T  # the rows of Q
+        orthogonal = _solve(self.r, columns.T, trans="T").T  # the rows of Q
         values = np.zeros((len(columns), len(self) + 1))
         np.cumsum(orthogonal * self.projections, axis=1, out=values[:, 1:])
         return values
@@ -66,3 +66,8 @@ class GreedyPath:
         for columns, targets in blocks:
             total += np.square(self.predict(columns) - targets[:, None]).sum(axis=0)
         return total
+
+
+def _solve(r, b, **kwargs):
+    """scipy's `solve_triangular`, which before 1.14 refuses systems without unknowns."""
+    return solve_triangular(r, b, **kwargs) if len(r) else np.zeros(b.shape)

@@ -60,8 +60,9 @@ class KernelExpansion(Predictor):
         energies, slopes = self.of_descriptors(features.values)
         on_pairs = slopes[:, :, None] * features.gradients
         gradient = incidence(len(X.numbers) // len(X)) @ on_pairs
-        vectors = features.gradients / features.values[:, :, None] ** 3
-        virial = -np.einsum("npx,npy->nxy", on_pairs, vectors)
+        cubes = features.values * features.values * features.values
+        vectors = features.gradients / cubes[:, :, None]
+        virial = -(on_pairs.transpose(0, 2, 1) @ vectors)
         return energies, gradient.reshape(-1, 3), virial
 
     def of_descriptors(self, values):

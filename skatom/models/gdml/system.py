@@ -83,13 +83,13 @@ class GDMLSystem:
                 f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise "
                 "alpha tenfold, or remove frames that are equal"
             ) from error
-        solution = solver.solve(np.concatenate([self._right_side(forces), energies]))
+        solution = solver.solve(np.concatenate([self.right_side(forces), energies]))
         n_forces = self.rows[-1]
         energy_coefficients = np.zeros(n_frames)
         energy_coefficients[: self.n_energies] = solution[n_forces:]
         return self._project_on_pairs(solution[:n_forces]), energy_coefficients
 
-    def _right_side(self, forces):
+    def right_side(self, forces):
         """SᵀPf."""
         flat = forces.reshape(len(self.rigid), -1)
         along = np.einsum("ick,ic->ik", self.rigid, flat)

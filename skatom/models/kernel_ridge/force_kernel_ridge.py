@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.features import structures_of
 from skatom.kernels import FCHL18, DotKernel, Gaussian, Kernel
 from skatom.models._labels import check_array_labels, check_labels, per_structure
-from skatom.models._regressor import StructureRegressor, structures_of
+from skatom.models._regressor import StructureRegressor
 from skatom.models.kernel_ridge.array_ridge import solve_ridge
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.iterative_system import IterativeSystem
@@ -336,7 +337,7 @@ class ForceKernelRidge(StructureRegressor):
                 "X are structures, which this kernel does not compare: put a descriptor in front, "
                 "for example make_pipeline(FCHL19(), ForceKernelRidge())"
             )
-        check_array_labels(y)
+        check_array_labels(X, y, type(self).__name__)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         alpha = _ALPHA["derivatives"] if self.alpha is None else self.alpha
         if not isinstance(alpha, Real):

@@ -64,7 +64,7 @@ class GreedyRegressor(StructureRegressor):
         return ForceProblem(X, labels, self.species_, self.fit_intercept)
 
     def _array_problem(self, X, y):
-        check_array_labels(y)
+        check_array_labels(X, y, type(self).__name__)
         if self.baseline is not None:
             raise ValueError(
                 f"baseline={self.baseline!r} needs structures, and X is a plain array: subtract "

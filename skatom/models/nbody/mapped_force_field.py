@@ -150,33 +150,32 @@ class MappedForceField(StructureRegressor):
 
     def _tabulate(self, process):
         check_is_fitted(process)
-        self.species_ = process.species_
-        self.baseline_, self.outputs_ = process.baseline_, self.gives
-        self.absolute_energies_ = process.absolute_energies_
-        tables = []
-        r_min = self.r_min
         for expansion in process.expansions_:
             if not isinstance(expansion, NPletExpansion) or expansion.cutoff.radius is None:
                 raise ValueError(
                     f"the kernel {process.kernel_} cannot be tabulated: it must be a sum of "
                     "NBody(order=2) and NBody(order=3) with a cutoff"
                 )
+        r_min = self.r_min
         if r_min is None:
             r_min = _MARGIN * min(expansion.shortest for expansion in process.expansions_)
-        for expansion in process.expansions_:
-            n_knots = self.n_knots_pairs if expansion.order == 2 else self.n_knots_triangles
-            if np.isinf(r_min):
-                raise ValueError(
-                    "the training structures have no atoms within "
-                    f"{expansion.cutoff.radius} Å of each other: there is nothing to tabulate"
-                )
-            if not r_min < expansion.cutoff.radius:
-                raise ValueError(
-                    f"r_min={r_min:.3g} Å is not below the cutoff of {expansion.cutoff.radius} Å"
-                )
-            tables.append(SplineTables(expansion, self.species_, r_min, n_knots, self.max_memory))
+        tables = [self._table(process, expansion, r_min) for expansion in process.expansions_]
+        self.species_, self.baseline_ = process.species_, process.baseline_
+        self.absolute_energies_, self.outputs_ = process.absolute_energies_, self.gives
         self.expansion_ = SplineExpansion(tables, self.species_)
         return self
+
+    def _table(self, process, expansion, r_min):
+        cutoff = expansion.cutoff.radius
+        if np.isinf(r_min):
+            raise ValueError(
+                f"the training structures have no atoms within {cutoff} Å of each other: there is "
+                "nothing to tabulate"
+            )
+        if not r_min < cutoff:
+            raise ValueError(f"r_min={r_min:.3g} Å is not below the cutoff of {cutoff} Å")
+        n_knots = self.n_knots_pairs if expansion.order == 2 else self.n_knots_triangles
+        return SplineTables(expansion, process.species_, r_min, n_knots, self.max_memory)
 
     def _checked(self, X):
         structures = as_structures(X)

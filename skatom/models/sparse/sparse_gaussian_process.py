@@ -150,6 +150,7 @@ class SparseGaussianProcess(StructureRegressor):
     ((2,), 3, (2,))
     """
 
+    _keeps_interrupted_fit = True
     gives = in_order({"energy", "forces", "stress", "local_energies", "energy_std", "forces_std"})
 
     _parameter_constraints = {

@@ -1,0 +1,41 @@
+"""scikit-learn's own checks, whole, of everything that takes a plain array."""
+
+import warnings
+
+import pytest
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skatom.descriptors import FeatureScaler, FeatureSelector
+from skatom.kernels import Gaussian, Laplacian
+from skatom.models import BaggedGreedyOLS, Committee, ForceKernelRidge, GreedyOLS
+from skatom.selection import CUR, FarthestPointSampling
+
+ESTIMATORS = [
+    BaggedGreedyOLS(n_estimators=4, random_state=0),
+    CUR(),
+    CUR(method="random", n_components=3),
+    Committee(ForceKernelRidge(Gaussian(1.0), alpha=1e-4), n_models=2),
+    Committee(GreedyOLS(), n_models=2, resampling="bootstrap"),
+    Committee(RandomForestRegressor(n_estimators=2, max_depth=3), n_models=2, resampling=None),
+    Committee(Ridge(), n_models=3),
+    FarthestPointSampling(),
+    FeatureScaler(),
+    FeatureScaler("standard", out_of_range="ignore"),
+    FeatureSelector(),
+    FeatureSelector(method="correlation"),
+    ForceKernelRidge(Gaussian(1.0), alpha=1e-4),
+    ForceKernelRidge(Laplacian(2.0), alpha=1e-4),
+    GreedyOLS(),
+    GreedyOLS(method="gram-schmidt", max_features="sqrt", random_state=0),
+    GreedyOLS(n_terms=1, fit_intercept="candidate"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_conventions(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few data: too few terms, out of range
+        check(estimator)

@@ -1,0 +1,47 @@
+"""``import skatom`` is quick: what it needs is loaded on first use."""
+
+import subprocess
+import sys
+
+import skatom
+
+LOADED = """
+import sys
+before = set(sys.modules)
+import skatom
+dir(skatom)
+print(*{name.split(".")[0] for name in set(sys.modules) - before})
+"""
+
+NAMES = "import skatom; print(*(getattr(skatom, name).__name__ for name in skatom.__all__))"
+
+# whether torch is installed or not: the finder sees who looks for it
+WITHOUT_TORCH = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        assert name != "torch"
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def python(*arguments):
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_loads_the_standard_library_at_most():
+    assert set(python("-W", "error", "-c", LOADED).split()) - sys.stdlib_module_names == {"skatom"}
+
+
+def test_every_public_name_loads_on_first_use():
+    names = [name.split(".")[-1] for name in python("-c", NAMES).split()]
+    assert names == skatom.__all__
+
+
+def test_nothing_loads_torch():
+    python("-c", WITHOUT_TORCH + NAMES)
