@@ -1,6 +1,6 @@
 """Modules of version 0.1 in which model files look for their classes.
 
-A file of 0.1 names them before it says its version, so they are there to say how to go on.
+A file of 0.1 names them before its version, so they exist to raise an error that says what to do.
 """
 
 import sys

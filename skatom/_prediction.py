@@ -1,4 +1,4 @@
-"""What a fitted model can predict, and its answer by name."""
+"""The properties that a fitted model can predict, and predictions by name."""
 
 from inspect import signature
 

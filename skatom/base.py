@@ -1,4 +1,4 @@
-"""What every estimator and every fitted predictor of skatom shares."""
+"""The base classes of all estimators and of all fitted predictors."""
 
 from abc import ABC, abstractmethod
 
@@ -37,7 +37,7 @@ class BaseEstimator(sklearn.base.BaseEstimator):
 
 
 class Predictor(ABC):
-    r"""What a fitted model is made of: an energy and its derivatives.
+    r"""Base class of the predictors of fitted models: an energy and its derivatives.
 
     .. math:: E(X), \qquad \frac{\partial E}{\partial R}, \qquad
         \frac{\partial E}{\partial \epsilon} \quad (R \to (1 + \epsilon) R)

@@ -15,7 +15,7 @@ from skatom.structures import Structures
 
 __all__ = ["SkatomCalculator"]
 
-# What ASE calls a property that has another name here.
+# ASE's names of properties that have another name here.
 _ASE_NAMES = {"local_energies": "energies"}
 
 

@@ -60,7 +60,7 @@ OUTPUTS = {p.name: p for p in (*_MEANS, *(p.deviation for p in _MEANS))}
 # The property of each keyword of predict.
 _NAMES = {p.keyword: name for name, p in OUTPUTS.items()}
 
-# What a `skatom.Targets` holds.
+# The labels that `skatom.Targets` hold.
 LABELS = {
     name: OUTPUTS[name] for name in ("energy", "forces", "stress", "dipole", "polarizability")
 }

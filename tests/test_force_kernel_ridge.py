@@ -369,7 +369,7 @@ class TestBadInput:
         features, targets = frames
         for kernel, message in (
             (Laplacian(), r"Gaussian, Matern or Cosine: Laplacian\(\) is none"),
-            (Matern(nu=0.5), "no derivatives, .* take Gaussian"),
+            (Matern(nu=0.5), "no derivatives, .* use Gaussian"),
         ):
             with pytest.raises(ValueError, match=message):
                 ForceKernelRidge(kernel).fit(features[:3], targets[:3])
@@ -511,7 +511,7 @@ class TestFCHL18:
 
     def test_bad_input(self, charged, frames):
         structures, targets = charged
-        with pytest.raises(ValueError, match="take basis='operators'"):
+        with pytest.raises(ValueError, match="use basis='operators'"):
             ForceKernelRidge(FCHL18()).fit(structures, targets)
         with pytest.raises(ValueError, match="without a descriptor in front"):
             ForceKernelRidge(FCHL18(), "operators").fit(*frames)

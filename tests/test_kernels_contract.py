@@ -453,5 +453,5 @@ def test_covariances_that_do_not_fit_are_errors(monkeypatch):
     monkeypatch.setattr(skatom.memory.psutil, "virtual_memory", lambda: tiny)
     monkeypatch.setattr(skatom.memory, "_SMALL", 0)
     for kernel, X in ((Gaussian(), features), (NBody(), molecules())):
-        with pytest.raises(MemoryError, match="take fewer structures"):
+        with pytest.raises(MemoryError, match="use fewer structures"):
             covariance(kernel, X)

@@ -137,7 +137,7 @@ def test_a_system_that_lacks_what_it_needs_is_refused(case):
         case.solve(other, b)
     assert str(error.value) == (
         f"{case.solver.__name__} needs {what}, which {type(other).__name__} does not give: "
-        f"write its method {signature}, or take another solver"
+        f"write its method {signature}, or use another solver"
     )
 
 

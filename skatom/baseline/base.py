@@ -1,4 +1,4 @@
-"""What all baselines share."""
+"""The base class of baselines."""
 
 from abc import abstractmethod
 

@@ -89,7 +89,7 @@ class EstimatorBaseline(Baseline):
         if "forces" not in names:
             raise ValueError(
                 f"the baseline {self.estimator_} predicts {', '.join(names)} but no forces, and "
-                "forces are to be learnt or predicted: take a baseline that has them, such as a "
+                "forces are to be learnt or predicted: use a baseline that has them, such as a "
                 "model of skatom, or baseline=None"
             )
         virial = np.full((len(structures), 3, 3), np.nan)

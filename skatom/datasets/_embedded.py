@@ -21,7 +21,7 @@ def load_ethanol():
 
     See Also
     --------
-    skatom.datasets.generate : makes the data anew.
+    skatom.datasets.generate : Generates the data again.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def load_benzene():
 
     See Also
     --------
-    skatom.datasets.generate : makes the data anew.
+    skatom.datasets.generate : Generates the data again.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def load_boron_nitride():
 
     See Also
     --------
-    skatom.datasets.generate : makes the data anew.
+    skatom.datasets.generate : Generates the data again.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Generate the embedded data sets anew: ``python -m skatom.datasets.generate NAME``.
+"""Generate the embedded data sets: ``python -m skatom.datasets.generate NAME``.
 
 Needs tblite (``pip install skatom[generate]``), the extended tight-binding program that labels the
 structures. Every set has its own function here, with its settings and its seed. Trajectories are

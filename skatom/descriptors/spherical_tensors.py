@@ -111,8 +111,8 @@ def cartesian_from_spherical(components, lam):
 
     .. math:: T = \sum_\mu c_\mu\, e^\lambda_\mu
 
-    with the orthonormal basis :math:`e^\lambda_\mu` of `spherical_from_cartesian`, whose transpose
-    this is.
+    with the orthonormal tensors :math:`e^\lambda_\mu`. This is the transpose of
+    `spherical_from_cartesian`, and its inverse for tensors of order λ.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def check_atomic_features(*sides):
 
 def check_kernel_matrix(n, m):
     """Raise a MemoryError if the matrix of n and m structures would not fit."""
-    check_memory(8.0 * n * m, f"the kernel matrix of {n} x {m} structures", "take fewer structures")
+    check_memory(8.0 * n * m, f"the kernel matrix of {n} x {m} structures", "use fewer structures")
 
 
 def mirrored(matrix):

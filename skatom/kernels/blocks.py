@@ -40,7 +40,7 @@ def feature_covariance(kernel, X, Y, rows, columns):
     check_memory(
         16.0 * shape[0] * shape[1],
         f"the {shape[0]} x {shape[1]} covariance matrix",
-        "take fewer structures",
+        "use fewer structures",
     )
     bases = jacobian_bases(*[X] if Y is X else [X, Y])
     sides = [_Side(*one, bases) for one in wanted[: 1 if symmetric else 2]]

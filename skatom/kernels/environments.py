@@ -90,7 +90,7 @@ class Environments:
         check_memory(
             sum(8.0 * x.shape[1] * np.dot(counts[z], self.n_dof) for z, x in projected.items()),
             f"the array of Jacobians of {len(self.n_dof)} structures",
-            "take fewer structures, or fewer features",
+            "use fewer structures, or fewer features",
         )
         sides = {}
         for z, x in projected.items():

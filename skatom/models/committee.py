@@ -216,7 +216,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
             size = max(1, round(size * n))
         if self.resampling == "subsample" and size > n:
             raise ValueError(
-                f"max_samples={size}, but there are {n} structures or groups: lower it, or take "
+                f"max_samples={size}, but there are {n} structures or groups: lower it, or use "
                 "resampling='bootstrap'"
             )
         if self.resampling == "subsample" and size == n and not _seeds_of(self.estimator):
@@ -232,7 +232,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
         if self.resampling is None and not names:
             raise ValueError(
                 f"resampling=None, but {type(member).__name__} has no random_state: all members "
-                "would be equal; take resampling='subsample'"
+                "would be equal; use resampling='subsample'"
             )
         return member.set_params(**{name: int(rng.randint(_SEEDS)) for name in names})
 

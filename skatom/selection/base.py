@@ -1,4 +1,4 @@
-"""What selectors of samples and features share."""
+"""The base class of selectors of samples and features."""
 
 from numbers import Integral
 

@@ -79,7 +79,7 @@ def check_system(target, system):
             signature, what = WAYS[need]
             raise TypeError(
                 f"{target.__name__} needs {what}, which {type(system).__name__} does not give: "
-                f"write its method {signature}, or take another solver"
+                f"write its method {signature}, or use another solver"
             )
 
 

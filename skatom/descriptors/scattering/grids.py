@@ -15,7 +15,7 @@ from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_h
 
 
 class Tables:
-    """What filters need on the half spectrum of a box: |ω|², R_lm(ω), and radial parts.
+    """Tables of filters on the half spectrum of a box: |ω|², R_lm(ω), and radial parts.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Tables:
 
     @cached_property
     def weights(self):
-        """How often a wave vector of the half spectrum counts in the whole, (n_ω,)."""
+        """Multiplicity of the wave vectors of the half spectrum in the whole spectrum, (n_ω,)."""
         weights = np.full(self.half_shape, 2.0)
         weights[:, :, 0] = 1.0
         return weights.ravel()

@@ -93,7 +93,7 @@ def features(scene, tasks, run):
     Returns
     -------
     list of ndarray
-        Of the shapes of `Paths`.
+        Arrays of the shapes of `Paths`.
     """
     scene.prepare(tasks)
     zeroth, first, second = (np.full(shape, np.nan) for shape in scene.paths.shapes)

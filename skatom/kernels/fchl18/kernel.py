@@ -448,5 +448,5 @@ class FCHL18(Kernel):
 
     def _check_memory(self, n_rows, n_columns, what):
         check_memory(
-            8.0 * n_rows * n_columns, f"{what}, {n_rows} x {n_columns},", "take fewer structures"
+            8.0 * n_rows * n_columns, f"{what}, {n_rows} x {n_columns},", "use fewer structures"
         )

@@ -278,7 +278,7 @@ def _check_matrix(X, Y, rows, columns):
         len(side) * ("energy" in kinds) + 3 * len(side.numbers) * ("forces" in kinds)
         for side, kinds in ((X, rows), (Y, columns))
     )
-    check_memory(16.0 * n * m, f"the {n} x {m} covariance matrix", "take fewer structures")
+    check_memory(16.0 * n * m, f"the {n} x {m} covariance matrix", "use fewer structures")
 
 
 def _combinations(rows):

@@ -35,7 +35,7 @@ class KernelExpansion(Predictor):
     """
 
     def __init__(self, references, coefficients, energy_coefficients, pair_permutations, sigma):
-        # Distances to the centre of all images are smaller, hence more exact, and no others.
+        # Relative to the centre of all images, coordinates are smaller and distances more exact.
         self.center = references[:, pair_permutations].mean(axis=(0, 1))
         self.references = np.concatenate([references - self.center, coefficients])
         self.energy_coefficients = energy_coefficients

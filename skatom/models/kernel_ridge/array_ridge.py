@@ -34,7 +34,7 @@ def solve_ridge(kernel, X, y, alpha, max_memory=None):
     check_memory(
         8.0 * len(X) ** 2,
         f"the kernel matrix of {len(X)} samples",
-        "take fewer samples",
+        "use fewer samples",
         max_memory,
     )
     matrix = kernel(X)

@@ -122,7 +122,7 @@ class CholeskySystem(DerivativeSystem):
         check_memory(
             PackedCholesky.memory(size, _WIDTH),
             f"the covariance matrix of {len(self.features)} structures with {size} rows",
-            "train on fewer structures (it grows with their square), or take solver='cg'"
+            "train on fewer structures (it grows with their square), or use solver='cg'"
             + ("" if self.max_memory is None else ", or raise max_memory"),
             self.max_memory,
         )

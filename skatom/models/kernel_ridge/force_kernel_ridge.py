@@ -286,7 +286,7 @@ class ForceKernelRidge(StructureRegressor):
             return ("energy", "forces")
         if self.basis == "derivatives":
             raise ValueError(
-                "FCHL18 has first derivatives only: take basis='operators', or FCHL19 features"
+                "FCHL18 has first derivatives only: use basis='operators', or FCHL19 features"
             )
         return ("energy", "forces", "dipole")
 
