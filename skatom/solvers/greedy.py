@@ -48,7 +48,7 @@ def orthogonal_least_squares(
 
         k = \arg\max_{j \notin S} \frac{(\tilde a_j \cdot b)^2}{\lVert \tilde a_j \rVert^2} ,
 
-    This is the decrease of the residual sum of squares of the least-squares fit when j is added.
+    where the quotient is the decrease of the residual sum of squares when j is added to the fit.
     Matching pursuit uses :math:`(a_j \cdot r)^2 / \lVert a_j \rVert^2` instead, with the residual
     r, and so overrates columns that largely repeat chosen ones. Numerator and denominator are
     updated for all columns at once from one row :math:`v = A^\top q` of the triangular factor, with
