@@ -161,6 +161,19 @@ def repeated(function, repeats):
     return times
 
 
+def repeated_within(function, seconds, fewest, most):
+    """Seconds of each of ``fewest`` to ``most`` calls, after one that is not counted.
+
+    Beyond the fewest, calls go on until all together have taken ``seconds``.
+    """
+    times = []
+    while len(times) <= fewest or (len(times) <= most and sum(times) < seconds):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return times[1:]
+
+
 def touch_memory(n_bytes):
     """Allocate and free memory, then forget the peak that this made.
 

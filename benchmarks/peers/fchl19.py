@@ -6,11 +6,12 @@ and their derivatives to DATA with the suffix .npz instead of measuring.
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from ase.io import read
+
+from benchmarks.harness import repeated_within
 
 
 def representation(peer, gradients):
@@ -41,13 +42,12 @@ def main():
         np.savez(Path(data).with_suffix(".npz"), **arrays)
         print(json.dumps(None))
         return
-    times = []
-    while len(times) < 3 or (len(times) < 12 and sum(times) < 4):
-        start = time.perf_counter()
+
+    def run():
         for of_one in arguments:
             represent(*of_one)
-        times.append(time.perf_counter() - start)
-    print(json.dumps(times[1:]))
+
+    print(json.dumps(repeated_within(run, seconds=4, fewest=2, most=11)))
 
 
 if __name__ == "__main__":

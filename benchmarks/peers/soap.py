@@ -5,10 +5,11 @@ Usage: soap.py PEER TASK DATA; prints one line of JSON.
 
 import json
 import sys
-import time
 
 import numpy as np
 from ase.io import read
+
+from benchmarks.harness import repeated_within
 
 PARAMETERS = {"cutoff": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.5}
 
@@ -75,12 +76,7 @@ def main():
     peer, task, data = sys.argv[1:]
     result = {"featomic": featomic, "dscribe": dscribe}[peer](task, read(data, ":"))
     if callable(result):
-        times = []
-        while len(times) < 2 or (len(times) < 6 and sum(times) < 10):
-            start = time.perf_counter()
-            result()
-            times.append(time.perf_counter() - start)
-        result = times[1:]
+        result = repeated_within(result, seconds=10, fewest=1, most=5)
     print(json.dumps(np.asarray(result).tolist()))
 
 
