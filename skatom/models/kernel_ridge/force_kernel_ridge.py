@@ -154,6 +154,7 @@ class ForceKernelRidge(StructureRegressor):
     """
 
     gives = ("energy", "forces", "stress", "dipole", "energy_std")
+    learns = ("energy", "forces", "dipole")
 
     _parameter_constraints = {
         "kernel": [Kernel, None],

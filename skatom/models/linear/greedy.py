@@ -53,7 +53,7 @@ class GreedyRegressor(StructureRegressor):
         if len(X) == 0:
             raise ValueError("got no structures: pass at least one")
         targets = as_targets(y, X.structures)
-        learnt = check_labels(targets, ("energy", "forces"), type(self).__name__)
+        learnt = check_labels(targets, self.learns, type(self).__name__)
         self.species_ = X.species
         self.n_features_in_ = X.values.shape[1]
         self.absolute_energies_ = "energy" in learnt

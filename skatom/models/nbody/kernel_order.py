@@ -68,6 +68,9 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
     1
     """
 
+    gives = NBodyGaussianProcess.gives
+    learns = NBodyGaussianProcess.learns
+
     _parameter_constraints = {
         "estimator": [NBodyGaussianProcess],
         "kernels": [list],

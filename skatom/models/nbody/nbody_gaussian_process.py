@@ -188,7 +188,7 @@ class NBodyGaussianProcess(StructureRegressor):
         """
         structures = as_structures(X)
         targets = as_targets(y, structures)
-        learnt = check_labels(targets, ("energy", "forces"), type(self).__name__)
+        learnt = check_labels(targets, self.learns, type(self).__name__)
         self.kernel_ = (
             NBody(order=2) + NBody(order=3) if self.kernel is None else clone(self.kernel)
         )
