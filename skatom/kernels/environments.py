@@ -1,10 +1,13 @@
 """Atoms of structures grouped by species, with their Jacobians in a small basis."""
 
+from importlib import import_module
 from itertools import repeat
 
 import numpy as np
 
-from skatom.kernels._cpu.covariance import Side, add_jacobians, fill_own
+from skatom._device import device_of, is_tensor, namespace
+from skatom.kernels._cpu import covariance as _cpu
+from skatom.kernels._cpu.covariance import Side
 from skatom.kernels.base import squared_norms
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
@@ -16,6 +19,11 @@ _NEGLIGIBLE = 1e-14
 _ATOMS_PER_FEATURE = 2
 # Numbers in the Jacobians of the structures that are handled at a time.
 _BATCH = 2**24
+
+
+def loops_of(array):
+    """The module of the loops for arrays, or for tensors."""
+    return import_module("skatom.kernels._torch.covariance") if is_tensor(array) else _cpu
 
 
 class Environments:
@@ -49,7 +57,9 @@ class Environments:
 
     def __init__(self, features, coordinates=None, bases=None):
         self.features = features
-        self.values = {z: features.values[features.numbers == z] for z in features.species}
+        self.values = {
+            z: features.values[np.flatnonzero(features.numbers == z)] for z in features.species
+        }
         self.norms = {z: squared_norms(x) for z, x in self.values.items()}
         if coordinates is None:
             coordinates = [np.arange(0)] * len(features)
@@ -87,7 +97,9 @@ class Environments:
             for z in self.values
         }
         projected = {z: x if bases is None else x @ bases[z] for z, x in self.values.items()}
-        check_memory(
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             sum(8.0 * x.shape[1] * np.dot(counts[z], self.n_dof) for z, x in projected.items()),
             f"the array of Jacobians of {len(self.n_dof)} structures",
             "use fewer structures, or fewer features",
@@ -95,10 +107,13 @@ class Environments:
         sides = {}
         for z, x in projected.items():
             rows = offsets_from_counts(counts[z] * self.n_dof)
-            sides[z] = Side(
-                offsets_from_counts(counts[z]), x, rows, np.zeros((rows[-1], x.shape[1])),
-                np.empty(rows[-1]), self.n_dof,
-            )  # fmt: skip
+            shape = int(rows[-1]), x.shape[1]
+            jacobians, own = (
+                (np.zeros(shape), np.empty(shape[0]))
+                if device is None
+                else (device.zeros(*shape), device.empty(shape[0]))
+            )
+            sides[z] = Side(offsets_from_counts(counts[z]), x, rows, jacobians, own, self.n_dof)
         return sides
 
     def _fill_jacobians(self, coordinates, bases):
@@ -110,13 +125,15 @@ class Environments:
         for z in self.sides:
             atom[numbers == z] = np.arange(len(self.values[z]))
 
+        loops = loops_of(features.values)
+
         def fill(z, jacobian, first):
-            mine = numbers[first + jacobian.pairs.centers] == z
+            mine = np.flatnonzero(numbers[first + jacobian.pairs.centers] == z)
             slopes = jacobian.values[mine]
             if bases is not None:
                 projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
                 slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
-            add_jacobians(
+            loops.add_jacobians(
                 first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine], slopes,
                 atom, self._structure, coordinate.reshape(-1, 3), self.sides[z],
             )  # fmt: skip
@@ -126,7 +143,7 @@ class Environments:
                 if self.n_dof[batch].any():
                     jacobian, first = features.jacobian(batch), features.offsets[batch.start]
                     list(pool.map(fill, self.sides, repeat(jacobian), repeat(first)))
-            list(pool.map(fill_own, self.sides.values()))
+            list(pool.map(loops.fill_own, self.sides.values()))
 
 
 def jacobian_bases(*batches):
@@ -153,13 +170,13 @@ def jacobian_bases(*batches):
     with threads_over_blas() as pool:
         for features in batches:
             for z in features.species:
-                _add_gram(values, z, features.values[features.numbers == z])
+                _add_gram(values, z, features.values[np.flatnonzero(features.numbers == z)])
             for batch in _batches(features):
                 jacobian = features.jacobian(batch)
                 numbers = features.structures[batch].numbers[jacobian.pairs.centers]
 
                 def add(z, jacobian=jacobian, numbers=numbers):
-                    rows = jacobian.values[numbers == z]
+                    rows = jacobian.values[np.flatnonzero(numbers == z)]
                     _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
 
                 list(pool.map(add, features.species))
@@ -173,10 +190,12 @@ def _add_gram(grams, z, rows):
 
 def _leading_eigenvectors(grams):
     total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
-    lengths, vectors = np.linalg.eigh(total)
+    xp = namespace(total)
+    lengths, vectors = xp.linalg.eigh(total)
     kept = lengths > _NEGLIGIBLE * lengths[-1]
     kept[-1] = True  # one at least, where all features are zero
-    return np.ascontiguousarray(vectors[:, kept])
+    kept = vectors[:, kept]
+    return kept.contiguous() if is_tensor(kept) else np.ascontiguousarray(kept)
 
 
 def _batches(features):
