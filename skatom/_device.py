@@ -78,6 +78,14 @@ def device_of(tensor):
     return _device(str(tensor.device)) if is_tensor(tensor) else None
 
 
+def parameter_of(tensor):
+    """The parameter ``device`` that names the place of a tensor, "cpu" for a numpy array."""
+    device = device_of(tensor)
+    if device is None:
+        return "cpu"
+    return "cuda" if device.is_card else "torch"
+
+
 def beside(array, other):
     """A numpy array where another one is: on the device of a tensor, itself beside an array."""
     return array if device_of(other) is None else device_of(other).tensor(array)
@@ -108,6 +116,25 @@ def check_together(array, other, name):
         raise TypeError(
             f"{name} is {places[0]} and meets {places[1]}: bring it there, by torch.as_tensor or "
             "by .cpu().numpy(), or make both with the same device"
+        )
+
+
+def check_is_array(features, what, instead):
+    """Raise a ValueError if features are on a device and what takes them is not.
+
+    Parameters
+    ----------
+    features : AtomicFeatures or StructureFeatures
+    what : str
+        What takes arrays of numpy only: "solver='cg' of ForceKernelRidge".
+    instead : str
+        What takes tensors, with its verb: "solver='cholesky' is".
+    """
+    device = device_of(features.values)
+    if device is not None:
+        raise ValueError(
+            f"{what} is not on a device yet, and the features are on {device.title}: {instead}, "
+            "or make the features with device='cpu'"
         )
 
 

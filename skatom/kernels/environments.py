@@ -1,5 +1,6 @@
 """Atoms of structures grouped by species, with their Jacobians in a small basis."""
 
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import repeat
 
@@ -17,8 +18,8 @@ from skatom.structures import groups_by_size, offsets_from_counts
 _NEGLIGIBLE = 1e-14
 # Fewer atoms than this have no basis.
 _ATOMS_PER_FEATURE = 2
-# Numbers in the Jacobians of the structures that are handled at a time.
-_BATCH = 2**24
+# Numbers in the Jacobians of the structures that are handled at a time, of arrays and of tensors.
+_BATCH, _TENSOR_BATCH = 2**24, 2**26
 
 
 def loops_of(array):
@@ -138,12 +139,12 @@ class Environments:
                 atom, self._structure, coordinate.reshape(-1, 3), self.sides[z],
             )  # fmt: skip
 
-        with threads_over_blas() as pool:
+        with _mapper(features) as apply:
             for batch in _batches(features):
                 if self.n_dof[batch].any():
                     jacobian, first = features.jacobian(batch), features.offsets[batch.start]
-                    list(pool.map(fill, self.sides, repeat(jacobian), repeat(first)))
-            list(pool.map(loops.fill_own, self.sides.values()))
+                    list(apply(fill, self.sides, repeat(jacobian), repeat(first)))
+            list(apply(loops.fill_own, self.sides.values()))
 
 
 def jacobian_bases(*batches):
@@ -167,7 +168,7 @@ def jacobian_bases(*batches):
     if sum(len(features.numbers) for features in batches) < _ATOMS_PER_FEATURE * n_features:
         return None
     slopes, values = {}, {}
-    with threads_over_blas() as pool:
+    with _mapper(batches[0]) as apply:
         for features in batches:
             for z in features.species:
                 _add_gram(values, z, features.values[np.flatnonzero(features.numbers == z)])
@@ -179,9 +180,19 @@ def jacobian_bases(*batches):
                     rows = jacobian.values[np.flatnonzero(numbers == z)]
                     _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
 
-                list(pool.map(add, features.species))
+                list(apply(add, features.species))
         grams = ((slopes[z], values[z]) for z in values)
-        return dict(zip(values, pool.map(_leading_eigenvectors, grams), strict=True))
+        return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
+
+
+@contextmanager
+def _mapper(features):
+    """`map` of a pool of threads, or in this thread for features on a device, which is one."""
+    if is_tensor(features.values):
+        yield map
+    else:
+        with threads_over_blas() as pool:
+            yield pool.map
 
 
 def _add_gram(grams, z, rows):
@@ -201,5 +212,6 @@ def _leading_eigenvectors(grams):
 def _batches(features):
     """Slices of structures whose Jacobians are small enough to hold at a time."""
     n_features = features.values.shape[1]
-    per_batch = max(1, _BATCH // (3 * 30 * n_features))  # some 30 neighbours an atom
+    size = _TENSOR_BATCH if is_tensor(features.values) else _BATCH
+    per_batch = max(1, size // (3 * 30 * n_features))  # some 30 neighbours an atom
     return groups_by_size(features.offsets, per_batch)

@@ -37,13 +37,13 @@ class PairFunctions:
     @cached_property
     def harmonics(self):
         """Y_lm, (n_pairs, n_lm)."""
-        return harmonics(self.unit, self.norm, self.density.l_max).T
+        return harmonics(self.unit, self.norm, self.density.l_max).T.contiguous()
 
     @cached_property
     def with_gradients(self):
         """Y_lm (n_pairs, n_lm), and the gradients of the solid harmonics (n_pairs, 3, n_lm)."""
         y, gradients = harmonics_with_gradients(self.unit, self.norm, self.density.l_max)
-        return y.T, gradients.permute(2, 0, 1)
+        return y.T.contiguous(), gradients.permute(2, 0, 1).contiguous()
 
     @cached_property
     def weights(self):

@@ -1,6 +1,5 @@
 """Derivatives of features of atoms that are tensors."""
 
-from skatom._device import is_tensor, resolve
 from skatom.descriptors._torch.features import TensorLoops
 from skatom.descriptors.atomic_derivatives import AtomicDerivatives
 
@@ -30,4 +29,4 @@ class TensorDerivatives(AtomicDerivatives):
 
     def _loops(self, pairs):
         species = self.descriptor._species_index(self.structures)
-        return TensorLoops(self.descriptor, pairs, species, resolve(self.descriptor.device))
+        return TensorLoops(self.descriptor, pairs, species, self.descriptor._device())

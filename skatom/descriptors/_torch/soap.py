@@ -5,7 +5,8 @@ q < q' by √2, as in the compiled loops; the sum over m is a product of small m
 centre.
 """
 
-import numpy as np
+from math import pi, sqrt
+
 import torch
 
 from skatom.descriptors._torch.density import (
@@ -97,7 +98,7 @@ def _project(p, scale, rows):
 def _degrees(density):
     """The components of each degree l, and √(8π² / (2l + 1))."""
     for l in range(density.l_max + 1):
-        yield slice(l * l, (l + 1) ** 2), np.sqrt(8 * np.pi**2 / (2 * l + 1))
+        yield slice(l * l, (l + 1) ** 2), sqrt(8 * pi**2 / (2 * l + 1))
 
 
 def _packing(n_channels, device):
@@ -114,7 +115,7 @@ def _packing(n_channels, device):
 def _spectrum(c, density):
     """Unnormalised features (n, n_features) of coefficients (n, n_lm, channels)."""
     if density.nu == 1:
-        return np.sqrt(8 * np.pi**2) * c[:, 0]
+        return sqrt(8 * pi**2) * c[:, 0]
     upper, _, factors = _packing(c.shape[2], c.device)
     out = c.new_empty((len(c), density.l_max + 1, len(upper)))
     for l, (part, weight) in enumerate(_degrees(density)):
@@ -127,7 +128,7 @@ def _cotangent(c, density, cotangent):
     """dE/dc (n, n_lm, channels) for dE/d features (n, n_features)."""
     dc = torch.zeros_like(c)
     if density.nu == 1:
-        dc[:, 0] = np.sqrt(8 * np.pi**2) * cotangent
+        dc[:, 0] = sqrt(8 * pi**2) * cotangent
         return dc
     upper, place, factors = _packing(c.shape[2], c.device)
     rows = cotangent.reshape(len(c), density.l_max + 1, len(upper))
@@ -142,7 +143,7 @@ def _cotangent(c, density, cotangent):
 def _spectrum_tangent(c, dc, density):
     """Derivatives (n_pairs, 3, n_features) for changes dc (n_pairs, 3, n_lm, channels)."""
     if density.nu == 1:
-        return np.sqrt(8 * np.pi**2) * dc[:, :, 0]
+        return sqrt(8 * pi**2) * dc[:, :, 0]
     upper, _, factors = _packing(c.shape[2], c.device)
     out = dc.new_empty((*dc.shape[:2], density.l_max + 1, len(upper)))
     for l, (part, weight) in enumerate(_degrees(density)):
