@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skatom._device import namespace, on_host
 from skatom.descriptors.maps import FeatureMap
 
 
@@ -45,6 +46,10 @@ class Chain:
             for link in self.links
         )
 
+    def on_host(self):
+        """The chain with inputs of numpy, where they are tensors."""
+        return Chain(Link(link.map, on_host(link.inputs)) for link in self.links)
+
     def n_features(self, n_features):
         """Number of features after the last map, from the number before the first."""
         return self.links[-1].map.n_features_out if self.links else n_features
@@ -59,7 +64,8 @@ class Chain:
         """Cotangents (n_rows or 1, …) before the first map, from cotangents after the last."""
         maps = [link.map for link in self.links]
         if len(cotangent) == 1 and any(not m.linear or m.species is not None for m in maps):
-            cotangent = np.broadcast_to(cotangent, (n_rows, cotangent.shape[1]))
+            shape = (n_rows, cotangent.shape[1])
+            cotangent = namespace(cotangent).broadcast_to(cotangent, shape)
         for link in reversed(self.links):
             cotangent = link.map.pullback(link.inputs, cotangent, numbers)
         return cotangent

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import beside, is_tensor
 from skatom.elements import species_index, symbols
 
 
@@ -94,13 +95,13 @@ class Scale(FeatureMap):
 
     def value(self, x, numbers=None):
         rows = self._rows(numbers)
-        return (x - self.shift[rows]) / self.scale[rows]
+        return (x - beside(self.shift[rows], x)) / beside(self.scale[rows], x)
 
     def pullback(self, x, cotangent, numbers=None):
-        return cotangent / self.scale[self._rows(numbers)]
+        return cotangent / beside(self.scale[self._rows(numbers)], cotangent)
 
     def pushforward(self, x, tangents, numbers=None):
-        return tangents / self.scale[self._rows(numbers)][:, None]
+        return tangents / beside(self.scale[self._rows(numbers)][:, None], tangents)
 
     def feature_names(self, names):
         return names
@@ -141,6 +142,9 @@ class Select(FeatureMap):
         return x[:, self.columns]
 
     def pullback(self, x, cotangent, numbers=None):
+        if is_tensor(cotangent):
+            full = cotangent.new_zeros((len(cotangent), self.n_features_in))
+            return full.index_add_(1, beside(self.columns, cotangent), cotangent)
         full = np.zeros((len(cotangent), self.n_features_in))
         np.add.at(full, (slice(None), self.columns), cotangent)
         return full
@@ -182,10 +186,10 @@ class Linear(FeatureMap):
         self.mean = np.zeros(self.n_features_in) if mean is None else np.array(mean, dtype=float)
 
     def value(self, x, numbers=None):
-        return (x - self.mean) @ self.matrix.T
+        return (x - beside(self.mean, x)) @ beside(self.matrix, x).T
 
     def pullback(self, x, cotangent, numbers=None):
-        return cotangent @ self.matrix
+        return cotangent @ beside(self.matrix, cotangent)
 
     def pushforward(self, x, tangents, numbers=None):
-        return tangents @ self.matrix.T
+        return tangents @ beside(self.matrix, tangents).T

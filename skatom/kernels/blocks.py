@@ -3,8 +3,9 @@
 import numpy as np
 
 from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
-from skatom.kernels._cpu.covariance import Derivatives, Layout, add_covariances
-from skatom.kernels.environments import Environments, jacobian_bases
+from skatom._device import beside, check_together, device_of, is_tensor, namespace
+from skatom.kernels._cpu.covariance import Derivatives, Layout
+from skatom.kernels.environments import Environments, jacobian_bases, loops_of
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -12,6 +13,8 @@ from skatom.structures import groups_by_size, offsets_from_counts
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
 # cut into smaller pieces, so that all threads have work.
 _ROWS, _GROUPS = 512, 6
+# The same on a device, which has one thread.
+_TENSOR_ROWS = 2048
 
 
 def feature_covariance(kernel, X, Y, rows, columns):
@@ -37,14 +40,18 @@ def feature_covariance(kernel, X, Y, rows, columns):
         len(batch) * ("energy" in kinds) + len(batch.numbers) * 3 * ("forces" in kinds)
         for batch, kinds in wanted
     ]
-    check_memory(
+    check_together(Y.values, X.values, "Y")
+    device = device_of(X.values)
+    check = check_memory if device is None else device.check_memory
+    check(
         16.0 * shape[0] * shape[1],
         f"the {shape[0]} x {shape[1]} covariance matrix",
         "use fewer structures",
     )
     bases = jacobian_bases(*[X] if Y is X else [X, Y])
     sides = [_Side(*one, bases) for one in wanted[: 1 if symmetric else 2]]
-    return _assemble(kernel, sides[0], sides[-1], symmetric, np.empty(shape))
+    out = np.empty(shape) if device is None else device.empty(*shape)
+    return _assemble(kernel, sides[0], sides[-1], symmetric, out)
 
 
 def _assemble(kernel, left, right, symmetric, out):
@@ -61,16 +68,18 @@ def _assemble(kernel, left, right, symmetric, out):
         at = (slice(*left.places[[*piece]]), slice(*right.places[[*group]]))
         if symmetric:
             if piece == group:
-                part = np.tril(part) + np.tril(part, -1).T
+                part = namespace(part).tril(part) + namespace(part).tril(part, -1).T
             out[at[::-1]] = part.T
         out[at] = part
 
+    most = _TENSOR_ROWS if is_tensor(out) else _ROWS
     pieces, groups = (
-        row_groups(side.layout.starts, min(_ROWS, 1 + side.layout.starts[-1] // _GROUPS))
+        row_groups(side.layout.starts, min(most, 1 + side.layout.starts[-1] // _GROUPS))
         for side in (left, right)
     )
+    tasks = [(p, g) for g in groups for p in pieces if not symmetric or p >= g]
     with threads_over_blas() as pool:
-        list(pool.map(work, [(p, g) for g in groups for p in pieces if not symmetric or p >= g]))
+        list(map(work, tasks) if is_tensor(out) else pool.map(work, tasks))
     return out
 
 
@@ -111,13 +120,17 @@ class _Side:
         if not self.forces:
             return matrix
         n, completions = int(self.energies), self._completions[first:last]
-        out = np.empty((sum(n + len(t) for t in completions), matrix.shape[1]))
+        shape = sum(n + len(t) for t in completions), matrix.shape[1]
+        out = matrix.new_empty(shape) if is_tensor(matrix) else np.empty(shape)
         place = taken = 0
         for transform in completions:
             size, kept = transform.shape
             out[place : place + n] = matrix[taken : taken + n]
             place, taken = place + n, taken + n
-            np.matmul(transform, matrix[taken : taken + kept], out=out[place : place + size])
+            transform = beside(transform, matrix)
+            namespace(matrix).matmul(
+                transform, matrix[taken : taken + kept], out=out[place : place + size]
+            )
             place, taken = place + size, taken + kept
         return out
 
@@ -137,14 +150,15 @@ def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first,
 
     ``lower``: the matrix is symmetric, and elements above the diagonal blocks are left zero.
     """
-    starts = row_layout.starts
+    starts, size = row_layout.starts, _TENSOR_ROWS if is_tensor(out) else _ROWS
 
     def work(piece):
         out[slice(*(starts[[*piece]] - starts[first]))] = block(
             kernel, rows, columns, row_layout, column_layout, piece, group, lower
         )
 
-    list(pool.map(work, row_groups(starts, _ROWS, first)))
+    pieces = row_groups(starts, size, first)
+    list(map(work, pieces) if is_tensor(out) else pool.map(work, pieces))
 
 
 def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower):
@@ -153,7 +167,9 @@ def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower)
     ``lower``: the matrix is symmetric, and elements above its diagonal blocks are left zero.
     """
     b_rows, a_rows = row_layout.part(*piece), column_layout.part(*group)
-    out = np.zeros((b_rows.starts[-1], a_rows.starts[-1]))
+    shape, device = (b_rows.starts[-1], a_rows.starts[-1]), device_of(rows.features.values)
+    out = np.zeros(shape) if device is None else device.zeros(*shape)
+    add_covariances = loops_of(out).add_covariances
     diagonal = group[0] - piece[0] if lower else piece[0] - piece[1] - group[1]
     for z in rows.sides.keys() & columns.sides.keys():
         a, b = columns.sides[z].part(*group), rows.sides[z].part(*piece)
@@ -161,7 +177,7 @@ def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower)
             slice(*e.sides[z].starts[[*part]]) for e, part in ((columns, group), (rows, piece))
         )
         s = rows.values[z][atoms_b] @ columns.values[z][atoms_a].T
-        if s.size:
+        if 0 not in s.shape:
             u, v = columns.norms[z][atoms_a], rows.norms[z][atoms_b, None]
             phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
             add_covariances(a, b, a_rows, b_rows, phi, diagonal, out)
@@ -171,8 +187,11 @@ def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower)
 def _derivatives(kernel, s, u, v, needed):
     if not needed:
         value, nothing = kernel.value(s, u, v), np.zeros((0, 0))
-        return Derivatives(np.ascontiguousarray(value), *[nothing] * 7)
+        return Derivatives(value if is_tensor(s) else np.ascontiguousarray(value), *[nothing] * 7)
     profile = kernel.profile(s, u, v)
+    if is_tensor(s):
+        fields = vars(profile).values()
+        return Derivatives(*(namespace(s).broadcast_to(f, s.shape) for f in fields))
     return Derivatives(
         *(np.ascontiguousarray(np.broadcast_to(f, s.shape)) for f in vars(profile).values())
     )

@@ -1,10 +1,14 @@
 """Atoms of structures grouped by species, with their Jacobians in a small basis."""
 
+from contextlib import contextmanager
+from importlib import import_module
 from itertools import repeat
 
 import numpy as np
 
-from skatom.kernels._cpu.covariance import Side, add_jacobians, fill_own
+from skatom._device import device_of, is_tensor, namespace
+from skatom.kernels._cpu import covariance as _cpu
+from skatom.kernels._cpu.covariance import Side
 from skatom.kernels.base import squared_norms
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
@@ -14,8 +18,13 @@ from skatom.structures import groups_by_size, offsets_from_counts
 _NEGLIGIBLE = 1e-14
 # Fewer atoms than this have no basis.
 _ATOMS_PER_FEATURE = 2
-# Numbers in the Jacobians of the structures that are handled at a time.
-_BATCH = 2**24
+# Numbers in the Jacobians of the structures that are handled at a time, of arrays and of tensors.
+_BATCH, _TENSOR_BATCH = 2**24, 2**26
+
+
+def loops_of(array):
+    """The module of the loops for arrays, or for tensors."""
+    return import_module("skatom.kernels._torch.covariance") if is_tensor(array) else _cpu
 
 
 class Environments:
@@ -49,7 +58,9 @@ class Environments:
 
     def __init__(self, features, coordinates=None, bases=None):
         self.features = features
-        self.values = {z: features.values[features.numbers == z] for z in features.species}
+        self.values = {
+            z: features.values[np.flatnonzero(features.numbers == z)] for z in features.species
+        }
         self.norms = {z: squared_norms(x) for z, x in self.values.items()}
         if coordinates is None:
             coordinates = [np.arange(0)] * len(features)
@@ -87,7 +98,9 @@ class Environments:
             for z in self.values
         }
         projected = {z: x if bases is None else x @ bases[z] for z, x in self.values.items()}
-        check_memory(
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             sum(8.0 * x.shape[1] * np.dot(counts[z], self.n_dof) for z, x in projected.items()),
             f"the array of Jacobians of {len(self.n_dof)} structures",
             "use fewer structures, or fewer features",
@@ -95,10 +108,13 @@ class Environments:
         sides = {}
         for z, x in projected.items():
             rows = offsets_from_counts(counts[z] * self.n_dof)
-            sides[z] = Side(
-                offsets_from_counts(counts[z]), x, rows, np.zeros((rows[-1], x.shape[1])),
-                np.empty(rows[-1]), self.n_dof,
-            )  # fmt: skip
+            shape = int(rows[-1]), x.shape[1]
+            jacobians, own = (
+                (np.zeros(shape), np.empty(shape[0]))
+                if device is None
+                else (device.zeros(*shape), device.empty(shape[0]))
+            )
+            sides[z] = Side(offsets_from_counts(counts[z]), x, rows, jacobians, own, self.n_dof)
         return sides
 
     def _fill_jacobians(self, coordinates, bases):
@@ -110,23 +126,25 @@ class Environments:
         for z in self.sides:
             atom[numbers == z] = np.arange(len(self.values[z]))
 
+        loops = loops_of(features.values)
+
         def fill(z, jacobian, first):
-            mine = numbers[first + jacobian.pairs.centers] == z
+            mine = np.flatnonzero(numbers[first + jacobian.pairs.centers] == z)
             slopes = jacobian.values[mine]
             if bases is not None:
                 projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
                 slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
-            add_jacobians(
+            loops.add_jacobians(
                 first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine], slopes,
                 atom, self._structure, coordinate.reshape(-1, 3), self.sides[z],
             )  # fmt: skip
 
-        with threads_over_blas() as pool:
+        with _mapper(features) as apply:
             for batch in _batches(features):
                 if self.n_dof[batch].any():
                     jacobian, first = features.jacobian(batch), features.offsets[batch.start]
-                    list(pool.map(fill, self.sides, repeat(jacobian), repeat(first)))
-            list(pool.map(fill_own, self.sides.values()))
+                    list(apply(fill, self.sides, repeat(jacobian), repeat(first)))
+            list(apply(loops.fill_own, self.sides.values()))
 
 
 def jacobian_bases(*batches):
@@ -150,21 +168,31 @@ def jacobian_bases(*batches):
     if sum(len(features.numbers) for features in batches) < _ATOMS_PER_FEATURE * n_features:
         return None
     slopes, values = {}, {}
-    with threads_over_blas() as pool:
+    with _mapper(batches[0]) as apply:
         for features in batches:
             for z in features.species:
-                _add_gram(values, z, features.values[features.numbers == z])
+                _add_gram(values, z, features.values[np.flatnonzero(features.numbers == z)])
             for batch in _batches(features):
                 jacobian = features.jacobian(batch)
                 numbers = features.structures[batch].numbers[jacobian.pairs.centers]
 
                 def add(z, jacobian=jacobian, numbers=numbers):
-                    rows = jacobian.values[numbers == z]
+                    rows = jacobian.values[np.flatnonzero(numbers == z)]
                     _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
 
-                list(pool.map(add, features.species))
+                list(apply(add, features.species))
         grams = ((slopes[z], values[z]) for z in values)
-        return dict(zip(values, pool.map(_leading_eigenvectors, grams), strict=True))
+        return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
+
+
+@contextmanager
+def _mapper(features):
+    """`map` of a pool of threads, or in this thread for features on a device, which is one."""
+    if is_tensor(features.values):
+        yield map
+    else:
+        with threads_over_blas() as pool:
+            yield pool.map
 
 
 def _add_gram(grams, z, rows):
@@ -173,14 +201,17 @@ def _add_gram(grams, z, rows):
 
 def _leading_eigenvectors(grams):
     total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
-    lengths, vectors = np.linalg.eigh(total)
+    xp = namespace(total)
+    lengths, vectors = xp.linalg.eigh(total)
     kept = lengths > _NEGLIGIBLE * lengths[-1]
     kept[-1] = True  # one at least, where all features are zero
-    return np.ascontiguousarray(vectors[:, kept])
+    kept = vectors[:, kept]
+    return kept.contiguous() if is_tensor(kept) else np.ascontiguousarray(kept)
 
 
 def _batches(features):
     """Slices of structures whose Jacobians are small enough to hold at a time."""
     n_features = features.values.shape[1]
-    per_batch = max(1, _BATCH // (3 * 30 * n_features))  # some 30 neighbours an atom
+    size = _TENSOR_BATCH if is_tensor(features.values) else _BATCH
+    per_batch = max(1, size // (3 * 30 * n_features))  # some 30 neighbours an atom
     return groups_by_size(features.offsets, per_batch)

@@ -5,6 +5,7 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpotrf, dtrtrs
 from tqdm import tqdm
 
+from skatom._device import device_of, is_tensor, resolve
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 
@@ -40,6 +41,10 @@ class PackedCholesky:
         wide enough for fast products, narrow enough to waste little in the diagonal blocks.
     verbose : int, default=0
         1 shows a progress bar.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where the factor is made and kept: as numpy arrays, or by torch on a card ("cuda"; "auto"
+        if there is one) or on the CPU ("torch"). With torch the system gets tensors to fill, and
+        columns of some 2,000 are best.
 
     Examples
     --------
@@ -50,9 +55,10 @@ class PackedCholesky:
     array([1.25, 1.5 ])
     """
 
-    def __init__(self, edges, verbose=0):
+    def __init__(self, edges, verbose=0, device="cpu"):
         self.edges = np.asarray(edges, dtype=np.int64)
         self.verbose = verbose
+        self.device = device
         self._columns = None
 
     def factor(self, system):
@@ -62,8 +68,8 @@ class PackedCholesky:
         ----------
         system : object with the method ``fill``
             ``fill(start, stop, out)`` writes ``A[start:, start:stop]`` into ``out``, a
-            C-contiguous array of that shape. Elements above A's diagonal are not read; ``out`` is
-            zero there before the call.
+            C-contiguous array of that shape, or a tensor on the device, whose rows may be further
+            apart. Elements above A's diagonal are not read; ``out`` is zero there before the call.
 
         Raises
         ------
@@ -76,11 +82,22 @@ class PackedCholesky:
         """
         check_system(PackedCholesky, system)
         self._columns = None
-        size, columns = int(self.edges[-1]), []
-        with (
-            threads_over_blas() as pool,
-            tqdm(total=size**3, desc="Cholesky", bar_format=_BAR, disable=not self.verbose) as bar,
-        ):
+        size, device = int(self.edges[-1]), resolve(self.device)
+        with tqdm(total=size**3, desc="Cholesky", bar_format=_BAR, disable=not self.verbose) as bar:
+
+            def advance(start, stop):
+                bar.update(_work(stop, size) - _work(start, size))
+
+            if device is None:
+                self._columns = self._factor(system, size, advance)
+            else:
+                from skatom.solvers._torch.cholesky import factor_columns
+
+                self._columns = factor_columns(system.fill, self.edges.tolist(), device, advance)
+
+    def _factor(self, system, size, advance):
+        columns = []
+        with threads_over_blas() as pool:
             for start, stop in zip(self.edges[:-1], self.edges[1:], strict=True):
                 column = np.empty((size - start, stop - start))
                 column[: stop - start] = 0.0
@@ -91,8 +108,8 @@ class PackedCholesky:
                 _eliminate(column, left, pool)
                 _factor_column(column, start, pool)
                 columns.append(column)
-                bar.update(_work(stop, size) - _work(start, size))
-        self._columns = columns
+                advance(start, stop)
+        return columns
 
     def solve(self, b):
         """The solution x of A x = b.
@@ -100,11 +117,12 @@ class PackedCholesky:
         Parameters
         ----------
         b : array-like of float, shape (n,) or (n, m)
-            The right-hand side, or m of them.
+            The right-hand side, or m of them. A tensor where the factor is on a device of torch
+            stays there.
 
         Returns
         -------
-        ndarray of float, of the same shape
+        ndarray of float, or tensor, of the same shape
 
         Raises
         ------
@@ -113,17 +131,20 @@ class PackedCholesky:
         """
         if self._columns is None:
             raise ValueError("there is no factor of a matrix yet: call factor first")
-        b = np.asarray(b, float)
+        tensors = is_tensor(self._columns[0])
+        b = b if tensors and is_tensor(b) else np.asarray(b, float)
         size = int(self.edges[-1])
         if b.ndim not in (1, 2) or len(b) != size:
             raise ValueError(
-                f"the right-hand side has shape {b.shape}, but the matrix has {size} rows: give "
-                f"numbers of shape ({size},) or ({size}, m)"
+                f"the right-hand side has shape {tuple(b.shape)}, but the matrix has {size} rows: "
+                f"give numbers of shape ({size},) or ({size}, m)"
             )
-        if not np.isfinite(b).all():
+        if not _is_finite(b):
             raise ValueError(
                 "the right-hand side has numbers that are not finite: look for them in the input"
             )
+        if tensors:
+            return self._solve_on_device(b)
         x = np.empty(b.shape)
         of_column = x.reshape(size, -1)
 
@@ -133,6 +154,15 @@ class PackedCholesky:
         with threads_over_blas() as pool:
             list(pool.map(work, split_rows(of_column.shape[1], _RIGHT_SIDES)))
         return x
+
+    def _solve_on_device(self, b):
+        from skatom.solvers._torch.cholesky import solve_columns
+
+        device = device_of(self._columns[0])
+        right = b if is_tensor(b) else device.tensor(b)
+        x = solve_columns(self._columns, self.edges.tolist(), right.reshape(len(b), -1))
+        x = x.reshape(b.shape)
+        return x if is_tensor(b) else device.array(x)
 
     def _solve(self, b):
         """x (n, m) for a few right-hand sides."""
@@ -151,6 +181,10 @@ class PackedCholesky:
                 column[:width], x[start:stop], lower=True, trans=1, check_finite=False
             )
         return x
+
+
+def _is_finite(b):
+    return bool((b.isfinite() if is_tensor(b) else np.isfinite(b)).all())
 
 
 def _work(n_columns, size):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import beside, check_together, device_of, namespace, on_host, parameter_of
 from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.kernels.blocks import fill_columns, layout, row_groups
 from skatom.kernels.environments import Environments, jacobian_bases
@@ -12,6 +13,8 @@ from skatom.solvers import PackedCholesky
 
 # Target width of block columns of the matrix.
 _WIDTH = 512
+# The same on a device.
+_TENSOR_WIDTH = 2048
 
 
 class DerivativeSystem:
@@ -70,10 +73,14 @@ class DerivativeSystem:
 
     def expansion(self, solution):
         """The predictor with the coefficients of the rows, an `EnvironmentExpansion`."""
-        return EnvironmentExpansion(
-            self.kernel, self._environments.projected, self._energy_coefficients(solution),
-            self._directions(solution), self._bases,
+        arrays = (
+            arrays and {z: on_host(x) for z, x in arrays.items()}
+            for arrays in (
+                self._environments.projected, self._energy_coefficients(solution),
+                self._directions(solution), self._bases,
+            )
         )  # fmt: skip
+        return EnvironmentExpansion(self.kernel, *arrays)
 
     def _blocks(self):
         return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)
@@ -92,12 +99,13 @@ class DerivativeSystem:
             return None
         directions = {}
         for z, side in self._environments.sides.items():
-            out = np.zeros(side.projected.shape)
+            xp = namespace(side.projected)
+            out = xp.zeros_like(side.projected)
             for s in np.flatnonzero(np.diff(side.starts) * side.n_dof):
                 first = self.layout.starts[s] + self.layout.has_energy[s]
                 gamma = solution[first : first + side.n_dof[s]]
-                out[side.starts[s] : side.starts[s + 1]] = -np.tensordot(
-                    gamma, side.jacobian_of(s), 1
+                out[side.starts[s] : side.starts[s + 1]] = -xp.tensordot(
+                    beside(gamma, out), side.jacobian_of(s), 1
                 )
             directions[z] = out
         return directions
@@ -119,7 +127,9 @@ class CholeskySystem(DerivativeSystem):
         return kept_coordinates(motions)
 
     def _check_memory(self, size):
-        check_memory(
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             PackedCholesky.memory(size, _WIDTH),
             f"the covariance matrix of {len(self.features)} structures with {size} rows",
             "train on fewer structures (it grows with their square), or use solver='cg'"
@@ -129,9 +139,10 @@ class CholeskySystem(DerivativeSystem):
 
     def factor(self, verbose=0):
         """Compute and factor the matrix."""
-        groups = row_groups(self.layout.starts, _WIDTH)
+        device = parameter_of(self.features.values)
+        groups = row_groups(self.layout.starts, _WIDTH if device == "cpu" else _TENSOR_WIDTH)
         edges = [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
-        self._solver = PackedCholesky(edges, verbose=verbose)
+        self._solver = PackedCholesky(edges, verbose=verbose, device=device)
         try:
             self._solver.factor(self)
         except np.linalg.LinAlgError as error:
@@ -147,16 +158,19 @@ class CholeskySystem(DerivativeSystem):
 
     def variances(self, features):
         """Prior minus explained variance of the energies of structures, in the kernel's unit."""
-        prior = self.kernel.diagonal(features)
+        prior = on_host(self.kernel.diagonal(features))
         columns = Environments(features, bases=self._bases)
         rows = layout(columns.n_dof, np.ones(len(features), bool))
-        cross = np.empty((self.layout.starts[-1], len(features)))
+        device = device_of(self.features.values)
+        check_together(features.values, self.features.values, "the features")
+        shape = int(self.layout.starts[-1]), len(features)
+        cross = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:
             fill_columns(
                 self.kernel, self._environments, columns, self.layout, rows,
                 (0, len(features)), 0, False, cross, pool,
             )  # fmt: skip
-        explained = np.einsum("ij,ij->j", cross, self.solve(cross))
+        explained = on_host((cross * self.solve(cross)).sum(0))
         return np.maximum(prior - explained, 0.0)
 
     def fill(self, start, stop, out):
@@ -175,6 +189,5 @@ class CholeskySystem(DerivativeSystem):
             if self._motions[s] is not None:
                 place = slice(row, row + len(self._kept[s]))
                 motions = self._motions[s][self._kept[s]]
-                out[place, place] += self.alpha_forces[s] * (
-                    np.eye(len(motions)) - motions @ motions.T
-                )
+                noise = self.alpha_forces[s] * (np.eye(len(motions)) - motions @ motions.T)
+                out[place, place] += beside(noise, out)

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
+from skatom._device import is_tensor
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
@@ -374,7 +375,7 @@ class ForceKernelRidge(StructureRegressor):
             try:
                 return self._system_of(CholeskySystem, kernel)
             except MemoryError:
-                if self.solver == "cholesky":
+                if self.solver == "cholesky" or is_tensor(self._training[0].values):
                     raise
         return self._system_of(IterativeSystem, kernel)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import check_together, device_of, on_host
 from skatom.base import Predictor
 from skatom.kernels.blocks import fill_columns, layout
 from skatom.kernels.environments import Environments, jacobian_bases
@@ -65,12 +66,16 @@ class FeatureOperators:
         ]
         environments = Environments(features, coordinates, self._bases)
         rows = layout(environments.n_dof, labelled["energy"])
-        out = np.empty((self.n_columns, rows.starts[-1]))
+        device = device_of(features.values)
+        check_together(features.values, self.features.values, "the features")
+        shape = self.n_columns, int(rows.starts[-1])
+        out = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:
             fill_columns(
                 self.kernel, self._basis, environments, self._layout, rows,
                 (0, len(features)), 0, False, out, pool,
             )  # fmt: skip
+        out = on_host(out)
         is_energy = np.zeros(rows.starts[-1], bool)
         is_energy[rows.starts[:-1][rows.has_energy]] = True
         made = {"energy": out.T[is_energy], "forces": out.T[~is_energy]}
@@ -79,9 +84,11 @@ class FeatureOperators:
     def expansion(self, coefficients):
         """The predictor, an `EnvironmentExpansion`."""
         by_species = {z: coefficients[self.features.numbers == z] for z in self._basis.values}
-        return EnvironmentExpansion(
-            self.kernel, self._basis.projected, by_species, bases=self._bases
+        values, bases = (
+            arrays and {z: on_host(x) for z, x in arrays.items()}
+            for arrays in (self._basis.projected, self._bases)
         )
+        return EnvironmentExpansion(self.kernel, values, by_species, bases=bases)
 
 
 class StructureOperators:
