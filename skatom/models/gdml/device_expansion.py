@@ -66,7 +66,7 @@ class DeviceExpansion(Predictor):
             found = self._few(X.positions.reshape(n, -1, 3))
             self._check_distances(X, found[0])
             return found[1 : n + 1], found[n + 1 :].reshape(-1, 3), None
-        parts = [self._of_many(X[part], with_virial) for part in split_rows(n, _GEOMETRIES)]
+        parts = [self._of_many(X, part, with_virial) for part in split_rows(n, _GEOMETRIES)]
         energies, gradient, virial = (
             found[0] if len(found) == 1 else np.concatenate(found)
             for found in zip(*parts, strict=True)
@@ -79,10 +79,9 @@ class DeviceExpansion(Predictor):
         energies, gradient, _, closest = self._loops.of_vectors(self.references, vectors)
         return self._device.torch.cat([closest.view(1), energies, gradient.reshape(-1)])
 
-    def _of_many(self, X, with_virial):
-        n, torch = len(X), self._device.torch
-        periodic = bool(X.pbc.any())
-        given = pair_vectors(X) if periodic else X.positions.reshape(n, -1, 3)
+    def _of_many(self, X, part, with_virial):
+        torch, periodic = self._device.torch, bool(X.pbc.any())
+        given = pair_vectors(X[part]) if periodic else X.positions.reshape(len(X), -1, 3)[part]
         given = self._device.tensor(given)
         found = []
         for some in given.split(self._chunk()):

@@ -46,8 +46,14 @@ class DeviceGDMLSystem(GDMLSystem):
         self.device, self._on = device, resolve(device)
         self._kept = self._padded_coordinates()
         self._present = self._kept >= 0
-        self._pairs = self._on.tensor(self.pair_permutations)
-        self._frames = self._upload()
+        with self._room():
+            self._pairs = self._on.tensor(self.pair_permutations)
+            self._frames = self._upload()
+
+    def _room(self):
+        n_frames, n_coordinates, _ = self.rigid.shape
+        sizes = n_frames, n_coordinates // 3
+        return self._on.room_for(_memory(*sizes), *memory_message(*sizes, None))
 
     def _padded_coordinates(self):
         """The kept coordinates (M, k) of each frame, -1 beyond their number."""
@@ -69,9 +75,7 @@ class DeviceGDMLSystem(GDMLSystem):
         return frames_of(on.tensor(values - center), jacobians)
 
     def solve(self, forces, energies, verbose):
-        n_frames, n_coordinates, _ = self.rigid.shape
-        n_bytes = _memory(n_frames, n_coordinates // 3)
-        with self._on.room_for(n_bytes, *memory_message(n_frames, n_coordinates // 3, None)):
+        with self._room():
             return super().solve(forces, energies, verbose)
 
     def _frames_in_column(self):
