@@ -546,3 +546,58 @@ def test_too_large_a_matrix_is_an_error(monkeypatch):
 
 def _refuse(n_bytes, what, remedy):
     raise MemoryError(remedy)
+
+
+# --- second derivatives, and the global kernel --------------------------------------------------
+
+
+def moved(structures, coordinate, step):
+    positions = structures.positions.copy()
+    positions.ravel()[coordinate] += step
+    return Structures(
+        structures.numbers, positions, structures.offsets, structures.cells, structures.pbc
+    )
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
+def test_covariances_of_forces_are_slopes_of_those_with_energies(parameters, scope):
+    kernel = FCHL18(**{**parameters, "sigma": 2.5 if scope == "local" else 8.0}, scope=scope)
+    X, Y = Structures.from_ase(batch()), Structures.from_ase([molecule("NH3"), Atoms("LiF", [[0, 0, 0], [0, 1, 1.4]])])
+    both = covariance(kernel, X, Y, rows=("forces",), columns=("energy", "forces"))
+    step = 1e-4
+    for coordinate in range(0, 3 * len(X.numbers), 2):
+        ends = [
+            covariance(
+                kernel, moved(X, coordinate, k * step), Y, rows=("energy",),
+                columns=("energy", "forces"),
+            ).sum(axis=0)
+            for k in (-2, -1, 1, 2)
+        ]  # fmt: skip
+        slopes = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * step)
+        np.testing.assert_allclose(both[coordinate], -slopes, atol=1e-8 * np.abs(both).max())
+
+
+def test_the_global_kernel_is_that_of_the_summed_scalar_products():
+    kernel = FCHL18(**SOFT, scope="global", sigma=6.0)
+    structures = Structures.from_ase(batch())
+    environments = kernel.environments(structures)
+    products = np.zeros((len(structures), len(structures)))
+    for rows in environments.batches:
+        for columns in environments.batches:
+            alike = environments.form.overlap(rows.species, columns.species)
+            block = 1 + _products(rows, columns, environments.form)
+            block *= alike[np.ix_(rows.centers, columns.centers)]
+            places = rows.structures[rows.owners][:, None], columns.structures[columns.owners]
+            np.add.at(products, places, block)
+    squares = np.diag(products)[:, None] + np.diag(products) - 2 * products
+    expected = np.exp(-squares / (2 * kernel.sigma**2))
+    np.testing.assert_allclose(kernel(structures), expected, atol=1e-12)
+    np.testing.assert_allclose(kernel.diagonal(structures), 1.0, atol=1e-14)
+
+
+def test_the_global_kernel_has_no_kernels_of_atoms():
+    kernel = FCHL18(scope="global")
+    for method in (kernel.atoms, kernel.gradients, kernel.strain_gradients, kernel.field_gradients):
+        with pytest.raises(ValueError, match='use scope="local", or skatom.kernels.covariance'):
+            method([WATER])

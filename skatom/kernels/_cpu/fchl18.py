@@ -367,3 +367,58 @@ def gradient_sums(block, first, alike, norm, sums_others, self_slopes, precision
         part = row[first:last]
         for j in range(last - first):
             part[j] += weight[j] * slope[j]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def expand_slopes(distances, channels, features, slopes, mixing, grid, out):
+    """Derivatives of one environment's expansion, (n_rows, n_channels, n_features, n_points).
+
+    ``slopes`` (n_rows, n_pairs, n_features + 1) are those of the pairs' features and, last, of
+    their distances, see `feature_slopes`; features and their slopes are mixed as for `expand`.
+    """
+    phi = np.empty(2 * len(grid.table) - 1)
+    weighted = np.empty(len(phi))
+    n_features = features.shape[1]
+    out[:] = 0.0
+    for i in range(len(distances)):
+        begin = _window(distances[i], grid, phi)
+        low, high = max(begin, 0), min(begin + len(phi), grid.size)
+        if low >= high:
+            continue
+        n = high - low
+        window = phi[low - begin : high - begin]
+        for k in range(n):
+            point = (grid.first + low + k) * grid.spacing
+            weighted[k] = (point - distances[i]) / grid.width**2 * window[k]
+        for r in range(len(slopes)):
+            along_distance = slopes[r, i, n_features]
+            for z in range(len(mixing)):
+                weight = mixing[z, channels[i]]
+                if weight == 0.0:
+                    continue
+                for f in range(n_features):
+                    a = weight * slopes[r, i, f]
+                    b = weight * features[i, f] * along_distance
+                    row = out[r, z, f, low:high]
+                    for k in range(n):
+                        row[k] += a * window[k] + b * weighted[k]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def second_sums(mixed, left, right, product, alike, norm, norms, self_left, self_right, precision,
+                starts, rows, columns, out):  # fmt: skip
+    """out[rows[x], columns[y]] += ∂²κ(e, j)/∂x∂y of one environment e and all j.
+
+    Without the overlap ``alike`` (m,) of the centres, ``mixed`` (n_x, n_y) are ∂²⟨e, j⟩/∂x∂y,
+    ``left`` (n_x, m) are ∂⟨e, j⟩/∂x and ``right`` (n_y,) are ∂⟨e, j⟩/∂y, where the y of j are
+    starts[j] … starts[j + 1] − 1; ``self_left``, ``self_right``: half of ∂⟨e, e⟩/∂x, ∂⟨j, j⟩/∂y.
+    """
+    for j in range(len(product)):
+        exponent = precision * (2 * alike[j] * (1 + product[j]) - norm - norms[j])
+        kappa = np.exp(min(exponent, 0.0)) * 2 * precision
+        for x in range(len(rows)):
+            slope = 2 * precision * (alike[j] * left[x, j] - self_left[x])
+            row = out[rows[x]]
+            for y in range(starts[j], starts[j + 1]):
+                along = alike[j] * right[y] - self_right[y]
+                row[columns[y]] += kappa * (alike[j] * mixed[x, y] + slope * along)
