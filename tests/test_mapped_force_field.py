@@ -24,8 +24,8 @@ TRIANGLES = NBody(order=3, sigma=0.6, cutoff=2.9, amplitude=0.3)
 @pytest.fixture(scope="module")
 def crystals():
     data = load_boron_nitride()
-    chosen = slice(60, 180, 24)
-    return data.structures[chosen], data.targets[chosen]
+    structures, targets = data.structures[60:180:24], data.targets[60:180:24]
+    return structures, Targets(targets.energy, targets.forces, offsets=structures.offsets)
 
 
 @pytest.fixture(scope="module")

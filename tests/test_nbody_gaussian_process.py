@@ -169,3 +169,38 @@ def test_optimisation_scales_the_noise_of_virials(training):
     model = NBodyGaussianProcess(SUM.left, optimize=True, **NOISE).fit(structures, targets)
     assert model.noise_scale_.shape == (3,)
     assert (model.noise_scale_ != 1).all()
+
+
+@pytest.mark.parametrize("cutoff", [3.4, None])
+@pytest.mark.parametrize("order", [2, 3])
+def test_mean_in_a_basis_is_the_sum_over_the_training_set(order, cutoff, monkeypatch):
+    monkeypatch.setattr("skatom.kernels.nbody.expansion._LARGEST", 1000)
+    rng = np.random.default_rng(0)
+    images = [
+        Atoms("CHHO", [[0, 0, 0], [1.2, 0, 0], [0, 1.3, 0.1], [0.2, 0, 1.4]] + rng.normal(
+            scale=0.2, size=(4, 3))) for _ in range(12)
+    ]  # fmt: skip
+    structures = Structures.from_ase(images)
+    targets = Targets(rng.normal(size=12), rng.normal(size=(48, 3)), offsets=structures.offsets)
+    kernel = NBody(order, sigma=0.8, cutoff=cutoff)
+    model = NBodyGaussianProcess(kernel, noise_energy=0.1, noise_forces=0.1)
+    expansion = model.fit(structures, targets).expansions_[0]
+    for elements in [(1, 6), (6, 8)] if order == 2 else [(1, 1, 6), (1, 6, 8)]:
+        assert expansion.tables[elements] is not None
+        # down to nothing, far below the shortest side of the training set
+        sides = np.zeros((3, 200))
+        sides[: 2 * order - 3] = rng.uniform(0.01, 3.4, (2 * order - 3, 200))
+        found = expansion.smooth_part(elements, sides)
+        expected = expansion.sum_over_training(elements, sides)
+        np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())
+
+
+def test_few_training_data_are_summed_over_where_a_basis_would_be_larger():
+    atoms = Atoms("CHH", [[0, 0, 0], [1.1, 0.1, 0], [-0.2, 1.0, 0.3]])
+    kernel = NBody(3, sigma=0.5, cutoff=5.0)
+    model = NBodyGaussianProcess(kernel, noise_energy=1e-2, baseline=None).fit([atoms], [1.0])
+    assert model.expansions_[0].tables == {(1, 1, 6): None}
+    moved = atoms.copy()
+    moved.rattle(0.1, seed=1)
+    own, cross = (covariance_of_all(kernel, [x], [atoms])[0, 0] for x in (atoms, moved))
+    assert model.predict([moved])[0] == pytest.approx(cross / (own + 3 * 1e-2**2), rel=1e-12)
