@@ -18,6 +18,7 @@ from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.nbody.marginal_likelihood import cholesky, log_likelihood, maximise_likelihood
 from skatom.models.nbody.training import TrainingRows, observations
+from skatom.models.sparse.fitting import batches
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
@@ -43,8 +44,9 @@ class NBodyGaussianProcess(StructureRegressor):
     .. math:: s^2 = k(l, l) - k_l^\top (K + \Lambda)^{-1} k_l.
 
     The system is dense and is solved exactly, which limits training sets to hundreds of structures
-    or of atoms with forces (``n_environments``). The cost of predictions is linear in the size of
-    the training set; with `MappedForceField` it is constant.
+    or of atoms with forces (``n_environments``). The cost of
+    standard deviations grows with the square of the training set; that of the other predictions
+    does not depend on it, except with `ManyBody`. `MappedForceField` is faster still.
 
     Parameters
     ----------
@@ -251,7 +253,9 @@ class NBodyGaussianProcess(StructureRegressor):
     def _evaluate(self, X, names):
         parts = [
             self._evaluate_batch(X[batch], names)
-            for batch in tqdm(_batches(X), "prediction", disable=not self.verbose, leave=False)
+            for batch in tqdm(
+                batches(X, _BATCH_ATOMS), "prediction", disable=not self.verbose, leave=False
+            )
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -280,12 +284,3 @@ class NBodyGaussianProcess(StructureRegressor):
         explained = solve_triangular(self._factor, cross.T, lower=True)
         variances -= np.einsum("ln,ln->n", explained, explained).reshape(variances.shape)
         return np.sqrt(np.maximum(variances, 0.0))
-
-
-def _batches(structures):
-    """Slices of consecutive structures of few atoms, or single ones."""
-    edges = np.searchsorted(
-        structures.offsets, np.arange(0, structures.offsets[-1], _BATCH_ATOMS), side="right"
-    )
-    edges = np.unique([0, *(edges - 1), len(structures)])
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
