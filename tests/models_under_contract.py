@@ -158,6 +158,7 @@ CASES = {
         lambda: MappedForceField(
             NBodyGaussianProcess(NBody(cutoff=3.6), n_environments=30, random_state=0),
             n_knots_pairs=400,
+            map_variance=True,
         ),
         labels=("energy", "forces", "stress"),
         prefix="estimator__",

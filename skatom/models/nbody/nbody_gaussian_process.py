@@ -18,6 +18,7 @@ from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.nbody.marginal_likelihood import cholesky, log_likelihood, maximise_likelihood
 from skatom.models.nbody.training import TrainingRows, observations
+from skatom.models.nbody.variance_table import VarianceTable
 from skatom.models.sparse.fitting import batches
 from skatom.structures import as_structures
 from skatom.targets import as_targets
@@ -230,13 +231,32 @@ class NBodyGaussianProcess(StructureRegressor):
             self.kernel_, self.noise_scale_ = maximise_likelihood(
                 self.kernel_, self.noise_scale_, self._training, values, scales, self.verbose
             )
-        self._factor = cholesky(self._training.covariance(self.kernel_), scales @ self.noise_scale_)
+        self._training.noise = scales @ self.noise_scale_
+        self._factor = cholesky(self._training.covariance(self.kernel_), self._training.noise)
         alpha = cho_solve((self._factor, True), values)
         self.log_marginal_likelihood_ = log_likelihood(self._factor, values, alpha)
         self.expansions_ = [
             term.expand(*self._training.weighted(k, alpha))
             for k, term in enumerate(self.kernel_.terms)
         ]
+
+    def variance_table(self, r_min, max_memory=None):
+        """The posterior variance as a table, for `MappedForceField`.
+
+        Parameters
+        ----------
+        r_min : float
+            The shortest side of an n-plet in the table, Å.
+        max_memory : float, default=None
+            Memory limit in GiB. None: the available memory.
+
+        Returns
+        -------
+        VarianceTable
+        """
+        return VarianceTable(
+            self.kernel_, self._training, self.species_.tolist(), r_min, max_memory
+        )
 
     def _choose_environments(self, structures, has_forces):
         atoms = np.flatnonzero(np.repeat(has_forces, structures.n_atoms))

@@ -43,10 +43,16 @@ class TrainingRows:
     labels : Labels
     environments : ndarray of int
         The atoms of the batch whose forces are learnt.
+
+    Attributes
+    ----------
+    rows : list of rows of the kernel
+    noise : ndarray of float, shape (n,)
+        Standard deviation of the noise of each observation, which the process determines.
     """
 
     def __init__(self, kernel, structures, labels, environments):
-        self.rows = []
+        self.rows, self.noise = [], None
         if labels.has_energy.any():
             self.rows.append(kernel.rows(structures[labels.has_energy], "energy"))
         if len(environments):
