@@ -119,6 +119,7 @@ class MappedForceField(StructureRegressor):
     """
 
     gives = ("energy", "forces", "stress", "energy_std", "forces_std", "stress_std")
+    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "estimator": [NBodyGaussianProcess, None],

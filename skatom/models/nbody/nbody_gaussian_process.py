@@ -139,6 +139,7 @@ class NBodyGaussianProcess(StructureRegressor):
     """
 
     gives = ("energy", "forces", "stress", "energy_std", "forces_std", "stress_std")
+    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "kernel": [NBodyKernel, None],
