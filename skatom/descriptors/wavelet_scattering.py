@@ -1,6 +1,7 @@
 """Wavelet scattering: multiscale invariants of the charge density."""
 
 import copy
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.descriptors.base import StructureDescriptor
 from skatom.descriptors.scattering.batch import (
     Settings,
+    jacobian_batch,
     over_jobs,
     pullback_batch,
     transform_batch,
@@ -357,6 +359,12 @@ class WaveletScattering(StructureDescriptor):
         return over_jobs(
             pullback_batch, self._settings(), structures, cotangent, n_jobs=self.n_jobs,
             verbose=self.verbose,
+        )  # fmt: skip
+
+    def _jacobian(self, structures, needed):
+        return over_jobs(
+            partial(jacobian_batch, needed=needed), self._settings(), structures,
+            n_jobs=self.n_jobs, verbose=self.verbose,
         )  # fmt: skip
 
     def get_feature_names_out(self, input_features=None):

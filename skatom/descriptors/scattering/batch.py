@@ -11,6 +11,7 @@ from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
+from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.transform import Scene, features, gradients
 from skatom.memory import check_memory
@@ -95,6 +96,28 @@ def pullback_batch(settings, structures, cotangent, update=None):
 
     _run(settings, structures, one, update)
     return gradient, virial
+
+
+def jacobian_batch(settings, structures, needed, update=None):
+    """Derivatives (n_atoms, 3, n_features) and strains (n, 3, 3, n_features), zero if not needed.
+
+    ``needed``: mask (n_features,).
+    """
+    gradients = np.zeros((len(structures.numbers), 3, len(needed)))
+    strains = np.zeros((len(structures), 3, 3, len(needed)))
+    wanted = np.zeros(len(settings.paths), bool)
+    wanted[settings.support[needed]] = True
+    tasks_on = cache(partial(_tasks, settings, wanted))
+
+    def one(s, scene, run):
+        tasks = tasks_on(_map_points(scene))
+        rows = _raw_jacobian(settings, scene, tasks, wanted, run)[settings.support[needed]]
+        start, stop = structures.offsets[s : s + 2]
+        gradients[start:stop, :, needed] = np.moveaxis(rows[:, :-3], 0, -1)
+        strains[s][:, :, needed] = np.moveaxis(rows[:, -3:], 0, -1)
+
+    _run(settings, structures, one, update)
+    return gradients, strains
 
 
 def _run(settings, structures, one, update):
@@ -234,6 +257,27 @@ def _raw_cotangents(settings, scene, tasks, bars, run):
     first = _ratio(first, zeroth[:, None])
     np.subtract.at(first, (slice(None), starts), _ratio(second * pair_sums, sums[:, starts] ** 2))
     return first, _ratio(second, sums[:, starts])
+
+
+def _raw_jacobian(settings, scene, tasks, wanted, run):
+    """Derivatives of all features, (n_all, N + 3, 3); zero where they are not wanted."""
+    _, first, second = settings.paths.split(wanted)
+    starts = np.array([a for a, _ in settings.paths.pairs], dtype=int)
+    if settings.normalize == "ratio":
+        first = first.copy()
+        np.logical_or.at(first, (slice(None), starts), second)
+    raw = jacobian(scene, tasks, first, second, run)
+    zeroth, ones, twos = raw.rows
+    if settings.normalize == "per_atom":
+        ones, twos = ones / scene.counts.sum(), twos / scene.counts.sum()
+    elif settings.normalize == "ratio":
+        charges = scene.charges[:, :, None] ** scene.exponents
+        bottom = np.einsum("s,csq->cq", scene.counts, charges)[:, None]
+        sums = raw.first[:, starts]
+        twos = twos * _ratio(1.0, sums)[..., None, None]
+        twos -= ones[:, starts] * _ratio(raw.second, sums**2)[..., None, None]
+        ones = ones * _ratio(1.0, bottom)[..., None, None]
+    return np.concatenate([part.reshape(-1, *zeroth.shape[2:]) for part in (zeroth, ones, twos)])
 
 
 def _ratio(a, b):

@@ -180,30 +180,27 @@ class Grid:
                 result[s] = (plane @ c.T).reshape(self.tables.half_shape)
         return result.reshape(len(groups), -1)
 
-    def structure_factor_gradients(self, positions, groups, cotangents):
-        """dE/dR (N, 3) of δE = Re Σ_ω conj(A_s) δ(structure factor of group s), ω of both halves.
+    def phase_gradients(self, positions, cotangents):
+        """dE/dR (n, N, 3) of n energies δE = Re Σ_ω conj(A) δ exp(−iω(R − o)), ω of both halves.
 
-        ``cotangents``: A, (n_groups, n_ω).
+        ``cotangents``: A, (n, n_ω).
         """
         t = self.tables
-        gradient = np.zeros_like(positions)
-        for atoms, cotangent in zip(groups, cotangents, strict=True):
-            if not len(atoms):
-                continue
-            a, b, c = self.phases(positions[atoms])
-            weighted = np.conj(cotangent * t.weights).reshape(-1, t.half_shape[2])
-            m1, m2, m3 = (t.frequencies(axis)[:, None] for axis in range(3))
-            # contract the third axis with the phases and with their derivatives
-            inner = weighted @ np.concatenate([c, m3 * c], axis=1)
-            inner = inner.reshape(*t.half_shape[:2], 2, len(atoms))
-            plain, along = inner[:, :, 0], inner[:, :, 1]
-            slopes = [
-                np.einsum("abk,ak,bk->k", plain, m1 * a, b),
-                np.einsum("abk,ak,bk->k", plain, a, m2 * b),
-                np.einsum("abk,ak,bk->k", along, a, b),
-            ]
-            gradient[atoms] = np.array(slopes).imag.T @ t.reciprocal
-        return gradient
+        a, b, c = self.phases(positions)
+        m1, m2, m3 = (t.frequencies(axis)[:, None] for axis in range(3))
+        weighted = np.conj(cotangents * t.weights).reshape(-1, t.half_shape[2])
+        # contract the third axis with the phases and with their derivatives
+        inner = weighted @ np.concatenate([c, m3 * c], axis=1)
+        inner = inner.reshape(-1, *t.half_shape[:2], 2, len(positions))
+        plain, along = inner[:, :, :, 0], inner[:, :, :, 1]
+        rows = [
+            np.einsum("nabk,bk->nak", *factors) for factors in ((plain, b), (plain, m2 * b), (along, b))
+        ]
+        slopes = [
+            np.einsum("nak,ak->nk", row, factor)
+            for row, factor in zip(rows, (m1 * a, a, a), strict=True)
+        ]
+        return np.stack(slopes, axis=-1).imag @ t.reciprocal
 
 
 class CellGrids:
