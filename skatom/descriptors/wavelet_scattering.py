@@ -23,6 +23,7 @@ from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.wavelets import (
     alias_free_spacing,
     base_width,
+    fineness,
     largest_scale,
     orbital_pairs,
 )
@@ -309,7 +310,7 @@ class WaveletScattering(StructureDescriptor):
             self.grid_spacing_ = alias_free_spacing(pairs, self.beta_, self.alias)
         self._paths = Paths(
             self.channels_, pairs, self.scales_, self.order, self.exponents, self.scale_gap,
-            self.pairing, self.multiresolution,
+            self.pairing, self.multiresolution, self._fineness(),
         )  # fmt: skip
         self.support_ = self._indices(self.features)
         self._check_cells(structures)
@@ -371,6 +372,10 @@ class WaveletScattering(StructureDescriptor):
         """Names such as ``S2[Si;n3l2j0;n3l1j1;q4/3]``: order, channel, wavelets, exponent."""
         check_is_fitted(self)
         return self._paths.names()[self.support_]
+
+    def _fineness(self):
+        automatic = isinstance(self.grid_spacing, str) and self.grid_shape is None
+        return fineness(self.alias) if automatic else 0.0
 
     def _settings(self):
         return Settings(

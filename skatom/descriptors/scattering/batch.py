@@ -164,8 +164,6 @@ def _largest_grid(settings, structures):
 
     def points(s):
         grids = _grids(settings, structures, s, make_tables=None)
-        if grids.periodic:
-            return float(np.prod(grids.shape, dtype=float))
         return max(grids.estimate(level, settings.reach * reach) for level, reach in boxes)
 
     return max((points(s), s) for s in range(len(structures)))
@@ -185,8 +183,7 @@ class _Scenes:
         self.settings = settings
         self.structures = structures
         self.species = np.searchsorted(settings.species, structures.numbers)
-        l_max = max((w.l for w in settings.paths.wavelets), default=0)
-        self.tables = _TableCache(l_max, settings.beta)
+        self.tables = _TableCache(settings.beta)
 
     def __getitem__(self, s):
         x, settings = self.structures, self.settings
@@ -201,8 +198,7 @@ class _Scenes:
 class _TableCache:
     """Tables by shape and box, the most recent ones, up to a size."""
 
-    def __init__(self, l_max, beta):
-        self.l_max = l_max
+    def __init__(self, beta):
         self.beta = beta
         self._tables = OrderedDict()
         self._lock = Lock()
@@ -210,7 +206,7 @@ class _TableCache:
     def __call__(self, shape, box):
         key = (shape, box.tobytes())
         with self._lock:
-            tables = self._tables.pop(key, None) or Tables(shape, box, self.l_max, self.beta)
+            tables = self._tables.pop(key, None) or Tables(shape, box, self.beta)
             self._tables[key] = tables
             sizes = np.cumsum([t.n_bytes for t in reversed(self._tables.values())])
             for _ in range(int(np.sum(sizes[1:] > _TABLE_BYTES))):
