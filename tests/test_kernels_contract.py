@@ -431,7 +431,7 @@ def test_what_is_no_kernel_cannot_be_added_or_multiplied():
 
 @pytest.mark.parametrize("rows", ["energy", (), ("energy", "stress"), None])
 def test_rows_that_there_are_not_are_errors(rows):
-    with pytest.raises(ValueError, match="must be a tuple of one or both of 'energy'"):
+    with pytest.raises(ValueError, match="must be a tuple of some of 'energy'"):
         covariance(NBody(), molecules(), rows=rows)
 
 

@@ -39,7 +39,7 @@ class FeatureOperators:
         self.kernel = kernel
         self.features = features
         self._bases = jacobian_bases(features) if with_forces else None
-        self._basis = Environments.of_single_atoms(features, self._bases)
+        self._basis = Environments.of_single_rows(features, self._bases)
         n = len(features.numbers)
         self._layout = layout(np.zeros(n, np.int64), np.ones(n, bool))
 
