@@ -52,6 +52,12 @@ def row_counts(n_atoms, kinds):
     return sum(counts[kind] for kind in kinds)
 
 
+def kinds_of_rows(n_atoms, kinds):
+    """For each row of structures of so many atoms, the place of its kind in ``kinds``."""
+    counts = np.stack([row_counts(n_atoms, (kind,)) for kind in kinds], axis=1)
+    return np.repeat(np.tile(np.arange(len(kinds)), len(n_atoms)), counts.ravel())
+
+
 def _assemble(kernel, left, right, symmetric, out):
     """Write all blocks of the covariance matrix of two sides."""
 

@@ -250,9 +250,9 @@ def _dense_jacobians(features, batch):
     rows, columns = np.transpose(STRAINS)
     strains = -0.5 * (jacobian.strains[:, rows, columns] + jacobian.strains[:, columns, rows])
     n_features = strains.shape[2]
-    for s, (start, stop) in enumerate(zip(jacobian.offsets[:-1], jacobian.offsets[1:], strict=True)):
-        positions = jacobian.gradients[start:stop].reshape(-1, n_features)
-        yield np.concatenate([positions, strains[s]])
+    atoms = np.split(jacobian.gradients, jacobian.offsets[1:-1])
+    for gradients, strain in zip(atoms, strains, strict=True):
+        yield np.concatenate([gradients.reshape(-1, n_features), strain])
 
 
 def _add_gram(grams, z, rows):

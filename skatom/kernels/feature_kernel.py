@@ -14,7 +14,8 @@ class FeatureKernel(Kernel):
     r"""Base class of kernels :math:`k(x, y)` of feature vectors.
 
     Called on arrays or `StructureFeatures`, it compares their rows. Called on `AtomicFeatures`, it
-    compares structures, by the sum over their atoms of the same element (see `StructureKernel` for other ways),
+    compares structures, by the sum over their atoms of the same element (see `StructureKernel` for
+    other ways),
 
     .. math:: K(A, B) = \sum_{I \in A} \sum_{J \in B} \delta_{Z_I Z_J} k(q_I, q_J)
 

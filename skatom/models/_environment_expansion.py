@@ -1,9 +1,10 @@
-"""The predictor of kernel models of atoms: an expansion in environments, and its gradient."""
+"""The predictor of kernel models of features: an expansion in environments, and its gradient."""
 
 import numpy as np
 
 from skatom.base import Predictor
 from skatom.kernels.base import squared_norms
+from skatom.kernels.feature_rows import rows_of
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
 # Numbers of atoms that a thread works on at once, and of environments that they are compared with:
@@ -13,6 +14,8 @@ _ATOMS, _ENVIRONMENTS = 64, 1024
 
 class EnvironmentExpansion(Predictor):
     r"""Energies of atoms as sums over environments J of the same element.
+
+    The features may be those of structures, each of which is then a single row.
 
     .. math:: \varepsilon(x) = \sum_J \big[ a_J + w_J \cdot \partial_y \big]\, k(x, y)
         \Big|_{y = y_J}
@@ -46,20 +49,21 @@ class EnvironmentExpansion(Predictor):
 
     def energies(self, features):
         """Σ ε over the atoms of every structure, shape (n,)."""
-        return np.add.reduceat(self.local_energies(features), features.offsets[:-1])
+        return np.add.reduceat(self.local_energies(features), rows_of(features).offsets[:-1])
 
     def local_energies(self, features):
-        """ε of every atom, shape (n_atoms,)."""
+        """ε of every atom, shape (n_atoms,), or of every structure for its own features."""
         return self.of_atoms(features, False)[0]
 
     def differentiate(self, features):
         """E = Σ ε of every structure (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
         energies, cotangent = self.of_atoms(features, True)
-        return np.add.reduceat(energies, features.offsets[:-1]), *features.pullback(cotangent)
+        sums = np.add.reduceat(energies, rows_of(features).offsets[:-1])
+        return sums, *features.pullback(cotangent)
 
     def of_atoms(self, features, with_gradient):
         """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features) or None."""
-        energies = np.zeros(len(features.numbers))
+        energies = np.zeros(len(features.values))
         cotangent = np.zeros(features.values.shape) if with_gradient else None
         for z, atoms, (found, along, own) in self._of_features(features, with_gradient):
             energies[atoms] = found
@@ -70,7 +74,8 @@ class EnvironmentExpansion(Predictor):
         return energies, cotangent
 
     def _of_features(self, features, with_gradient):
-        atoms = {z: np.flatnonzero(features.numbers == z) for z in self.values}
+        numbers = rows_of(features).numbers
+        atoms = {z: np.flatnonzero(numbers == z) for z in self.values}
         queries = {}
         for z in self.values:
             x = features.values[atoms[z]]
