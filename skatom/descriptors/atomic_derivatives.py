@@ -85,9 +85,7 @@ class AtomicDerivatives:
 
     def with_neighbors(self):
         """The same derivatives with a neighbour list that is kept whatever its size."""
-        return type(self)(
-            self.structures, self.descriptor, self.neighbors(), np.inf, self.chain
-        )
+        return type(self)(self.structures, self.descriptor, self.neighbors(), np.inf, self.chain)
 
     def limited(self, limit):
         """The same derivatives with a neighbour list that is kept up to ``limit`` bytes."""

@@ -106,8 +106,12 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
             others = ", ".join(models_that_give(name)) or "no model yet"
             raise ValueError(
                 f"this {type(self).__name__} gives {', '.join(self.outputs_)} but no {name}; "
-                f"{name} may be given by: {others}"
+                f"{name} may be given by: {others}{self._remedy(name)}"
             )
+
+    def _remedy(self, name):
+        """What would make this model give a property, for the end of the error that it does not."""
+        return ""
 
     def _outputs(self, X, names):
         volumes = structures_of(X).volumes()[:, None, None] if "stress" in names else None

@@ -190,7 +190,8 @@ class Grid:
         inner = inner.reshape(-1, *t.half_shape[:2], 2, len(positions))
         plain, along = inner[:, :, :, 0], inner[:, :, :, 1]
         rows = [
-            np.einsum("nabk,bk->nak", *factors) for factors in ((plain, b), (plain, m2 * b), (along, b))
+            np.einsum("nabk,bk->nak", *factors)
+            for factors in ((plain, b), (plain, m2 * b), (along, b))
         ]
         slopes = [
             np.einsum("nak,ak->nk", row, factor)

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import eval_genlaguerre
 
-
 # By how much a grid must be finer for the modulus than for the field of a wavelet of l = 0, 1 and
 # more, whose kinks are surfaces, or points from which it grows linearly; and octaves of refinement
 # for each octave of the scale, since fewer points average over errors. Found by comparison with
