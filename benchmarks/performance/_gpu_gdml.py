@@ -9,9 +9,11 @@ from skatom import Structures
 from skatom.descriptors.inverse_distances import pair_features
 from skatom.metrics import neg_force_mae
 from skatom.models import SGDML
+from skatom.models._torch import captured, gdml_columns, gdml_expansion
 from skatom.models.gdml.device_expansion import on_device
 from skatom.models.gdml.device_system import DeviceGDMLSystem
 from skatom.models.gdml.system import GDMLSystem, permute_pairs
+from skatom.solvers import PackedCholesky
 from skatom.symmetry import find_permutations
 
 ETHANOL, ASPIRIN = "md17_ethanol", "rmd17_aspirin_train"
@@ -41,6 +43,81 @@ def products(bench):
     square.diagonal().add_(n)
     seconds, _ = bench.seconds(lambda: torch.linalg.cholesky_ex(square))
     bench.say(f"torch's Cholesky of {n}", n**3 / 3e12 / seconds, "TFLOP/s")
+
+
+def cholesky(bench):
+    """`PackedCholesky` of a matrix in memory, in block columns of several widths."""
+    torch, n = bench.torch, 512 if bench.small else 30_000
+    matrix = torch.eye(n, dtype=torch.float64, device=bench.device.name).mul_(n)
+    matrix += torch.rand(n, 1, dtype=torch.float64, device=bench.device.name)
+
+    class System:
+        def fill(self, start, stop, out):
+            out.copy_(matrix[start:, start:stop])
+
+    for width in (100, 200) if bench.small else (1024, 2048, 4096):
+        solver = PackedCholesky([*range(0, n, width), n], device=bench.name)
+        seconds, _ = bench.seconds(lambda solver=solver: solver.factor(System()), repeats=2)
+        rate = n**3 / 3e12 / seconds
+        bench.say(f"PackedCholesky of {n} in columns of {width}", rate, "TFLOP/s")
+        seconds, _ = bench.seconds(lambda solver=solver: solver.solve(np.ones(n)), repeats=1)
+        bench.say("  solution", seconds, "s")
+        del solver
+        bench.clean()
+
+
+def assembly(bench):
+    """Block columns of aspirin in pieces of several sizes."""
+    X, _ = bench.data(ASPIRIN)
+    X = X[: 16 if bench.small else 320]
+    group, size = permutations(bench, ASPIRIN), gdml_columns._BLOCK
+    arguments = X, pair_features(X), group, permute_pairs(group), SIGMA[ASPIRIN], 1e-10, False
+    system = DeviceGDMLSystem(bench.name, *arguments)
+    edges = system.solver().edges
+    out = bench.device.empty(int(edges[-1]), int(edges[1]))
+    try:
+        for power in (16, 18) if bench.small else (20, 21, 22, 23, 24):
+            gdml_columns._BLOCK = 2**power
+
+            def work():
+                for start, stop in zip(edges[:-1], edges[1:], strict=True):
+                    system.fill(start, stop, out[start:, : stop - start])
+
+            seconds, _ = bench.seconds(work, repeats=2)
+            bench.say(f"assembly of {edges[-1]} unknowns, 2^{power} at once", seconds, "s")
+    finally:
+        gdml_columns._BLOCK = size
+
+
+def kernels_and_graphs(bench):
+    """Whether Triton's kernel and CUDA's graphs are used; that they change nothing."""
+    torch, name = bench.torch, bench.device.name
+    t = 30.0 * torch.rand(500, 6016, dtype=torch.float64, device=name) - 1e-12
+    along = torch.randn_like(t)
+    one, other = (t.clone(), along.clone()), (t.clone(), along.clone())
+    gdml_expansion._weigh(*one)
+    if bench.small:
+        print("  no card, so neither is used")
+        return
+    fused = gdml_expansion.fused_weigh(name)
+    if fused is None:
+        from skatom.models._torch.fused import weigh  # its error is worth seeing
+
+        weigh(*other)
+    for label, function in (("torch's operations", gdml_expansion._weigh), ("Triton", fused)):
+        seconds, _ = bench.seconds(lambda f=function: f(t.clone(), along.clone()))
+        bench.say(f"weights of 500 x 6016 and two copies, {label}", 1e3 * seconds, "ms")
+    fused(*other)
+    for a, b in zip(other, one, strict=True):
+        bench.check("Triton's kernel and torch's operations", a.cpu(), b.cpu(), 1e-14)
+    X, y = bench.data(ETHANOL)
+    expansion = on_device(model_of(bench, ETHANOL).fit(X[:60], y[:60]).expansion_, bench.device)
+    positions = X[:3].positions.reshape(3, -1, 3)
+    found = [expansion._few(positions) for _ in range(6)]
+    print(f"  shapes captured as graphs: {list(expansion._few._captured)}")
+    bench.check("replayed and first call", found[-1], found[0], 1e-12)
+    if not expansion._few._captured:
+        captured._Captured(expansion._packed, positions, bench.device)  # its error
 
 
 def equality(bench):
@@ -171,15 +248,13 @@ def _predict(bench, name, n_train, n_queries, aim):
 
 def _rate_on_device(bench, name, model, frames, aim):
     """Geometries per second from and to tensors."""
-    from skatom.models._torch.gdml_expansion import of_vectors, pair_vectors
-
     refs = on_device(model.expansion_, bench.device).references
     positions = bench.device.tensor(frames)
     for size in (50, 100) if bench.small else (256, 1024, 4096, 16384):
 
         def work(size=size):
             for some in positions.split(size):
-                of_vectors(refs, pair_vectors(some, refs.signs))
+                gdml_expansion.of_vectors(refs, gdml_expansion.pair_vectors(some, refs.signs))
 
         seconds, _ = bench.seconds(work, repeats=2)
         rate = len(frames) / seconds
@@ -206,6 +281,9 @@ def _one_geometry(bench, name, model, queries):
 
 TASKS = [
     ("products", products, 30),
+    ("cholesky", cholesky, 30),
+    ("sgdml-kernels", kernels_and_graphs, 30),
+    ("sgdml-assembly", assembly, 30),
     ("sgdml-equality", equality, 90),
     ("sgdml-predict-ethanol", ethanol_predictions, 60),
     ("sgdml-fit-ethanol", ethanol_fits, 60),

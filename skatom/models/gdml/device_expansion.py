@@ -48,11 +48,13 @@ class DeviceExpansion(Predictor):
         self._loops, self._device = gdml_expansion, device
         x, u = expansion.split()
         n_atoms = int((1 + np.sqrt(1 + 8 * x.shape[1])) / 2)
-        self.references = gdml_expansion.references(
-            device.tensor(x), device.tensor(u), device.tensor(expansion.energy_coefficients),
-            device.tensor(expansion.pair_permutations), device.tensor(expansion.center),
-            device.tensor(incidence(n_atoms)), expansion.sigma,
-        )  # fmt: skip
+        images = x.size * len(expansion.pair_permutations)
+        with device.room_for(6 * 8 * images, "the model", "use device='cpu'"):
+            self.references = gdml_expansion.references(
+                device.tensor(x), device.tensor(u), device.tensor(expansion.energy_coefficients),
+                device.tensor(expansion.pair_permutations), device.tensor(expansion.center),
+                device.tensor(incidence(n_atoms)), expansion.sigma,
+            )  # fmt: skip
         self._few = CapturedCalls(self._packed, device)
 
     def energies(self, X):
