@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
 from skatom._device import beside, check_together, device_of, is_tensor, namespace
+from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
 from skatom.kernels._cpu.covariance import Derivatives, Layout
 from skatom.kernels.environments import Environments, jacobian_bases, loops_of
 from skatom.memory import check_memory

@@ -80,7 +80,9 @@ def _mixed(c, density):
 def _unmixed(dc, density):
     """The transpose of `_mixed`."""
     dc = dc.view(*dc.shape[:2], len(density.mixing), density.n_max)
-    return torch.einsum("js,iljm->islm", density.mixing, dc) if density.mixes else dc.transpose(1, 2)
+    return (
+        torch.einsum("js,iljm->islm", density.mixing, dc) if density.mixes else dc.transpose(1, 2)
+    )
 
 
 def _inverse_lengths(p):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from skatom._device import device_of
+
 # Rows of Jacobians that are multiplied with features at a time.
 _ROWS = 2**17
 
