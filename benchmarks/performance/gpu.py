@@ -11,11 +11,11 @@ import time
 import traceback
 from contextlib import contextmanager
 
-from benchmarks.performance import _gpu_gdml
+from benchmarks.performance import _gpu_features, _gpu_gdml
 from benchmarks.performance._gpu import Bench
 
 # (name, function of a Bench, budget in seconds)
-TASKS = [*_gpu_gdml.TASKS]
+TASKS = [*_gpu_gdml.TASKS, *_gpu_features.TASKS]
 
 
 def add_arguments(parser):
