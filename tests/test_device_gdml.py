@@ -168,7 +168,6 @@ class TestPrediction:
 
     def test_pieces_of_work_do_not_matter(self, model, query, monkeypatch):
         expected = on("torch", model).predict(query, return_forces=True)
-        monkeypatch.setattr(device_expansion, "_GEOMETRIES", 30)
         monkeypatch.setattr(device_expansion, "_NUMBERS_ON_CPU", 20_000)
         found = on("torch", model).predict(query, return_forces=True)
         assert_close(found[0], expected[0], 1e-12)
