@@ -82,22 +82,14 @@ class PackedCholesky:
         """
         check_system(PackedCholesky, system)
         self._columns = None
-        size, device = int(self.edges[-1]), resolve(self.device)
-        with tqdm(total=size**3, desc="Cholesky", bar_format=_BAR, disable=not self.verbose) as bar:
-
-            def advance(start, stop):
-                bar.update(_work(stop, size) - _work(start, size))
-
-            if device is None:
-                self._columns = self._factor(system, size, advance)
-            else:
-                from skatom.solvers._torch.cholesky import factor_columns
-
-                self._columns = factor_columns(system.fill, self.edges.tolist(), device, advance)
-
-    def _factor(self, system, size, advance):
-        columns = []
-        with threads_over_blas() as pool:
+        if resolve(self.device) is not None:
+            self._factor_on_device(system)
+            return
+        size, columns = int(self.edges[-1]), []
+        with (
+            threads_over_blas() as pool,
+            tqdm(total=size**3, desc="Cholesky", bar_format=_BAR, disable=not self.verbose) as bar,
+        ):
             for start, stop in zip(self.edges[:-1], self.edges[1:], strict=True):
                 column = np.empty((size - start, stop - start))
                 column[: stop - start] = 0.0
@@ -108,8 +100,8 @@ class PackedCholesky:
                 _eliminate(column, left, pool)
                 _factor_column(column, start, pool)
                 columns.append(column)
-                advance(start, stop)
-        return columns
+                bar.update(_work(stop, size) - _work(start, size))
+        self._columns = columns
 
     def solve(self, b):
         """The solution x of A x = b.
@@ -154,6 +146,18 @@ class PackedCholesky:
         with threads_over_blas() as pool:
             list(pool.map(work, split_rows(of_column.shape[1], _RIGHT_SIDES)))
         return x
+
+    def _factor_on_device(self, system):
+        from skatom.solvers._torch.cholesky import factor_columns
+
+        edges, device = self.edges.tolist(), resolve(self.device)
+        size = edges[-1]
+        with tqdm(total=size**3, desc="Cholesky", bar_format=_BAR, disable=not self.verbose) as bar:
+
+            def advance(start, stop):
+                bar.update(_work(stop, size) - _work(start, size))
+
+            self._columns = factor_columns(system.fill, edges, device, advance)
 
     def _solve_on_device(self, b):
         from skatom.solvers._torch.cholesky import solve_columns
