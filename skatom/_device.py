@@ -68,9 +68,74 @@ def is_tensor(array):
     return torch is not None and isinstance(array, torch.Tensor)
 
 
+def namespace(array):
+    """numpy, or torch for a torch tensor, for code that calls what both have."""
+    return sys.modules["torch"] if is_tensor(array) else np
+
+
 def device_of(tensor):
     """The `Device` on which a tensor is, None for a numpy array."""
     return _device(str(tensor.device)) if is_tensor(tensor) else None
+
+
+def device_parameter(tensor):
+    """The parameter ``device`` that names the place of a tensor, "cpu" for a numpy array."""
+    device = device_of(tensor)
+    if device is None:
+        return "cpu"
+    return "cuda" if device.is_card else "torch"
+
+
+def beside(array, other):
+    """A numpy array where another one is: on the device of a tensor, itself beside an array."""
+    return array if device_of(other) is None else device_of(other).tensor(array)
+
+
+def on_host(array):
+    """A tensor as a numpy array; a numpy array unchanged."""
+    return device_of(array).array(array) if is_tensor(array) else array
+
+
+def check_together(array, other, name):
+    """Raise a TypeError if one of two arrays is a tensor and the other is not, or is elsewhere.
+
+    Parameters
+    ----------
+    array : array-like or Tensor
+        What is checked.
+    other : ndarray or Tensor
+        What it meets.
+    name : str
+        Name of the array, for the message.
+    """
+    first, second = device_of(array), device_of(other)
+    if first is not second:
+        places = [
+            "an array of numpy" if d is None else f"a tensor on {d.title}" for d in (first, second)
+        ]
+        raise TypeError(
+            f"{name} is {places[0]} and meets {places[1]}: bring it there, by torch.as_tensor or "
+            "by .cpu().numpy(), or make both with the same device"
+        )
+
+
+def check_is_array(features, what, instead):
+    """Raise a ValueError if features are on a device and what takes them is not.
+
+    Parameters
+    ----------
+    features : AtomicFeatures or StructureFeatures
+    what : str
+        What takes arrays of numpy only: "solver='cg' of ForceKernelRidge".
+    instead : str
+        What takes tensors, with its verb: "solver='cholesky' is".
+    """
+    device = device_of(features.values)
+    if device is not None:
+        raise ValueError(
+            f"{what} is not on a device yet, and the features are on {device.title}: {instead}, "
+            "or make the features with device='cpu'"
+        )
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,12 @@ import signal
 import time
 import traceback
 from contextlib import contextmanager
-from importlib import import_module
-from pathlib import Path
 
+from benchmarks.performance import _gpu_features, _gpu_gdml
 from benchmarks.performance._gpu import Bench
 
-# TASKS of a module _gpu_SUBJECT.py: (name, function of a Bench, budget in seconds)
-_SUBJECTS = sorted(path.stem for path in Path(__file__).parent.glob("_gpu_*.py"))
-TASKS = [
-    task
-    for subject in _SUBJECTS
-    for task in import_module(f"benchmarks.performance.{subject}").TASKS
-]
+# (name, function of a Bench, budget in seconds)
+TASKS = [*_gpu_gdml.TASKS, *_gpu_features.TASKS]
 
 
 def add_arguments(parser):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skatom._device import beside, check_is_array
 from skatom.kernels._cpu.matching import rematch
 from skatom.kernels.atom_sums import (
     check_atomic_features,
@@ -109,8 +110,8 @@ class StructureKernel(Kernel):
         check_kernel_matrix(len(X), len(X if Y is None else Y))
         matrix = self._unnormalized(X, Y)
         if self.normalize:
-            left = np.sqrt(matrix.diagonal() if Y is None else self._own(X))
-            right = left if Y is None else np.sqrt(self._own(Y))
+            left = (matrix.diagonal() if Y is None else self._own(X)) ** 0.5
+            right = left if Y is None else self._own(Y) ** 0.5
             matrix /= left[:, None] * right
         return matrix
 
@@ -137,18 +138,20 @@ class StructureKernel(Kernel):
             return self._matched(X, Y)
         matrix = sums_of_atoms(self.kernel.matrix, X, Y)
         if self.match == "average":
-            matrix /= X.n_atoms[:, None] * (X if Y is None else Y).n_atoms
+            matrix /= beside(X.n_atoms[:, None] * (X if Y is None else Y).n_atoms, matrix)
         return matrix
 
     def _own(self, X):
         if self.match == "sum":
             return own_sums(self.kernel.matrix, X)
         if self.match == "average":
-            return own_sums(self.kernel.matrix, X) / X.n_atoms**2
+            own = own_sums(self.kernel.matrix, X)
+            return own / beside(X.n_atoms**2, own)
         pieces = (self._matched(X[rows], None) for rows in split_rows(len(X), _STRUCTURES))
         return np.concatenate([np.empty(0), *(piece.diagonal() for piece in pieces)])
 
     def _matched(self, X, Y):
+        check_is_array(X, f"match={self.match!r} of StructureKernel", "'sum' and 'average' are")
         symmetric = Y is None
         Y = X if symmetric else Y
         matrix = np.empty((len(X), len(Y)))
