@@ -3,6 +3,8 @@
 import copy
 import gc
 import pickle
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -166,7 +168,6 @@ class TestPrediction:
 
     def test_pieces_of_work_do_not_matter(self, model, query, monkeypatch):
         expected = on("torch", model).predict(query, return_forces=True)
-        monkeypatch.setattr(device_expansion, "_GEOMETRIES", 30)
         monkeypatch.setattr(device_expansion, "_NUMBERS_ON_CPU", 20_000)
         found = on("torch", model).predict(query, return_forces=True)
         assert_close(found[0], expected[0], 1e-12)
@@ -348,3 +349,19 @@ class TestCapturedCalls:
         calls = captured.CapturedCalls(lambda x: 2.0 * x, self.Card())
         for _ in range(5):
             np.testing.assert_array_equal(calls(np.ones(2)), np.full(2, 2.0))
+
+
+def test_kernel_of_triton_equals_the_operations_of_torch(monkeypatch):
+    """In Triton's interpreter, which needs no card."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    script = (
+        "import torch\n"
+        "from skatom.models._torch.fused import weigh\n"
+        "from skatom.models._torch.gdml_expansion import _weigh\n"
+        "t = 30 * torch.rand(7, 1312, dtype=torch.float64) - 1e-12\n"
+        "one, other = (t.clone(), t.clone()), (t.clone(), t.clone())\n"
+        "weigh(*one), _weigh(*other)\n"
+        "assert all(torch.allclose(a, b, rtol=1e-14, atol=1e-15) for a, b in zip(one, other))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
