@@ -57,6 +57,9 @@ class AtomicDerivatives:
         Maps applied to the features of the descriptor.
     """
 
+    # the `Device` of the derivatives, None for numpy
+    device = None
+
     def __init__(self, structures, descriptor, neighbors=None, limit=0, chain=NO_MAPS):
         self.structures = structures
         self.descriptor = descriptor
@@ -85,9 +88,7 @@ class AtomicDerivatives:
 
     def with_neighbors(self):
         """The same derivatives with a neighbour list that is kept whatever its size."""
-        return type(self)(
-            self.structures, self.descriptor, self.neighbors(), np.inf, self.chain
-        )
+        return type(self)(self.structures, self.descriptor, self.neighbors(), np.inf, self.chain)
 
     def limited(self, limit):
         """The same derivatives with a neighbour list that is kept up to ``limit`` bytes."""

@@ -95,7 +95,7 @@ def expand(functions):
     n_species, n_max = density.mixing.shape[1], density.n_max
     wy = functions.weights[0][:, None] * functions.harmonics
     terms = wy[:, :, None] * functions.radial[:, functions.degrees]
-    c = terms.new_zeros((len(pairs.own) * n_species, terms[0].numel()))
+    c = terms.new_zeros((len(pairs.own) * n_species, terms.shape[1:].numel()))
     c.index_add_(0, pairs.centers * n_species + pairs.species, terms.flatten(1))
     c = c.view(-1, n_species, len(functions.degrees), n_max)
     every = torch.arange(len(c), device=c.device)

@@ -11,6 +11,10 @@ class TensorDerivatives(AtomicDerivatives):
     they are `AtomicDerivatives`, whose arrays are of numpy.
     """
 
+    @property
+    def device(self):
+        return self.descriptor._device()
+
     def __reduce__(self):
         state = self.structures, self.descriptor, None, self.limit, self.chain.on_host()
         return AtomicDerivatives, state
@@ -29,4 +33,4 @@ class TensorDerivatives(AtomicDerivatives):
 
     def _loops(self, pairs):
         species = self.descriptor._species_index(self.structures)
-        return TensorLoops(self.descriptor, pairs, species, self.descriptor._device())
+        return TensorLoops(self.descriptor, pairs, species, self.device)

@@ -5,6 +5,7 @@ from importlib import import_module
 import numpy as np
 import torch
 
+from skatom._device import device_of
 from skatom.descriptors._torch.pairs import on_device, pieces, upload
 
 
@@ -67,6 +68,15 @@ class TensorLoops:
         on_strain = device.zeros(len(offsets) - 1, 3, 3)
         on_strain.index_add_(0, structures[self._pairs.centers], products)
         return on_atoms, on_strain
+
+
+def collect_jacobian(centers, indices, vectors, jacobian, weight, on_atoms, on_strain):
+    """Add weight · Σ_i d x_i/dR_k and d/dstrain, as the compiled function of this name does."""
+    device = device_of(jacobian)
+    centers, indices, vectors = map(device.tensor, (centers, indices, vectors))
+    on_atoms.index_add_(0, indices, jacobian, alpha=weight)
+    on_atoms.index_add_(0, centers, jacobian, alpha=-weight)
+    on_strain += weight * torch.einsum("paf,pb->abf", jacobian, vectors)
 
 
 def pooled(values, offsets, how):

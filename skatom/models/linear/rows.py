@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array
 
+from skatom._device import check_is_array
 from skatom.baseline import count_species
 from skatom.parallel import split_rows
 from skatom.structures import select
@@ -103,6 +104,7 @@ class ForceProblem(LinearProblem):
     """
 
     def __init__(self, features, labels, species, intercept):
+        check_is_array(features, "GreedyOLS", "ForceKernelRidge is")
         super().__init__(
             features.pool("sum").values,
             np.where(labels.has_energy, labels.energy, 0.0),
