@@ -172,6 +172,8 @@ class Device:
         array = np.asarray(array)
         if array.dtype != bool:
             array = array.astype(_dtype(array), copy=False)
+        if self.is_card and array.flags.c_contiguous and array.flags.writeable:
+            return self.torch.from_numpy(array).to(self.name)  # without a copy on the host
         return self.torch.tensor(array, device=self.name)
 
     def empty(self, *shape):

@@ -1,6 +1,7 @@
 """The models that the contract suites run over: add a class here, and it gets all tests."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import numpy as np
 from ase import Atoms
@@ -189,3 +190,7 @@ CASES = {
         takes_baseline=False,
     ),
 }  # fmt: skip
+if find_spec("torch"):
+    CASES["sgdml-torch"] = Case(
+        lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0, device="torch"), system="waters"
+    )

@@ -10,8 +10,6 @@ from skatom.parallel import split_rows
 
 # Numbers that are worked on at once on a card, and by torch on the CPU.
 _NUMBERS_ON_CARD, _NUMBERS_ON_CPU = 2**27, 2**22
-# Geometries that go to the device at once.
-_GEOMETRIES = 2**18
 # Up to so many geometries, the time is that of starting operations, not of doing them.
 _FEW = 64
 
@@ -44,15 +42,19 @@ class DeviceExpansion(Predictor):
     def __init__(self, expansion, device):
         from skatom.models._torch import gdml_expansion
         from skatom.models._torch.captured import CapturedCalls
+        from skatom.models._torch.pipeline import map_pieces
 
         self._loops, self._device = gdml_expansion, device
         x, u = expansion.split()
         n_atoms = int((1 + np.sqrt(1 + 8 * x.shape[1])) / 2)
-        self.references = gdml_expansion.references(
-            device.tensor(x), device.tensor(u), device.tensor(expansion.energy_coefficients),
-            device.tensor(expansion.pair_permutations), device.tensor(expansion.center),
-            device.tensor(incidence(n_atoms)), expansion.sigma,
-        )  # fmt: skip
+        images = x.size * len(expansion.pair_permutations)
+        with device.room_for(6 * 8 * images, "the model", "use device='cpu'"):
+            self.references = gdml_expansion.references(
+                device.tensor(x), device.tensor(u), device.tensor(expansion.energy_coefficients),
+                device.tensor(expansion.pair_permutations), device.tensor(expansion.center),
+                device.tensor(incidence(n_atoms)), expansion.sigma,
+            )  # fmt: skip
+        self._signs, self._map_pieces = self.references.signs, map_pieces
         self._few = CapturedCalls(self._packed, device)
 
     def energies(self, X):
@@ -66,38 +68,36 @@ class DeviceExpansion(Predictor):
             found = self._few(X.positions.reshape(n, -1, 3))
             self._check_distances(X, found[0])
             return found[1 : n + 1], found[n + 1 :].reshape(-1, 3), None
-        parts = [self._of_many(X[part], with_virial) for part in split_rows(n, _GEOMETRIES)]
-        energies, gradient, virial = (
-            found[0] if len(found) == 1 else np.concatenate(found)
-            for found in zip(*parts, strict=True)
-        )
-        return energies, gradient.reshape(-1, 3), virial if with_virial else None
+        return self._of_many(X, with_virial)
 
     def _packed(self, positions):
         """The smallest |r|², energies and gradient at positions (n, N, 3), as one vector."""
-        vectors = self._loops.pair_vectors(positions, self.references.signs)
+        vectors = self._loops.pair_vectors(positions, self._signs)
         energies, gradient, _, closest = self._loops.of_vectors(self.references, vectors)
         return self._device.torch.cat([closest.view(1), energies, gradient.reshape(-1)])
 
     def _of_many(self, X, with_virial):
-        n, torch = len(X), self._device.torch
+        n, positions = len(X), X.positions.reshape(len(X), -1, 3)
+        parts = split_rows(n, self._chunk())
+        energies, gradient, closest = np.empty(n), np.empty_like(positions), np.empty(len(parts))
+        virial = np.empty((n, 3, 3)) if with_virial else None
         periodic = bool(X.pbc.any())
-        given = pair_vectors(X) if periodic else X.positions.reshape(n, -1, 3)
-        given = self._device.tensor(given)
-        found = []
-        for some in given.split(self._chunk()):
-            vectors = (
-                some.transpose(1, 2).contiguous()
-                if periodic
-                else self._loops.pair_vectors(some, self.references.signs)
-            )
-            found.append(self._loops.of_vectors(self.references, vectors, with_virial))
-        energies, gradient, virial, closest = zip(*found, strict=True)
-        self._check_distances(X, torch.stack(closest).amin())
-        return tuple(
-            self._device.array(torch.cat(parts)) if parts[0] is not None else np.empty(0)
-            for parts in (energies, gradient, virial)
+
+        def work(given):
+            vectors = given if periodic else self._loops.pair_vectors(given, self._signs)
+            return self._loops.of_vectors(self.references, vectors, with_virial)
+
+        self._map_pieces(
+            work,
+            (_to_front(pair_vectors(X[part])) if periodic else positions[part] for part in parts),
+            (
+                (energies[part], gradient[part], virial[part] if with_virial else None, place)
+                for part, place in zip(parts, closest[:, None], strict=True)
+            ),
+            self._device,
         )
+        self._check_distances(X, closest.min())
+        return energies, gradient.reshape(-1, 3), virial
 
     def _check_distances(self, X, closest):
         """The error of `pair_vectors`, if atoms are at one place."""
@@ -123,7 +123,12 @@ class DeviceExpansion(Predictor):
 
     def hessians(self, X):
         """Second derivatives ∂²E/∂R² (n, 3N, 3N) of structures of one composition."""
-        vectors = self._device.tensor(pair_vectors(X)).transpose(1, 2)
-        chunk = max(1, self._chunk() // (3 * self.references.signs.shape[0]))
+        vectors = self._device.tensor(_to_front(pair_vectors(X)))
+        chunk = max(1, self._chunk() // (3 * len(self._signs)))
         found = [self._loops.hessians(self.references, some) for some in vectors.split(chunk)]
         return self._device.array(self._device.torch.cat(found))
+
+
+def _to_front(vectors):
+    """(n, D, 3) as (n, 3, D)."""
+    return np.ascontiguousarray(vectors.transpose(0, 2, 1))

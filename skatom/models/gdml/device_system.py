@@ -9,8 +9,8 @@ from skatom.descriptors.inverse_distances import incidence
 from skatom.models.gdml.system import GDMLSystem, memory_message
 from skatom.solvers import PackedCholesky
 
-# Target width of block columns of K, and a divisor of the number of frames in one, which makes
-# widths multiples of it: products are slow where rows begin at odd numbers.
+# Target width of block columns of K, and a divisor of the number of frames in one, unless they are
+# fewer: products are faster where widths are multiples of such a number.
 _WIDTH = 2048
 _FRAMES = 16
 
@@ -25,7 +25,8 @@ def check_device_memory(n_frames, n_atoms, max_memory, device):
 def _memory(n_frames, n_atoms):
     from skatom.models._torch.gdml_columns import memory
 
-    matrix = PackedCholesky.memory(n_frames * (3 * n_atoms - 6), _WIDTH)
+    n_kept = 3 * n_atoms - 6
+    matrix = PackedCholesky.memory(n_frames * n_kept, max(_WIDTH, n_kept))
     return matrix + memory(n_frames, n_atoms)
 
 
@@ -46,8 +47,14 @@ class DeviceGDMLSystem(GDMLSystem):
         self.device, self._on = device, resolve(device)
         self._kept = self._padded_coordinates()
         self._present = self._kept >= 0
-        self._pairs = self._on.tensor(self.pair_permutations)
-        self._frames = self._upload()
+        with self._room():
+            self._pairs = self._on.tensor(self.pair_permutations)
+            self._frames = self._upload()
+
+    def _room(self):
+        n_frames, n_coordinates, _ = self.rigid.shape
+        sizes = n_frames, n_coordinates // 3
+        return self._on.room_for(_memory(*sizes), *memory_message(*sizes, None))
 
     def _padded_coordinates(self):
         """The kept coordinates (M, k) of each frame, -1 beyond their number."""
@@ -69,14 +76,12 @@ class DeviceGDMLSystem(GDMLSystem):
         return frames_of(on.tensor(values - center), jacobians)
 
     def solve(self, forces, energies, verbose):
-        n_frames, n_coordinates, _ = self.rigid.shape
-        n_bytes = _memory(n_frames, n_coordinates // 3)
-        with self._on.room_for(n_bytes, *memory_message(n_frames, n_coordinates // 3, None)):
+        with self._room():
             return super().solve(forces, energies, verbose)
 
     def _frames_in_column(self):
-        frames = _WIDTH / max(self._kept.shape[1], 1)
-        return _FRAMES * max(1, round(frames / _FRAMES))
+        frames = max(1, round(_WIDTH / max(self._kept.shape[1], 1)))
+        return frames // _FRAMES * _FRAMES or frames
 
     def fill(self, start, stop, out):
         """The block column of the matrix that begins at a row, into the tensor ``out``."""
