@@ -87,8 +87,9 @@ def parameter_of(tensor):
 
 
 def beside(array, other):
-    """A numpy array where another one is: on the device of a tensor, itself beside an array."""
-    return array if device_of(other) is None else device_of(other).tensor(array)
+    """An array where another one is: copied to the device of a tensor, unless it is a tensor."""
+    device = device_of(other)
+    return array if device is None or is_tensor(array) else device.tensor(array)
 
 
 def on_host(array):

@@ -396,7 +396,7 @@ def test_arrays_and_tensors_do_not_mix():
             covariance_matrix(Gaussian(), features, on_cpu, rows=kinds)
     model = fitted(clone(DESCRIPTORS["fchl19"]))
     X, _ = frames(2, 500)
-    with pytest.raises(TypeError, match="the features is a tensor on torch"):
+    with pytest.raises(TypeError, match="X is a tensor on torch"):
         model[-1].predict(on_device(DESCRIPTORS["fchl19"]).fit(X).transform(X), return_std=True)
 
 

@@ -166,7 +166,7 @@ class _AtomicTransform(_Transformer):
         """The features as a tensor on a device, and the neighbour list."""
         species = self._species_index(structures)
         if neighbors is None:
-            neighbors = self._neighbors(structures)
+            neighbors = self._neighbors_on(device, structures)
         else:
             neighbors = self._checked_neighbors(structures, neighbors)
         n_rows = len(structures.numbers)
@@ -303,6 +303,11 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
     def _neighbors(self, structures):
         return neighbor_list(structures, self._cutoff())
+
+    def _neighbors_on(self, device, structures):
+        """The neighbours on a device, or on the CPU if there they are found."""
+        find = import_module("skatom.descriptors._torch.neighbors").find_neighbors
+        return find(structures, self._cutoff(), device)
 
     def _species_index(self, structures):
         """Index of every atom's species in ``species_``; a ValueError for unseen species."""

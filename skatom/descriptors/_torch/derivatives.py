@@ -1,6 +1,7 @@
 """Derivatives of features of atoms that are tensors."""
 
 from skatom.descriptors._torch.features import TensorLoops
+from skatom.descriptors._torch.neighbors import NeighborTensors
 from skatom.descriptors.atomic_derivatives import AtomicDerivatives
 
 
@@ -19,8 +20,20 @@ class TensorDerivatives(AtomicDerivatives):
         state = self.structures, self.descriptor, None, self.limit, self.chain.on_host()
         return AtomicDerivatives, state
 
+    def neighbors(self):
+        """The `NeighborList`, found on the device if it was not kept."""
+        pairs = self._pairs()
+        return pairs.on_host() if isinstance(pairs, NeighborTensors) else pairs
+
+    def _pairs(self):
+        if self._kept is None:
+            found = self.descriptor._neighbors_on(self.device, self.structures)
+            self._keep(found)
+            return found
+        return self._kept
+
     def pullback(self, cotangent):
-        x, pairs = self.structures, self.neighbors()
+        x, pairs = self.structures, self._pairs()
         cotangent = self.chain.pullback(cotangent, len(x.numbers), x.numbers)
         loops = self._loops(pairs)
         return loops.collect(pairs, loops.pair_gradients(cotangent), x.offsets)

@@ -5,7 +5,7 @@ from importlib import import_module
 import numpy as np
 import torch
 
-from skatom._device import device_of
+from skatom._device import beside, device_of
 from skatom.descriptors._torch.pairs import on_device, pieces, upload
 
 
@@ -61,7 +61,7 @@ class TensorLoops:
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) from dE/dr_ij of the pairs of all atoms."""
         n_atoms, device = len(self._counts), self._device
         on_atoms = device.zeros(n_atoms, 3)
-        on_atoms.index_add_(0, device.tensor(pairs.indices), gradients)
+        on_atoms.index_add_(0, beside(pairs.indices, gradients), gradients)
         on_atoms.index_add_(0, self._pairs.centers, -gradients)
         structures = device.tensor(np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
         products = gradients[:, :, None] * self._pairs.vectors[:, None]

@@ -162,7 +162,7 @@ class CholeskySystem(DerivativeSystem):
         columns = Environments(features, bases=self._bases)
         rows = layout(columns.n_dof, np.ones(len(features), bool))
         device = device_of(self.features.values)
-        check_together(features.values, self.features.values, "the features")
+        check_together(features.values, self.features.values, "X")
         shape = int(self.layout.starts[-1]), len(features)
         cross = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:
