@@ -142,9 +142,9 @@ def _parts(bench, X, y):
 
 
 TASKS = [
-    ("soap", soap, 40),
-    ("fchl19", fchl19, 40),
-    ("covariance", covariances, 60),
-    ("force-kernel-ridge-equality", separate_fits, 90),
-    ("force-kernel-ridge", force_kernel_ridge, 60),
+    ("soap", soap, 100),
+    ("fchl19", fchl19, 90),
+    ("covariance", covariances, 90),
+    ("force-kernel-ridge-equality", separate_fits, 120),
+    ("force-kernel-ridge", force_kernel_ridge, 90),
 ]
