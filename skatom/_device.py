@@ -97,6 +97,13 @@ def on_host(array):
     return device_of(array).array(array) if is_tensor(array) else array
 
 
+def moved(array, device):
+    """An array or a tensor on a `Device`, or as a numpy array where it is None."""
+    if device_of(array) is device:
+        return array
+    return on_host(array) if device is None else device.tensor(on_host(array))
+
+
 def check_together(array, other, name):
     """Raise a TypeError if one of two arrays is a tensor and the other is not, or is elsewhere.
 

@@ -120,7 +120,7 @@ class _AtomicTransform(_Transformer):
             values, neighbors = self._compute(structures, neighbors)
         else:
             values, neighbors = self._compute_on(device, structures, neighbors)
-        make = AtomicDerivatives if device is None else _tensor_derivatives()
+        make = self._derivatives_on(device)
         derivatives = make(structures, copy.copy(self), neighbors, values.nbytes)
         if self.pool is None:
             return AtomicFeatures(values, derivatives)
@@ -304,6 +304,12 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
     def _neighbors(self, structures):
         return neighbor_list(structures, self._cutoff())
 
+    def _derivatives_on(self, device):
+        """The class of the derivatives on a `Device`, or of numpy where it is None."""
+        if device is None:
+            return AtomicDerivatives
+        return import_module("skatom.descriptors._torch.derivatives").TensorDerivatives
+
     def _neighbors_on(self, device, structures):
         """The neighbours on a device, or on the CPU if there they are found."""
         find = import_module("skatom.descriptors._torch.neighbors").find_neighbors
@@ -317,10 +323,6 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def _tensor_derivatives():
-    return import_module("skatom.descriptors._torch.derivatives").TensorDerivatives
 
 
 def _part(neighbors, structures, batch):

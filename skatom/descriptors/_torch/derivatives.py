@@ -17,7 +17,7 @@ class TensorDerivatives(AtomicDerivatives):
         return self.descriptor._device()
 
     def __reduce__(self):
-        state = self.structures, self.descriptor, None, self.limit, self.chain.on_host()
+        state = self.structures, self.descriptor, None, self.limit, self.chain.to(None)
         return AtomicDerivatives, state
 
     def neighbors(self):

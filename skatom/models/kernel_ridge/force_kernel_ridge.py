@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
-from skatom._device import is_tensor
+from skatom._device import is_tensor, parameter_of
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
@@ -394,6 +394,10 @@ class ForceKernelRidge(StructureRegressor):
         self.expansion_ = operators.expansion(coefficients)
 
     def _std(self, X):
+        here, training = parameter_of(X.values), self._training
+        if parameter_of(training[0].values) != here:
+            self._training = training[0].to(here), *training[1:]
+            vars(self).pop("_system", None)
         if not hasattr(self, "_system"):
             system = self._system_of(CholeskySystem, self._kernel())
             system.factor(self.verbose)

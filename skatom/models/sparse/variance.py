@@ -31,12 +31,13 @@ class Deviations:
 
     def of_energies(self, features):
         """Standard deviations of the energies of a batch of structures: shape (n,)."""
+        features = [of_term.to("cpu") for of_term in features]
         rows = energy_rows(self.blocks, features, len(self.triangle))
         return np.sqrt(self.variances(rows, energy_prior(self.blocks, features)))
 
     def of_forces(self, features):
         """Standard deviations of the force components of all atoms: shape (n_atoms, 3)."""
-        features = with_neighbors(features)
+        features = with_neighbors([of_term.to("cpu") for of_term in features])
         parts = []
         for s in range(len(features[0])):
             rows, _ = all_derivative_rows(self.blocks, features, s, strained=False)
