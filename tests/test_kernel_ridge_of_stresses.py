@@ -8,14 +8,11 @@ import pytest
 import skops.io
 from models_under_contract import crystals, labels_of, waters
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
 
 from skatom import Targets
 from skatom._prediction import predict
 from skatom.descriptors import SOAP, InverseDistances, PointScattering, WaveletScattering
 from skatom.kernels import FCHL18, Gaussian, covariance
-from skatom.metrics import neg_force_mae
 from skatom.models import ForceKernelRidge
 
 SMALL = SOAP(cutoff=3.5, n_max=3, l_max=2)
@@ -170,7 +167,9 @@ def test_stress_counts_by_its_regularisation(basis):
     model = ForceKernelRidge(Gaussian(2.0), basis, alpha=1e-6, alpha_virial=1e14)
     ignored = predict(model.fit(features, targets), features, ALL)
     absent = predict(clone(model).fit(features, without), features, ALL)
-    learnt = predict(clone(model).set_params(alpha_virial=1e-6).fit(features, targets), features, ALL)
+    learnt = predict(
+        clone(model).set_params(alpha_virial=1e-6).fit(features, targets), features, ALL
+    )
     for name in ALL:
         scale = np.abs(absent[name]).max()
         np.testing.assert_allclose(ignored[name], absent[name], atol=1e-6 * scale)

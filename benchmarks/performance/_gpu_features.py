@@ -31,13 +31,13 @@ def soap(bench):
     """Values and pullback of SOAP, equal to those of the CPU, at least 20 times two cores."""
     for name, n in ((ASPIRIN, 400), (ETHANOL, 1000)):
         for nu in (2, 1):
-            _descriptor(bench, SOAP(nu=nu), f"SOAP, nu={nu}", name, 10 if bench.small else n)
+            _descriptor(bench, SOAP(nu=nu), f"SOAP, nu={nu}", name, 3 if bench.small else n)
 
 
 def fchl19(bench):
     """Values and pullback of FCHL19."""
     for name, n in ((ASPIRIN, 1000), (ETHANOL, 1000)):
-        _descriptor(bench, FCHL19(), "FCHL19", name, 10 if bench.small else n)
+        _descriptor(bench, FCHL19(), "FCHL19", name, 3 if bench.small else n)
 
 
 def _descriptor(bench, descriptor, label, name, n):
@@ -58,7 +58,7 @@ def _descriptor(bench, descriptor, label, name, n):
         ("values", lambda: on_cpu.transform(X), lambda: on_card.transform(X)),
         ("pullback", lambda: expected.pullback(cotangent), lambda: found.pullback(tensor)),
     ):
-        fast, _ = bench.seconds(on_device, repeats=5)
+        fast, _ = bench.seconds(on_device, repeats=1 if bench.small else 5)
         with two_cores():
             slow, _ = bench.seconds(on_two, repeats=2)
         bench.say(f"{label}: {what}", 1000 * fast, "ms", **{"two cores/time": slow / fast})
@@ -66,7 +66,7 @@ def _descriptor(bench, descriptor, label, name, n):
 
 def covariances(bench):
     """The covariance matrix of FCHL19 features under a Gaussian kernel."""
-    sizes = {ETHANOL: 8 if bench.small else 200, ASPIRIN: 4 if bench.small else 50}
+    sizes = {ETHANOL: 4 if bench.small else 200, ASPIRIN: 2 if bench.small else 50}
     for name, n in sizes.items():
         X = bench.data(name)[0][:n]
         made = {d: FCHL19(device=d).fit_transform(X) for d in ("cpu", bench.name)}
@@ -81,7 +81,7 @@ def covariances(bench):
 
 def separate_fits(bench):
     """Fits of the same structures on the CPU and on the card, for each basis."""
-    n, n_test = (6, 5) if bench.small else (40, 100)
+    n, n_test = (4, 3) if bench.small else (40, 100)
     (X, y), (queries, _) = bench.data(ASPIRIN), bench.data(TEST)
     for basis in ("derivatives", "operators"):
         found, seconds = {}, {}
@@ -102,7 +102,7 @@ def separate_fits(bench):
 
 def force_kernel_ridge(bench):
     """FCHL19 and kernel ridge regression of 1,000 frames of aspirin in at most 30 s."""
-    n, n_test = (10, 10) if bench.small else (1000, 500)
+    n, n_test = (5, 5) if bench.small else (1000, 500)
     (X, y), (queries, labels) = bench.data(ASPIRIN), bench.data(TEST)
     model = make_pipeline(FCHL19(device=bench.name), ForceKernelRidge())
     model.fit(X[:5], y[:5])  # starts the libraries
@@ -143,9 +143,9 @@ def _parts(bench, X, y):
 
 
 TASKS = [
-    ("soap", soap, 40),
-    ("fchl19", fchl19, 40),
-    ("covariance", covariances, 60),
-    ("force-kernel-ridge-equality", separate_fits, 90),
-    ("force-kernel-ridge", force_kernel_ridge, 60),
+    ("soap", soap, 100),
+    ("fchl19", fchl19, 90),
+    ("covariance", covariances, 90),
+    ("force-kernel-ridge-equality", separate_fits, 120),
+    ("force-kernel-ridge", force_kernel_ridge, 90),
 ]

@@ -121,7 +121,7 @@ class _AtomicTransform(_Transformer):
             values, neighbors = self._compute(structures, neighbors)
         else:
             values, neighbors = self._compute_on(device, structures, neighbors)
-        make = AtomicDerivatives if device is None else _tensor_derivatives()
+        make = self._derivatives_on(device)
         derivatives = make(structures, copy.copy(self), neighbors, values.nbytes)
         if self.pool is None:
             return AtomicFeatures(values, derivatives)
@@ -167,7 +167,7 @@ class _AtomicTransform(_Transformer):
         """The features as a tensor on a device, and the neighbour list."""
         species = self._species_index(structures)
         if neighbors is None:
-            neighbors = self._neighbors(structures)
+            neighbors = self._neighbors_on(device, structures)
         else:
             neighbors = self._checked_neighbors(structures, neighbors)
         n_rows = len(structures.numbers)
@@ -297,8 +297,8 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
     # whether the features of an atom depend only on the pairs with its own neighbours
     _is_function_of_pairs = True
-    # whether ``_pooled_jacobian(pairs, species, weights)`` gives the derivatives of weighted sums of
-    # features over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
+    # whether ``_pooled_jacobian(pairs, species, weights)`` gives the derivatives of weighted sums
+    # of features over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
     _pools_jacobian = False
 
     def _cutoff(self):
@@ -308,6 +308,17 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
     def _neighbors(self, structures):
         return neighbor_list(structures, self._cutoff())
 
+    def _derivatives_on(self, device):
+        """The class of the derivatives on a `Device`, or of numpy where it is None."""
+        if device is None:
+            return AtomicDerivatives
+        return import_module("skatom.descriptors._torch.derivatives").TensorDerivatives
+
+    def _neighbors_on(self, device, structures):
+        """The neighbours on a device, or on the CPU if there they are found."""
+        find = import_module("skatom.descriptors._torch.neighbors").find_neighbors
+        return find(structures, self._cutoff(), device)
+
     def _species_index(self, structures):
         """Index of every atom's species in ``species_``; a ValueError for unseen species."""
         return species_index(structures, self.species_)
@@ -316,10 +327,6 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def _tensor_derivatives():
-    return import_module("skatom.descriptors._torch.derivatives").TensorDerivatives
 
 
 def _part(neighbors, structures, batch):

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
-from skatom._device import is_tensor
+from skatom._device import device_parameter, is_tensor
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features, structures_of
@@ -352,7 +352,7 @@ class ForceKernelRidge(StructureRegressor):
             found["dipole"] = self.expansion_.dipoles(X)
         wanted = [name for name in names if name.endswith("_std")]
         if wanted:
-            found |= deviations(self._made_factor(), self.variance_, X, wanted)
+            found |= deviations(self._made_factor(X), self.variance_, X, wanted)
         return found
 
     def _fit_array(self, kernel, X, y):
@@ -417,8 +417,14 @@ class ForceKernelRidge(StructureRegressor):
             lambda batches: tqdm(batches, desc="rows", disable=not self.verbose, leave=False),
         )  # fmt: skip
 
-    def _made_factor(self):
-        """The factor of the matrix of the fit, made again when it is first needed."""
+    def _made_factor(self, X):
+        """The factor of the matrix of the fit, made again when it is first needed, beside X."""
+        training, labels = self._training
+        if isinstance(X, Features) and device_parameter(training.values) != device_parameter(
+            X.values
+        ):
+            self._training = training.to(device_parameter(X.values)), labels
+            vars(self).pop("_factor", None)
         if not hasattr(self, "_factor"):
             kernel, (X, labels) = self._kernel(), self._training
             if self.basis == "derivatives":

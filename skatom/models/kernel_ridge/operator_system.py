@@ -73,7 +73,7 @@ class FeatureOperators:
             environments = Environments(features, coordinates).in_bases(self._bases)
         rows = layout(environments.n_dof, labelled["energy"])
         device = device_of(features.values)
-        check_together(features.values, self.features.values, "the features")
+        check_together(features.values, self.features.values, "X")
         shape = self.n_columns, int(rows.starts[-1])
         out = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import on_host
 from skatom.base import Predictor
 from skatom.models._environment_expansion import EnvironmentExpansion
 
@@ -51,9 +52,9 @@ class SparseExpansion(Predictor):
         local, gradient, virial = 0.0, 0.0, 0.0
         for features, expansion in zip(X, self.terms, strict=True):
             energies, cotangent = expansion.of_atoms(features, derivatives)
-            local = local + energies
+            local = local + on_host(energies)
             if derivatives:
-                slopes, strain = features.pullback(cotangent)
+                slopes, strain = map(on_host, features.pullback(cotangent))
                 gradient, virial = gradient + slopes, virial + strain
         found = {"energy": np.add.reduceat(local, X[0].offsets[:-1])}
         if "local_energies" in names:

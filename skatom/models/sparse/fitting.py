@@ -5,7 +5,9 @@ from ase.data import chemical_symbols
 from scipy.linalg import block_diag
 from tqdm import tqdm
 
+from skatom._device import is_tensor
 from skatom.memory import check_memory
+from skatom.models.sparse.device_fitting import learn_on_device
 from skatom.models.sparse.representatives import choose_representatives, prior_root
 from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_neighbors
 from skatom.parallel import threads_over_blas
@@ -96,6 +98,9 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     log_noise : float
         Sum of the logarithms of the noise of these labels.
     """
+    if is_tensor(features_of_batch(slice(0, 1))[0].values):
+        yield from learn_on_device(solver, blocks, features_of_batch, structures, labels, verbose)
+        return
     limit = max(1, _BATCH_BYTES // (8 * solver.n_columns) // 3)
     pieces = batches(structures, min(_BATCH_ATOMS, limit))
     progress = tqdm(pieces, desc="fit", unit="batch", disable=not verbose, leave=False)

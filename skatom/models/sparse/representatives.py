@@ -6,6 +6,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from scipy.linalg import LinAlgError, cholesky
 
+from skatom._device import on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.parallel import serial_blas
 from skatom.solvers.sampling import farthest_points, greedy_cur
@@ -89,7 +90,7 @@ def _given(selection, numbers, atoms):
 def _features_of(source, atoms):
     """Features of some atoms, computed for a few structures at a time."""
     if isinstance(source, AtomicFeatures):
-        return source.values[atoms]
+        return on_host(source.values[atoms])
     structures, descriptor = source
     owners = np.searchsorted(structures.offsets, atoms, side="right") - 1
     parts = np.empty((len(atoms), descriptor.n_features_out_))
@@ -100,7 +101,7 @@ def _features_of(source, atoms):
         mine = np.flatnonzero(np.isin(owners, batch))
         place = np.searchsorted(batch, owners[mine])
         rows = features.offsets[place] + atoms[mine] - structures.offsets[owners[mine]]
-        parts[mine] = features.values[rows]
+        parts[mine] = on_host(features.values[rows])
     return parts
 
 
