@@ -11,10 +11,16 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skatom import Targets
+from skatom import Structures, Targets
 from skatom._prediction import predict
-from skatom.descriptors import SOAP, InverseDistances, PointScattering, WaveletScattering
-from skatom.kernels import FCHL18, Gaussian, covariance
+from skatom.descriptors import (
+    SOAP,
+    FeatureScaler,
+    InverseDistances,
+    PointScattering,
+    WaveletScattering,
+)
+from skatom.kernels import FCHL18, Gaussian, Laplacian, covariance
 from skatom.metrics import neg_force_mae
 from skatom.models import ForceKernelRidge
 
@@ -93,7 +99,7 @@ def test_derivatives_equal_the_dense_process(labelled):
     features, targets = labelled
     train, test, kernel = features[:6], features[6:], kernel_of(features)
     model = ForceKernelRidge(kernel, baseline=None, **ALPHAS).fit(train, targets[:6])
-    assert set(ALL + STDS) < set(model.outputs_)
+    assert set(ALL + STDS) <= set(model.outputs_)
     structures = train.structures
     labels = stacked(structures, targets.energy[:6], targets.forces[:24], targets.stress[:6])
     ones = np.ones((6, 3, 3)) / structures.volumes()[:, None, None]
@@ -152,43 +158,58 @@ def test_conjugate_gradients_equal_cholesky(labelled):
 
 @pytest.mark.parametrize("basis", ["derivatives", "operators"])
 def test_stresses_alone_are_learnt(basis):
-    structures = crystals(24)
-    features, targets = SMALL.fit_transform(structures), labels_of(structures, ALL)
-    alone = Targets(stress=targets.stress)
-    model = ForceKernelRidge(Gaussian(3.0), basis, alpha=1e-8).fit(features[:18], alone[:18])
+    structures = crystals(60)
+    features, stress = SMALL.fit_transform(structures), labels_of(structures, ALL).stress
+    model = ForceKernelRidge(Gaussian(3.0), basis).fit(features[:45], Targets(stress=stress[:45]))
     assert not model.absolute_energies_
-    found = model.predict(features[18:], return_stress=True)[1]
-    spread = np.abs(targets.stress - targets.stress.mean(axis=0)).mean()
-    assert np.abs(found - targets.stress[18:]).mean() < 0.2 * spread
+    found = model.predict(features[45:], return_stress=True)[1]
+    spread = np.abs(stress[45:] - stress[45:].mean(axis=0)).mean()
+    assert np.abs(found - stress[45:]).mean() < 0.2 * spread
 
 
-@pytest.mark.parametrize("basis", ["derivatives", "operators"])
-def test_stress_counts_by_its_regularisation(basis):
-    structures = crystals(8)
-    features, targets = SMALL.fit_transform(structures), labels_of(structures, ALL)
+STRESSED = {
+    "derivatives": (SMALL, Gaussian(2.0), "derivatives"),
+    "operators": (SMALL, Gaussian(2.0), "operators"),
+    "fchl18": (None, FCHL18(cutoff=4.0), "operators"),
+}
+
+
+@pytest.mark.parametrize(("descriptor", "kernel", "basis"), STRESSED.values(), ids=STRESSED)
+def test_stress_counts_by_its_regularisation(descriptor, kernel, basis):
+    X = crystals(8)
+    targets = labels_of(X, ALL)
     without = Targets(energy=targets.energy, forces=targets.forces, offsets=targets.offsets)
-    model = ForceKernelRidge(Gaussian(2.0), basis, alpha=1e-6, alpha_virial=1e14)
-    ignored = predict(model.fit(features, targets), features, ALL)
-    absent = predict(clone(model).fit(features, without), features, ALL)
-    learnt = predict(clone(model).set_params(alpha_virial=1e-6).fit(features, targets), features, ALL)
+    X = X if descriptor is None else descriptor.fit_transform(X)
+    model = ForceKernelRidge(kernel, basis, alpha=1e-6, alpha_virial=1e14)
+    ignored = predict(model.fit(X, targets), X, ALL)
+    absent = predict(clone(model).fit(X, without), X, ALL)
     for name in ALL:
         scale = np.abs(absent[name]).max()
         np.testing.assert_allclose(ignored[name], absent[name], atol=1e-6 * scale)
+    learnt = predict(clone(model).set_params(alpha_virial=1e-10).fit(X, targets), X, ALL + STDS)
     errors = [np.abs(found["stress"] - targets.stress).mean() for found in (learnt, absent)]
     assert errors[0] < 0.5 * errors[1]
+    assert min(learnt[name].min() for name in STDS) > 0
 
 
-def test_fchl18_learns_stresses():
-    structures = crystals(6)
-    targets = labels_of(structures, ALL)
-    model = ForceKernelRidge(FCHL18(cutoff=4.0), "operators", alpha=1e-10)
-    found = predict(model.fit(structures, targets), structures, ALL + STDS)
-    for name, values in found.items():
-        if name in ALL:
-            scale = np.abs(getattr(targets, name)).max()
-            np.testing.assert_allclose(values, getattr(targets, name), atol=0.05 * scale)
-        else:
-            assert values.min() > 0
+def test_deviations_of_fchl18_are_those_of_its_rows():
+    structures = waters(8)
+    targets = labels_of(structures, ("energy", "forces", "dipole"))
+    kernel, alpha = FCHL18(), 1e-4
+    model = ForceKernelRidge(kernel, "operators", alpha=alpha, baseline=None)
+    model.fit(structures[:5], targets[:5])
+
+    def rows_of(X):
+        made = kernel.atoms, kernel.gradients, kernel.field_gradients
+        return [sign * f(X, structures[:5]) for sign, f in zip((1, -1, -1), made, strict=True)]
+
+    rows = np.concatenate(rows_of(structures[:5])) / np.sqrt(alpha)
+    covariance = model.variance_ * np.linalg.inv(rows.T @ rows + np.eye(rows.shape[1]))
+    names = ("energy_std", "forces_std", "dipole_std")
+    found = predict(model, structures[5:], names)
+    for name, new in zip(names, rows_of(structures[5:]), strict=True):
+        expected = np.sqrt(np.einsum("ij,jk,ik->i", new, covariance, new))
+        np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("basis", ["derivatives", "operators"])
@@ -214,10 +235,91 @@ def test_a_stress_of_a_molecule_is_an_error():
         ForceKernelRidge().fit(SMALL.fit_transform(structures), targets)
 
 
+SMALL_WAVELETS = {"orbitals": 2, "scales": (0, 1), "exponents": (1, 2)}
 DESCRIPTORS = {
-    "inverse distances": (InverseDistances(), "waters", Gaussian(1.0)),
-    "pooled": (SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum"), "crystals", Gaussian(6.0)),
-    "means": (SOAP(cutoff=3.5, n_max=3, l_max=2, pool="mean"), "crystals", Gaussian(2.0)),
-    "point scattering": (PointScattering(order=2), "crystals", Gaussian(6.0)),
-    "wavelet scattering": (WaveletScattering(), "crystals", Gaussian(6.0)),
+    "inverse distances": (InverseDistances(), "waters"),
+    "pooled": (SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum"), "crystals"),
+    "means": (SOAP(cutoff=3.5, n_max=3, l_max=2, pool="mean"), "crystals"),
+    "point scattering": (PointScattering(**SMALL_WAVELETS, pool="sum"), "crystals"),
+    "wavelet scattering": (WaveletScattering(**SMALL_WAVELETS), "crystals"),
 }
+
+
+@pytest.fixture(scope="module", params=DESCRIPTORS.values(), ids=DESCRIPTORS)
+def pooled(request):
+    descriptor, system = request.param
+    structures = {"waters": waters, "crystals": crystals}[system](8)
+    return descriptor, structures, labels_of(structures, ALL if system == "crystals" else ALL[:2])
+
+
+def test_features_of_structures_learn_all_labels(pooled):
+    descriptor, structures, targets = pooled
+    kernel = ForceKernelRidge(Gaussian(5.0), alpha=1e-6, alpha_virial=1e-8)
+    model = make_pipeline(descriptor, FeatureScaler(), kernel).fit(structures, targets)
+    for name, values in predict(model, structures, targets.names).items():
+        truth = getattr(targets, name)
+        spread = np.abs(truth - truth.mean(axis=0)).mean()
+        assert np.abs(values - truth).mean() < 0.1 * spread, name
+
+
+@pytest.mark.parametrize("basis", ["derivatives", "operators"])
+def test_forces_and_stresses_from_features_of_structures_are_slopes(pooled, basis):
+    descriptor, structures, targets = pooled
+    kernel = ForceKernelRidge(Gaussian(5.0), basis, alpha=1e-5)
+    model = make_pipeline(descriptor, FeatureScaler(), kernel).fit(structures[:6], targets[:6])
+    one = structures[7]
+    found = predict(model, one, targets.names)
+    cell, rng = one.cells[0], np.random.default_rng(0)
+
+    def slope(change):
+        moves = [change(k * 1e-3) for k in (-2, -1, 1, 2)]
+        x = [Structures(one.numbers, r, None, c[None], one.pbc) for r, c in moves]
+        e = [model.predict(moved)[0] for moved in x]
+        return (8 * (e[2] - e[1]) - (e[3] - e[0])) / (12 * 1e-3)
+
+    for direction in rng.normal(size=(3, *one.positions.shape)):
+        expected = -np.sum(found["forces"] * direction)
+        scale = np.abs(found["forces"]).sum()
+        along = slope(lambda step, d=direction: (one.positions + step * d, cell))
+        assert along == pytest.approx(expected, abs=1e-6 * scale)
+    for a, b in ((0, 0), (1, 2)) if "stress" in found else ():
+        unit = np.zeros((3, 3))
+        unit[a, b] = 1.0
+        along = slope(
+            lambda step, u=unit: (
+                one.positions @ (np.eye(3) + step * u).T,
+                cell @ (np.eye(3) + step * u).T,
+            )
+        )
+        scale = np.abs(found["stress"]).max()
+        assert along / one.volumes()[0] == pytest.approx(found["stress"][0, a, b], abs=1e-6 * scale)
+
+
+def test_a_search_over_features_of_structures_by_their_forces():
+    structures = crystals(8)
+    targets = labels_of(structures, ALL)
+    model = make_pipeline(SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum"), ForceKernelRidge())
+    grid = {"forcekernelridge__kernel": [Gaussian(0.01), Gaussian(6.0)]}
+    search = GridSearchCV(model, grid, scoring=neg_force_mae, cv=2, error_score="raise")
+    search.fit(structures, targets)
+    assert search.best_params_["forcekernelridge__kernel"].sigma == 6.0
+
+
+def test_features_of_another_kind_than_those_of_the_fit_are_an_error():
+    structures = waters(6)
+    features, targets = SMALL.fit_transform(structures), labels_of(structures, ALL[:2])
+    model = ForceKernelRidge(alpha=1e-5).fit(features, targets)
+    with pytest.raises(ValueError, match="X is a StructureFeatures, but .* to AtomicFeatures"):
+        model.predict(features.pool("sum"))
+    model = ForceKernelRidge(alpha=1e-5).fit(features.pool("sum"), targets)
+    with pytest.raises(ValueError, match="X is a AtomicFeatures, but .* to StructureFeatures"):
+        model.predict(features)
+
+
+def test_kernels_without_derivatives_do_not_learn_forces_from_features_of_structures():
+    structures = waters(6)
+    features, targets = InverseDistances().fit_transform(structures), labels_of(structures, ALL[:2])
+    with pytest.raises(ValueError, match=r"Laplacian\(\) has no derivatives, .* use Gaussian"):
+        ForceKernelRidge(Laplacian()).fit(features, targets)
+    energies = ForceKernelRidge(Laplacian()).fit(features, targets.energy)
+    np.testing.assert_allclose(energies.predict(features), targets.energy, rtol=1e-6)

@@ -11,9 +11,12 @@ from skatom.kernels.blocks import (
     row_groups,
 )
 from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.structure import StructureKernel
+from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models.kernel_ridge.labels import parameter_of
+from skatom.models.kernel_ridge.structure_kernel_expansion import StructureKernelExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import PackedCholesky
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -78,14 +81,31 @@ class DerivativeSystem:
         return rows
 
     def expansion(self, solution):
-        """The predictor with the coefficients of the rows, an `EnvironmentExpansion`."""
+        """The predictor with the coefficients of the rows."""
         environments, of_structure = self._environments, self._energy_coefficients(solution)
+        if isinstance(self.kernel, StructureKernel):
+            own, along = self._own(solution)
+            return StructureKernelExpansion(
+                self.kernel, environments, own, of_structure, self._directions(solution), along,
+                self._bases,
+            )  # fmt: skip
         of_row = np.repeat(of_structure, environments.rows.counts)
         by_species = {z: of_row[environments.rows.numbers == z] for z in environments.values}
         return EnvironmentExpansion(
             self.kernel, environments.projected, by_species, self._directions(solution),
             self._bases,
         )  # fmt: skip
+
+    def _own(self, solution):
+        """The kernel of structures with themselves, and its derivatives times the coefficients."""
+        own = own_covariances(self.kernel, self._environments)
+        starts = offsets_from_counts(1 + self._environments.n_dof)
+        along = np.zeros(len(self.features))
+        for s, (first, start) in enumerate(zip(starts[:-1], self.layout.starts[:-1], strict=True)):
+            start += self.layout.has_energy[s]
+            gamma = solution[start : self.layout.starts[s + 1]]
+            along[s] = gamma @ own[first + 1 : starts[s + 1]]
+        return own[starts[:-1]], along
 
     def _blocks(self):
         return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)
