@@ -368,7 +368,7 @@ class TestBadInput:
     def test_kernels_without_derivatives(self, frames):
         features, targets = frames
         for kernel, message in (
-            (Laplacian(), r"Gaussian, Matern or Cosine: Laplacian\(\) is none"),
+            (Laplacian(), r"or a StructureKernel: Laplacian\(\) is none"),
             (Matern(nu=0.5), "no derivatives, .* use Gaussian"),
         ):
             with pytest.raises(ValueError, match=message):
@@ -488,7 +488,7 @@ class TestFCHL18:
         )
         again = model.predict(turned[10:])
         np.testing.assert_allclose(again, dipole @ turn, atol=1e-8)
-        with pytest.raises(ValueError, match="gives dipole but no forces"):
+        with pytest.raises(ValueError, match="gives dipole, dipole_std but no forces"):
             model.predict(structures, return_forces=True)
 
     def test_forces_are_the_slopes_of_the_energy(self, charged):

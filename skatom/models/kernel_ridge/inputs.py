@@ -2,6 +2,8 @@
 
 from numbers import Real
 
+import numpy as np
+
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
 from skatom.kernels import FCHL18, DotKernel, StructureKernel
@@ -24,9 +26,9 @@ def check_array(kernel, X, y, alpha, model):
             "X are structures, which this kernel does not compare: put a descriptor in front, "
             "for example make_pipeline(FCHL19(), ForceKernelRidge())"
         )
-    if isinstance(X, Features) and isinstance(y, Targets):
-        if y.labelled("forces").any() or y.labelled("stress").any():
-            kernel.check_derivatives(2)
+    labels = [y.labelled(name) for name in ("forces", "stress") if isinstance(y, Targets)]
+    if isinstance(X, Features) and np.any(labels):
+        kernel.check_derivatives(2)
     check_array_labels(X, y, model)
     if not isinstance(alpha, Real):
         raise ValueError(
