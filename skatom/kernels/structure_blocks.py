@@ -28,7 +28,7 @@ def composed_block(kernel, rows, columns, row_layout, column_layout, piece, grou
     -------
     ndarray of float
     """
-    sides = _Side(rows, piece), _Side(columns, group)
+    sides = _AllRows(rows, piece), _AllRows(columns, group)
     x, y = sides
     s = block(
         kernel.kernel, rows, columns, x.layout, y.layout, piece, group, False,
@@ -75,7 +75,7 @@ def own_covariances(kernel, environments):
     return environments.whole.once(kernel, make)
 
 
-class _Side:
+class _AllRows:
     """The rows of some structures, each with its energy whether it is wanted or not."""
 
     def __init__(self, environments, piece):

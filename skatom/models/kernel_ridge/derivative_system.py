@@ -5,7 +5,6 @@ import numpy as np
 from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.kernels.blocks import (
     fill_columns,
-    kinds_of_rows,
     layout,
     row_counts,
     row_groups,
@@ -182,41 +181,31 @@ class CholeskySystem(DerivativeSystem):
         """Solutions γ of the system for a right-hand side (n_rows,) or several (n_rows, m)."""
         return self._solver.solve(right_side)
 
-    def variances(self, features, kinds):
+    def variances(self, features, kind):
         """Prior minus explained variance of predictions, in the kernel's unit.
 
         Parameters
         ----------
         features : AtomicFeatures or StructureFeatures of n structures
-        kinds : tuple of str
-            Some of "energy", "forces" and "virial", in this order.
+        kind : {"energy", "forces", "virial"}
 
         Returns
         -------
-        dict of str to ndarray
-            Of the shapes (n,), (n_atoms, 3) and (n, 6).
+        ndarray of float, shape (n,), (n_atoms, 3) or (n, 6)
         """
-        n_atoms = features.structures.n_atoms
-        starts = offsets_from_counts(row_counts(n_atoms, kinds))
-        parts = [
-            self._variances(features[batch], kinds) for batch in groups_by_size(starts, _WIDTH)
-        ]
-        rows = np.concatenate([np.empty(0), *parts])
-        kind_of_row = kinds_of_rows(n_atoms, kinds)
-        shapes = {"energy": (-1,), "forces": (-1, 3), "virial": (-1, 6)}
-        return {
-            kind: rows[kind_of_row == place].reshape(shapes[kind])
-            for place, kind in enumerate(kinds)
-        }
+        starts = offsets_from_counts(row_counts(features.structures.n_atoms, (kind,)))
+        batches = groups_by_size(starts, _WIDTH)
+        rows = np.concatenate([np.empty(0), *(self._variances(features[b], kind) for b in batches)])
+        return rows.reshape({"energy": (-1,), "forces": (-1, 3), "virial": (-1, 6)}[kind])
 
-    def _variances(self, features, kinds):
+    def _variances(self, features, kind):
         """Variances (n_rows,) of the rows of a few structures."""
         coordinates = [
-            coordinates_of("forces" in kinds, "virial" in kinds, n)
+            coordinates_of(kind == "forces", kind == "virial", n)
             for n in features.structures.n_atoms
         ]
         own = Environments(features, coordinates)
-        columns = layout(own.n_dof, np.full(len(features), "energy" in kinds))
+        columns = layout(own.n_dof, np.full(len(features), kind == "energy"))
         prior = np.concatenate([
             self.kernel.block(own, own, columns, columns, *[(s, s + 1)] * 2, False).diagonal()
             for s in range(len(features))

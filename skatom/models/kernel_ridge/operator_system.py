@@ -234,20 +234,17 @@ class OperatorFactor:
         """The predictor."""
         return self.operators.expansion(self._solver.solve())
 
-    def variances(self, X, kinds):
+    def variances(self, X, kind):
         """Variances of predictions, in units of c²; see `CholeskySystem.variances`."""
         triangle = self._solver.triangle
-        n_atoms = structures_of(X).n_atoms
-        found = {kind: [np.empty((0, *_SHAPES[kind]))] for kind in kinds}
+        n_atoms, shape = structures_of(X).n_atoms, _SHAPES[kind]
+        found = [np.empty((0, *shape))]
         for part in groups_by_size(offsets_from_counts(1 + 3 * n_atoms), _ROWS):
-            asked = {
-                kind: np.full(len(n_atoms[part]), kind in kinds) for kind in self.operators.kinds
-            }
-            for kind, rows in self.operators.rows(X[part], asked, known=False).items():
-                along = solve_triangular(triangle, rows.T, trans="T")
-                variance = np.einsum("ij,ij->j", along, along)
-                found[kind].append(variance.reshape(-1, *_SHAPES[kind]))
-        return {kind: np.concatenate(parts) for kind, parts in found.items()}
+            some = {of: np.full(len(n_atoms[part]), of == kind) for of in self.operators.kinds}
+            rows = self.operators.rows(X[part], some, known=False)[kind]
+            along = solve_triangular(triangle, rows.T, trans="T")
+            found.append(np.einsum("ij,ij->j", along, along).reshape(-1, *shape))
+        return np.concatenate(found)
 
 
 def _rows_of(has, n_atoms):
