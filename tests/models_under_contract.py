@@ -167,20 +167,24 @@ CASES = {
     "nbody": Case(
         lambda: NBodyGaussianProcess(
             NBody(cutoff=3.6, amplitude=0.1), n_environments=30, random_state=0
-        )
+        ),
+        labels=("energy", "forces", "stress"),
     ),
     "kernel-order": Case(
         lambda: KernelOrderSelector(
             NBodyGaussianProcess(n_environments=10, random_state=0),
             [NBody(cutoff=3.6, amplitude=0.1), NBody(order=3, cutoff=3.0, amplitude=0.1)],
         ),
+        labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
     "mapped": Case(
         lambda: MappedForceField(
             NBodyGaussianProcess(NBody(cutoff=3.6), n_environments=30, random_state=0),
             n_knots_pairs=400,
+            map_variance=True,
         ),
+        labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
     "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12)),

@@ -76,3 +76,62 @@ def test_row_of_a_number_that_is_not_finite_is_named():
     A[7, 2] = np.nan
     with pytest.raises(ValueError, match="row 7 of the matrix has a number that is not finite"):
         PackedCholesky([0, 4, 9]).factor(MatrixSystem(A))
+
+
+class TestOnADevice:
+    """torch on the CPU: the same factor in tensors."""
+
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        return pytest.importorskip("torch")
+
+    @staticmethod
+    def of_matrix(A):
+        class System:
+            def fill(self, start, stop, out):
+                out.copy_(out.new_tensor(A[start:, start:stop]))
+                above = np.triu_indices(stop - start, 1)
+                out[above] = float("nan")  # must not be read
+
+        return System()
+
+    @pytest.mark.parametrize("edges", [[0, 70], [0, 3, 40, 70], [0, 1, 2, 69, 70]])
+    @pytest.mark.parametrize("shape", [(70,), (70, 5)])
+    def test_solution_is_that_of_numpy(self, torch, edges, shape):
+        A, b = positive_definite(70), np.random.default_rng(1).normal(size=shape)
+        solver = PackedCholesky(edges, device="torch")
+        solver.factor(self.of_matrix(A))
+        x = solver.solve(b)
+        np.testing.assert_allclose(A @ x, b, atol=1e-11)
+        tensor = solver.solve(torch.tensor(b))
+        assert torch.is_tensor(tensor)
+        np.testing.assert_array_equal(tensor.numpy(), x)
+
+    def test_memory_is_that_of_a_triangle_and_a_little(self):
+        n, width, held = 2000, 100, []
+
+        class System:
+            def fill(self, start, stop, out):
+                held.append(out.untyped_storage().nbytes())
+                out.zero_()
+                out.diagonal().fill_(1.0)
+
+        PackedCholesky(np.arange(0, n + 1, width), device="torch").factor(System())
+        assert sum(held) < 1.13 * PackedCholesky.memory(n, width)  # rows of 100 begin every 112
+
+    def test_errors_are_those_of_numpy(self):
+        def factor(A, edges=(0, 4, 9)):
+            solver = PackedCholesky(edges, device="torch")
+            solver.factor(self.of_matrix(A))
+            return solver
+
+        A = positive_definite(9)
+        with pytest.raises(ValueError, match="has shape .8,., but the matrix has 9 rows"):
+            factor(A).solve(np.ones(8))
+        with pytest.raises(ValueError, match="right-hand side has numbers that are not finite"):
+            factor(A).solve(np.full(9, np.inf))
+        A[7, 2] = np.nan
+        with pytest.raises(ValueError, match="row 7 of the matrix has a number that is not finite"):
+            factor(A)
+        with pytest.raises(np.linalg.LinAlgError, match="not positive definite at row 6"):
+            factor(np.diag([1.0] * 5 + [-1.0] + [1.0] * 3))

@@ -74,6 +74,7 @@ STRUCTURES = {
     "rough": ManyBody(NBody(order=2, sigma=0.7, cutoff=3.3), Matern(nu=0.5)),
     "fchl18": FCHL18(cutoff=4.0, cut_start=0.4),
     "fchl18, unlike elements": FCHL18(cutoff=4.0, cut_start=0.4, alchemy="off", n_fourier=2),
+    "fchl18, global": FCHL18(cutoff=4.0, cut_start=0.4, scope="global", sigma=8.0),
     "pairs and fchl18": NBody(cutoff=3.6) + 0.1 * FCHL18(cutoff=4.0, cut_start=0.4),
 }
 # best match and REMatch need not be positive definite
@@ -400,7 +401,16 @@ def test_kernels_without_derivatives_have_covariances_of_energies(kernel, make):
     assert str(error.value).startswith(str(kernel)[:20])
 
 
-@pytest.mark.parametrize("kernel", [FCHL18(), 2.0 * FCHL18(), FCHL18() + NBody()], ids=type)
+class OnceDifferentiable(FCHL18):
+    """A kernel whose second derivatives are not known."""
+
+    n_derivatives = 1
+
+
+ONCE = OnceDifferentiable()
+
+
+@pytest.mark.parametrize("kernel", [ONCE, 2.0 * ONCE, ONCE + NBody()], ids=type)
 def test_kernels_with_first_derivatives_only_say_so(kernel):
     with pytest.raises(ValueError, match="no second derivatives, .* energies alone, or use"):
         covariance(kernel, molecules())

@@ -1,7 +1,10 @@
 """Sums over the atoms of structures, element by element, of a kernel of their features."""
 
+from importlib import import_module
+
 import numpy as np
 
+from skatom._device import check_together, is_tensor, namespace
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
@@ -29,12 +32,16 @@ def sums_of_atoms(matrix, X, Y=None, factors=None):
 
     Returns
     -------
-    ndarray of float, shape (n, m)
+    ndarray of float, or tensor for features on a device, shape (n, m)
     """
     check_atomic_features(X, Y)
     symmetric = Y is None
     Y = X if symmetric else Y
     check_kernel_matrix(len(X), len(Y))
+    check_together(Y.values, X.values, "Y")
+    if is_tensor(X.values):
+        tensors = import_module("skatom.kernels._torch.atom_sums")
+        return tensors.sums_of_atoms(matrix, X, Y, factors)
     out = np.zeros((len(X), len(Y)))
     of_x, of_y = _by_species(X), _by_species(Y)
 
@@ -60,8 +67,8 @@ def sums_of_atoms(matrix, X, Y=None, factors=None):
 def own_sums(matrix, X, factors=None):
     """The diagonal of `sums_of_atoms`, shape (n,)."""
     pieces = split_rows(len(X), _STRUCTURES)
-    parts = [sums_of_atoms(matrix, X[piece], None, factors).diagonal() for piece in pieces]
-    return np.concatenate([np.empty(0), *parts])
+    sums = [sums_of_atoms(matrix, X[piece], None, factors).diagonal() for piece in pieces]
+    return namespace(X.values).concatenate([X.values.sum(1)[:0], *sums])
 
 
 def check_atomic_features(*sides):

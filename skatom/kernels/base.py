@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from numbers import Real
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
+from skatom._device import namespace
 from skatom.base import BaseEstimator
 
 # Kernels that have covariances of forces with forces, which errors recommend.
@@ -236,4 +236,4 @@ class ScaledKernel(Kernel):
 
 def squared_norms(X):
     """|x|² of each row, shape (n,)."""
-    return np.einsum("ij,ij->i", X, X)
+    return namespace(X).einsum("ij,ij->i", X, X)

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from skatom._device import beside, check_together, device_of, is_tensor, namespace
 from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
-from skatom.kernels._cpu.covariance import Derivatives, Layout, add_covariances
-from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels._cpu.covariance import Derivatives, Layout
+from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases, loops_of
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -12,6 +13,8 @@ from skatom.structures import groups_by_size, offsets_from_counts
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
 # cut into smaller pieces, so that all threads have work.
 _ROWS, _GROUPS = 512, 6
+# The same on a device, which has one thread.
+_TENSOR_ROWS = 2048
 
 
 def feature_covariance(kernel, X, Y, rows, columns):
@@ -35,14 +38,18 @@ def feature_covariance(kernel, X, Y, rows, columns):
     Y = X if Y is None else Y
     wanted = [(X, rows), (Y, columns)]
     shape = [int(row_counts(batch.structures.n_atoms, kinds).sum()) for batch, kinds in wanted]
-    check_memory(
+    check_together(Y.values, X.values, "Y")
+    device = device_of(X.values)
+    check = check_memory if device is None else device.check_memory
+    check(
         16.0 * shape[0] * shape[1],
         f"the {shape[0]} x {shape[1]} covariance matrix",
         "use fewer structures",
     )
     bases = jacobian_bases(*[X] if Y is X else [X, Y])
     sides = [_Side(*one, bases) for one in wanted[: 1 if symmetric else 2]]
-    return _assemble(kernel, sides[0], sides[-1], symmetric, np.empty(shape))
+    out = np.empty(shape) if device is None else device.empty(*shape)
+    return _assemble(kernel, sides[0], sides[-1], symmetric, out)
 
 
 def row_counts(n_atoms, kinds):
@@ -72,16 +79,18 @@ def _assemble(kernel, left, right, symmetric, out):
         at = (slice(*left.places[[*piece]]), slice(*right.places[[*group]]))
         if symmetric:
             if piece == group:
-                part = np.tril(part) + np.tril(part, -1).T
+                part = namespace(part).tril(part) + namespace(part).tril(part, -1).T
             out[at[::-1]] = part.T
         out[at] = part
 
+    most = _TENSOR_ROWS if is_tensor(out) else _ROWS
     pieces, groups = (
-        row_groups(side.layout.starts, min(_ROWS, 1 + side.layout.starts[-1] // _GROUPS))
+        row_groups(side.layout.starts, min(most, 1 + side.layout.starts[-1] // _GROUPS))
         for side in (left, right)
     )
+    tasks = [(p, g) for g in groups for p in pieces if not symmetric or p >= g]
     with threads_over_blas() as pool:
-        list(pool.map(work, [(p, g) for g in groups for p in pieces if not symmetric or p >= g]))
+        list(map(work, tasks) if is_tensor(out) else pool.map(work, tasks))
     return out
 
 
@@ -126,13 +135,17 @@ class _Side:
             return matrix
         before, after = self._n_others
         completions = self._completions[first:last]
-        out = np.empty((self.places[last] - self.places[first], matrix.shape[1]))
+        shape = int(self.places[last] - self.places[first]), matrix.shape[1]
+        out = matrix.new_empty(shape) if is_tensor(matrix) else np.empty(shape)
         place = taken = 0
         for transform in completions:
             size, kept = transform.shape
             out[place : place + before] = matrix[taken : taken + before]
             place, taken = place + before, taken + before
-            np.matmul(transform, matrix[taken : taken + kept], out=out[place : place + size])
+            transform = beside(transform, matrix)
+            namespace(matrix).matmul(
+                transform, matrix[taken : taken + kept], out=out[place : place + size]
+            )
             place, taken = place + size, taken + kept
             out[place : place + after] = matrix[taken : taken + after]
             place, taken = place + after, taken + after
@@ -154,14 +167,15 @@ def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first,
 
     ``lower``: the matrix is symmetric, and elements above the diagonal blocks are left zero.
     """
-    starts = row_layout.starts
+    starts, size = row_layout.starts, _TENSOR_ROWS if is_tensor(out) else _ROWS
 
     def work(piece):
         out[slice(*(starts[[*piece]] - starts[first]))] = kernel.block(
             rows, columns, row_layout, column_layout, piece, group, lower
         )
 
-    list(pool.map(work, row_groups(starts, _ROWS, first)))
+    pieces = row_groups(starts, size, first)
+    list(map(work, pieces) if is_tensor(out) else pool.map(work, pieces))
 
 
 def block(
@@ -186,7 +200,9 @@ def block(
     ndarray of float
     """
     b_rows, a_rows = row_layout.part(*piece), column_layout.part(*group)
-    out = np.zeros((b_rows.starts[-1], a_rows.starts[-1]))
+    shape, device = (b_rows.starts[-1], a_rows.starts[-1]), device_of(rows.features.values)
+    out = np.zeros(shape) if device is None else device.zeros(*shape)
+    add_covariances = loops_of(out).add_covariances
     diagonal = group[0] - piece[0] if lower else piece[0] - piece[1] - group[1]
     for z in rows.sides.keys() & columns.sides.keys():
         a, b = columns.sides[z].part(*group), rows.sides[z].part(*piece)
@@ -194,7 +210,7 @@ def block(
             slice(*e.sides[z].starts[[*part]]) for e, part in ((columns, group), (rows, piece))
         )
         s = rows.values[z][atoms_b] @ columns.values[z][atoms_a].T
-        if s.size:
+        if 0 not in s.shape:
             u, v = columns.norms[z][atoms_a], rows.norms[z][atoms_b, None]
             phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
             if weights is not None:
@@ -206,8 +222,11 @@ def block(
 def _derivatives(kernel, s, u, v, needed):
     if not needed:
         value, nothing = kernel.value(s, u, v), np.zeros((0, 0))
-        return Derivatives(np.ascontiguousarray(value), *[nothing] * 7)
+        return Derivatives(value if is_tensor(s) else np.ascontiguousarray(value), *[nothing] * 7)
     profile = kernel.profile(s, u, v)
+    if is_tensor(s):
+        fields = vars(profile).values()
+        return Derivatives(*(namespace(s).broadcast_to(f, s.shape) for f in fields))
     return Derivatives(
         *(np.ascontiguousarray(np.broadcast_to(f, s.shape)) for f in vars(profile).values())
     )

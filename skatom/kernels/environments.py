@@ -1,12 +1,16 @@
 """Rows of features grouped by species, with their Jacobians in a small basis."""
 
+from contextlib import contextmanager
 from copy import copy
-from itertools import repeat
+from importlib import import_module
+from itertools import pairwise, repeat
 
 import numpy as np
 
+from skatom._device import device_of, is_tensor, namespace
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels._cpu.covariance import STRAINS, Side, add_jacobians, fill_own
+from skatom.kernels._cpu import covariance as _cpu
+from skatom.kernels._cpu.covariance import STRAINS, Side
 from skatom.kernels.base import squared_norms
 from skatom.kernels.feature_rows import rows_of
 from skatom.memory import check_memory
@@ -17,8 +21,13 @@ from skatom.structures import groups_by_size, offsets_from_counts
 _NEGLIGIBLE = 1e-14
 # Fewer rows than this have no basis.
 _ROWS_PER_FEATURE = 2
-# Numbers in the Jacobians of the structures that are handled at a time.
-_BATCH = 2**24
+# Numbers in the Jacobians of the structures that are handled at a time, of arrays and of tensors.
+_BATCH, _TENSOR_BATCH = 2**24, 2**26
+
+
+def loops_of(array):
+    """The module of the loops for arrays, or for tensors."""
+    return import_module("skatom.kernels._torch.covariance") if is_tensor(array) else _cpu
 
 
 class Environments:
@@ -61,7 +70,7 @@ class Environments:
         self.features = features
         self.rows = rows_of(features)
         numbers = self.rows.numbers
-        self.values = {z: features.values[numbers == z] for z in np.unique(numbers)}
+        self.values = {z: features.values[np.flatnonzero(numbers == z)] for z in np.unique(numbers)}
         self.norms = {z: squared_norms(x) for z, x in self.values.items()}
         if coordinates is None:
             coordinates = [np.arange(0)] * len(features)
@@ -133,7 +142,9 @@ class Environments:
             for z in self.values
         }
         projected = {z: x if bases is None else x @ bases[z] for z, x in self.values.items()}
-        check_memory(
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             sum(8.0 * x.shape[1] * np.dot(counts[z], self.n_dof) for z, x in projected.items()),
             f"the array of Jacobians of {len(self.n_dof)} structures",
             "use fewer structures, or fewer features",
@@ -141,10 +152,13 @@ class Environments:
         sides = {}
         for z, x in projected.items():
             rows = offsets_from_counts(counts[z] * self.n_dof)
-            sides[z] = Side(
-                offsets_from_counts(counts[z]), x, rows, np.zeros((rows[-1], x.shape[1])),
-                np.empty(rows[-1]), self.n_dof,
-            )  # fmt: skip
+            shape = int(rows[-1]), x.shape[1]
+            jacobians, own = (
+                (np.zeros(shape), np.empty(shape[0]))
+                if device is None
+                else (device.zeros(*shape), device.empty(shape[0]))
+            )
+            sides[z] = Side(offsets_from_counts(counts[z]), x, rows, jacobians, own, self.n_dof)
         return sides
 
     def _fill_jacobians(self, coordinates, bases):
@@ -152,8 +166,9 @@ class Environments:
             self._fill_from_pairs(coordinates, bases)
         else:
             self._fill_from_structures(coordinates, bases)
-        with threads_over_blas() as pool:
-            list(pool.map(fill_own, self.sides.values()))
+        loops = loops_of(self.features.values)
+        with _mapper(self.features) as apply:
+            list(apply(loops.fill_own, self.sides.values()))
 
     def _fill_from_structures(self, coordinates, bases):
         """Copy the rows of the dense Jacobians of structures."""
@@ -179,23 +194,25 @@ class Environments:
         for z in self.sides:
             atom[numbers == z] = np.arange(len(self.values[z]))
 
+        loops = loops_of(features.values)
+
         def fill(z, jacobian, first):
-            mine = numbers[first + jacobian.pairs.centers] == z
+            mine = np.flatnonzero(numbers[first + jacobian.pairs.centers] == z)
             slopes = jacobian.values[mine]
             if bases is not None:
                 projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
                 slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
-            add_jacobians(
+            loops.add_jacobians(
                 first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine],
                 jacobian.pairs.vectors[mine], slopes, atom, self._structure, coordinate, strain,
                 self.sides[z],
             )  # fmt: skip
 
-        with threads_over_blas() as pool:
+        with _mapper(features) as apply:
             for batch in _batches(features):
                 if self.n_dof[batch].any():
                     jacobian, first = features.jacobian(batch), features.offsets[batch.start]
-                    list(pool.map(fill, self.sides, repeat(jacobian), repeat(first)))
+                    list(apply(fill, self.sides, repeat(jacobian), repeat(first)))
 
 
 def coordinates_of(forces, virial, n_atoms):
@@ -240,12 +257,12 @@ def jacobian_bases(*batches):
     if sum(len(features.values) for features in batches) < _ROWS_PER_FEATURE * n_features:
         return None
     slopes, values = {}, {}
-    with threads_over_blas() as pool:
+    with _mapper(batches[0]) as apply:
         for features in batches:
             numbers = rows_of(features).numbers
             species = np.unique(numbers)
             for z in species:
-                _add_gram(values, z, features.values[numbers == z])
+                _add_gram(values, z, features.values[np.flatnonzero(numbers == z)])
             for batch in _batches(features):
                 if not isinstance(features, AtomicFeatures):
                     for dense in _dense_jacobians(features, batch):
@@ -255,12 +272,22 @@ def jacobian_bases(*batches):
                 of_pairs = features.structures[batch].numbers[jacobian.pairs.centers]
 
                 def add(z, jacobian=jacobian, of_pairs=of_pairs):
-                    rows = jacobian.values[of_pairs == z]
+                    rows = jacobian.values[np.flatnonzero(of_pairs == z)]
                     _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
 
-                list(pool.map(add, species))
+                list(apply(add, species))
         grams = ((slopes[z], values[z]) for z in values)
-        return dict(zip(values, pool.map(_leading_eigenvectors, grams), strict=True))
+        return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
+
+
+@contextmanager
+def _mapper(features):
+    """`map` of a pool of threads, or in this thread for features on a device, which is one."""
+    if is_tensor(features.values):
+        yield map
+    else:
+        with threads_over_blas() as pool:
+            yield pool.map
 
 
 def _dense_jacobians(features, batch):
@@ -269,9 +296,9 @@ def _dense_jacobians(features, batch):
     rows, columns = np.transpose(STRAINS)
     strains = -0.5 * (jacobian.strains[:, rows, columns] + jacobian.strains[:, columns, rows])
     n_features = strains.shape[2]
-    atoms = np.split(jacobian.gradients, jacobian.offsets[1:-1])
-    for gradients, strain in zip(atoms, strains, strict=True):
-        yield np.concatenate([gradients.reshape(-1, n_features), strain])
+    for (first, last), strain in zip(pairwise(jacobian.offsets), strains, strict=True):
+        gradients = jacobian.gradients[first:last].reshape(-1, n_features)
+        yield namespace(strain).concatenate([gradients, strain])
 
 
 def _add_gram(grams, z, rows):
@@ -280,15 +307,18 @@ def _add_gram(grams, z, rows):
 
 def _leading_eigenvectors(grams):
     total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
-    lengths, vectors = np.linalg.eigh(total)
+    xp = namespace(total)
+    lengths, vectors = xp.linalg.eigh(total)
     kept = lengths > _NEGLIGIBLE * lengths[-1]
     kept[-1] = True  # one at least, where all features are zero
-    return np.ascontiguousarray(vectors[:, kept])
+    kept = vectors[:, kept]
+    return kept.contiguous() if is_tensor(kept) else np.ascontiguousarray(kept)
 
 
 def _batches(features):
     """Slices of structures whose Jacobians are small enough to hold at a time."""
     # for each feature, atoms have some 30 neighbours, and structures 3N + 9 derivatives
     per_atom = 3 * (30 if isinstance(features, AtomicFeatures) else 2)
-    per_batch = max(1, _BATCH // (per_atom * features.values.shape[1]))
+    size = _TENSOR_BATCH if is_tensor(features.values) else _BATCH
+    per_batch = max(1, size // (per_atom * features.values.shape[1]))
     return groups_by_size(features.structures.offsets, per_batch)

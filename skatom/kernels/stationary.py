@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.utils._param_validation import Interval, Options
 
-from skatom.kernels._namespace import namespace
+from skatom._device import namespace
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.feature_kernel import FeatureKernel
 

@@ -7,6 +7,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skatom._device import beside, check_is_array, namespace
 from skatom.kernels._cpu.matching import rematch
 from skatom.kernels.atom_sums import (
     check_atomic_features,
@@ -168,7 +169,8 @@ class StructureKernel(Kernel):
         """
         own = self._own(X)
         if self.normalize:  # without rounding errors
-            return np.where(own > 0, 1.0, 0.0)
+            xp = namespace(own)
+            return xp.where(own > 0, xp.ones_like(own), own)
         return self.function.value(own, own, own)
 
     @property
@@ -193,6 +195,7 @@ class StructureKernel(Kernel):
         if rows == columns == ("energy",):
             return self(X, Y)
         check_atomic_features(X, Y)
+        check_is_array(X, "a covariance of forces under StructureKernel", "that of energies is")
         return feature_covariance(self, X, Y, rows, columns)
 
     def block(self, rows, columns, row_layout, column_layout, piece, group, lower):
@@ -216,17 +219,19 @@ class StructureKernel(Kernel):
         if self.match not in _SUMS:
             return self._matched(X, Y)
         matrix = sums_of_atoms(self.kernel.matrix, X, Y, self.factors(X.species))
-        matrix *= self.scales(X)[:, None] * self.scales(X if Y is None else Y)
+        scales = self.scales(X)[:, None] * self.scales(X if Y is None else Y)
+        matrix *= beside(scales, matrix)
         return matrix
 
     def _own(self, X):
         if self.match in _SUMS:
             sums = own_sums(self.kernel.matrix, X, self.factors(X.species))
-            return sums * self.scales(X) ** 2
+            return sums * beside(self.scales(X) ** 2, sums)
         pieces = (self._matched(X[rows], None) for rows in split_rows(len(X), _STRUCTURES))
         return np.concatenate([np.empty(0), *(piece.diagonal() for piece in pieces)])
 
     def _matched(self, X, Y):
+        check_is_array(X, f"match={self.match!r} of StructureKernel", "'sum' and 'average' are")
         symmetric = Y is None
         Y = X if symmetric else Y
         matrix = np.empty((len(X), len(Y)))

@@ -26,6 +26,7 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     A subclass implements
 
     - ``gives``: names of all outputs that a model of the class may give, see `skatom.properties`;
+    - ``learns``: names of all labels that it may learn from;
     - ``fit``, which sets ``outputs_`` (the outputs of this model in the registry's order; the
       first is what ``predict(X)`` returns), ``absolute_energies_`` and ``baseline_``;
     - ``_checked(X)``: X as ``predict`` needs it, or a ValueError;
@@ -34,6 +35,7 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     """
 
     gives = ("energy", "forces", "stress")
+    learns = ("energy", "forces")
 
     # Keywords of predict, and the groups of structures, pass through pipelines and searches without
     # a request where scikit-learn's routing of metadata is enabled.

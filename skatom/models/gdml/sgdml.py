@@ -8,15 +8,17 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES, resolve
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.inverse_distances import (
     check_composition,
     fixed_composition,
-    incidence,
     pair_features,
 )
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.gdml.device_expansion import on_device
+from skatom.models.gdml.device_system import DeviceGDMLSystem, check_device_memory
 from skatom.models.gdml.expansion import KernelExpansion
 from skatom.models.gdml.system import GDMLSystem, check_kernel_memory, permute_pairs
 from skatom.structures import as_structures
@@ -54,6 +56,10 @@ class GDML(StructureRegressor):
         or a list of these.
     max_memory : float, default=None
         Memory limit of the kernel matrix in GiB. None: the available memory.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where ``fit`` and ``predict`` work: in compiled loops ("cpu"), or with torch on a card
+        ("cuda"; "auto" if there is one) or on the CPU ("torch"). A fitted model holds numpy arrays
+        and may change its device: ``model.set_params(device="cuda")``.
     verbose : int, default=0
         1 shows progress bars.
 
@@ -108,6 +114,7 @@ class GDML(StructureRegressor):
         "energy_constraint": ["boolean"],
         "baseline": "no_validation",
         "max_memory": [None, Interval(Real, 0, None, closed="neither")],
+        "device": [DEVICES],
         "verbose": ["verbose"],
     }
 
@@ -119,6 +126,7 @@ class GDML(StructureRegressor):
         *,
         baseline=None,
         max_memory=None,
+        device="cpu",
         verbose=0,
     ):
         self.sigma = sigma
@@ -126,6 +134,7 @@ class GDML(StructureRegressor):
         self.energy_constraint = energy_constraint
         self.baseline = baseline
         self.max_memory = max_memory
+        self.device = device
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -148,7 +157,7 @@ class GDML(StructureRegressor):
         self.numbers_ = fixed_composition(structures)
         if len(self.numbers_) < 2:
             raise ValueError("one atom has no distances: give molecules of at least two atoms")
-        check_kernel_memory(len(structures), len(self.numbers_), self.max_memory)
+        self._check_memory(len(structures))
         features = pair_features(structures)
         self.permutations_ = self._permutations(structures)
         pair_permutations = permute_pairs(self.permutations_)
@@ -158,7 +167,7 @@ class GDML(StructureRegressor):
         has_energies = targets.energy is not None
         mean_energy = targets.require("energy").mean() if has_energies else 0.0
 
-        system = GDMLSystem(
+        system = self._system(
             structures, features, self.permutations_, pair_permutations, self.sigma, self.alpha,
             self.energy_constraint,
         )  # fmt: skip
@@ -171,11 +180,24 @@ class GDML(StructureRegressor):
         self.absolute_energies_ = has_energies
         self.constant_ = float(mean_energy)
         if not self.energy_constraint:
-            predicted = self.expansion_.of_descriptors(features.values)[0]
+            predicted = self._predictor().of_descriptors(features.values)[0]
             self.constant_ -= float(predicted.mean())
             if has_energies:
                 _warn_of_inconsistent_labels(predicted, targets.energy)
         return self
+
+    def _check_memory(self, n_frames):
+        arguments = n_frames, len(self.numbers_), self.max_memory
+        device = resolve(self.device)
+        if device is None:
+            check_kernel_memory(*arguments)
+        else:
+            check_device_memory(*arguments, device)
+
+    def _system(self, *arguments):
+        if resolve(self.device) is None:
+            return GDMLSystem(*arguments)
+        return DeviceGDMLSystem(self.device, *arguments)
 
     def _permutations(self, structures):
         return np.arange(len(self.numbers_))[None]
@@ -187,9 +209,13 @@ class GDML(StructureRegressor):
 
     def _evaluate(self, X, names):
         if names == ("energy",):
-            return {"energy": self.expansion_.energies(X) + self.constant_}
-        energies, gradient, virial = self.expansion_.differentiate(X)
-        return {"energy": energies + self.constant_, "gradient": gradient, "virial": virial}
+            return {"energy": self._predictor().energies(X) + self.constant_}
+        energies, gradient, virial = self._predictor().differentiate(X, "virial" in names)
+        found = {"energy": energies + self.constant_, "gradient": gradient}
+        return found if virial is None else {**found, "virial": virial}
+
+    def _predictor(self):
+        return on_device(self.expansion_, resolve(self.device))
 
     def hessian(self, X):
         """Second derivatives of the energy.
@@ -203,22 +229,7 @@ class GDML(StructureRegressor):
         ndarray of shape (n, 3N, 3N), eV/Å²
         """
         check_is_fitted(self)
-        features = pair_features(self._checked(X))
-        _, slopes = self.expansion_.of_descriptors(features.values)
-        signs = incidence(len(self.numbers_))
-        size = 3 * len(self.numbers_)
-        hessians = np.empty((len(slopes), size, size))
-        for n, (x, c, g) in enumerate(
-            zip(features.values, features.gradients, slopes, strict=True)
-        ):
-            jacobian = np.einsum("ap,px->pax", signs, c).reshape(len(x), size)
-            # ∂²x/∂r∂r = 3vvᵀ/d⁵ - I/d³, with v/d³ = c and 1/d = x
-            curvature = 3.0 * c[:, :, None] * c[:, None, :] / x[:, None, None]
-            curvature -= (x**3)[:, None, None] * np.eye(3)
-            bent = np.einsum("ap,bp,p,pxy->axby", signs, signs, g, curvature, optimize=True)
-            stretched = jacobian.T @ self.expansion_.hessian(x) @ jacobian
-            hessians[n] = stretched + bent.reshape(size, size)
-        return hessians
+        return self._predictor().hessians(self._checked(X))
 
 
 class SGDML(GDML):
@@ -252,6 +263,10 @@ class SGDML(GDML):
         or a list of these.
     max_memory : float, default=None
         Memory limit of the kernel matrix in GiB. None: the available memory.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where ``fit`` and ``predict`` work: in compiled loops ("cpu"), or with torch on a card
+        ("cuda"; "auto" if there is one) or on the CPU ("torch"). A fitted model holds numpy arrays
+        and may change its device: ``model.set_params(device="cuda")``.
     random_state : int, RandomState or None, default=None
         Seed of the draw of 1000 frames in which symmetries are searched, if there are more.
     verbose : int, default=0
@@ -318,6 +333,7 @@ class SGDML(GDML):
         *,
         baseline=None,
         max_memory=None,
+        device="cpu",
         random_state=None,
         verbose=0,
     ):
@@ -327,6 +343,7 @@ class SGDML(GDML):
             energy_constraint,
             baseline=baseline,
             max_memory=max_memory,
+            device=device,
             verbose=verbose,
         )
         self.permutations = permutations

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import beside, check_together, device_of, device_parameter, namespace, on_host
 from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.kernels.blocks import (
     fill_columns,
@@ -22,6 +23,8 @@ from skatom.structures import groups_by_size, offsets_from_counts
 
 # Target width of block columns of the matrix.
 _WIDTH = 512
+# The same on a device.
+_TENSOR_WIDTH = 2048
 
 
 class DerivativeSystem:
@@ -90,10 +93,13 @@ class DerivativeSystem:
             )  # fmt: skip
         of_row = np.repeat(of_structure, environments.rows.counts)
         by_species = {z: of_row[environments.rows.numbers == z] for z in environments.values}
-        return EnvironmentExpansion(
-            self.kernel, environments.projected, by_species, self._directions(solution),
-            self._bases,
+        arrays = (
+            arrays and {z: on_host(x) for z, x in arrays.items()}
+            for arrays in (
+                environments.projected, by_species, self._directions(solution), self._bases,
+            )
         )  # fmt: skip
+        return EnvironmentExpansion(self.kernel, *arrays)
 
     def _own(self, solution):
         """The kernel of structures with themselves, and its derivatives times the coefficients."""
@@ -123,12 +129,13 @@ class DerivativeSystem:
             return None
         directions = {}
         for z, side in self._environments.sides.items():
-            out = np.zeros(side.projected.shape)
+            xp = namespace(side.projected)
+            out = xp.zeros_like(side.projected)
             for s in np.flatnonzero(np.diff(side.starts) * side.n_dof):
                 first = self.layout.starts[s] + self.layout.has_energy[s]
                 gamma = solution[first : first + side.n_dof[s]]
-                out[side.starts[s] : side.starts[s + 1]] = -np.tensordot(
-                    gamma, side.jacobian_of(s), 1
+                out[side.starts[s] : side.starts[s + 1]] = -xp.tensordot(
+                    beside(gamma, out), side.jacobian_of(s), 1
                 )
             directions[z] = out
         return directions
@@ -151,7 +158,9 @@ class CholeskySystem(DerivativeSystem):
         return kept_coordinates(motions)
 
     def _check_memory(self, size):
-        check_memory(
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             PackedCholesky.memory(size, _WIDTH),
             f"the covariance matrix of {len(self.features)} structures with {size} rows",
             "train on fewer structures (it grows with their square), or use solver='cg'"
@@ -161,9 +170,10 @@ class CholeskySystem(DerivativeSystem):
 
     def factor(self, verbose=0):
         """Compute and factor the matrix."""
-        groups = row_groups(self.layout.starts, _WIDTH)
+        device = device_parameter(self.features.values)
+        groups = row_groups(self.layout.starts, _WIDTH if device == "cpu" else _TENSOR_WIDTH)
         edges = [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
-        self._solver = PackedCholesky(edges, verbose=verbose)
+        self._solver = PackedCholesky(edges, verbose=verbose, device=device)
         try:
             self._solver.factor(self)
         except np.linalg.LinAlgError as error:
@@ -193,6 +203,7 @@ class CholeskySystem(DerivativeSystem):
         -------
         ndarray of float, shape (n,), (n_atoms, 3) or (n, 6)
         """
+        check_together(features.values, self.features.values, "the features")
         starts = offsets_from_counts(row_counts(features.structures.n_atoms, (kind,)))
         batches = groups_by_size(starts, _WIDTH)
         rows = np.concatenate([np.empty(0), *(self._variances(features[b], kind) for b in batches)])
@@ -207,16 +218,21 @@ class CholeskySystem(DerivativeSystem):
         own = Environments(features, coordinates)
         columns = layout(own.n_dof, np.full(len(features), kind == "energy"))
         prior = np.concatenate([
-            self.kernel.block(own, own, columns, columns, *[(s, s + 1)] * 2, False).diagonal()
+            on_host(self.kernel.block(own, own, columns, columns, *[(s, s + 1)] * 2, False))
+            .diagonal()
             for s in range(len(features))
         ])  # fmt: skip
-        cross = np.empty((self.layout.starts[-1], columns.starts[-1]))
+        device, shape = (
+            device_of(self.features.values),
+            (self.layout.starts[-1], columns.starts[-1]),
+        )
+        cross = np.empty(shape) if device is None else device.empty(*map(int, shape))
         with threads_over_blas() as pool:
             fill_columns(
                 self.kernel, self._environments, own.in_bases(self._bases), self.layout, columns,
                 (0, len(features)), 0, False, cross, pool,
             )  # fmt: skip
-        explained = np.einsum("ij,ij->j", cross, self.solve(cross))
+        explained = on_host((cross * self.solve(cross)).sum(0))
         return np.maximum(prior - explained, 0.0)
 
     def fill(self, start, stop, out):
@@ -236,10 +252,9 @@ class CholeskySystem(DerivativeSystem):
             if self._motions[s] is not None:
                 place = slice(row, row + len(self._kept[s]))
                 motions = self._motions[s][self._kept[s]]
-                out[place, place] += alphas["forces"][s] * (
-                    np.eye(len(motions)) - motions @ motions.T
-                )
+                noise = alphas["forces"][s] * (np.eye(len(motions)) - motions @ motions.T)
+                out[place, place] += beside(noise, out)
                 row = place.stop
             if self.labels.labelled["virial"][s]:
                 components = np.arange(row, row + 6)
-                out[components, components] += alphas["virial"][s]
+                out[components, components] += beside(np.full(6, alphas["virial"][s]), out)

@@ -2,6 +2,7 @@
 
 from tqdm import tqdm
 
+from skatom._device import is_tensor
 from skatom.kernels import FCHL18, StructureKernel
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.iterative_system import IterativeSystem
@@ -31,7 +32,8 @@ def derivative_system(model, kernel, X, labels):
         try:
             return CholeskySystem(kernel, X, labels, model.max_memory)
         except MemoryError:
-            if model.solver == "cholesky" or isinstance(kernel, StructureKernel):
+            only_cholesky = isinstance(kernel, StructureKernel) or is_tensor(X.values)
+            if model.solver == "cholesky" or only_cholesky:
                 raise
     return IterativeSystem(kernel, X, labels, model.max_memory)
 

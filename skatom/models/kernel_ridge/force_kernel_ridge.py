@@ -173,6 +173,7 @@ class ForceKernelRidge(StructureRegressor):
         "energy", "forces", "stress", "dipole", "local_energies", "energy_std", "forces_std",
         "stress_std", "dipole_std",
     })  # fmt: skip
+    learns = ("energy", "forces", "stress", "dipole")
 
     _parameter_constraints = {
         "kernel": [Kernel, None],

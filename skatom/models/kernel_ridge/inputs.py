@@ -4,6 +4,7 @@ from numbers import Real
 
 import numpy as np
 
+from skatom._device import check_is_array
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
 from skatom.kernels import FCHL18, DotKernel, StructureKernel
@@ -51,6 +52,7 @@ def check_kernel(kernel, X, solver):
                 f"StructureKernel compares AtomicFeatures, but X is a {type(X).__name__}: leave "
                 "out pool in the descriptor, or use a kernel of features such as Cosine"
             )
+        check_is_array(X, "ForceKernelRidge with StructureKernel", "that with Gaussian is")
         if solver == "cg":
             raise ValueError(
                 "solver='cg' is for kernels that are sums over atoms, and StructureKernel is a "

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import check_is_array
 from skatom.kernels.blocks import fill_columns, layout
 from skatom.kernels.environments import Environments
 from skatom.memory import check_memory
@@ -22,7 +23,8 @@ class IterativeSystem(DerivativeSystem):
         return np.arange(len(motions))
 
     def _check_memory(self, size):
-        """No check: no array is quadratic in the number of rows."""
+        """No check of memory: no array is quadratic in the number of rows."""
+        check_is_array(self.features, "solver='cg' of ForceKernelRidge", "solver='cholesky' is")
 
     def solve(self, right_side, n_inducing, tol, max_iter, random_state, verbose=0):
         """Coefficients α, and the number of iterations.

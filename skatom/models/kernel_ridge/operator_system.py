@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from skatom._device import check_together, device_of, on_host
 from skatom.base import Predictor
 from skatom.descriptors.features import structures_of
 from skatom.kernels.blocks import fill_columns, kinds_of_rows, layout
@@ -78,12 +79,16 @@ class FeatureOperators:
         else:
             environments = Environments(features, coordinates).in_bases(self._bases)
         rows = layout(environments.n_dof, labelled["energy"])
-        out = np.empty((self.n_columns, rows.starts[-1]))
+        device = device_of(features.values)
+        check_together(features.values, self.features.values, "the features")
+        shape = self.n_columns, int(rows.starts[-1])
+        out = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:
             fill_columns(
                 self.kernel, self._basis, environments, self._layout, rows,
                 (0, len(features)), 0, False, out, pool,
             )  # fmt: skip
+        out = on_host(out)
         kind_of_row = kinds_of_rows(n_atoms, self.kinds)[_rows_of(has, n_atoms)]
         made = {kind: out.T[kind_of_row == place] for place, kind in enumerate(self.kinds)}
         return {kind: block for kind, block in made.items() if len(block)}
@@ -97,9 +102,11 @@ class FeatureOperators:
             )  # fmt: skip
         numbers = self._basis.rows.numbers
         by_species = {z: coefficients[numbers == z] for z in self._basis.values}
-        return EnvironmentExpansion(
-            self.kernel, self._basis.projected, by_species, bases=self._bases
+        values, bases = (
+            arrays and {z: on_host(x) for z, x in arrays.items()}
+            for arrays in (self._basis.projected, self._bases)
         )
+        return EnvironmentExpansion(self.kernel, values, by_species, bases=bases)
 
 
 class StructureOperators:
