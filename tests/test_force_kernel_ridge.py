@@ -368,7 +368,7 @@ class TestBadInput:
     def test_kernels_without_derivatives(self, frames):
         features, targets = frames
         for kernel, message in (
-            (Laplacian(), r"Gaussian, Matern or Cosine: Laplacian\(\) is none"),
+            (Laplacian(), r"or a StructureKernel: Laplacian\(\) is none"),
             (Matern(nu=0.5), "no derivatives, .* use Gaussian"),
         ):
             with pytest.raises(ValueError, match=message):

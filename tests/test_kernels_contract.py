@@ -52,7 +52,12 @@ FEATURES = {
     **{name: kernel for name, kernel in VECTORS.items() if name != "linear"},
     "sum over atoms": StructureKernel(Cosine(2)),
     "average": StructureKernel(Gaussian(1.3), "average"),
+    "weighted average": StructureKernel(Cosine(2), "average", weights={"H": 0.3, "O": 1.7}),
     "normalised sum": StructureKernel(Cosine(2), normalize=True),
+    "power of the normalised sum": StructureKernel(Gaussian(1.3), normalize=True, zeta=2.5),
+    "power of the average": StructureKernel(
+        Gaussian(1.3) + 0.1 * Polynomial(2), "average", weights={"C": 2.0}, zeta=3
+    ),
     "best": StructureKernel(Cosine(2), "best"),
     "rematch": StructureKernel(Cosine(2), "rematch", normalize=True),
     "two matches": StructureKernel(Cosine(2), "average") + 0.5 * StructureKernel(Gaussian(1.3)),

@@ -62,6 +62,8 @@ class Environments:
         The rows of each species.
     values, norms : dict of int to ndarray
         Features (n_rows of the species, n_features) and their squared norms.
+    whole : Environments
+        The environments before `in_bases`, or themselves.
     """
 
     def __init__(self, features, coordinates=None, bases=None):
@@ -75,6 +77,7 @@ class Environments:
         self.n_dof = np.array([len(c) for c in coordinates], np.int64)
         self._structure = np.repeat(np.arange(len(features)), self.rows.counts)
         self.sides = self._empty_sides(bases)
+        self.whole, self._made = self, {}
         if self.n_dof.any():
             self._fill_jacobians(coordinates, bases)
 
@@ -82,18 +85,34 @@ class Environments:
     def of_single_rows(cls, features, bases):
         """Every row as a structure of its own, without derivatives: a basis of environments."""
         environments = cls(features, bases=bases)
-        n_dof = np.zeros(len(environments.rows.numbers), np.int64)
-        nowhere = np.zeros(len(n_dof) + 1, np.int64)
+        starts = {
+            z: offsets_from_counts(environments.rows.numbers == z) for z in environments.sides
+        }
+        return environments._with_starts(starts)
+
+    def without_derivatives(self):
+        """The same rows and structures without derivatives."""
+        return self._with_starts({z: side.starts for z, side in self.sides.items()})
+
+    def _with_starts(self, starts):
+        """The same rows without derivatives, of structures that begin at other rows."""
+        environments = copy(self)
+        environments.whole, environments._made = environments, {}
+        n_dof = np.zeros(max(len(first) for first in starts.values()) - 1, np.int64)
         environments.n_dof = n_dof
         environments.sides = {
             z: side._replace(
-                starts=offsets_from_counts(environments.rows.numbers == z),
-                row_starts=nowhere,
-                n_dof=n_dof,
+                starts=starts[z], row_starts=np.zeros(len(n_dof) + 1, np.int64), n_dof=n_dof
             )
-            for z, side in environments.sides.items()
+            for z, side in self.sides.items()
         }
         return environments
+
+    def once(self, key, make):
+        """What ``make()`` returned when it was first called for this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     @property
     def projected(self):

@@ -6,15 +6,17 @@ from skatom._device import beside, check_together, device_of, device_parameter, 
 from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.kernels.blocks import (
     fill_columns,
-    kinds_of_rows,
     layout,
     row_counts,
     row_groups,
 )
 from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.structure import StructureKernel
+from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models.kernel_ridge.labels import parameter_of
+from skatom.models.kernel_ridge.structure_kernel_expansion import StructureKernelExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import PackedCholesky
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -81,8 +83,14 @@ class DerivativeSystem:
         return rows
 
     def expansion(self, solution):
-        """The predictor with the coefficients of the rows, an `EnvironmentExpansion`."""
+        """The predictor with the coefficients of the rows."""
         environments, of_structure = self._environments, self._energy_coefficients(solution)
+        if isinstance(self.kernel, StructureKernel):
+            own, along = self._own(solution)
+            return StructureKernelExpansion(
+                self.kernel, environments, own, of_structure, self._directions(solution), along,
+                self._bases,
+            )  # fmt: skip
         of_row = np.repeat(of_structure, environments.rows.counts)
         by_species = {z: of_row[environments.rows.numbers == z] for z in environments.values}
         arrays = (
@@ -92,6 +100,17 @@ class DerivativeSystem:
             )
         )  # fmt: skip
         return EnvironmentExpansion(self.kernel, *arrays)
+
+    def _own(self, solution):
+        """The kernel of structures with themselves, and its derivatives times the coefficients."""
+        own = own_covariances(self.kernel, self._environments)
+        starts = offsets_from_counts(1 + self._environments.n_dof)
+        along = np.zeros(len(self.features))
+        for s, (first, start) in enumerate(zip(starts[:-1], self.layout.starts[:-1], strict=True)):
+            start += self.layout.has_energy[s]
+            gamma = solution[start : self.layout.starts[s + 1]]
+            along[s] = gamma @ own[first + 1 : starts[s + 1]]
+        return own[starts[:-1]], along
 
     def _blocks(self):
         return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)
@@ -172,42 +191,32 @@ class CholeskySystem(DerivativeSystem):
         """Solutions γ of the system for a right-hand side (n_rows,) or several (n_rows, m)."""
         return self._solver.solve(right_side)
 
-    def variances(self, features, kinds):
+    def variances(self, features, kind):
         """Prior minus explained variance of predictions, in the kernel's unit.
 
         Parameters
         ----------
         features : AtomicFeatures or StructureFeatures of n structures
-        kinds : tuple of str
-            Some of "energy", "forces" and "virial", in this order.
+        kind : {"energy", "forces", "virial"}
 
         Returns
         -------
-        dict of str to ndarray
-            Of the shapes (n,), (n_atoms, 3) and (n, 6).
+        ndarray of float, shape (n,), (n_atoms, 3) or (n, 6)
         """
         check_together(features.values, self.features.values, "the features")
-        n_atoms = features.structures.n_atoms
-        starts = offsets_from_counts(row_counts(n_atoms, kinds))
-        parts = [
-            self._variances(features[batch], kinds) for batch in groups_by_size(starts, _WIDTH)
-        ]
-        rows = np.concatenate([np.empty(0), *parts])
-        kind_of_row = kinds_of_rows(n_atoms, kinds)
-        shapes = {"energy": (-1,), "forces": (-1, 3), "virial": (-1, 6)}
-        return {
-            kind: rows[kind_of_row == place].reshape(shapes[kind])
-            for place, kind in enumerate(kinds)
-        }
+        starts = offsets_from_counts(row_counts(features.structures.n_atoms, (kind,)))
+        batches = groups_by_size(starts, _WIDTH)
+        rows = np.concatenate([np.empty(0), *(self._variances(features[b], kind) for b in batches)])
+        return rows.reshape({"energy": (-1,), "forces": (-1, 3), "virial": (-1, 6)}[kind])
 
-    def _variances(self, features, kinds):
+    def _variances(self, features, kind):
         """Variances (n_rows,) of the rows of a few structures."""
         coordinates = [
-            coordinates_of("forces" in kinds, "virial" in kinds, n)
+            coordinates_of(kind == "forces", kind == "virial", n)
             for n in features.structures.n_atoms
         ]
         own = Environments(features, coordinates)
-        columns = layout(own.n_dof, np.full(len(features), "energy" in kinds))
+        columns = layout(own.n_dof, np.full(len(features), kind == "energy"))
         prior = np.concatenate([
             on_host(self.kernel.block(own, own, columns, columns, *[(s, s + 1)] * 2, False))
             .diagonal()

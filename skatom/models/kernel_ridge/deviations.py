@@ -4,7 +4,7 @@ import numpy as np
 
 from skatom.descriptors.features import structures_of
 
-# The kind of rows of each output, in the order of the rows of a structure.
+# The kind of rows of each output.
 _KINDS = {
     "energy_std": "energy", "forces_std": "forces", "stress_std": "virial", "dipole_std": "dipole",
 }  # fmt: skip
@@ -18,7 +18,7 @@ def deviations(factor, scale, X, names):
     Parameters
     ----------
     factor : CholeskySystem or OperatorFactor
-        What has ``variances(X, kinds)``.
+        What has ``variances(X, kind)``.
     scale : float
         The scale c² of the kernel.
     X : AtomicFeatures, StructureFeatures or Structures
@@ -29,9 +29,8 @@ def deviations(factor, scale, X, names):
     -------
     dict of str to ndarray
     """
-    kinds = tuple(kind for name, kind in _KINDS.items() if name in names)
-    variances = factor.variances(X, kinds)
-    found = {name: np.sqrt(scale * variances[_KINDS[name]]) for name in names}
+    # one kind at a time, so that rounding errors do not depend on what else is asked for
+    found = {name: np.sqrt(scale * factor.variances(X, _KINDS[name])) for name in names}
     if "stress_std" in found:
         volumes = structures_of(X).volumes()[:, None, None]
         found["stress_std"] = found["stress_std"][:, _VOIGT] / volumes

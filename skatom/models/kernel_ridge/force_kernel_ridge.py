@@ -7,28 +7,28 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
-from tqdm import tqdm
 
-from skatom._device import device_parameter, is_tensor
+from skatom._device import device_parameter
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features, structures_of
-from skatom.kernels import FCHL18, DotKernel, Gaussian, Kernel
-from skatom.models._labels import check_array_labels, check_labels
+from skatom.kernels import FCHL18, Gaussian, Kernel, StructureKernel
+from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.kernel_ridge.array_ridge import solve_ridge
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.deviations import deviations
-from skatom.models.kernel_ridge.iterative_system import IterativeSystem
-from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
-from skatom.models.kernel_ridge.operator_system import (
-    FeatureOperators,
-    OperatorFactor,
-    StructureExpansion,
-    StructureOperators,
+from skatom.models.kernel_ridge.factors import derivative_system, factor_again, operator_factor
+from skatom.models.kernel_ridge.inputs import (
+    check_array,
+    check_features_type,
+    check_kernel,
+    checked_structures,
+    is_array,
+    learnable,
 )
+from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
 from skatom.properties import in_order
-from skatom.structures import Structures, as_structures, is_atoms
 from skatom.targets import as_targets
 
 # Default regularisation: least squares can truncate small singular values, Cholesky cannot.
@@ -249,15 +249,15 @@ class ForceKernelRidge(StructureRegressor):
         for stale in ("_factor", "_training", "dual_coef_", "expansion_"):
             vars(self).pop(stale, None)
         if isinstance(kernel, FCHL18):
-            X = self._checked_structures(X)
+            X = checked_structures(X)
         else:
             kernel.check_parameters()
-            if _is_array(X, kernel):
+            if is_array(X, kernel):
                 return self._fit_array(kernel, X, y)
-            _check_kernel(kernel)
+            check_kernel(kernel, X, self.solver if self.basis == "derivatives" else None)
         structures = structures_of(X)
         targets = as_targets(y, structures)
-        learnt = check_labels(targets, self._learnable(kernel), type(self).__name__)
+        learnt = check_labels(targets, learnable(kernel, self.basis), type(self).__name__)
         parameters = self.get_params(deep=False) | {"alpha": self._alpha()}
         smallest = None if self.basis == "operators" else 0.0
         alphas = alphas_of(parameters, structures, targets, configurations, smallest)
@@ -273,6 +273,7 @@ class ForceKernelRidge(StructureRegressor):
         if self.baseline_ is not None:
             targets = less_baseline(targets, structures, self.baseline_)
         labels = RidgeLabels(structures, targets, alphas, learnt)
+        self._features_type = type(X).__name__
         if self.basis == "derivatives":
             self._fit_derivatives(kernel, X, labels)
         else:
@@ -289,15 +290,6 @@ class ForceKernelRidge(StructureRegressor):
     def _alpha(self):
         return _ALPHA[self.basis] if self.alpha is None else self.alpha
 
-    def _learnable(self, kernel):
-        if not isinstance(kernel, FCHL18):
-            return ("energy", "forces", "stress")
-        if self.basis == "derivatives":
-            raise ValueError(
-                "FCHL18 has first derivatives only: use basis='operators', or FCHL19 features"
-            )
-        return ("energy", "forces", "stress", "dipole")
-
     def _outputs_of(self, learnt, X):
         """Names of the properties that a model predicts after learning from these labels."""
         if learnt == ["dipole"]:
@@ -305,7 +297,7 @@ class ForceKernelRidge(StructureRegressor):
         else:
             names = {"energy", "forces", "stress", *(["dipole"] if "dipole" in learnt else [])}
         deviations = {f"{name}_std" for name in names} if hasattr(self, "_training") else set()
-        if isinstance(X, AtomicFeatures):
+        if isinstance(X, AtomicFeatures) and not isinstance(self._kernel(), StructureKernel):
             names.add("local_energies")
         return in_order(names | deviations)
 
@@ -317,21 +309,12 @@ class ForceKernelRidge(StructureRegressor):
             )
         return ""
 
-    def _checked_structures(self, X):
-        if isinstance(X, Features):
-            raise ValueError("FCHL18 compares structures: give them without a descriptor in front")
-        return as_structures(X)
-
     def _checked(self, X):
         if hasattr(self, "dual_coef_"):
             return validate_data(self, X, reset=False)
-        if isinstance(self.expansion_, StructureExpansion):
-            return self._checked_structures(X)
-        if type(X).__name__ != self._features_type:
-            raise ValueError(
-                f"X is a {type(X).__name__}, but the model was fitted to {self._features_type}: "
-                "give features of the same descriptor"
-            )
+        if self._features_type == "Structures":
+            return checked_structures(X)
+        check_features_type(X, self._features_type)
         return X
 
     def _evaluate(self, X, names):
@@ -356,27 +339,16 @@ class ForceKernelRidge(StructureRegressor):
         return found
 
     def _fit_array(self, kernel, X, y):
-        if isinstance(X, Structures) or is_atoms(X):
-            raise TypeError(
-                "X are structures, which this kernel does not compare: put a descriptor in front, "
-                "for example make_pipeline(FCHL19(), ForceKernelRidge())"
-            )
-        check_array_labels(X, y, type(self).__name__)
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         alpha = _ALPHA["derivatives"] if self.alpha is None else self.alpha
-        if not isinstance(alpha, Real):
-            raise ValueError(
-                "alpha must be a number where X is a plain array: structures have configurations, "
-                "rows of an array have none"
-            )
+        check_array(kernel, X, y, alpha, type(self).__name__)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self.dual_coef_ = solve_ridge(kernel, X, y, alpha, self.max_memory)
         self.X_fit_, self.n_iter_, self.outputs_ = X, 1, ("energy",)
         self.baseline_, self.absolute_energies_ = None, True
         return self
 
     def _fit_derivatives(self, kernel, X, labels):
-        self._features_type = type(X).__name__
-        system = self._system_that_fits(kernel, X, labels)
+        system = derivative_system(self, kernel, X, labels)
         right_side = system.right_side()
         if isinstance(system, CholeskySystem):
             system.factor(self.verbose)
@@ -390,49 +362,22 @@ class ForceKernelRidge(StructureRegressor):
         self.variance_ = float(right_side @ solution / labels.n_independent)
         self.expansion_ = system.expansion(solution)
 
-    def _system_that_fits(self, kernel, X, labels):
-        if self.solver != "cg":
-            try:
-                return CholeskySystem(kernel, X, labels, self.max_memory)
-            except MemoryError:
-                if self.solver == "cholesky" or is_tensor(X.values):
-                    raise
-        return IterativeSystem(kernel, X, labels, self.max_memory)
-
     def _fit_operators(self, kernel, X, labels):
-        self._features_type = type(X).__name__
-        factor = self._operator_factor(kernel, X, labels)
+        factor = operator_factor(self, kernel, X, labels)
         self._training = X, labels.without_values()
         self.n_iter_, self.variance_ = 1, factor.variance
         self.expansion_ = factor.expansion()
 
-    def _operator_factor(self, kernel, X, labels):
-        if isinstance(kernel, FCHL18):
-            operators = StructureOperators(kernel, X)
-        else:
-            derived = labels.labelled["forces"] | labels.labelled["virial"]
-            operators = FeatureOperators(kernel, X, derived.any())
-        return OperatorFactor(
-            operators, X, labels, self.max_memory,
-            lambda batches: tqdm(batches, desc="rows", disable=not self.verbose, leave=False),
-        )  # fmt: skip
-
     def _made_factor(self, X):
         """The factor of the matrix of the fit, made again when it is first needed, beside X."""
         training, labels = self._training
-        if isinstance(X, Features) and device_parameter(training.values) != device_parameter(
-            X.values
-        ):
-            self._training = training.to(device_parameter(X.values)), labels
-            vars(self).pop("_factor", None)
+        if isinstance(X, Features):
+            place = device_parameter(X.values)
+            if device_parameter(training.values) != place:
+                self._training = training.to(place), labels
+                vars(self).pop("_factor", None)
         if not hasattr(self, "_factor"):
-            kernel, (X, labels) = self._kernel(), self._training
-            if self.basis == "derivatives":
-                factor = CholeskySystem(kernel, X, labels, self.max_memory)
-                factor.factor(self.verbose)
-            else:
-                factor = self._operator_factor(kernel, X, labels)
-            self._factor = factor
+            self._factor = factor_again(self, self._kernel(), *self._training)
         return self._factor
 
     def __getstate__(self):
@@ -444,18 +389,3 @@ class ForceKernelRidge(StructureRegressor):
         tags.input_tags.two_d_array = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _is_array(X, kernel):
-    """Whether X is a table of numbers to this kernel, without structures and derivatives."""
-    if isinstance(X, AtomicFeatures):
-        return False
-    return not (isinstance(X, Features) and isinstance(kernel, DotKernel))
-
-
-def _check_kernel(kernel):
-    if not isinstance(kernel, DotKernel):
-        raise ValueError(
-            "the kernel of atomic features must be a DotKernel, such as Gaussian, Matern or "
-            f"Cosine: {kernel} is none"
-        )

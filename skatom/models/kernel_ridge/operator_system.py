@@ -8,9 +8,12 @@ from skatom.base import Predictor
 from skatom.descriptors.features import structures_of
 from skatom.kernels.blocks import fill_columns, kinds_of_rows, layout
 from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.structure import StructureKernel
+from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models._labels import voigt
+from skatom.models.kernel_ridge.structure_kernel_expansion import StructureKernelExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import StreamedQR
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -26,9 +29,10 @@ class FeatureOperators:
 
     Parameters
     ----------
-    kernel : DotKernel
+    kernel : DotKernel or StructureKernel
     features : AtomicFeatures or StructureFeatures
-        Features of the training structures, whose rows (atoms, or structures) are the basis.
+        Features of the training structures, whose rows are the basis: atoms, or structures if the
+        features or the kernel are those of structures.
     with_derivatives : bool
         Whether rows of forces or virials will be needed.
     """
@@ -39,8 +43,11 @@ class FeatureOperators:
         self.kernel = kernel
         self.features = features
         self._bases = jacobian_bases(features) if with_derivatives else None
-        self._basis = Environments.of_single_rows(features, self._bases)
-        n = len(features.values)
+        if isinstance(kernel, StructureKernel):
+            self._basis = Environments(features, bases=self._bases)
+        else:
+            self._basis = Environments.of_single_rows(features, self._bases)
+        n = len(self._basis.n_dof)
         self._layout = layout(np.zeros(n, np.int64), np.ones(n, bool))
 
     @property
@@ -87,7 +94,12 @@ class FeatureOperators:
         return {kind: block for kind, block in made.items() if len(block)}
 
     def expansion(self, coefficients):
-        """The predictor, an `EnvironmentExpansion`."""
+        """The predictor."""
+        if isinstance(self.kernel, StructureKernel):
+            return StructureKernelExpansion(
+                self.kernel, self._basis, own_covariances(self.kernel, self._basis), coefficients,
+                bases=self._bases,
+            )  # fmt: skip
         numbers = self._basis.rows.numbers
         by_species = {z: coefficients[numbers == z] for z in self._basis.values}
         values, bases = (
@@ -202,7 +214,7 @@ class OperatorFactor:
         n = operators.n_columns
         check_memory(
             StreamedQR.memory(n) + 2 * 8.0 * n * _ROWS,
-            f"the least squares with a basis of {n} atoms",
+            f"the least squares with a basis of {n} atoms or structures",
             "train on fewer structures (it grows with the square of their atoms)"
             + ("" if max_memory is None else ", or raise max_memory"),
             max_memory,
@@ -229,20 +241,17 @@ class OperatorFactor:
         """The predictor."""
         return self.operators.expansion(self._solver.solve())
 
-    def variances(self, X, kinds):
+    def variances(self, X, kind):
         """Variances of predictions, in units of c²; see `CholeskySystem.variances`."""
         triangle = self._solver.triangle
-        n_atoms = structures_of(X).n_atoms
-        found = {kind: [np.empty((0, *_SHAPES[kind]))] for kind in kinds}
+        n_atoms, shape = structures_of(X).n_atoms, _SHAPES[kind]
+        found = [np.empty((0, *shape))]
         for part in groups_by_size(offsets_from_counts(1 + 3 * n_atoms), _ROWS):
-            asked = {
-                kind: np.full(len(n_atoms[part]), kind in kinds) for kind in self.operators.kinds
-            }
-            for kind, rows in self.operators.rows(X[part], asked, known=False).items():
-                along = solve_triangular(triangle, rows.T, trans="T")
-                variance = np.einsum("ij,ij->j", along, along)
-                found[kind].append(variance.reshape(-1, *_SHAPES[kind]))
-        return {kind: np.concatenate(parts) for kind, parts in found.items()}
+            some = {of: np.full(len(n_atoms[part]), of == kind) for of in self.operators.kinds}
+            rows = self.operators.rows(X[part], some, known=False)[kind]
+            along = solve_triangular(triangle, rows.T, trans="T")
+            found.append(np.einsum("ij,ij->j", along, along).reshape(-1, *shape))
+        return np.concatenate(found)
 
 
 def _rows_of(has, n_atoms):
