@@ -1,5 +1,7 @@
 """The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
+from collections import deque
+
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.linalg import block_diag
@@ -8,7 +10,7 @@ from tqdm import tqdm
 from skatom.memory import check_memory
 from skatom.models.sparse.representatives import choose_representatives, prior_root
 from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_neighbors
-from skatom.parallel import threads_over_blas
+from skatom.parallel import available_threads, threads_over_blas
 from skatom.solvers import StreamedQR
 
 # A batch of rows: large enough for fast products, small compared with the memory.
@@ -64,8 +66,9 @@ def start_solver(blocks, max_memory=None):
         Lower Cholesky factors of K_MM of each block.
     """
     n_columns = blocks[-1].columns.stop
+    in_flight = (available_threads() + 2) * (6 * batch_size(n_columns) + n_columns)
     check_memory(
-        5 * 8.0 * n_columns**2,
+        8.0 * n_columns * (5 * n_columns + in_flight),
         f"the factorisation for {n_columns} representative environments",
         "reduce n_sparse" + ("" if max_memory is None else ", or raise max_memory"),
         max_memory,
@@ -77,7 +80,8 @@ def start_solver(blocks, max_memory=None):
 def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     """Add the rows of all structures to the factorisation, batch by batch.
 
-    While one batch is added to the factorisation, the rows of the next batch are computed.
+    Each thread computes the rows of a batch and, if there are enough, their triangle; the calling
+    thread adds them to the factorisation in order.
 
     Parameters
     ----------
@@ -96,17 +100,43 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     log_noise : float
         Sum of the logarithms of the noise of these labels.
     """
-    limit = max(1, _BATCH_BYTES // (8 * solver.n_columns) // 3)
-    pieces = batches(structures, min(_BATCH_ATOMS, limit))
+
+    def work(batch):
+        return _part_of(solver.n_columns, blocks, features_of_batch(batch), labels, batch)
+
+    pieces = batches(structures, batch_size(solver.n_columns))
     progress = tqdm(pieces, desc="fit", unit="batch", disable=not verbose, leave=False)
     with threads_over_blas() as pool:
-        waiting = None
-        for batch in progress:
-            calls = _submit(pool, solver, blocks, features_of_batch(batch), labels, batch)
-            if waiting is not None:
-                yield _take(solver, *waiting)
-            waiting = (calls, batch)
-        yield _take(solver, *waiting)
+        for (rows, part, log_noise), batch in zip(
+            _ahead(pool, work, pieces), progress, strict=True
+        ):
+            if isinstance(part, StreamedQR):
+                solver.absorb(part)
+            else:
+                solver.update(*part)
+            yield batch.stop - batch.start, rows, log_noise
+
+
+def batch_size(n_columns):
+    """Atoms of a batch; of few columns, so many that their forces are more rows than columns."""
+    if 8 * n_columns**2 <= _BATCH_BYTES:
+        return max(_BATCH_ATOMS, n_columns // 2)
+    return max(1, min(_BATCH_ATOMS, _BATCH_BYTES // (24 * n_columns)))
+
+
+def _ahead(pool, function, items):
+    """Results in order, of which no more than one a thread and one more are waiting."""
+    calls = deque()
+    try:
+        for item in items:
+            calls.append(pool.submit(function, item))
+            if len(calls) > available_threads() + 1:
+                yield calls.popleft().result()
+        while calls:
+            yield calls.popleft().result()
+    finally:
+        for call in calls:
+            call.cancel()
 
 
 def batches(structures, n_atoms):
@@ -129,28 +159,31 @@ def log_marginal_likelihood(solver, prior_factors, log_noise, n_labels):
     )
 
 
-def _submit(pool, solver, blocks, features, labels, batch):
-    """Start to compute the rows of a batch, each structure in a thread."""
-    energies = energy_rows(blocks, features, solver.n_columns)
+def _part_of(n_columns, blocks, features, labels, batch):
+    """The rows of a batch, or their triangle if it is smaller: one thread does all of it.
+
+    Returns
+    -------
+    n_labels : int
+    part : StreamedQR, or tuple of rows and labels
+    log_noise : float
+    """
+    energies = energy_rows(blocks, features, n_columns)
     derived = labels.has_forces[batch] | labels.has_virial[batch]
     if derived.any():
         features = with_neighbors(features)
-    return [
-        pool.submit(
-            weighted_rows, blocks, features, place, energies[place], labels,
-            batch.start + place,
-        )
+    found = (
+        weighted_rows(blocks, features, place, energies[place], labels, batch.start + place)
         for place in range(batch.stop - batch.start)
-    ]  # fmt: skip
-
-
-def _take(solver, calls, batch):
-    """Add the rows of a batch to the factorisation."""
-    rows, labels, log_noise = zip(*(call.result() for call in calls), strict=True)
-    calls.clear()  # the rows are as large as what the factorisation works with
-    rows, labels = np.concatenate(rows), np.concatenate(labels)
-    solver.update(rows, labels)
-    return batch.stop - batch.start, len(labels), float(sum(log_noise))
+    )
+    rows, values, log_noise = zip(*found, strict=True)
+    part = np.concatenate(rows), np.concatenate(values)
+    n_labels = len(part[1])
+    if n_labels > n_columns:
+        triangle = StreamedQR(n_columns)
+        triangle.update(*part)
+        part = triangle
+    return n_labels, part, float(sum(log_noise))
 
 
 def _number_of(n_sparse, number):
