@@ -1,6 +1,9 @@
 """The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
 from collections import deque
+from functools import partial
+from itertools import chain
+from threading import Lock
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -80,8 +83,8 @@ def start_solver(blocks, max_memory=None):
 def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     """Add the rows of all structures to the factorisation, batch by batch.
 
-    Each thread computes the rows of a batch and, if there are enough, their triangle; the calling
-    thread adds them to the factorisation in order.
+    Each thread computes the rows of a structure. The one that computes the last rows of a batch
+    factors them, if there are enough; the calling thread adds their triangle to the factorisation.
 
     Parameters
     ----------
@@ -101,15 +104,19 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
         Sum of the logarithms of the noise of these labels.
     """
 
-    def work(batch):
-        return _part_of(solver.n_columns, blocks, features_of_batch(batch), labels, batch)
+    def start(pool, batch):
+        """Futures of the structures of a batch; the last to end has the part of all."""
+        found = _Batch(solver.n_columns, batch.stop - batch.start)
+        return [
+            pool.submit(_add_structure, found, place, blocks, features_of_batch, labels, batch)
+            for place in range(len(found.rows))
+        ]
 
     pieces = batches(structures, batch_size(solver.n_columns))
     progress = tqdm(pieces, desc="fit", unit="batch", disable=not verbose, leave=False)
     with threads_over_blas() as pool:
-        for (rows, part, log_noise), batch in zip(
-            _ahead(pool, work, pieces), progress, strict=True
-        ):
+        parts = _ahead(partial(start, pool), pieces)
+        for (rows, part, log_noise), batch in zip(parts, progress, strict=True):
             if isinstance(part, StreamedQR):
                 solver.absorb(part)
             else:
@@ -117,26 +124,30 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
             yield batch.stop - batch.start, rows, log_noise
 
 
+def _ahead(start, batches):
+    """What the batches give, in order; one a thread and one more are in work."""
+    calls = deque()
+    try:
+        for batch in batches:
+            calls.append(start(batch))
+            if len(calls) > available_threads() + 1:
+                yield _part(calls.popleft())
+        while calls:
+            yield _part(calls.popleft())
+    finally:
+        for call in chain(*calls):
+            call.cancel()
+
+
+def _part(calls):
+    return next(part for part in [call.result() for call in calls] if part is not None)
+
+
 def batch_size(n_columns):
     """Atoms of a batch; of few columns, so many that their forces are more rows than columns."""
     if 8 * n_columns**2 <= _BATCH_BYTES:
         return max(_BATCH_ATOMS, n_columns // 2)
     return max(1, min(_BATCH_ATOMS, _BATCH_BYTES // (24 * n_columns)))
-
-
-def _ahead(pool, function, items):
-    """Results in order, of which no more than one a thread and one more are waiting."""
-    calls = deque()
-    try:
-        for item in items:
-            calls.append(pool.submit(function, item))
-            if len(calls) > available_threads() + 1:
-                yield calls.popleft().result()
-        while calls:
-            yield calls.popleft().result()
-    finally:
-        for call in calls:
-            call.cancel()
 
 
 def batches(structures, n_atoms):
@@ -159,31 +170,49 @@ def log_marginal_likelihood(solver, prior_factors, log_noise, n_labels):
     )
 
 
-def _part_of(n_columns, blocks, features, labels, batch):
-    """The rows of a batch, or their triangle if it is smaller: one thread does all of it.
+class _Batch:
+    """The rows of a batch, which come from several threads."""
 
-    Returns
-    -------
-    n_labels : int
-    part : StreamedQR, or tuple of rows and labels
-    log_noise : float
-    """
-    energies = energy_rows(blocks, features, n_columns)
-    derived = labels.has_forces[batch] | labels.has_virial[batch]
-    if derived.any():
+    def __init__(self, n_columns, n_structures):
+        self.n_columns = n_columns
+        self.rows = [None] * n_structures
+        self.missing = n_structures
+        self.lock = Lock()
+
+    def add(self, place, found):
+        """Take the rows of a structure; with the last, return what the batch gives, else None.
+
+        Returns
+        -------
+        n_labels : int
+        part : StreamedQR, or tuple of rows and labels
+            The rows' triangle if it is smaller than they are.
+        log_noise : float
+        """
+        self.rows[place] = found
+        with self.lock:
+            self.missing -= 1
+            if self.missing:
+                return None
+        rows, values, log_noise = zip(*self.rows, strict=True)
+        self.rows.clear()
+        part = np.concatenate(rows), np.concatenate(values)
+        n_labels = len(part[1])
+        if n_labels > self.n_columns:
+            triangle = StreamedQR(self.n_columns)
+            triangle.update(*part)
+            part = triangle
+        return n_labels, part, float(sum(log_noise))
+
+
+def _add_structure(found, place, blocks, features_of_batch, labels, batch):
+    """Add the rows of a structure of a batch."""
+    s = batch.start + place
+    features = features_of_batch(slice(s, s + 1))
+    energies = energy_rows(blocks, features, found.n_columns)[0]
+    if labels.has_forces[s] or labels.has_virial[s]:
         features = with_neighbors(features)
-    found = (
-        weighted_rows(blocks, features, place, energies[place], labels, batch.start + place)
-        for place in range(batch.stop - batch.start)
-    )
-    rows, values, log_noise = zip(*found, strict=True)
-    part = np.concatenate(rows), np.concatenate(values)
-    n_labels = len(part[1])
-    if n_labels > n_columns:
-        triangle = StreamedQR(n_columns)
-        triangle.update(*part)
-        part = triangle
-    return n_labels, part, float(sum(log_noise))
+    return found.add(place, weighted_rows(blocks, features, 0, energies, labels, s))
 
 
 def _number_of(n_sparse, number):
