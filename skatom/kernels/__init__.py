@@ -6,6 +6,7 @@ from skatom.kernels.dot_kernel import DotKernel, Product, Profile, Scaled, Sum
 from skatom.kernels.dot_product import Cosine, Polynomial
 from skatom.kernels.fchl18.kernel import FCHL18
 from skatom.kernels.feature_kernel import FeatureKernel
+from skatom.kernels.nbody.averaged import CovariantNBody, HaarNBody
 from skatom.kernels.nbody.haar import (
     cartesian_kernel,
     covariant_kernel,
@@ -19,10 +20,12 @@ from skatom.kernels.structure import StructureKernel
 
 __all__ = [
     "Cosine",
+    "CovariantNBody",
     "DotKernel",
     "FCHL18",
     "FeatureKernel",
     "Gaussian",
+    "HaarNBody",
     "Kernel",
     "KernelSum",
     "Laplacian",

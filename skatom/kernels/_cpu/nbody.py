@@ -162,3 +162,28 @@ def expansion(first, last, sides, centers, weights, length_scale, out):
             _row_sums(x, y, z, row, centers, weights, begin, end, length_scale, sums)
             for k in range(4):
                 out[k, t] += sums[k]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def add_harmonic_products(
+    starts, coefficients, angular, d_angular, first, d_first, second, d_second, out
+):
+    """Sums over the pairs of neighbours of each group of products of functions of one degree.
+
+    out[g, r, p, q] = Σ_T [a + c_1 ∂_1 + c_2 ∂_2 + c_3 ∂_3] φ_p(T_1) χ_q(T_2) P(T_3).
+    """
+    n_first, n_second = first.shape[1], second.shape[1]
+    for g in range(len(starts) - 1):
+        for r in range(len(coefficients)):
+            a, c1 = coefficients[r, 0], coefficients[r, 1]
+            c2, c3 = coefficients[r, 2], coefficients[r, 3]
+            for t in range(starts[g], starts[g + 1]):
+                whole = a[t] * angular[t] + c3[t] * d_angular[t]
+                along_first, along_second = c1[t] * angular[t], c2[t] * angular[t]
+                row, d_row = second[t], d_second[t]
+                for p in range(n_first):
+                    x = whole * first[t, p] + along_first * d_first[t, p]
+                    y = along_second * first[t, p]
+                    line = out[g, r, p]
+                    for q in range(n_second):
+                        line[q] += x * row[q] + y * d_row[q]

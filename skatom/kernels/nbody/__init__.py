@@ -1,5 +1,6 @@
 """Kernels of the pairs and triangles of structures, and functions of them."""
 
+from skatom.kernels.nbody.averaged import CovariantNBody, HaarNBody
 from skatom.kernels.nbody.haar import (
     cartesian_kernel,
     covariant_kernel,
@@ -10,6 +11,8 @@ from skatom.kernels.nbody.many_body import ManyBody
 from skatom.kernels.nbody.sums import NBody, NBodyKernel, NBodySum
 
 __all__ = [
+    "CovariantNBody",
+    "HaarNBody",
     "ManyBody",
     "NBody",
     "NBodyKernel",

@@ -16,7 +16,7 @@ from skatom.structures import offsets_from_counts
 # Longer than any difference that rounding leaves between two images, shorter than any cell.
 _TIE = 1e-6
 # The axes of the components of a symmetric matrix in Voigt's order.
-_FIRST, _SECOND = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+VOIGT = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 # The place of each component of a symmetric matrix in that order.
 FROM_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
@@ -381,7 +381,7 @@ def virial_directions(plets):
         third, length = plets.third_sides
         vectors, lengths = [*vectors, third], [*lengths, length]
     for place, vector, length in zip((2, 1, 0), vectors, lengths, strict=False):
-        by_place[:, place] = (vector[:, _FIRST] * vector[:, _SECOND] / length[:, None]).T
+        by_place[:, place] = (vector[:, VOIGT[0]] * vector[:, VOIGT[1]] / length[:, None]).T
     return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 

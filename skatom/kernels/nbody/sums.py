@@ -29,6 +29,9 @@ class NBodyKernel(Kernel):
     NBody(order=3)``.
     """
 
+    # whether energies have covariances; if not, forces alone
+    has_energies = True
+
     @property
     def terms(self):
         """The kernels whose sum this is."""
@@ -311,7 +314,7 @@ class NBodySum(NBodyKernel):
 
     Parameters
     ----------
-    left, right : NBody, ManyBody or NBodySum
+    left, right : NBody, ManyBody, HaarNBody, CovariantNBody or NBodySum
         The two kernels.
 
     Examples
@@ -332,6 +335,10 @@ class NBodySum(NBodyKernel):
     @property
     def terms(self):
         return [*self.left.terms, *self.right.terms]
+
+    @property
+    def has_energies(self):
+        return self.left.has_energies and self.right.has_energies
 
     @property
     def n_derivatives(self):
