@@ -1,6 +1,5 @@
 """Kernels of neighbours that are averaged over rotations: invariant, and covariant."""
 
-from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,7 +8,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from skatom.base import Predictor, TupleKeys
 from skatom.kernels.nbody import centered, harmonics, nplets
-from skatom.kernels.nbody.sums import NBodyKernel
+from skatom.kernels.nbody.base import PletKernel
 from skatom.structures import as_structures
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -17,10 +16,10 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 _LONGEST = 15.0
 
 
-class AveragedKernel(NBodyKernel):
+class AveragedKernel(PletKernel):
     """Base class of kernels that are averages over rotations, dot products of features.
 
-    A subclass implements ``rows`` and ``_features(part, key, basis)``.
+    A subclass implements ``rows`` and ``_features``.
     """
 
     _parameter_constraints = {
@@ -54,26 +53,11 @@ class AveragedKernel(NBodyKernel):
         return nplets.Cutoff(self.cutoff, self.cutoff_width, self.cutoff_function)
 
     @property
-    def scales(self):
-        """σ and δ, over which the marginal likelihood is maximised."""
-        return self.sigma, self.amplitude
-
-    @property
     def smallest_sigma(self):
         """A length scale that is long enough for all distances up to the cutoff."""
         return self.cutoff / _LONGEST
 
-    def rescaled(self, sigma, amplitude):
-        """A copy with other scales."""
-        return clone(self).set_params(sigma=sigma, amplitude=amplitude)
-
-    @abstractmethod
-    def _features(self, part, key, basis):
-        """Groups (n,) and their features (n, n_rows, n_features)."""
-
-    @property
-    def basis(self):
-        """The functions of one distance, up to the cutoff."""
+    def _basis(self, key, rows):
         if self.sigma < self.smallest_sigma:
             raise ValueError(
                 f"sigma={self.sigma:.3g} Å is too short for a cutoff of {self.cutoff:.3g} Å: raise "
@@ -81,52 +65,21 @@ class AveragedKernel(NBodyKernel):
             )
         return harmonics.harmonic_basis(float(self.cutoff), float(self.sigma), self.order - 1)
 
-    def features(self, rows):
-        """The places and features of all rows that are not zero, by elements."""
-        found, begin, basis = {}, 0, self.basis
-        for block in rows:
-            for key, part in block.parts.items():
-                groups, values = self._features(part, key, basis)
-                places = begin + groups[:, None] * block.n_rows + np.arange(block.n_rows)
-                found.setdefault(key, []).append(
-                    (places.ravel(), values.reshape(places.size, values.shape[-1]))
-                )
-            begin += block.n_groups * block.n_rows
-        return {
-            key: tuple(np.concatenate(x) for x in zip(*parts, strict=True))
-            for key, parts in found.items()
-        }
-
-    def cross(self, rows, others=None):
-        """The kernel matrix between rows.
+    def expand(self, rows, coefficients):
+        """The mean of a Gaussian process with this kernel.
 
         Parameters
         ----------
-        rows, others : list of NPletRows
-            others=None: the rows themselves.
+        rows : list of NPletRows
+            The training data.
+        coefficients : list of ndarray of float, shapes (n_groups, n_rows)
+            The weight of each row.
 
         Returns
         -------
-        ndarray of float, shape (n, m)
+        FeatureExpansion
         """
-        left = self.features(rows)
-        right = left if others is None else self.features(others)
-        shape = [sum(b.n_groups * b.n_rows for b in side) for side in (rows, others or rows)]
-        matrix = np.zeros(shape)
-        for key in left.keys() & right.keys():
-            (i, x), (j, y) = left[key], right[key]
-            matrix[np.ix_(i, j)] += x @ y.T
-        matrix *= self.amplitude**2
-        return matrix
-
-    def diagonal_blocks(self, rows):
-        """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
-        blocks, basis = np.zeros((rows.n_groups, rows.n_rows, rows.n_rows)), self.basis
-        for key, part in rows.parts.items():
-            groups, values = self._features(part, key, basis)
-            blocks[groups] += np.matmul(values, values.transpose(0, 2, 1))
-        blocks *= self.amplitude**2
-        return blocks
+        return FeatureExpansion(self, rows, coefficients)
 
 
 class HaarNBody(AveragedKernel):
@@ -193,22 +146,6 @@ class HaarNBody(AveragedKernel):
 
     def _features(self, part, key, basis):
         return harmonics.invariants(part, key, basis)
-
-    def expand(self, rows, coefficients):
-        """The mean of a Gaussian process with this kernel.
-
-        Parameters
-        ----------
-        rows : list of NPletRows
-            The training data.
-        coefficients : list of ndarray of float, shapes (n_groups, n_rows)
-            The weight of each row.
-
-        Returns
-        -------
-        FeatureExpansion
-        """
-        return FeatureExpansion(self, rows, coefficients)
 
 
 class CovariantNBody(AveragedKernel):
@@ -305,22 +242,6 @@ class CovariantNBody(AveragedKernel):
     def _features(self, part, key, basis):
         return harmonics.vectors(part, key, basis)
 
-    def expand(self, rows, coefficients):
-        """The mean of a Gaussian process with this kernel.
-
-        Parameters
-        ----------
-        rows : list of NPletRows
-            The training data.
-        coefficients : list of ndarray of float, shapes (n_groups, 3)
-            The weight of each row.
-
-        Returns
-        -------
-        FeatureExpansion
-        """
-        return FeatureExpansion(self, rows, coefficients)
-
 
 class FeatureExpansion(TupleKeys, Predictor):
     """The mean of a Gaussian process with a kernel that is a dot product of features.
@@ -339,10 +260,10 @@ class FeatureExpansion(TupleKeys, Predictor):
     def __init__(self, kernel, rows, coefficients):
         self.kernel = clone(kernel)
         alpha = np.concatenate([part.ravel() for part in coefficients])
-        self.weights = {
-            key: kernel.amplitude**2 * (alpha[places] @ values)
-            for key, (places, values) in kernel.features(rows).items()
-        }
+        self.weights = {}
+        for key in set().union(*(block.parts for block in rows)):
+            places, values = kernel.stacked(rows, key, kernel._basis(key, rows))
+            self.weights[key] = kernel.amplitude**2 * (alpha[places] @ values)
 
     def energies(self, X):
         """Energies of structures, shape (n,)."""
@@ -360,7 +281,8 @@ class FeatureExpansion(TupleKeys, Predictor):
     def _sum(self, structures, what):
         rows = self.kernel.rows(structures, what)
         total = np.zeros(rows.n_groups * rows.n_rows)
-        for key, (places, values) in self.kernel.features([rows]).items():
-            if key in self.weights:
-                total[places] += values @ self.weights[key]
+        for key in rows.parts.keys() & self.weights.keys():
+            basis = self.kernel._basis(key, [rows])
+            places, values = self.kernel.stacked([rows], key, basis)
+            total[places] += values @ self.weights[key]
         return total

@@ -111,10 +111,10 @@ def neighbors_by_vector(structures, cutoff):
     pairs = nplets.find_pairs(structures, cutoff.reach(structures), half=False)
     vectors, units = pairs.vectors.T, (pairs.vectors / pairs.distances[:, None]).T
     f, slopes = cutoff(pairs.distances)
-    n = len(f)
+    members, n = (pairs.centers, pairs.neighbors), len(f)
     eye = np.broadcast_to(np.eye(3)[..., None], (3, 3, n))
     return CenteredPlets(
-        _numbers(structures, pairs.centers, pairs.neighbors), np.stack([pairs.centers, pairs.neighbors]),
+        _numbers(structures, *members), np.stack(members),
         vectors, f, slopes * units, np.stack([eye, -eye]), _strains([vectors], [eye]),
     )  # fmt: skip
 
@@ -122,14 +122,14 @@ def neighbors_by_vector(structures, cutoff):
 def neighbors_by_distance(structures, cutoff):
     """The neighbours of each atom; T is the distance."""
     pairs = nplets.find_pairs(structures, cutoff.reach(structures), half=False)
-    n = len(pairs.centers)
+    members, n = (pairs.centers, pairs.neighbors), len(pairs.centers)
     units = np.zeros((3, 3, n))
     units[:, 0] = (pairs.vectors / pairs.distances[:, None]).T
     f, slopes = cutoff(pairs.distances)
     sides, weight_slopes = np.zeros((3, n)), np.zeros((3, n))
     sides[0], weight_slopes[0] = pairs.distances, slopes
     return CenteredPlets(
-        _numbers(structures, pairs.centers, pairs.neighbors), np.stack([pairs.centers, pairs.neighbors]),
+        _numbers(structures, *members), np.stack(members),
         sides, f, weight_slopes, np.stack([units, -units]), _strains([pairs.vectors.T], [units]),
     )  # fmt: skip
 

@@ -2,8 +2,9 @@ r"""Averages over rotations as dot products of features.
 
 A Gaussian between two vectors is a sum over Legendre polynomials,
 
-.. math:: e^{-|r - R r'|^2 / 2 \sigma^2} = \sum_l (2l + 1)\, g_l(|r|, |r'|)\, P_l(\hat r \cdot R \hat r'),
-    \qquad g_l(r, r') = e^{-(r^2 + r'^2) / 2 \sigma^2}\, i_l(r r' / \sigma^2),
+.. math:: e^{-|r - R r'|^2 / 2 \sigma^2} = \sum_l (2l + 1)\, g_l(|r|, |r'|)\,
+    P_l(\hat r \cdot R \hat r'), \qquad
+    g_l(r, r') = e^{-(r^2 + r'^2) / 2 \sigma^2}\, i_l(r r' / \sigma^2),
 
 with modified spherical Bessel functions i. On an interval :math:`g_l(r, r') = \sum_q \psi_{ql}(r)
 \psi_{ql}(r')` with few functions, as in `RadialBasis`, and the integral over R of a product of
