@@ -1,5 +1,6 @@
 import copy
 import tracemalloc
+import warnings
 from concurrent.futures import Future
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -18,6 +19,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
+from skatom._prediction import predict
+from skatom.baseline import less_baseline
 from skatom.calculators import SkatomCalculator
 from skatom.descriptors import ACSF, SOAP, FeatureScaler
 from skatom.kernels import Cosine, Gaussian, Matern, Polynomial
@@ -81,6 +84,20 @@ def rich_model(crystals):
     return SparseGaussianProcess(
         terms=SEVERAL, baseline=["elements", PairRepulsion(cutoff=2.2)], random_state=0
     ).fit(*crystals)
+
+
+def with_isolated_atoms(crystals):
+    """The crystals, an atom of each element alone in a box, and these atoms."""
+    structures, targets = crystals
+    atoms = [Atoms("Li"), Atoms("F", cell=12 * np.eye(3), pbc=True)]
+    everything = Structures.from_ase([*structures.to_ase(), *atoms])
+    more = Targets(
+        np.append(targets.energy, [-7.0, -30.0]),
+        np.concatenate([targets.forces, np.zeros((2, 3))]),
+        np.concatenate([targets.stress, np.full((2, 3, 3), np.nan)]),
+        offsets=everything.offsets,
+    )
+    return everything, more, atoms
 
 
 def distorted_molecules():
@@ -572,6 +589,53 @@ class TestLearning:
         features = SMALL.fit_transform(crystals[0])
         other = SparseGaussianProcess(Cosine(2), 12, random_state=0).fit(features, crystals[1])
         np.testing.assert_array_equal(other.coef_, model.coef_)
+
+    def test_isolated_atoms_are_the_baseline_and_data(self, crystals):
+        structures, targets, atoms = with_isolated_atoms(crystals)
+        model = SparseGaussianProcess(terms=ONE, baseline="isolated", random_state=0)
+        model.fit(structures, targets)
+        np.testing.assert_allclose(model.baseline_.energies_, [-7.0, -30.0])
+        # they are learnt, too: the model adds nothing to them, and is certain of it
+        energies, std = model.predict(atoms, return_std=True)
+        np.testing.assert_allclose(energies, [-7.0, -30.0], atol=0.005)
+        assert (std < 0.002).all()
+        TestIdentities.check_derivatives(model, structures[:2])
+
+    def test_isolated_atoms_that_the_model_cannot_represent(self, crystals):
+        structures, targets, atoms = with_isolated_atoms(crystals)
+        model = SparseGaussianProcess(
+            terms=[(ACSF(), Cosine(2), 8)], baseline="isolated", random_state=0
+        )
+        message = r"cannot represent isolated atoms of Li, F \(structure 16\): their features"
+        with pytest.warns(UserWarning, match=message):
+            model.fit(structures, targets)
+        np.testing.assert_allclose(model.predict(atoms), [-7.0, -30.0], rtol=1e-12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            clone(model).set_params(terms=ONE).fit(structures, targets)
+
+    def test_an_element_without_an_isolated_atom(self, crystals):
+        structures, targets, _ = with_isolated_atoms(crystals)
+        model = SparseGaussianProcess(terms=ONE, baseline="isolated")
+        with pytest.raises(ValueError, match="no isolated atom of F among the structures"):
+            model.fit(structures[:17], targets[:17])
+
+    def test_a_model_as_the_baseline_has_forces_and_stress(self, crystals):
+        structures, targets = crystals
+        cheap = make_pipeline(PAIRS, SparseGaussianProcess(Polynomial(zeta=1), 4, random_state=0))
+        model = SparseGaussianProcess(terms=ONE, baseline=cheap, random_state=0)
+        model.fit(structures, targets)
+        TestIdentities.check_derivatives(model, structures[:2])
+        energies, forces, stress = model.predict(
+            structures[:2], return_forces=True, return_stress=True
+        )
+        base = predict(model.baseline_.estimator_, structures[:2], ["forces", "stress"])
+        alone = SparseGaussianProcess(terms=ONE, baseline=None, random_state=0)
+        alone.fit(structures, less_baseline(targets, structures, model.baseline_))
+        rest = predict(alone, structures[:2], ["forces", "stress"])
+        np.testing.assert_allclose(energies, base["energy"] + rest["energy"], rtol=1e-9)
+        np.testing.assert_allclose(forces, base["forces"] + rest["forces"], atol=1e-9)
+        np.testing.assert_allclose(stress, base["stress"] + rest["stress"], atol=1e-9)
 
     def test_repulsion_at_short_range(self, rich_model):
         dimers = [Atoms("LiF", [[0, 0, 0], [0, 0, r]]) for r in (0.1, 0.2)]

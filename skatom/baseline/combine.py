@@ -84,9 +84,9 @@ def as_baseline(baseline):
 
     Parameters
     ----------
-    baseline : "elements", dict, estimator, list of these, or None
-        "elements": an energy for each element by least squares; a dict: these energies, such as
-        ``{"Si": -0.8}``.
+    baseline : "elements", "isolated", dict, estimator, list of these, or None
+        "elements": an energy for each element by least squares; "isolated": those of the isolated
+        atoms among the structures; a dict: these energies, such as ``{"Si": -0.8}``.
 
     Returns
     -------
@@ -107,15 +107,15 @@ def as_baseline(baseline):
         return baseline
     if isinstance(baseline, str) and baseline == "elements":
         return AtomicBaseline()
-    if isinstance(baseline, dict):
+    if isinstance(baseline, dict) or (isinstance(baseline, str) and baseline == "isolated"):
         return AtomicBaseline(baseline)
     if isinstance(baseline, list | tuple) and len(baseline):
         return BaselineSum([as_baseline(part) for part in baseline])
     if hasattr(baseline, "fit") and hasattr(baseline, "predict"):
         return EstimatorBaseline(baseline)
     raise ValueError(
-        f"baseline={baseline!r} must be 'elements', a dict of energies such as {{'Si': -0.8}}, an "
-        "estimator of energies, a list of these, or None"
+        f"baseline={baseline!r} must be 'elements', a dict of energies such as {{'Si': -0.8}}, "
+        "'isolated', an estimator of energies, a list of these, or None"
     )
 
 
@@ -124,7 +124,7 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
 
     Parameters
     ----------
-    baseline : "elements", dict, estimator, list of these, or None
+    baseline : "elements", "isolated", dict, estimator, list of these, or None
         The parameter ``baseline`` of a model, see `as_baseline`.
     structures : Structures
         The n training structures.

@@ -1,10 +1,13 @@
 """The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
+import warnings
+
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.linalg import block_diag
 from tqdm import tqdm
 
+from skatom.elements import symbols
 from skatom.memory import check_memory
 from skatom.models.sparse.representatives import choose_representatives, prior_root
 from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_neighbors
@@ -72,6 +75,36 @@ def start_solver(blocks, max_memory=None):
     )
     factors = [prior_root(block) for block in blocks]
     return StreamedQR(n_columns, prior=block_diag(*(factor.T for factor in factors))), factors
+
+
+def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, has_energy):
+    """Warn of labelled structures of one atom whose kernels are zero.
+
+    Parameters
+    ----------
+    blocks : list of Block
+    n_columns : int
+    descriptors : list of fitted descriptors, or None where X are features
+    X : AtomicFeatures or Structures
+    structures : Structures
+    has_energy : ndarray of bool, shape (n,)
+        Structures whose energy is learnt.
+    """
+    alone = np.flatnonzero((structures.n_atoms == 1) & has_energy)
+    if not len(alone):
+        return
+    rows = energy_rows(blocks, features_of(descriptors, X, alone), n_columns)
+    lost = alone[~rows.any(axis=1)]
+    if len(lost):
+        numbers = np.unique(structures.numbers[structures.offsets[lost]])
+        warnings.warn(
+            f"the model cannot represent isolated atoms of {symbols(numbers)} (structure "
+            f"{lost[0]}): their features are zero and their energy is that of the baseline alone, "
+            "which is right with baseline='isolated'; or use a descriptor that counts the centre, "
+            "such as SOAP",
+            UserWarning,
+            stacklevel=6,
+        )
 
 
 def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):

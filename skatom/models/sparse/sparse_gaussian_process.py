@@ -23,6 +23,7 @@ from skatom.models.sparse.fitting import (
     log_marginal_likelihood,
     representative_blocks,
     start_solver,
+    warn_of_isolated_atoms,
 )
 from skatom.models.sparse.variance import Deviations
 from skatom.properties import in_order
@@ -79,11 +80,13 @@ class SparseGaussianProcess(StructureRegressor):
     terms : list of (descriptor, kernel, n_sparse), default=None
         Descriptors whose energies are added, each with its kernel (including the variance) and its
         number of representatives. They replace ``kernel`` and ``n_sparse``.
-    baseline : "elements", dict, estimator, list of these, or None, default="elements"
+    baseline : "elements", "isolated", dict, estimator, list of these, or None, default="elements"
         Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
-        and added to predictions: energies of the elements by least squares ("elements") or given,
-        as in ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and
-        forces; or a list of these.
+        and added to predictions: energies of the elements by least squares ("elements"), those of
+        the structures of one isolated atom ("isolated"), or given, as in ``{"Si": -0.8}``; a
+        `skatom.baseline.PairRepulsion`; any estimator of energies and forces; or a list of these.
+        Isolated atoms are data, too: their energy less the baseline is zero, and the model learns
+        this with their noise.
     n_candidates : int, default=5000
         Number of atoms of a species, drawn at random, among which representatives are selected.
     max_memory : float, default=None
@@ -122,6 +125,12 @@ class SparseGaussianProcess(StructureRegressor):
         to learn from, or a structure to predict has a species that was not in `fit`.
     MemoryError
         If matrices of :math:`M^2` numbers would not fit in memory.
+
+    Warns
+    -----
+    UserWarning
+        If isolated atoms have features of zero, which the model cannot represent, or there are
+        fewer representatives than ``n_sparse``.
 
     See Also
     --------
@@ -298,6 +307,10 @@ class SparseGaussianProcess(StructureRegressor):
         labels = Labels.of(
             structures, targets, self.baseline_, noise, configurations, sample_weight
         )
+        warn_of_isolated_atoms(
+            self.blocks_, self.solver_.n_columns, self.descriptors_, X, structures,
+            labels.has_energy,
+        )  # fmt: skip
         taken = learn(
             self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
             structures, labels, self.verbose,
