@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
-from skatom.descriptors import FCHL19, SOAP, LambdaSOAP
+from skatom.descriptors import FCHL19, SOAP, InverseDistances, LambdaSOAP
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody
 from skatom.models import (
     GDML,
@@ -132,6 +132,11 @@ CASES = {
     "sparse": pipeline(
         SMALL_SOAP, named(SparseGaussianProcess, n_sparse=12, selection="fps", random_state=0),
         labels=("energy", "forces", "stress"),
+    ),
+    "sparse-structures": pipeline(
+        InverseDistances(),
+        named(SparseGaussianProcess, kernel=Gaussian(0.3), n_sparse=12, random_state=0),
+        system="waters",
     ),
     "sparse-terms": Case(
         lambda: SparseGaussianProcess(

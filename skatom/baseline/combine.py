@@ -119,6 +119,35 @@ def as_baseline(baseline):
     )
 
 
+def named_parts(baseline):
+    """The terms of a fitted baseline by name.
+
+    Parameters
+    ----------
+    baseline : Baseline or None
+
+    Returns
+    -------
+    dict of str to Baseline
+        ``"baseline"``, or ``"baseline__0"``, ``"baseline__1"`` … for a `BaselineSum`.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.baseline import PairRepulsion, fit_baseline, named_parts
+    >>> from skatom import Structures, Targets
+    >>> molecules = Structures.from_ase([molecule("H2")])
+    >>> baseline = fit_baseline([PairRepulsion(), "elements"], molecules, Targets([-31.7]))
+    >>> list(named_parts(baseline))
+    ['baseline__0', 'baseline__1']
+    """
+    if baseline is None:
+        return {}
+    if isinstance(baseline, BaselineSum):
+        return {f"baseline__{k}": part for k, part in enumerate(baseline.baselines_)}
+    return {"baseline": baseline}
+
+
 def fit_baseline(baseline, structures, targets, sample_weight=None):
     """The fitted baseline of a model, or None.
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from skatom.elements import symbols
 from skatom.memory import check_memory
+from skatom.models.sparse.centers import WHOLE, CenterSource, as_centers
 from skatom.models.sparse.representatives import choose_representatives, prior_root
 from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_neighbors
 from skatom.parallel import threads_over_blas
@@ -21,19 +22,18 @@ _BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
 def features_of(descriptors, X, batch):
     """Features of a batch by each descriptor; without descriptors, X are features."""
     if descriptors is None:
-        return [X[batch]]
-    return [descriptor.transform(X[batch]) for descriptor in descriptors]
+        return [as_centers(X[batch])]
+    return [as_centers(descriptor.transform(X[batch])) for descriptor in descriptors]
 
 
-def representative_blocks(X, structures, descriptors, terms, selection, n_candidates, rng):
-    """Select the representative environments of each term and species.
+def representative_blocks(X, descriptors, terms, selection, n_candidates, rng):
+    """Select the representatives of each term and species.
 
     Parameters
     ----------
-    X : AtomicFeatures or Structures
-    structures : Structures
+    X : AtomicFeatures, StructureFeatures or Structures
     descriptors : list of fitted descriptors, or None where X are features
-    terms : list of (descriptor, Kernel, n_sparse)
+    terms : list of Term
     selection : {"fps", "cur", "random"} or array-like of int
     n_candidates : int
     rng : numpy.random.RandomState
@@ -43,16 +43,17 @@ def representative_blocks(X, structures, descriptors, terms, selection, n_candid
     list of Block
     """
     blocks, start = [], 0
-    for t, (_, kernel, n_sparse) in enumerate(terms):
-        kernel.check_parameters()
-        source = X if descriptors is None else (structures, descriptors[t])
-        for number in structures.species:
+    for t, term in enumerate(terms):
+        term.kernel.check_parameters()
+        source = CenterSource(X, None if descriptors is None else descriptors[t])
+        for number in np.unique(source.numbers):
+            limit = _number_of(term.n_sparse, number)
             vectors = choose_representatives(
-                source, number, kernel, _number_of(n_sparse, number), selection, n_candidates, rng
+                source, number, term.kernel, limit, selection, n_candidates, rng
             )
             if len(vectors):
                 columns = slice(start, start + len(vectors))
-                blocks.append(Block(t, int(number), kernel, vectors, columns))
+                blocks.append(Block(t, int(number), term.kernel, vectors, columns))
                 start = columns.stop
     return blocks
 
@@ -85,7 +86,7 @@ def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, has_en
     blocks : list of Block
     n_columns : int
     descriptors : list of fitted descriptors, or None where X are features
-    X : AtomicFeatures or Structures
+    X : AtomicFeatures, StructureFeatures or Structures
     structures : Structures
     has_energy : ndarray of bool, shape (n,)
         Structures whose energy is learnt.
@@ -189,6 +190,11 @@ def _take(solver, calls, batch):
 def _number_of(n_sparse, number):
     if not isinstance(n_sparse, dict):
         return n_sparse
+    if number == WHOLE:
+        raise ValueError(
+            f"n_sparse={n_sparse} is for species, but these features are those of structures: give "
+            "one number"
+        )
     symbol = chemical_symbols[number]
     if symbol not in n_sparse:
         raise ValueError(
