@@ -10,74 +10,38 @@ import numba
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
-from derivatives import slopes_of_displacements, slopes_of_strains
+from ase.build import bulk
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sparse_systems import (
+    ONE,
+    PAIRS,
+    SEVERAL,
+    SMALL,
+    dense_energy_kernel,
+    distorted_molecules,
+    labels,
+    salt,
+    slopes_of,
+    with_isolated_atoms,
+)
 
 from skatom import Structures, Targets
 from skatom._prediction import predict
 from skatom.baseline import less_baseline
 from skatom.calculators import SkatomCalculator
-from skatom.descriptors import (
-    ACSF,
-    SOAP,
-    FeatureScaler,
-    FeatureSelector,
-    InverseDistances,
-    PointScattering,
-    WaveletScattering,
-)
-from skatom.kernels import FCHL18, Cosine, Gaussian, Laplacian, Matern, Polynomial
-from skatom.metrics import neg_force_mae
+from skatom.descriptors import ACSF, SOAP, FeatureScaler
+from skatom.kernels import Cosine, Gaussian, Matern, Polynomial
 from skatom.models import PairRepulsion, SparseGaussianProcess
 from skatom.models._labels import voigt
-from skatom.models.sparse import fitting, sparse_gaussian_process, tangents, variance
+from skatom.models.sparse import fitting
 from skatom.models.sparse import rows as sparse_rows
 from skatom.models.sparse.rows import derivative_rows, energy_rows
-from skatom.models.sparse.tangents import force_tangents, strain_tangents
-from skatom.models.sparse.variance import functionals
-from skatom.parallel import threads_over_blas
+from skatom.selection import CUR, FarthestPointSampling
 from skatom.solvers import StreamedQR
-
-SMALL = SOAP(cutoff=3.5, n_max=3, l_max=2)
-PAIRS = SOAP(cutoff=3.0, n_max=4, nu=1, normalize=False)
-ONE = [(SMALL, Cosine(zeta=2), 12)]
-# a pair potential, a kernel with a radial part, and environments that are compared as they are
-SEVERAL = [
-    (PAIRS, 4.0 * Polynomial(zeta=1), 3),
-    (SOAP(cutoff=3.5, n_max=3, l_max=2, normalize=False), 0.2 * Gaussian(sigma=1.5), 8),
-    (SMALL, Cosine(zeta=3), 8),
-]
-
-
-def salt(n, seed=0):
-    """Skewed cells of four atoms, smaller than the cutoff, with labels of a pair potential."""
-    rng = np.random.default_rng(seed)
-    cell = np.array([[3.1, 0.2, 0.0], [0.4, 2.9, 0.3], [-0.2, 0.5, 4.6]])
-    corner = np.array([[0, 0, 0], [0.5, 0.5, 0.25], [0.1, 0.5, 0.6], [0.5, 0.1, 0.8]])
-    images = []
-    for _ in range(n):
-        strained = cell @ (np.eye(3) + rng.normal(scale=0.03, size=(3, 3)))
-        atoms = Atoms("LiFLiF", corner @ strained, cell=strained, pbc=True)
-        atoms.positions += rng.normal(scale=0.1, size=(4, 3))
-        images.append(atoms)
-    return Structures.from_ase(images)
-
-
-def labels(structures):
-    """Energies, forces and stresses of a repulsion between nuclei, with offsets of elements."""
-    energy, gradient, virial = PairRepulsion(cutoff=3.4, inner=0.1).differentiate(structures)
-    volumes = np.linalg.det(structures.cells)[:, None, None]
-    offset = np.add.reduceat(-3.0 * structures.numbers, structures.offsets[:-1])
-    stress = virial / volumes if structures.pbc.all() else None
-    return Targets(energy + offset, -gradient, stress, offsets=structures.offsets)
 
 
 @pytest.fixture(scope="module")
@@ -98,156 +62,11 @@ def rich_model(crystals):
     ).fit(*crystals)
 
 
-def rattled_water(n):
-    """Distorted water molecules, with labels of a repulsion."""
-    rng = np.random.default_rng(3)
-    images = [molecule("H2O") for _ in range(n)]
-    for atoms in images:
-        atoms.positions += rng.normal(scale=0.05, size=(3, 3))
-    structures = Structures.from_ase(images)
-    energy, gradient, _ = PairRepulsion(cutoff=2.0, inner=0.1).differentiate(structures)
-    return structures, Targets(energy, -gradient, offsets=structures.offsets)
-
-
-def check_slopes(model, structures):
-    """Forces and stress of any model are derivatives of its energy."""
-
-    def energies(moved):
-        return SimpleNamespace(values=model.predict(moved)[:, None])
-
-    watched, one = SimpleNamespace(structures=structures), np.ones((len(structures), 1))
-    slopes = slopes_of_displacements(watched, one, energies)
-    forces = model.predict(structures, return_forces=True)[1]
-    np.testing.assert_allclose(forces, -slopes, atol=1e-6 * np.abs(slopes).max())
-    if structures.pbc.all():
-        strains = slopes_of_strains(watched, one, energies)
-        virial = (
-            model.predict(structures, return_stress=True)[1] * structures.volumes()[:, None, None]
-        )
-        np.testing.assert_allclose(virial, strains, atol=1e-6 * np.abs(strains).max())
-
-
-def with_isolated_atoms(crystals):
-    """The crystals, an atom of each element alone in a box, and these atoms."""
-    structures, targets = crystals
-    atoms = [Atoms("Li"), Atoms("F", cell=12 * np.eye(3), pbc=True)]
-    everything = Structures.from_ase([*structures.to_ase(), *atoms])
-    more = Targets(
-        np.append(targets.energy, [-7.0, -30.0]),
-        np.concatenate([targets.forces, np.zeros((2, 3))]),
-        np.concatenate([targets.stress, np.full((2, 3, 3), np.nan)]),
-        offsets=everything.offsets,
-    )
-    return everything, more, atoms
-
-
-def distorted_molecules():
-    structures = Structures.from_ase([molecule("CH3OH"), molecule("H2O"), molecule("CH4")])
-    structures.positions[:] += 0.1 * np.random.default_rng(0).normal(size=(14, 3))
-    return structures
-
-
 @pytest.fixture(scope="module")
 def molecular_model():
     terms = [(SMALL, Cosine(zeta=2), 2), (ACSF(), 0.1 * Gaussian(sigma=2.0), 2)]
     structures = distorted_molecules()
     return SparseGaussianProcess(terms=terms, random_state=0).fit(structures, labels(structures))
-
-
-def derivative_functionals(model, features, make):
-    """Priors and rows of all derivatives of a batch."""
-    n = len(features[0]) if make is strain_tangents else len(features[0].numbers)
-    features = [of_term.with_neighbors() for of_term in features]
-    with threads_over_blas() as pool:
-        return functionals(model.blocks_, features, make, slice(0, n), pool)
-
-
-def dense_deviations(model, features, s):
-    """Standard deviations of the forces and the virial of a structure, by dense Jacobians."""
-    prior, rows = 0.0, []
-    for block in model.blocks_:
-        of_term = features[block.term][s]
-        jacobian = dense_jacobian(of_term)
-        mine = of_term.numbers == block.number
-        x, slopes = of_term.values[mine], jacobian[:, mine]
-        if not mine.any():
-            rows.append(np.zeros((len(jacobian), len(block.vectors))))
-            continue
-        hessian = second_derivatives(block.kernel, x, x)
-        prior = prior + np.einsum("aif,ijfg,ajg->a", slopes, hessian, slopes)
-        profile = block.kernel.profile(
-            x @ block.vectors.T, (x**2).sum(axis=1)[:, None], (block.vectors**2).sum(axis=1)
-        )
-        shape = (len(x), len(block.vectors))
-        s_, u = (np.broadcast_to(a, shape)[:, :, None] for a in (profile.s, profile.u))
-        gradient = s_ * block.vectors + 2 * u * x[:, None]
-        rows.append(np.einsum("aif,imf->am", slopes, gradient))
-    rows = np.concatenate(rows, axis=1)
-    variance = prior + np.sum(np.linalg.solve(model.solver_.triangle.T, rows.T) ** 2, axis=0)
-    for block, factor in zip(model.blocks_, model.prior_factors_, strict=True):
-        variance -= np.sum(np.linalg.solve(factor, rows[:, block.columns].T) ** 2, axis=0)
-    return np.sqrt(variance[:-6]), np.sqrt(variance[-6:])
-
-
-def dense_jacobian(features):
-    """Derivatives (3 n_atoms + 6, n_atoms, n_features) for displacements and strains."""
-    jacobian, (n, width) = features.jacobian(slice(None)), features.values.shape
-    moved, strained = np.zeros((n, 3, n, width)), np.zeros((3, 3, n, width))
-    pairs = jacobian.pairs
-    for i, j, vector, slope in zip(
-        pairs.centers, pairs.indices, pairs.vectors, jacobian.values, strict=True
-    ):
-        moved[j, :, i] += slope
-        moved[i, :, i] -= slope
-        strained[:, :, i] += 0.5 * (
-            vector[:, None, None] * slope + slope[:, None] * vector[:, None]
-        )
-    strains = np.stack(
-        [strained[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
-    )
-    return np.concatenate([moved.reshape(3 * n, n, width), strains])
-
-
-def second_derivatives(kernel, x, y):
-    """∂²k/∂x∂y, (n, m, n_features, n_features), by the formula of `DotKernel`."""
-    p = kernel.profile(x @ y.T, (x**2).sum(axis=1)[:, None], (y**2).sum(axis=1))
-    s, ss, su, sv, uv = (
-        np.broadcast_to(a, (len(x), len(y)))[:, :, None, None]
-        for a in (p.s, p.ss, p.su, p.sv, p.uv)
-    )
-    x, y = x[:, None, :], y[None, :, :]
-    outer = {
-        "xx": x[..., :, None] * x[..., None, :], "yy": y[..., :, None] * y[..., None, :],
-        "xy": x[..., :, None] * y[..., None, :], "yx": y[..., :, None] * x[..., None, :],
-    }  # fmt: skip
-    return (
-        s * np.eye(x.shape[-1]) + ss * outer["yx"] + 2 * su * outer["xx"] + 2 * sv * outer["yy"]
-        + 4 * uv * outer["xy"]
-    )  # fmt: skip
-
-
-def slopes_of(local, structures):
-    """dE/dR and dE/dε by differences of Σ_i local(structures).values."""
-    watched = SimpleNamespace(
-        structures=structures,
-        numbers=structures.numbers,
-        descriptor=SimpleNamespace(transform=local),
-    )
-    one = np.ones((len(structures.numbers), 1))
-    return slopes_of_displacements(watched, one), slopes_of_strains(watched, one)
-
-
-def dense_energy_kernel(one, other, kernel):
-    """Σ_ij k(x_i, x_j) of all pairs of structures, over atoms of the same species."""
-    same = one.numbers[:, None] == other.numbers
-    values = np.where(same, kernel(one.values, other.values), 0.0)
-    return np.add.reduceat(
-        np.add.reduceat(values, one.offsets[:-1], axis=0), other.offsets[:-1], axis=1
-    )
-
-
-# without l = 0, where the modulus of a field has a kink wherever the field changes its sign
-SMOOTH = {"orbitals": [(2, 1)], "scales": (0,), "beta": 0.4, "channels": ("total",)}
 
 
 class TestIdentities:
@@ -329,91 +148,6 @@ class TestIdentities:
             stress = model.predict(structures, return_stress=True)[1]
             virial = stress * np.linalg.det(structures.cells)[:, None, None]
             np.testing.assert_allclose(virial, strains, atol=1e-6 * np.abs(strains).max())
-
-    def test_prior_variance_of_forces_is_a_mixed_derivative_of_the_kernel(self, crystals):
-        structures, targets = crystals
-        kernel, step = 0.5 * Gaussian(sigma=2.0), 1e-3
-        descriptor = SOAP(cutoff=3.5, n_max=3, l_max=2, normalize=False)
-        terms = [(descriptor, kernel, 1)]
-        # nothing is learnt
-        model = SparseGaussianProcess(terms=terms, noise_energy=1e6).fit(structures, targets.energy)
-        features = model.descriptors_[0].transform(structures[:1])
-        prior, _ = derivative_functionals(model, [features], force_tangents)
-        for atom, axis in [(0, 0), (1, 2), (3, 1)]:
-            moved = []
-            for sign in (1, -1):
-                shifted = structures[:1]
-                shifted.positions = shifted.positions.copy()
-                shifted.positions[atom, axis] += sign * step
-                moved.append(model.descriptors_[0].transform(shifted))
-            covariances = [[dense_energy_kernel(a, b, kernel)[0, 0] for a in moved] for b in moved]
-            expected = np.array([1, -1]) @ covariances @ np.array([1, -1]) / (4 * step**2)
-            assert prior[atom, axis] == pytest.approx(expected, rel=1e-4)
-
-    @pytest.mark.parametrize("molecules", [False, True])
-    def test_deviations_of_forces_and_stress_equal_a_dense_reference(
-        self, rich_model, molecular_model, crystals, molecules
-    ):
-        if molecules:
-            model, structures = molecular_model, distorted_molecules()
-        else:
-            model, structures = rich_model, crystals[0][:3]
-        found = model.predict(
-            structures, return_forces_std=True, **({} if molecules else {"return_stress_std": True})
-        )
-        features = fitting.features_of(model.descriptors_, structures, slice(None))
-        for s in range(len(structures)):
-            forces, virials = dense_deviations(model, features, s)
-            atoms = slice(*structures.offsets[s : s + 2])
-            np.testing.assert_allclose(found[1][atoms].ravel(), forces, rtol=1e-8)
-            if not molecules:
-                stress = voigt(found[2][s : s + 1])[0] * structures[s].volumes()
-                np.testing.assert_allclose(stress, virials, rtol=1e-8)
-                np.testing.assert_array_equal(found[2], found[2].transpose(0, 2, 1))
-
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"_CENTERS": 1, "_BLOCK": 3},
-            {"_ROWS": 5, "_COLUMNS": 4, "_SOLVED": 7, "_BLOCK": 5},
-        ],
-    )
-    def test_deviations_of_large_structures_in_pieces(
-        self, rich_model, crystals, monkeypatch, changes
-    ):
-        keywords = {"return_forces_std": True, "return_stress_std": True}
-        expected = rich_model.predict(crystals[0][:3], **keywords)
-        for name, value in changes.items():
-            monkeypatch.setattr(variance, name, value)
-        monkeypatch.setattr(tangents, "_BYTES", 100_000)
-        for one, other in zip(
-            rich_model.predict(crystals[0][:3], **keywords), expected, strict=True
-        ):
-            np.testing.assert_allclose(one, other, rtol=1e-9)
-
-    def test_deviations_of_one_molecule_do_not_depend_on_its_orientation(self, molecular_model):
-        atoms = distorted_molecules().to_ase()[0]
-        turned = atoms.copy()
-        turned.rotate(90, "z")
-        std, of_turned = (
-            molecular_model.predict([x], return_forces_std=True)[1] for x in (atoms, turned)
-        )
-        np.testing.assert_allclose(of_turned, std[:, [1, 0, 2]], rtol=1e-6)
-
-    def test_certain_at_the_data_and_uncertain_far_from_them(self, crystals):
-        structures, targets = crystals
-        model = SparseGaussianProcess(
-            terms=[(SMALL, Cosine(zeta=2), 64)], selection=np.arange(64), noise_forces=0.01
-        ).fit(structures, targets)
-        far = Structures.from_ase([Atoms("LiF", [[0, 0, 0], [0, 0, 1.1]])])
-        _, energy_std, force_std = model.predict(
-            structures, return_std=True, return_forces_std=True
-        )
-        _, far_energy_std, far_force_std = model.predict(
-            far, return_std=True, return_forces_std=True
-        )
-        assert far_energy_std[0] > 30 * energy_std.max()
-        assert far_force_std[:, 2].min() > 5 * force_std.max()
 
     def test_invariances(self, rich_model, crystals):
         structures = crystals[0][:2]
@@ -630,6 +364,18 @@ class TestLearning:
             assert (found.sum(axis=0) == 1).all()
             assert (features.numbers[found.any(axis=1)] == block.number).all()
 
+    @pytest.mark.parametrize(
+        "selector", [FarthestPointSampling(9, axis="samples", first=0), CUR(9, axis="samples")]
+    )
+    def test_representatives_of_a_selector(self, selector, crystals):
+        features = SMALL.fit_transform(crystals[0])
+        chosen = selector.fit(features).selected_
+        model = SparseGaussianProcess(selection=chosen).fit(features, crystals[1])
+        for block in model.blocks_:
+            atoms = chosen[features.numbers[chosen] == block.number]
+            np.testing.assert_array_equal(block.vectors, features.values[atoms])
+        assert len(model.coef_) == 9
+
     def test_structures_and_features_choose_the_same(self, model, crystals):
         features = SMALL.fit_transform(crystals[0])
         other = SparseGaussianProcess(Cosine(2), 12, random_state=0).fit(features, crystals[1])
@@ -691,310 +437,6 @@ class TestLearning:
         assert energies[0] - energies[1] > 0.5 * (expected[0] - expected[1])
 
 
-class TestTerms:
-    """Parameters of terms, pipelines in terms, and what each term predicts."""
-
-    NAMED = [
-        ("pairs", PAIRS, 4.0 * Polynomial(zeta=1), 3),
-        ("soap", make_pipeline(SMALL, FeatureScaler("center")), 0.5 * Gaussian(sigma=1.0), 8),
-        (ACSF(), Gaussian(sigma=3.0), 6),
-    ]
-
-    def test_parameters_have_names(self):
-        model = SparseGaussianProcess(terms=self.NAMED)
-        params = model.get_params()
-        assert params["terms__pairs__descriptor__n_max"] == 4
-        assert params["terms__soap__descriptor__soap__l_max"] == 2
-        assert params["terms__soap__descriptor__featurescaler__scaling"] == "center"
-        assert params["terms__soap__kernel__kernel__sigma"] == 1.0
-        assert params["terms__2__n_sparse"] == 6
-        assert params["terms__2__descriptor"] is self.NAMED[2][0]
-        assert "terms__2__descriptor" not in model.get_params(deep=False)
-
-    def test_parameters_are_set_in_copies(self):
-        model = SparseGaussianProcess(terms=self.NAMED)
-        other = clone(model).set_params(
-            terms__pairs__n_sparse=4,
-            terms__soap__descriptor__soap__sigma=0.4,
-            terms__2__kernel=Matern(nu=2.5),
-            terms__2__kernel__sigma=2.0,
-            noise_forces=0.3,
-        )
-        assert [term[:1] for term in other.terms[:2]] == [("pairs",), ("soap",)]
-        assert len(other.terms[2]) == 3
-        params = other.get_params()
-        assert params["terms__pairs__n_sparse"] == 4
-        assert params["terms__soap__descriptor__soap__sigma"] == 0.4
-        assert params["terms__2__kernel__sigma"] == 2.0
-        assert params["noise_forces"] == 0.3
-        assert model.get_params()["terms__2__kernel"] is self.NAMED[2][1]
-        assert model.get_params()["terms__soap__descriptor__soap__sigma"] == 0.5
-        assert clone(model).get_params().keys() == model.get_params().keys()
-
-    def test_parameters_that_are_not_there(self):
-        model = SparseGaussianProcess(terms=self.NAMED)
-        for name in ("terms__3__n_sparse", "terms__pairs__number", "terms__pairs"):
-            with pytest.raises(ValueError, match=f"no parameter {name}: the terms are pairs, soap"):
-                model.set_params(**{name: 1})
-        with pytest.raises(ValueError, match="Invalid parameter 'width'"):
-            model.set_params(terms__pairs__descriptor__width=1)
-        with pytest.raises(ValueError, match="the terms are none"):
-            SparseGaussianProcess().set_params(terms__0__n_sparse=1)
-
-    def test_search_over_terms(self, crystals):
-        model = SparseGaussianProcess(terms=self.NAMED, selection="random", random_state=0)
-        grid = {
-            "terms__soap__descriptor__soap__sigma": [0.4, 0.6],
-            "terms__pairs__kernel__factor": [1.0, 10.0],
-            "terms__2__n_sparse": [4],
-        }
-        search = GridSearchCV(model, grid, cv=2, error_score="raise", scoring=neg_force_mae)
-        search.fit(*crystals)
-        assert len(set(search.cv_results_["mean_test_score"])) == 4
-        best = search.best_estimator_
-        for name, value in search.best_params_.items():
-            assert best.get_params()[name] == value
-        assert [len(b.vectors) for b in best.blocks_] == [3, 3, 8, 8, 4, 4]
-
-    def test_pipelines_have_derivatives(self, crystals):
-        terms = [
-            self.NAMED[1],
-            (make_pipeline(SMALL, FeatureSelector(20)), Cosine(2), 6),
-        ]
-        model = SparseGaussianProcess(terms=terms, random_state=0).fit(*crystals)
-        TestIdentities.check_derivatives(model, crystals[0][:2])
-        assert model.blocks_[-1].vectors.shape == (6, 20)
-
-    def test_pipeline_in_a_term_is_the_pipeline_before_the_model(self, crystals):
-        inside = SparseGaussianProcess(terms=[self.NAMED[1]], random_state=0).fit(*crystals)
-        outside = make_pipeline(
-            SMALL, FeatureScaler("center"),
-            SparseGaussianProcess(0.5 * Gaussian(sigma=1.0), 8, random_state=0),
-        ).fit(*crystals)  # fmt: skip
-        np.testing.assert_allclose(
-            inside.predict(crystals[0]), outside.predict(crystals[0]), rtol=1e-10
-        )
-
-    @pytest.mark.parametrize("return_forces", [False, True])
-    def test_components_sum_up(self, crystals, monkeypatch, return_forces):
-        model = SparseGaussianProcess(
-            terms=self.NAMED, baseline=["elements", PairRepulsion(cutoff=2.2)], random_state=0
-        ).fit(*crystals)
-        monkeypatch.setattr(sparse_gaussian_process, "_PREDICTED_ATOMS", 12)
-        names = ["pairs", "soap", "2", "baseline__0", "baseline__1"]
-        found = model.predict_components(crystals[0], return_forces=return_forces)
-        energies, forces = found if return_forces else (found, {})
-        expected = model.predict(crystals[0], return_forces=True)
-        assert list(energies) == names
-        np.testing.assert_allclose(sum(energies.values()), expected[0], rtol=1e-10)
-        counts = np.array([2, 2]) @ model.baseline_.baselines_[0].energies_
-        np.testing.assert_allclose(energies["baseline__0"], counts)
-        if return_forces:
-            assert list(forces) == names
-            np.testing.assert_allclose(sum(forces.values()), expected[1], atol=1e-10)
-
-    def test_components_are_the_model_of_their_blocks(self, crystals):
-        model = SparseGaussianProcess(terms=self.NAMED, random_state=0).fit(*crystals)
-        found = model.predict_components(crystals[0])
-        features = fitting.features_of(model.descriptors_, crystals[0], slice(None))
-        rows = energy_rows(model.blocks_, features, len(model.coef_))
-        for t, name in enumerate(model.term_names_):
-            columns = [
-                np.arange(b.columns.start, b.columns.stop) for b in model.blocks_ if b.term == t
-            ]
-            columns = np.concatenate(columns)
-            expected = rows[:, columns] @ model.coef_[columns]
-            np.testing.assert_allclose(found[name], expected, rtol=1e-8)
-
-    def test_components_of_a_model_of_features(self, crystals):
-        features = SMALL.fit_transform(crystals[0])
-        model = SparseGaussianProcess(n_sparse=8, random_state=0).fit(features, crystals[1])
-        found = model.predict_components(features)
-        assert list(found) == ["0", "baseline"]
-        np.testing.assert_allclose(sum(found.values()), model.predict(features), rtol=1e-10)
-        model = clone(model).set_params(baseline=None).fit(features, crystals[1])
-        assert list(model.predict_components(features)) == ["0"]
-
-    @pytest.mark.parametrize(
-        "terms, message",
-        [
-            ([], "terms is empty"),
-            ([(SMALL, Cosine(2))], r"give \(descriptor, kernel, n_sparse\)"),
-            ([SMALL], r"term 0 is SOAP.* give \(descriptor"),
-            ([(SMALL, FCHL18(), 5)], "the kernel of term '0' is FCHL18.* no DotKernel"),
-            ([("a", SMALL, Laplacian(), 5)], "the kernel of term 'a' is Laplacian.* no DotKernel"),
-            ([(Cosine(2), SMALL, 5)], "the descriptor of term '0' is Cosine"),
-            ([(SMALL, Cosine(2), 0)], "n_sparse of term '0' is 0: give a positive number"),
-            ([(SMALL, Cosine(2), {"Li": 5, "F": 2.5})], "n_sparse of term '0' is"),
-            ([("a__b", SMALL, Cosine(2), 5)], "the name of a term is 'a__b'"),
-            ([("baseline", SMALL, Cosine(2), 5)], "other than 'baseline'"),
-            ([("1", SMALL, Cosine(2), 5), (SMALL, Cosine(2), 5)], "two terms have the name '1'"),
-        ],
-    )
-    def test_that_are_none(self, crystals, terms, message):
-        with pytest.raises(ValueError, match=message):
-            SparseGaussianProcess(terms=terms).fit(*crystals)
-
-    def test_arrays_have_no_derivatives(self, crystals):
-        pipeline = make_pipeline(SOAP(n_max=2, l_max=1, pool="sum"), StandardScaler())
-        with pytest.raises(TypeError, match="gives ndarray, which has no derivatives: end it with"):
-            SparseGaussianProcess(terms=[(pipeline, Cosine(2), 5)]).fit(*crystals)
-
-
-class TestWholeStructures:
-    """Features of structures: one centre a structure."""
-
-    POOLED = SOAP(cutoff=3.5, n_max=3, l_max=2, normalize=False, pool="sum")
-
-    @pytest.fixture(scope="class")
-    def frames(self):
-        return rattled_water(24)
-
-    @pytest.fixture(scope="class")
-    def of_frames(self, frames):
-        kernel = 10.0 * Gaussian(sigma=0.3)
-        model = SparseGaussianProcess(kernel, 20, baseline=PairRepulsion(1.5), random_state=0)
-        return make_pipeline(InverseDistances(), model).fit(*frames)
-
-    @pytest.fixture(scope="class")
-    def of_crystals(self, crystals):
-        terms = [
-            ("atoms", SMALL, Cosine(zeta=2), 6),
-            ("cells", self.POOLED, 0.1 * Gaussian(sigma=20.0), 8),
-            (make_pipeline(self.POOLED, FeatureScaler()), Gaussian(sigma=5.0), 4),
-        ]
-        return SparseGaussianProcess(terms=terms, random_state=0).fit(*crystals)
-
-    def test_forces_and_stress_are_derivatives(self, of_frames, of_crystals, frames, crystals):
-        for model, structures in ((of_frames, frames[0][:3]), (of_crystals, crystals[0][:3])):
-            check_slopes(model, structures)
-
-    @pytest.mark.parametrize(
-        "descriptor",
-        [
-            PointScattering(**SMOOTH, cutoff=3.5, pool="sum"),
-            PointScattering(**SMOOTH, order=1, cutoff=3.5, pool="mean"),
-            WaveletScattering(**SMOOTH, grid_spacing=0.4, grid_shape=(12, 11, 14)),
-            SOAP(cutoff=3.5, n_max=2, l_max=1, pool="mean"),
-        ],
-    )
-    def test_descriptors_of_structures(self, descriptor, crystals):
-        structures, targets = crystals[0][:6], crystals[1][:6]
-        width = np.sqrt(descriptor.fit(structures).n_features_out_)
-        process = SparseGaussianProcess(Gaussian(sigma=width), 3, random_state=0)
-        model = make_pipeline(descriptor, FeatureScaler(out_of_range="ignore"), process)
-        check_slopes(model.fit(structures, targets), structures[:1])
-
-    def test_forces_are_learnt(self, frames):
-        structures, targets = frames
-        model = make_pipeline(
-            InverseDistances(),
-            SparseGaussianProcess(10.0 * Gaussian(sigma=0.3), 16, random_state=0),
-        ).fit(structures[:16], targets[:16])
-        found = model.predict(structures[16:], return_forces=True)[1]
-        expected = targets[16:].forces
-        assert np.std(found - expected) < 0.1 * np.std(expected)
-        assert "local_energies" not in model[-1].outputs_
-
-    def test_rows_are_derivatives_of_energy_rows(self, of_crystals, crystals):
-        structures = crystals[0][:2]
-        block = next(block for block in of_crystals.blocks_ if block.term == 1)
-        features = fitting.features_of(of_crystals.descriptors_, structures, slice(None))[1]
-        descriptor = of_crystals.descriptors_[1]
-
-        def values(moved):
-            x = descriptor.transform(moved).values
-            return SimpleNamespace(values=block.values(x)[:, 3:4])
-
-        watched = SimpleNamespace(structures=structures)
-        slopes = slopes_of_displacements(watched, np.ones((2, 1)), values)
-        strains = slopes_of_strains(watched, np.ones((2, 1)), values)
-        for s in range(2):
-            forces, virial = derivative_rows(block, features, s)
-            np.testing.assert_allclose(forces[:, :, 3], -slopes[4 * s : 4 * s + 4], atol=1e-8)
-            np.testing.assert_allclose(virial[:, 3], voigt(strains)[s], atol=1e-8)
-
-    def test_deviations_equal_a_dense_reference(self, of_frames, frames, monkeypatch):
-        monkeypatch.setattr(tangents, "_BYTES", 500)  # parts of a molecule
-        structures, model = frames[0][:3], of_frames[-1]
-        features = of_frames[0].transform(structures)
-        x, z = features.values, model.blocks_[0].vectors
-        jacobian = features.jacobian(slice(None)).gradients.reshape(3, 9, -1)
-        profile = model.blocks_[0].kernel.profile(
-            x @ z.T, (x**2).sum(axis=1)[:, None], (z**2).sum(axis=1)
-        )
-        gradient = profile.s[:, :, None] * z + 2 * profile.u[:, :, None] * x[:, None]
-        rows = np.einsum("saf,smf->sam", jacobian, gradient).reshape(27, -1)
-        own = np.stack(
-            [second_derivatives(model.blocks_[0].kernel, a, a)[0, 0] for a in x[:, None]]
-        )
-        variance = np.einsum("saf,sfg,sag->sa", jacobian, own, jacobian).ravel()
-        variance += np.sum(np.linalg.solve(model.solver_.triangle.T, rows.T) ** 2, axis=0)
-        variance -= np.sum(np.linalg.solve(model.prior_factors_[0], rows.T) ** 2, axis=0)
-        found = of_frames.predict(structures, return_forces_std=True)[1]
-        np.testing.assert_allclose(found.ravel(), np.sqrt(variance), rtol=1e-8)
-
-    def test_deviation_of_stress_is_that_of_strained_energies(self, of_crystals, crystals):
-        # where nothing is learnt and there is one representative far away, by differences
-        structures, targets = crystals
-        kernel = 0.1 * Gaussian(sigma=20.0)
-        model = SparseGaussianProcess(
-            terms=[(self.POOLED, kernel, 1)], selection=[15], noise_energy=1e6
-        ).fit(structures, targets.energy)
-        prior, rows = derivative_functionals(
-            model, fitting.features_of(model.descriptors_, structures[:2], slice(None)),
-            strain_tangents,
-        )  # fmt: skip
-        assert prior.shape == (2, 6) and rows.shape == (2, 6, 1)
-        step, one = 1e-4, structures[0]
-        strained = []
-        for sign in (1, -1):
-            turn = np.eye(3) + sign * step * np.diag([0, 1, 0])
-            strained.append(
-                Structures(one.numbers, one.positions @ turn, None, one.cells @ turn, one.pbc)
-            )
-        x = [model.descriptors_[0].transform(s).values for s in strained]
-        k = [[kernel(a, b)[0, 0] for a in x] for b in x]
-        expected = np.array([1, -1]) @ k @ np.array([1, -1]) / (4 * step**2)
-        assert prior[0, 1] == pytest.approx(expected, rel=1e-4)
-        found = model.predict(structures[:2], return_stress_std=True)[1]
-        assert found.shape == (2, 3, 3)
-
-    def test_selection_by_indices_and_number(self, frames, crystals):
-        features = InverseDistances().fit_transform(frames[0])
-        model = SparseGaussianProcess(Gaussian(0.3), selection=[3, 5]).fit(features, frames[1])
-        np.testing.assert_array_equal(model.blocks_[0].vectors, features.values[[3, 5]])
-        with pytest.raises(ValueError, match="from 3 to 24, but there are 24 structures"):
-            SparseGaussianProcess(Gaussian(0.3), selection=[3, 24]).fit(features, frames[1])
-        with pytest.raises(ValueError, match="is for species, but these features are those of"):
-            SparseGaussianProcess(n_sparse={"O": 3, "H": 5}).fit(features, frames[1])
-        with pytest.warns(UserWarning, match="there are only 24 structures: all of them"):
-            SparseGaussianProcess(Gaussian(0.3), 50).fit(features, frames[1])
-
-    def test_all_representative_is_a_process_of_scikit_learn(self, frames):
-        structures, targets = frames
-        features = InverseDistances().fit_transform(structures)
-        ours = SparseGaussianProcess(
-            Gaussian(sigma=0.3), selection=np.arange(16), baseline=None, noise_energy=0.05
-        ).fit(features[:16], targets[:16].energy)
-        theirs = GaussianProcessRegressor(RBF(0.3), alpha=0.05**2 * 3, optimizer=None)
-        theirs.fit(features.values[:16], targets[:16].energy)
-        for one, other in zip(
-            ours.predict(features[16:], return_std=True),
-            theirs.predict(features.values[16:], return_std=True),
-            strict=True,
-        ):
-            np.testing.assert_allclose(one, other, rtol=1e-6)
-
-    def test_saving(self, of_crystals, crystals, tmp_path):
-        joblib.dump(of_crystals, tmp_path / "model.joblib")
-        again = joblib.load(tmp_path / "model.joblib")
-        np.testing.assert_array_equal(again.predict(crystals[0]), of_crystals.predict(crystals[0]))
-        with pytest.raises(ValueError, match="but no local_energies"):
-            again.predict(crystals[0], return_local_energies=True)
-        assert list(again.predict_components(crystals[0])) == ["atoms", "cells", "2", "baseline"]
-
-
 class TestScikitLearn:
     def test_pipeline_search_over_both_steps(self, crystals):
         pipeline = make_pipeline(
@@ -1035,6 +477,14 @@ class TestScikitLearn:
         ).fit(*crystals)  # fmt: skip
         structures = crystals[0][:2]
         TestIdentities.check_derivatives(pipeline, structures)
+
+    @pytest.mark.parametrize("selector", [FarthestPointSampling(12, first=0), CUR(12)])
+    def test_selected_features(self, selector, crystals):
+        pipeline = make_pipeline(
+            SMALL, selector, SparseGaussianProcess(Gaussian(sigma=0.5), 10, random_state=0)
+        ).fit(*crystals)
+        assert pipeline[-1].blocks_[0].vectors.shape == (10, 12)
+        TestIdentities.check_derivatives(pipeline, crystals[0][:2])
 
     def test_unfitted(self, crystals):
         with pytest.raises(NotFittedError):

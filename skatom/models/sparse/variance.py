@@ -93,6 +93,9 @@ class Deviations:
 
 def solved_norms(triangle, rows, pool):
     """|R⁻ᵀ row|² of each row, for an upper triangle R, in products of blocks over threads."""
+    if len(rows) < _BLOCK:
+        solved = solve_triangular(triangle, rows.T, trans="T", check_finite=False)
+        return squared_norms(solved.T)
     columns = split_rows(len(triangle), _BLOCK)
     inverses = [
         solve_triangular(triangle[part, part], np.eye(part.stop - part.start)) for part in columns
