@@ -158,6 +158,11 @@ CASES = {
         SMALL_SOAP, named(SparseGaussianProcess, n_sparse=12, selection="fps", random_state=0),
         labels=("energy", "forces", "stress"),
     ),
+    "sparse-structures": pipeline(
+        InverseDistances(),
+        named(SparseGaussianProcess, kernel=Gaussian(0.3), n_sparse=12, random_state=0),
+        system="waters",
+    ),
     "sparse-terms": Case(
         lambda: SparseGaussianProcess(
             terms=[(SMALL_SOAP, Cosine(2), 10), (SMALL_FCHL19, Gaussian(5.0), 8)], random_state=0

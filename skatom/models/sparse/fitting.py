@@ -1,5 +1,6 @@
 """The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
+import warnings
 from collections import deque
 from functools import partial
 from itertools import chain
@@ -11,7 +12,9 @@ from scipy.linalg import block_diag
 from tqdm import tqdm
 
 from skatom._device import is_tensor
+from skatom.elements import symbols
 from skatom.memory import check_memory
+from skatom.models.sparse.centers import WHOLE, CenterSource, as_centers
 from skatom.models.sparse.device_fitting import learn_on_device
 from skatom.models.sparse.representatives import choose_representatives, prior_root
 from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_neighbors
@@ -25,19 +28,18 @@ _BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
 def features_of(descriptors, X, batch):
     """Features of a batch by each descriptor; without descriptors, X are features."""
     if descriptors is None:
-        return [X[batch]]
-    return [descriptor.transform(X[batch]) for descriptor in descriptors]
+        return [as_centers(X[batch])]
+    return [as_centers(descriptor.transform(X[batch])) for descriptor in descriptors]
 
 
-def representative_blocks(X, structures, descriptors, terms, selection, n_candidates, rng):
-    """Select the representative environments of each term and species.
+def representative_blocks(X, descriptors, terms, selection, n_candidates, rng):
+    """Select the representatives of each term and species.
 
     Parameters
     ----------
-    X : AtomicFeatures or Structures
-    structures : Structures
+    X : AtomicFeatures, StructureFeatures or Structures
     descriptors : list of fitted descriptors, or None where X are features
-    terms : list of (descriptor, Kernel, n_sparse)
+    terms : list of Term
     selection : {"fps", "cur", "random"} or array-like of int
     n_candidates : int
     rng : numpy.random.RandomState
@@ -47,16 +49,17 @@ def representative_blocks(X, structures, descriptors, terms, selection, n_candid
     list of Block
     """
     blocks, start = [], 0
-    for t, (_, kernel, n_sparse) in enumerate(terms):
-        kernel.check_parameters()
-        source = X if descriptors is None else (structures, descriptors[t])
-        for number in structures.species:
+    for t, term in enumerate(terms):
+        term.kernel.check_parameters()
+        source = CenterSource(X, None if descriptors is None else descriptors[t])
+        for number in np.unique(source.numbers):
+            limit = _number_of(term.n_sparse, number)
             vectors = choose_representatives(
-                source, number, kernel, _number_of(n_sparse, number), selection, n_candidates, rng
+                source, number, term.kernel, limit, selection, n_candidates, rng
             )
             if len(vectors):
                 columns = slice(start, start + len(vectors))
-                blocks.append(Block(t, int(number), kernel, vectors, columns))
+                blocks.append(Block(t, int(number), term.kernel, vectors, columns))
                 start = columns.stop
     return blocks
 
@@ -80,6 +83,37 @@ def start_solver(blocks, max_memory=None):
     )
     factors = [prior_root(block) for block in blocks]
     return StreamedQR(n_columns, prior=block_diag(*(factor.T for factor in factors))), factors
+
+
+def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, has_energy):
+    """Warn of labelled structures of one atom whose kernels are zero.
+
+    Parameters
+    ----------
+    blocks : list of Block
+    n_columns : int
+    descriptors : list of fitted descriptors, or None where X are features
+    X : AtomicFeatures, StructureFeatures or Structures
+    structures : Structures
+    has_energy : ndarray of bool, shape (n,)
+        Structures whose energy is learnt.
+    """
+    alone = np.flatnonzero((structures.n_atoms == 1) & has_energy)
+    if not len(alone):
+        return
+    features = [of_term.to("cpu") for of_term in features_of(descriptors, X, alone)]
+    rows = energy_rows(blocks, features, n_columns)
+    lost = alone[~rows.any(axis=1)]
+    if len(lost):
+        numbers = np.unique(structures.numbers[structures.offsets[lost]])
+        warnings.warn(
+            f"the model cannot represent isolated atoms of {symbols(numbers)} (structure "
+            f"{lost[0]}): their features are zero and their energy is that of the baseline alone, "
+            "which is right with baseline='isolated'; or use a descriptor that counts the centre, "
+            "such as SOAP",
+            UserWarning,
+            stacklevel=6,
+        )
 
 
 def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
@@ -223,6 +257,11 @@ def _add_structure(found, place, blocks, features_of_batch, labels, batch):
 def _number_of(n_sparse, number):
     if not isinstance(n_sparse, dict):
         return n_sparse
+    if number == WHOLE:
+        raise ValueError(
+            f"n_sparse={n_sparse} is for species, but these features are those of structures: give "
+            "one number"
+        )
     symbol = chemical_symbols[number]
     if symbol not in n_sparse:
         raise ValueError(
