@@ -91,7 +91,8 @@ def features(atoms, transformer=None, **parameters):
 def map_of(atoms, wavelet, transformer):
     """σ of the first-order map on the grid's points, and these points (n, 3)."""
     scene = _Scenes(transformer._settings(), Structures.from_ase([atoms]))[0]
-    grid = scene.grids.grid(Level(0), scene.reach * 2.0**wavelet.j)
+    level = transformer._paths.level(transformer._paths.wavelets.index(wavelet))
+    grid = scene.grids.grid(level, scene.reach * 2.0**wavelet.j)
     fields = passes.filtered(scene.density(grid), grid, wavelet)
     fractions = np.stack(np.meshgrid(*(np.arange(n) / n for n in grid.shape), indexing="ij"), -1)
     return np.sqrt(passes.squared(fields)[0]), grid.origin + fractions.reshape(-1, 3) @ grid.box

@@ -312,13 +312,16 @@ class BoxGrids:
         """The grid of a level whose box ends ``reach`` Å beyond the molecule."""
         key = level, reach
         if key not in self._grids:
-            step = self._step(level)
-            first = np.floor((self.low - reach) / step).astype(int)
-            last = np.ceil((self.high + reach) / step).astype(int)
-            shape = tuple(next_fast_len(int(size), real=True) for size in last - first)
-            band = tuple(
-                min(size, next_fast_len(ceil(size * 2**-level.finer), real=True)) for size in shape
+            # boxes change in the steps of the band, which denser points would make more frequent
+            wide, step = self.spacing * 2.0**level.octaves, self._step(level)
+            start = np.floor((self.low - reach) / wide).astype(int)
+            stop = np.ceil((self.high + reach) / wide).astype(int)
+            shape = tuple(
+                next_fast_len(ceil(next_fast_len(int(size), real=True) * wide / step), real=True)
+                for size in stop - start
             )
+            band = tuple(next_fast_len(ceil(n * step / wide), real=True) for n in shape)
+            first = np.floor(start * wide / step)
             box = np.diag(step * np.array(shape))
             tables = self.make_tables(band, box)
             self._grids[key] = Grid(shape, box, self.centre + step * first, tables)
