@@ -3,7 +3,7 @@
 import numpy as np
 from ase.data import chemical_symbols
 
-from skatom._device import on_host
+from skatom._device import check_is_array, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
 from skatom.descriptors.structure_features import StructureFeatures
@@ -46,8 +46,8 @@ class WholeStructures:
         return self
 
     def to(self, device):
-        """The same on another device, see `StructureFeatures.to`."""
-        return WholeStructures(self._features.to(device))
+        """The same: these features are arrays of numpy."""
+        return self
 
     def pullback(self, cotangent):
         """Gradient and virial, see `StructureFeatures.pullback`."""
@@ -61,6 +61,8 @@ class WholeStructures:
 def as_centers(features):
     """Features of atoms unchanged, features of structures as `WholeStructures`."""
     if isinstance(features, StructureFeatures):
+        what = "SparseGaussianProcess with features of structures"
+        check_is_array(features, what, "with features of atoms it is")
         return WholeStructures(features)
     if isinstance(features, AtomicFeatures):
         return features
