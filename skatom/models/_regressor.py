@@ -102,9 +102,11 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         if missing:
             name = missing[0]
             others = ", ".join(models_that_give(name)) or "no model yet"
+            left_out = name in self.gives and getattr(self, "keep_factor", True) is False
             raise ValueError(
                 f"this {type(self).__name__} gives {', '.join(self.outputs_)} but no {name}; "
                 f"{name} may be given by: {others}"
+                + ("; this one gives it if it is fitted with keep_factor=True" if left_out else "")
             )
 
     def _outputs(self, X, names):
@@ -192,7 +194,7 @@ def _all_or_nothing(fit):
 
 
 def _with_neighbors(X, neighbors):
-    if hasattr(X, "pullback"):
+    if hasattr(X, "descriptor"):
         raise ValueError(
             "X are features, which have their neighbours already: give neighbors to the transform "
             "of the descriptor, or structures.with_neighbors(neighbors) to a Pipeline"

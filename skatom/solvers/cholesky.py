@@ -111,6 +111,29 @@ class PackedCholesky:
         ValueError
             If there is no factor yet, b has another length, or an element of b is not finite.
         """
+        return self._apply(b, self._forward, self._backward)
+
+    def half_solve(self, b):
+        r"""The solution x of L x = b, whose squares :math:`x^\top x` are :math:`b^\top A^{-1} b`.
+
+        Parameters
+        ----------
+        b : array-like of float, shape (n,) or (n, m)
+            The right-hand side, or m of them.
+
+        Returns
+        -------
+        ndarray of float, of the same shape
+
+        Raises
+        ------
+        ValueError
+            If there is no factor yet, b has another length, or an element of b is not finite.
+        """
+        return self._apply(b, self._forward)
+
+    def _apply(self, b, *steps):
+        """Take steps in place, each for a few right-hand sides at a time."""
         if self._columns is None:
             raise ValueError("there is no factor of a matrix yet: call factor first")
         b = np.asarray(b, float)
@@ -128,29 +151,35 @@ class PackedCholesky:
         of_column = x.reshape(size, -1)
 
         def work(columns):
-            of_column[:, columns] = self._solve(b.reshape(size, -1)[:, columns])
+            part = b.reshape(size, -1)[:, columns].copy()
+            for step in steps:
+                step(part)
+            of_column[:, columns] = part
 
         with threads_over_blas() as pool:
             list(pool.map(work, split_rows(of_column.shape[1], _RIGHT_SIDES)))
         return x
 
-    def _solve(self, b):
-        """x (n, m) for a few right-hand sides."""
-        x = b.copy()
-        blocks = list(zip(self.edges[:-1], self.edges[1:], self._columns, strict=True))
-        for start, stop, column in blocks:
+    def _blocks(self):
+        return list(zip(self.edges[:-1], self.edges[1:], self._columns, strict=True))
+
+    def _forward(self, x):
+        """Overwrite x (n, m) with L⁻¹ x."""
+        for start, stop, column in self._blocks():
             width = stop - start
             x[start:stop] = solve_triangular(
                 column[:width], x[start:stop], lower=True, check_finite=False
             )
             x[stop:] -= column[width:] @ x[start:stop]
-        for start, stop, column in reversed(blocks):
+
+    def _backward(self, x):
+        """Overwrite x (n, m) with L⁻ᵀ x."""
+        for start, stop, column in reversed(self._blocks()):
             width = stop - start
             x[start:stop] -= column[width:].T @ x[stop:]
             x[start:stop] = solve_triangular(
                 column[:width], x[start:stop], lower=True, trans=1, check_finite=False
             )
-        return x
 
 
 def _work(n_columns, size):
