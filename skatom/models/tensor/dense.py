@@ -16,7 +16,7 @@ from skatom.solvers import PackedCholesky
 _WIDTH = 400
 
 
-def fit_dense(features, lam, zeta, components, noise, max_memory=None, verbose=0):
+def fit_dense(features, lam, zeta, components, noise, keep=False, max_memory=None, verbose=0):
     """Solve (K + mean(diag K) noise) c = components.
 
     Parameters
@@ -26,12 +26,14 @@ def fit_dense(features, lam, zeta, components, noise, max_memory=None, verbose=0
     components : ndarray of float, shape (n, 2λ + 1)
     noise : ndarray of float, shape (n,)
         Noise variance of each structure, relative to the mean of the diagonal of K.
+    keep : bool
+        Return what standard deviations need.
     max_memory : float or None
     verbose : int
 
     Returns
     -------
-    TensorExpansion, DensePosterior
+    TensorExpansion, DensePosterior or None
     """
     n, n_mu = components.shape
     check_memory(
@@ -56,8 +58,10 @@ def fit_dense(features, lam, zeta, components, noise, max_memory=None, verbose=0
         for start, block in zip(starts[:-1], system.blocks, strict=True)
     )
     counts = np.bincount(features.structures.numbers, minlength=119)
-    scale = float(np.sum(components * c)) / components.size
     expansion = TensorExpansion(lam, zeta, parts, counts)
+    if not keep:
+        return expansion, None
+    scale = float(np.sum(components * c)) / components.size
     return expansion, DensePosterior(features, lam, zeta, cholesky, scale)
 
 
@@ -66,7 +70,8 @@ class DensePosterior:
 
     .. math:: s^2 \big[ K(A, A) - K(A, \cdot)\, (K + \alpha \bar K I)^{-1} K(\cdot, A) \big]
 
-    The training structures are kept and their features are computed again.
+    with :math:`s^2 = T^\top (K + \alpha\bar K I)^{-1}\, T / m`, which maximises the likelihood of
+    the m components T. The training structures are kept and their features are computed again.
 
     Parameters
     ----------

@@ -22,7 +22,9 @@ from skatom.solvers import StreamedQR
 _DEPENDENT = 1e-12
 
 
-def fit_sparse(features, lam, zeta, components, noise, representatives, max_memory=None, verbose=0):
+def fit_sparse(
+    features, lam, zeta, components, noise, representatives, keep=False, max_memory=None, verbose=0
+):
     """Least squares for the coefficients of representative environments.
 
     Parameters
@@ -34,12 +36,14 @@ def fit_sparse(features, lam, zeta, components, noise, representatives, max_memo
         Noise variance of each structure, relative to the mean of the diagonal of K.
     representatives : CovariantEnvironments
         The features of M atoms, from `CovariantEnvironments.of_atoms`.
+    keep : bool
+        Return what standard deviations need.
     max_memory : float or None
     verbose : int
 
     Returns
     -------
-    TensorExpansion, SparsePosterior
+    TensorExpansion, SparsePosterior or None
     """
     n_mu = components.shape[1]
     _check_memory(representatives.n, n_mu, max_memory)
@@ -63,11 +67,11 @@ def fit_sparse(features, lam, zeta, components, noise, representatives, max_memo
     c[columns] = solver.solve()
     counts = {z: len(owner) for z, (owner, _, _) in representatives.groups.items()}
     expansion = TensorExpansion(lam, zeta, [(representatives, c.reshape(-1, n_mu))], counts)
-    scale = float(solver.residuals[0]) / (mean * components.size)
-    posterior = SparsePosterior(
-        lam, zeta, representatives, columns, factor, solver.triangle / np.sqrt(mean), scale
-    )
-    return expansion, posterior
+    if not keep:
+        return expansion, None
+    triangle = solver.triangle / np.sqrt(mean)
+    posterior = SparsePosterior(lam, zeta, representatives, columns, factor, triangle)
+    return expansion, posterior.calibrate(features, components, c[columns], mean * noise)
 
 
 class SparsePosterior:
@@ -90,26 +94,71 @@ class SparsePosterior:
         Lower Cholesky factor of :math:`K_{MM}`, of these columns.
     triangle : ndarray
         Upper triangle R with :math:`R^\top R = K_{MM} + B^\top \Lambda^{-1} B`.
+
+    Attributes
+    ----------
     scale : float
         The prior variance s² in units of K.
     """
 
-    def __init__(self, lam, zeta, representatives, columns, factor, triangle, scale):
+    def __init__(self, lam, zeta, representatives, columns, factor, triangle):
         self.lam, self.zeta, self.representatives = lam, zeta, representatives
         self.columns, self.factor, self.triangle = columns, factor, triangle
-        self.scale = scale
+        self.scale = 1.0
+
+    def calibrate(self, features, components, coefficients, noise):
+        r"""Determine s² so that leave-one-out errors are as large as their deviations.
+
+        .. math:: s^2 = \frac1m \sum_A e_A^\top \Sigma_A^{-1} e_A, \qquad
+            e_A = (I - H)^{-1} r_A, \qquad \Sigma_A = \nu_A (I - H)^{-1} + D_A
+
+        with the residuals r, the noise variance ν, the leverage H and what the representatives
+        cannot describe, D, of each training structure A. The likelihood of the least squares takes
+        D for a part of the labels and would give a much larger s².
+
+        Parameters
+        ----------
+        features : TensorFeatures
+            The n training structures.
+        components : ndarray of float, shape (n, 2λ + 1)
+        coefficients : ndarray of float
+            Solution of the least squares, for the independent columns.
+        noise : ndarray of float, shape (n,)
+            Noise variance of each structure in units of K.
+
+        Returns
+        -------
+        self
+        """
+        total, start = 0.0, 0
+        for block in blocks_of(features, self.lam):
+            part, start = slice(start, start + len(block)), start + len(block)
+            cross, lacking, open_ = self._parts(block)
+            residuals = components[part] - (cross.T @ coefficients).reshape(len(block), -1)
+            variance = noise[part, None, None]
+            others = np.linalg.inv(np.eye(cross.shape[1] // len(block)) - open_ / variance)
+            errors = others @ residuals[:, :, None]
+            solved = np.linalg.solve(variance * others + lacking, errors)
+            total += np.sum(errors * solved)
+        self.scale = float(total) / components.size
+        return self
 
     def covariances(self, features):
         """Covariances of the structures of TensorFeatures, shape (n, 2λ + 1, 2λ + 1)."""
-        return np.concatenate([self._of_block(block) for block in blocks_of(features, self.lam)])
+        parts = []
+        for block in blocks_of(features, self.lam):
+            _, lacking, open_ = self._parts(block)
+            parts.append(self.scale * (lacking + open_))
+        return np.concatenate(parts)
 
-    def _of_block(self, block):
+    def _parts(self, block):
+        """K_MA, what the representatives cannot describe, and what the labels leave open."""
         n_mu = 2 * self.lam + 1
         rows = CovariantEnvironments.of_structures(block, self.lam)
         cross = kernel_between(rows, self.representatives, self.lam, self.zeta)[:, self.columns].T
         explained = grams(solve_triangular(self.factor, cross, lower=True), n_mu)
         open_ = grams(solve_triangular(self.triangle, cross, trans="T"), n_mu)
-        return self.scale * (kernel_diagonal(rows, self.zeta) - explained + open_)
+        return cross, kernel_diagonal(rows, self.zeta) - explained, open_
 
 
 def independent_columns(matrix):

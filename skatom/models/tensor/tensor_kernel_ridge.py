@@ -90,8 +90,8 @@ class TensorKernelRidge(StructureRegressor):
     ----------
     expansions_ : dict of int to TensorExpansion
         The fitted expansion of each order λ.
-    posteriors_ : dict of int to DensePosterior or SparsePosterior
-        The posterior covariances of each order λ; empty unless ``keep_factor``.
+    posteriors_ : dict of int to DensePosterior, SparsePosterior or None
+        The posterior covariances of each order λ; None unless ``keep_factor``.
     representatives_ : ndarray of int or None
         The atoms that are representatives, counted over all structures.
     constants_ : AtomicBaseline
@@ -120,10 +120,13 @@ class TensorKernelRidge(StructureRegressor):
     independent of the origin, unlike the dipole of a charged molecule.
 
     Standard deviations are those of the Gaussian process with the prior covariance :math:`s^2 K`
-    and the noise variance :math:`s^2 \alpha \bar K`, where :math:`s^2 = T^\top (K + \alpha\bar K
-    I)^{-1}\, T / m` maximises the likelihood of the m components T. They do not include the noise,
-    nor the error of the constants of the elements. The dense form computes the features of all
-    training structures again in each call: ask for many structures at once.
+    and the noise variance :math:`s^2 \alpha \bar K`. In the dense form :math:`s^2 = T^\top (K +
+    \alpha\bar K I)^{-1}\, T / m` maximises the likelihood of the m components T. With
+    representatives, leave-one-out errors of the training structures determine it, for which `fit`
+    passes over the structures once more, and what the representatives cannot describe adds to the
+    deviations. Deviations include neither the noise nor the error of the constants of the elements.
+    The dense form computes the features of all training structures again in each call: ask for many
+    structures at once.
 
     References
     ----------
@@ -254,10 +257,11 @@ class TensorKernelRidge(StructureRegressor):
 
     def _fit_order(self, X, used, lam, components, noise):
         common = (X[used], lam, self.zeta, components, noise)
+        computation = (self.keep_factor, self.max_memory, self.verbose)
         if self.representatives_ is None:
-            return fit_dense(*common, self.max_memory, self.verbose)
+            return fit_dense(*common, *computation)
         representatives = CovariantEnvironments.of_atoms(X, lam, self.representatives_)
-        return fit_sparse(*common, representatives, self.max_memory, self.verbose)
+        return fit_sparse(*common, representatives, *computation)
 
     def _is_sparse(self):
         return self.n_sparse is not None or not isinstance(self.selection, str)
