@@ -112,6 +112,9 @@ CASES = {
     "gdml-energies": Case(
         lambda: GDML(sigma=3.0, alpha=1e-8, energy_constraint=True), system="waters"
     ),
+    "gdml-deviations": Case(
+        lambda: SGDML(sigma=3.0, alpha=1e-6, keep_factor=True, random_state=0), system="waters"
+    ),
     "kernel-ridge": pipeline(SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0))),
     "kernel-ridge-operators": pipeline(
         SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0), basis="operators", alpha=1e-8)
