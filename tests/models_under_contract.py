@@ -115,6 +115,10 @@ CASES = {
         lambda: GDML(sigma=3.0, alpha=1e-8, energy_constraint=True), system="waters"
     ),
     "gdml-deviations": Case(
+        lambda: GDML(sigma=3.0, alpha=1e-6, keep_factor=True, energy_constraint=True),
+        system="waters",
+    ),
+    "sgdml-deviations": Case(
         lambda: SGDML(sigma=3.0, alpha=1e-6, keep_factor=True, random_state=0), system="waters"
     ),
     "kernel-ridge": pipeline(
@@ -197,8 +201,13 @@ CASES = {
         labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
-    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12)),
-    "bagged": pipeline(SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0)),
+    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY),
+    "greedy-distances": pipeline(
+        InverseDistances(), named(GreedyOLS, n_terms=3), system="waters"
+    ),
+    "bagged": pipeline(
+        SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0), labels=OF_THE_ENERGY
+    ),
     "committee": pipeline(
         SMALL_SOAP,
         named(

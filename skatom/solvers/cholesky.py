@@ -173,7 +173,7 @@ class PackedCholesky:
                 "the right-hand side has numbers that are not finite: look for them in the input"
             )
         if tensors and len(steps) < 2:
-            raise ValueError("half_solve is not on a device yet, solve is: factor with device='cpu'")
+            raise ValueError("half_solve is not on a device yet, but solve is: use device='cpu'")
         if tensors:
             return self._solve_on_device(b)
         x = np.empty(b.shape)
