@@ -151,6 +151,16 @@ CASES = {
               kernel=StructureKernel(Cosine(2), "average", normalize=True, zeta=2)),
         labels=OF_THE_ENERGY,
     ),
+    "kernel-ridge-fchl18-derivatives": Case(
+        lambda: ForceKernelRidge(FCHL18(cutoff=4.0, cut_start=0.6), alpha=1e-6),
+        labels=OF_THE_ENERGY,
+    ),
+    "kernel-ridge-fchl18-global": Case(
+        lambda: ForceKernelRidge(
+            FCHL18(cutoff=4.0, cut_start=0.6, scope="global", sigma=10.0), alpha=1e-6
+        ),
+        labels=OF_THE_ENERGY,
+    ),
     "kernel-ridge-fchl18": Case(
         lambda: ForceKernelRidge(FCHL18(cut_start=0.6), basis="operators", alpha=1e-8),
         labels=("energy", "forces", "dipole"),
