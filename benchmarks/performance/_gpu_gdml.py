@@ -282,20 +282,27 @@ def _rate_on_device(bench, name, model, frames, aim):
 
 
 def _one_geometry(bench, name, model, queries):
-    """Median milliseconds of a call for one geometry, on both devices."""
-    one = queries[:1]
-    found = {}
-    for device in ("cpu", bench.name):
-        model.set_params(device=device)
-        times = []
-        for _ in range(20 if bench.small else 300):
-            begin = time.perf_counter()
-            model.predict(one, return_forces=True)
-            times.append(time.perf_counter() - begin)
-        found[device] = 1000 * float(np.median(times))
-    aim = {"aim/time": 0.3 / found[bench.name]}
-    bench.say(f"{name}: one geometry on the CPU", found["cpu"], "ms")
-    bench.say(f"{name}: one geometry", found[bench.name], "ms", **aim)
+    """Median milliseconds of calls for one geometry and for some, on both devices."""
+    for n, aim in ((1, 0.3), (100, None)):
+        found = {}
+        for device in ("cpu", bench.name):
+            model.set_params(device=device)
+            found[device] = 1000 * _median_seconds(
+                lambda n=n: model.predict(queries[:n], return_forces=True),
+                20 if bench.small else 300,
+            )
+        told = {"CPU/time": found["cpu"] / found[bench.name]}
+        told |= {"aim/time": aim / found[bench.name]} if aim else {}
+        bench.say(f"{name}: one call for {n}", found[bench.name], "ms", **told)
+
+
+def _median_seconds(function, calls):
+    times = []
+    for _ in range(calls):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
 
 
 TASKS = [

@@ -10,8 +10,8 @@ from skatom.parallel import split_rows
 
 # Numbers that are worked on at once on a card, and by torch on the CPU.
 _NUMBERS_ON_CARD, _NUMBERS_ON_CPU = 2**27, 2**22
-# Up to so many geometries, the time is that of starting operations, not of doing them.
-_FEW = 64
+# Up to so many numbers, the time is that of starting operations, not of doing them.
+_FEW_NUMBERS = 2**22
 
 _expansions = WeakKeyDictionary()
 
@@ -64,7 +64,8 @@ class DeviceExpansion(Predictor):
     def differentiate(self, X, with_virial=True):
         """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3), or None, of structures of one composition."""
         n = len(X)
-        if n <= _FEW and not with_virial and not X.pbc.any():
+        few = _FEW_NUMBERS // self._loops.numbers_per_query(self.references)
+        if n <= max(few, 1) and not with_virial and not X.pbc.any():
             found = self._few(X.positions.reshape(n, -1, 3))
             self._check_distances(X, found[0])
             return found[1 : n + 1], found[n + 1 :].reshape(-1, 3), None
