@@ -215,6 +215,18 @@ class TestPrediction:
         ):  # fmt: skip
             assert_close(found, expected)
 
+    def test_a_full_card_is_an_error_with_a_remedy(self, kind, model, query, monkeypatch):
+        def full(*arguments):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+        other = on("torch", model)
+        monkeypatch.setattr("skatom.models._torch.gdml_expansion.energies_and_slopes", full)
+        if kind == "many":
+            with pytest.raises(MemoryError, match="a piece of the predictions needs .*: let other"):
+                other.predict(query, return_forces=True)
+        with pytest.raises(MemoryError, match="a piece of the predictions needs .*: let other"):
+            other.hessian(query)
+
     def test_atoms_at_one_place(self, model, query):
         for n in (3, 90):
             X = copy.deepcopy(query[:n])
