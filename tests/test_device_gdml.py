@@ -408,7 +408,8 @@ def test_kernels_of_triton_equal_the_operations_of_torch(monkeypatch):
 
 def test_cards_without_triton_and_cpus_use_the_operations_of_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "skatom.models._torch.fused", None)
-    kernels.fused_kernels.cache_clear()
-    assert kernels.fused_kernels("cpu") is None
-    assert kernels.fused_kernels("cuda:0") is None
-    kernels.fused_kernels.cache_clear()
+    kernels.fused_kernel.cache_clear()
+    for name in ("weigh", "combine"):
+        assert kernels.fused_kernel(name, "cpu") is None
+        assert kernels.fused_kernel(name, "cuda:0") is None
+    kernels.fused_kernel.cache_clear()

@@ -10,7 +10,7 @@ from skatom.descriptors.inverse_distances import pair_features
 from skatom.metrics import neg_force_mae
 from skatom.models import SGDML
 from skatom.models._torch import captured, gdml_columns, gdml_expansion
-from skatom.models._torch.kernels import fused_kernels
+from skatom.models._torch.kernels import fused_kernel
 from skatom.models.gdml.device_expansion import on_device
 from skatom.models.gdml.device_system import DeviceGDMLSystem
 from skatom.models.gdml.system import GDMLSystem, permute_pairs
@@ -95,11 +95,11 @@ def kernels_and_graphs(bench):
     if bench.small:
         print("  no card, so neither is used")
         return
-    fused = fused_kernels(bench.device.name)
-    if fused is None:
-        from skatom.models._torch import fused
+    from skatom.models._torch import fused
 
-        fused.try_out(bench.device.name)  # its error is worth seeing
+    for name in ("weigh", "combine"):
+        if fused_kernel(name, bench.device.name) is None:
+            fused.try_out(name, bench.device.name)  # its error is worth seeing
     torch = bench.torch
     torch.manual_seed(0)
 

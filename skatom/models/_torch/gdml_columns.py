@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from skatom.models._torch.kernels import fused_kernels
+from skatom.models._torch.kernels import fused_kernel
 
 # Numbers of a block of K that are worked on at once.
 _BLOCK = 2**23
@@ -77,7 +77,7 @@ def _force_block(frames, permutations, sigma, rows, columns, out):
     n_rows, n_kept, n_columns, _ = out.shape
     x, squares, jacobians, along = (part[columns] for part in frames)
     flat = jacobians.reshape(n_columns * n_kept, -1)
-    fused = fused_kernels(str(out.device))
+    combine_all = fused_kernel("combine", str(out.device)) or combine
     largest = min(_IMAGES // (n_rows * n_kept * x.shape[1]), _PRODUCTS // out.numel(), n_kept)
     for group, some in enumerate(permutations.split(max(1, largest))):
         images = frames.values[rows][:, some]  # (r, s, D)
@@ -89,7 +89,7 @@ def _force_block(frames, permutations, sigma, rows, columns, out):
         right -= along  # A_j δ (r, s, c, k)
         products = row_jacobians.view(-1, x.shape[1]) @ flat.T
         products = products.view(len(some), *out.shape)
-        (fused.combine if fused else combine)(products, w1, left, right, out, group > 0)
+        combine_all(products, w1, left, right, out, group > 0)
 
 
 def combine(products, w1, left, right, out, add):

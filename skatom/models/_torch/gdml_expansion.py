@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from skatom.models._torch.kernels import fused_kernels
+from skatom.models._torch.kernels import fused_kernel
 
 # Rows of operands begin at multiples of this many numbers, which makes products fast.
 _ALIGNMENT = 8
@@ -122,8 +122,7 @@ def _weights(refs, t, along):
     """w1 / a, h / b and Σ_i β_i k, in place of t² and δ·u."""
     if refs.energies is not None:
         return _weights_and_kernel(refs, t, along)
-    fused = fused_kernels(str(t.device))
-    (fused.weigh if fused else weigh)(t, along)
+    (fused_kernel("weigh", str(t.device)) or weigh)(t, along)
     return t, along, 0.0
 
 
