@@ -28,6 +28,7 @@ from skatom.models import (
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
+SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,13 @@ CASES = {
     "gdml-energies": Case(
         lambda: GDML(sigma=3.0, alpha=1e-8, energy_constraint=True), system="waters"
     ),
+    "gdml-deviations": Case(
+        lambda: GDML(sigma=3.0, alpha=1e-6, keep_factor=True, energy_constraint=True),
+        system="waters",
+    ),
+    "sgdml-deviations": Case(
+        lambda: SGDML(sigma=3.0, alpha=1e-6, keep_factor=True, random_state=0), system="waters"
+    ),
     "kernel-ridge": pipeline(
         SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0)), labels=OF_THE_ENERGY
     ),
@@ -158,6 +166,11 @@ CASES = {
         SMALL_SOAP, named(SparseGaussianProcess, n_sparse=12, selection="fps", random_state=0),
         labels=("energy", "forces", "stress"),
     ),
+    "sparse-structures": pipeline(
+        InverseDistances(),
+        named(SparseGaussianProcess, kernel=Gaussian(0.3), n_sparse=12, random_state=0),
+        system="waters",
+    ),
     "sparse-terms": Case(
         lambda: SparseGaussianProcess(
             terms=[(SMALL_SOAP, Cosine(2), 10), (SMALL_FCHL19, Gaussian(5.0), 8)], random_state=0
@@ -188,8 +201,13 @@ CASES = {
         labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
-    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12)),
-    "bagged": pipeline(SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0)),
+    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY),
+    "greedy-distances": pipeline(
+        InverseDistances(), named(GreedyOLS, n_terms=3), system="waters"
+    ),
+    "bagged": pipeline(
+        SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0), labels=OF_THE_ENERGY
+    ),
     "committee": pipeline(
         SMALL_SOAP,
         named(
@@ -205,17 +223,18 @@ CASES = {
         system="waters",
         prefix="estimator__",
     ),
-    "dipole": Case(
-        lambda: TensorKernelRidge("dipole", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
-        labels=("dipole",),
-        system="waters",
-        takes_baseline=False,
+    "dipole": pipeline(
+        SMALL_LAMBDA_SOAP, named(TensorKernelRidge, target="dipole", keep_factor=True),
+        labels=("dipole",), system="waters", takes_baseline=False,
     ),
-    "polarizability": Case(
-        lambda: TensorKernelRidge("polarizability", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
-        labels=("polarizability",),
-        system="waters",
-        takes_baseline=False,
+    "dipole-sparse": pipeline(
+        SMALL_LAMBDA_SOAP,
+        named(TensorKernelRidge, target="dipole", n_sparse=8, keep_factor=True, random_state=0),
+        labels=("dipole",), system="waters", takes_baseline=False,
+    ),
+    "polarizability": pipeline(
+        SMALL_LAMBDA_SOAP, named(TensorKernelRidge, target="polarizability", keep_factor=True),
+        labels=("polarizability",), system="waters", takes_baseline=False,
     ),
 }  # fmt: skip
 if find_spec("torch"):
