@@ -78,7 +78,7 @@ def device_of(tensor):
     return _device(str(tensor.device)) if is_tensor(tensor) else None
 
 
-def parameter_of(tensor):
+def device_parameter(tensor):
     """The parameter ``device`` that names the place of a tensor, "cpu" for a numpy array."""
     device = device_of(tensor)
     if device is None:

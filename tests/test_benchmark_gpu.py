@@ -43,5 +43,5 @@ def test_some_tasks_are_chosen(gpu, capsys):
     printed = capsys.readouterr().out
     assert "PackedCholesky of 512 in columns of 100" in printed
     assert "sgdml" not in printed
-    with pytest.raises(SystemExit, match="no task product; there are products, cholesky"):
+    with pytest.raises(SystemExit, match="no task product; there are .*products, cholesky"):
         gpu.run(Namespace(tasks=["product"], torch=True))

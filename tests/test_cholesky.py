@@ -95,9 +95,14 @@ class TestOnADevice:
 
         return System()
 
+    @pytest.fixture(params=[512, 16, 7])
+    def panel(self, request, monkeypatch):
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._PANEL", request.param)
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._ROWS", 20)
+
     @pytest.mark.parametrize("edges", [[0, 70], [0, 3, 40, 70], [0, 1, 2, 69, 70]])
     @pytest.mark.parametrize("shape", [(70,), (70, 5)])
-    def test_solution_is_that_of_numpy(self, torch, edges, shape):
+    def test_solution_is_that_of_numpy(self, torch, panel, edges, shape):
         A, b = positive_definite(70), np.random.default_rng(1).normal(size=shape)
         solver = PackedCholesky(edges, device="torch")
         solver.factor(self.of_matrix(A))
@@ -119,7 +124,10 @@ class TestOnADevice:
         PackedCholesky(np.arange(0, n + 1, width), device="torch").factor(System())
         assert sum(held) < 1.13 * PackedCholesky.memory(n, width)  # rows of 100 begin every 112
 
-    def test_errors_are_those_of_numpy(self):
+    @pytest.mark.parametrize("width", [512, 2])
+    def test_errors_are_those_of_numpy(self, monkeypatch, width):
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._PANEL", width)
+
         def factor(A, edges=(0, 4, 9)):
             solver = PackedCholesky(edges, device="torch")
             solver.factor(self.of_matrix(A))

@@ -293,7 +293,7 @@ class TestModelFiles:
         ("train md.xyz --out no/m.joblib", "the folder no does not exist"),
         ("train none.xyz --out m.joblib", "none.xyz: no such file"),
         ("train model.joblib --out m.joblib", "ASE cannot read it"),
-        ("train water.xyz --out m.joblib", "neither energies nor forces"),
+        ("train water.xyz --out m.joblib", "water.xyz has no labels of energy or forces: there"),
         ("train md.xyz --n-train 500 --out m.joblib", "--n-train 500, but md.xyz has 125 frames"),
         ("train md.xyz --n-train 0 --out m.joblib", "ask for 1 to 125"),
         ("train md.xyz --n-train 125 --out m.joblib", "leaves 0 of 125 frames to hold out"),

@@ -23,10 +23,12 @@ from skatom.descriptors import ACSF, SOAP, FeatureScaler
 from skatom.kernels import Cosine, Gaussian, Matern, Polynomial
 from skatom.models import PairRepulsion, SparseGaussianProcess
 from skatom.models._labels import voigt
-from skatom.models.sparse import fitting
+from skatom.models.sparse import fitting, tangents, variance
 from skatom.models.sparse import rows as sparse_rows
 from skatom.models.sparse.rows import derivative_rows, energy_rows
-from skatom.models.sparse.variance import force_prior
+from skatom.models.sparse.tangents import force_tangents, strain_tangents
+from skatom.models.sparse.variance import functionals
+from skatom.parallel import threads_over_blas
 from skatom.solvers import StreamedQR
 
 SMALL = SOAP(cutoff=3.5, n_max=3, l_max=2)
@@ -79,6 +81,91 @@ def rich_model(crystals):
     return SparseGaussianProcess(
         terms=SEVERAL, baseline=["elements", PairRepulsion(cutoff=2.2)], random_state=0
     ).fit(*crystals)
+
+
+def distorted_molecules():
+    structures = Structures.from_ase([molecule("CH3OH"), molecule("H2O"), molecule("CH4")])
+    structures.positions[:] += 0.1 * np.random.default_rng(0).normal(size=(14, 3))
+    return structures
+
+
+@pytest.fixture(scope="module")
+def molecular_model():
+    terms = [(SMALL, Cosine(zeta=2), 2), (ACSF(), 0.1 * Gaussian(sigma=2.0), 2)]
+    structures = distorted_molecules()
+    return SparseGaussianProcess(terms=terms, random_state=0).fit(structures, labels(structures))
+
+
+def derivative_functionals(model, features, make):
+    """Priors and rows of all derivatives of a batch."""
+    n = len(features[0]) if make is strain_tangents else len(features[0].numbers)
+    features = [of_term.with_neighbors() for of_term in features]
+    with threads_over_blas() as pool:
+        return functionals(model.blocks_, features, make, slice(0, n), pool)
+
+
+def dense_deviations(model, features, s):
+    """Standard deviations of the forces and the virial of a structure, by dense Jacobians."""
+    prior, rows = 0.0, []
+    for block in model.blocks_:
+        of_term = features[block.term][s]
+        jacobian = dense_jacobian(of_term)
+        mine = of_term.numbers == block.number
+        x, slopes = of_term.values[mine], jacobian[:, mine]
+        if not mine.any():
+            rows.append(np.zeros((len(jacobian), len(block.vectors))))
+            continue
+        hessian = second_derivatives(block.kernel, x, x)
+        prior = prior + np.einsum("aif,ijfg,ajg->a", slopes, hessian, slopes)
+        profile = block.kernel.profile(
+            x @ block.vectors.T, (x**2).sum(axis=1)[:, None], (block.vectors**2).sum(axis=1)
+        )
+        shape = (len(x), len(block.vectors))
+        s_, u = (np.broadcast_to(a, shape)[:, :, None] for a in (profile.s, profile.u))
+        gradient = s_ * block.vectors + 2 * u * x[:, None]
+        rows.append(np.einsum("aif,imf->am", slopes, gradient))
+    rows = np.concatenate(rows, axis=1)
+    variance = prior + np.sum(np.linalg.solve(model.solver_.triangle.T, rows.T) ** 2, axis=0)
+    for block, factor in zip(model.blocks_, model.prior_factors_, strict=True):
+        variance -= np.sum(np.linalg.solve(factor, rows[:, block.columns].T) ** 2, axis=0)
+    return np.sqrt(variance[:-6]), np.sqrt(variance[-6:])
+
+
+def dense_jacobian(features):
+    """Derivatives (3 n_atoms + 6, n_atoms, n_features) for displacements and strains."""
+    jacobian, (n, width) = features.jacobian(slice(None)), features.values.shape
+    moved, strained = np.zeros((n, 3, n, width)), np.zeros((3, 3, n, width))
+    pairs = jacobian.pairs
+    for i, j, vector, slope in zip(
+        pairs.centers, pairs.indices, pairs.vectors, jacobian.values, strict=True
+    ):
+        moved[j, :, i] += slope
+        moved[i, :, i] -= slope
+        strained[:, :, i] += 0.5 * (
+            vector[:, None, None] * slope + slope[:, None] * vector[:, None]
+        )
+    strains = np.stack(
+        [strained[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
+    )
+    return np.concatenate([moved.reshape(3 * n, n, width), strains])
+
+
+def second_derivatives(kernel, x, y):
+    """∂²k/∂x∂y, (n, m, n_features, n_features), by the formula of `DotKernel`."""
+    p = kernel.profile(x @ y.T, (x**2).sum(axis=1)[:, None], (y**2).sum(axis=1))
+    s, ss, su, sv, uv = (
+        np.broadcast_to(a, (len(x), len(y)))[:, :, None, None]
+        for a in (p.s, p.ss, p.su, p.sv, p.uv)
+    )
+    x, y = x[:, None, :], y[None, :, :]
+    outer = {
+        "xx": x[..., :, None] * x[..., None, :], "yy": y[..., :, None] * y[..., None, :],
+        "xy": x[..., :, None] * y[..., None, :], "yx": y[..., :, None] * x[..., None, :],
+    }  # fmt: skip
+    return (
+        s * np.eye(x.shape[-1]) + ss * outer["yx"] + 2 * su * outer["xx"] + 2 * sv * outer["yy"]
+        + 4 * uv * outer["xy"]
+    )  # fmt: skip
 
 
 def slopes_of(local, structures):
@@ -164,13 +251,8 @@ class TestIdentities:
     def test_forces_and_stress_are_derivatives_of_the_energy(self, rich_model, crystals):
         self.check_derivatives(rich_model, crystals[0][:3])
 
-    def test_forces_of_molecules(self):
-        structures = Structures.from_ase([molecule("CH3OH"), molecule("H2O"), molecule("CH4")])
-        structures.positions[:] += 0.1 * np.random.default_rng(0).normal(size=(14, 3))
-        terms = [(SMALL, Cosine(zeta=2), 2), (ACSF(), 0.1 * Gaussian(sigma=2.0), 2)]
-        model = SparseGaussianProcess(terms=terms, random_state=0)
-        model.fit(structures, labels(structures))
-        self.check_derivatives(model, structures)
+    def test_forces_of_molecules(self, molecular_model):
+        self.check_derivatives(molecular_model, distorted_molecules())
 
     @staticmethod
     def check_derivatives(model, structures):
@@ -191,10 +273,10 @@ class TestIdentities:
         kernel, step = 0.5 * Gaussian(sigma=2.0), 1e-3
         descriptor = SOAP(cutoff=3.5, n_max=3, l_max=2, normalize=False)
         terms = [(descriptor, kernel, 1)]
+        # nothing is learnt
         model = SparseGaussianProcess(terms=terms, noise_energy=1e6).fit(structures, targets.energy)
-        # nothing is learnt and one representative is far away from everything
         features = model.descriptors_[0].transform(structures[:1])
-        prior = force_prior(model.blocks_, [features], 0)
+        prior, _ = derivative_functionals(model, [features], force_tangents)
         for atom, axis in [(0, 0), (1, 2), (3, 1)]:
             moved = []
             for sign in (1, -1):
@@ -205,6 +287,56 @@ class TestIdentities:
             covariances = [[dense_energy_kernel(a, b, kernel)[0, 0] for a in moved] for b in moved]
             expected = np.array([1, -1]) @ covariances @ np.array([1, -1]) / (4 * step**2)
             assert prior[atom, axis] == pytest.approx(expected, rel=1e-4)
+
+    @pytest.mark.parametrize("molecules", [False, True])
+    def test_deviations_of_forces_and_stress_equal_a_dense_reference(
+        self, rich_model, molecular_model, crystals, molecules
+    ):
+        if molecules:
+            model, structures = molecular_model, distorted_molecules()
+        else:
+            model, structures = rich_model, crystals[0][:3]
+        found = model.predict(
+            structures, return_forces_std=True, **({} if molecules else {"return_stress_std": True})
+        )
+        features = fitting.features_of(model.descriptors_, structures, slice(None))
+        for s in range(len(structures)):
+            forces, virials = dense_deviations(model, features, s)
+            atoms = slice(*structures.offsets[s : s + 2])
+            np.testing.assert_allclose(found[1][atoms].ravel(), forces, rtol=1e-8)
+            if not molecules:
+                stress = voigt(found[2][s : s + 1])[0] * structures[s].volumes()
+                np.testing.assert_allclose(stress, virials, rtol=1e-8)
+                np.testing.assert_array_equal(found[2], found[2].transpose(0, 2, 1))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"_CENTERS": 1, "_BLOCK": 3},
+            {"_ROWS": 5, "_COLUMNS": 4, "_SOLVED": 7, "_BLOCK": 5},
+        ],
+    )
+    def test_deviations_of_large_structures_in_pieces(
+        self, rich_model, crystals, monkeypatch, changes
+    ):
+        keywords = {"return_forces_std": True, "return_stress_std": True}
+        expected = rich_model.predict(crystals[0][:3], **keywords)
+        for name, value in changes.items():
+            monkeypatch.setattr(variance, name, value)
+        monkeypatch.setattr(tangents, "_BYTES", 100_000)
+        for one, other in zip(
+            rich_model.predict(crystals[0][:3], **keywords), expected, strict=True
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-9)
+
+    def test_deviations_of_one_molecule_do_not_depend_on_its_orientation(self, molecular_model):
+        atoms = distorted_molecules().to_ase()[0]
+        turned = atoms.copy()
+        turned.rotate(90, "z")
+        std, of_turned = (
+            molecular_model.predict([x], return_forces_std=True)[1] for x in (atoms, turned)
+        )
+        np.testing.assert_allclose(of_turned, std[:, [1, 0, 2]], rtol=1e-6)
 
     def test_certain_at_the_data_and_uncertain_far_from_them(self, crystals):
         structures, targets = crystals

@@ -142,7 +142,7 @@ def test_sum_over_m_of_the_filters(skewed):
     transformer = scattering(orbitals=4, scales=(0, 0.5), order=1, beta=0.5).fit([skewed])
     scene = _Scenes(transformer._settings(), Structures.from_ase([skewed]))[0]
     tables = scene.grids.grid(0, 0.0).tables
-    inside = tables.harmonics[0] != 0  # not at the Nyquist frequencies
+    inside = tables.harmonic(0)[0] != 0  # not at the Nyquist frequencies
     for wavelet in transformer._paths.wavelets:
         total = (tables.radial(wavelet) ** 2) * np.sum(tables.harmonic(wavelet.l) ** 2, axis=0)
         x = 4.0**wavelet.j * tables.squares[inside]

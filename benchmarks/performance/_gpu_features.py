@@ -12,6 +12,8 @@ from skatom.descriptors import FCHL19, SOAP
 from skatom.kernels import Cosine, Gaussian, covariance
 from skatom.metrics import neg_energy_mae, neg_force_mae
 from skatom.models import ForceKernelRidge, SparseGaussianProcess
+from skatom.models.kernel_ridge.derivative_system import CholeskySystem
+from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
 from skatom.neighbors import neighbor_list
 
 ETHANOL, ASPIRIN, TEST = "md17_ethanol", "rmd17_aspirin_train", "rmd17_aspirin_test"
@@ -123,13 +125,12 @@ def force_kernel_ridge(bench):
 
 def _parts(bench, X, y):
     """Times of the features, the Jacobians, the blocks and the Cholesky factor."""
-    from skatom.models.kernel_ridge.derivative_system import CholeskySystem
-
     seconds, features = bench.once(lambda: FCHL19(device=bench.name).fit_transform(X))
     bench.say("  features", seconds, "s")
-    every = np.ones(len(X), bool)
-    arguments = features, every, every, *[np.full(len(X), 1e-7)] * 2
-    seconds, system = bench.once(lambda: CholeskySystem(Gaussian(2.0), *arguments))
+    parameters = {f"alpha{kind}": 1e-7 for kind in ("", "_forces", "_virial", "_dipole")}
+    alphas = alphas_of(parameters, X, y, None, 0.0)
+    labels = RidgeLabels(X, y, alphas, ("energy", "forces"))
+    seconds, system = bench.once(lambda: CholeskySystem(Gaussian(2.0), features, labels))
     bench.say("  rigid motions, Jacobians in their bases", seconds, "s")
     fill, blocks = system.fill, []
     system.fill = lambda *place: blocks.append(bench.once(lambda: fill(*place))[0])
@@ -138,7 +139,7 @@ def _parts(bench, X, y):
     bench.say(f"  covariances of {size} rows", sum(blocks), "s")
     factor = total - sum(blocks)
     bench.say("  Cholesky", factor, "s", **{"TFLOP/s": size**3 / 3e12 / factor})
-    seconds, solution = bench.once(lambda: system.solve(system.right_side(y.energy, y.forces)))
+    seconds, solution = bench.once(lambda: system.solve(system.right_side()))
     bench.say("  solution", seconds, "s")
     seconds, _ = bench.once(lambda: system.expansion(solution))
     bench.say("  expansion", seconds, "s")

@@ -3,6 +3,7 @@
 from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP, TensorFeatures
@@ -25,6 +26,7 @@ __all__ = [
     "FCHL19",
     "SOAP",
     "AtomicFeatures",
+    "ChebyshevFunctions",
     "FeatureMap",
     "FeatureScaler",
     "FeatureSelector",

@@ -155,6 +155,11 @@ class AtomicDerivatives:
             return values
         return self.chain.pushforward(values, pairs.centers, self.structures.numbers[pairs.centers])
 
+    def pooled_jacobian(self, weights):
+        """Σ_i weights_i dx_i/dR (n_atoms, 3, …) and /dε (3, 3, …) of one structure, before maps."""
+        species = self.descriptor._species_index(self.structures)
+        return self.descriptor._pooled_jacobian(self.neighbors(), species, weights)
+
     def pairs_of(self, centers):
         """The neighbour list of some atoms, computed for their structures if it was not kept."""
         if self.has_neighbors:

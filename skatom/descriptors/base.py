@@ -82,12 +82,13 @@ class StructureDescriptor(_GlobalTransform, TransformerMixin, BaseEstimator):
     - ``_values(structures)``: their features (n, n_features);
     - ``_pullback(structures, cotangent)``: gradient and virial, see `StructureFeatures.pullback`,
       for a cotangent (n, n_features);
-    - ``_jacobian(structures)``, if it can be faster than one pullback for each feature: the
-      gradients and strains of a `StructureJacobian`;
+    - ``_jacobian(structures, needed)``, if it can be faster than one pullback for each feature:
+      the gradients and strains of a `StructureJacobian`, which may be zero for features that the
+      mask ``needed`` leaves out;
     - ``n_features_out_`` and ``get_feature_names_out()``.
     """
 
-    def _jacobian(self, structures):
+    def _jacobian(self, structures, needed):
         return None
 
     def __sklearn_tags__(self):
@@ -297,6 +298,9 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
     # whether the features of an atom depend only on the pairs with its own neighbours
     _is_function_of_pairs = True
+    # whether ``_pooled_jacobian(pairs, species, weights)`` gives the derivatives of weighted sums
+    # of features over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
+    _pools_jacobian = False
 
     def _cutoff(self):
         """Cutoff radius in Å."""

@@ -57,6 +57,23 @@ class Chain:
         """Number of features after the last map, from the number before the first."""
         return self.links[-1].map.n_features_out if self.links else n_features
 
+    @property
+    def linear(self):
+        """Whether the derivatives of all maps are independent of the features."""
+        return all(link.map.linear for link in self.links)
+
+    @property
+    def by_species(self):
+        """Whether a map differs between species."""
+        return any(link.map.species is not None for link in self.links)
+
+    def depends_on(self, n_features):
+        """Mask (n_features,) of the features before the first map that matter after the last."""
+        needed = np.ones(self.n_features(n_features), bool)
+        for link in reversed(self.links):
+            needed = link.map.depends_on(needed)
+        return needed
+
     def names(self, names):
         """Names of the features after the last map."""
         for link in self.links:

@@ -209,7 +209,7 @@ class InverseDistances(StructureDescriptor):
         virial = np.einsum("npx,npy->nxy", -along, gradients / (values**3)[:, :, None])
         return gradient.reshape(-1, 3), virial
 
-    def _jacobian(self, structures):
+    def _jacobian(self, structures, needed):
         values, c = pair_features(structures)
         gradients = np.einsum("ap,npx->naxp", incidence(len(self.numbers_)), c)
         strains = -np.einsum("npx,npy->nxyp", c, c / (values**3)[:, :, None])

@@ -18,7 +18,9 @@ class FeatureMap:
       row, (n, n_features_in), for the rows c (n, n_features_out);
     - ``pushforward(x, tangents, numbers)``: :math:`\partial y/\partial x \cdot t` of every row,
       (n, k, n_features_out), for k directions t of each, (n, k, n_features_in);
-    - ``feature_names(names)``, optionally; by default features are numbered.
+    - ``feature_names(names)``, optionally; by default features are numbered;
+    - ``depends_on(chosen)``, optionally: a mask of the features x on which the features y of the
+      mask ``chosen`` depend; by default all. Others need no derivatives.
 
     ``numbers`` (n,) are the atomic numbers of the rows, None where the rows are structures.
 
@@ -38,6 +40,10 @@ class FeatureMap:
         """Names of the features y, from the names of the features x."""
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{k}" for k in range(self.n_features_out)], dtype=object)
+
+    def depends_on(self, chosen):
+        """Mask (n_features_in,) of the features on which chosen ones, (n_features_out,), depend."""
+        return np.ones(self.n_features_in, bool)
 
     def check(self, n_features, structures=None):
         """Raise a ValueError unless the map applies to these features.
@@ -106,6 +112,9 @@ class Scale(FeatureMap):
     def feature_names(self, names):
         return names
 
+    def depends_on(self, chosen):
+        return chosen
+
     def _rows(self, numbers):
         return slice(None) if self.species is None else np.searchsorted(self.species, numbers)
 
@@ -155,6 +164,11 @@ class Select(FeatureMap):
     def feature_names(self, names):
         return names[self.columns]
 
+    def depends_on(self, chosen):
+        needed = np.zeros(self.n_features_in, bool)
+        needed[self.columns[chosen]] = True
+        return needed
+
 
 class Linear(FeatureMap):
     """Linear combinations of the features, y = A (x − mean).
@@ -193,3 +207,6 @@ class Linear(FeatureMap):
 
     def pushforward(self, x, tangents, numbers=None):
         return tangents @ beside(self.matrix, tangents).T
+
+    def depends_on(self, chosen):
+        return self.matrix[chosen].any(axis=0)

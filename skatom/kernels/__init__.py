@@ -6,6 +6,7 @@ from skatom.kernels.dot_kernel import DotKernel, Product, Profile, Scaled, Sum
 from skatom.kernels.dot_product import Cosine, Polynomial
 from skatom.kernels.fchl18.kernel import FCHL18
 from skatom.kernels.feature_kernel import FeatureKernel
+from skatom.kernels.kernel_matrix import KernelMatrix
 from skatom.kernels.nbody.haar import (
     cartesian_kernel,
     covariant_kernel,
@@ -24,6 +25,7 @@ __all__ = [
     "FeatureKernel",
     "Gaussian",
     "Kernel",
+    "KernelMatrix",
     "KernelSum",
     "Laplacian",
     "ManyBody",

@@ -1,11 +1,11 @@
-"""Covariances of energies and forces under a kernel of atomic features, block by block."""
+"""Covariances of energies and their derivatives under a kernel of features, block by block."""
 
 import numpy as np
 
 from skatom._device import beside, check_together, device_of, is_tensor, namespace
 from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
 from skatom.kernels._cpu.covariance import Derivatives, Layout
-from skatom.kernels.environments import Environments, jacobian_bases, loops_of
+from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases, loops_of
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -18,16 +18,17 @@ _TENSOR_ROWS = 2048
 
 
 def feature_covariance(kernel, X, Y, rows, columns):
-    """The matrix that `skatom.kernels.covariance` returns for a `DotKernel`.
+    """The matrix that `skatom.kernels.covariance` returns for a kernel of features.
 
     Parameters
     ----------
-    kernel : DotKernel
-    X : AtomicFeatures of n structures
-    Y : AtomicFeatures or None
+    kernel : DotKernel or StructureKernel
+        A kernel with the method ``block``.
+    X : AtomicFeatures or StructureFeatures of n structures
+    Y : the same, or None
         None: X.
     rows, columns : tuple of str
-        Some of "energy" and "forces".
+        Some of "energy", "forces" and "virial".
 
     Returns
     -------
@@ -36,10 +37,7 @@ def feature_covariance(kernel, X, Y, rows, columns):
     symmetric = Y is None and rows == columns
     Y = X if Y is None else Y
     wanted = [(X, rows), (Y, columns)]
-    shape = [
-        len(batch) * ("energy" in kinds) + len(batch.numbers) * 3 * ("forces" in kinds)
-        for batch, kinds in wanted
-    ]
+    shape = [int(row_counts(batch.structures.n_atoms, kinds).sum()) for batch, kinds in wanted]
     check_together(Y.values, X.values, "Y")
     device = device_of(X.values)
     check = check_memory if device is None else device.check_memory
@@ -54,13 +52,26 @@ def feature_covariance(kernel, X, Y, rows, columns):
     return _assemble(kernel, sides[0], sides[-1], symmetric, out)
 
 
+def row_counts(n_atoms, kinds):
+    """Number of rows of structures of so many atoms, shape (n,)."""
+    counts = {"energy": np.ones_like(n_atoms), "forces": 3 * n_atoms}
+    counts["virial"] = 6 * counts["energy"]
+    return sum(counts[kind] for kind in kinds)
+
+
+def kinds_of_rows(n_atoms, kinds):
+    """For each row of structures of so many atoms, the place of its kind in ``kinds``."""
+    counts = np.stack([row_counts(n_atoms, (kind,)) for kind in kinds], axis=1)
+    return np.repeat(np.tile(np.arange(len(kinds)), len(n_atoms)), counts.ravel())
+
+
 def _assemble(kernel, left, right, symmetric, out):
     """Write all blocks of the covariance matrix of two sides."""
 
     def work(task):
         piece, group = task
-        part = block(
-            kernel, left.environments, right.environments, left.layout, right.layout, piece, group,
+        part = kernel.block(
+            left.environments, right.environments, left.layout, right.layout, piece, group,
             symmetric,
         )  # fmt: skip
         part = left.complete(part, *piece)
@@ -100,43 +111,49 @@ class _Side:
     """
 
     def __init__(self, features, kinds, bases):
-        self.energies, self.forces = "energy" in kinds, "forces" in kinds
-        kept = self._strike(features.structures) if self.forces else None
-        self.environments = Environments(features, kept, bases)
-        has_energy = np.full(len(features), self.energies)
-        self.layout = layout(self.environments.n_dof, has_energy)
-        self.places = layout(3 * features.n_atoms * self.forces, has_energy).starts
-
-    def _strike(self, structures):
-        kept, self._completions = [], []
-        for s in range(len(structures)):
-            motions = rigid_motions(structures[s])[0]
-            kept.append(kept_coordinates(motions))
-            self._completions.append(completion(motions, kept[-1]))
-        return kept
+        structures = features.structures
+        self._n_others = int("energy" in kinds), 6 * ("virial" in kinds)
+        self._completions = None
+        forces = [np.arange(0)] * len(features)
+        if "forces" in kinds:
+            motions = [rigid_motions(structures[s])[0] for s in range(len(structures))]
+            forces = [kept_coordinates(of_one) for of_one in motions]
+            self._completions = [completion(*pair) for pair in zip(motions, forces, strict=True)]
+        coordinates = None
+        if "forces" in kinds or "virial" in kinds:
+            coordinates = [
+                coordinates_of(kept, "virial" in kinds, n)
+                for kept, n in zip(forces, structures.n_atoms, strict=True)
+            ]
+        self.environments = Environments(features, coordinates, bases)
+        self.layout = layout(self.environments.n_dof, np.full(len(features), "energy" in kinds))
+        self.places = offsets_from_counts(row_counts(structures.n_atoms, kinds))
 
     def complete(self, matrix, first, last):
         """The matrix with all rows of the structures first … last - 1, from those computed."""
-        if not self.forces:
+        if self._completions is None:
             return matrix
-        n, completions = int(self.energies), self._completions[first:last]
-        shape = sum(n + len(t) for t in completions), matrix.shape[1]
+        before, after = self._n_others
+        completions = self._completions[first:last]
+        shape = int(self.places[last] - self.places[first]), matrix.shape[1]
         out = matrix.new_empty(shape) if is_tensor(matrix) else np.empty(shape)
         place = taken = 0
         for transform in completions:
             size, kept = transform.shape
-            out[place : place + n] = matrix[taken : taken + n]
-            place, taken = place + n, taken + n
+            out[place : place + before] = matrix[taken : taken + before]
+            place, taken = place + before, taken + before
             transform = beside(transform, matrix)
             namespace(matrix).matmul(
                 transform, matrix[taken : taken + kept], out=out[place : place + size]
             )
             place, taken = place + size, taken + kept
+            out[place : place + after] = matrix[taken : taken + after]
+            place, taken = place + after, taken + after
         return out
 
 
 def layout(n_dof, has_energy):
-    """Rows of structures: the energy of those that have one, then the forces."""
+    """Rows of structures: the energy of those that have one, then the derivatives."""
     return Layout(offsets_from_counts(n_dof + has_energy), np.asarray(has_energy, bool))
 
 
@@ -153,18 +170,34 @@ def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first,
     starts, size = row_layout.starts, _TENSOR_ROWS if is_tensor(out) else _ROWS
 
     def work(piece):
-        out[slice(*(starts[[*piece]] - starts[first]))] = block(
-            kernel, rows, columns, row_layout, column_layout, piece, group, lower
+        out[slice(*(starts[[*piece]] - starts[first]))] = kernel.block(
+            rows, columns, row_layout, column_layout, piece, group, lower
         )
 
     pieces = row_groups(starts, size, first)
     list(map(work, pieces) if is_tensor(out) else pool.map(work, pieces))
 
 
-def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower):
+def block(
+    kernel, rows, columns, row_layout, column_layout, piece, group, lower, weights=None
+):  # fmt: skip
     """The covariances of the structures of ``piece``, as rows, with those of ``group``.
 
-    ``lower``: the matrix is symmetric, and elements above its diagonal blocks are left zero.
+    Parameters
+    ----------
+    kernel : DotKernel
+    rows, columns : Environments
+    row_layout, column_layout : Layout
+    piece, group : tuple of int
+        The first structure, and the one after the last.
+    lower : bool
+        The matrix is symmetric, and elements above its diagonal blocks are left zero.
+    weights : dict of int to float, default=None
+        Factors of the kernels of each species. None: 1.
+
+    Returns
+    -------
+    ndarray of float
     """
     b_rows, a_rows = row_layout.part(*piece), column_layout.part(*group)
     shape, device = (b_rows.starts[-1], a_rows.starts[-1]), device_of(rows.features.values)
@@ -180,6 +213,8 @@ def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower)
         if 0 not in s.shape:
             u, v = columns.norms[z][atoms_a], rows.norms[z][atoms_b, None]
             phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
+            if weights is not None:
+                phi = Derivatives(*(weights[z] * f for f in phi))
             add_covariances(a, b, a_rows, b_rows, phi, diagonal, out)
     return out
 

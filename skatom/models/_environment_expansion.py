@@ -1,10 +1,11 @@
-"""The predictor of kernel models of atoms: an expansion in environments, and its gradient."""
+"""The predictor of kernel models of features: an expansion in environments, and its gradient."""
 
 import numpy as np
 
 from skatom._device import device_of, is_tensor, namespace, on_host
 from skatom.base import Predictor
 from skatom.kernels.base import squared_norms
+from skatom.kernels.feature_rows import rows_of
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
 # Numbers of atoms that a thread works on at once, and of environments that they are compared with:
@@ -16,6 +17,8 @@ _TENSOR_ATOMS, _TENSOR_ENVIRONMENTS = 2048, 8192
 
 class EnvironmentExpansion(Predictor):
     r"""Energies of atoms as sums over environments J of the same element.
+
+    The features may be those of structures, each of which is then a single row.
 
     .. math:: \varepsilon(x) = \sum_J \big[ a_J + w_J \cdot \partial_y \big]\, k(x, y)
         \Big|_{y = y_J}
@@ -69,16 +72,16 @@ class EnvironmentExpansion(Predictor):
 
     def energies(self, features):
         """Σ ε over the atoms of every structure, shape (n,)."""
-        return np.add.reduceat(self.local_energies(features), features.offsets[:-1])
+        return np.add.reduceat(self.local_energies(features), rows_of(features).offsets[:-1])
 
     def local_energies(self, features):
-        """ε of every atom, shape (n_atoms,)."""
+        """ε of every atom, shape (n_atoms,), or of every structure for its own features."""
         return on_host(self.of_atoms(features, False)[0])
 
     def differentiate(self, features):
         """E = Σ ε of every structure (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
         energies, cotangent = self.of_atoms(features, True)
-        energies = np.add.reduceat(on_host(energies), features.offsets[:-1])
+        energies = np.add.reduceat(on_host(energies), rows_of(features).offsets[:-1])
         return energies, *map(on_host, features.pullback(cotangent))
 
     def of_atoms(self, features, with_gradient):
@@ -92,13 +95,14 @@ class EnvironmentExpansion(Predictor):
         for z, atoms, (found, along, own) in here._of_features(features, with_gradient):
             energies[atoms] = found
             if with_gradient:
-                slopes = along if self.bases is None else along @ self.bases[z].T
+                slopes = along if here.bases is None else along @ here.bases[z].T
                 slopes += own[:, None] * features.values[atoms]
                 cotangent[atoms] = slopes
         return energies, cotangent
 
     def _of_features(self, features, with_gradient):
-        atoms = {z: np.flatnonzero(features.numbers == z) for z in self.values}
+        numbers = rows_of(features).numbers
+        atoms = {z: np.flatnonzero(numbers == z) for z in self.values}
         queries = {}
         for z in self.values:
             x = features.values[atoms[z]]

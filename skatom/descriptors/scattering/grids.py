@@ -5,7 +5,7 @@ Spectra F are in those units, of real fields, and kept as the half with m3 >= 0,
 """
 
 from functools import cached_property
-from math import ceil
+from math import ceil, floor, log2
 
 import numpy as np
 from scipy.fft import irfftn, next_fast_len, rfftn
@@ -23,23 +23,24 @@ class Tables:
         Points along each axis.
     box : ndarray of float, shape (3, 3)
         Vectors of the box, rows, Å.
-    l_max : int
     beta : float
         Base width, Å.
     """
 
-    def __init__(self, shape, box, l_max, beta):
+    def __init__(self, shape, box, beta):
         self.shape = shape
         self.half_shape = (*shape[:2], shape[2] // 2 + 1)
-        self.l_max = l_max
         self.beta = beta
         self.reciprocal = 2 * np.pi * np.linalg.inv(box).T
-        self._radial = {}
+        self._radial, self._harmonic, self._gradient = {}, {}, {}
 
     @property
     def n_bytes(self):
         """Approximate size of the kept arrays."""
-        return 8 * int(np.prod(self.half_shape)) * ((self.l_max + 1) ** 2 + 5 + len(self._radial))
+        numbers = 5 + len(self._radial)
+        numbers += sum(2 * l + 1 for l in self._harmonic)
+        numbers += sum(3 * (2 * l + 1) for l in self._gradient)
+        return 8 * int(np.prod(self.half_shape)) * numbers
 
     @cached_property
     def omega(self):
@@ -60,22 +61,6 @@ class Tables:
         weights[:, :, 0] = 1.0
         return weights.ravel()
 
-    @cached_property
-    def harmonics(self):
-        """R_lm(ω) (n_lm, n_ω), zero at the Nyquist frequencies of even axes."""
-        values = np.empty(((self.l_max + 1) ** 2, len(self.omega)))
-        solid_harmonics(self.omega, normalization(self.l_max), self.l_max, values)
-        values[:, self._nyquist] = 0.0
-        return values
-
-    @cached_property
-    def gradients(self):
-        """∂R_lm/∂ω (3, n_lm, n_ω)."""
-        values = np.empty((3, (self.l_max + 1) ** 2, len(self.omega)))
-        solid_harmonic_gradients(self.omega, normalization(self.l_max), self.l_max, values)
-        values[:, :, self._nyquist] = 0.0
-        return values
-
     @property
     def _nyquist(self):
         edge = np.zeros(self.half_shape, bool)
@@ -87,9 +72,10 @@ class Tables:
     def prepare(self, wavelet, strain):
         """Compute now what a wavelet will need."""
         self.radial(wavelet)
-        names = ["harmonics", "weights"] + ["gradients"] * strain
-        for name in names:
-            getattr(self, name)
+        self.harmonic(wavelet.l)
+        self.weights  # noqa: B018 - it is kept
+        if strain:
+            self.harmonic_gradient(wavelet.l)
 
     def frequencies(self, axis):
         """Integer frequencies m of an axis, in the order of the FFT."""
@@ -123,12 +109,22 @@ class Tables:
         return k * inverse - 0.5 * self.beta**2 * 4.0**wavelet.j
 
     def harmonic(self, l):
-        """R_lm of one l, (2l + 1, n_ω)."""
-        return self.harmonics[l * l : (l + 1) ** 2]
+        """R_lm(ω) of one l, (2l + 1, n_ω), zero at the Nyquist frequencies of even axes."""
+        if l not in self._harmonic:
+            values = np.empty(((l + 1) ** 2, len(self.omega)))
+            solid_harmonics(self.omega, normalization(l), l, values)
+            values[:, self._nyquist] = 0.0
+            self._harmonic[l] = values[l * l :].copy()
+        return self._harmonic[l]
 
     def harmonic_gradient(self, l):
         """∂R_lm/∂ω of one l, (3, 2l + 1, n_ω)."""
-        return self.gradients[:, l * l : (l + 1) ** 2]
+        if l not in self._gradient:
+            values = np.empty((3, (l + 1) ** 2, len(self.omega)))
+            solid_harmonic_gradients(self.omega, normalization(l), l, values)
+            values[:, :, self._nyquist] = 0.0
+            self._gradient[l] = values[:, l * l :].copy()
+        return self._gradient[l]
 
 
 class Grid:
@@ -180,42 +176,40 @@ class Grid:
                 result[s] = (plane @ c.T).reshape(self.tables.half_shape)
         return result.reshape(len(groups), -1)
 
-    def structure_factor_gradients(self, positions, groups, cotangents):
-        """dE/dR (N, 3) of δE = Re Σ_ω conj(A_s) δ(structure factor of group s), ω of both halves.
+    def phase_gradients(self, positions, cotangents):
+        """dE/dR (n, N, 3) of n energies δE = Re Σ_ω conj(A) δ exp(−iω(R − o)), ω of both halves.
 
-        ``cotangents``: A, (n_groups, n_ω).
+        ``cotangents``: A, (n, n_ω).
         """
         t = self.tables
-        gradient = np.zeros_like(positions)
-        for atoms, cotangent in zip(groups, cotangents, strict=True):
-            if not len(atoms):
-                continue
-            a, b, c = self.phases(positions[atoms])
-            weighted = np.conj(cotangent * t.weights).reshape(-1, t.half_shape[2])
-            m1, m2, m3 = (t.frequencies(axis)[:, None] for axis in range(3))
-            # contract the third axis with the phases and with their derivatives
-            inner = weighted @ np.concatenate([c, m3 * c], axis=1)
-            inner = inner.reshape(*t.half_shape[:2], 2, len(atoms))
-            plain, along = inner[:, :, 0], inner[:, :, 1]
-            slopes = [
-                np.einsum("abk,ak,bk->k", plain, m1 * a, b),
-                np.einsum("abk,ak,bk->k", plain, a, m2 * b),
-                np.einsum("abk,ak,bk->k", along, a, b),
-            ]
-            gradient[atoms] = np.array(slopes).imag.T @ t.reciprocal
-        return gradient
+        a, b, c = self.phases(positions)
+        m1, m2, m3 = (t.frequencies(axis)[:, None] for axis in range(3))
+        weighted = np.conj(cotangents * t.weights).reshape(-1, t.half_shape[2])
+        # contract the third axis with the phases and with their derivatives
+        inner = weighted @ np.concatenate([c, m3 * c], axis=1)
+        inner = inner.reshape(-1, *t.half_shape[:2], 2, len(positions))
+        plain, along = inner[:, :, :, 0], inner[:, :, :, 1]
+        rows = [
+            np.einsum("nabk,bk->nak", *factors)
+            for factors in ((plain, b), (plain, m2 * b), (along, b))
+        ]
+        slopes = [
+            np.einsum("nak,ak->nk", row, factor)
+            for row, factor in zip(rows, (m1 * a, a, a), strict=True)
+        ]
+        return np.stack(slopes, axis=-1).imag @ t.reciprocal
 
 
 class CellGrids:
-    """Grids of a periodic cell: level k has spacing 2^k, and all share the cell.
+    """Grids of a periodic cell: level k has the spacing 2^k · ``spacing``, and all share the cell.
 
     Parameters
     ----------
     cell : ndarray of float, shape (3, 3)
     spacing : float
-        The finest, Å.
+        That of level 0, Å.
     shape : tuple of int or None
-        Points of the finest grid, instead of ``spacing``.
+        Points of level 0, instead of ``spacing``.
     make_tables : callable (shape, box) -> Tables
     """
 
@@ -223,20 +217,28 @@ class CellGrids:
 
     def __init__(self, cell, spacing, shape, make_tables):
         self.cell = cell
-        if shape is None:
-            edges = np.linalg.norm(cell, axis=1)
-            # rounding must not add a point to an edge that is a multiple of the spacing
-            shape = [next_fast_len(ceil(edge / spacing - 1e-9), real=True) for edge in edges]
-        self.shape = tuple(int(size) for size in shape)
+        self.spacing = spacing
+        self.own_shape = shape
         self.make_tables = make_tables
         self._grids = {}
+
+    def shape(self, level):
+        """Points of the grid of a level along each axis."""
+        if self.own_shape is None:
+            edges = np.linalg.norm(self.cell, axis=1)
+            return tuple(even_size(edge / (self.spacing * 2**level)) for edge in edges)
+        if level == 0:
+            return tuple(int(size) for size in self.own_shape)
+        return tuple(next_fast_len(ceil(n / 2**level), real=True) for n in self.own_shape)
+
+    def estimate(self, level, reach):
+        """Number of points of `grid`."""
+        return float(np.prod(self.shape(level), dtype=float))
 
     def grid(self, level, reach):
         """The grid of a level; ``reach`` does not matter in a cell."""
         if level not in self._grids:
-            shape = self.shape
-            if level > 0:
-                shape = tuple(next_fast_len(ceil(n / 2**level), real=True) for n in self.shape)
+            shape = self.shape(level)
             tables = self.make_tables(shape, self.cell)
             self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
         return self._grids[level]
@@ -343,6 +345,18 @@ class BoxGrids:
                 for axis in range(3)
             ]  # fmt: skip
         return self._factors[key]
+
+
+def even_size(smallest):
+    """The smallest of 4, 5, 6 and 7 times a power of 2, or of 1, 2, 3, that is not below a number.
+
+    Twice as long an edge has twice as many points, so that a supercell has the grid of its cell,
+    repeated; the fast lengths of the FFT do not have this property.
+    """
+    # rounding must not add a point to an edge that is a multiple of the spacing
+    smallest = max(1.0, smallest * (1 - 1e-9))
+    unit = 2 ** max(0, floor(log2(smallest)) - 2)
+    return unit * ceil(smallest / unit)
 
 
 def _waves(frequencies, points):

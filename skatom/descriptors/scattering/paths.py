@@ -39,16 +39,20 @@ class Paths:
         The smallest j2 − j1 of a pair.
     pairing : {"all", "lexicographic", "same_l"}
     multiresolution : bool
+    fineness : float, default=0
+        From 0 to 1: how far the grids of `Wavelet.refinement` are refined.
     """
 
     def __init__(
-        self, channels, orbitals, scales, order, exponents, scale_gap, pairing, multiresolution
+        self, channels, orbitals, scales, order, exponents, scale_gap, pairing, multiresolution,
+        fineness=0.0,
     ):  # fmt: skip
         self.channels = channels
         self.exponents = np.array(exponents, dtype=float)
         self.root = _common_denominator(self.exponents)
         self.wavelets = [Wavelet(n, l, float(j)) for n, l in orbitals for j in scales] * (order > 0)
         self.multiresolution = multiresolution
+        self.fineness = fineness
         self.pairs = [
             (a, b)
             for a, first in enumerate(self.wavelets)
@@ -94,9 +98,16 @@ class Paths:
             dtype=object,
         )
 
-    def level(self, wavelet):
-        """Level of the grid of a wavelet: spacing 2^level."""
-        return floor(self.wavelets[wavelet].j) if self.multiresolution else 0
+    def level(self, wavelet, scale=None):
+        """Level of the grid of a wavelet: its spacing is 2^level times that of level 0.
+
+        ``scale``: the scale for which the grid must be fine enough. None: that of the wavelet.
+        """
+        wavelet = self.wavelets[wavelet]
+        octaves = floor(wavelet.j if scale is None else scale) if self.multiresolution else 0
+        if not self.fineness:
+            return octaves
+        return wavelet.refined(octaves, self.fineness)
 
     def tasks(self, first, second, n_points):
         """The tasks that compute the needed features.
@@ -131,7 +142,8 @@ class Paths:
 
     def _source_level(self, pair):
         """The level on which the first map of a pair is made for the second."""
-        return min(map(self.level, self.pairs[pair]))
+        a, b = self.pairs[pair]
+        return self.level(a, min(self.wavelets[a].j, self.wavelets[b].j))
 
     @cached_property
     def maps(self):

@@ -114,6 +114,38 @@ def add_products(starts, coefficients, values, slopes, out):
                             line[s] += u * row[s] + v * d_row[s]
 
 
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def contract(tensor, values, slopes, out):
+    """S = Σ_pqs w_pqs φ_p(T_1) φ_q(T_2) φ_s(T_3) of triangles and its gradient: ``out`` (4, n).
+
+    ``values`` and ``slopes`` of the basis have the shape (3, n, n_basis).
+    """
+    n_basis = len(tensor)
+    for t in range(values.shape[1]):
+        one, two, three = values[0, t], values[1, t], values[2, t]
+        d_one, d_two, d_three = slopes[0, t], slopes[1, t], slopes[2, t]
+        s = s_one = s_two = s_three = 0.0
+        for p in range(n_basis):
+            v = v_two = v_three = 0.0
+            for q in range(n_basis):
+                line = tensor[p, q]
+                u = d_u = 0.0
+                for k in range(n_basis):
+                    u += line[k] * three[k]
+                    d_u += line[k] * d_three[k]
+                v += two[q] * u
+                v_two += d_two[q] * u
+                v_three += two[q] * d_u
+            s += one[p] * v
+            s_one += d_one[p] * v
+            s_two += one[p] * v_two
+            s_three += one[p] * v_three
+        out[0, t] = s
+        out[1, t] = s_one
+        out[2, t] = s_two
+        out[3, t] = s_three
+
+
 @njit(cache=True, nogil=True)
 def expansion(first, last, sides, centers, weights, length_scale, out):
     """The function S(T) = Σ_T' [w_0 + w · ∂'] k(T, T') and its gradient: ``out`` (4, n)."""

@@ -9,18 +9,22 @@ from skatom.parallel import split_rows
 _ROWS, _COLUMNS = 2048, 8192
 
 
-def sums_of_atoms(matrix, X, Y):
-    """Σ_IJ k(q_I, q_J) over atoms of the same element, for all pairs of structures (n, m)."""
+def sums_of_atoms(matrix, X, Y, factors=None):
+    """Σ_IJ k(q_I, q_J) over atoms of the same element, for all pairs of structures (n, m).
+
+    ``factors``: of the sums of each element, 1 by default.
+    """
     device = device_of(X.values)
     out = device.zeros(len(X), len(Y))
     of_x, of_y = (_by_species(batch, device) for batch in (X, Y))
     for z in of_x.keys() & of_y.keys():
         (x, rows), (y, columns) = of_x[z], of_y[z]
+        factor = 1.0 if factors is None else factors[z]
         for some in split_rows(len(x), _ROWS):
             for others in split_rows(len(y), _COLUMNS):
                 part = device.zeros(len(X), others.stop - others.start)
                 part.index_add_(0, rows[some], matrix(x[some], y[others]))
-                out.index_add_(1, columns[others], part)
+                out.index_add_(1, columns[others], part, alpha=factor)
     return out
 
 

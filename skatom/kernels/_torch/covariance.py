@@ -15,23 +15,38 @@ import numpy as np
 import torch
 
 from skatom._device import device_of
+from skatom.kernels._cpu.covariance import STRAINS
 
 # Rows of Jacobians that are multiplied with features at a time.
 _ROWS = 2**17
 
 
-def add_jacobians(centers, indices, values, atom, structure, coordinate, side):
+def add_jacobians(centers, indices, vectors, values, atom, structure, coordinate, strain, side):
     """Add the Jacobians along pair vectors, as the compiled function of this name does."""
     owners, device = structure[centers], device_of(values)
     width = np.diff(side.starts)[owners, None]
     first = (side.row_starts[owners] + atom[centers] - side.starts[owners])[:, None]
-    values = values.flatten(0, 1)
     for ends, sign in ((indices, 1.0), (centers, -1.0)):
-        place = coordinate[ends]
-        kept = np.flatnonzero(place >= 0)
-        rows = device.tensor((first + place * width).ravel()[kept])
-        chosen = values if len(kept) == len(values) else values[device.tensor(kept)]
-        side.jacobians.index_add_(0, rows, chosen, alpha=sign)
+        _add_rows(first, coordinate[ends], width, values, sign, side.jacobians)
+    if (strain >= 0).any():
+        slopes = _along_strains(device.tensor(vectors), values)
+        _add_rows(first, strain[owners], width, slopes, 1.0, side.jacobians)
+
+
+def _along_strains(vectors, values):
+    """Derivatives (n_pairs, 6, rank) along the strains with the opposite sign, symmetrised."""
+    outer = vectors[:, :, None, None] * values[:, None]  # (n_pairs, b, a, rank)
+    rows, columns = np.transpose(STRAINS)
+    return -0.5 * (outer[:, rows, columns] + outer[:, columns, rows])
+
+
+def _add_rows(first, place, width, values, sign, jacobians):
+    """Add values (n_pairs, m, rank) to the rows of their coordinates ``place``, if not negative."""
+    kept, device = np.flatnonzero(place >= 0), device_of(values)
+    values = values.flatten(0, 1)
+    rows = device.tensor((first + place * width).ravel()[kept])
+    chosen = values if len(kept) == len(values) else values[device.tensor(kept)]
+    jacobians.index_add_(0, rows, chosen, alpha=sign)
 
 
 def fill_own(side):

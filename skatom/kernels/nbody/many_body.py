@@ -98,8 +98,9 @@ class ManyBody(NBodyKernel):
         Parameters
         ----------
         structures : Structures
-        what : {"energy", "local", "forces", "strain"}
-            Energies of structures or environments, forces, or strain derivatives.
+        what : {"energy", "local", "forces", "virial"}
+            Energies of structures or environments, forces, or derivatives of energies with respect
+            to strains, six for each structure (xx, yy, zz, yz, xz, xy).
         atoms : ndarray of int, default=None
             With "forces", the atoms of the batch whose forces are the rows. None: all.
 
@@ -116,9 +117,9 @@ class ManyBody(NBodyKernel):
             return EnvironmentRows(n_atoms, 1, values, np.arange(n_atoms))
         if what == "energy":
             return EnvironmentRows(len(structures), 1, values, owners)
-        if what == "strain":
+        if what == "virial":
             slopes = nplets.make_rows(
-                plets, base.transition, plets.centers, n_atoms, nplets.strain_directions(plets)
+                plets, base.transition, plets.centers, n_atoms, nplets.virial_directions(plets)
             )
             environments, targets, n_groups = np.arange(n_atoms), owners, len(structures)
         else:
@@ -271,7 +272,7 @@ class ManyBodyExpansion(Predictor):
         for s in range(len(X)):  # matrices grow with the square of the batch
             atoms = slice(X.offsets[s], X.offsets[s + 1])
             gradient[atoms] = -self._sum(X[s], "forces").reshape(-1, 3)
-            virial[s] = self._sum(X[s], "strain").reshape(3, 3)
+            virial[s] = self._sum(X[s], "virial")[nplets.FROM_VOIGT]
         return self.energies(X), gradient, virial
 
     def _sum(self, structures, what):

@@ -15,6 +15,10 @@ from skatom.structures import offsets_from_counts
 
 # Longer than any difference that rounding leaves between two images, shorter than any cell.
 _TIE = 1e-6
+# The axes of the components of a symmetric matrix in Voigt's order.
+_FIRST, _SECOND = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+# The place of each component of a symmetric matrix in that order.
+FROM_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 @dataclass(frozen=True)
@@ -266,14 +270,14 @@ def like_sides(elements):
 
 @dataclass(frozen=True)
 class NPletRows(TupleKeys):
-    """Rows of a kernel matrix: energies of structures or atoms, or forces on atoms.
+    """Rows of a kernel matrix: energies of structures or atoms, forces on atoms, or virials.
 
     Attributes
     ----------
     n_groups : int
         Structures, or atoms.
     n_rows : int
-        1 for energies, 3 for forces.
+        1 for energies, 3 for forces, 6 for virials.
     parts : dict of tuple of int to Part
         The n-plets by their sorted atomic numbers.
     """
@@ -309,6 +313,13 @@ def force_rows(structures, order, cutoff, atoms=None):
     owners = np.full(len(structures.numbers), -1)
     owners[atoms] = np.arange(len(atoms))
     return make_rows(plets, cutoff, owners[plets.centers], len(atoms), corner_directions(plets, 0))
+
+
+def virial_rows(structures, order, cutoff):
+    """The virial of each structure, six components in Voigt's order."""
+    plets = find_n_plets(structures, order, cutoff, half=True)
+    owners = np.repeat(np.arange(len(structures)), structures.n_atoms)[plets.centers]
+    return make_rows(plets, cutoff, owners, len(structures), virial_directions(plets))
 
 
 def make_rows(plets, cutoff, owners, n_groups, directions=None):
@@ -361,17 +372,16 @@ def corner_directions(plets, corner):
     return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 
-def strain_directions(plets):
-    """dT_k/dstrain, shape (9, 3 sides, n), for the components xx, xy, … zz."""
-    by_place = np.zeros((9, 3, len(plets.centers)))
+def virial_directions(plets):
+    """dT_k/dstrain, shape (6, 3 sides, n), for the components xx, yy, zz, yz, xz, xy."""
+    by_place = np.zeros((6, 3, len(plets.centers)))
     vectors = [plets.vectors[slot] for slot in plets.slots.T]
     lengths = [plets.distances[slot] for slot in plets.slots.T]
     if len(vectors) == 2:
         third, length = plets.third_sides
         vectors, lengths = [*vectors, third], [*lengths, length]
     for place, vector, length in zip((2, 1, 0), vectors, lengths, strict=False):
-        components = np.einsum("na,nb->abn", vector, vector / length[:, None])
-        by_place[:, place] = components.reshape(9, -1)
+        by_place[:, place] = (vector[:, _FIRST] * vector[:, _SECOND] / length[:, None]).T
     return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 

@@ -24,8 +24,9 @@ class NBodyKernel(Kernel):
     """Base class of kernels of structures that are sums over their n-plets or environments.
 
     A subclass implements ``rows(structures, what, atoms=None)``, which prepares the rows
-    ``"energy"`` of structures, ``"local"`` of atoms or ``"forces"`` of atoms, ``cross`` and
-    ``diagonal_blocks``. Kernels add up: ``NBody(order=2) + NBody(order=3)``.
+    ``"energy"`` of structures, ``"local"`` of atoms, ``"forces"`` of atoms or ``"virial"`` of
+    structures, ``cross`` and ``diagonal_blocks``. Kernels add up: ``NBody(order=2) +
+    NBody(order=3)``.
     """
 
     @property
@@ -190,8 +191,9 @@ class NBody(NBodyKernel):
         Parameters
         ----------
         structures : Structures
-        what : {"energy", "local", "forces"}
-            Energies of structures, the sums around each atom, or forces.
+        what : {"energy", "local", "forces", "virial"}
+            Energies of structures, the sums around each atom, forces, or derivatives of energies
+            with respect to strains, six for each structure (xx, yy, zz, yz, xz, xy).
         atoms : ndarray of int, default=None
             With "forces", the atoms of the batch whose forces are the rows. None: all.
 
@@ -201,8 +203,10 @@ class NBody(NBodyKernel):
         """
         if what == "forces":
             return nplets.force_rows(structures, self.order, self.transition, atoms)
-        make = {"energy": nplets.energy_rows, "local": nplets.local_rows}[what]
-        return make(structures, self.order, self.transition)
+        make = {
+            "energy": nplets.energy_rows, "local": nplets.local_rows, "virial": nplets.virial_rows,
+        }  # fmt: skip
+        return make[what](structures, self.order, self.transition)
 
     def cross(self, rows, others=None):
         """The kernel matrix between rows.

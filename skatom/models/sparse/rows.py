@@ -158,15 +158,29 @@ def derivative_rows(block, features, structure, strained=True):
     forces = np.zeros((stop - start, 3, len(block.vectors)))
     virial = np.zeros((6, len(block.vectors)))
     centers = start + np.flatnonzero(features.numbers[start:stop] == block.number)
-    for some in _pieces(centers, features.neighbors, block.vectors):
+    width = sum(block.vectors.shape)
+    for some in pieces(centers, features.neighbors, width):
         _add_piece(block, features, some, start, forces, virial, strained)
     return forces, virial
 
 
-def _pieces(centers, pairs, vectors):
-    """Split centres such that the derivatives of a piece fit `_PIECE_BYTES`."""
-    of_pair = 24 * sum(vectors.shape)
-    filled = np.cumsum(np.diff(pairs.offsets)[centers]) * of_pair // _PIECE_BYTES
+def pieces(centers, pairs, width):
+    """Split centres such that the derivatives of a piece fit `_PIECE_BYTES`.
+
+    Parameters
+    ----------
+    centers : ndarray of int
+        Indices of atoms.
+    pairs : NeighborList
+        The neighbour list of all atoms.
+    width : int
+        Number of derivatives along each component of a pair vector.
+
+    Returns
+    -------
+    list of ndarray of int
+    """
+    filled = np.cumsum(np.diff(pairs.offsets)[centers]) * 24 * width // _PIECE_BYTES
     ranks = np.arange(len(centers)) // _MOST_CENTERS
     edges = np.flatnonzero(np.diff(filled) | np.diff(ranks)) + 1
     return [piece for piece in np.split(centers, edges) if len(piece)]

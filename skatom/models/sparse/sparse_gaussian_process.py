@@ -31,6 +31,8 @@ from skatom.targets import as_targets
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _PREDICTED_ATOMS = 4096
+# The components xx, yy, zz, yz, xz, xy as a symmetric matrix.
+_XY_TO_MATRIX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 class SparseGaussianProcess(StructureRegressor):
@@ -151,7 +153,10 @@ class SparseGaussianProcess(StructureRegressor):
     """
 
     _keeps_interrupted_fit = True
-    gives = in_order({"energy", "forces", "stress", "local_energies", "energy_std", "forces_std"})
+    gives = in_order(
+        {"energy", "forces", "stress", "local_energies", "energy_std", "forces_std", "stress_std"}
+    )
+    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "kernel": [DotKernel, None],
@@ -252,7 +257,7 @@ class SparseGaussianProcess(StructureRegressor):
     def _check(self, X, y):
         structures = self._structures(X)
         targets = as_targets(y, structures)
-        check_labels(targets, ("energy", "forces", "stress"), type(self).__name__)
+        check_labels(targets, self.learns, type(self).__name__)
         return structures, targets
 
     def _structures(self, X):
@@ -326,6 +331,9 @@ class SparseGaussianProcess(StructureRegressor):
                 part["energy_std"] = deviations.of_energies(features)
             if "forces_std" in names:
                 part["forces_std"] = deviations.of_forces(features)
+            if "stress_std" in names:
+                volumes = structures[batch].volumes()[:, None]
+                part["stress_std"] = (deviations.of_virials(features) / volumes)[:, _XY_TO_MATRIX]
             parts.append(part)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

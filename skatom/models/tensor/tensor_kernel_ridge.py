@@ -102,6 +102,7 @@ class TensorKernelRidge(StructureRegressor):
     """
 
     gives = ("dipole", "polarizability")
+    learns = ("dipole", "polarizability")
 
     _parameter_constraints = {
         "target": [StrOptions(set(_ORDERS))],
