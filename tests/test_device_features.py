@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
-from skatom.datasets import load_boron_nitride, load_ethanol
+from skatom.datasets import load_ethanol
 from skatom.descriptors import FCHL19, SOAP, FeatureScaler, Linear, MomentTensor, Scale, Select
 from skatom.kernels import Cosine, Gaussian, Laplacian, Matern, Polynomial, StructureKernel
 from skatom.kernels import covariance as covariance_matrix
@@ -313,7 +313,7 @@ def test_covariances_in_pieces(monkeypatch):
     expected = covariance_matrix(Gaussian(2.0), on_cpu)
     monkeypatch.setattr(blocks, "_TENSOR_ROWS", 60)
     monkeypatch.setattr(environments, "_TENSOR_BATCH", 2**14)
-    monkeypatch.setattr(environments, "_ATOMS_PER_FEATURE", 0)  # Jacobians in a basis
+    monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", 0)  # Jacobians in a basis
     assert_equal(covariance_matrix(Gaussian(2.0), features), expected)
 
 
@@ -415,14 +415,18 @@ def test_stress_of_crystals():
 
 @pytest.mark.parametrize("periodic", [False, True])
 def test_sparse_gaussian_process_equals_that_of_the_cpu(periodic, monkeypatch):
-    data = load_boron_nitride() if periodic else load_ethanol()
-    X, y = data.structures[:60:12], data.targets[:60:12]
+    rng, frames = np.random.default_rng(0), []
+    for seed in range(7):
+        frames.append(crystal() if periodic else rattled_methanol())
+        frames[-1].rattle(0.1, seed=seed)
+    X, queries = Structures.from_ase(frames[:5]), frames[5:]
+    stress, forces = rng.normal(size=(5, 3, 3)), rng.normal(size=(len(X.numbers), 3))
+    forces[: X.offsets[1]] = np.nan
     y = Targets(
-        energy=np.where(np.arange(5) == 1, np.nan, y.energy), offsets=X.offsets,
-        forces=np.where((np.arange(len(X.numbers)) < X.offsets[1])[:, None], np.nan, y.forces),
-        **({"stress": y.stress} if periodic else {}),
+        energy=np.array([1.0, np.nan, 2.0, 3.0, 0.5]), offsets=X.offsets,
+        forces=forces,
+        **({"stress": stress + stress.transpose(0, 2, 1)} if periodic else {}),
     )  # fmt: skip
-    queries = data.structures[61:63]
     asked = {"return_forces": True, "return_std": True, "return_local_energies": True}
     asked |= {"return_forces_std": True, "return_stress": periodic}
     models = []
