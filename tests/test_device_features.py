@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from batches import crystal, mixed
+from batches import crystal, mixed, rattled_methanol
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.datasets import load_ethanol
-from skatom.descriptors import FCHL19, SOAP, FeatureScaler, Linear, Scale, Select
+from skatom.descriptors import FCHL19, SOAP, FeatureScaler, Linear, MomentTensor, Scale, Select
 from skatom.kernels import Cosine, Gaussian, Laplacian, Matern, Polynomial, StructureKernel
 from skatom.kernels import covariance as covariance_matrix
-from skatom.models import ForceKernelRidge, GreedyOLS
+from skatom.models import ForceKernelRidge, GreedyOLS, SparseGaussianProcess
 from skatom.neighbors import neighbor_list
 
 torch = pytest.importorskip("torch")
@@ -157,6 +157,41 @@ def test_neighbors_can_be_given(name):
     assert given.derivatives.has_neighbors
 
 
+def test_neighbors_of_molecules_are_found_on_the_device():
+    molecules = [rattled_methanol(), molecule("H2O"), Atoms("C"), molecule("C2H6")]
+    descriptor = on_device(DESCRIPTORS["fchl19"]).set_params(cutoff=2.2)
+    features = descriptor.fit_transform(molecules)
+    found, expected = features.neighbors, neighbor_list(molecules, 2.2)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    order = [np.lexsort((pairs.indices, pairs.centers)) for pairs in (found, expected)]
+    for field in ("centers", "indices", "vectors"):
+        one, other = (getattr(p, field)[o] for p, o in zip((found, expected), order, strict=True))
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+    on_cpu = clone(descriptor).set_params(device="cpu").fit_transform(molecules)
+    for key in (slice(1, 4), [3, 1], 2):
+        array, tensor = cotangents(on_cpu[key])
+        assert_equal(features[key].pullback(tensor)[0], on_cpu[key].pullback(array)[0])
+    with pytest.raises(ValueError, match="structure 1: atoms 0 and 1 are at the same place"):
+        descriptor.transform([molecule("CH4"), Atoms("H2", [[0, 0, 0], [0, 0, 0]])])
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_features_move_between_devices(name):
+    on_cpu, features = pair_of(name)
+    chain = [Linear(np.ones((4, on_cpu.n_features))), Scale(0.5, np.full(4, 2.0))]
+    for feature_map in chain:
+        on_cpu, features = on_cpu.map(feature_map), features.map(feature_map)
+    array, tensor = cotangents(on_cpu)
+    there, back = on_cpu.to("torch"), features.to("cpu")
+    assert_equal(there.values, on_cpu.values)
+    assert_equal(there.pullback(tensor)[0], on_cpu.pullback(array)[0])
+    assert type(back.values) is np.ndarray
+    np.testing.assert_allclose(back.pullback(array)[0], on_cpu.pullback(array)[0], atol=1e-9)
+    assert back.descriptor.device == "cpu" and features.descriptor.device == "torch"
+    with pytest.raises(ValueError, match="has no parameter device"):
+        MomentTensor(level=2).fit_transform([molecule("H2O")]).to("torch")
+
+
 @pytest.mark.parametrize("name", FIRST)
 def test_maps_are_applied_on_the_device(name):
     on_cpu, features = pair_of(name)
@@ -278,7 +313,7 @@ def test_covariances_in_pieces(monkeypatch):
     expected = covariance_matrix(Gaussian(2.0), on_cpu)
     monkeypatch.setattr(blocks, "_TENSOR_ROWS", 60)
     monkeypatch.setattr(environments, "_TENSOR_BATCH", 2**14)
-    monkeypatch.setattr(environments, "_ATOMS_PER_FEATURE", 0)  # Jacobians in a basis
+    monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", 0)  # Jacobians in a basis
     assert_equal(covariance_matrix(Gaussian(2.0), features), expected)
 
 
@@ -326,6 +361,7 @@ def test_force_kernel_ridge_equals_that_of_the_cpu(name, basis, tmp_path):
     if basis == "derivatives":
         np.testing.assert_allclose(two[-1].variance_, one[-1].variance_, rtol=1e-6)
     # the same coefficients, saved and used on the other device
+    assert_close(two[-1].predict(descriptor.transform(X), **asked)[0], found[0])
     joblib.dump(two, tmp_path / "model.joblib")
     loaded = joblib.load(tmp_path / "model.joblib")
     loaded[0].set_params(device="cpu")
@@ -377,6 +413,49 @@ def test_stress_of_crystals():
     )
 
 
+@pytest.mark.parametrize("periodic", [False, True])
+def test_sparse_gaussian_process_equals_that_of_the_cpu(periodic, monkeypatch):
+    rng, frames = np.random.default_rng(0), []
+    for seed in range(7):
+        frames.append(crystal() if periodic else rattled_methanol())
+        frames[-1].rattle(0.1, seed=seed)
+    X, queries = Structures.from_ase(frames[:5]), frames[5:]
+    stress, forces = rng.normal(size=(5, 3, 3)), rng.normal(size=(len(X.numbers), 3))
+    forces[: X.offsets[1]] = np.nan
+    y = Targets(
+        energy=np.array([1.0, np.nan, 2.0, 3.0, 0.5]), offsets=X.offsets,
+        forces=forces,
+        **({"stress": stress + stress.transpose(0, 2, 1)} if periodic else {}),
+    )  # fmt: skip
+    asked = {"return_forces": True, "return_std": True, "return_local_energies": True}
+    asked |= {"return_forces_std": True, "return_stress": periodic}
+    models = []
+    for device in ("cpu", "torch"):
+        soap = SOAP(**SMALL_SOAP, device=device)
+        model = SparseGaussianProcess(Cosine(2), 12, random_state=0)
+        models.append(make_pipeline(soap, model).fit(X, y))
+    expected, found = (model.predict(queries, **asked) for model in models)
+    for a, b in zip(found, expected, strict=True):
+        assert type(a) is np.ndarray
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+    one, two = (model[-1] for model in models)
+    assert two.n_structures_seen_ == one.n_structures_seen_
+    np.testing.assert_allclose(
+        two.log_marginal_likelihood_, one.log_marginal_likelihood_, rtol=1e-9
+    )
+    # pieces and batches change nothing; with terms the descriptors are the model's own
+    from skatom.models._torch import sparse_rows
+    from skatom.models.sparse import device_fitting
+
+    monkeypatch.setattr(sparse_rows, "_NUMBERS", 2**14)
+    monkeypatch.setattr(device_fitting, "_BATCH_ATOMS", 40)
+    monkeypatch.setattr(device_fitting, "_ROW_BYTES", 2**10)
+    terms = [(SOAP(**SMALL_SOAP, device="torch"), Cosine(2), 12)]
+    again = SparseGaussianProcess(terms=terms, random_state=0).fit(X, y)
+    for a, b in zip(again.predict(queries, return_forces=True), expected[:2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -394,10 +473,6 @@ def test_arrays_and_tensors_do_not_mix():
     for kinds in KINDS[:2]:
         with pytest.raises(TypeError, match="Y is an array of numpy and meets a tensor"):
             covariance_matrix(Gaussian(), features, on_cpu, rows=kinds)
-    model = fitted(clone(DESCRIPTORS["fchl19"]))
-    X, _ = frames(2, 500)
-    with pytest.raises(TypeError, match="X is a tensor on torch"):
-        model[-1].predict(on_device(DESCRIPTORS["fchl19"]).fit(X).transform(X), return_std=True)
 
 
 def test_cotangents_of_a_wrong_shape():

@@ -4,14 +4,17 @@ from contextlib import contextmanager
 
 import numba
 import numpy as np
+from ase.build import bulk
 from sklearn.pipeline import make_pipeline
 
+from skatom import Structures, Targets
 from skatom.descriptors import FCHL19, SOAP
-from skatom.kernels import Gaussian, covariance
+from skatom.kernels import Cosine, Gaussian, covariance
 from skatom.metrics import neg_energy_mae, neg_force_mae
-from skatom.models import ForceKernelRidge
+from skatom.models import ForceKernelRidge, SparseGaussianProcess
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
+from skatom.neighbors import neighbor_list
 
 ETHANOL, ASPIRIN, TEST = "md17_ethanol", "rmd17_aspirin_train", "rmd17_aspirin_test"
 
@@ -142,10 +145,60 @@ def _parts(bench, X, y):
     bench.say("  expansion", seconds, "s")
 
 
+def silicon(n, seed=3):
+    """Cells of 64 atoms with the energies and forces of a Morse potential."""
+    rng, frames = np.random.default_rng(seed), []
+    for _ in range(n):
+        lattice = 5.43 * rng.uniform(0.97, 1.03)
+        atoms = bulk("Si", "diamond", a=lattice, cubic=True) * (2, 2, 2)
+        atoms.positions += rng.normal(scale=0.12, size=atoms.positions.shape)
+        frames.append(atoms)
+    X = Structures.from_ase(frames)
+    pairs = neighbor_list(X, 5.0)
+    r = np.linalg.norm(pairs.vectors, axis=1)
+    decay, inside = np.exp(-1.5 * (r - 2.35)), np.cos(0.1 * np.pi * r) ** 2
+    well = decay * (decay - 2)
+    slope = 3.0 * decay * (1 - decay) * inside - well * 0.1 * np.pi * np.sin(0.2 * np.pi * r)
+    of_atom = np.add.reduceat(0.5 * well * inside, pairs.offsets[:-1])
+    forces = np.add.reduceat((slope / r)[:, None] * pairs.vectors, pairs.offsets[:-1])
+    energy = np.add.reduceat(of_atom, X.offsets[:-1])
+    return X, Targets(energy=energy, forces=forces, offsets=X.offsets)
+
+
+def sparse_gaussian_process(bench):
+    """100 cells of 64 silicon atoms, M = 1,000: fit in 1 s, predictions at 2 µs an atom."""
+    n, n_sparse = (4, 30) if bench.small else (100, 1000)
+    (X, y), (queries, labels) = silicon(n), silicon(n, 4)
+    found, seconds, rates = {}, {}, {}
+    for device in ("cpu", bench.name):
+        parameters = {"n_max": 3, "l_max": 2} if bench.small else {}
+        model = make_pipeline(
+            SOAP(device=device, **parameters),
+            SparseGaussianProcess(Cosine(4), n_sparse, random_state=0),
+        )
+        model.fit(X[:4], y[:4])  # compiles
+        seconds[device], _ = bench.once(lambda model=model: model.fit(X, y))
+        rates[device], found[device] = bench.seconds(
+            lambda model=model: model.predict(queries, return_forces=True), repeats=2
+        )
+        rates[device] *= 1e6 / len(queries.numbers)
+    rms = float(np.sqrt(np.mean(labels.forces**2)))
+    forces = found[bench.name][1], found["cpu"][1]
+    bench.check("forces of separate fits, of RMS force", *forces, 1e-6, rms)
+    bench.say("  error of forces", 1000 * -neg_force_mae(model, queries, labels), "meV/Å")
+    fast, slow = seconds[bench.name], seconds["cpu"]
+    bench.say(f"fit of {n} cells, M = {n_sparse}", fast, "s", **{"CPU/time": slow / fast,
+              "aim/time": 1 / fast})  # fmt: skip
+    fast, slow = rates[bench.name], rates["cpu"]
+    bench.say("predict energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast,
+              "aim/time": 2 / fast})  # fmt: skip
+
+
 TASKS = [
     ("soap", soap, 100),
     ("fchl19", fchl19, 90),
     ("covariance", covariances, 90),
     ("force-kernel-ridge-equality", separate_fits, 120),
     ("force-kernel-ridge", force_kernel_ridge, 90),
+    ("sparse-gaussian-process", sparse_gaussian_process, 90),
 ]

@@ -94,6 +94,12 @@ class AtomicDerivatives:
     def to(self, device):
         """The derivatives on another device, a value of the parameter ``device``."""
         descriptor = copy.copy(self.descriptor)
+        if descriptor._tensor_loops is None:
+            if device == "cpu":
+                return self
+            raise ValueError(
+                f"{type(descriptor).__name__} has no parameter device: SOAP and FCHL19 have"
+            )
         descriptor.device = device
         place = descriptor._device()
         return descriptor._derivatives_on(place)(

@@ -170,13 +170,14 @@ class _AtomicTransform(_Transformer):
             neighbors = self._neighbors_on(device, structures)
         else:
             neighbors = self._checked_neighbors(structures, neighbors)
+            neighbors = _tensor_module("neighbors").NeighborTensors.of(neighbors, device)
         n_rows = len(structures.numbers)
         device.check_memory(
             8.0 * n_rows * self._n_features(),
             f"the array of {n_rows} x {self._n_features()} features",
             f"transform fewer structures at a time, or reduce {self._size_parameters}",
         )
-        loops = import_module("skatom.descriptors._torch.features").TensorLoops
+        loops = _tensor_module("features").TensorLoops
         values = loops(self, neighbors, species, device).values()
         if self.pool is not None:
             values = pool_atoms(values, structures.offsets, self.pool)
@@ -312,12 +313,11 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         """The class of the derivatives on a `Device`, or of numpy where it is None."""
         if device is None:
             return AtomicDerivatives
-        return import_module("skatom.descriptors._torch.derivatives").TensorDerivatives
+        return _tensor_module("derivatives").TensorDerivatives
 
     def _neighbors_on(self, device, structures):
         """The neighbours on a device, or on the CPU if there they are found."""
-        find = import_module("skatom.descriptors._torch.neighbors").find_neighbors
-        return find(structures, self._cutoff(), device)
+        return _tensor_module("neighbors").find_neighbors(structures, self._cutoff(), device)
 
     def _species_index(self, structures):
         """Index of every atom's species in ``species_``; a ValueError for unseen species."""
@@ -327,6 +327,10 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _tensor_module(name):
+    return import_module(f"skatom.descriptors._torch.{name}")
 
 
 def _part(neighbors, structures, batch):

@@ -31,6 +31,15 @@ class NeighborTensors:
         self.offsets, self.cutoff = offsets, cutoff
         self.atoms = np.arange(len(offsets) - 1)
         self.centers, self.indices, self.vectors = centers, indices, vectors
+        self._on_host = None
+
+    @classmethod
+    def of(cls, pairs, device):
+        """The tensors of a `NeighborList` of all atoms."""
+        tensors = map(device.tensor, (pairs.centers, pairs.indices, pairs.vectors))
+        made = cls(pairs.offsets, *tensors, pairs.cutoff)
+        made._on_host = pairs
+        return made
 
     def __len__(self):
         return len(self.indices)
@@ -42,8 +51,10 @@ class NeighborTensors:
 
     def on_host(self):
         """The same as a `NeighborList`."""
-        indices, vectors = (x.cpu().numpy() for x in (self.indices, self.vectors))
-        return NeighborList(self.offsets, indices, vectors, self.cutoff)
+        if self._on_host is None:
+            indices, vectors = (x.cpu().numpy() for x in (self.indices, self.vectors))
+            self._on_host = NeighborList(self.offsets, indices, vectors, self.cutoff)
+        return self._on_host
 
     def take(self, centers):
         """The `NeighborList` of some of the centres."""
@@ -64,7 +75,7 @@ class NeighborTensors:
 
 
 def find_neighbors(structures, cutoff, device):
-    """The pairs within a cutoff radius, a `NeighborTensors`; of others than molecules on the CPU.
+    """The pairs within a cutoff radius; those of others than molecules are found on the CPU.
 
     Parameters
     ----------
@@ -74,7 +85,7 @@ def find_neighbors(structures, cutoff, device):
 
     Returns
     -------
-    NeighborTensors or NeighborList
+    NeighborTensors
     """
     counts = structures.n_atoms
     most = counts.max()
@@ -84,7 +95,7 @@ def find_neighbors(structures, cutoff, device):
         or most > _MOST_ATOMS
         or len(counts) * most**2 > _MOST_PADDING * np.sum(counts**2)
     ):
-        return neighbor_list(structures, cutoff)
+        return NeighborTensors.of(neighbor_list(structures, cutoff), device)
     places = np.arange(most)
     present = places < counts[:, None]
     first = structures.offsets[:-1]
@@ -96,7 +107,7 @@ def find_neighbors(structures, cutoff, device):
     parts = [_pairs(positions[g], present[g], first[g], cutoff) for g in groups]
     found, centers, indices, vectors, clash = (torch.cat(same) for same in zip(*parts, strict=True))
     if clash.any():
-        return neighbor_list(structures, cutoff)  # names the atoms at the same place
+        neighbor_list(structures, cutoff)  # its error names the atoms at the same place
     offsets = offsets_from_counts(device.array(found))
     return NeighborTensors(offsets, centers, indices, vectors, float(cutoff))
 
