@@ -11,7 +11,7 @@ from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
 # cut into smaller pieces, so that all threads have work.
-_ROWS, _GROUPS = 512, 6
+_ROWS, _GROUPS = 384, 6
 
 
 def feature_covariance(kernel, X, Y, rows, columns):
@@ -100,8 +100,7 @@ class _Side:
 
     def _strike(self, structures):
         kept, self._completions = [], []
-        for s in range(len(structures)):
-            motions = rigid_motions(structures[s])[0]
+        for motions in _rigid_motions_of_each(structures):
             kept.append(kept_coordinates(motions))
             self._completions.append(completion(motions, kept[-1]))
         return kept
@@ -120,6 +119,16 @@ class _Side:
             np.matmul(transform, matrix[taken : taken + kept], out=out[place : place + size])
             place, taken = place + size, taken + kept
         return out
+
+
+def _rigid_motions_of_each(structures):
+    """`rigid_motions` of structures of any sizes, a list; those of a size are found at once."""
+    found = [None] * len(structures)
+    for size in np.unique(structures.n_atoms):
+        of_size = np.flatnonzero(structures.n_atoms == size)
+        for s, motions in zip(of_size, rigid_motions(structures[of_size]), strict=True):
+            found[s] = motions
+    return found
 
 
 def layout(n_dof, has_energy):

@@ -1,6 +1,6 @@
 """Atoms of structures grouped by species, with their Jacobians in a small basis."""
 
-from itertools import repeat
+from functools import partial
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from skatom.structures import groups_by_size, offsets_from_counts
 _NEGLIGIBLE = 1e-14
 # Fewer atoms than this have no basis.
 _ATOMS_PER_FEATURE = 2
-# Numbers in the Jacobians of the structures that are handled at a time.
-_BATCH = 2**24
+# Numbers in the Jacobians of the structures that a thread handles at a time.
+_BATCH = 2**20
 
 
 class Environments:
@@ -110,22 +110,22 @@ class Environments:
         for z in self.sides:
             atom[numbers == z] = np.arange(len(self.values[z]))
 
-        def fill(z, jacobian, first):
-            mine = numbers[first + jacobian.pairs.centers] == z
-            slopes = jacobian.values[mine]
-            if bases is not None:
-                projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
-                slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
-            add_jacobians(
-                first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine], slopes,
-                atom, self._structure, coordinate.reshape(-1, 3), self.sides[z],
-            )  # fmt: skip
+        def fill(batch):
+            jacobian, first = features.jacobian(batch), features.offsets[batch.start]
+            centers, indices = (first + i for i in (jacobian.pairs.centers, jacobian.pairs.indices))
+            for z, side in self.sides.items():
+                mine = numbers[centers] == z
+                slopes = jacobian.values[mine]
+                if bases is not None:
+                    projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
+                    slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
+                add_jacobians(
+                    centers[mine], indices[mine], slopes, atom, self._structure,
+                    coordinate.reshape(-1, 3), side,
+                )  # fmt: skip
 
         with threads_over_blas() as pool:
-            for batch in _batches(features):
-                if self.n_dof[batch].any():
-                    jacobian, first = features.jacobian(batch), features.offsets[batch.start]
-                    list(pool.map(fill, self.sides, repeat(jacobian), repeat(first)))
+            list(pool.map(fill, [b for b in _batches(features) if self.n_dof[b].any()]))
             list(pool.map(fill_own, self.sides.values()))
 
 
@@ -153,22 +153,24 @@ def jacobian_bases(*batches):
     with threads_over_blas() as pool:
         for features in batches:
             for z in features.species:
-                _add_gram(values, z, features.values[features.numbers == z])
-            for batch in _batches(features):
-                jacobian = features.jacobian(batch)
-                numbers = features.structures[batch].numbers[jacobian.pairs.centers]
-
-                def add(z, jacobian=jacobian, numbers=numbers):
-                    rows = jacobian.values[numbers == z]
-                    _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
-
-                list(pool.map(add, features.species))
+                rows = features.values[features.numbers == z]
+                values[z] = values.get(z, 0.0) + rows.T @ rows
+            for grams in pool.map(partial(_grams, features), _batches(features)):
+                for z, gram in grams.items():
+                    slopes[z] = slopes.get(z, 0.0) + gram
         grams = ((slopes[z], values[z]) for z in values)
         return dict(zip(values, pool.map(_leading_eigenvectors, grams), strict=True))
 
 
-def _add_gram(grams, z, rows):
-    grams[z] = grams.get(z, 0.0) + rows.T @ rows
+def _grams(features, batch):
+    """Σ JᵀJ over the pairs of the structures of a batch, for each species of the centre."""
+    jacobian = features.jacobian(batch)
+    numbers = features.structures[batch].numbers[jacobian.pairs.centers]
+    found = {}
+    for z in features.species:
+        rows = jacobian.values[numbers == z].reshape(-1, jacobian.values.shape[2])
+        found[z] = rows.T @ rows
+    return found
 
 
 def _leading_eigenvectors(grams):
