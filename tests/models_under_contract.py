@@ -17,6 +17,7 @@ from skatom.models import (
     BaggedGreedyOLS,
     Committee,
     ForceKernelRidge,
+    GatedExperts,
     GreedyOLS,
     KernelOrderSelector,
     MappedForceField,
@@ -207,6 +208,15 @@ CASES = {
             NBodyGaussianProcess(NBody(cutoff=3.6), n_environments=30, random_state=0),
             n_knots_pairs=400,
             map_variance=True,
+        ),
+        labels=("energy", "forces", "stress"),
+        prefix="estimator__",
+    ),
+    "gated": Case(
+        lambda: GatedExperts(
+            NBodyGaussianProcess(NBody(cutoff=3.6, amplitude=0.1), noise_energy=1e-2),
+            SOAP(cutoff=3.5, n_max=3, l_max=2, pool="mean"),
+            random_state=0,
         ),
         labels=("energy", "forces", "stress"),
         prefix="estimator__",

@@ -18,7 +18,7 @@ from scipy.special import eval_legendre, ive
 
 from skatom.kernels._cpu.nbody import add_harmonic_products
 from skatom.memory import check_memory
-from skatom.parallel import threads_over_blas
+from skatom.parallel import serial_blas, threads_over_blas
 
 # Eigenvalues, and degrees l, that are left out, relative to the largest.
 _SMALLEST = 1e-15
@@ -52,7 +52,8 @@ class HarmonicBasis:
         largest = None
         for degree in range(_HIGHEST if n_neighbors == 2 else 2):
             kernel = roots[:, None] * decay * _scaled_bessel(degree, a) * roots
-            eigenvalues, vectors = np.linalg.eigh(kernel)
+            with serial_blas():
+                eigenvalues, vectors = np.linalg.eigh(kernel)
             largest = eigenvalues[-1] if largest is None else largest
             # with the best partner of the same degree
             partner = (eigenvalues[-1] / largest) ** (n_neighbors - 1)
