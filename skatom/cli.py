@@ -12,6 +12,8 @@ from pathlib import Path
 
 _KCAL = 23.060548  # kcal/mol in an eV
 _GPA = 160.21766  # GPa in an eV/Å³
+_DEBYE = 4.8032047  # D in an e·Å
+_BOHR3 = 6.7483346  # bohr³ in an Å³
 # key of skatom.metrics.evaluate -> label in the table, unit, conversion factor, and the same two
 # for a second unit
 _ROWS = {
@@ -25,6 +27,10 @@ _ROWS = {
     "force_angle_error": ("force angle, mean", "degrees", 180.0, None, None),
     "stress_mae": ("stress MAE, components", "eV/Å³", 1.0, "GPa", _GPA),
     "stress_rmse": ("stress RMSE, components", "eV/Å³", 1.0, "GPa", _GPA),
+    "dipole_mae": ("dipole MAE, components", "e·Å", 1.0, "D", _DEBYE),
+    "dipole_rmse": ("dipole RMSE, components", "e·Å", 1.0, "D", _DEBYE),
+    "polarizability_mae": ("polarisability MAE", "Å³", 1.0, "bohr³", _BOHR3),
+    "polarizability_rmse": ("polarisability RMSE", "Å³", 1.0, "bohr³", _BOHR3),
 }
 _TRUST = """\
 A .joblib file can run any code when it is opened: open only files from people you trust. A .skops
@@ -127,9 +133,11 @@ def _train(arguments):
 
 def _evaluate(arguments):
     from skatom._persistence import load_model
+    from skatom._prediction import comparable
 
     model = load_model(arguments.model)
-    data = _read_labelled(arguments.data)
+    wanted = [name for name in comparable(model) if name != "stress"]
+    data = _read_labelled(arguments.data, wanted, "compare")
     _describe(arguments.data, data)
     n_test = len(data.structures) if arguments.n_test is None else arguments.n_test
     (test,) = _draw_frames(data.targets, [n_test], arguments.seed)
@@ -156,15 +164,17 @@ def _predict(arguments):
     print(f"Saved     {arguments.out}: {len(structures)} structures with {', '.join(names)}")
 
 
-def _read_labelled(path):
-    """The frames of a file that have every label which any of its frames has."""
+def _read_labelled(path, wanted=("energy", "forces"), purpose="learn from"):
+    """The frames of a file that have every wanted label which any of its frames has."""
     from skatom.datasets import read
 
     data = read(path)
     names = [] if data.targets is None else data.targets.names
-    names = [name for name in ("energy", "forces") if name in names]
+    names = [name for name in wanted if name in names]
     if not names:
-        raise ValueError(f"{path} has neither energies nor forces: there is nothing to learn from")
+        raise ValueError(
+            f"{path} has no labels of {' or '.join(wanted)}: there is nothing to {purpose}"
+        )
     for name in names:
         has = data.targets.labelled(name)
         if not has.all():
@@ -206,8 +216,9 @@ def _draw_frames(targets, n_samples, seed):
 
     from skatom.model_selection import energy_stratified_sample
 
-    # without energies all frames are alike: one bin, a uniform draw
-    energies = np.zeros(len(targets)) if targets.energy is None else targets.energy
+    # unless all have energies, frames are alike: one bin, a uniform draw
+    known = targets.labelled("energy").all()
+    energies = targets.energy if known else np.zeros(len(targets))
     rng = np.random.RandomState(seed)
     samples, taken = [], np.empty(0, int)
     for n in n_samples:
@@ -421,8 +432,8 @@ def _add_evaluate(commands):
         "evaluate",
         help="errors of a model on labelled frames",
         description="""\
-Prints the errors of energies, forces and stresses, as far as the data have and the model predicts
-them. Give frames that the model was not trained on.""",
+Prints the errors of energies, forces, stresses, dipoles and polarisabilities, as far as the data
+have and the model predicts them. Give frames that the model was not trained on.""",
         epilog=f"""\
 example
   skatom evaluate ethanol.joblib hot_ethanol.xyz --n-test 500
@@ -430,7 +441,7 @@ example
 {_TRUST}""",
     )
     _add_model(evaluate)
-    evaluate.add_argument("data", metavar="DATA", help="frames with energies or forces")
+    evaluate.add_argument("data", metavar="DATA", help="frames with labels")
     evaluate.add_argument(
         "--n-test", type=_count, metavar="N", help="judge on so many frames, drawn at random [all]"
     )

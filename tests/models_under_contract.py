@@ -1,6 +1,7 @@
 """The models that the contract suites run over: add a class here, and it gets all tests."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import numpy as np
 from ase import Atoms
@@ -9,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
 from skatom.descriptors import FCHL19, SOAP, InverseDistances, LambdaSOAP
-from skatom.kernels import FCHL18, Cosine, Gaussian, NBody
+from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
 from skatom.models import (
     GDML,
     SGDML,
@@ -25,7 +26,9 @@ from skatom.models import (
 )
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
+OF_THE_ENERGY = ("energy", "forces", "stress")
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
+SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,42 @@ CASES = {
     "gdml-energies": Case(
         lambda: GDML(sigma=3.0, alpha=1e-8, energy_constraint=True), system="waters"
     ),
-    "kernel-ridge": pipeline(SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0))),
+    "gdml-deviations": Case(
+        lambda: GDML(sigma=3.0, alpha=1e-6, keep_factor=True, energy_constraint=True),
+        system="waters",
+    ),
+    "sgdml-deviations": Case(
+        lambda: SGDML(sigma=3.0, alpha=1e-6, keep_factor=True, random_state=0), system="waters"
+    ),
+    "kernel-ridge": pipeline(
+        SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0)), labels=OF_THE_ENERGY
+    ),
     "kernel-ridge-operators": pipeline(
-        SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0), basis="operators", alpha=1e-8)
+        SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0), basis="operators", alpha=1e-8),
+        labels=OF_THE_ENERGY,
     ),
     "kernel-ridge-forces": pipeline(
-        SMALL_SOAP, named(ForceKernelRidge, kernel=Cosine(2)), labels=("forces",)
+        SMALL_SOAP, named(ForceKernelRidge, kernel=Cosine(2)), labels=("forces", "stress")
+    ),
+    "kernel-ridge-cg": pipeline(
+        SMALL_SOAP,
+        named(ForceKernelRidge, kernel=Cosine(2), solver="cg", n_inducing=99, random_state=0,
+              tol=1e-10, alpha=1e-5),
+        labels=OF_THE_ENERGY,
+    ),
+    "kernel-ridge-pooled": pipeline(
+        SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum"),
+        named(ForceKernelRidge, kernel=Gaussian(6.0), alpha=1e-6), labels=OF_THE_ENERGY,
+    ),
+    "kernel-ridge-distances": pipeline(
+        InverseDistances(), named(ForceKernelRidge, kernel=Gaussian(0.5), alpha=1e-5),
+        system="waters",
+    ),
+    "kernel-ridge-average": pipeline(
+        SMALL_SOAP,
+        named(ForceKernelRidge, alpha=1e-6,
+              kernel=StructureKernel(Cosine(2), "average", normalize=True, zeta=2)),
+        labels=OF_THE_ENERGY,
     ),
     "kernel-ridge-fchl18": Case(
         lambda: ForceKernelRidge(FCHL18(cut_start=0.6), basis="operators", alpha=1e-8),
@@ -148,24 +181,33 @@ CASES = {
     "nbody": Case(
         lambda: NBodyGaussianProcess(
             NBody(cutoff=3.6, amplitude=0.1), n_environments=30, random_state=0
-        )
+        ),
+        labels=("energy", "forces", "stress"),
     ),
     "kernel-order": Case(
         lambda: KernelOrderSelector(
             NBodyGaussianProcess(n_environments=10, random_state=0),
             [NBody(cutoff=3.6, amplitude=0.1), NBody(order=3, cutoff=3.0, amplitude=0.1)],
         ),
+        labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
     "mapped": Case(
         lambda: MappedForceField(
             NBodyGaussianProcess(NBody(cutoff=3.6), n_environments=30, random_state=0),
             n_knots_pairs=400,
+            map_variance=True,
         ),
+        labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
-    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12)),
-    "bagged": pipeline(SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0)),
+    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY),
+    "greedy-distances": pipeline(
+        InverseDistances(), named(GreedyOLS, n_terms=3), system="waters"
+    ),
+    "bagged": pipeline(
+        SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0), labels=OF_THE_ENERGY
+    ),
     "committee": pipeline(
         SMALL_SOAP,
         named(
@@ -181,16 +223,21 @@ CASES = {
         system="waters",
         prefix="estimator__",
     ),
-    "dipole": Case(
-        lambda: TensorKernelRidge("dipole", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
-        labels=("dipole",),
-        system="waters",
-        takes_baseline=False,
+    "dipole": pipeline(
+        SMALL_LAMBDA_SOAP, named(TensorKernelRidge, target="dipole", keep_factor=True),
+        labels=("dipole",), system="waters", takes_baseline=False,
     ),
-    "polarizability": Case(
-        lambda: TensorKernelRidge("polarizability", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
-        labels=("polarizability",),
-        system="waters",
-        takes_baseline=False,
+    "dipole-sparse": pipeline(
+        SMALL_LAMBDA_SOAP,
+        named(TensorKernelRidge, target="dipole", n_sparse=8, keep_factor=True, random_state=0),
+        labels=("dipole",), system="waters", takes_baseline=False,
+    ),
+    "polarizability": pipeline(
+        SMALL_LAMBDA_SOAP, named(TensorKernelRidge, target="polarizability", keep_factor=True),
+        labels=("polarizability",), system="waters", takes_baseline=False,
     ),
 }  # fmt: skip
+if find_spec("torch"):
+    CASES["sgdml-torch"] = Case(
+        lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0, device="torch"), system="waters"
+    )

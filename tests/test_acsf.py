@@ -19,6 +19,7 @@ VARIANTS = [
     EVERYTHING,
     {**EVERYTHING, "weighting": "Z", "cutoff_function": "polynomial"},
     {"cutoff": 4.0, "cutoff_function": "tanh3"},
+    {"cutoff": 4.0, "cutoff_function": "tanh3-plain"},
 ]
 
 
@@ -28,7 +29,7 @@ def water():
     return Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], other])
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=["all", "weighted", "default"])
+@pytest.fixture(scope="module", params=VARIANTS, ids=["all", "weighted", "default", "plain"])
 def features(request):
     return ACSF(**request.param).fit_transform(mixed())
 
@@ -116,6 +117,7 @@ def test_every_function_equals_its_formula(features):
     kinds = {
         "cosine": lambda x: 0.5 * (np.cos(np.pi * x) + 1),
         "tanh3": lambda x: np.tanh(1 - x) ** 3 / np.tanh(1) ** 3,
+        "tanh3-plain": lambda x: np.tanh(1 - x) ** 3,
         "polynomial": lambda x: 1 - 35 * x**4 + 84 * x**5 - 70 * x**6 + 20 * x**7,
     }
     shape = kinds[acsf.cutoff_function]

@@ -33,6 +33,17 @@ def test_right_sides_have_the_solutions_that_each_has(shape):
     np.testing.assert_allclose(A @ x, b, atol=1e-11)
 
 
+@pytest.mark.parametrize("edges", [[0, 70], [0, 30, 70], [0, 7, 8, 50, 70]])
+def test_squares_of_the_half_solution_are_those_of_the_inverse(edges):
+    A, b = positive_definite(70), np.random.default_rng(1).normal(size=(70, 90))
+    solver = PackedCholesky(edges)
+    solver.factor(MatrixSystem(A))
+    half = solver.half_solve(b)
+    np.testing.assert_allclose(half.T @ half, b.T @ np.linalg.solve(A, b), atol=1e-9)
+    np.testing.assert_allclose(half, np.linalg.solve(np.linalg.cholesky(A), b), atol=1e-10)
+    np.testing.assert_array_equal(solver.half_solve(b[:, 3]), solver.half_solve(b[:, 3:4])[:, 0])
+
+
 def test_what_a_system_leaves_above_the_diagonal_is_zero():
     """It is subtracted with the rest, so it must not be whatever was in the memory before."""
     A, seen = positive_definite(8), []
@@ -76,3 +87,70 @@ def test_row_of_a_number_that_is_not_finite_is_named():
     A[7, 2] = np.nan
     with pytest.raises(ValueError, match="row 7 of the matrix has a number that is not finite"):
         PackedCholesky([0, 4, 9]).factor(MatrixSystem(A))
+
+
+class TestOnADevice:
+    """torch on the CPU: the same factor in tensors."""
+
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        return pytest.importorskip("torch")
+
+    @staticmethod
+    def of_matrix(A):
+        class System:
+            def fill(self, start, stop, out):
+                out.copy_(out.new_tensor(A[start:, start:stop]))
+                above = np.triu_indices(stop - start, 1)
+                out[above] = float("nan")  # must not be read
+
+        return System()
+
+    @pytest.fixture(params=[512, 16, 7])
+    def panel(self, request, monkeypatch):
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._PANEL", request.param)
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._ROWS", 20)
+
+    @pytest.mark.parametrize("edges", [[0, 70], [0, 3, 40, 70], [0, 1, 2, 69, 70]])
+    @pytest.mark.parametrize("shape", [(70,), (70, 5)])
+    def test_solution_is_that_of_numpy(self, torch, panel, edges, shape):
+        A, b = positive_definite(70), np.random.default_rng(1).normal(size=shape)
+        solver = PackedCholesky(edges, device="torch")
+        solver.factor(self.of_matrix(A))
+        x = solver.solve(b)
+        np.testing.assert_allclose(A @ x, b, atol=1e-11)
+        tensor = solver.solve(torch.tensor(b))
+        assert torch.is_tensor(tensor)
+        np.testing.assert_array_equal(tensor.numpy(), x)
+
+    def test_memory_is_that_of_a_triangle_and_a_little(self):
+        n, width, held = 2000, 100, []
+
+        class System:
+            def fill(self, start, stop, out):
+                held.append(out.untyped_storage().nbytes())
+                out.zero_()
+                out.diagonal().fill_(1.0)
+
+        PackedCholesky(np.arange(0, n + 1, width), device="torch").factor(System())
+        assert sum(held) < 1.13 * PackedCholesky.memory(n, width)  # rows of 100 begin every 112
+
+    @pytest.mark.parametrize("width", [512, 2])
+    def test_errors_are_those_of_numpy(self, monkeypatch, width):
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._PANEL", width)
+
+        def factor(A, edges=(0, 4, 9)):
+            solver = PackedCholesky(edges, device="torch")
+            solver.factor(self.of_matrix(A))
+            return solver
+
+        A = positive_definite(9)
+        with pytest.raises(ValueError, match="has shape .8,., but the matrix has 9 rows"):
+            factor(A).solve(np.ones(8))
+        with pytest.raises(ValueError, match="right-hand side has numbers that are not finite"):
+            factor(A).solve(np.full(9, np.inf))
+        A[7, 2] = np.nan
+        with pytest.raises(ValueError, match="row 7 of the matrix has a number that is not finite"):
+            factor(A)
+        with pytest.raises(np.linalg.LinAlgError, match="not positive definite at row 6"):
+            factor(np.diag([1.0] * 5 + [-1.0] + [1.0] * 3))

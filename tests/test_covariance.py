@@ -27,7 +27,7 @@ def test_basis_of_the_jacobians_changes_nothing(molecules, monkeypatch):
     kernel, features = Gaussian(2.0), FCHL19(n_r2=6, n_r3=5).fit_transform(molecules)
     found = {}
     for name, atoms in (("with", 0), ("without", 1e9)):
-        monkeypatch.setattr(environments, "_ATOMS_PER_FEATURE", atoms)
+        monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", atoms)
         assert (environments.jacobian_bases(features) is None) == (name == "without")
         found[name] = covariance(kernel, features)
     scale = np.abs(found["with"]).max()
@@ -40,7 +40,7 @@ def test_rows_and_columns_are_chosen_from_the_whole_matrix(
     molecules, monkeypatch, atoms_per_feature, rows_at_once
 ):
     """Some coordinates, some energies, atoms without neighbours, species in one side only."""
-    monkeypatch.setattr(environments, "_ATOMS_PER_FEATURE", atoms_per_feature)
+    monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", atoms_per_feature)
     monkeypatch.setattr(blocks, "_ROWS", rows_at_once)
     rng, kernel = np.random.default_rng(0), Gaussian(2.0) + 0.1 * Polynomial(2)
     oxygen, frames = Atoms("O"), molecules.to_ase()

@@ -18,6 +18,7 @@ from skatom.kernels import FCHL18, covariance
 from skatom.kernels.charges import arms_of_atoms, equalized_charges
 from skatom.kernels.fchl18.blocks import _products
 from skatom.kernels.fchl18.environments import _BATCH
+from skatom.kernels.fchl18.expansion import FCHL18Expansion
 from skatom.kernels.fchl18.overlaps import column, element_overlaps
 from skatom.neighbors import neighbor_list
 
@@ -412,7 +413,7 @@ def test_forces_are_the_negative_gradients_summed_over_atoms():
     offsets = prepared.structures.offsets[:-1]
     expected = -np.add.reduceat(kernel.gradients(prepared), offsets, axis=1)
     found = covariance(kernel, prepared, rows=("forces",), columns=("energy",))
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=1e-14 * np.abs(expected).max())
 
 
 def test_prepared_environments_take_the_place_of_structures():
@@ -546,3 +547,96 @@ def test_too_large_a_matrix_is_an_error(monkeypatch):
 
 def _refuse(n_bytes, what, remedy):
     raise MemoryError(remedy)
+
+
+# --- second derivatives, and the global kernel --------------------------------------------------
+
+
+def moved(structures, coordinate, step):
+    positions = structures.positions.copy()
+    positions.ravel()[coordinate] += step
+    return Structures(
+        structures.numbers, positions, structures.offsets, structures.cells, structures.pbc
+    )
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
+def test_covariances_of_forces_are_slopes_of_those_with_energies(parameters, scope):
+    kernel = FCHL18(**{**parameters, "sigma": 2.5 if scope == "local" else 8.0}, scope=scope)
+    X, Y = (
+        Structures.from_ase(batch()),
+        Structures.from_ase([molecule("NH3"), Atoms("LiF", [[0, 0, 0], [0, 1, 1.4]])]),
+    )
+    both = covariance(kernel, X, Y, rows=("forces",), columns=("energy", "forces"))
+    step = 1e-4
+    for coordinate in range(0, 3 * len(X.numbers), 2):
+        ends = [
+            covariance(
+                kernel, moved(X, coordinate, k * step), Y, rows=("energy",),
+                columns=("energy", "forces"),
+            ).sum(axis=0)
+            for k in (-2, -1, 1, 2)
+        ]  # fmt: skip
+        slopes = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * step)
+        np.testing.assert_allclose(both[coordinate], -slopes, atol=1e-8 * np.abs(both).max())
+
+
+@pytest.mark.parametrize("parameters", VARIANTS, ids=str)
+def test_an_expansion_is_a_product_with_the_covariances(parameters):
+    kernel, rng = FCHL18(**parameters), np.random.default_rng(1)
+    basis = kernel.environments([*batch(), molecule("NH3")])
+    X = [FORMALDEHYDE, batch()[1], Atoms("He")]
+    coefficients = rng.normal(size=len(basis))
+    directions = rng.normal(size=basis.structures.positions.shape)
+    expansion = FCHL18Expansion(
+        kernel, basis, np.repeat(coefficients, basis.structures.n_atoms), -directions
+    )
+
+    def expected(kind):
+        energies = covariance(kernel, X, basis, rows=(kind,), columns=("energy",))
+        forces = covariance(kernel, X, basis, rows=(kind,), columns=("forces",))
+        return energies @ coefficients + forces @ directions.ravel()
+
+    energy, gradient, virial = expansion.differentiate(X)
+    np.testing.assert_allclose(energy, expected("energy"), rtol=1e-12)
+    np.testing.assert_allclose(expansion.energies(X), energy, rtol=1e-12)
+    scale = 1e-12 * np.abs(gradient).max()
+    np.testing.assert_allclose(-gradient.ravel(), expected("forces"), atol=scale)
+    strained = Structures.from_ase(X)
+    for a, b in ((0, 0), (1, 2)):
+        ends = []
+        for step in (-2e-4, -1e-4, 1e-4, 2e-4):
+            strain = np.eye(3)
+            strain[a, b] += step
+            ends.append(expansion.energies(Structures(
+                strained.numbers, strained.positions @ strain.T, strained.offsets,
+                strained.cells @ strain.T, strained.pbc,
+            )))  # fmt: skip
+        slope = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * 1e-4)
+        np.testing.assert_allclose(virial[:, a, b], slope, atol=1e-8 * np.abs(virial).max())
+
+
+def test_the_global_kernel_is_that_of_the_summed_scalar_products():
+    kernel = FCHL18(**SOFT, scope="global", sigma=6.0)
+    structures = Structures.from_ase(batch())
+    environments = kernel.environments(structures)
+    products = np.zeros((len(structures), len(structures)))
+    for rows in environments.batches:
+        for columns in environments.batches:
+            alike = environments.form.overlap(rows.species, columns.species)
+            block = 1 + _products(rows, columns, environments.form)
+            block *= alike[np.ix_(rows.centers, columns.centers)]
+            places = rows.structures[rows.owners][:, None], columns.structures[columns.owners]
+            np.add.at(products, places, block)
+    squares = np.diag(products)[:, None] + np.diag(products) - 2 * products
+    expected = np.exp(-squares / (2 * kernel.sigma**2))
+    np.testing.assert_allclose(kernel(structures), expected, atol=1e-12)
+    np.testing.assert_allclose(kernel.diagonal(structures), 1.0, atol=1e-14)
+
+
+def test_the_global_kernel_has_no_kernels_of_atoms():
+    kernel = FCHL18(scope="global")
+    for method in (kernel.atoms, kernel.gradients, kernel.strain_gradients, kernel.field_gradients):
+        with pytest.raises(ValueError, match='use scope="local", or skatom.kernels.covariance'):
+            method([WATER])

@@ -28,6 +28,7 @@ from skatom.descriptors import (
     FCHL19,
     SOAP,
     AtomicFeatures,
+    ChebyshevFunctions,
     FeatureMap,
     FeatureScaler,
     FeatureSelector,
@@ -74,7 +75,7 @@ class Case:
         return self.make in ATOMIC and self.parameters.get("pool") is None
 
 
-ATOMIC = {SOAP, ACSF, FCHL19, MomentTensor, PointScattering}
+ATOMIC = {SOAP, ACSF, ChebyshevFunctions, FCHL19, MomentTensor, PointScattering}
 SMALL_SOAP = {"cutoff": 4.0, "n_max": 3, "l_max": 2}
 ACSF_ALL = {
     "cutoff": 4.0, "g1": True, "g2": [(0.5, 0.0), (1.0, 1.5)], "g3": [0.7],
@@ -114,6 +115,12 @@ CASES = {
     "acsf_all": Case(ACSF, ACSF_ALL, first=False),
     "acsf_weighted": Case(
         ACSF, {**ACSF_ALL, "weighting": "Z", "cutoff_function": "polynomial"}, first=False
+    ),
+    "chebyshev": Case(ChebyshevFunctions, {"cutoff": 4.0}),
+    "chebyshev_angles": Case(
+        ChebyshevFunctions,
+        {"cutoff": 4.0, "radial_order": -1, "angular_order": 8, "angular_cutoff": 3.3},
+        first=False,
     ),
     "fchl19": Case(FCHL19, SMALL_FCHL19),
     "fchl19_near": Case(FCHL19, {**SMALL_FCHL19, "cutoff3": 3.0}, first=False),

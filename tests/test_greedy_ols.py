@@ -421,7 +421,7 @@ class TestBagged:
         members = X @ model.coefs_.T + model.intercepts_
         prediction, spread = model.predict(X, return_std=True)
         np.testing.assert_allclose(prediction, members.mean(axis=1))
-        np.testing.assert_allclose(spread, members.std(axis=1))
+        np.testing.assert_allclose(spread, members.std(axis=1, ddof=1))
         np.testing.assert_array_equal((model.coefs_ != 0).sum(axis=1), model.n_terms_)
         np.testing.assert_array_equal((model.coefs_ != 0).sum(axis=0), model.selection_counts_)
 
@@ -568,7 +568,7 @@ class TestForces:
     def test_batches_of_derivatives_do_not_matter(self, linear_model, monkeypatch):
         features, targets, _, _ = linear_model
         whole = GreedyOLS(n_terms=3).fit(features, targets)
-        monkeypatch.setattr("skatom.models.linear.rows._JACOBIAN_BYTES", 2**12)
+        monkeypatch.setattr("skatom.models.linear.structure_problem._JACOBIAN_BYTES", 2**12)
         parts = GreedyOLS(n_terms=3).fit(features, targets)
         np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-9)
 

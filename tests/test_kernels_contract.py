@@ -15,9 +15,11 @@ from skatom import Structures
 from skatom.descriptors import FCHL19, SOAP
 from skatom.kernels import (
     FCHL18,
+    CartesianPairs,
     Cosine,
     DotKernel,
     Gaussian,
+    HaarNBody,
     Kernel,
     Laplacian,
     ManyBody,
@@ -52,11 +54,17 @@ FEATURES = {
     **{name: kernel for name, kernel in VECTORS.items() if name != "linear"},
     "sum over atoms": StructureKernel(Cosine(2)),
     "average": StructureKernel(Gaussian(1.3), "average"),
+    "weighted average": StructureKernel(Cosine(2), "average", weights={"H": 0.3, "O": 1.7}),
     "normalised sum": StructureKernel(Cosine(2), normalize=True),
+    "power of the normalised sum": StructureKernel(Gaussian(1.3), normalize=True, zeta=2.5),
+    "power of the average": StructureKernel(
+        Gaussian(1.3) + 0.1 * Polynomial(2), "average", weights={"C": 2.0}, zeta=3
+    ),
     "best": StructureKernel(Cosine(2), "best"),
     "rematch": StructureKernel(Cosine(2), "rematch", normalize=True),
     "two matches": StructureKernel(Cosine(2), "average") + 0.5 * StructureKernel(Gaussian(1.3)),
 }
+POOLED = {"cosine": Cosine(3), "sum": Gaussian(3.0) + 0.1 * Polynomial(2), "laplacian": Laplacian()}
 STRUCTURES = {
     "pairs": NBody(order=2, sigma=0.7, cutoff=3.6),
     "triangles": NBody(order=3, sigma=0.7, cutoff=3.4, cutoff_width=1.2),
@@ -65,9 +73,18 @@ STRUCTURES = {
     "five-body": ManyBody(NBody(order=3, sigma=1.2, cutoff=2.8), Polynomial(zeta=2)),
     "all orders": ManyBody(NBody(order=3, sigma=1.2, cutoff=2.8), Gaussian(sigma=3.0)),
     "normalised": ManyBody(NBody(order=2, sigma=0.7, cutoff=3.3), Cosine(zeta=2)),
+    "averaged pairs": HaarNBody(order=2, sigma=0.8, cutoff=3.0),
+    "averaged triangles": HaarNBody(order=3, sigma=1.0, cutoff=2.6, amplitude=0.5),
+    "averaged five-body": ManyBody(HaarNBody(order=3, sigma=1.2, cutoff=2.4), Polynomial(zeta=2)),
+    "cartesian": CartesianPairs(sigma=0.8, cutoff=3.0),
+    "cartesian three-body": ManyBody(CartesianPairs(sigma=0.8, cutoff=3.0), Polynomial(zeta=2)),
+    "cartesian many-body": ManyBody(
+        CartesianPairs(sigma=0.8, cutoff=3.0), Gaussian(sigma=2.0), amplitude=0.5
+    ),
     "rough": ManyBody(NBody(order=2, sigma=0.7, cutoff=3.3), Matern(nu=0.5)),
     "fchl18": FCHL18(cutoff=4.0, cut_start=0.4),
     "fchl18, unlike elements": FCHL18(cutoff=4.0, cut_start=0.4, alchemy="off", n_fourier=2),
+    "fchl18, global": FCHL18(cutoff=4.0, cut_start=0.4, scope="global", sigma=8.0),
     "pairs and fchl18": NBody(cutoff=3.6) + 0.1 * FCHL18(cutoff=4.0, cut_start=0.4),
 }
 # best match and REMatch need not be positive definite
@@ -93,6 +110,10 @@ def with_vectors(structures):
     return np.random.default_rng(len(structures)).uniform(0.2, 1.0, (len(structures), 5))
 
 
+def with_pooled_features(structures):
+    return with_features(structures).pool("sum")
+
+
 def with_features(structures):
     descriptor = SOAP(cutoff=3.5, n_max=3, l_max=2).fit(molecules())
     return descriptor.transform(structures)
@@ -101,6 +122,7 @@ def with_features(structures):
 MAKERS = {
     **{f"vectors, {name}": (kernel, with_vectors) for name, kernel in VECTORS.items()},
     **{f"atoms, {name}": (kernel, with_features) for name, kernel in FEATURES.items()},
+    **{f"pooled, {name}": (kernel, with_pooled_features) for name, kernel in POOLED.items()},
     **{name: (kernel, lambda structures: structures) for name, kernel in STRUCTURES.items()},
 }
 
@@ -210,7 +232,8 @@ def wrapped(structures):
     return Structures.from_ase(images)
 
 
-@cases(of_structures)
+# kernels of positions change where only one of two structures is rotated
+@cases(lambda kernel, make: of_structures(kernel, make) and "Cartesian" not in str(kernel))
 def test_rotation_translation_and_the_order_of_atoms_change_nothing(kernel, make):
     crystals = [in_cell(0, True), in_cell(1, True), in_cell(2, (True, False, True))]
     rotation = ortho_group.rvs(3, random_state=0)
@@ -271,27 +294,42 @@ def test_profile_of_tensors_of_torch_is_that_of_arrays(kernel):
             np.testing.assert_allclose(getattr(found, name), f, rtol=1e-13, err_msg=name)
 
 
-def displaced(structures):
-    """Of one structure, copies with every coordinate moved by all steps, and itself at the end."""
-    n = len(structures.numbers)
-    positions = np.repeat(structures.positions[None], 3 * n * len(_STEPS) + 1, axis=0)
-    moves = positions[:-1].reshape(3 * n, len(_STEPS), 3 * n)
-    for c in range(3 * n):
-        moves[c, :, c] += _STEP * np.array(_STEPS)
-    count = len(positions)
+STRAINS = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+
+
+def displaced(structures, strained):
+    """Of one structure, copies with every coordinate moved by all steps, and itself at the end.
+
+    ``strained``: the six components of the strain follow the positions.
+    """
+    x, moves = structures, []
+    for c in range(len(x.numbers) * 3):
+        for k in _STEPS:
+            positions = x.positions.copy()
+            positions.flat[c] += k * _STEP
+            moves.append((positions, x.cells))
+    for a, b in STRAINS if strained else []:
+        for k in _STEPS:
+            strain = np.eye(3)
+            strain[a, b] += k * _STEP
+            moves.append((x.positions @ strain.T, x.cells @ strain.T))
+    positions, cells = zip(*moves, (x.positions, x.cells), strict=True)
+    count = len(moves) + 1
     return Structures(
-        np.tile(structures.numbers, count), positions.reshape(-1, 3), n * np.arange(count + 1),
-        np.repeat(structures.cells, count, axis=0), np.repeat(structures.pbc, count, axis=0),
+        np.tile(x.numbers, count), np.concatenate(positions),
+        len(x.numbers) * np.arange(count + 1), np.concatenate(cells), np.repeat(x.pbc, count, 0),
     )  # fmt: skip
 
 
 def by_differences(kernel, make, a, b):
-    """Covariances of (E, F) of two structures from values of the kernel between displaced ones."""
-    matrix = kernel(make(displaced(a)), make(displaced(b)))
-    for _ in range(2):
+    """Covariances of (E, F, V) of two structures from values between displaced ones."""
+    strained = kernel.has_virials
+    matrix = kernel(make(displaced(a, strained)), make(displaced(b, strained)))
+    for x in (a, b):
         inner = matrix[:-1].reshape(-1, len(_STEPS), matrix.shape[1])
         slopes = np.tensordot(inner, _WEIGHTS, (1, 0)) / _STEP
-        matrix = np.concatenate([matrix[-1:], -slopes]).T
+        slopes[: 3 * len(x.numbers)] *= -1
+        matrix = np.concatenate([matrix[-1:], slopes]).T
     return matrix
 
 
@@ -304,7 +342,8 @@ PAIRS = {
         [in_cell(609, (True, False, True)), in_cell(2, False)]
     ),
 }
-ENERGY, FORCES = ("energy",), ("forces",)
+ENERGY, FORCES, VIRIAL = ("energy",), ("forces",), ("virial",)
+ALL = ("energy", "forces", "virial")
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
@@ -312,16 +351,23 @@ ENERGY, FORCES = ("energy",), ("forces",)
 def test_covariances_are_the_derivatives_of_the_kernel(kernel, make, pair):
     x, y = pair()[:1], pair()[1:]
     expected = by_differences(kernel, make, x, y)
+    n, m = 1 + 3 * len(x.numbers), 1 + 3 * len(y.numbers)
     x, y = make(x), make(y)
     found = {
         "energies": (covariance(kernel, x, y, ENERGY), expected[:1, :1]),
-        "forces, energies": (covariance(kernel, x, y, FORCES, ENERGY), expected[1:, :1]),
-        "energies, forces": (covariance(kernel, x, y, ENERGY, FORCES), expected[:1, 1:]),
-        "mixed": (covariance(kernel, x, y, ("energy", "forces"), ENERGY), expected[:, :1]),
+        "forces, energies": (covariance(kernel, x, y, FORCES, ENERGY), expected[1:n, :1]),
+        "energies, forces": (covariance(kernel, x, y, ENERGY, FORCES), expected[:1, 1:m]),
+        "mixed": (covariance(kernel, x, y, ("energy", "forces"), ENERGY), expected[:n, :1]),
     }
+    if kernel.has_virials:
+        found["virials, energies"] = covariance(kernel, x, y, VIRIAL, ENERGY), expected[n:, :1]
     if kernel.n_derivatives == 2:
-        found["forces"] = covariance(kernel, x, y, FORCES), expected[1:, 1:]
-        found["all"] = covariance(kernel, x, y), expected
+        found["forces"] = covariance(kernel, x, y, FORCES), expected[1:n, 1:m]
+        found["both"] = covariance(kernel, x, y), expected[:n, :m]
+    if kernel.n_derivatives == 2 and kernel.has_virials:
+        found["virials"] = covariance(kernel, x, y, VIRIAL), expected[n:, m:]
+        found["virials, forces"] = covariance(kernel, x, y, VIRIAL, FORCES), expected[n:, 1:m]
+        found["all"] = covariance(kernel, x, y, ALL), expected
     for name, (block, known) in found.items():
         assert block.shape == known.shape, name
         np.testing.assert_allclose(
@@ -339,16 +385,22 @@ def test_blocks_of_structures_follow_each_other(kernel, make):
     accuracy = 1e-7 if "nu=1.5" in str(kernel) else 1e-12
     assert lengths[0] > -accuracy * lengths[-1]
     assert_close(covariance(kernel, X, X), whole, accuracy)
-    starts = np.concatenate([[0], np.cumsum(1 + 3 * molecules().n_atoms)])
+    n_atoms = molecules().n_atoms
+    starts = np.concatenate([[0], np.cumsum(1 + 3 * n_atoms)])
     part = covariance(kernel, X[1:3], X[4:])
     assert_close(part, whole[starts[1] : starts[3], starts[4] :], accuracy)
-    first = whole[: starts[2], : starts[2]]
-    is_energy = np.isin(np.arange(len(first)), starts)
-    of_kind = {ENERGY: is_energy, FORCES: ~is_energy, (*ENERGY, *FORCES): is_energy | ~is_energy}
-    for rows, of_rows in of_kind.items():
-        for columns, of_columns in of_kind.items():
+    kinds = [ENERGY, FORCES, ENERGY + FORCES]
+    if kernel.has_virials:
+        kinds += [VIRIAL, ENERGY + VIRIAL, FORCES + VIRIAL, ALL]
+    first = covariance(kernel, X[:2], rows=kinds[-1])
+    lengths = np.concatenate([[1, 3 * n, 6] for n in n_atoms[:2]])
+    of_row = np.resize(["energy", "forces", "virial"], 6).repeat(lengths)
+    of_row = of_row[np.isin(of_row, kinds[-1])]
+    for rows in kinds:
+        for columns in kinds:
             found = covariance(kernel, X[:2], rows=rows, columns=columns)
-            assert_close(found, first[np.ix_(of_rows, of_columns)], accuracy)
+            some = np.ix_(np.isin(of_row, rows), np.isin(of_row, columns))
+            assert_close(found, first[some], accuracy)
 
 
 @cases(lambda kernel, make: of_structures(kernel, make) and kernel.n_derivatives == 0)
@@ -360,7 +412,16 @@ def test_kernels_without_derivatives_have_covariances_of_energies(kernel, make):
     assert str(error.value).startswith(str(kernel)[:20])
 
 
-@pytest.mark.parametrize("kernel", [FCHL18(), 2.0 * FCHL18(), FCHL18() + NBody()], ids=type)
+class OnceDifferentiable(FCHL18):
+    """A kernel whose second derivatives are not known."""
+
+    n_derivatives = 1
+
+
+ONCE = OnceDifferentiable()
+
+
+@pytest.mark.parametrize("kernel", [ONCE, 2.0 * ONCE, ONCE + NBody()], ids=type)
 def test_kernels_with_first_derivatives_only_say_so(kernel):
     with pytest.raises(ValueError, match="no second derivatives, .* energies alone, or use"):
         covariance(kernel, molecules())
@@ -429,9 +490,21 @@ def test_what_is_no_kernel_cannot_be_added_or_multiplied():
             kernel(np.ones((2, 3)))
 
 
+@pytest.mark.parametrize("kernel", [NBody(), 2.0 * FCHL18(), NBody() + FCHL18()], ids=type)
+def test_kernels_without_virials_say_so(kernel):
+    with pytest.raises(ValueError, match="has no covariances of virials: ask for energies and"):
+        covariance(kernel, molecules(), rows=ENERGY, columns=VIRIAL)
+
+
+def test_features_of_atoms_and_of_structures_are_not_compared():
+    X = molecules()
+    with pytest.raises(ValueError, match="transform all structures by the same descriptor"):
+        covariance(Gaussian(), with_features(X), with_pooled_features(X))
+
+
 @pytest.mark.parametrize("rows", ["energy", (), ("energy", "stress"), None])
 def test_rows_that_there_are_not_are_errors(rows):
-    with pytest.raises(ValueError, match="must be a tuple of one or both of 'energy'"):
+    with pytest.raises(ValueError, match="must be a tuple of some of 'energy'"):
         covariance(NBody(), molecules(), rows=rows)
 
 

@@ -121,7 +121,7 @@ class TestLabelsThatCannotBeUsed:
         with pytest.raises(ValueError, match="plain array.*FeatureScaler and FeatureSelector"):
             make_pipeline(soap, StandardScaler(), model).fit(structures, targets)
 
-    @pytest.mark.parametrize("model", [ForceKernelRidge(), GreedyOLS(2)])
+    @pytest.mark.parametrize("model", [GreedyOLS(2)])
     def test_forces_beside_features_of_structures_are_an_error(self, data, model):
         structures, targets = data
         soap = SOAP(cutoff=3.0, n_max=2, l_max=1, pool="sum")

@@ -24,8 +24,8 @@ TRIANGLES = NBody(order=3, sigma=0.6, cutoff=2.9, amplitude=0.3)
 @pytest.fixture(scope="module")
 def crystals():
     data = load_boron_nitride()
-    chosen = slice(60, 180, 24)
-    return data.structures[chosen], data.targets[chosen]
+    structures, targets = data.structures[60:180:24], data.targets[60:180:24]
+    return structures, Targets(targets.energy, targets.forces, offsets=structures.offsets)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +178,80 @@ def test_fit_trains_and_maps(crystals, process, mapped, unseen):
     np.testing.assert_allclose(model.predict(unseen), mapped.predict(unseen), rtol=1e-12)
     few = crystals[0][:2], crystals[1][:2]
     assert model.score(*few) == pytest.approx(process.score(*few), abs=1e-6)
+
+
+# Standard deviations
+
+STD = {"return_std": True, "return_forces_std": True, "return_stress_std": True}
+
+
+@pytest.mark.parametrize("kernel", [PAIRS, TRIANGLES, PAIRS + TRIANGLES], ids=str)
+def test_deviations_equal_those_of_the_process(crystals, unseen, kernel):
+    process = NBodyGaussianProcess(
+        kernel, noise_energy=2e-3, noise_forces=0.1, n_environments=30, random_state=0
+    ).fit(*crystals)
+    model = MappedForceField.from_fitted(process, n_knots_triangles=8, map_variance=True)
+    for structures in (crystals[0][:2], unseen):
+        exact, tables = process.predict(structures, **STD)[1:], model.predict(structures, **STD)[1:]
+        for a, b in zip(exact, tables, strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-5)
+
+
+def test_deviations_of_compounds_and_of_elements_without_data():
+    """No structure has H and O together, or triangles of C, H and O."""
+    rng = np.random.default_rng(0)
+    shape = np.array([[0.0, 0, 0], [1.3, 0.2, 0], [0.3, 1.4, 0.3]])
+    images = [Atoms(s, shape + rng.normal(scale=0.1, size=(3, 3))) for s in 4 * ["CHH", "COO"]]
+    structures = Structures.from_ase(images)
+    targets = Targets(rng.normal(size=8), rng.normal(size=(24, 3)), offsets=structures.offsets)
+    kernel = NBody(2, sigma=0.8, cutoff=3.6) + NBody(3, sigma=0.9, cutoff=3.4)
+    process = NBodyGaussianProcess(kernel, noise_energy=0.1, noise_forces=0.3)
+    process.fit(structures, targets)
+    model = MappedForceField.from_fitted(process, n_knots_triangles=8, map_variance=True)
+    others = [Atoms(s, shape + rng.normal(scale=0.1, size=(3, 3))) for s in ("CHH", "OCH", "OOO")]
+    options = {"return_std": True, "return_forces_std": True}
+    _, std, forces_std = model.predict(others, **options)
+    _, exact, exact_forces = process.predict(others, **options)
+    np.testing.assert_allclose(std, exact, rtol=1e-5)
+    np.testing.assert_allclose(forces_std, exact_forces, rtol=1e-5)
+    assert std[1] > 3 * std[0]
+
+
+def test_deviations_below_the_first_knot_are_those_of_the_linear_extrapolation():
+    images = [Atoms("BN", [[0, 0, 0], [0, 0, r]]) for r in (1.3, 1.6, 2.0)]
+    process = NBodyGaussianProcess(NBody(2, sigma=0.5, cutoff=4.0), baseline=None)
+    process.fit(images, [1.0, 0.3, 0.5])
+    model = MappedForceField.from_fitted(process, r_min=1.2, map_variance=True)
+
+    def deviation(r):
+        return model.predict([Atoms("BN", [[0, 0, 0], [0, 0, r]])], return_std=True)[1][0]
+
+    variance = [deviation(1.2 + k * 1e-3) ** 2 for k in (0, 1, 2)]
+    with pytest.warns(UserWarning, match="closer than r_min"):
+        # the variance of a straight line is a parabola: the third difference is that of rounding
+        line = [deviation(r) ** 2 for r in (1.2, 1.1, 1.0, 0.9)]
+        forces_std = [
+            model.predict([Atoms("BN", [[0, 0, 0], [0, 0, r]])], return_forces_std=True)[1][1, 2]
+            for r in (1.2, 1.1, 0.9)
+        ]
+    assert abs(np.diff(line, 3)[0]) < 1e-10
+    assert line[1] > line[0] > variance[1] > variance[2]
+    np.testing.assert_allclose(forces_std, forces_std[0], rtol=1e-9)
+
+
+def test_deviations_that_were_not_mapped_are_an_error_with_the_remedy(mapped, unseen):
+    assert mapped.outputs_ == ("energy", "forces", "stress")
+    with pytest.raises(ValueError, match=r"no forces_std; .*this one with map_variance=True\)"):
+        mapped.predict(unseen, return_forces_std=True)
+    with pytest.raises(ValueError, match="no dipole; dipole may be given by: [^(]*$"):
+        mapped.predict(unseen, return_dipole=True)
+
+
+def test_a_table_of_the_variance_that_does_not_fit_is_refused(process):
+    with pytest.raises(MemoryError, match="variance, of [0-9]+ functions .* map_variance=False"):
+        MappedForceField.from_fitted(
+            process, n_knots_triangles=8, map_variance=True, max_memory=2e-3
+        )
 
 
 # LAMMPS

@@ -12,16 +12,12 @@ from sklearn.preprocessing import FunctionTransformer
 from skatom import Structures, Targets, metrics
 from skatom.datasets import load_ethanol
 from skatom.descriptors import SOAP
-from skatom.kernels import Cosine
+from skatom.kernels import Cosine, Laplacian
 from skatom.models import SGDML, ForceKernelRidge, GreedyOLS
 
-SCORERS = [
-    metrics.neg_energy_mae,
-    metrics.neg_energy_rmse,
-    metrics.neg_force_mae,
-    metrics.neg_force_rmse,
-    metrics.neg_stress_mae,
-    metrics.neg_stress_rmse,
+SCORERS = [metrics.get_scorer(name) for name in metrics.get_scorer_names()]
+OF_CRYSTALS = [
+    scorer for scorer in SCORERS if scorer.__name__.split("_")[1] in ("energy", "force", "stress")
 ]
 
 
@@ -79,6 +75,17 @@ class TestFigures:
         assert metrics.force_mae(true, pred, per_atom=True) == pytest.approx(2.5)
         assert metrics.force_rmse(true, pred, per_atom=True) == pytest.approx(np.sqrt(12.5))
 
+    def test_of_tensors_are_means_over_components(self):
+        rng = np.random.default_rng(0)
+        for name, shape in (("dipole", (4, 3)), ("polarizability", (4, 3, 3))):
+            true, pred = rng.normal(size=(2, *shape))
+            mae, rmse = (getattr(metrics, f"{name}_{kind}") for kind in ("mae", "rmse"))
+            assert mae(true, pred) == pytest.approx(np.abs(pred - true).mean())
+            assert rmse(true, pred) ** 2 == pytest.approx(np.square(pred - true).mean())
+            true[1] = np.nan
+            rest = [0, 2, 3]
+            assert mae(Targets(**{name: true}), pred) == mae(true[rest], pred[rest])
+
     def test_unlabelled_structures_take_no_part(self):
         energy = np.array([1.0, np.nan, 3.0])
         forces = np.zeros((3, 2, 3))
@@ -132,7 +139,7 @@ class TestBadInput:
 
 
 class TestScorers:
-    @pytest.mark.parametrize("scorer", SCORERS, ids=lambda scorer: scorer.__name__)
+    @pytest.mark.parametrize("scorer", OF_CRYSTALS, ids=lambda scorer: scorer.__name__)
     def test_are_minus_the_metric(self, scorer, crystals):
         X, y = crystals
         metric = getattr(metrics, scorer.__name__.removeprefix("neg_"))
@@ -164,6 +171,15 @@ class TestScorers:
             error_score="raise",
         )  # fmt: skip
         assert scores["test_force"] == pytest.approx([0.0, 0.0], abs=1e-9)
+
+    def test_have_names_of_metrics(self):
+        names = metrics.get_scorer_names()
+        of_labels = {name.split("_")[1] for name in names}
+        assert of_labels == {"energy", "force", "stress", "dipole", "polarizability"}
+        assert all(name.removeprefix("neg_") in metrics.__all__ for name in names)
+        assert metrics.get_scorer("neg_force_mae") is metrics.neg_force_mae
+        with pytest.raises(ValueError, match="no scorer 'neg_charge_mae': choose from neg_energy"):
+            metrics.get_scorer("neg_charge_mae")
 
     def test_say_what_the_model_does_not_predict(self, crystals):
         class Energies(PairPotential):
@@ -224,7 +240,7 @@ class TestEvaluate:
 
 def test_models_of_plain_features_are_judged_by_their_energies_alone(water):
     structures, targets = water
-    for model in (GreedyOLS(n_terms=3), ForceKernelRidge()):
+    for model in (GreedyOLS(n_terms=3), ForceKernelRidge(Laplacian())):
         pipeline = make_pipeline(SOAP(n_max=3, l_max=2, pool="sum"), model)
         pipeline.fit(structures[:30], Targets(energy=targets.energy[:30]))
         found = metrics.evaluate(pipeline, structures[30:], targets[30:])

@@ -98,8 +98,28 @@ class TestParity:
 
     def test_unknown_quantity_is_an_error(self, dimers):
         X, y = dimers
-        with pytest.raises(ValueError, match="quantity='dipole' is not known: choose from energy"):
+        with pytest.raises(ValueError, match="quantity='charges' is not known: choose from energy"):
+            ParityDisplay.from_estimator(binding_pair_potential(), X, y, quantity="charges")
+
+    def test_a_quantity_that_the_model_does_not_predict_is_an_error(self, dimers):
+        X, y = dimers
+        with pytest.raises(ValueError, match="does not predict dipole, only energy, forces"):
             ParityDisplay.from_estimator(binding_pair_potential(), X, y, quantity="dipole")
+
+    @pytest.mark.parametrize(
+        ("quantity", "shape", "label"),
+        [
+            ("dipole", (5, 3), "predicted dipole component (e·Å)"),
+            ("polarizability", (5, 3, 3), "predicted polarisability component (Å³)"),
+        ],
+    )
+    def test_components_of_tensors(self, quantity, shape, label):
+        true = np.random.default_rng(0).normal(size=shape)
+        display = ParityDisplay.from_predictions(true, true + 0.5, quantity=quantity)
+        assert display.ax_.get_ylabel() == label
+        assert f"MAE 0.5 {label.split('(')[1][:-1]}" in texts(display.ax_)
+        (points,) = display.ax_.collections
+        assert len(points.get_offsets()) == true.size
 
 
 class TestLearningCurve:

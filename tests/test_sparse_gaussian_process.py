@@ -218,18 +218,18 @@ class TestLearning:
     def test_interrupted_fit_goes_on_from_its_last_block(self, model, crystals, monkeypatch):
         structures, targets = crystals
         monkeypatch.setattr(fitting, "_BATCH_ATOMS", 12)
-        interrupted, update, calls = copy.deepcopy(model), StreamedQR.update, []
+        interrupted, absorb, calls = copy.deepcopy(model), StreamedQR.absorb, []
 
         def stop_in_the_third(self, *arguments):
             calls.append(1)
             if len(calls) == 3:
                 raise KeyboardInterrupt
-            update(self, *arguments)
+            absorb(self, *arguments)
 
-        monkeypatch.setattr(StreamedQR, "update", stop_in_the_third)
+        monkeypatch.setattr(StreamedQR, "absorb", stop_in_the_third)
         with pytest.raises(KeyboardInterrupt):
             interrupted.fit(structures, targets)
-        monkeypatch.setattr(StreamedQR, "update", update)
+        monkeypatch.setattr(StreamedQR, "absorb", absorb)
         done = interrupted.n_structures_seen_
         assert done == 6
         with pytest.raises(NotFittedError):
@@ -249,7 +249,7 @@ class TestLearning:
         monkeypatch.setattr(fitting, "threads_over_blas", lambda: nullcontext(OneAfterTheOther()))
         monkeypatch.setattr(fitting, "_BATCH_ATOMS", 64)
         peaks = []
-        for n in (48, 192):
+        for n in (128, 256):  # more than as many batches as wait for their turn
             structures = salt(n)
             targets = labels(structures)
             model = SparseGaussianProcess(

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from scipy.optimize import linear_sum_assignment
+from sklearn.base import clone
 from sklearn.decomposition import KernelPCA
+from sklearn.exceptions import NotFittedError
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVR
 
 from skatom.descriptors import SOAP
-from skatom.kernels import Cosine, Gaussian, Laplacian, NBody, StructureKernel
+from skatom.kernels import Cosine, Gaussian, KernelMatrix, Laplacian, NBody, StructureKernel
 from skatom.kernels._cpu.matching import rematch
 
 NAMES = ["H2O", "CH4", "CH3OH", "C2H6", "H2O", "CO2", "C2H4", "CH3CHO"]
@@ -69,14 +73,69 @@ def test_rematch_of_two_and_two_environments_is_analytic(gamma):
     assert found == pytest.approx(q + (1 - q) * s, rel=1e-10)
 
 
-def test_precomputed_in_scikit_learn(features):
+@pytest.mark.parametrize("match", ["average", "rematch"])
+@pytest.mark.parametrize(
+    "model", [KernelRidge(kernel="precomputed"), SVR(kernel="precomputed", C=10.0)], ids=type
+)
+def test_in_pipelines_and_searches_of_scikit_learn(match, model, features):
+    kernel, target = StructureKernel(Cosine(2), match, normalize=True), np.arange(8.0)
+    pipeline = make_pipeline(SOAP(n_max=4, l_max=3), KernelMatrix(kernel), model)
+    structures = features.structures
+    found = pipeline.fit(structures[:6], target[:6]).predict(structures[6:])
+    gram, cross = kernel(features[:6]), kernel(features[6:], features[:6])
+    # the descriptor of the pipeline has not seen the last structures, but their species
+    expected = clone(model).fit(gram, target[:6]).predict(cross)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    grid = {"kernelmatrix__kernel__kernel__zeta": [1, 4]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(structures, target)
+    assert search.predict(structures).shape == (8,)
+
+
+def test_principal_components_of_a_pipeline(features):
     kernel = StructureKernel(Cosine(2), "average", normalize=True)
-    train, test = features[:6], features[6:]
-    gram, cross, target = kernel(train), kernel(test, train), np.arange(6.0)
-    for model in (KernelRidge(kernel="precomputed"), SVR(kernel="precomputed")):
-        assert model.fit(gram, target).predict(cross).shape == (2,)
-    scores = KernelPCA(2, kernel="precomputed").fit(gram).transform(cross)
-    assert scores.shape == (2, 2)
+    pipeline = make_pipeline(KernelMatrix(kernel), KernelPCA(2, kernel="precomputed"))
+    scores = pipeline.fit_transform(features[:6])
+    np.testing.assert_allclose(pipeline.transform(features[:6]), scores, atol=1e-9)
+    assert pipeline.transform(features[6:]).shape == (2, 2)
+
+
+def test_kernel_matrix_of_structures_and_arrays():
+    images, rows = [molecule(name) for name in NAMES], np.arange(6.0).reshape(3, 2)
+    made = KernelMatrix(NBody()).fit(images[:3])
+    np.testing.assert_array_equal(made.transform(images), NBody()(images, images[:3]))
+    np.testing.assert_array_equal(KernelMatrix(Gaussian()).fit_transform(rows), Gaussian()(rows))
+    with pytest.raises(NotFittedError):
+        KernelMatrix(Gaussian()).transform(rows)
+    with pytest.raises(ValueError, match="'sigma' parameter of Gaussian"):
+        KernelMatrix(Gaussian(-1.0)).fit(rows)
+    with pytest.raises(ValueError, match="'kernel' parameter of KernelMatrix"):
+        KernelMatrix("rbf").fit(rows)
+
+
+def test_weights_of_elements(features):
+    weights = {"H": 0.3, "C": 2.0}
+    w = np.select([features.numbers == 1, features.numbers == 6], [0.3, 2.0], 1.0)
+    atoms = Cosine(2)(features.values) * (features.numbers[:, None] == features.numbers)
+    starts = features.offsets[:-1]
+    sums = np.add.reduceat(np.add.reduceat(w[:, None] * w * atoms, starts, 0), starts, 1)
+    np.testing.assert_allclose(
+        StructureKernel(Cosine(2), weights=weights)(features), sums, rtol=1e-12
+    )
+    totals = np.add.reduceat(w, starts)
+    average = StructureKernel(Cosine(2), "average", weights=weights)
+    np.testing.assert_allclose(average(features), sums / np.outer(totals, totals), rtol=1e-12)
+    lengths = np.sqrt(sums.diagonal())
+    powers = StructureKernel(Cosine(2), weights=weights, normalize=True, zeta=2.5)
+    np.testing.assert_allclose(
+        powers(features), (sums / np.outer(lengths, lengths)) ** 2.5, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("match", ["sum", "average", "best", "rematch"])
+def test_powers(match, features):
+    plain, cubed = (StructureKernel(Cosine(2), match, zeta=zeta) for zeta in (1, 3))
+    np.testing.assert_allclose(cubed(features), plain(features) ** 3, rtol=1e-12)
+    np.testing.assert_allclose(cubed.diagonal(features), plain.diagonal(features) ** 3, rtol=1e-12)
 
 
 def test_large_batches_are_cut_into_pieces(features, monkeypatch):
@@ -92,6 +151,14 @@ def test_large_batches_are_cut_into_pieces(features, monkeypatch):
     ("kernel", "message"),
     [
         (StructureKernel(Cosine(2), "worst"), "'match' parameter of StructureKernel"),
+        (
+            StructureKernel(Cosine(2), zeta=1.5),
+            "zeta=1.5 must be an integer where .* normalize=True",
+        ),
+        (StructureKernel(Cosine(2), zeta=0.5), "'zeta' parameter of StructureKernel"),
+        (StructureKernel(Cosine(2), weights={"X1": 1.0}), "positive numbers .* correct 'X1'"),
+        (StructureKernel(Cosine(2), weights={"H": 0.0}), "positive numbers .* correct 0.0"),
+        (StructureKernel(Cosine(2), "best", weights={"H": 2.0}), "match='best' finds its own"),
         (StructureKernel("cosine"), "'kernel' parameter of StructureKernel"),
         (StructureKernel(NBody()), "'kernel' parameter of StructureKernel"),
     ],

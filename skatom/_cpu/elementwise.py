@@ -8,7 +8,7 @@ from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
 
-COSINE, TANH3, POLYNOMIAL = range(3)
+COSINE, TANH3, POLYNOMIAL, TANH3_PLAIN = range(4)
 
 _LOG2E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.693145751953125, 1.42860682030941723212e-6
@@ -93,6 +93,9 @@ def cutoff_values(kind, cutoff, r, f):
     elif kind == TANH3:
         for i in range(len(r)):
             f[i] = np.tanh(max(1 - r[i] / cutoff, 0.0)) ** 3 / _TANH1_CUBED
+    elif kind == TANH3_PLAIN:
+        for i in range(len(r)):
+            f[i] = np.tanh(max(1 - r[i] / cutoff, 0.0)) ** 3
     else:
         for i in range(len(r)):
             # 1 - 35 x⁴ + 84 x⁵ - 70 x⁶ + 20 x⁷ in powers of u = 1 - x, without cancellation
@@ -111,6 +114,10 @@ def cutoff_slopes(kind, cutoff, r, df):
         for i in range(len(r)):
             t = np.tanh(max(1 - r[i] / cutoff, 0.0))
             df[i] = -3 * t * t * (1 - t * t) / (cutoff * _TANH1_CUBED)
+    elif kind == TANH3_PLAIN:
+        for i in range(len(r)):
+            t = np.tanh(max(1 - r[i] / cutoff, 0.0))
+            df[i] = -3 * t * t * (1 - t * t) / cutoff
     else:
         for i in range(len(r)):
             x = min(r[i] / cutoff, 1.0)

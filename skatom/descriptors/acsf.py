@@ -7,11 +7,16 @@ from ase.data import chemical_symbols
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skatom._cpu.elementwise import COSINE, POLYNOMIAL, TANH3
+from skatom._cpu.elementwise import COSINE, POLYNOMIAL, TANH3, TANH3_PLAIN
 from skatom.descriptors._cpu import acsf as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
-_CUTOFFS = {"cosine": COSINE, "tanh3": TANH3, "polynomial": POLYNOMIAL}
+_CUTOFFS = {
+    "cosine": COSINE,
+    "tanh3": TANH3,
+    "tanh3-plain": TANH3_PLAIN,
+    "polynomial": POLYNOMIAL,
+}
 _G2 = tuple((eta, 0.0) for eta in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0))
 _G4 = tuple((eta, z, sign) for eta in (0.01, 0.1) for z in (1.0, 4.0) for sign in (-1.0, 1.0))
 # Columns of the parameters of each kind, and how many of the last may be omitted (and are then 0).
@@ -73,10 +78,11 @@ class ACSF(AtomicDescriptor):
     ani : array-like of shape (n, 4), default=()
         (η, ζ, R, θ) of each function, in Å⁻², 1, Å and radians. These functions have a kink where
         three atoms are collinear; their derivative there is the mean of both slopes.
-    cutoff_function : {"cosine", "tanh3", "polynomial"}, default="cosine"
+    cutoff_function : {"cosine", "tanh3", "tanh3-plain", "polynomial"}, default="cosine"
         With x = r/cutoff: (cos πx + 1)/2, with a continuous first derivative at the cutoff;
-        tanh³(1 − x)/tanh³(1), with a continuous second derivative; 1 − 35x⁴ + 84x⁵ − 70x⁶ + 20x⁷,
-        with a continuous third derivative.
+        tanh³(1 − x)/tanh³(1), with a continuous second derivative, and the same without the
+        denominator, as in RuNNer and n2p2; 1 − 35x⁴ + 84x⁵ − 70x⁶ + 20x⁷, with a continuous third
+        derivative.
     angular_cutoff : float, default=None
         Cutoff radius of the angular functions in Å, at most ``cutoff``. None: ``cutoff``.
     weighting : {"Z"}, default=None

@@ -1,5 +1,6 @@
 """Derivatives of features of atoms: of a descriptor, its neighbours, and maps applied to it."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,9 @@ class AtomicDerivatives:
         Maps applied to the features of the descriptor.
     """
 
+    # the `Device` of the derivatives, None for numpy
+    device = None
+
     def __init__(self, structures, descriptor, neighbors=None, limit=0, chain=NO_MAPS):
         self.structures = structures
         self.descriptor = descriptor
@@ -85,18 +89,26 @@ class AtomicDerivatives:
 
     def with_neighbors(self):
         """The same derivatives with a neighbour list that is kept whatever its size."""
-        return AtomicDerivatives(
-            self.structures, self.descriptor, self.neighbors(), np.inf, self.chain
-        )
+        return type(self)(self.structures, self.descriptor, self.neighbors(), np.inf, self.chain)
+
+    def to(self, device):
+        """The derivatives on another device, a value of the parameter ``device``."""
+        descriptor = copy.copy(self.descriptor)
+        descriptor.device = device
+        place = descriptor._device()
+        return descriptor._derivatives_on(place)(
+            self.structures, descriptor, self.neighbors() if self.has_neighbors else None,
+            self.limit, self.chain.to(place),
+        )  # fmt: skip
 
     def limited(self, limit):
         """The same derivatives with a neighbour list that is kept up to ``limit`` bytes."""
-        return AtomicDerivatives(self.structures, self.descriptor, self._kept, limit, self.chain)
+        return type(self)(self.structures, self.descriptor, self._kept, limit, self.chain)
 
     def mapped(self, feature_map, values, limit):
         """The derivatives after one more map; ``values`` are the features it is applied to."""
         chain = self.chain.append(feature_map, values)
-        return AtomicDerivatives(self.structures, self.descriptor, self._kept, limit, chain)
+        return type(self)(self.structures, self.descriptor, self._kept, limit, chain)
 
     def select(self, key):
         """The derivatives of some structures."""
@@ -106,7 +118,7 @@ class AtomicDerivatives:
         if kept is not None:
             kept = kept.of_structures(self.structures.offsets, key)
             limit = max(limit, kept.n_bytes)  # of a dense structure, or one without neighbours
-        return AtomicDerivatives(
+        return type(self)(
             self.structures[key], self.descriptor, kept, limit, self.chain.select(atoms)
         )
 
@@ -136,6 +148,11 @@ class AtomicDerivatives:
         if not self.chain:
             return values
         return self.chain.pushforward(values, pairs.centers, self.structures.numbers[pairs.centers])
+
+    def pooled_jacobian(self, weights):
+        """Σ_i weights_i dx_i/dR (n_atoms, 3, …) and /dε (3, 3, …) of one structure, before maps."""
+        species = self.descriptor._species_index(self.structures)
+        return self.descriptor._pooled_jacobian(self.neighbors(), species, weights)
 
     def pairs_of(self, centers):
         """The neighbour list of some atoms, computed for their structures if it was not kept."""

@@ -1,9 +1,11 @@
 """Features of atoms with derivatives that are computed on demand."""
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import numpy as np
 
+from skatom._device import check_together, device_of, is_tensor, moved, namespace
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.features import Features
 from skatom.descriptors.structure_derivatives import PooledDerivatives
@@ -224,17 +226,35 @@ class AtomicFeatures(Features, Sequence):
         """
         pairs = self.derivatives.pairs_of(np.asarray(centers))
         jacobian = self.derivatives.along_pairs(pairs)
-        products = np.matmul(jacobian.reshape(-1, jacobian.shape[2]), vectors.T)
-        along = np.einsum("paf,pf->pa", jacobian, self.values[pairs.centers])
+        check_together(vectors, self.values, "vectors")
+        products = jacobian.reshape(-1, jacobian.shape[2]) @ vectors.T
+        along = namespace(jacobian).einsum("paf,pf->pa", jacobian, self.values[pairs.centers])
         return products.reshape(len(pairs), 3, len(vectors)), along
 
     def _check_jacobian(self, pairs):
         n_features = max(self.n_features, self.descriptor.n_features_out_)
-        check_memory(
+        device = device_of(self.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             24.0 * len(pairs) * n_features,
             f"the Jacobian of {len(pairs)} pairs and {n_features} features",
             "take fewer structures or atoms at a time",
         )
+
+    def to(self, device):
+        """The same features on another device.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda", "auto", "torch"}
+            Where the values and the derivatives are to be, as in the descriptor.
+
+        Returns
+        -------
+        AtomicFeatures
+        """
+        derivatives = self.derivatives.to(device)
+        return AtomicFeatures(moved(self.values, derivatives.device), derivatives)
 
     def pool(self, how):
         """Sum or average the features over the atoms of each structure.
@@ -274,6 +294,8 @@ def pool_atoms(values, offsets, how):
     """Sums or means (n, n_features) of the rows (n_atoms, n_features) of each structure."""
     if how not in {"sum", "mean"}:
         raise ValueError(f"pool={how!r} must be 'sum' or 'mean'")
+    if is_tensor(values):
+        return import_module("skatom.descriptors._torch.features").pooled(values, offsets, how)
     if len(offsets) == 1:
         return np.empty((0, values.shape[1]))
     sums = np.add.reduceat(values, offsets[:-1], axis=0)

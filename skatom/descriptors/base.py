@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from importlib import import_module
 from numbers import Integral
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import resolve
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_derivatives import AtomicDerivatives
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
@@ -80,12 +82,13 @@ class StructureDescriptor(_GlobalTransform, TransformerMixin, BaseEstimator):
     - ``_values(structures)``: their features (n, n_features);
     - ``_pullback(structures, cotangent)``: gradient and virial, see `StructureFeatures.pullback`,
       for a cotangent (n, n_features);
-    - ``_jacobian(structures)``, if it can be faster than one pullback for each feature: the
-      gradients and strains of a `StructureJacobian`;
+    - ``_jacobian(structures, needed)``, if it can be faster than one pullback for each feature:
+      the gradients and strains of a `StructureJacobian`, which may be zero for features that the
+      mask ``needed`` leaves out;
     - ``n_features_out_`` and ``get_feature_names_out()``.
     """
 
-    def _jacobian(self, structures):
+    def _jacobian(self, structures, needed):
         return None
 
     def __sklearn_tags__(self):
@@ -113,8 +116,13 @@ class _AtomicTransform(_Transformer):
         """
         check_is_fitted(self)
         structures = as_structures(X)
-        values, neighbors = self._compute(structures, neighbors)
-        derivatives = AtomicDerivatives(structures, copy.copy(self), neighbors, values.nbytes)
+        device = self._device()
+        if device is None:
+            values, neighbors = self._compute(structures, neighbors)
+        else:
+            values, neighbors = self._compute_on(device, structures, neighbors)
+        make = self._derivatives_on(device)
+        derivatives = make(structures, copy.copy(self), neighbors, values.nbytes)
         if self.pool is None:
             return AtomicFeatures(values, derivatives)
         features = StructureFeatures(values, PooledDerivatives(derivatives, self.pool))
@@ -153,6 +161,25 @@ class _AtomicTransform(_Transformer):
                 found.add(pairs, values.nbytes)
         if neighbors is None and alone:
             neighbors = found.joined()
+        return values, neighbors
+
+    def _compute_on(self, device, structures, neighbors):
+        """The features as a tensor on a device, and the neighbour list."""
+        species = self._species_index(structures)
+        if neighbors is None:
+            neighbors = self._neighbors_on(device, structures)
+        else:
+            neighbors = self._checked_neighbors(structures, neighbors)
+        n_rows = len(structures.numbers)
+        device.check_memory(
+            8.0 * n_rows * self._n_features(),
+            f"the array of {n_rows} x {self._n_features()} features",
+            f"transform fewer structures at a time, or reduce {self._size_parameters}",
+        )
+        loops = import_module("skatom.descriptors._torch.features").TensorLoops
+        values = loops(self, neighbors, species, device).values()
+        if self.pool is not None:
+            values = pool_atoms(values, structures.offsets, self.pool)
         return values, neighbors
 
     def _checked_neighbors(self, structures, neighbors):
@@ -200,7 +227,9 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
       ``pair_jacobian``, see `_run`;
     - ``_compiled()``: the tuple of parameters of these functions;
     - ``_prepare(structures)``: what ``fit`` does besides learning ``species_``;
-    - ``_n_features()``, the length of a row, and ``get_feature_names_out()``.
+    - ``_n_features()``, the length of a row, and ``get_feature_names_out()``;
+    - for a parameter ``device``, ``_tensor_loops``: the name of the module of the same functions on
+      tensors, see `skatom.descriptors._torch`.
     """
 
     _parameter_constraints = {
@@ -208,6 +237,8 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
+    device = "cpu"
+    _tensor_loops = None
     # named where features do not fit in memory
     _size_parameters = "the number of features"
 
@@ -229,6 +260,10 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         self.species_ = structures.species
         self._prepare(structures)
         return self
+
+    def _device(self):
+        """The `Device` of the features, None for numpy."""
+        return resolve(self.device, self.n_jobs)
 
     def _values(self, pairs, species, out):
         """Features of all atoms into ``out`` (n_atoms, n_features)."""
@@ -262,6 +297,9 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
     # whether the features of an atom depend only on the pairs with its own neighbours
     _is_function_of_pairs = True
+    # whether ``_pooled_jacobian(pairs, species, weights)`` gives the derivatives of weighted sums
+    # of features over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
+    _pools_jacobian = False
 
     def _cutoff(self):
         """Cutoff radius in Å."""
@@ -269,6 +307,17 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
     def _neighbors(self, structures):
         return neighbor_list(structures, self._cutoff())
+
+    def _derivatives_on(self, device):
+        """The class of the derivatives on a `Device`, or of numpy where it is None."""
+        if device is None:
+            return AtomicDerivatives
+        return import_module("skatom.descriptors._torch.derivatives").TensorDerivatives
+
+    def _neighbors_on(self, device, structures):
+        """The neighbours on a device, or on the CPU if there they are found."""
+        find = import_module("skatom.descriptors._torch.neighbors").find_neighbors
+        return find(structures, self._cutoff(), device)
 
     def _species_index(self, structures):
         """Index of every atom's species in ``species_``; a ValueError for unseen species."""

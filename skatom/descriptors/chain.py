@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skatom._device import moved, namespace
 from skatom.descriptors.maps import FeatureMap
 
 
@@ -45,9 +46,33 @@ class Chain:
             for link in self.links
         )
 
+    def to(self, device):
+        """The chain with its inputs on a `Device`, or in numpy where it is None."""
+        return Chain(
+            Link(link.map, None if link.inputs is None else moved(link.inputs, device))
+            for link in self.links
+        )
+
     def n_features(self, n_features):
         """Number of features after the last map, from the number before the first."""
         return self.links[-1].map.n_features_out if self.links else n_features
+
+    @property
+    def linear(self):
+        """Whether the derivatives of all maps are independent of the features."""
+        return all(link.map.linear for link in self.links)
+
+    @property
+    def by_species(self):
+        """Whether a map differs between species."""
+        return any(link.map.species is not None for link in self.links)
+
+    def depends_on(self, n_features):
+        """Mask (n_features,) of the features before the first map that matter after the last."""
+        needed = np.ones(self.n_features(n_features), bool)
+        for link in reversed(self.links):
+            needed = link.map.depends_on(needed)
+        return needed
 
     def names(self, names):
         """Names of the features after the last map."""
@@ -59,7 +84,8 @@ class Chain:
         """Cotangents (n_rows or 1, …) before the first map, from cotangents after the last."""
         maps = [link.map for link in self.links]
         if len(cotangent) == 1 and any(not m.linear or m.species is not None for m in maps):
-            cotangent = np.broadcast_to(cotangent, (n_rows, cotangent.shape[1]))
+            shape = (n_rows, cotangent.shape[1])
+            cotangent = namespace(cotangent).broadcast_to(cotangent, shape)
         for link in reversed(self.links):
             cotangent = link.map.pullback(link.inputs, cotangent, numbers)
         return cotangent

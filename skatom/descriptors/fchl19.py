@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES
 from skatom.descriptors._cpu import fchl19 as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
@@ -72,6 +73,10 @@ class FCHL19(AtomicDescriptor):
     pool : {"sum", "mean"}, default=None
         Sum or average the features over the atoms of each structure, as `StructureFeatures`.
         None: `AtomicFeatures`, one row for each atom.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed: by compiled loops, by torch on a card
+        ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the features
+        are tensors, and stay on the device.
     n_jobs : int, default=None
         Number of joblib jobs that share the structures. The compiled loops already use all threads
         of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
@@ -101,8 +106,10 @@ class FCHL19(AtomicDescriptor):
     """
 
     _loops = _cpu
+    _tensor_loops = "skatom.descriptors._torch.fchl19"
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
+        "device": [DEVICES],
         "cutoff": [Interval(Real, 0, None, closed="neither")],
         "n_r2": [Interval(Integral, 1, None, closed="left")],
         "n_r3": [Interval(Integral, 1, None, closed="left")],
@@ -132,6 +139,7 @@ class FCHL19(AtomicDescriptor):
         n_fourier=1,
         cutoff3=None,
         pool=None,
+        device="cpu",
         n_jobs=None,
         verbose=0,
     ):
@@ -147,6 +155,7 @@ class FCHL19(AtomicDescriptor):
         self.n_fourier = n_fourier
         self.cutoff3 = cutoff3
         self.pool = pool
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
 

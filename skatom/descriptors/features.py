@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import check_together, is_tensor, namespace, on_host
 from skatom.descriptors.maps import Select
 from skatom.structures import as_structures
 
@@ -42,14 +43,19 @@ class Features:
 
     def _checked_cotangent(self, cotangent, of):
         """A cotangent as rows: one for each row of the values, or a single one."""
-        cotangent = np.require(cotangent, float, ["C", "W"])
-        shape = self.values.shape
-        if cotangent.shape not in {shape, shape[1:]}:
+        check_together(cotangent, self.values, "cotangent")
+        if not is_tensor(cotangent):
+            cotangent = np.require(cotangent, float, ["C", "W"])
+        shape = tuple(self.values.shape)
+        if tuple(cotangent.shape) not in {shape, shape[1:]}:
             raise ValueError(
-                f"cotangent has the shape {cotangent.shape}; these features need {shape}, or "
-                f"{shape[1:]} for the same on every {of}"
+                f"cotangent has the shape {tuple(cotangent.shape)}; these features need {shape}, "
+                f"or {shape[1:]} for the same on every {of}"
             )
-        return np.atleast_2d(cotangent)
+        return namespace(cotangent).atleast_2d(cotangent)
+
+    def __getstate__(self):
+        return {**vars(self), "values": on_host(self.values)}
 
 
 def _split_key(key):
@@ -69,7 +75,7 @@ def _is_full(key):
 
 def as_batch(X):
     """Features unchanged; anything else as ``Structures``."""
-    return X if isinstance(X, Features) else as_structures(X)
+    return X if hasattr(X, "descriptor") else as_structures(X)
 
 
 def structures_of(X):

@@ -12,7 +12,7 @@ from skatom.descriptors.base import StructureDescriptor
 from skatom.structures import as_structures
 
 # two atoms closer than this (Å) count as one: the closest nuclei in nature are 0.74 Å apart
-_COINCIDENT = 1e-3
+COINCIDENT = 1e-3
 
 
 class PairFeatures(NamedTuple):
@@ -68,6 +68,17 @@ def check_composition(structures, numbers):
         )
 
 
+def pair_vectors(structures):
+    """r_a - r_b of all pairs (n, D, 3), to the nearest image in periodic directions.
+
+    Raises
+    ------
+    ValueError
+        If two atoms are at the same place.
+    """
+    return _vectors_and_squares(structures)[0]
+
+
 def pair_features(structures):
     """Inverse distances and their gradients, to the nearest image in periodic directions.
 
@@ -79,6 +90,12 @@ def pair_features(structures):
     -------
     PairFeatures
     """
+    vectors, squares = _vectors_and_squares(structures)
+    values = 1.0 / np.sqrt(squares)
+    return PairFeatures(values, vectors * (values**3)[:, :, None])
+
+
+def _vectors_and_squares(structures):
     n = len(structures)
     positions = structures.positions.reshape(n, -1, 3)
     first, second = pair_indices(positions.shape[1])
@@ -86,14 +103,13 @@ def pair_features(structures):
     for s in np.flatnonzero(structures.pbc.any(axis=1)):
         vectors[s] = find_mic(vectors[s], structures.cells[s], structures.pbc[s])[0]
     squares = np.einsum("npx,npx->np", vectors, vectors)
-    if squares.size and squares.min() < _COINCIDENT**2:
+    if squares.size and squares.min() < COINCIDENT**2:
         s, p = np.unravel_index(squares.argmin(), squares.shape)
         raise ValueError(
             f"atoms {second[p]} and {first[p]} of structure {s} are {np.sqrt(squares[s, p]):.1e} Å "
             "apart: no two atoms may share a place; remove one or repair the frame"
         )
-    values = 1.0 / np.sqrt(squares)
-    return PairFeatures(values, vectors * (values**3)[:, :, None])
+    return vectors, squares
 
 
 class InverseDistances(StructureDescriptor):
@@ -193,7 +209,7 @@ class InverseDistances(StructureDescriptor):
         virial = np.einsum("npx,npy->nxy", -along, gradients / (values**3)[:, :, None])
         return gradient.reshape(-1, 3), virial
 
-    def _jacobian(self, structures):
+    def _jacobian(self, structures, needed):
         values, c = pair_features(structures)
         gradients = np.einsum("ap,npx->naxp", incidence(len(self.numbers_)), c)
         strains = -np.einsum("npx,npy->nxyp", c, c / (values**3)[:, :, None])

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import beside, is_tensor
 from skatom.elements import species_index, symbols
 
 
@@ -17,7 +18,9 @@ class FeatureMap:
       row, (n, n_features_in), for the rows c (n, n_features_out);
     - ``pushforward(x, tangents, numbers)``: :math:`\partial y/\partial x \cdot t` of every row,
       (n, k, n_features_out), for k directions t of each, (n, k, n_features_in);
-    - ``feature_names(names)``, optionally; by default features are numbered.
+    - ``feature_names(names)``, optionally; by default features are numbered;
+    - ``depends_on(chosen)``, optionally: a mask of the features x on which the features y of the
+      mask ``chosen`` depend; by default all. Others need no derivatives.
 
     ``numbers`` (n,) are the atomic numbers of the rows, None where the rows are structures.
 
@@ -37,6 +40,10 @@ class FeatureMap:
         """Names of the features y, from the names of the features x."""
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{k}" for k in range(self.n_features_out)], dtype=object)
+
+    def depends_on(self, chosen):
+        """Mask (n_features_in,) of the features on which chosen ones, (n_features_out,), depend."""
+        return np.ones(self.n_features_in, bool)
 
     def check(self, n_features, structures=None):
         """Raise a ValueError unless the map applies to these features.
@@ -94,16 +101,19 @@ class Scale(FeatureMap):
 
     def value(self, x, numbers=None):
         rows = self._rows(numbers)
-        return (x - self.shift[rows]) / self.scale[rows]
+        return (x - beside(self.shift[rows], x)) / beside(self.scale[rows], x)
 
     def pullback(self, x, cotangent, numbers=None):
-        return cotangent / self.scale[self._rows(numbers)]
+        return cotangent / beside(self.scale[self._rows(numbers)], cotangent)
 
     def pushforward(self, x, tangents, numbers=None):
-        return tangents / self.scale[self._rows(numbers)][:, None]
+        return tangents / beside(self.scale[self._rows(numbers)][:, None], tangents)
 
     def feature_names(self, names):
         return names
+
+    def depends_on(self, chosen):
+        return chosen
 
     def _rows(self, numbers):
         return slice(None) if self.species is None else np.searchsorted(self.species, numbers)
@@ -141,6 +151,9 @@ class Select(FeatureMap):
         return x[:, self.columns]
 
     def pullback(self, x, cotangent, numbers=None):
+        if is_tensor(cotangent):
+            full = cotangent.new_zeros((len(cotangent), self.n_features_in))
+            return full.index_add_(1, beside(self.columns, cotangent), cotangent)
         full = np.zeros((len(cotangent), self.n_features_in))
         np.add.at(full, (slice(None), self.columns), cotangent)
         return full
@@ -150,6 +163,11 @@ class Select(FeatureMap):
 
     def feature_names(self, names):
         return names[self.columns]
+
+    def depends_on(self, chosen):
+        needed = np.zeros(self.n_features_in, bool)
+        needed[self.columns[chosen]] = True
+        return needed
 
 
 class Linear(FeatureMap):
@@ -182,10 +200,13 @@ class Linear(FeatureMap):
         self.mean = np.zeros(self.n_features_in) if mean is None else np.array(mean, dtype=float)
 
     def value(self, x, numbers=None):
-        return (x - self.mean) @ self.matrix.T
+        return (x - beside(self.mean, x)) @ beside(self.matrix, x).T
 
     def pullback(self, x, cotangent, numbers=None):
-        return cotangent @ self.matrix
+        return cotangent @ beside(self.matrix, cotangent)
 
     def pushforward(self, x, tangents, numbers=None):
-        return tangents @ self.matrix.T
+        return tangents @ beside(self.matrix, tangents).T
+
+    def depends_on(self, chosen):
+        return self.matrix[chosen].any(axis=0)

@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES
 from skatom.descriptors._cpu import soap as _cpu
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._cpu.harmonics import normalization
@@ -82,6 +83,10 @@ class SOAP(AtomicDescriptor):
     pool : {"sum", "mean"}, default=None
         Sum or average the features over the atoms of each structure, as `StructureFeatures`.
         None: `AtomicFeatures`, one row for each atom.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed: by compiled loops, by torch on a card
+        ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the features
+        are tensors, and stay on the device.
     n_jobs : int, default=None
         Number of joblib jobs that share the structures. The compiled loops already use all threads
         of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
@@ -113,8 +118,10 @@ class SOAP(AtomicDescriptor):
     """
 
     _loops = _cpu
+    _tensor_loops = "skatom.descriptors._torch.soap"
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
+        "device": [DEVICES],
         "cutoff": [Interval(Real, 0, None, closed="neither")],
         "n_max": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 0, 20, closed="both")],
@@ -146,6 +153,7 @@ class SOAP(AtomicDescriptor):
         central_weight=1.0,
         normalize=True,
         pool=None,
+        device="cpu",
         n_jobs=None,
         verbose=0,
     ):
@@ -162,8 +170,20 @@ class SOAP(AtomicDescriptor):
         self.central_weight = central_weight
         self.normalize = normalize
         self.pool = pool
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    def _device(self):
+        device = super()._device()
+        if device is not None and self.nu == 3:
+            if self.device == "auto":
+                return None
+            raise ValueError(
+                f"device={self.device!r} has the spectra of nu=1 and nu=2, but not the bispectrum "
+                "of nu=3: use device='cpu'"
+            )
+        return device
 
     def _prepare(self, structures):
         if self.cutoff_width >= self.cutoff:

@@ -1,10 +1,12 @@
 """Derivatives of features of structures: of a descriptor or pooled atoms, and maps applied."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
 from skatom._cpu.pairs import collect_jacobian
+from skatom._device import beside, is_tensor, namespace
 from skatom.descriptors.chain import NO_MAPS
 from skatom.memory import check_memory
 from skatom.structures import groups_by_size
@@ -49,7 +51,7 @@ class StructureDerivatives:
 
     A subclass implements ``_own_features``, ``_own_names()``, ``_pullback(cotangent)`` and
     ``_select(key)`` for the features before the first map and, if it can be faster than one
-    pullback for each feature, ``_jacobian()``.
+    pullback for each feature, ``_jacobian(needed)``.
     """
 
     def __init__(self, structures, chain=NO_MAPS):
@@ -75,7 +77,9 @@ class StructureDerivatives:
     def pullback(self, cotangent):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each structure, or one."""
         cotangent = self.chain.pullback(cotangent, len(self.structures))
-        return self._pullback(np.require(cotangent, float, ["C", "W"]))
+        if not is_tensor(cotangent):
+            cotangent = np.require(cotangent, float, ["C", "W"])
+        return self._pullback(cotangent)
 
     def jacobian(self):
         """The `StructureJacobian` of all structures."""
@@ -86,7 +90,15 @@ class StructureDerivatives:
             f"the Jacobian of {len(x)} structures and {n_features} features",
             "take fewer structures at a time",
         )
-        gradients, strains = self._jacobian()
+        needed = self.chain.depends_on(self._own_features)
+        found = self._jacobian(needed)
+        if found is None:
+            return self._by_pullbacks(needed)
+        return self._mapped_jacobian(*found)
+
+    def _mapped_jacobian(self, gradients, strains):
+        """The Jacobian after the maps, from that before them."""
+        x = self.structures
         if self.chain:
             owners = np.repeat(np.arange(len(x)), x.n_atoms)
             gradients = self.chain.pushforward(gradients, owners)
@@ -95,14 +107,32 @@ class StructureDerivatives:
             strains = strains.reshape(len(x), 3, 3, -1)
         return StructureJacobian(x.offsets, gradients, strains)
 
-    def _jacobian(self):
-        """The Jacobian by one pullback for each feature, of all structures at once."""
-        x, n_features = self.structures, self._own_features
-        gradients = np.empty((len(x.numbers), 3, n_features))
-        strains = np.empty((len(x), 3, 3, n_features))
-        for f, one in enumerate(np.eye(n_features)):
-            gradients[:, :, f], strains[:, :, :, f] = self._pullback(one[None].copy())
+    def _by_pullbacks(self, needed):
+        """One pullback for each feature before or after the maps, whichever are fewer."""
+        if self.n_features <= needed.sum():
+            gradients, strains = self._pulled(
+                self.pullback, range(self.n_features), self.n_features
+            )
+            return StructureJacobian(self.structures.offsets, gradients, strains)
+        pulled = self._pulled(self._pullback, np.flatnonzero(needed), self._own_features)
+        return self._mapped_jacobian(*pulled)
+
+    def _pulled(self, pullback, features, n_features):
+        x = self.structures
+        gradients = np.zeros((len(x.numbers), 3, n_features))
+        strains = np.zeros((len(x), 3, 3, n_features))
+        for f in features:
+            one = np.zeros((1, n_features))
+            one[0, f] = 1.0
+            gradients[:, :, f], strains[:, :, :, f] = pullback(one)
         return gradients, strains
+
+    def _jacobian(self, needed):
+        """Gradients and strains of the features before the maps; None: by pullbacks.
+
+        Features that are not needed, a mask, may be zero.
+        """
+        return
 
 
 class GlobalDerivatives(StructureDerivatives):
@@ -139,9 +169,8 @@ class GlobalDerivatives(StructureDerivatives):
         shape = (len(self.structures), cotangent.shape[1])
         return self.descriptor._pullback(self.structures, np.broadcast_to(cotangent, shape))
 
-    def _jacobian(self):
-        jacobian = self.descriptor._jacobian(self.structures)
-        return super()._jacobian() if jacobian is None else jacobian
+    def _jacobian(self, needed):
+        return self.descriptor._jacobian(self.structures, needed)
 
 
 class PooledDerivatives(StructureDerivatives):
@@ -182,32 +211,58 @@ class PooledDerivatives(StructureDerivatives):
     def _pullback(self, cotangent):
         if self.how == "sum" and len(cotangent) == 1:
             return self.atomic.pullback(cotangent)
-        x = self.structures
-        cotangent = np.broadcast_to(cotangent, (len(x), cotangent.shape[1]))
+        x, xp = self.structures, namespace(cotangent)
+        cotangent = xp.broadcast_to(cotangent, (len(x), cotangent.shape[1]))
         if self.how == "mean":
-            cotangent = cotangent / x.n_atoms[:, None]
+            cotangent = cotangent / beside(x.n_atoms[:, None], cotangent)
+        owners = np.repeat(np.arange(len(x)), x.n_atoms)
         batches = groups_by_size(x.offsets, max(1, _BATCH_BYTES // (8 * cotangent.shape[1])))
         parts = [
             self.atomic.select(batch).pullback(
-                np.repeat(cotangent[batch], x.n_atoms[batch], axis=0)
+                cotangent[owners[x.offsets[batch.start] : x.offsets[batch.stop]]]
             )
             for batch in batches
         ]
-        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+        return tuple(xp.concatenate(same) for same in zip(*parts, strict=True))
 
-    def _jacobian(self):
-        if not self.descriptor._is_function_of_pairs:
-            return super()._jacobian()
+    def _jacobian(self, needed):
+        pooled = self.descriptor._pools_jacobian and self.atomic.chain.linear
+        if not pooled and not self.descriptor._is_function_of_pairs:
+            return None
         x = self.structures
-        gradients = np.zeros((len(x.numbers), 3, self._own_features))
-        strains = np.zeros((len(x), 3, 3, self._own_features))
+        device = self.atomic.device
+        shapes = (len(x.numbers), 3, self._own_features), (len(x), 3, 3, self._own_features)
+        zeros = np.zeros if device is None else lambda shape: device.zeros(*shape)
+        gradients, strains = map(zeros, shapes)
         weights = np.ones(len(x)) if self.how == "sum" else 1 / x.n_atoms
+        add = _add_pooled if pooled else _add_along_pairs
         for s, weight in enumerate(weights):
-            one = self.atomic.select(s)
-            pairs = one.neighbors()
             atoms = slice(*x.offsets[s : s + 2])
-            collect_jacobian(
-                pairs.centers, pairs.indices, pairs.vectors, one.along_pairs(pairs), weight,
-                gradients[atoms], strains[s],
-            )  # fmt: skip
+            add(self.atomic.select(s), weight, gradients[atoms], strains[s])
         return gradients, strains
+
+
+def _add_along_pairs(atomic, weight, gradients, strain):
+    """Add the Jacobian of weight · Σ_i x_i of one structure, collected from the pairs of atoms."""
+    add = collect_jacobian
+    if atomic.device is not None:
+        add = import_module("skatom.descriptors._torch.features").collect_jacobian
+    pairs = atomic.neighbors()
+    add(
+        pairs.centers, pairs.indices, pairs.vectors, atomic.along_pairs(pairs), weight, gradients,
+        strain,
+    )  # fmt: skip
+
+
+def _add_pooled(atomic, weight, gradients, strain):
+    """The same, from the pooled Jacobian of the descriptor, for maps that are linear."""
+    numbers = atomic.structures.numbers
+    groups = np.unique(numbers) if atomic.chain.by_species else [None]
+    for number in groups:
+        weights = np.full(len(numbers), weight)
+        if number is not None:
+            weights[numbers != number] = 0.0
+        found = atomic.pooled_jacobian(weights)
+        for place, part in zip((gradients, strain), found, strict=True):
+            species = None if number is None else np.full(len(part), number)
+            place += atomic.chain.pushforward(part, None, species)

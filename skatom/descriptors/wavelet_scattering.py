@@ -1,6 +1,7 @@
 """Wavelet scattering: multiscale invariants of the charge density."""
 
 import copy
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.descriptors.base import StructureDescriptor
 from skatom.descriptors.scattering.batch import (
     Settings,
+    jacobian_batch,
     over_jobs,
     pullback_batch,
     transform_batch,
@@ -21,6 +23,7 @@ from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.wavelets import (
     alias_free_spacing,
     base_width,
+    fineness,
     largest_scale,
     orbital_pairs,
 )
@@ -307,7 +310,7 @@ class WaveletScattering(StructureDescriptor):
             self.grid_spacing_ = alias_free_spacing(pairs, self.beta_, self.alias)
         self._paths = Paths(
             self.channels_, pairs, self.scales_, self.order, self.exponents, self.scale_gap,
-            self.pairing, self.multiresolution,
+            self.pairing, self.multiresolution, self._fineness(),
         )  # fmt: skip
         self.support_ = self._indices(self.features)
         self._check_cells(structures)
@@ -359,10 +362,20 @@ class WaveletScattering(StructureDescriptor):
             verbose=self.verbose,
         )  # fmt: skip
 
+    def _jacobian(self, structures, needed):
+        return over_jobs(
+            partial(jacobian_batch, needed=needed), self._settings(), structures,
+            n_jobs=self.n_jobs, verbose=self.verbose,
+        )  # fmt: skip
+
     def get_feature_names_out(self, input_features=None):
         """Names such as ``S2[Si;n3l2j0;n3l1j1;q4/3]``: order, channel, wavelets, exponent."""
         check_is_fitted(self)
         return self._paths.names()[self.support_]
+
+    def _fineness(self):
+        automatic = isinstance(self.grid_spacing, str) and self.grid_shape is None
+        return fineness(self.alias) if automatic else 0.0
 
     def _settings(self):
         return Settings(

@@ -1,7 +1,10 @@
 """Sums over the atoms of structures, element by element, of a kernel of their features."""
 
+from importlib import import_module
+
 import numpy as np
 
+from skatom._device import check_together, is_tensor, namespace
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
@@ -13,7 +16,7 @@ _ROWS, _COLUMNS = 128, 1024
 _STRUCTURES = 16
 
 
-def sums_of_atoms(matrix, X, Y=None):
+def sums_of_atoms(matrix, X, Y=None, factors=None):
     """Σ_IJ k(q_I, q_J) over atoms of the same element, for all pairs of structures.
 
     Parameters
@@ -24,15 +27,21 @@ def sums_of_atoms(matrix, X, Y=None):
     X : AtomicFeatures of n structures
     Y : AtomicFeatures of m structures, default=None
         The columns. None: X.
+    factors : dict of int to float, default=None
+        Factors of the sums of each element. None: 1.
 
     Returns
     -------
-    ndarray of float, shape (n, m)
+    ndarray of float, or tensor for features on a device, shape (n, m)
     """
     check_atomic_features(X, Y)
     symmetric = Y is None
     Y = X if symmetric else Y
     check_kernel_matrix(len(X), len(Y))
+    check_together(Y.values, X.values, "Y")
+    if is_tensor(X.values):
+        tensors = import_module("skatom.kernels._torch.atom_sums")
+        return tensors.sums_of_atoms(matrix, X, Y, factors)
     out = np.zeros((len(X), len(Y)))
     of_x, of_y = _by_species(X), _by_species(Y)
 
@@ -46,6 +55,8 @@ def sums_of_atoms(matrix, X, Y=None):
                 y, starts, places = _part(*of_y[z], columns)
                 if len(y):
                     pairs = np.add.reduceat(matrix(x, y), row_starts, axis=0)
+                    if factors is not None:
+                        pairs *= factors[z]
                     out[np.ix_(row_places, places)] += np.add.reduceat(pairs, starts, axis=1)
 
     with threads_over_blas() as pool:
@@ -53,12 +64,11 @@ def sums_of_atoms(matrix, X, Y=None):
     return mirrored(out) if symmetric else out
 
 
-def own_sums(matrix, X):
+def own_sums(matrix, X, factors=None):
     """The diagonal of `sums_of_atoms`, shape (n,)."""
     pieces = split_rows(len(X), _STRUCTURES)
-    return np.concatenate([
-        np.empty(0), *(sums_of_atoms(matrix, X[piece]).diagonal() for piece in pieces)
-    ])  # fmt: skip
+    sums = [sums_of_atoms(matrix, X[piece], None, factors).diagonal() for piece in pieces]
+    return namespace(X.values).concatenate([X.values.sum(1)[:0], *sums])
 
 
 def check_atomic_features(*sides):

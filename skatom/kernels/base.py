@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from numbers import Real
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
+from skatom._device import namespace
 from skatom.base import BaseEstimator
 
 # Kernels that have covariances of forces with forces, which errors recommend.
@@ -75,6 +75,11 @@ class Kernel(BaseEstimator, ABC):
         """
         return 0
 
+    @property
+    def has_virials(self):
+        """Whether the derivatives of the covariances include those with respect to strains."""
+        return False
+
     def covariance_blocks(self, X, Y, rows, columns):
         """The matrix that `skatom.kernels.covariance` returns; call that, which checks arguments.
 
@@ -84,7 +89,7 @@ class Kernel(BaseEstimator, ABC):
         Y : the same, or None
             Objects of the columns. None: X.
         rows, columns : tuple of str
-            ``("energy",)``, ``("forces",)`` or ``("energy", "forces")``, within the available
+            Some of "energy", "forces" and "virial", in this order, within the available
             derivatives.
 
         Returns
@@ -114,6 +119,14 @@ class Kernel(BaseEstimator, ABC):
             f"{self} has no derivatives, and so no covariance of forces: ask for energies alone, "
             f"or use {_SMOOTH}"
         )
+
+    def check_virials(self):
+        """Raise a ValueError if the covariances have no derivatives with respect to strains."""
+        if not self.has_virials:
+            raise ValueError(
+                f"{self} has no covariances of virials: ask for energies and forces alone, or use "
+                "Gaussian, Matern, Cosine or Polynomial of features"
+            )
 
     def __add__(self, other):
         return KernelSum(self, other) if isinstance(other, Kernel) else NotImplemented
@@ -161,6 +174,10 @@ class KernelSum(Kernel):
     def n_derivatives(self):
         return min(self.left.n_derivatives, self.right.n_derivatives)
 
+    @property
+    def has_virials(self):
+        return self.left.has_virials and self.right.has_virials
+
     def covariance_blocks(self, X, Y, rows, columns):
         matrix = self.left.covariance_blocks(X, Y, rows, columns)
         matrix += self.right.covariance_blocks(X, Y, rows, columns)
@@ -207,6 +224,10 @@ class ScaledKernel(Kernel):
     def n_derivatives(self):
         return self.kernel.n_derivatives
 
+    @property
+    def has_virials(self):
+        return self.kernel.has_virials
+
     def covariance_blocks(self, X, Y, rows, columns):
         matrix = self.kernel.covariance_blocks(X, Y, rows, columns)
         matrix *= self.factor
@@ -215,4 +236,4 @@ class ScaledKernel(Kernel):
 
 def squared_norms(X):
     """|x|² of each row, shape (n,)."""
-    return np.einsum("ij,ij->i", X, X)
+    return namespace(X).einsum("ij,ij->i", X, X)

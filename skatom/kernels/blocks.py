@@ -1,10 +1,11 @@
-"""Covariances of energies and forces under a kernel of atomic features, block by block."""
+"""Covariances of energies and their derivatives under a kernel of features, block by block."""
 
 import numpy as np
 
+from skatom._device import beside, check_together, device_of, is_tensor, namespace
 from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
-from skatom.kernels._cpu.covariance import Derivatives, Layout, add_covariances
-from skatom.kernels.environments import Environments, jacobian_bases
+from skatom.kernels._cpu.covariance import Derivatives, Layout
+from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases, loops_of
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -12,19 +13,22 @@ from skatom.structures import groups_by_size, offsets_from_counts
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
 # cut into smaller pieces, so that all threads have work.
 _ROWS, _GROUPS = 512, 6
+# The same on a device, which has one thread.
+_TENSOR_ROWS = 2048
 
 
 def feature_covariance(kernel, X, Y, rows, columns):
-    """The matrix that `skatom.kernels.covariance` returns for a `DotKernel`.
+    """The matrix that `skatom.kernels.covariance` returns for a kernel of features.
 
     Parameters
     ----------
-    kernel : DotKernel
-    X : AtomicFeatures of n structures
-    Y : AtomicFeatures or None
+    kernel : DotKernel or StructureKernel
+        A kernel with the method ``block``.
+    X : AtomicFeatures or StructureFeatures of n structures
+    Y : the same, or None
         None: X.
     rows, columns : tuple of str
-        Some of "energy" and "forces".
+        Some of "energy", "forces" and "virial".
 
     Returns
     -------
@@ -33,18 +37,32 @@ def feature_covariance(kernel, X, Y, rows, columns):
     symmetric = Y is None and rows == columns
     Y = X if Y is None else Y
     wanted = [(X, rows), (Y, columns)]
-    shape = [
-        len(batch) * ("energy" in kinds) + len(batch.numbers) * 3 * ("forces" in kinds)
-        for batch, kinds in wanted
-    ]
-    check_memory(
+    shape = [int(row_counts(batch.structures.n_atoms, kinds).sum()) for batch, kinds in wanted]
+    check_together(Y.values, X.values, "Y")
+    device = device_of(X.values)
+    check = check_memory if device is None else device.check_memory
+    check(
         16.0 * shape[0] * shape[1],
         f"the {shape[0]} x {shape[1]} covariance matrix",
         "use fewer structures",
     )
     bases = jacobian_bases(*[X] if Y is X else [X, Y])
     sides = [_Side(*one, bases) for one in wanted[: 1 if symmetric else 2]]
-    return _assemble(kernel, sides[0], sides[-1], symmetric, np.empty(shape))
+    out = np.empty(shape) if device is None else device.empty(*shape)
+    return _assemble(kernel, sides[0], sides[-1], symmetric, out)
+
+
+def row_counts(n_atoms, kinds):
+    """Number of rows of structures of so many atoms, shape (n,)."""
+    counts = {"energy": np.ones_like(n_atoms), "forces": 3 * n_atoms}
+    counts["virial"] = 6 * counts["energy"]
+    return sum(counts[kind] for kind in kinds)
+
+
+def kinds_of_rows(n_atoms, kinds):
+    """For each row of structures of so many atoms, the place of its kind in ``kinds``."""
+    counts = np.stack([row_counts(n_atoms, (kind,)) for kind in kinds], axis=1)
+    return np.repeat(np.tile(np.arange(len(kinds)), len(n_atoms)), counts.ravel())
 
 
 def _assemble(kernel, left, right, symmetric, out):
@@ -52,8 +70,8 @@ def _assemble(kernel, left, right, symmetric, out):
 
     def work(task):
         piece, group = task
-        part = block(
-            kernel, left.environments, right.environments, left.layout, right.layout, piece, group,
+        part = kernel.block(
+            left.environments, right.environments, left.layout, right.layout, piece, group,
             symmetric,
         )  # fmt: skip
         part = left.complete(part, *piece)
@@ -61,16 +79,18 @@ def _assemble(kernel, left, right, symmetric, out):
         at = (slice(*left.places[[*piece]]), slice(*right.places[[*group]]))
         if symmetric:
             if piece == group:
-                part = np.tril(part) + np.tril(part, -1).T
+                part = namespace(part).tril(part) + namespace(part).tril(part, -1).T
             out[at[::-1]] = part.T
         out[at] = part
 
+    most = _TENSOR_ROWS if is_tensor(out) else _ROWS
     pieces, groups = (
-        row_groups(side.layout.starts, min(_ROWS, 1 + side.layout.starts[-1] // _GROUPS))
+        row_groups(side.layout.starts, min(most, 1 + side.layout.starts[-1] // _GROUPS))
         for side in (left, right)
     )
+    tasks = [(p, g) for g in groups for p in pieces if not symmetric or p >= g]
     with threads_over_blas() as pool:
-        list(pool.map(work, [(p, g) for g in groups for p in pieces if not symmetric or p >= g]))
+        list(map(work, tasks) if is_tensor(out) else pool.map(work, tasks))
     return out
 
 
@@ -91,39 +111,49 @@ class _Side:
     """
 
     def __init__(self, features, kinds, bases):
-        self.energies, self.forces = "energy" in kinds, "forces" in kinds
-        kept = self._strike(features.structures) if self.forces else None
-        self.environments = Environments(features, kept, bases)
-        has_energy = np.full(len(features), self.energies)
-        self.layout = layout(self.environments.n_dof, has_energy)
-        self.places = layout(3 * features.n_atoms * self.forces, has_energy).starts
-
-    def _strike(self, structures):
-        kept, self._completions = [], []
-        for s in range(len(structures)):
-            motions = rigid_motions(structures[s])[0]
-            kept.append(kept_coordinates(motions))
-            self._completions.append(completion(motions, kept[-1]))
-        return kept
+        structures = features.structures
+        self._n_others = int("energy" in kinds), 6 * ("virial" in kinds)
+        self._completions = None
+        forces = [np.arange(0)] * len(features)
+        if "forces" in kinds:
+            motions = [rigid_motions(structures[s])[0] for s in range(len(structures))]
+            forces = [kept_coordinates(of_one) for of_one in motions]
+            self._completions = [completion(*pair) for pair in zip(motions, forces, strict=True)]
+        coordinates = None
+        if "forces" in kinds or "virial" in kinds:
+            coordinates = [
+                coordinates_of(kept, "virial" in kinds, n)
+                for kept, n in zip(forces, structures.n_atoms, strict=True)
+            ]
+        self.environments = Environments(features, coordinates, bases)
+        self.layout = layout(self.environments.n_dof, np.full(len(features), "energy" in kinds))
+        self.places = offsets_from_counts(row_counts(structures.n_atoms, kinds))
 
     def complete(self, matrix, first, last):
         """The matrix with all rows of the structures first … last - 1, from those computed."""
-        if not self.forces:
+        if self._completions is None:
             return matrix
-        n, completions = int(self.energies), self._completions[first:last]
-        out = np.empty((sum(n + len(t) for t in completions), matrix.shape[1]))
+        before, after = self._n_others
+        completions = self._completions[first:last]
+        shape = int(self.places[last] - self.places[first]), matrix.shape[1]
+        out = matrix.new_empty(shape) if is_tensor(matrix) else np.empty(shape)
         place = taken = 0
         for transform in completions:
             size, kept = transform.shape
-            out[place : place + n] = matrix[taken : taken + n]
-            place, taken = place + n, taken + n
-            np.matmul(transform, matrix[taken : taken + kept], out=out[place : place + size])
+            out[place : place + before] = matrix[taken : taken + before]
+            place, taken = place + before, taken + before
+            transform = beside(transform, matrix)
+            namespace(matrix).matmul(
+                transform, matrix[taken : taken + kept], out=out[place : place + size]
+            )
             place, taken = place + size, taken + kept
+            out[place : place + after] = matrix[taken : taken + after]
+            place, taken = place + after, taken + after
         return out
 
 
 def layout(n_dof, has_energy):
-    """Rows of structures: the energy of those that have one, then the forces."""
+    """Rows of structures: the energy of those that have one, then the derivatives."""
     return Layout(offsets_from_counts(n_dof + has_energy), np.asarray(has_energy, bool))
 
 
@@ -137,23 +167,42 @@ def fill_columns(kernel, rows, columns, row_layout, column_layout, group, first,
 
     ``lower``: the matrix is symmetric, and elements above the diagonal blocks are left zero.
     """
-    starts = row_layout.starts
+    starts, size = row_layout.starts, _TENSOR_ROWS if is_tensor(out) else _ROWS
 
     def work(piece):
-        out[slice(*(starts[[*piece]] - starts[first]))] = block(
-            kernel, rows, columns, row_layout, column_layout, piece, group, lower
+        out[slice(*(starts[[*piece]] - starts[first]))] = kernel.block(
+            rows, columns, row_layout, column_layout, piece, group, lower
         )
 
-    list(pool.map(work, row_groups(starts, _ROWS, first)))
+    pieces = row_groups(starts, size, first)
+    list(map(work, pieces) if is_tensor(out) else pool.map(work, pieces))
 
 
-def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower):
+def block(
+    kernel, rows, columns, row_layout, column_layout, piece, group, lower, weights=None
+):  # fmt: skip
     """The covariances of the structures of ``piece``, as rows, with those of ``group``.
 
-    ``lower``: the matrix is symmetric, and elements above its diagonal blocks are left zero.
+    Parameters
+    ----------
+    kernel : DotKernel
+    rows, columns : Environments
+    row_layout, column_layout : Layout
+    piece, group : tuple of int
+        The first structure, and the one after the last.
+    lower : bool
+        The matrix is symmetric, and elements above its diagonal blocks are left zero.
+    weights : dict of int to float, default=None
+        Factors of the kernels of each species. None: 1.
+
+    Returns
+    -------
+    ndarray of float
     """
     b_rows, a_rows = row_layout.part(*piece), column_layout.part(*group)
-    out = np.zeros((b_rows.starts[-1], a_rows.starts[-1]))
+    shape, device = (b_rows.starts[-1], a_rows.starts[-1]), device_of(rows.features.values)
+    out = np.zeros(shape) if device is None else device.zeros(*shape)
+    add_covariances = loops_of(out).add_covariances
     diagonal = group[0] - piece[0] if lower else piece[0] - piece[1] - group[1]
     for z in rows.sides.keys() & columns.sides.keys():
         a, b = columns.sides[z].part(*group), rows.sides[z].part(*piece)
@@ -161,9 +210,11 @@ def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower)
             slice(*e.sides[z].starts[[*part]]) for e, part in ((columns, group), (rows, piece))
         )
         s = rows.values[z][atoms_b] @ columns.values[z][atoms_a].T
-        if s.size:
+        if 0 not in s.shape:
             u, v = columns.norms[z][atoms_a], rows.norms[z][atoms_b, None]
             phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
+            if weights is not None:
+                phi = Derivatives(*(weights[z] * f for f in phi))
             add_covariances(a, b, a_rows, b_rows, phi, diagonal, out)
     return out
 
@@ -171,8 +222,11 @@ def block(kernel, rows, columns, row_layout, column_layout, piece, group, lower)
 def _derivatives(kernel, s, u, v, needed):
     if not needed:
         value, nothing = kernel.value(s, u, v), np.zeros((0, 0))
-        return Derivatives(np.ascontiguousarray(value), *[nothing] * 7)
+        return Derivatives(value if is_tensor(s) else np.ascontiguousarray(value), *[nothing] * 7)
     profile = kernel.profile(s, u, v)
+    if is_tensor(s):
+        fields = vars(profile).values()
+        return Derivatives(*(namespace(s).broadcast_to(f, s.shape) for f in fields))
     return Derivatives(
         *(np.ascontiguousarray(np.broadcast_to(f, s.shape)) for f in vars(profile).values())
     )

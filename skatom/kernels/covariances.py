@@ -1,45 +1,49 @@
-"""Covariances of energies and forces under any kernel."""
+"""Covariances of energies, forces and virials under any kernel."""
 
 import numpy as np
 
 from skatom.structures import offsets_from_counts
 
 # Kinds of rows and columns, in their order.
-KINDS = ("energy", "forces")
+KINDS = ("energy", "forces", "virial")
 
 
-def covariance(kernel, X, Y=None, rows=KINDS, columns=None):
-    r"""Covariance matrix of the energies and forces of structures.
+def covariance(kernel, X, Y=None, rows=("energy", "forces"), columns=None):
+    r"""Covariance matrix of the energies, forces and virials of structures.
 
     .. math::
         \mathrm{cov}(E, E') = K(S, S'), \quad
         \mathrm{cov}(F, E') = -\frac{\partial}{\partial R} K(S, S'), \quad
-        \mathrm{cov}(F, F') = \frac{\partial^2}{\partial R\, \partial R'} K(S, S')
+        \mathrm{cov}(F, F') = \frac{\partial^2}{\partial R\, \partial R'} K(S, S'), \quad
+        \mathrm{cov}(V, E') = \frac{\partial}{\partial \varepsilon} K(S, S')
 
-    with the kernel K of structures S at the positions R. For a kernel k of atomic features q it is
+    with the kernel K of structures S at the positions R, and so on for the virials
+    :math:`V = \partial E / \partial \varepsilon`, derivatives with respect to the strain
+    :math:`R \to (1 + \varepsilon) R`. For a kernel k of atomic features q it is
     the sum over all atoms of the same element,
     :math:`K(S, S') = \sum_{I \in S} \sum_{J \in S'} \delta_{Z_I Z_J} k(q_I, q_J)`. Rows are
-    ordered by structure: its energy, then its forces atom by atom.
+    ordered by structure: its energy, then its forces atom by atom, then the components xx, yy, zz,
+    yz, xz, xy of its virial.
 
     Parameters
     ----------
     kernel : Kernel
-        The kernel. Forces in rows or in columns need one derivative (``kernel.n_derivatives``),
-        forces in both need two.
-    X : AtomicFeatures, Structures or list of ase.Atoms, n of them
-        Structures of the rows: atomic features or structures, as the kernel takes them.
+        The kernel. Forces or virials in rows or in columns need one derivative
+        (``kernel.n_derivatives``), those in both need two; virials need ``kernel.has_virials``.
+    X : AtomicFeatures, StructureFeatures, Structures or list of ase.Atoms, n of them
+        Structures of the rows: features or structures, as the kernel takes them.
     Y : the same, m of them, default=None
         Structures of the columns. None: X.
-    rows : tuple of {"energy", "forces"}, default=("energy", "forces")
+    rows : tuple of {"energy", "forces", "virial"}, default=("energy", "forces")
         Which rows to compute.
-    columns : tuple of {"energy", "forces"}, default=None
+    columns : tuple of {"energy", "forces", "virial"}, default=None
         Which columns to compute. None: the same as ``rows``.
 
     Returns
     -------
     ndarray of float, shape (n + 3 n_atoms of X, m + 3 n_atoms of Y)
-        Without the rows and columns that are left out. The unit is that of the kernel (eV² for
-        NBody), divided by Å for rows and for columns of forces.
+        Without the rows and columns that are left out, and with six more for each virial. The unit
+        is that of the kernel (eV² for NBody), divided by Å for rows and for columns of forces.
 
     Raises
     ------
@@ -67,7 +71,9 @@ def covariance(kernel, X, Y=None, rows=KINDS, columns=None):
     rows = _checked(rows, "rows")
     columns = rows if columns is None else _checked(columns, "columns")
     kernel.check_parameters()
-    kernel.check_derivatives(("forces" in rows) + ("forces" in columns))
+    kernel.check_derivatives((rows != ("energy",)) + (columns != ("energy",)))
+    if "virial" in rows + columns:
+        kernel.check_virials()
     return kernel.covariance_blocks(X, Y, rows, columns)
 
 
@@ -75,7 +81,7 @@ def _checked(kinds, name):
     """The kinds of rows or columns in their order, without repetition."""
     if isinstance(kinds, str) or not kinds or not set(kinds) <= set(KINDS):
         raise ValueError(
-            f"{name}={kinds!r} must be a tuple of one or both of 'energy' and 'forces', such as "
+            f"{name}={kinds!r} must be a tuple of some of 'energy', 'forces' and 'virial', such as "
             "('energy',)"
         )
     return tuple(kind for kind in KINDS if kind in kinds)

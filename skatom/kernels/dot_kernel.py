@@ -7,10 +7,10 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from skatom.kernels.atom_sums import check_atomic_features
 from skatom.kernels.base import Kernel, squared_norms
-from skatom.kernels.blocks import feature_covariance
+from skatom.kernels.blocks import block, feature_covariance
 from skatom.kernels.feature_kernel import FeatureKernel
+from skatom.kernels.feature_rows import check_features
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,19 @@ class DotKernel(FeatureKernel):
         norms = squared_norms(X)
         return self.value(norms, norms, norms)
 
+    @property
+    def has_virials(self):
+        return True
+
     def covariance_blocks(self, X, Y, rows, columns):
-        check_atomic_features(X, Y)
-        if "forces" in rows or "forces" in columns:
-            return feature_covariance(self, X, Y, rows, columns)
-        return self(X, Y)
+        check_features(X, Y)
+        if rows == columns == ("energy",):
+            return self(X, Y)
+        return feature_covariance(self, X, Y, rows, columns)
+
+    def block(self, rows, columns, row_layout, column_layout, piece, group, lower):
+        """Covariances of some structures with others, see `skatom.kernels.blocks.block`."""
+        return block(self, rows, columns, row_layout, column_layout, piece, group, lower)
 
     def __add__(self, other):
         return Sum(self, other) if isinstance(other, DotKernel) else super().__add__(other)

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval
 
-from skatom.kernels._namespace import namespace
+from skatom._device import namespace
 from skatom.kernels.dot_kernel import DotKernel, Profile
 
 

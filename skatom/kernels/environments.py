@@ -1,93 +1,150 @@
-"""Atoms of structures grouped by species, with their Jacobians in a small basis."""
+"""Rows of features grouped by species, with their Jacobians in a small basis."""
 
-from itertools import repeat
+from contextlib import contextmanager
+from copy import copy
+from importlib import import_module
+from itertools import pairwise, repeat
 
 import numpy as np
 
-from skatom.kernels._cpu.covariance import Side, add_jacobians, fill_own
+from skatom._device import device_of, is_tensor, namespace
+from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.kernels._cpu import covariance as _cpu
+from skatom.kernels._cpu.covariance import STRAINS, Side
 from skatom.kernels.base import squared_norms
+from skatom.kernels.feature_rows import rows_of
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
 # Components of the Jacobians below this share of the largest squared are rounding error.
 _NEGLIGIBLE = 1e-14
-# Fewer atoms than this have no basis.
-_ATOMS_PER_FEATURE = 2
-# Numbers in the Jacobians of the structures that are handled at a time.
-_BATCH = 2**24
+# Fewer rows than this have no basis.
+_ROWS_PER_FEATURE = 2
+# Numbers in the Jacobians of the structures that are handled at a time, of arrays and of tensors.
+_BATCH, _TENSOR_BATCH = 2**24, 2**26
+
+
+def loops_of(array):
+    """The module of the loops for arrays, or for tensors."""
+    return import_module("skatom.kernels._torch.covariance") if is_tensor(array) else _cpu
 
 
 class Environments:
-    r"""The atoms of a batch of structures and their Jacobians, for covariances.
+    r"""The rows of the features of a batch of structures and their Jacobians, for covariances.
 
-    The Jacobians J of the atoms of one species span few dimensions of the feature space: they are
+    A row is an atom, or the whole structure if its features are (`feature_rows.rows_of`). The
+    Jacobians J of the rows of one species span few dimensions of the feature space: they are
     kept as :math:`P^\top J` in an orthonormal basis P of those dimensions, in which
     :math:`J^\top J' = (P^\top J)^\top (P^\top J')` and :math:`J^\top x = (P^\top J)^\top P^\top x`
     hold to rounding errors.
 
+    Derivatives are taken with respect to 3N + 6 coordinates of a structure of N atoms: its
+    positions, and the components of a strain with the opposite sign, in Voigt's order
+    (`STRAINS`). A derivative with the opposite sign is then a force or a component of the virial.
+
     Parameters
     ----------
-    features : AtomicFeatures
-        The features of the atoms.
+    features : AtomicFeatures or StructureFeatures
+        The features of the rows.
     coordinates : list of ndarray of int, default=None
-        The coordinates, of 3N, with respect to which derivatives are taken, for each structure.
-        None: no derivatives.
+        The coordinates, of 3N + 6, with respect to which derivatives are taken, for each
+        structure. None: no derivatives.
     bases : dict of int to ndarray of shape (n_features, rank), default=None
         The basis P of each species, see `jacobian_bases`. None: the unit matrix.
 
     Attributes
     ----------
-    features : AtomicFeatures
+    features : AtomicFeatures or StructureFeatures
     n_dof : ndarray of int, shape (n,)
         Number of coordinates of each structure.
     sides : dict of int to Side
-        The atoms of each species.
+        The rows of each species.
     values, norms : dict of int to ndarray
-        Features (n_atoms of the species, n_features) and their squared norms.
+        Features (n_rows of the species, n_features) and their squared norms.
+    whole : Environments
+        The environments before `in_bases`, or themselves.
     """
 
     def __init__(self, features, coordinates=None, bases=None):
         self.features = features
-        self.values = {z: features.values[features.numbers == z] for z in features.species}
+        self.rows = rows_of(features)
+        numbers = self.rows.numbers
+        self.values = {z: features.values[np.flatnonzero(numbers == z)] for z in np.unique(numbers)}
         self.norms = {z: squared_norms(x) for z, x in self.values.items()}
         if coordinates is None:
             coordinates = [np.arange(0)] * len(features)
         self.n_dof = np.array([len(c) for c in coordinates], np.int64)
-        self._structure = np.repeat(np.arange(len(features)), features.n_atoms)
+        self._structure = np.repeat(np.arange(len(features)), self.rows.counts)
         self.sides = self._empty_sides(bases)
+        self.whole, self._made = self, {}
         if self.n_dof.any():
             self._fill_jacobians(coordinates, bases)
 
     @classmethod
-    def of_single_atoms(cls, features, bases):
-        """Every atom as a structure of its own, without derivatives: a basis of environments."""
+    def of_single_rows(cls, features, bases):
+        """Every row as a structure of its own, without derivatives: a basis of environments."""
         environments = cls(features, bases=bases)
-        n_dof = np.zeros(len(features.numbers), np.int64)
-        nowhere = np.zeros(len(n_dof) + 1, np.int64)
+        starts = {
+            z: offsets_from_counts(environments.rows.numbers == z) for z in environments.sides
+        }
+        return environments._with_starts(starts)
+
+    def without_derivatives(self):
+        """The same rows and structures without derivatives."""
+        return self._with_starts({z: side.starts for z, side in self.sides.items()})
+
+    def _with_starts(self, starts):
+        """The same rows without derivatives, of structures that begin at other rows."""
+        environments = copy(self)
+        environments.whole, environments._made = environments, {}
+        n_dof = np.zeros(max(len(first) for first in starts.values()) - 1, np.int64)
         environments.n_dof = n_dof
         environments.sides = {
             z: side._replace(
-                starts=offsets_from_counts(features.numbers == z),
-                row_starts=nowhere,
-                n_dof=n_dof,
+                starts=starts[z], row_starts=np.zeros(len(n_dof) + 1, np.int64), n_dof=n_dof
             )
-            for z, side in environments.sides.items()
+            for z, side in self.sides.items()
         }
         return environments
 
+    def once(self, key, make):
+        """What ``make()`` returned when it was first called for this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     @property
     def projected(self):
-        """Features (n_atoms of the species, rank) in the basis, by species."""
+        """Features (n_rows of the species, rank) in the basis, by species."""
         return {z: side.projected for z, side in self.sides.items()}
+
+    def in_bases(self, bases):
+        """These environments in bases whose span need not hold their Jacobians.
+
+        What the span leaves out does not matter to covariances with environments inside it.
+        """
+        if bases is None:
+            return self
+        projected = copy(self)
+        projected.sides = {
+            z: side._replace(
+                projected=side.projected @ bases[z], jacobians=side.jacobians @ bases[z]
+            )
+            for z, side in self.sides.items()
+            if z in bases
+        }
+        return projected
 
     def _empty_sides(self, bases):
         counts = {
-            z: np.bincount(self._structure[self.features.numbers == z], minlength=len(self.n_dof))
+            z: np.bincount(self._structure[self.rows.numbers == z], minlength=len(self.n_dof))
             for z in self.values
         }
         projected = {z: x if bases is None else x @ bases[z] for z, x in self.values.items()}
-        check_memory(
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             sum(8.0 * x.shape[1] * np.dot(counts[z], self.n_dof) for z, x in projected.items()),
             f"the array of Jacobians of {len(self.n_dof)} structures",
             "use fewer structures, or fewer features",
@@ -95,51 +152,101 @@ class Environments:
         sides = {}
         for z, x in projected.items():
             rows = offsets_from_counts(counts[z] * self.n_dof)
-            sides[z] = Side(
-                offsets_from_counts(counts[z]), x, rows, np.zeros((rows[-1], x.shape[1])),
-                np.empty(rows[-1]), self.n_dof,
-            )  # fmt: skip
+            shape = int(rows[-1]), x.shape[1]
+            jacobians, own = (
+                (np.zeros(shape), np.empty(shape[0]))
+                if device is None
+                else (device.zeros(*shape), device.empty(shape[0]))
+            )
+            sides[z] = Side(offsets_from_counts(counts[z]), x, rows, jacobians, own, self.n_dof)
         return sides
 
     def _fill_jacobians(self, coordinates, bases):
-        features, numbers = self.features, self.features.numbers
-        coordinate = np.full(3 * len(numbers), -1)
-        for start, kept in zip(features.offsets, coordinates, strict=False):
-            coordinate[3 * start + kept] = np.arange(len(kept))
+        if isinstance(self.features, AtomicFeatures):
+            self._fill_from_pairs(coordinates, bases)
+        else:
+            self._fill_from_structures(coordinates, bases)
+        loops = loops_of(self.features.values)
+        with _mapper(self.features) as apply:
+            list(apply(loops.fill_own, self.sides.values()))
+
+    def _fill_from_structures(self, coordinates, bases):
+        """Copy the rows of the dense Jacobians of structures."""
+        (side,) = self.sides.values()
+        for batch in _batches(self.features):
+            if self.n_dof[batch].any():
+                for s, dense in enumerate(_dense_jacobians(self.features, batch), batch.start):
+                    dense = dense[coordinates[s]]
+                    at = slice(side.row_starts[s], side.row_starts[s + 1])
+                    side.jacobians[at] = dense if bases is None else dense @ bases[0]
+
+    def _fill_from_pairs(self, coordinates, bases):
+        """Collect the Jacobians of atoms along the vectors to their neighbours."""
+        features, numbers = self.features, self.rows.numbers
+        coordinate = np.full((len(numbers), 3), -1)
+        strain = np.full((len(features), 6), -1)
+        for s, kept in enumerate(coordinates):
+            place = np.full(3 * features.n_atoms[s] + 6, -1)
+            place[kept] = np.arange(len(kept))
+            coordinate[features.offsets[s] : features.offsets[s + 1]] = place[:-6].reshape(-1, 3)
+            strain[s] = place[-6:]
         atom = np.empty(len(numbers), np.int64)
         for z in self.sides:
             atom[numbers == z] = np.arange(len(self.values[z]))
 
+        loops = loops_of(features.values)
+
         def fill(z, jacobian, first):
-            mine = numbers[first + jacobian.pairs.centers] == z
+            mine = np.flatnonzero(numbers[first + jacobian.pairs.centers] == z)
             slopes = jacobian.values[mine]
             if bases is not None:
                 projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
                 slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
-            add_jacobians(
-                first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine], slopes,
-                atom, self._structure, coordinate.reshape(-1, 3), self.sides[z],
+            loops.add_jacobians(
+                first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine],
+                jacobian.pairs.vectors[mine], slopes, atom, self._structure, coordinate, strain,
+                self.sides[z],
             )  # fmt: skip
 
-        with threads_over_blas() as pool:
+        with _mapper(features) as apply:
             for batch in _batches(features):
                 if self.n_dof[batch].any():
                     jacobian, first = features.jacobian(batch), features.offsets[batch.start]
-                    list(pool.map(fill, self.sides, repeat(jacobian), repeat(first)))
-            list(pool.map(fill_own, self.sides.values()))
+                    list(apply(fill, self.sides, repeat(jacobian), repeat(first)))
+
+
+def coordinates_of(forces, virial, n_atoms):
+    """The coordinates of the derivatives that are forces, the virial, or both.
+
+    Parameters
+    ----------
+    forces : bool, or ndarray of int
+        Whether forces are wanted, or which of their 3N components.
+    virial : bool
+    n_atoms : int
+
+    Returns
+    -------
+    ndarray of int
+    """
+    if isinstance(forces, np.ndarray):
+        positions = forces
+    else:
+        positions = np.arange(3 * n_atoms if forces else 0)
+    return np.append(positions, 3 * n_atoms + np.arange(6 if virial else 0))
 
 
 def jacobian_bases(*batches):
     """Orthonormal bases P (n_features, rank) of the span of the Jacobians of each species.
 
-    For few atoms there are no bases: finding them would cost more than they save.
+    For few rows there are no bases: finding them would cost more than they save.
 
     The features themselves are included in the span: what a basis leaves out is then small in
     features and Jacobians, and below rounding error in their products.
 
     Parameters
     ----------
-    *batches : AtomicFeatures
+    *batches : AtomicFeatures or StructureFeatures
         Features by the same descriptor.
 
     Returns
@@ -147,24 +254,51 @@ def jacobian_bases(*batches):
     dict of int to ndarray, or None
     """
     n_features = batches[0].values.shape[1]
-    if sum(len(features.numbers) for features in batches) < _ATOMS_PER_FEATURE * n_features:
+    if sum(len(features.values) for features in batches) < _ROWS_PER_FEATURE * n_features:
         return None
     slopes, values = {}, {}
-    with threads_over_blas() as pool:
+    with _mapper(batches[0]) as apply:
         for features in batches:
-            for z in features.species:
-                _add_gram(values, z, features.values[features.numbers == z])
+            numbers = rows_of(features).numbers
+            species = np.unique(numbers)
+            for z in species:
+                _add_gram(values, z, features.values[np.flatnonzero(numbers == z)])
             for batch in _batches(features):
+                if not isinstance(features, AtomicFeatures):
+                    for dense in _dense_jacobians(features, batch):
+                        _add_gram(slopes, 0, dense)
+                    continue
                 jacobian = features.jacobian(batch)
-                numbers = features.structures[batch].numbers[jacobian.pairs.centers]
+                of_pairs = features.structures[batch].numbers[jacobian.pairs.centers]
 
-                def add(z, jacobian=jacobian, numbers=numbers):
-                    rows = jacobian.values[numbers == z]
+                def add(z, jacobian=jacobian, of_pairs=of_pairs):
+                    rows = jacobian.values[np.flatnonzero(of_pairs == z)]
                     _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
 
-                list(pool.map(add, features.species))
+                list(apply(add, species))
         grams = ((slopes[z], values[z]) for z in values)
-        return dict(zip(values, pool.map(_leading_eigenvectors, grams), strict=True))
+        return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
+
+
+@contextmanager
+def _mapper(features):
+    """`map` of a pool of threads, or in this thread for features on a device, which is one."""
+    if is_tensor(features.values):
+        yield map
+    else:
+        with threads_over_blas() as pool:
+            yield pool.map
+
+
+def _dense_jacobians(features, batch):
+    """The Jacobian (3N + 6, n_features) of each structure of a batch of StructureFeatures."""
+    jacobian = features.jacobian(batch)
+    rows, columns = np.transpose(STRAINS)
+    strains = -0.5 * (jacobian.strains[:, rows, columns] + jacobian.strains[:, columns, rows])
+    n_features = strains.shape[2]
+    for (first, last), strain in zip(pairwise(jacobian.offsets), strains, strict=True):
+        gradients = jacobian.gradients[first:last].reshape(-1, n_features)
+        yield namespace(strain).concatenate([gradients, strain])
 
 
 def _add_gram(grams, z, rows):
@@ -173,14 +307,18 @@ def _add_gram(grams, z, rows):
 
 def _leading_eigenvectors(grams):
     total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
-    lengths, vectors = np.linalg.eigh(total)
+    xp = namespace(total)
+    lengths, vectors = xp.linalg.eigh(total)
     kept = lengths > _NEGLIGIBLE * lengths[-1]
     kept[-1] = True  # one at least, where all features are zero
-    return np.ascontiguousarray(vectors[:, kept])
+    kept = vectors[:, kept]
+    return kept.contiguous() if is_tensor(kept) else np.ascontiguousarray(kept)
 
 
 def _batches(features):
     """Slices of structures whose Jacobians are small enough to hold at a time."""
-    n_features = features.values.shape[1]
-    per_batch = max(1, _BATCH // (3 * 30 * n_features))  # some 30 neighbours an atom
-    return groups_by_size(features.offsets, per_batch)
+    # for each feature, atoms have some 30 neighbours, and structures 3N + 9 derivatives
+    per_atom = 3 * (30 if isinstance(features, AtomicFeatures) else 2)
+    size = _TENSOR_BATCH if is_tensor(features.values) else _BATCH
+    per_batch = max(1, size // (per_atom * features.values.shape[1]))
+    return groups_by_size(features.structures.offsets, per_batch)

@@ -5,15 +5,17 @@ from abc import abstractmethod
 import numpy as np
 
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels.atom_sums import check_atomic_features, own_sums, sums_of_atoms
+from skatom.kernels.atom_sums import own_sums, sums_of_atoms
 from skatom.kernels.base import Kernel
+from skatom.kernels.feature_rows import check_features
 
 
 class FeatureKernel(Kernel):
     r"""Base class of kernels :math:`k(x, y)` of feature vectors.
 
-    Called on arrays, it compares their rows. Called on `AtomicFeatures`, it compares structures, by
-    the sum over their atoms of the same element (see `StructureKernel` for other ways),
+    Called on arrays or `StructureFeatures`, it compares their rows. Called on `AtomicFeatures`, it
+    compares structures, by the sum over their atoms of the same element (see `StructureKernel` for
+    other ways),
 
     .. math:: K(A, B) = \sum_{I \in A} \sum_{J \in B} \delta_{Z_I Z_J} k(q_I, q_J)
 
@@ -82,5 +84,5 @@ class FeatureKernel(Kernel):
         return self.matrix_diagonal(np.asarray(X, float))
 
     def covariance_blocks(self, X, Y, rows, columns):
-        check_atomic_features(X, Y)
+        check_features(X, Y)
         return self(X, Y)

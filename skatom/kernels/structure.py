@@ -3,9 +3,11 @@
 from numbers import Real
 
 import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skatom._device import beside, check_is_array, namespace
 from skatom.kernels._cpu.matching import rematch
 from skatom.kernels.atom_sums import (
     check_atomic_features,
@@ -15,12 +17,18 @@ from skatom.kernels.atom_sums import (
     sums_of_atoms,
 )
 from skatom.kernels.base import Kernel
+from skatom.kernels.blocks import feature_covariance
+from skatom.kernels.dot_kernel import DotKernel
+from skatom.kernels.dot_product import Cosine, Polynomial
 from skatom.kernels.feature_kernel import FeatureKernel
+from skatom.kernels.structure_blocks import composed_block
 from skatom.parallel import split_rows, threads_over_blas
 
 # Number of structures in one piece where all kernels of their atoms are needed.
 _STRUCTURES = 16
 _TOLERANCE = 1e-8
+# The ways to pair atoms that are sums with given weights.
+_SUMS = ("sum", "average")
 
 
 class StructureKernel(Kernel):
@@ -29,20 +37,26 @@ class StructureKernel(Kernel):
     With the kernel :math:`k_{IJ} = \delta_{Z_I Z_J} k(q_I, q_J)` of the atoms I of A and J of B,
 
     .. math::
-        \text{sum} &: \; \sum_{IJ} k_{IJ}
+        \text{sum} &: \; \sum_{IJ} w_I w_J k_{IJ}
 
-        \text{average} &: \; \frac{1}{N_A N_B} \sum_{IJ} k_{IJ}
+        \text{average} &: \; \sum_{IJ} \frac{w_I}{\sum_{I'} w_{I'}}
+            \frac{w_J}{\sum_{J'} w_{J'}} k_{IJ}
 
         \text{best} &: \; \frac{1}{\max(N_A, N_B)} \max_{\pi} \sum_I k_{I \pi(I)}
 
         \text{rematch} &: \; \sum_{IJ} W_{IJ} k_{IJ}, \quad
             W = \arg\min \sum_{IJ} W_{IJ} \left[ 2 (1 - k_{IJ}) + \gamma \ln W_{IJ} \right]
 
-    where π pairs every atom of the smaller structure with a different atom of the larger one, and
-    the rows and columns of W sum to :math:`1/N_A` and :math:`1/N_B`. The sum is extensive, as
-    energies are; the others are intensive. REMatch lies between the average (γ → ∞) and the best
-    match of structures of equal size (γ → 0). "best" and "rematch" need not be positive definite,
-    and expect a kernel of atoms with k(q, q) = 1.
+    where w are weights of the elements, π pairs every atom of the smaller structure with a
+    different atom of the larger one, and the rows and columns of W sum to :math:`1/N_A` and
+    :math:`1/N_B`. The sum is extensive, as energies are; the others are intensive. REMatch lies
+    between the average (γ → ∞) and the best match of structures of equal size (γ → 0). "best" and
+    "rematch" need not be positive definite, and expect a kernel of atoms with k(q, q) = 1.
+
+    The kernel is raised to the power ζ, or normalised,
+    :math:`\big( K(A, B) / \sqrt{K(A, A) K(B, B)} \big)^\zeta`. "sum" and "average" of a `DotKernel`
+    have derivatives, normalised or not, so `ForceKernelRidge` learns forces and stresses with them.
+    For scikit-learn's estimators, `KernelMatrix` makes the matrix in a Pipeline.
 
     Parameters
     ----------
@@ -52,8 +66,12 @@ class StructureKernel(Kernel):
         How atoms are paired.
     gamma : float, default=0.5
         Regularisation γ of REMatch; twice the γ of [1]_, whose d² is 1 − k.
+    weights : dict of str to float, default=None
+        Weights w of elements in "sum" and "average", as in ``{"H": 0.3}``; 1 for all others.
     normalize : bool, default=False
         Divide by :math:`\sqrt{K_{AA} K_{BB}}`, so that K = 1 for equal structures.
+    zeta : float, default=1
+        Exponent ζ, at least 1; an integer unless ``normalize``.
 
     Raises
     ------
@@ -81,14 +99,42 @@ class StructureKernel(Kernel):
         "kernel": [FeatureKernel],
         "match": [StrOptions({"sum", "average", "best", "rematch"})],
         "gamma": [Interval(Real, 0, None, closed="neither")],
+        "weights": [dict, None],
         "normalize": ["boolean"],
+        "zeta": [Interval(Real, 1, None, closed="left")],
     }
 
-    def __init__(self, kernel, match="sum", *, gamma=0.5, normalize=False):
+    def __init__(
+        self, kernel, match="sum", *, gamma=0.5, weights=None, normalize=False, zeta=1
+    ):  # fmt: skip
         self.kernel = kernel
         self.match = match
         self.gamma = gamma
+        self.weights = weights
         self.normalize = normalize
+        self.zeta = zeta
+
+    def check_parameters(self):
+        super().check_parameters()
+        if not self.normalize and self.zeta != int(self.zeta):
+            raise ValueError(
+                f"zeta={self.zeta} must be an integer where the kernel is not normalised: round "
+                "it, or use normalize=True"
+            )
+        if self.weights is None:
+            return
+        if self.match not in _SUMS:
+            raise ValueError(
+                f"weights are for match='sum' and 'average', but match={self.match!r} finds its "
+                "own: leave them out"
+            )
+        unknown = [symbol for symbol in self.weights if symbol not in atomic_numbers]
+        bad = [w for w in self.weights.values() if not (isinstance(w, Real) and 0 < w < np.inf)]
+        if unknown or bad:
+            raise ValueError(
+                f"weights={self.weights!r} must be positive numbers of elements, such as "
+                "{'H': 0.3}: correct " + ", ".join(map(repr, unknown + bad))
+            )
 
     def __call__(self, X, Y=None):
         """The matrix of kernel values.
@@ -108,11 +154,11 @@ class StructureKernel(Kernel):
         check_atomic_features(X, Y)
         check_kernel_matrix(len(X), len(X if Y is None else Y))
         matrix = self._unnormalized(X, Y)
-        if self.normalize:
-            left = np.sqrt(matrix.diagonal() if Y is None else self._own(X))
-            right = left if Y is None else np.sqrt(self._own(Y))
-            matrix /= left[:, None] * right
-        return matrix
+        if not self.normalize:
+            return self.function.value(matrix, 1.0, 1.0)
+        left = matrix.diagonal() if Y is None else self._own(X)
+        right = left if Y is None else self._own(Y)
+        return self.function.value(matrix, left[:, None], right)
 
     def diagonal(self, X):
         """The kernel of each structure with itself, shape (n,).
@@ -121,34 +167,71 @@ class StructureKernel(Kernel):
         ----------
         X : AtomicFeatures of n structures
         """
-        return np.ones(len(X)) if self.normalize else self._own(X)
+        own = self._own(X)
+        if self.normalize:  # without rounding errors
+            xp = namespace(own)
+            return xp.where(own > 0, xp.ones_like(own), own)
+        return self.function.value(own, own, own)
+
+    @property
+    def function(self):
+        """The function φ of the kernel and of those of both structures with themselves."""
+        return Cosine(self.zeta) if self.normalize else Polynomial(int(self.zeta))
+
+    @property
+    def has_blocks(self):
+        """Whether the kernel follows from sums over atoms that have derivatives."""
+        return self.match in _SUMS and isinstance(self.kernel, DotKernel)
 
     @property
     def n_derivatives(self):
-        return self.kernel.n_derivatives if self.match == "sum" and not self.normalize else 0
+        return self.kernel.n_derivatives if self.has_blocks else 0
+
+    @property
+    def has_virials(self):
+        return self.has_blocks
 
     def covariance_blocks(self, X, Y, rows, columns):
-        if self.n_derivatives:
-            return self.kernel.covariance_blocks(X, Y, rows, columns)
-        return self(X, Y)
+        if rows == columns == ("energy",):
+            return self(X, Y)
+        check_atomic_features(X, Y)
+        check_is_array(X, "a covariance of forces under StructureKernel", "that of energies is")
+        return feature_covariance(self, X, Y, rows, columns)
+
+    def block(self, rows, columns, row_layout, column_layout, piece, group, lower):
+        """Covariances of some structures with others, see `skatom.kernels.blocks.block`."""
+        return composed_block(self, rows, columns, row_layout, column_layout, piece, group)
+
+    def factors(self, species):
+        """The factor w² of the kernels of the atoms of each element, a dict by atomic number."""
+        weights = self.weights or {}
+        return {z: weights.get(chemical_symbols[z], 1.0) ** 2 for z in species}
+
+    def scales(self, features):
+        """The factor of each structure, 1/Σw or 1, shape (n,)."""
+        if self.match == "sum":
+            return np.ones(len(features))
+        factors = self.factors(features.species)
+        weights = np.sqrt([factors[z] for z in features.numbers])
+        return 1 / np.add.reduceat(weights, features.offsets[:-1])
 
     def _unnormalized(self, X, Y):
-        if self.match in {"best", "rematch"}:
+        if self.match not in _SUMS:
             return self._matched(X, Y)
-        matrix = sums_of_atoms(self.kernel.matrix, X, Y)
-        if self.match == "average":
-            matrix /= X.n_atoms[:, None] * (X if Y is None else Y).n_atoms
+        matrix = sums_of_atoms(self.kernel.matrix, X, Y, self.factors(X.species))
+        scales = self.scales(X)[:, None] * self.scales(X if Y is None else Y)
+        matrix *= beside(scales, matrix)
         return matrix
 
     def _own(self, X):
-        if self.match == "sum":
-            return own_sums(self.kernel.matrix, X)
-        if self.match == "average":
-            return own_sums(self.kernel.matrix, X) / X.n_atoms**2
+        if self.match in _SUMS:
+            sums = own_sums(self.kernel.matrix, X, self.factors(X.species))
+            return sums * beside(self.scales(X) ** 2, sums)
         pieces = (self._matched(X[rows], None) for rows in split_rows(len(X), _STRUCTURES))
         return np.concatenate([np.empty(0), *(piece.diagonal() for piece in pieces)])
 
     def _matched(self, X, Y):
+        check_is_array(X, f"match={self.match!r} of StructureKernel", "'sum' and 'average' are")
         symmetric = Y is None
         Y = X if symmetric else Y
         matrix = np.empty((len(X), len(Y)))

@@ -1,24 +1,31 @@
-"""The predictor of kernel models of atoms: an expansion in environments, and its gradient."""
+"""The predictor of kernel models of features: an expansion in environments, and its gradient."""
 
 import numpy as np
 
+from skatom._device import device_of, is_tensor, namespace, on_host
 from skatom.base import Predictor
 from skatom.kernels.base import squared_norms
+from skatom.kernels.feature_rows import rows_of
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
 # Numbers of atoms that a thread works on at once, and of environments that they are compared with:
 # the arrays of kernel values stay in the cache.
 _ATOMS, _ENVIRONMENTS = 64, 1024
+# The same on a device, where few large operations are fast.
+_TENSOR_ATOMS, _TENSOR_ENVIRONMENTS = 2048, 8192
 
 
 class EnvironmentExpansion(Predictor):
     r"""Energies of atoms as sums over environments J of the same element.
+
+    The features may be those of structures, each of which is then a single row.
 
     .. math:: \varepsilon(x) = \sum_J \big[ a_J + w_J \cdot \partial_y \big]\, k(x, y)
         \Big|_{y = y_J}
 
     The environments y and the directions w span few dimensions of the feature space. They are
     kept in a basis P of this span, in which :math:`x \cdot y = P^\top x \cdot P^\top y` for any x.
+    They are arrays of numpy; for features on a device, copies there are kept.
 
     Parameters
     ----------
@@ -39,38 +46,63 @@ class EnvironmentExpansion(Predictor):
         self.coefficients = coefficients
         self.directions = directions
         self.bases = bases
+        self._copies = {}
         self._norms = {z: squared_norms(y) for z, y in values.items()}
         self._along = None
         if directions is not None:
-            self._along = {z: np.einsum("ij,ij->i", y, directions[z]) for z, y in values.items()}
+            self._along = {
+                z: namespace(y).einsum("ij,ij->i", y, directions[z]) for z, y in values.items()
+            }
+
+    def __getstate__(self):
+        return {**vars(self), "_copies": {}}
+
+    def _beside(self, features):
+        """This expansion where the features are."""
+        device = device_of(features.values)
+        if device is None:
+            return self
+        if device not in self._copies:
+            arrays = (
+                None if arrays is None else {z: device.tensor(x) for z, x in arrays.items()}
+                for arrays in (self.values, self.coefficients, self.directions, self.bases)
+            )
+            self._copies[device] = EnvironmentExpansion(self.kernel, *arrays)
+        return self._copies[device]
 
     def energies(self, features):
         """Σ ε over the atoms of every structure, shape (n,)."""
-        return np.add.reduceat(self.local_energies(features), features.offsets[:-1])
+        return np.add.reduceat(self.local_energies(features), rows_of(features).offsets[:-1])
 
     def local_energies(self, features):
-        """ε of every atom, shape (n_atoms,)."""
-        return self.of_atoms(features, False)[0]
+        """ε of every atom, shape (n_atoms,), or of every structure for its own features."""
+        return on_host(self.of_atoms(features, False)[0])
 
     def differentiate(self, features):
         """E = Σ ε of every structure (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
         energies, cotangent = self.of_atoms(features, True)
-        return np.add.reduceat(energies, features.offsets[:-1]), *features.pullback(cotangent)
+        energies = np.add.reduceat(on_host(energies), rows_of(features).offsets[:-1])
+        return energies, *map(on_host, features.pullback(cotangent))
 
     def of_atoms(self, features, with_gradient):
-        """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features) or None."""
-        energies = np.zeros(len(features.numbers))
-        cotangent = np.zeros(features.values.shape) if with_gradient else None
-        for z, atoms, (found, along, own) in self._of_features(features, with_gradient):
+        """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features) or None.
+
+        They are tensors for features on a device.
+        """
+        here, xp = self._beside(features), namespace(features.values)
+        energies = xp.zeros_like(features.values[:, 0])
+        cotangent = xp.zeros_like(features.values) if with_gradient else None
+        for z, atoms, (found, along, own) in here._of_features(features, with_gradient):
             energies[atoms] = found
             if with_gradient:
-                slopes = along if self.bases is None else along @ self.bases[z].T
+                slopes = along if here.bases is None else along @ here.bases[z].T
                 slopes += own[:, None] * features.values[atoms]
                 cotangent[atoms] = slopes
         return energies, cotangent
 
     def _of_features(self, features, with_gradient):
-        atoms = {z: np.flatnonzero(features.numbers == z) for z in self.values}
+        numbers = rows_of(features).numbers
+        atoms = {z: np.flatnonzero(numbers == z) for z in self.values}
         queries = {}
         for z in self.values:
             x = features.values[atoms[z]]
@@ -93,20 +125,25 @@ class EnvironmentExpansion(Predictor):
 ndarray of shape (n_atoms,))
             ε, along and own. Without the gradient the last two are zero.
         """
+        tensors = any(is_tensor(x) for x, _ in queries.values())
+        n_atoms, n_environments = (
+            (_TENSOR_ATOMS, _TENSOR_ENVIRONMENTS) if tensors else (_ATOMS, _ENVIRONMENTS)
+        )
         found = {
-            z: (np.zeros(len(x)), np.zeros(x.shape), np.zeros(len(x)))
-            for z, (x, _) in queries.items()
+            z: tuple(namespace(x).zeros_like(y) for y in (u, x, u)) for z, (x, u) in queries.items()
         }
-        jobs = [(z, rows) for z, (x, _) in queries.items() for rows in split_rows(len(x), _ATOMS)]
+        jobs = [(z, rows) for z, (x, _) in queries.items() for rows in split_rows(len(x), n_atoms)]
 
         def work(job):
             z, rows = job
             x, u = (array[rows] for array in queries[z])
             into = [array[rows] for array in found[z]]
-            for part in split_rows(len(self.values[z]), _ENVIRONMENTS):
+            for part in split_rows(len(self.values[z]), n_environments):
                 self._add(z, part, x, u[:, None], with_gradient, *into)
 
-        if sum(len(x) for x, _ in queries.values()) <= _ATOMS:  # threads cost more than they gain
+        if tensors:
+            list(map(work, jobs))
+        elif sum(len(x) for x, _ in queries.values()) <= _ATOMS:  # threads cost more than they gain
             with serial_blas():
                 list(map(work, jobs))
         else:
@@ -128,17 +165,17 @@ ndarray of shape (n_atoms,))
             own += 2 * _row_sums(phi.u, a, s.shape)
             return
         w, t = self.directions[z][part], self._along[z][part]
-        p = x @ w.T
-        energies += np.einsum("ij,ij->i", np.broadcast_to(phi.s, s.shape), p)
+        p, xp = x @ w.T, namespace(x)
+        energies += xp.einsum("ij,ij->i", xp.broadcast_to(phi.s, s.shape), p)
         energies += 2 * _row_sums(phi.v, t, s.shape)
         if with_gradient:
             along += (phi.s * a + phi.ss * p + 2 * phi.sv * t) @ y
-            along += np.broadcast_to(phi.s, s.shape) @ w
+            along += xp.broadcast_to(phi.s, s.shape) @ w
             own += 2 * _row_sums(phi.u, a, s.shape)
-            own += 2 * np.einsum("ij,ij->i", np.broadcast_to(phi.su, s.shape), p)
+            own += 2 * xp.einsum("ij,ij->i", xp.broadcast_to(phi.su, s.shape), p)
             own += 4 * _row_sums(phi.uv, t, s.shape)
 
 
 def _row_sums(f, weights, shape):
     """Σ_j f_ij weights_j."""
-    return np.broadcast_to(f, shape) @ weights
+    return namespace(weights).broadcast_to(f, shape) @ weights

@@ -96,10 +96,7 @@ class Labels:
         scale = 1 / np.sqrt(np.where(weights > 0, weights, 1.0))
         roots = scale * np.sqrt(structures.n_atoms)
         left = targets if baseline is None else less_baseline(targets, structures, baseline)
-        virial = np.full((n, 6), np.nan)
-        if left.stress is not None:
-            volumes = np.abs(np.linalg.det(structures.cells))
-            virial = voigt(left.stress * volumes[:, None, None])
+        virial = virials(left, structures)
         return cls(
             _or_nan(left.energy, (n,)), found["noise_energy"] * roots,
             _or_nan(left.forces, (n_atoms, 3)),
@@ -272,6 +269,14 @@ def _of_groups(name, value, configurations, n, labelled):
         raise ValueError(f"{name} has no entry for {', '.join(missing)}, only {list(value)}")
     # structures without labels need no entry, and their number is never used
     return np.array([value.get(str(c), 1.0) for c in configurations])
+
+
+def virials(targets, structures):
+    """dE/dε (n, 6), the stresses times the volumes in Voigt's order, or NaN."""
+    if targets.stress is None:
+        return np.full((len(structures), 6), np.nan)
+    volumes = np.abs(np.linalg.det(structures.cells))
+    return voigt(targets.stress * volumes[:, None, None])
 
 
 def voigt(matrices):

@@ -26,6 +26,7 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     A subclass implements
 
     - ``gives``: names of all outputs that a model of the class may give, see `skatom.properties`;
+    - ``learns``: names of all labels that it may learn from;
     - ``fit``, which sets ``outputs_`` (the outputs of this model in the registry's order; the
       first is what ``predict(X)`` returns), ``absolute_energies_`` and ``baseline_``;
     - ``_checked(X)``: X as ``predict`` needs it, or a ValueError;
@@ -34,6 +35,7 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     """
 
     gives = ("energy", "forces", "stress")
+    learns = ("energy", "forces")
 
     # Keywords of predict, and the groups of structures, pass through pipelines and searches without
     # a request where scikit-learn's routing of metadata is enabled.
@@ -104,8 +106,13 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
             others = ", ".join(models_that_give(name)) or "no model yet"
             raise ValueError(
                 f"this {type(self).__name__} gives {', '.join(self.outputs_)} but no {name}; "
-                f"{name} may be given by: {others}"
+                f"{name} may be given by: {others}{self._remedy(name)}"
             )
+
+    def _remedy(self, name):
+        """What would make this model give a property, for the end of the error that it does not."""
+        left_out = name in self.gives and getattr(self, "keep_factor", True) is False
+        return "; this one gives it if it is fitted with keep_factor=True" if left_out else ""
 
     def _outputs(self, X, names):
         volumes = structures_of(X).volumes()[:, None, None] if "stress" in names else None
@@ -192,7 +199,7 @@ def _all_or_nothing(fit):
 
 
 def _with_neighbors(X, neighbors):
-    if hasattr(X, "pullback"):
+    if hasattr(X, "descriptor"):
         raise ValueError(
             "X are features, which have their neighbours already: give neighbors to the transform "
             "of the descriptor, or structures.with_neighbors(neighbors) to a Pipeline"

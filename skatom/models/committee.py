@@ -20,7 +20,7 @@ from skatom.descriptors.features import as_batch
 from skatom.models._labels import check_array_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.parallel import map_jobs
-from skatom.properties import OUTPUTS, in_order
+from skatom.properties import LABELS, OUTPUTS, in_order
 from skatom.structures import Structures, is_atoms
 from skatom.targets import as_targets
 
@@ -99,6 +99,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
     """
 
     gives = tuple(OUTPUTS)
+    learns = tuple(LABELS)
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "predict"])],

@@ -7,6 +7,7 @@ from sklearn.model_selection import learning_curve
 from skatom._prediction import last_step
 from skatom.metrics import neg_force_mae
 from skatom.plotting._axes import new_axes
+from skatom.properties import LABELS
 
 
 class LearningCurveDisplay:
@@ -131,7 +132,8 @@ class LearningCurveDisplay:
 def _error_name(scoring):
     """``neg_force_mae`` -> "force MAE (eV/Å)"."""
     words = getattr(scoring, "__name__", "error").removeprefix("neg_").split("_")
-    unit = {"energy": "eV", "force": "eV/Å", "stress": "eV/Å³"}.get(words[0])
+    units = {name: label.unit for name, label in LABELS.items()}
+    unit = units.get({"force": "forces"}.get(words[0], words[0]))
     name = " ".join(word.upper() if word in ("mae", "rmse") else word for word in words)
     return f"{name} ({unit})" if unit else name
 

@@ -4,12 +4,18 @@ import numpy as np
 from matplotlib.colors import LogNorm
 
 from skatom.descriptors.features import as_batch, structures_of
-from skatom.metrics import paired, prediction
+from skatom.metrics.comparison import paired, prediction
 from skatom.plotting._axes import new_axes
 from skatom.properties import OUTPUTS
 from skatom.targets import as_targets
 
-_SYMBOLS = {"energy": "energy", "forces": "force component", "stress": "stress component"}
+_SYMBOLS = {
+    "energy": "energy",
+    "forces": "force component",
+    "stress": "stress component",
+    "dipole": "dipole component",
+    "polarizability": "polarisability component",
+}
 # from this number on, points hide each other and are coloured by their density
 _MANY = 3000
 # number of squares along each axis in which points are counted
@@ -26,7 +32,7 @@ class ParityDisplay:
     ----------
     y_true, y_pred : Targets or array-like
         Reference and prediction, as in the functions of `skatom.metrics`.
-    quantity : {"energy", "forces", "stress"}, default="forces"
+    quantity : {"energy", "forces", "stress", "dipole", "polarizability"}, default="forces"
         The property to plot.
 
     Attributes
@@ -68,7 +74,7 @@ class ParityDisplay:
             The structures to predict.
         y : Targets, or array-like of energies
             Reference values.
-        quantity : {"energy", "forces", "stress"}, default="forces"
+        quantity : {"energy", "forces", "stress", "dipole", "polarizability"}, default="forces"
             The property to plot.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None: a new figure.
@@ -91,7 +97,7 @@ class ParityDisplay:
         ----------
         y_true, y_pred : Targets or array-like
             Reference and prediction.
-        quantity : {"energy", "forces", "stress"}, default="forces"
+        quantity : {"energy", "forces", "stress", "dipole", "polarizability"}, default="forces"
             The property to plot.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None: a new figure.

@@ -11,6 +11,7 @@ from joblib import effective_n_jobs
 from tqdm import tqdm
 
 from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
+from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.transform import Scene, features, gradients
 from skatom.memory import check_memory
@@ -97,6 +98,28 @@ def pullback_batch(settings, structures, cotangent, update=None):
     return gradient, virial
 
 
+def jacobian_batch(settings, structures, needed, update=None):
+    """Derivatives (n_atoms, 3, n_features) and strains (n, 3, 3, n_features), zero if not needed.
+
+    ``needed``: mask (n_features,).
+    """
+    gradients = np.zeros((len(structures.numbers), 3, len(needed)))
+    strains = np.zeros((len(structures), 3, 3, len(needed)))
+    wanted = np.zeros(len(settings.paths), bool)
+    wanted[settings.support[needed]] = True
+    tasks_on = cache(partial(_tasks, settings, wanted))
+
+    def one(s, scene, run):
+        tasks = tasks_on(_map_points(scene))
+        rows = _raw_jacobian(settings, scene, tasks, wanted, run)[settings.support[needed]]
+        start, stop = structures.offsets[s : s + 2]
+        gradients[start:stop, :, needed] = np.moveaxis(rows[:, :-3], 0, -1)
+        strains[s][:, :, needed] = np.moveaxis(rows[:, -3:], 0, -1)
+
+    _run(settings, structures, one, update)
+    return gradients, strains
+
+
 def _run(settings, structures, one, update):
     """Call ``one(s, scene, run)`` for all structures.
 
@@ -141,8 +164,6 @@ def _largest_grid(settings, structures):
 
     def points(s):
         grids = _grids(settings, structures, s, make_tables=None)
-        if grids.periodic:
-            return float(np.prod(grids.shape, dtype=float))
         return max(grids.estimate(level, settings.reach * reach) for level, reach in boxes)
 
     return max((points(s), s) for s in range(len(structures)))
@@ -162,8 +183,7 @@ class _Scenes:
         self.settings = settings
         self.structures = structures
         self.species = np.searchsorted(settings.species, structures.numbers)
-        l_max = max((w.l for w in settings.paths.wavelets), default=0)
-        self.tables = _TableCache(l_max, settings.beta)
+        self.tables = _TableCache(settings.beta)
 
     def __getitem__(self, s):
         x, settings = self.structures, self.settings
@@ -178,8 +198,7 @@ class _Scenes:
 class _TableCache:
     """Tables by shape and box, the most recent ones, up to a size."""
 
-    def __init__(self, l_max, beta):
-        self.l_max = l_max
+    def __init__(self, beta):
         self.beta = beta
         self._tables = OrderedDict()
         self._lock = Lock()
@@ -187,7 +206,7 @@ class _TableCache:
     def __call__(self, shape, box):
         key = (shape, box.tobytes())
         with self._lock:
-            tables = self._tables.pop(key, None) or Tables(shape, box, self.l_max, self.beta)
+            tables = self._tables.pop(key, None) or Tables(shape, box, self.beta)
             self._tables[key] = tables
             sizes = np.cumsum([t.n_bytes for t in reversed(self._tables.values())])
             for _ in range(int(np.sum(sizes[1:] > _TABLE_BYTES))):
@@ -234,6 +253,27 @@ def _raw_cotangents(settings, scene, tasks, bars, run):
     first = _ratio(first, zeroth[:, None])
     np.subtract.at(first, (slice(None), starts), _ratio(second * pair_sums, sums[:, starts] ** 2))
     return first, _ratio(second, sums[:, starts])
+
+
+def _raw_jacobian(settings, scene, tasks, wanted, run):
+    """Derivatives of all features, (n_all, N + 3, 3); zero where they are not wanted."""
+    _, first, second = settings.paths.split(wanted)
+    starts = np.array([a for a, _ in settings.paths.pairs], dtype=int)
+    if settings.normalize == "ratio":
+        first = first.copy()
+        np.logical_or.at(first, (slice(None), starts), second)
+    raw = jacobian(scene, tasks, first, second, run)
+    zeroth, ones, twos = raw.rows
+    if settings.normalize == "per_atom":
+        ones, twos = ones / scene.counts.sum(), twos / scene.counts.sum()
+    elif settings.normalize == "ratio":
+        charges = scene.charges[:, :, None] ** scene.exponents
+        bottom = np.einsum("s,csq->cq", scene.counts, charges)[:, None]
+        sums = raw.first[:, starts]
+        twos = twos * _ratio(1.0, sums)[..., None, None]
+        twos -= ones[:, starts] * _ratio(raw.second, sums**2)[..., None, None]
+        ones = ones * _ratio(1.0, bottom)[..., None, None]
+    return np.concatenate([part.reshape(-1, *zeroth.shape[2:]) for part in (zeroth, ones, twos)])
 
 
 def _ratio(a, b):

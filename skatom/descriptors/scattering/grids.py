@@ -2,16 +2,26 @@
 
 A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), o being the grid's first point.
 Spectra F are in those units, of real fields, and kept as the half with m3 >= 0, shape (..., n_ω).
+A field needs few frequencies, the band of its grid; its modulus has kinks and needs more points.
 """
 
 from functools import cached_property
-from math import ceil
+from math import ceil, floor, log2
+from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import irfftn, next_fast_len, rfftn
+from scipy.fft import next_fast_len
 
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
+from skatom.descriptors.scattering.fourier import crop, to_points, to_spectra
+
+
+class Level(NamedTuple):
+    """A grid whose band has the spacing 2^octaves, and whose points are 2^finer times denser."""
+
+    octaves: int
+    finer: float = 0.0
 
 
 class Tables:
@@ -23,23 +33,24 @@ class Tables:
         Points along each axis.
     box : ndarray of float, shape (3, 3)
         Vectors of the box, rows, Å.
-    l_max : int
     beta : float
         Base width, Å.
     """
 
-    def __init__(self, shape, box, l_max, beta):
+    def __init__(self, shape, box, beta):
         self.shape = shape
         self.half_shape = (*shape[:2], shape[2] // 2 + 1)
-        self.l_max = l_max
         self.beta = beta
         self.reciprocal = 2 * np.pi * np.linalg.inv(box).T
-        self._radial = {}
+        self._radial, self._harmonic, self._gradient = {}, {}, {}
 
     @property
     def n_bytes(self):
         """Approximate size of the kept arrays."""
-        return 8 * int(np.prod(self.half_shape)) * ((self.l_max + 1) ** 2 + 5 + len(self._radial))
+        numbers = 5 + len(self._radial)
+        numbers += sum(2 * l + 1 for l in self._harmonic)
+        numbers += sum(3 * (2 * l + 1) for l in self._gradient)
+        return 8 * int(np.prod(self.half_shape)) * numbers
 
     @cached_property
     def omega(self):
@@ -60,22 +71,6 @@ class Tables:
         weights[:, :, 0] = 1.0
         return weights.ravel()
 
-    @cached_property
-    def harmonics(self):
-        """R_lm(ω) (n_lm, n_ω), zero at the Nyquist frequencies of even axes."""
-        values = np.empty(((self.l_max + 1) ** 2, len(self.omega)))
-        solid_harmonics(self.omega, normalization(self.l_max), self.l_max, values)
-        values[:, self._nyquist] = 0.0
-        return values
-
-    @cached_property
-    def gradients(self):
-        """∂R_lm/∂ω (3, n_lm, n_ω)."""
-        values = np.empty((3, (self.l_max + 1) ** 2, len(self.omega)))
-        solid_harmonic_gradients(self.omega, normalization(self.l_max), self.l_max, values)
-        values[:, :, self._nyquist] = 0.0
-        return values
-
     @property
     def _nyquist(self):
         edge = np.zeros(self.half_shape, bool)
@@ -87,9 +82,10 @@ class Tables:
     def prepare(self, wavelet, strain):
         """Compute now what a wavelet will need."""
         self.radial(wavelet)
-        names = ["harmonics", "weights"] + ["gradients"] * strain
-        for name in names:
-            getattr(self, name)
+        self.harmonic(wavelet.l)
+        self.weights  # noqa: B018 - it is kept
+        if strain:
+            self.harmonic_gradient(wavelet.l)
 
     def frequencies(self, axis):
         """Integer frequencies m of an axis, in the order of the FFT."""
@@ -123,12 +119,22 @@ class Tables:
         return k * inverse - 0.5 * self.beta**2 * 4.0**wavelet.j
 
     def harmonic(self, l):
-        """R_lm of one l, (2l + 1, n_ω)."""
-        return self.harmonics[l * l : (l + 1) ** 2]
+        """R_lm(ω) of one l, (2l + 1, n_ω), zero at the Nyquist frequencies of even axes."""
+        if l not in self._harmonic:
+            values = np.empty(((l + 1) ** 2, len(self.omega)))
+            solid_harmonics(self.omega, normalization(l), l, values)
+            values[:, self._nyquist] = 0.0
+            self._harmonic[l] = values[l * l :].copy()
+        return self._harmonic[l]
 
     def harmonic_gradient(self, l):
         """∂R_lm/∂ω of one l, (3, 2l + 1, n_ω)."""
-        return self.gradients[:, l * l : (l + 1) ** 2]
+        if l not in self._gradient:
+            values = np.empty((3, (l + 1) ** 2, len(self.omega)))
+            solid_harmonic_gradients(self.omega, normalization(l), l, values)
+            values[:, :, self._nyquist] = 0.0
+            self._gradient[l] = values[:, l * l :].copy()
+        return self._gradient[l]
 
 
 class Grid:
@@ -137,11 +143,12 @@ class Grid:
     Parameters
     ----------
     shape : tuple of int
+        Numbers of points.
     box : ndarray of float, shape (3, 3)
     origin : ndarray of float, shape (3,)
         The first point.
     tables : Tables
-        The tables of this shape and box.
+        The tables of the box, whose shape is the band: the frequencies of spectra.
     """
 
     def __init__(self, shape, box, origin, tables):
@@ -153,16 +160,21 @@ class Grid:
         self.volume = abs(np.linalg.det(box))
         self.voxel = self.volume / self.n_points
 
+    @property
+    def spectrum(self):
+        """What grids of the same spectra have in common."""
+        return self.tables, self.origin.tobytes()
+
     def fields(self, spectra):
         """Fields V f (..., n_points) of spectra (..., n_ω), which are overwritten."""
         whole = spectra.reshape(-1, *self.tables.half_shape)
-        f = irfftn(whole, s=self.shape, axes=(1, 2, 3), norm="forward", overwrite_x=True)
+        f = to_points(whole, self.tables.shape, self.shape)
         return f.reshape(*spectra.shape[:-1], self.n_points)
 
     def cotangent_spectra(self, cotangents):
         """Σ_u g(u) exp(−iω(u − o)): the transpose of `fields`, fields being overwritten."""
         whole = cotangents.reshape(-1, *self.shape)
-        g = rfftn(whole, axes=(1, 2, 3), overwrite_x=True)
+        g = to_spectra(whole, self.shape, self.tables.shape)
         return g.reshape(*cotangents.shape[:-1], -1)
 
     def phases(self, positions):
@@ -180,42 +192,40 @@ class Grid:
                 result[s] = (plane @ c.T).reshape(self.tables.half_shape)
         return result.reshape(len(groups), -1)
 
-    def structure_factor_gradients(self, positions, groups, cotangents):
-        """dE/dR (N, 3) of δE = Re Σ_ω conj(A_s) δ(structure factor of group s), ω of both halves.
+    def phase_gradients(self, positions, cotangents):
+        """dE/dR (n, N, 3) of n energies δE = Re Σ_ω conj(A) δ exp(−iω(R − o)), ω of both halves.
 
-        ``cotangents``: A, (n_groups, n_ω).
+        ``cotangents``: A, (n, n_ω).
         """
         t = self.tables
-        gradient = np.zeros_like(positions)
-        for atoms, cotangent in zip(groups, cotangents, strict=True):
-            if not len(atoms):
-                continue
-            a, b, c = self.phases(positions[atoms])
-            weighted = np.conj(cotangent * t.weights).reshape(-1, t.half_shape[2])
-            m1, m2, m3 = (t.frequencies(axis)[:, None] for axis in range(3))
-            # contract the third axis with the phases and with their derivatives
-            inner = weighted @ np.concatenate([c, m3 * c], axis=1)
-            inner = inner.reshape(*t.half_shape[:2], 2, len(atoms))
-            plain, along = inner[:, :, 0], inner[:, :, 1]
-            slopes = [
-                np.einsum("abk,ak,bk->k", plain, m1 * a, b),
-                np.einsum("abk,ak,bk->k", plain, a, m2 * b),
-                np.einsum("abk,ak,bk->k", along, a, b),
-            ]
-            gradient[atoms] = np.array(slopes).imag.T @ t.reciprocal
-        return gradient
+        a, b, c = self.phases(positions)
+        m1, m2, m3 = (t.frequencies(axis)[:, None] for axis in range(3))
+        weighted = np.conj(cotangents * t.weights).reshape(-1, t.half_shape[2])
+        # contract the third axis with the phases and with their derivatives
+        inner = weighted @ np.concatenate([c, m3 * c], axis=1)
+        inner = inner.reshape(-1, *t.half_shape[:2], 2, len(positions))
+        plain, along = inner[:, :, :, 0], inner[:, :, :, 1]
+        rows = [
+            np.einsum("nabk,bk->nak", *factors)
+            for factors in ((plain, b), (plain, m2 * b), (along, b))
+        ]
+        slopes = [
+            np.einsum("nak,ak->nk", row, factor)
+            for row, factor in zip(rows, (m1 * a, a, a), strict=True)
+        ]
+        return np.stack(slopes, axis=-1).imag @ t.reciprocal
 
 
 class CellGrids:
-    """Grids of a periodic cell: level k has spacing 2^k, and all share the cell.
+    """Grids of a periodic cell, which they share.
 
     Parameters
     ----------
     cell : ndarray of float, shape (3, 3)
     spacing : float
-        The finest, Å.
+        That of ``Level(0)``, Å.
     shape : tuple of int or None
-        Points of the finest grid, instead of ``spacing``.
+        Points of ``Level(0)``, instead of ``spacing``.
     make_tables : callable (shape, box) -> Tables
     """
 
@@ -223,21 +233,32 @@ class CellGrids:
 
     def __init__(self, cell, spacing, shape, make_tables):
         self.cell = cell
-        if shape is None:
-            edges = np.linalg.norm(cell, axis=1)
-            # rounding must not add a point to an edge that is a multiple of the spacing
-            shape = [next_fast_len(ceil(edge / spacing - 1e-9), real=True) for edge in edges]
-        self.shape = tuple(int(size) for size in shape)
+        self.spacing = spacing
+        self.own_shape = shape
         self.make_tables = make_tables
-        self._grids = {}
+        self._grids, self._tables = {}, {}
+
+    def shape(self, octaves):
+        """Points along each axis at the spacing 2^octaves."""
+        if self.own_shape is None:
+            edges = np.linalg.norm(self.cell, axis=1)
+            return tuple(even_size(edge / (self.spacing * 2.0**octaves)) for edge in edges)
+        if octaves == 0:
+            return tuple(int(size) for size in self.own_shape)
+        return tuple(next_fast_len(ceil(n / 2**octaves), real=True) for n in self.own_shape)
+
+    def estimate(self, level, reach):
+        """Number of points of `grid`."""
+        return float(np.prod(self.shape(level.octaves - level.finer), dtype=float))
 
     def grid(self, level, reach):
         """The grid of a level; ``reach`` does not matter in a cell."""
         if level not in self._grids:
-            shape = self.shape
-            if level > 0:
-                shape = tuple(next_fast_len(ceil(n / 2**level), real=True) for n in self.shape)
-            tables = self.make_tables(shape, self.cell)
+            if level.octaves not in self._tables:
+                band = self.shape(level.octaves)
+                self._tables[level.octaves] = self.make_tables(band, self.cell)
+            shape = self.shape(level.octaves - level.finer)
+            tables = self._tables[level.octaves]
             self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
         return self._grids[level]
 
@@ -246,25 +267,29 @@ class CellGrids:
 
     def spectra(self, fields, source, targets):
         """Spectra (C, n_ω of the target) of fields (C, points of source), for each target."""
-        whole = rfftn(fields.reshape(-1, *source.shape), axes=(1, 2, 3), norm="forward")
-        whole *= source.volume
-        return [crop(whole.reshape(len(fields), -1), source, target) for target in targets]
+        bands = [target.tables.shape for target in targets]
+        widest = max(bands)
+        whole = to_spectra(fields.reshape(-1, *source.shape), source.shape, widest)
+        whole *= source.voxel
+        return [crop(whole, widest, band).reshape(len(fields), -1) for band in bands]
 
     def adjoint_spectra(self, cotangents, source, target):
         """The transpose of `spectra` of one target: (C, n_ω of target) -> (C, points of source)."""
-        return source.voxel * source.fields(pad(cotangents, source, target))
+        whole = cotangents.reshape(-1, *target.tables.half_shape).copy()
+        fields = to_points(whole, target.tables.shape, source.shape)
+        return source.voxel * fields.reshape(len(cotangents), -1)
 
 
 class BoxGrids:
     """Grids of a molecule: each box just holds it and the reach of the wavelets.
 
-    All points lie on lattices of spacing 2^level, anchored at the mean position of the atoms.
+    All points lie on lattices anchored at the mean position of the atoms.
 
     Parameters
     ----------
     positions : ndarray of float, shape (N, 3)
     spacing : float
-        The finest, Å.
+        That of ``Level(0)``, Å.
     make_tables : callable (shape, box) -> Tables
     """
 
@@ -282,20 +307,29 @@ class BoxGrids:
     def estimate(self, level, reach):
         """Approximate number of points of `grid`."""
         edges = self.high - self.low + 2 * reach
-        return float(np.prod(edges / (self.spacing * 2**level) + 2))
+        return float(np.prod(edges / self._step(level) + 2))
 
     def grid(self, level, reach):
         """The grid of a level whose box ends ``reach`` Å beyond the molecule."""
         key = level, reach
         if key not in self._grids:
-            step = self.spacing * 2**level
-            first = np.floor((self.low - reach) / step).astype(int)
-            last = np.ceil((self.high + reach) / step).astype(int)
-            shape = tuple(next_fast_len(int(size), real=True) for size in last - first)
+            # boxes change in the steps of the band, which denser points would make more frequent
+            wide, step = self.spacing * 2.0**level.octaves, self._step(level)
+            start = np.floor((self.low - reach) / wide).astype(int)
+            stop = np.ceil((self.high + reach) / wide).astype(int)
+            shape = tuple(
+                next_fast_len(ceil(next_fast_len(int(size), real=True) * wide / step), real=True)
+                for size in stop - start
+            )
+            band = tuple(next_fast_len(ceil(n * step / wide), real=True) for n in shape)
+            first = np.floor(start * wide / step)
             box = np.diag(step * np.array(shape))
-            tables = self.make_tables(shape, box)
+            tables = self.make_tables(band, box)
             self._grids[key] = Grid(shape, box, self.centre + step * first, tables)
         return self._grids[key]
+
+    def _step(self, level):
+        return self.spacing * 2.0 ** (level.octaves - level.finer)
 
     def spectra(self, fields, source, targets):
         """Spectra (C, n_ω of the target) of fields (C, points of source), for each target.
@@ -345,37 +379,18 @@ class BoxGrids:
         return self._factors[key]
 
 
+def even_size(smallest):
+    """The smallest of 4, 5, 6 and 7 times a power of 2, or of 1, 2, 3, that is not below a number.
+
+    Twice as long an edge has twice as many points, so that a supercell has the grid of its cell,
+    repeated; the fast lengths of the FFT do not have this property.
+    """
+    # rounding must not add a point to an edge that is a multiple of the spacing
+    smallest = max(1.0, smallest * (1 - 1e-9))
+    unit = 2 ** max(0, floor(log2(smallest)) - 2)
+    return unit * ceil(smallest / unit)
+
+
 def _waves(frequencies, points):
     """exp(−2πi f u), (frequencies, points)."""
     return np.exp(-2j * np.pi * np.outer(frequencies, points))
-
-
-def crop(spectra, source, target):
-    """The frequencies of half spectra (C, n_ω) that the target grid resolves."""
-    if source.shape == target.shape:
-        return spectra
-    whole = spectra.reshape(-1, *source.tables.half_shape)
-    result = np.zeros((len(whole), *target.tables.half_shape), complex)
-    for block in _shared_blocks(source, target):
-        result[block] = whole[block]
-    return result.reshape(len(whole), -1)
-
-
-def pad(spectra, source, target):
-    """The transpose of `crop`: from the target's half spectrum to the source's."""
-    if source.shape == target.shape:
-        return spectra.copy()
-    whole = spectra.reshape(-1, *target.tables.half_shape)
-    result = np.zeros((len(whole), *source.tables.half_shape), complex)
-    for block in _shared_blocks(source, target):
-        result[block] = whole[block]
-    return result.reshape(len(whole), -1)
-
-
-def _shared_blocks(source, target):
-    """Index tuples of the frequencies below both Nyquist frequencies."""
-    highest = [(min(a, b) - 1) // 2 for a, b in zip(source.shape, target.shape, strict=True)]
-    both = [[slice(0, k + 1)] + [slice(-k, None)] * (k > 0) for k in highest]
-    for first in both[0]:
-        for second in both[1]:
-            yield slice(None), first, second, slice(0, highest[2] + 1)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skatom.descriptors.scattering.grids import Level
 from skatom.descriptors.scattering.wavelets import Wavelet
 from skatom.parallel import split_rows
 
@@ -17,7 +18,7 @@ class Task(NamedTuple):
     """A first-order map for some channels, and the second-order maps that begin with it."""
 
     wavelet: int
-    level: int  # of the grid
+    level: Level  # of the grid
     channels: np.ndarray
     first: np.ndarray  # positions in ``channels`` whose first order is a feature
     seconds: list  # of (pair, positions in ``channels``)
@@ -39,16 +40,20 @@ class Paths:
         The smallest j2 − j1 of a pair.
     pairing : {"all", "lexicographic", "same_l"}
     multiresolution : bool
+    fineness : float, default=0
+        From 0 to 1: how far the grids of `Wavelet.refinement` are refined.
     """
 
     def __init__(
-        self, channels, orbitals, scales, order, exponents, scale_gap, pairing, multiresolution
+        self, channels, orbitals, scales, order, exponents, scale_gap, pairing, multiresolution,
+        fineness=0.0,
     ):  # fmt: skip
         self.channels = channels
         self.exponents = np.array(exponents, dtype=float)
         self.root = _common_denominator(self.exponents)
         self.wavelets = [Wavelet(n, l, float(j)) for n, l in orbitals for j in scales] * (order > 0)
         self.multiresolution = multiresolution
+        self.fineness = fineness
         self.pairs = [
             (a, b)
             for a, first in enumerate(self.wavelets)
@@ -94,9 +99,14 @@ class Paths:
             dtype=object,
         )
 
-    def level(self, wavelet):
-        """Level of the grid of a wavelet: spacing 2^level."""
-        return floor(self.wavelets[wavelet].j) if self.multiresolution else 0
+    def level(self, wavelet, scale=None):
+        """Level of the grid of a wavelet.
+
+        ``scale``: the scale for which the grid must be fine enough. None: that of the wavelet.
+        """
+        wavelet = self.wavelets[wavelet]
+        octaves = floor(wavelet.j if scale is None else scale) if self.multiresolution else 0
+        return Level(octaves, self.fineness * wavelet.refinement(octaves))
 
     def tasks(self, first, second, n_points):
         """The tasks that compute the needed features.
@@ -131,7 +141,8 @@ class Paths:
 
     def _source_level(self, pair):
         """The level on which the first map of a pair is made for the second."""
-        return min(map(self.level, self.pairs[pair]))
+        a, b = self.pairs[pair]
+        return self.level(a, min(self.wavelets[a].j, self.wavelets[b].j))
 
     @cached_property
     def maps(self):

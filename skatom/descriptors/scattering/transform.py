@@ -6,7 +6,7 @@ from skatom.descriptors._cpu import scattering as loops
 from skatom.parallel import split_rows
 
 # σ below this is zero: its direction is not divided by it
-_TINY = 1e-90
+TINY = 1e-90
 # Points of the fields that are transformed at once. Memory of this size is used again and again;
 # more would be fetched anew from the system by each transform, which takes longer than the FFT.
 _FIELD_POINTS = 2**15
@@ -32,6 +32,7 @@ class Scene:
     def __init__(self, grids, positions, species, charges, paths, reach, density_width):
         self.grids = grids
         self.positions = positions
+        self.species = species
         self.groups = [np.flatnonzero(species == s) for s in range(charges.shape[1])]
         self.charges = charges
         self.counts = np.bincount(species, minlength=charges.shape[1])
@@ -53,13 +54,14 @@ class Scene:
 
     def density(self, grid):
         """Spectra (n_channels, n_ω) of the pseudo-densities on a grid."""
-        if grid not in self._densities:
+        key = grid.spectrum
+        if key not in self._densities:
             factors = grid.structure_factors(self.positions, self.groups)
             spectra = self.charges @ factors
             if self.density_width:
                 spectra *= grid.tables.gaussian(self.density_width)
-            self._densities[grid] = spectra
-        return self._densities[grid]
+            self._densities[key] = spectra
+        return self._densities[key]
 
     def prepare(self, tasks, strain=False):
         """Make what all tasks share, before threads ask for it at once."""
@@ -77,7 +79,18 @@ class Scene:
         if self.density_width:
             cotangents = cotangents * grid.tables.gaussian(self.density_width)
         cotangents = self.charges.T @ cotangents
-        return grid.structure_factor_gradients(self.positions, self.groups, cotangents)
+        gradient = np.zeros_like(self.positions)
+        for atoms, cotangent in zip(self.groups, cotangents, strict=True):
+            if len(atoms):
+                gradient[atoms] = grid.phase_gradients(self.positions[atoms], cotangent[None])[0]
+        return gradient
+
+    def density_gradients(self, grid, channels, cotangents):
+        """dE/dR (n, N, 3) of n energies, each of one channel's density, for cotangents (n, n_ω)."""
+        if self.density_width:
+            cotangents = cotangents * grid.tables.gaussian(self.density_width)
+        charges = self.charges[channels][:, self.species]
+        return charges[:, :, None] * grid.phase_gradients(self.positions, cotangents)
 
 
 def features(scene, tasks, run):
@@ -127,12 +140,13 @@ def gradients(scene, tasks, first, second, run):
     results = run(lambda task: _cotangent_of(scene, task, first, second), tasks)
     for task, (cotangent, strain) in zip(tasks, results, strict=True):
         grid = scene.first_grid(task.wavelet, task.level)
-        if grid not in totals:
-            totals[grid] = np.zeros((len(scene.charges), cotangent.shape[1]), complex)
-        totals[grid][task.channels] += cotangent
+        if grid.spectrum not in totals:
+            zero = np.zeros((len(scene.charges), cotangent.shape[1]), complex)
+            totals[grid.spectrum] = grid, zero
+        totals[grid.spectrum][1][task.channels] += cotangent
         virial += strain
     gradient = sum(
-        (scene.density_gradient(grid, total) for grid, total in totals.items()),
+        (scene.density_gradient(grid, total) for grid, total in totals.values()),
         np.zeros_like(scene.positions),
     )
     if not scene.grids.periodic:
@@ -148,17 +162,17 @@ def _integrals_of(scene, task):
     grid = scene.first_grid(task.wavelet, task.level)
     spectra = scene.density(grid)[task.channels]
     modulus = squared_fields(spectra, grid, paths.wavelets[task.wavelet])
-    sums = _integrals(modulus, grid, paths)
-    pair_sums, spectra_on = [], _spectra_on(scene, task, modulus, grid)
+    sums = integrals(modulus, grid, paths)
+    pair_sums, sources = [], spectra_on(scene, task, modulus, grid)
     for pair, rows in task.seconds:
         target = scene.second_grid(pair)
         wavelet = paths.wavelets[paths.pairs[pair][1]]
-        squares = squared_fields(spectra_on[target][rows], target, wavelet)
-        pair_sums.append(_integrals(squares, target, paths))
+        squares = squared_fields(sources[target][rows], target, wavelet)
+        pair_sums.append(integrals(squares, target, paths))
     return sums[task.first], pair_sums
 
 
-def _spectra_on(scene, task, modulus, grid):
+def spectra_on(scene, task, modulus, grid):
     """Spectra of a first-order map on the grids of the second order."""
     targets = list(dict.fromkeys(scene.second_grid(pair) for pair, _ in task.seconds))
     if not targets:
@@ -179,40 +193,40 @@ def _cotangent_of(scene, task, first, second):
     fields = filtered(spectra, grid, wavelet)
     squares = squared(fields)
     modulus = squares.copy()
-    sums = _integrals(modulus, grid, paths)
+    sums = integrals(modulus, grid, paths)
     bars = np.zeros_like(sums)
     bars[task.first] = first[task.channels[task.first], task.wavelet]
-    slopes = _slopes(squares, grid, scene.exponents, bars)
+    slopes = field_slopes(squares, grid, scene.exponents, bars)
     virial, volume_term = np.zeros((3, 3)), np.sum(bars * sums)
 
-    spectra_on = _spectra_on(scene, task, modulus, grid)
-    back = {target: np.zeros_like(spectra) for target, spectra in spectra_on.items()}
+    sources = spectra_on(scene, task, modulus, grid)
+    back = {target: np.zeros_like(spectra) for target, spectra in sources.items()}
     for pair, rows in task.seconds:
         target = scene.second_grid(pair)
         other = paths.wavelets[paths.pairs[pair][1]]
-        source = spectra_on[target][rows]
+        source = sources[target][rows]
         other_fields = filtered(source, target, other)
         other_squares = squared(other_fields)
         other_bars = second[task.channels[rows], pair]
-        other_slopes = _slopes(other_squares, target, scene.exponents, other_bars)
-        cotangent = _pulled(other_slopes, other_fields, target)
-        back[target][rows] += _filter_adjoint(cotangent, target, other)
+        other_slopes = field_slopes(other_squares, target, scene.exponents, other_bars)
+        cotangent = pulled(other_slopes, other_fields, target)
+        back[target][rows] += filter_adjoint(cotangent, target, other)
         if strain:
-            virial += _filter_strain(source, cotangent, target, other)
-            other_sums = _integrals(other_squares, target, paths)
+            virial += filter_strain(source, cotangent, target, other)
+            other_sums = integrals(other_squares, target, paths)
             volume_term += np.sum(other_bars * other_sums)
     for target, cotangent in back.items():
-        slopes += scene.grids.adjoint_spectra(cotangent, grid, target) / np.maximum(modulus, _TINY)
+        slopes += scene.grids.adjoint_spectra(cotangent, grid, target) / np.maximum(modulus, TINY)
 
     if strain:
         # f is 1/V times a sum that does not know the volume; V of the integral is in volume_term
         volume_term -= np.vdot(slopes, squares)
-    cotangent = _pulled(slopes, fields, grid)
+    cotangent = pulled(slopes, fields, grid)
     if strain:
         blur = 0.5 * scene.density_width**2
-        virial += _filter_strain(spectra, cotangent, grid, wavelet, blur)
+        virial += filter_strain(spectra, cotangent, grid, wavelet, blur)
         virial += volume_term * np.eye(3)
-    return _filter_adjoint(cotangent, grid, wavelet), virial
+    return filter_adjoint(cotangent, grid, wavelet), virial
 
 
 def filtered(spectra, grid, wavelet, members=slice(None)):
@@ -238,7 +252,7 @@ def squared_fields(spectra, grid, wavelet):
     return squares
 
 
-def _filter_adjoint(cotangent, grid, wavelet):
+def filter_adjoint(cotangent, grid, wavelet):
     """The transpose of `filtered`, from the spectra of the fields' cotangents."""
     tables = grid.tables
     harmonic = tables.harmonic(wavelet.l)
@@ -249,7 +263,7 @@ def _filter_adjoint(cotangent, grid, wavelet):
     return result
 
 
-def _filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
+def filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
     """dE/dε (3, 3) of the filter alone; ``blur``: a further exp(−blur |ω|²) in the spectra."""
     tables = grid.tables
     virial = np.zeros((3, 3))
@@ -268,21 +282,21 @@ def squared(fields):
     return squares
 
 
-def _integrals(squares, grid, paths):
+def integrals(squares, grid, paths):
     """∫σ^q (C, n_q); σ² (C, n_points) becomes σ in place."""
     sums = np.empty((len(squares), len(paths.exponents)))
     loops.power_sums(squares, paths.exponents, paths.root, sums)
     return grid.voxel * sums
 
 
-def _slopes(squares, grid, exponents, bars):
+def field_slopes(squares, grid, exponents, bars):
     """h (C, n_points), the fields' cotangents being h f_m, for cotangents (C, n_q) of ∫σ^q."""
     slopes = np.empty_like(squares)
     loops.power_slopes(squares, exponents, grid.voxel * bars, slopes)
     return slopes
 
 
-def _pulled(slopes, fields, grid):
+def pulled(slopes, fields, grid):
     """Spectra of the cotangents h f_m (C, 2l + 1, n_ω); the fields are overwritten."""
     loops.scale_fields(slopes, fields)
     return grid.cotangent_spectra(fields)

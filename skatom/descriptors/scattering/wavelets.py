@@ -8,6 +8,15 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import eval_genlaguerre
 
+# How much denser the points must be for the modulus than for the field of a wavelet of l = 0, 1 and
+# more, whose kinks are surfaces, or points from which it grows linearly; and octaves of refinement
+# for each octave of the scale, since fewer points average over errors. Found by comparison with
+# converged grids, these leave relative errors of 1e-4 in cells of a few atoms.
+_REFINEMENTS = (2.8, 2.1, 1.4)
+_REFINED_OCTAVES = (0.4, 0.5, 0.75)
+# Where spectra are cut at these heights, grids are not refined, and fully.
+_ROUGH, _FINE = 1e-3, 1e-6
+
 
 class Wavelet(NamedTuple):
     """A wavelet ψ_nlj; all its m together make one map."""
@@ -20,6 +29,16 @@ class Wavelet(NamedTuple):
     def power(self):
         """p of |ω|^p exp(−β²|ω|²/2)."""
         return 2 * (self.n - 1) - self.l
+
+    def refinement(self, octaves):
+        """log2 of how much denser points must be for the kinks of the modulus than for the field.
+
+        ``octaves``: log2 of the spacing that resolves the field.
+        """
+        if self.n == 1:  # nowhere negative, hence without kinks
+            return 0.0
+        l = min(self.l, 2)
+        return log2(_REFINEMENTS[l]) + _REFINED_OCTAVES[l] * octaves
 
     def __str__(self):
         return f"n{self.n}l{self.l}j{self.j:g}"
@@ -82,6 +101,11 @@ def alias_free_spacing(pairs, beta, alias):
     """The largest spacing whose grid cuts the spectra where they are below alias · maximum."""
     powers = {2 * (n - 1) - l for n, l in pairs}
     return min(pi * beta / _tail(p, alias) for p in powers)
+
+
+def fineness(alias):
+    """How far, 0 to 1, grids are refined for the kinks of moduli."""
+    return float(np.clip(log(alias / _ROUGH) / log(_FINE / _ROUGH), 0.0, 1.0))
 
 
 def _tail(p, alias):

@@ -1,6 +1,7 @@
-"""Covariances of energies and forces of pairs of structures, summed over the atoms of one species.
+"""Covariances of energies and their derivatives of pairs of structures, summed over one species.
 
-With atoms I of structure a (features x, Jacobian J_I) and J of structure b (features y),
+With rows I of structure a (features x, Jacobian J_I) and J of structure b (features y), and
+derivatives F = -dE/dq with respect to the coordinates q of a structure,
 
     E_b E_a = Σ φ                         F_b E_a = -Σ J_Jᵀ (φ_s x + 2 φ_v y)
     E_b F_a = -Σ_I g_I J_I                F_b F_a = Σ_I G_I J_I
@@ -21,10 +22,12 @@ from skatom._cpu.fastmath import FASTMATH
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**18
+# Voigt's order of the components of a strain.
+STRAINS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 class Side(NamedTuple):
-    """The atoms of one species in a list of structures.
+    """The rows of one species in a list of structures, its atoms or the structure itself.
 
     Structure s has the atoms ``starts[s] … starts[s + 1] - 1`` of this species, and the rows
     ``row_starts[s] … row_starts[s + 1] - 1`` of their Jacobians: for each of the ``n_dof[s]``
@@ -55,7 +58,7 @@ class Side(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the rows of each structure are: its energy, if it has one, then its forces."""
+    """Where the rows of each structure are: its energy, if it has one, then its derivatives."""
 
     starts: np.ndarray  # (n + 1,)
     has_energy: np.ndarray  # (n,) bool
@@ -208,12 +211,16 @@ def _add_rows(weights, rows, out):
 
 
 @njit(cache=True, nogil=True)
-def add_jacobians(centers, indices, values, atom, structure, coordinate, side):
+def add_jacobians(
+    centers, indices, vectors, values, atom, structure, coordinate, strain, side
+):  # fmt: skip
     """Add to the Jacobians of one species those along pair vectors r_kj = r_j - r_k.
 
-    ``values`` (n_pairs, 3, rank) of the pairs of ``centers`` k with ``indices`` j. Of every atom
-    are given ``atom``, its number in the species, its ``structure``, and in ``coordinate``
-    (n_atoms, 3) the coordinates of the structure that are its own, -1 where there is none.
+    ``values`` (n_pairs, 3, rank) of the pairs of ``centers`` k with ``indices`` j, and their
+    ``vectors`` (n_pairs, 3). Of every atom are given ``atom``, its number in the species, its
+    ``structure``, and in ``coordinate`` (n_atoms, 3) the coordinates of the structure that are its
+    own, -1 where there is none. ``strain`` (n, 6) are the coordinates of each structure that are
+    components of the strain with the opposite sign, symmetrised.
     """
     for p in range(len(centers)):
         k, j = centers[p], indices[p]
@@ -226,6 +233,12 @@ def add_jacobians(centers, indices, values, atom, structure, coordinate, side):
                 _add_row(1.0, values[p, axis], side.jacobians[first + plus * width])
             if minus >= 0:
                 _add_row(-1.0, values[p, axis], side.jacobians[first + minus * width])
+        for component in range(6):
+            if strain[s, component] >= 0:
+                a, b = STRAINS[component]
+                row = side.jacobians[first + strain[s, component] * width]
+                _add_row(-0.5 * vectors[p, b], values[p, a], row)
+                _add_row(-0.5 * vectors[p, a], values[p, b], row)
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)

@@ -367,3 +367,123 @@ def gradient_sums(block, first, alike, norm, sums_others, self_slopes, precision
         part = row[first:last]
         for j in range(last - first):
             part[j] += weight[j] * slope[j]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def expand_slopes(distances, channels, features, slopes, mixing, grid, out):
+    """Derivatives of one environment's expansion, (n_rows, n_channels, n_features, n_points).
+
+    ``slopes`` (n_rows, n_pairs, n_features + 1) are those of the pairs' features and, last, of
+    their distances, see `feature_slopes`; features and their slopes are mixed as for `expand`.
+    """
+    phi = np.empty(2 * len(grid.table) - 1)
+    weighted = np.empty(len(phi))
+    n_features = features.shape[1]
+    out[:] = 0.0
+    for i in range(len(distances)):
+        begin = _window(distances[i], grid, phi)
+        low, high = max(begin, 0), min(begin + len(phi), grid.size)
+        if low >= high:
+            continue
+        n = high - low
+        window = phi[low - begin : high - begin]
+        for k in range(n):
+            point = (grid.first + low + k) * grid.spacing
+            weighted[k] = (point - distances[i]) / grid.width**2 * window[k]
+        for r in range(len(slopes)):
+            along_distance = slopes[r, i, n_features]
+            for z in range(len(mixing)):
+                weight = mixing[z, channels[i]]
+                if weight == 0.0:
+                    continue
+                for f in range(n_features):
+                    a = weight * slopes[r, i, f]
+                    b = weight * features[i, f] * along_distance
+                    row = out[r, z, f, low:high]
+                    for k in range(n):
+                        row[k] += a * window[k] + b * weighted[k]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def pull_pairs(starts, distances, channels, features, grid, cotangents, out):
+    """Derivatives of Σ_e cotangents[e] · expansion(e) along features and distances of pairs.
+
+    cotangents (n, n_channels, n_features, n_points); out (n_pairs, n_features + 1).
+    """
+    phi = np.empty(2 * len(grid.table) - 1)
+    n_features = features.shape[1]
+    for e in range(len(starts) - 1):
+        for i in range(starts[e], starts[e + 1]):
+            begin = _window(distances[i], grid, phi)
+            low, high = max(begin, 0), min(begin + len(phi), grid.size)
+            along_distance = 0.0
+            for f in range(n_features):
+                row = cotangents[e, channels[i], f]
+                value, slope = 0.0, 0.0
+                for k in range(low, high):
+                    point = (grid.first + k) * grid.spacing
+                    value += row[k] * phi[k - begin]
+                    slope += row[k] * phi[k - begin] * (point - distances[i])
+                out[i, f] = value
+                along_distance += features[i, f] * slope
+            out[i, n_features] = along_distance / grid.width**2
+
+
+@njit(cache=True, nogil=True)
+def expand_directions(starts, distances, channels, features, slopes, mixing, grid, out):
+    """Derivatives of the expansions of environments, each along one direction.
+
+    ``slopes`` (n_pairs, n_features + 1) of all pairs; out[e]: as of `expand`.
+    """
+    for e in range(len(starts) - 1):
+        pairs = slice(starts[e], starts[e + 1])
+        expand_slopes(
+            distances[pairs], channels[pairs], features[pairs],
+            slopes[pairs].reshape(1, -1, slopes.shape[1]), mixing, grid, out[e : e + 1],
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def expansion_sums(products, along, alike, norms, others, coefficients, constants, precision,
+                   energies, weights, pulls, selves):  # fmt: skip
+    """Energies of environments e, and their derivatives with respect to scalar products.
+
+    energies[e] = Σ_j κ(e, j) b, b = coefficients[j] + 2 precision (alike ⟨e, v_j⟩ - constants[j]),
+    with products = ⟨e, j⟩ and along = ⟨e, v_j⟩. ``weights`` and ``pulls`` are ∂E/∂⟨e, j⟩ and
+    ∂E/∂⟨e, v_j⟩, and ``selves`` is -∂E/∂⟨e, e⟩ times 2.
+    """
+    n = products.shape[1]
+    rate = 2 * precision
+    for e in range(len(products)):
+        energy, own = 0.0, 0.0
+        for j in range(n):
+            p = alike[e, j]
+            x = precision * (2 * p * (1 + products[e, j]) - norms[e] - others[j])
+            kappa = np.exp(min(x, 0.0))
+            b = coefficients[j] + rate * (p * along[e, j] - constants[j])
+            energy += kappa * b
+            own += kappa * b
+            weights[e, j] = rate * p * kappa * b
+            pulls[e, j] = rate * p * kappa
+        energies[e] += energy
+        selves[e] += rate * own
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def second_sums(mixed, left, right, product, alike, norm, norms, self_left, self_right, precision,
+                starts, rows, columns, out):  # fmt: skip
+    """out[rows[x], columns[y]] += ∂²κ(e, j)/∂x∂y of one environment e and all j.
+
+    Without the overlap ``alike`` (m,) of the centres, ``mixed`` (n_x, n_y) are ∂²⟨e, j⟩/∂x∂y,
+    ``left`` (n_x, m) are ∂⟨e, j⟩/∂x and ``right`` (n_y,) are ∂⟨e, j⟩/∂y, where the y of j are
+    starts[j] … starts[j + 1] − 1; ``self_left``, ``self_right``: half of ∂⟨e, e⟩/∂x, ∂⟨j, j⟩/∂y.
+    """
+    for j in range(len(product)):
+        exponent = precision * (2 * alike[j] * (1 + product[j]) - norm - norms[j])
+        kappa = np.exp(min(exponent, 0.0)) * 2 * precision
+        for x in range(len(rows)):
+            slope = 2 * precision * (alike[j] * left[x, j] - self_left[x])
+            row = out[rows[x]]
+            for y in range(starts[j], starts[j + 1]):
+                along = alike[j] * right[y] - self_right[y]
+                row[columns[y]] += kappa * (alike[j] * mixed[x, y] + slope * along)

@@ -55,10 +55,10 @@ def _comparison(rows, columns, form, sigma):
 def _products(rows, columns, form, features=None):
     """Scalar products (n, m) of environments without the overlap of their centres and the 1."""
     out = np.zeros((len(rows), len(columns)))
-    left, right = _mixings(rows, columns, form)
+    left, right = mixings(rows, columns, form)
     if not (len(left) and rows.span and columns.span):
         return out
-    grid = form.grid(*_common_span(rows, columns))
+    grid = form.grid(*common_span(rows, columns))
     same = rows is columns and features is None and np.array_equal(left, right)
     left = form.expanded(rows, left, grid, features).reshape(len(rows), -1)
     # numpy takes half the work for a matrix times its own transpose
@@ -68,7 +68,7 @@ def _products(rows, columns, form, features=None):
     return out
 
 
-def _mixings(rows, columns, form):
+def mixings(rows, columns, form):
     """Matrices that mix the elements of both sides into the fewest common channels.
 
     The channels are the elements of one side, unmixed there, and mixed by their overlaps on the
@@ -81,7 +81,7 @@ def _mixings(rows, columns, form):
     return mixings if fewer is rows else mixings[::-1]
 
 
-def _common_span(rows, columns):
+def common_span(rows, columns):
     """The range of the overlaps of two Gaussians, halfway between their distances."""
     return np.mean([rows.span, columns.span], axis=0)
 
@@ -120,7 +120,7 @@ def gradient_block(rows, columns, form, sigma, strain, self_slopes):
     if not rows.span:
         return out
     overlap = form.overlap(rows.species, columns.species)
-    grid = form.grid(*(_common_span(rows, columns) if columns.span else rows.span))
+    grid = form.grid(*(common_span(rows, columns) if columns.span else rows.span))
     expanded = form.expanded(columns, overlap, grid)
     for i, j in _partners(rows, columns, form):
         by_channel = np.ascontiguousarray(expanded[j].transpose(1, 2, 0, 3))
@@ -129,12 +129,12 @@ def gradient_block(rows, columns, form, sigma, strain, self_slopes):
             start = rows.starts[first]
             for e in range(first, last):
                 pull = pulls[rows.starts[e] - start : rows.starts[e + 1] - start]
-                slopes = _slopes(rows, e, form, strain)
+                slopes = environment_slopes(rows, e, form, strain)
                 block = slopes @ pull.reshape(slopes.shape[1], j.stop - j.start)
                 _cpu.gradient_sums(
                     block, j.start, overlap[rows.centers[e]][columns.centers],
                     rows.self_products[e], columns.self_products, self_slopes[e],
-                    1 / (2 * sigma**2), _targets(rows, e, strain), out,
+                    1 / (2 * sigma**2), row_targets(rows, e, strain), out,
                 )  # fmt: skip
     return out
 
@@ -152,7 +152,9 @@ def self_slopes(batch, form, strain):
         by_channel = np.ascontiguousarray(own.transpose(1, 2, 0, 3))
         pulls = _pulls(batch, e, e + 1, own, by_channel, grid)
         z = batch.centers[e]
-        found.append(overlap[z, z] * (_slopes(batch, e, form, strain)[:-1] @ pulls.ravel()))
+        found.append(
+            overlap[z, z] * (environment_slopes(batch, e, form, strain)[:-1] @ pulls.ravel())
+        )
     return found
 
 
@@ -188,8 +190,8 @@ def _pulls(rows, first, last, expanded, by_channel, grid):
     return pulls
 
 
-def _slopes(batch, e, form, strain):
-    """See `_cpu.feature_slopes`."""
+def environment_slopes(batch, e, form, strain):
+    """Derivatives of the features of one environment, see `_cpu.feature_slopes`."""
     pairs = slice(batch.starts[e], batch.starts[e + 1])
     features = batch.features[pairs]
     n_rows = 9 if strain else 3 * (len(features) + 1)
@@ -200,7 +202,7 @@ def _slopes(batch, e, form, strain):
     return out
 
 
-def _targets(batch, e, strain):
+def row_targets(batch, e, strain):
     """Rows of the block to which derivatives of one environment belong."""
     if strain:
         return 9 * batch.owners[e] + np.arange(9)

@@ -78,12 +78,16 @@ class Form:
         (n, n_channels, n_features, n_points), where ``features`` (n_pairs, n_features) are those of
         the batch unless they are given, mixed too.
         """
-        features = batch.features if features is None else features
-        harmonics = np.eye(2 * len(self.terms.scale3))
-        mixed = np.hstack([features[:, :1], features[:, 1:] @ np.kron(mixing.T, harmonics)])
+        mixed = self.mixed(batch.features if features is None else features, mixing)
         out = np.empty((len(batch), len(mixing), mixed.shape[1], grid.size))
         _cpu.expand(batch.starts, batch.distances, batch.channels, mixed, mixing, grid, out)
         return out
+
+    def mixed(self, features, mixing):
+        """Features of pairs (…, n_features), whose elements are mixed into channels."""
+        harmonics = np.eye(2 * len(self.terms.scale3))
+        angular = features[..., 1:] @ np.kron(mixing.T, harmonics)
+        return np.concatenate([features[..., :1], angular], axis=-1)
 
 
 @dataclass
@@ -130,6 +134,14 @@ class Batch:
         """Environments (a slice) around each element."""
         edges = np.searchsorted(self.centers, np.arange(len(self.species) + 1))
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def places(self, kind):
+        """Rows of the batch in a matrix of all structures, with one row for each energy, each
+        position coordinate ("positions") or each strain."""
+        if kind == "energy":
+            return self.structures
+        owners, size = (self.atoms, 3) if kind == "positions" else (self.structures, 9)
+        return (size * owners[:, None] + np.arange(size)).ravel()
 
     def field_features(self, dipoles, terms):
         """Derivatives of the features along a field, (n_pairs, 3, n_features)."""
@@ -180,6 +192,11 @@ class FCHL18Environments:
 
     def __len__(self):
         return len(self.structures)
+
+    def n_rows(self, kind):
+        """Number of energies, position coordinates ("positions") or strains of all structures."""
+        n = len(self.structures)
+        return {"energy": n, "positions": 3 * len(self.structures.numbers), "strain": 9 * n}[kind]
 
     def _check_species(self):
         if self.structures.species[-1] >= len(self.form.table):

@@ -10,13 +10,8 @@ from tqdm import tqdm
 from skatom.kernels.base import Kernel
 from skatom.kernels.charges import arms_of_atoms, fictitious_charges
 from skatom.kernels.covariances import by_structure
-from skatom.kernels.fchl18.blocks import (
-    charge_block,
-    field_block,
-    gradient_block,
-    kernel_block,
-    self_slopes,
-)
+from skatom.kernels.fchl18.blocks import charge_block, field_block, kernel_block
+from skatom.kernels.fchl18.comparisons import COMPARISONS
 from skatom.kernels.fchl18.environments import FCHL18Environments, Form
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
@@ -55,6 +50,13 @@ class FCHL18(Kernel):
             - 2 \langle I, J \rangle}{2 \sigma^2} \Big), \quad
         k(A, B) = \sum_{I \in A} \sum_{J \in B} \kappa(I, J)
 
+    or, with ``scope="global"``, by the distance of the sums of their environments,
+
+    .. math::
+        k(A, B) = \exp\Big( -\frac{\langle A, A \rangle + \langle B, B \rangle
+            - 2 \langle A, B \rangle}{2 \sigma^2} \Big), \quad
+        \langle A, B \rangle = \sum_{I \in A} \sum_{J \in B} \langle I, J \rangle
+
     It does not change when a structure is translated, rotated or reflected, or when like atoms
     are exchanged. With ``cut_start=1`` it is discontinuous when an atom crosses the cutoff: use a
     smaller value to learn forces. Its derivatives are exact, except that the derivative of the cusp
@@ -90,6 +92,9 @@ class FCHL18(Kernel):
         the atoms, whose charges a model then learns.
     field_scale : float, default=0.01
         Strength ε of the field on the scaling functions.
+    scope : {"local", "global"}, default="local"
+        Whether to compare all environments of two structures with each other, or their sums, for
+        which σ must be larger: scalar products grow with the square of the number of atoms.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -142,6 +147,7 @@ class FCHL18(Kernel):
         "group_width": [Interval(Real, 0, None, closed="neither")],
         "field": [StrOptions({"scaling", "charges"})],
         "field_scale": [Interval(Real, 0, None, closed="neither")],
+        "scope": [StrOptions({"local", "global"})],
         "verbose": ["verbose"],
     }
 
@@ -163,6 +169,7 @@ class FCHL18(Kernel):
         group_width=1.6,
         field="scaling",
         field_scale=0.01,
+        scope="local",
         verbose=0,
     ):
         self.sigma = sigma
@@ -180,6 +187,7 @@ class FCHL18(Kernel):
         self.group_width = group_width
         self.field = field
         self.field_scale = field_scale
+        self.scope = scope
         self.verbose = verbose
 
     def environments(self, X):
@@ -194,7 +202,7 @@ class FCHL18(Kernel):
         -------
         FCHL18Environments
             All methods accept them instead of structures, as long as no parameter other than
-            ``sigma``, ``field``, ``field_scale`` and ``verbose`` changes.
+            ``sigma``, ``field``, ``field_scale``, ``scope`` and ``verbose`` changes.
 
         Raises
         ------
@@ -225,17 +233,7 @@ class FCHL18(Kernel):
             If the matrix would not fit in memory.
         """
         X, Y = self._sides(X, Y)
-        self._check_memory(len(X), len(Y), "the kernel matrix")
-        out = np.empty((len(X), len(Y)))
-
-        def fill(rows, columns):
-            block = kernel_block(rows, columns, X.form, self.sigma, per_atom=False)
-            out[np.ix_(rows.structures, columns.structures)] = block
-            if X is Y:
-                out[np.ix_(columns.structures, rows.structures)] = block.T
-
-        self._run(fill, X, Y, symmetric=X is Y)
-        return out
+        return self._matrix(X, Y, "energy", "energy", "the kernel matrix")
 
     def diagonal(self, X):
         """k(A, A) of each structure.
@@ -250,9 +248,10 @@ class FCHL18(Kernel):
         """
         X, _ = self._sides(X, None)
         out = np.empty(len(X))
+        comparison = self._comparison((X, "energy"))
 
         def fill(batch):
-            block = kernel_block(batch, batch, X.form, self.sigma, per_atom=False)
+            block = comparison.block(batch, batch, "energy", "energy")
             out[batch.structures] = block.diagonal()
 
         with threads_over_blas() as pool:
@@ -261,20 +260,43 @@ class FCHL18(Kernel):
 
     @property
     def n_derivatives(self):
-        return 1
+        return 2
 
     def covariance_blocks(self, X, Y, rows, columns):
         X, Y = self._sides(X, Y)
-        make = {
-            ("energy", "energy"): lambda: self(X, Y),
-            ("forces", "energy"): lambda: self._forces_energies(X, Y),
-            ("energy", "forces"): lambda: self._forces_energies(Y, X).T,
-        }
-        stacked = np.block([[make[row, column]() for column in columns] for row in rows])
-        return by_structure(stacked, X.structures, Y.structures, rows, columns)
+        kinds = {"energy": "energy", "forces": "positions"}
+        make = [[self._matrix(X, Y, kinds[r], kinds[c]) for c in columns] for r in rows]
+        for matrices, row in zip(make, rows, strict=True):
+            for matrix, column in zip(matrices, columns, strict=True):
+                if row != column:  # forces are the negative gradients
+                    np.negative(matrix, out=matrix)
+        return by_structure(np.block(make), X.structures, Y.structures, rows, columns)
 
-    def _forces_energies(self, X, Y):
-        return -np.add.reduceat(self.gradients(X, Y), Y.structures.offsets[:-1], axis=1)
+    def _matrix(self, X, Y, row_kind, column_kind, what="the covariance matrix"):
+        """The kernel of structures, or its derivatives along positions or strains."""
+        shape = X.n_rows(row_kind), Y.n_rows(column_kind)
+        self._check_memory(*shape, what)
+        out = np.empty(shape)
+        comparison = self._comparison((X, row_kind), (Y, column_kind))
+        symmetric = X is Y and row_kind == column_kind
+
+        def fill(rows, columns):
+            places = rows.places(row_kind), columns.places(column_kind)
+            block = comparison.block(rows, columns, row_kind, column_kind)
+            out[np.ix_(*places)] = block
+            if symmetric:
+                out[np.ix_(*places[::-1])] = block.T
+
+        self._run(fill, X, Y, symmetric)
+        return out
+
+    def _comparison(self, *sides):
+        """The way to compare structures, prepared for (environments, kind) of both sides."""
+        comparison = COMPARISONS[self.scope](sides[0][0].form, self.sigma)
+        tasks = {(id(batch), kind): batch for side, kind in sides for batch in side.batches}
+        with threads_over_blas() as pool:
+            list(pool.map(lambda key: comparison.prepare(tasks[key], key[1]), tasks))
+        return comparison
 
     def atoms(self, X, Y=None):
         """Σ κ(I, J) over the atoms I of each structure of X, for each atom J of Y.
@@ -290,6 +312,7 @@ class FCHL18(Kernel):
         ndarray of float, shape (n, n_atoms of Y)
             The energy rows of operator learning.
         """
+        self._check_local()
         X, Y = self._sides(X, Y)
         n_columns = len(Y.structures.numbers)
         self._check_memory(len(X), n_columns, "the kernel matrix")
@@ -316,8 +339,9 @@ class FCHL18(Kernel):
         ndarray of float, shape (3 n_atoms of X, n_atoms of Y)
             Per Å; x, y and z of the first atom, of the second, …. Forces are the negative.
         """
+        self._check_local()
         X, Y = self._sides(X, Y)
-        return self._derivatives(X, Y, strain=False)
+        return self._derivatives(X, Y, "positions")
 
     def strain_gradients(self, X, Y=None):
         """The derivatives of `atoms` along strains of the structures of X.
@@ -334,8 +358,9 @@ class FCHL18(Kernel):
             Along ε_xx, ε_xy, …, ε_zz of each structure, where r → (1 + ε) r. The virial is the
             negative.
         """
+        self._check_local()
         X, Y = self._sides(X, Y)
-        return self._derivatives(X, Y, strain=True)
+        return self._derivatives(X, Y, "strain")
 
     def field_gradients(self, X, Y=None, charges=None):
         r"""The derivatives of `atoms` with respect to an electric field on X, at zero field.
@@ -374,6 +399,7 @@ class FCHL18(Kernel):
             If a structure of X is periodic; if charges are not finite, not one for each atom, or
             given with ``field="charges"``, where charges are learnt.
         """
+        self._check_local()
         X, Y = self._sides(X, Y)
         arms = arms_of_atoms(X.structures)
         n_columns = len(Y.structures.numbers)
@@ -396,20 +422,15 @@ class FCHL18(Kernel):
         self._run(fill, X, Y)
         return out.reshape(3 * len(X), n_columns)
 
-    def _derivatives(self, X, Y, strain):
-        n_rows = 9 * len(X) if strain else 3 * len(X.structures.numbers)
-        n_columns = len(Y.structures.numbers)
+    def _derivatives(self, X, Y, kind):
+        n_rows, n_columns = X.n_rows(kind), len(Y.structures.numbers)
         self._check_memory(n_rows, n_columns, "the derivatives of the kernel")
         out = np.empty((n_rows, n_columns))
-        with threads_over_blas() as pool:
-            own = list(pool.map(lambda batch: self_slopes(batch, X.form, strain), X.batches))
-        own_of = {id(batch): slopes for batch, slopes in zip(X.batches, own, strict=True)}
+        comparison = self._comparison((X, kind))
 
         def fill(rows, columns):
-            block = gradient_block(rows, columns, X.form, self.sigma, strain, own_of[id(rows)])
-            owners, size = (rows.structures, 9) if strain else (rows.atoms, 3)
-            targets = (size * owners[:, None] + np.arange(size)).ravel()
-            out[np.ix_(targets, columns.atoms)] = block
+            block = comparison.gradients(rows, columns, kind)
+            out[np.ix_(rows.places(kind), columns.atoms)] = block
 
         self._run(fill, X, Y)
         return out
@@ -425,6 +446,13 @@ class FCHL18(Kernel):
             calls = pool.map(lambda pair: fill(*pair), pairs)
             for _ in tqdm(calls, "FCHL18", len(pairs), disable=not self.verbose):
                 pass
+
+    def _check_local(self):
+        if self.scope != "local":
+            raise ValueError(
+                'scope="global" compares whole structures, so there are no kernels of their atoms: '
+                'use scope="local", or skatom.kernels.covariance'
+            )
 
     def _sides(self, X, Y):
         form = self._form()

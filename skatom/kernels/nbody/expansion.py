@@ -6,11 +6,14 @@ from skatom._cpu.pairs import collect
 from skatom.base import Predictor, TupleKeys
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.kernels.nbody import nplets
-from skatom.kernels.nbody.features import sums_of_products
-from skatom.parallel import run_in_threads, split_rows
+from skatom.kernels.nbody.features import RadialBasis, sums_of_products
+from skatom.parallel import run_in_threads, split_rows, threads_over_blas
 
 # n-plets whose basis functions are tabulated at once.
-_CHUNK = 4096
+_CHUNK = 1024
+# The largest basis, in products of functions, for each training n-plet. A product costs a few
+# operations, an exponential of the sum some 20.
+_LARGEST = 8
 
 
 class NPletExpansion(TupleKeys, Predictor):
@@ -19,9 +22,10 @@ class NPletExpansion(TupleKeys, Predictor):
     .. math:: E = \sum_T F(T) S(T), \qquad S(T) = \delta^2 \sum_{T'} [w_0 + w \cdot
         \partial_{T'}] \exp(-|T - T'|^2 / 2 \sigma^2)
 
-    F is the product of the cutoff functions. The weights of all rows that contain a training
-    n-plet are summed beforehand, so a prediction costs one exponential for each pair of n-plets,
-    including forces.
+    F is the product of the cutoff functions. S is kept in a basis of functions of each side, so
+    that the cost of a prediction does not depend on the training set. Where a side is much shorter
+    than all of the training set, outside of the interval of the basis, or the basis is larger than
+    the training set, the sum over training n-plets is evaluated itself.
 
     Parameters
     ----------
@@ -33,7 +37,7 @@ class NPletExpansion(TupleKeys, Predictor):
         Coefficients of the columns of the kernel matrix.
     """
 
-    _keyed_by_tuples = ("centers", "weights")
+    _keyed_by_tuples = ("centers", "weights", "tables")
 
     def __init__(self, kernel, rows, coefficients):
         self.order = kernel.order
@@ -48,18 +52,50 @@ class NPletExpansion(TupleKeys, Predictor):
                     sides = np.concatenate([self.centers[elements], sides], axis=1)
                     weights = np.concatenate([self.weights[elements], weights], axis=1)
                 self.centers[elements], self.weights[elements] = sides, weights
+        self.tables = {elements: self._table(elements) for elements in self.centers}
+
+    def _table(self, elements):
+        """The interval of the sides, a basis of it, and S in the basis; None: no gain."""
+        sides = self.centers[elements][: self.n_sides]
+        if not sides.size:
+            return None
+        low = max(sides.min() - self.sigma, 0.0)
+        high = sides.max() if self.cutoff.radius is None else self.cutoff.radius
+        basis = RadialBasis(low, high, self.sigma)
+        n_products = sides.shape[1] * len(nplets.like_sides(elements))
+        if len(basis) ** self.n_sides > _LARGEST * n_products:
+            return None
+        return low, high, basis, self.tensor(elements, basis)
+
+    @property
+    def n_sides(self):
+        """1 for pairs, 3 for triangles."""
+        return 1 if self.order == 2 else 3
 
     @property
     def shortest(self):
         """The shortest side of the training set, Å."""
-        n_sides = 1 if self.order == 2 else 3
         return min(
-            (sides[:n_sides].min(initial=np.inf) for sides in self.centers.values()),
+            (sides[: self.n_sides].min(initial=np.inf) for sides in self.centers.values()),
             default=np.inf,
         )
 
     def smooth_part(self, elements, sides):
         """S and ∂S/∂T, shape (4, n), of sides (3, n); zero for elements without training data."""
+        table = self.tables.get(elements)
+        if table is None:
+            return self.sum_over_training(elements, sides)
+        low, high, basis, tensor = table
+        inner = sides[: self.n_sides]
+        inside = ((low <= inner) & (inner <= high)).all(axis=0)
+        out = np.empty((4, sides.shape[1]))
+        out[:, inside] = _in_basis(basis, tensor, inner[:, inside])
+        if not inside.all():
+            out[:, ~inside] = self.sum_over_training(elements, sides[:, ~inside])
+        return out
+
+    def sum_over_training(self, elements, sides):
+        """S and ∂S/∂T, shape (4, n), by the sum over all training n-plets."""
         out = np.zeros((4, sides.shape[1]))
         if elements in self.centers:
             centers, weights = nplets.permute_sides(
@@ -84,16 +120,17 @@ class NPletExpansion(TupleKeys, Predictor):
         -------
         ndarray of float, shape (n_basis,) * n_sides
         """
-        n_sides = 1 if self.order == 2 else 3
         centers, weights = self.centers[elements], self.weights[elements]
-        total = np.zeros((len(basis),) * n_sides)
-        for piece in split_rows(centers.shape[1], _CHUNK):
+
+        def sums(piece):
             part = nplets.Part(
                 np.array([0, piece.stop - piece.start]), centers[:, piece], weights[None, :, piece]
             )
-            for _, sums in sums_of_products(part, basis, n_sides):
-                total += sums[0, 0]
-        if n_sides == 1:
+            return sum(found[0, 0] for _, found in sums_of_products(part, basis, self.n_sides))
+
+        with threads_over_blas() as pool:
+            total = sum(pool.map(sums, split_rows(centers.shape[1], _CHUNK)))
+        if self.n_sides == 1:
             return total
         return sum(total.transpose(p) for p in nplets.like_sides(elements))
 
@@ -123,3 +160,24 @@ class NPletExpansion(TupleKeys, Predictor):
     def _of_structures(self, structures, plets, energies):
         owners = np.repeat(np.arange(len(structures)), structures.n_atoms)[plets.centers]
         return np.bincount(owners, energies, minlength=len(structures))
+
+
+def _in_basis(basis, tensor, sides):
+    """S and ∂S/∂T, shape (4, n), from its tensor in a basis."""
+    n = sides.shape[1]
+    out = np.zeros((4, n))
+    with threads_over_blas() as pool:
+        for _ in pool.map(
+            lambda piece: _fill(basis, tensor, sides[:, piece], out[:, piece]),
+            split_rows(n, _CHUNK),
+        ):
+            pass
+    return out
+
+
+def _fill(basis, tensor, sides, out):
+    values, slopes = (np.stack(tables) for tables in zip(*map(basis, sides), strict=True))
+    if len(sides) == 1:
+        out[0], out[1] = values[0] @ tensor, slopes[0] @ tensor
+    else:
+        _cpu.contract(tensor, values, slopes, out)

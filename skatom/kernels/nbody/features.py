@@ -35,9 +35,11 @@ class RadialBasis:
     ----------
     low, high : float, Å
     sigma : float, Å
+    smallest : float, default=1e-15
+        Functions are left out whose eigenvalue relative to the largest is smaller.
     """
 
-    def __init__(self, low, high, sigma):
+    def __init__(self, low, high, sigma, smallest=_SMALLEST):
         self.sigma = sigma
         # slopes are less exact towards the ends, and a single distance needs them too
         low, high = low - _PADDING * sigma, high + _PADDING * sigma
@@ -47,7 +49,8 @@ class RadialBasis:
         roots = np.sqrt(0.5 * length * weights)
         kernel = roots[:, None] * self._kernel(self.nodes) * roots
         eigenvalues, vectors = np.linalg.eigh(kernel)
-        kept = eigenvalues > _SMALLEST * eigenvalues[-1]
+        kept = eigenvalues > smallest * eigenvalues[-1]
+        self.eigenvalues = eigenvalues[kept]
         self.coefficients = roots[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])
 
     def __len__(self):
@@ -111,6 +114,13 @@ class Folding:
         return {1: n**3, 2: n * n * (n + 1) // 2, 6: n * (n + 1) * (n + 2) // 6}[
             len(like_sides(self.elements))
         ]
+
+    @property
+    def functions(self):
+        """The basis functions whose product each feature is, shape (n_features, n_sides)."""
+        if len(self.elements) == 2:
+            return self._table[0]
+        return np.stack(np.unravel_index(self._table[0][:, 0], (self.n_basis,) * 3), axis=1)
 
     def fold(self, tensors):
         """Features (…, n_features) whose dot products sum over permutations of tensors (…, n³)."""

@@ -42,11 +42,12 @@ class KernelExpansion(Predictor):
         self.pair_permutations = pair_permutations
         self.inverses = np.argsort(pair_permutations, axis=1)
         self.sigma = float(sigma)
-        x, u = self._split()
+        x, u = self.split()
         self.squares = np.einsum("ip,ip->i", x, x)
         self.projections = np.einsum("ip,ip->i", x, u)
 
-    def _split(self):
+    def split(self):
+        """x relative to the centre, and u: (M, D) each."""
         n = len(self.energy_coefficients)
         return self.references[:n], self.references[n:]
 
@@ -54,12 +55,14 @@ class KernelExpansion(Predictor):
         """E of structures of one composition, shape (n,)."""
         return self.of_descriptors(pair_features(X).values)[0]
 
-    def differentiate(self, X):
-        """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3) of structures of one composition."""
+    def differentiate(self, X, with_virial=True):
+        """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3), or None, of structures of one composition."""
         features = pair_features(X)
         energies, slopes = self.of_descriptors(features.values)
         on_pairs = slopes[:, :, None] * features.gradients
         gradient = incidence(len(X.numbers) // len(X)) @ on_pairs
+        if not with_virial:
+            return energies, gradient.reshape(-1, 3), None
         cubes = features.values * features.values * features.values
         vectors = features.gradients / cubes[:, :, None]
         virial = -(on_pairs.transpose(0, 2, 1) @ vectors)
@@ -109,7 +112,7 @@ class KernelExpansion(Predictor):
 
         with :math:`h = w_2\,\delta\cdot u - \beta w_1` and :math:`w_3 = 5 w_2 / (\sigma^2 t)`.
         """
-        x, u = self._split()
+        x, u = self.split()
         a = 5.0 / (3.0 * self.sigma**2)
         beta = self.energy_coefficients
         total = np.zeros((len(value), len(value)))
@@ -128,3 +131,22 @@ class KernelExpansion(Predictor):
             block = mixed + mixed.T + outer + h * np.eye(len(value))
             total += block[np.ix_(inverse, inverse)]
         return total
+
+    def hessians(self, X):
+        """Second derivatives ∂²E/∂R² (n, 3N, 3N) of structures of one composition."""
+        features = pair_features(X)
+        _, slopes = self.of_descriptors(features.values)
+        signs = incidence(len(X.numbers) // len(X))
+        size = 3 * len(signs)
+        hessians = np.empty((len(slopes), size, size))
+        for n, (x, c, g) in enumerate(
+            zip(features.values, features.gradients, slopes, strict=True)
+        ):
+            jacobian = np.einsum("ap,px->pax", signs, c).reshape(len(x), size)
+            # ∂²x/∂r∂r = 3vvᵀ/d⁵ - I/d³, with v/d³ = c and 1/d = x
+            curvature = 3.0 * c[:, :, None] * c[:, None, :] / x[:, None, None]
+            curvature -= (x**3)[:, None, None] * np.eye(3)
+            bent = np.einsum("ap,bp,p,pxy->axby", signs, signs, g, curvature, optimize=True)
+            stretched = jacobian.T @ self.hessian(x) @ jacobian
+            hessians[n] = stretched + bent.reshape(size, size)
+        return hessians

@@ -1,8 +1,10 @@
 """The linear system for the coefficients of GDML."""
 
+from functools import cached_property
+
 import numpy as np
 
-from skatom._rigid_motions import kept_coordinates, rigid_motions
+from skatom._rigid_motions import kept_of_frames, rigid_motions
 from skatom.descriptors.inverse_distances import incidence, pair_indices
 from skatom.memory import check_memory
 from skatom.models._cpu.sgdml import force_kernel_columns
@@ -19,10 +21,17 @@ def check_kernel_memory(n_frames, n_atoms, max_memory):
     size = n_frames * (3 * n_atoms - 6)
     check_memory(
         PackedCholesky.memory(size, _WIDTH),
+        *memory_message(n_frames, n_atoms, max_memory),
+        max_memory,
+    )
+
+
+def memory_message(n_frames, n_atoms, max_memory):
+    """What does not fit, and the remedy."""
+    return (
         f"the kernel matrix of {n_frames} frames of {n_atoms} atoms",
         "train on fewer frames (it grows with their square)"
         + ("" if max_memory is None else ", or raise max_memory"),
-        max_memory,
     )
 
 
@@ -52,6 +61,8 @@ class GDMLSystem:
         Append one row for the energy of each frame.
     """
 
+    device = "cpu"
+
     def __init__(
         self, structures, features, permutations, pair_permutations, sigma, alpha, energy_constraint
     ):
@@ -61,21 +72,19 @@ class GDMLSystem:
         self.sigma = sigma
         self.alpha = alpha
         self.rigid = rigid_motions(structures)
-        kept = [kept_coordinates(motions) for motions in self.rigid]
+        kept = kept_of_frames(self.rigid)
         self.kept = np.concatenate(kept)
         self.rows = offsets_from_counts([len(row) for row in kept])
         self.n_energies = len(structures) if energy_constraint else 0
-        self._squares = _square_matrices(features)
+
+    @cached_property
+    def _squares(self):
+        return _square_matrices(self.features)
 
     def solve(self, forces, energies, verbose):
         """Coefficients u = Jα (M, D) and β (M,) of the energies, zero without energies."""
         n_frames = len(self.rigid)
-        per_column = max(_MIN_FRAMES, -(-_WIDTH * n_frames // max(self.rows[-1], 1)))
-        frames = np.append(np.arange(0, n_frames, per_column), n_frames)
-        edges = self.rows[frames]
-        if self.n_energies:
-            edges = np.append(edges, edges[-1] + self.n_energies)
-        solver = PackedCholesky(edges, verbose=verbose)
+        solver = self.solver(verbose)
         try:
             solver.factor(self)
         except np.linalg.LinAlgError as error:
@@ -83,11 +92,25 @@ class GDMLSystem:
                 f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise "
                 "alpha tenfold, or remove frames that are equal"
             ) from error
-        solution = solver.solve(np.concatenate([self.right_side(forces), energies]))
+        labels = np.concatenate([self.right_side(forces), energies])
+        solution = solver.solve(labels)
+        self.factor, self.quadratic_form, self.n_labels = solver, labels @ solution, len(labels)
         n_forces = self.rows[-1]
         energy_coefficients = np.zeros(n_frames)
         energy_coefficients[: self.n_energies] = solution[n_forces:]
         return self._project_on_pairs(solution[:n_forces]), energy_coefficients
+
+    def solver(self, verbose=0):
+        """The Cholesky solver of this system, whose block columns are whole frames."""
+        n_frames = len(self.rigid)
+        frames = np.append(np.arange(0, n_frames, self._frames_in_column()), n_frames)
+        edges = self.rows[frames]
+        if self.n_energies:
+            edges = np.append(edges, edges[-1] + self.n_energies)
+        return PackedCholesky(edges, verbose=verbose, device=self.device)
+
+    def _frames_in_column(self):
+        return max(_MIN_FRAMES, -(-_WIDTH * len(self.rigid) // max(self.rows[-1], 1)))
 
     def right_side(self, forces):
         """SᵀPf."""

@@ -1,42 +1,53 @@
-"""The linear system of a Gaussian process that learns energies and forces, and its solution."""
+"""The linear system of a Gaussian process of energies and derivatives, and its solution."""
 
 import numpy as np
 
+from skatom._device import beside, check_together, device_of, device_parameter, namespace, on_host
 from skatom._rigid_motions import kept_coordinates, rigid_motions
-from skatom.kernels.blocks import fill_columns, layout, row_groups
-from skatom.kernels.environments import Environments, jacobian_bases
+from skatom.kernels.blocks import (
+    fill_columns,
+    layout,
+    row_counts,
+    row_groups,
+)
+from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.structure import StructureKernel
+from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
+from skatom.models.kernel_ridge.labels import parameter_of
+from skatom.models.kernel_ridge.structure_kernel_expansion import StructureKernelExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import PackedCholesky
+from skatom.structures import groups_by_size, offsets_from_counts
 
 # Target width of block columns of the matrix.
 _WIDTH = 512
+# The same on a device.
+_TENSOR_WIDTH = 2048
 
 
 class DerivativeSystem:
-    r"""Rows of energies and forces, their labels, and the predictor of their coefficients.
+    r"""Rows of energies, forces and virials, and the predictor of their coefficients.
 
     Parameters
     ----------
-    kernel : Kernel
-    features : AtomicFeatures
-    has_energy, has_forces : ndarray of bool, shape (n,)
-        Which structures have rows of energies and of forces.
-    alpha, alpha_forces : ndarray of float, shape (n,)
-        The diagonal Λ in the rows of energies and of forces of each structure.
+    kernel : DotKernel or StructureKernel
+    features : AtomicFeatures or StructureFeatures
+    labels : RidgeLabels
+        Which rows structures have, and the diagonal Λ in each.
     max_memory : float or None
         Memory limit in GiB.
     """
 
-    def __init__(
-        self, kernel, features, has_energy, has_forces, alpha, alpha_forces, max_memory=None
-    ):
+    def __init__(self, kernel, features, labels, max_memory=None):
         self.kernel = kernel
         self.features = features
-        self.alpha = alpha
-        self.alpha_forces = alpha_forces
+        self.labels = labels
         self.max_memory = max_memory
+        has_energy, has_forces, has_virial = (
+            labels.labelled[kind] for kind in ("energy", "forces", "virial")
+        )
         self._motions = [
             rigid_motions(features.structures[s])[0] if forces else None
             for s, forces in enumerate(has_forces)
@@ -45,59 +56,86 @@ class DerivativeSystem:
             np.arange(0) if motions is None else self._coordinates(motions)
             for motions in self._motions
         ]
-        n_dof = np.array([len(kept) for kept in self._kept])
-        rigid = sum(np.sum(motions**2) for motions in self._motions if motions is not None)
-        has_rows = 3 * features.n_atoms * has_forces
-        # independent ones: forces have no component along rigid motions
-        self.n_labels = int(has_energy.sum() + has_rows.sum() - np.round(rigid))
-        self.layout = layout(n_dof, has_energy)
+        self.coordinates = [
+            coordinates_of(kept, virial, n)
+            for kept, virial, n in zip(self._kept, has_virial, labels.n_atoms, strict=True)
+        ]
+        self.layout = layout(np.array([len(c) for c in self.coordinates]), has_energy)
         self._check_memory(int(self.layout.starts[-1]))
-        self._bases = jacobian_bases(features) if has_forces.any() else None
-        self._environments = Environments(features, self._kept, self._bases)
+        derived = has_forces.any() or has_virial.any()
+        self._bases = jacobian_bases(features) if derived else None
+        self._environments = Environments(features, self.coordinates, self._bases)
 
-    def right_side(self, energies, forces):
-        """Sᵀ P y: energies (n,) and forces (n_atoms, 3) in the order of the rows."""
+    def right_side(self):
+        """Sᵀ P y: the labels in the order of the rows."""
         rows = np.empty(self.layout.starts[-1])
         for s, (start, motions, kept) in enumerate(self._blocks()):
             if self.layout.has_energy[s]:
-                rows[start] = energies[s]
+                rows[start] = self.labels.values["energy"][s]
                 start += 1
             if motions is not None:
-                a, b = self.features.offsets[s : s + 2]
-                f = forces[a:b].ravel()
+                a, b = self.features.structures.offsets[s : s + 2]
+                f = self.labels.values["forces"][a:b].ravel()
                 rows[start : start + len(kept)] = (f - motions @ (motions.T @ f))[kept]
+                start += len(kept)
+            if self.labels.labelled["virial"][s]:
+                rows[start : start + 6] = self.labels.values["virial"][s]
         return rows
 
     def expansion(self, solution):
-        """The predictor with the coefficients of the rows, an `EnvironmentExpansion`."""
-        return EnvironmentExpansion(
-            self.kernel, self._environments.projected, self._energy_coefficients(solution),
-            self._directions(solution), self._bases,
+        """The predictor with the coefficients of the rows."""
+        environments, of_structure = self._environments, self._energy_coefficients(solution)
+        if isinstance(self.kernel, StructureKernel):
+            own, along = self._own(solution)
+            return StructureKernelExpansion(
+                self.kernel, environments, own, of_structure, self._directions(solution), along,
+                self._bases,
+            )  # fmt: skip
+        of_row = np.repeat(of_structure, environments.rows.counts)
+        by_species = {z: of_row[environments.rows.numbers == z] for z in environments.values}
+        arrays = (
+            arrays and {z: on_host(x) for z, x in arrays.items()}
+            for arrays in (
+                environments.projected, by_species, self._directions(solution), self._bases,
+            )
         )  # fmt: skip
+        return EnvironmentExpansion(self.kernel, *arrays)
+
+    def _own(self, solution):
+        """The kernel of structures with themselves, and its derivatives times the coefficients."""
+        own = own_covariances(self.kernel, self._environments)
+        starts = offsets_from_counts(1 + self._environments.n_dof)
+        along = np.zeros(len(self.features))
+        for s, (first, start) in enumerate(zip(starts[:-1], self.layout.starts[:-1], strict=True)):
+            start += self.layout.has_energy[s]
+            gamma = solution[start : self.layout.starts[s + 1]]
+            along[s] = gamma @ own[first + 1 : starts[s + 1]]
+        return own[starts[:-1]], along
 
     def _blocks(self):
         return zip(self.layout.starts[:-1], self._motions, self._kept, strict=True)
 
     def _energy_coefficients(self, solution):
-        """The coefficient of every atom's structure, by species."""
-        energy_rows = self.layout.starts[:-1][self.layout.has_energy]
+        """The coefficient of the energy of every structure, zero where it was not learnt."""
         of_structure = np.zeros(len(self.features))
-        of_structure[self.layout.has_energy] = solution[energy_rows]
-        of_atom = np.repeat(of_structure, self.features.n_atoms)
-        return {z: of_atom[self.features.numbers == z] for z in self._environments.values}
+        of_structure[self.layout.has_energy] = solution[
+            self.layout.starts[:-1][self.layout.has_energy]
+        ]
+        return of_structure
 
     def _directions(self, solution):
-        """-PᵀJα of every atom, by species, or None; Jα = Jγ since J has no rigid motions."""
+        """-PᵀJα of every row, by species, or None; Jα = Jγ since J has no rigid motions."""
         if not self._environments.n_dof.any():
             return None
         directions = {}
         for z, side in self._environments.sides.items():
-            out = np.zeros(side.projected.shape)
+            xp = namespace(side.projected)
+            out = xp.zeros_like(side.projected)
             for s in np.flatnonzero(np.diff(side.starts) * side.n_dof):
                 first = self.layout.starts[s] + self.layout.has_energy[s]
                 gamma = solution[first : first + side.n_dof[s]]
-                out[side.starts[s] : side.starts[s + 1]] = -np.tensordot(
-                    gamma, side.jacobian_of(s), 1
+                out[side.starts[s] : side.starts[s + 1]] = -xp.tensordot(
+                    beside(gamma, out), side.jacobian_of(s), 1
                 )
             directions[z] = out
         return directions
@@ -112,14 +150,17 @@ class CholeskySystem(DerivativeSystem):
 
     .. math:: (S^\top K S + S^\top P \Lambda P S)\,\gamma = S^\top P y, \qquad \alpha = P S \gamma
 
-    is the same system (see `GDMLSystem`), smaller by six rows a molecule, three a crystal.
+    is the same system (see `GDMLSystem`), smaller by six rows a molecule, three a crystal. Virials
+    are kept as they are.
     """
 
     def _coordinates(self, motions):
         return kept_coordinates(motions)
 
     def _check_memory(self, size):
-        check_memory(
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             PackedCholesky.memory(size, _WIDTH),
             f"the covariance matrix of {len(self.features)} structures with {size} rows",
             "train on fewer structures (it grows with their square), or use solver='cg'"
@@ -129,34 +170,69 @@ class CholeskySystem(DerivativeSystem):
 
     def factor(self, verbose=0):
         """Compute and factor the matrix."""
-        groups = row_groups(self.layout.starts, _WIDTH)
+        device = device_parameter(self.features.values)
+        groups = row_groups(self.layout.starts, _WIDTH if device == "cpu" else _TENSOR_WIDTH)
         edges = [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
-        self._solver = PackedCholesky(edges, verbose=verbose)
+        self._solver = PackedCholesky(edges, verbose=verbose, device=device)
         try:
             self._solver.factor(self)
         except np.linalg.LinAlgError as error:
+            given = ", ".join(
+                f"{parameter_of(kind)}={self.labels.alphas[kind][mask].min():g}"
+                for kind, mask in self.labels.labelled.items()
+                if mask.any()
+            )
             raise ValueError(
-                "the covariance matrix is not positive definite with "
-                f"alpha={self.alpha.min():g} and alpha_forces={self.alpha_forces.min():g}: raise "
-                "both tenfold, or remove structures that are equal"
+                f"the covariance matrix is not positive definite with {given}: raise them tenfold, "
+                "or remove structures that are equal"
             ) from error
 
     def solve(self, right_side):
         """Solutions γ of the system for a right-hand side (n_rows,) or several (n_rows, m)."""
         return self._solver.solve(right_side)
 
-    def variances(self, features):
-        """Prior minus explained variance of the energies of structures, in the kernel's unit."""
-        prior = self.kernel.diagonal(features)
-        columns = Environments(features, bases=self._bases)
-        rows = layout(columns.n_dof, np.ones(len(features), bool))
-        cross = np.empty((self.layout.starts[-1], len(features)))
+    def variances(self, features, kind):
+        """Prior minus explained variance of predictions, in the kernel's unit.
+
+        Parameters
+        ----------
+        features : AtomicFeatures or StructureFeatures of n structures
+        kind : {"energy", "forces", "virial"}
+
+        Returns
+        -------
+        ndarray of float, shape (n,), (n_atoms, 3) or (n, 6)
+        """
+        check_together(features.values, self.features.values, "the features")
+        starts = offsets_from_counts(row_counts(features.structures.n_atoms, (kind,)))
+        batches = groups_by_size(starts, _WIDTH)
+        rows = np.concatenate([np.empty(0), *(self._variances(features[b], kind) for b in batches)])
+        return rows.reshape({"energy": (-1,), "forces": (-1, 3), "virial": (-1, 6)}[kind])
+
+    def _variances(self, features, kind):
+        """Variances (n_rows,) of the rows of a few structures."""
+        coordinates = [
+            coordinates_of(kind == "forces", kind == "virial", n)
+            for n in features.structures.n_atoms
+        ]
+        own = Environments(features, coordinates)
+        columns = layout(own.n_dof, np.full(len(features), kind == "energy"))
+        prior = np.concatenate([
+            on_host(self.kernel.block(own, own, columns, columns, *[(s, s + 1)] * 2, False))
+            .diagonal()
+            for s in range(len(features))
+        ])  # fmt: skip
+        device, shape = (
+            device_of(self.features.values),
+            (self.layout.starts[-1], columns.starts[-1]),
+        )
+        cross = np.empty(shape) if device is None else device.empty(*map(int, shape))
         with threads_over_blas() as pool:
             fill_columns(
-                self.kernel, self._environments, columns, self.layout, rows,
+                self.kernel, self._environments, own.in_bases(self._bases), self.layout, columns,
                 (0, len(features)), 0, False, cross, pool,
             )  # fmt: skip
-        explained = np.einsum("ij,ij->j", cross, self.solve(cross))
+        explained = on_host((cross * self.solve(cross)).sum(0))
         return np.maximum(prior - explained, 0.0)
 
     def fill(self, start, stop, out):
@@ -167,14 +243,18 @@ class CholeskySystem(DerivativeSystem):
                 self.kernel, self._environments, self._environments, self.layout, self.layout,
                 (first, last), first, True, out, pool,
             )  # fmt: skip
+        alphas = self.labels.alphas
         for s in range(first, last):
             row = self.layout.starts[s] - start
             if self.layout.has_energy[s]:
-                out[row, row] += self.alpha[s]
+                out[row, row] += alphas["energy"][s]
                 row += 1
             if self._motions[s] is not None:
                 place = slice(row, row + len(self._kept[s]))
                 motions = self._motions[s][self._kept[s]]
-                out[place, place] += self.alpha_forces[s] * (
-                    np.eye(len(motions)) - motions @ motions.T
-                )
+                noise = alphas["forces"][s] * (np.eye(len(motions)) - motions @ motions.T)
+                out[place, place] += beside(noise, out)
+                row = place.stop
+            if self.labels.labelled["virial"][s]:
+                components = np.arange(row, row + 6)
+                out[components, components] += beside(np.full(6, alphas["virial"][s]), out)

@@ -1,4 +1,4 @@
-"""Kernel ridge regression of energies and forces."""
+"""Kernel ridge regression of energies, forces and stresses."""
 
 from numbers import Integral, Real
 
@@ -7,25 +7,28 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
-from tqdm import tqdm
 
+from skatom._device import device_parameter
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.descriptors.features import structures_of
-from skatom.kernels import FCHL18, DotKernel, Gaussian, Kernel
-from skatom.models._labels import check_array_labels, check_labels, per_structure
+from skatom.descriptors.features import Features, structures_of
+from skatom.kernels import FCHL18, Gaussian, Kernel, StructureKernel
+from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.kernel_ridge.array_ridge import solve_ridge
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
-from skatom.models.kernel_ridge.iterative_system import IterativeSystem
-from skatom.models.kernel_ridge.operator_system import (
-    FeatureOperators,
-    StructureExpansion,
-    StructureOperators,
-    solve_operators,
+from skatom.models.kernel_ridge.deviations import deviations
+from skatom.models.kernel_ridge.factors import derivative_system, factor_again, operator_factor
+from skatom.models.kernel_ridge.inputs import (
+    check_array,
+    check_features_type,
+    check_kernel,
+    checked_structures,
+    is_array,
+    learnable,
 )
+from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
 from skatom.properties import in_order
-from skatom.structures import Structures, as_structures, is_atoms
 from skatom.targets import as_targets
 
 # Default regularisation: least squares can truncate small singular values, Cholesky cannot.
@@ -34,7 +37,7 @@ _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
 class ForceKernelRidge(StructureRegressor):
-    r"""Kernel ridge regression of energies and forces, together or alone.
+    r"""Kernel ridge regression of energies, forces and stresses, together or alone.
 
     The energy of a structure is a sum over its atoms I and over the atoms J of the same element in
     the training structures,
@@ -49,9 +52,20 @@ class ForceKernelRidge(StructureRegressor):
 
     with the features q of a descriptor. With ``basis="derivatives"`` the model is a Gaussian
     process: the coefficients solve :math:`(K + \Lambda) \alpha = y` with the covariance K of
-    energies and forces, which has one row for each label. With ``basis="operators"`` [1]_, energies
-    and forces are rows of a least-squares problem with one unknown for each atom, three times
-    fewer; it predicts faster and learns a little slower.
+    energies, forces and virials, which has one row for each label. With ``basis="operators"`` [1]_,
+    the labels are rows of a least-squares problem with one unknown for each atom, three times
+    fewer; it predicts faster and learns a little slower. Stresses are learnt as virials, the stress
+    times the volume.
+
+    If the features are those of whole structures (`StructureFeatures`), as of `InverseDistances`,
+    `WaveletScattering` or a descriptor with ``pool="sum"``, the sums over atoms have one term for
+    each structure, and ε is a constant of the composition as before.
+
+    Standard deviations of energies, forces and stresses are those of the posterior distribution of
+    the Gaussian process, and with ``basis="operators"`` of Bayesian linear regression with the
+    prior :math:`c \sim N(0, c^2 I)`. They need a factor of the matrix, n² · 4 bytes for n rows, or
+    n² · 8 bytes for n unknowns ("operators"). It is made again when a deviation is first asked for,
+    and then kept in memory; files have the training features instead.
 
     With the kernel `FCHL18`, which compares structures and depends on an electric field, dipoles
     :math:`\mu = -\partial E / \partial \mathcal{E}` are rows, too; X are then structures, and the
@@ -70,19 +84,22 @@ class ForceKernelRidge(StructureRegressor):
     alpha : float, dict or array-like of shape (n,), default=None
         Regularisation strength of energies, their noise variance in the unit of the kernel; larger
         values give smoother models. It is Λ in the rows of energies; with ``basis="operators"`` the
-        least squares minimises :math:`|E - K_E c|^2 / \alpha + |F - K_F c|^2 / \alpha_F + |c|^2`.
-        A dict gives it by configuration, see `fit`. None: 1e-7, or 1e-14 for "operators".
-    alpha_forces, alpha_dipole : float, dict or array-like of shape (n,), default=None
-        Regularisation strengths of forces and of dipoles. None: ``alpha``.
+        least squares minimises :math:`|E - K_E c|^2 / \alpha + |F - K_F c|^2 / \alpha_F + |c|^2`,
+        and so on. A dict gives it by configuration, see `fit`. None: 1e-7, or 1e-14 for
+        "operators".
+    alpha_forces, alpha_virial, alpha_dipole : float, dict or array-like of shape (n,), default=None
+        Regularisation strengths of forces, of virials (the stress times the volume) and of dipoles.
+        None: ``alpha``.
     baseline : "elements", dict, estimator, list of these, or None, default="elements"
-        Baseline that is subtracted from energies and forces before the fit and added to
+        Baseline that is subtracted from energies, forces and stresses before the fit and added to
         predictions: energies of the elements by least squares ("elements") or given, as in
         ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
         or a list of these.
     solver : {"auto", "cholesky", "cg"}, default="auto"
         Solver for ``basis="derivatives"``. "cholesky" stores half of the matrix, n² · 4 bytes for n
         rows. "cg" uses conjugate gradients and never forms the matrix; an iteration costs as much
-        as predicting the training structures. "auto": "cholesky" if it fits in memory.
+        as predicting the training structures; such a model has no standard deviations. "auto":
+        "cholesky" if it fits in memory.
     n_inducing : int, default=1000
         Number of columns of the matrix in the preconditioner of "cg"; more columns need fewer
         iterations.
@@ -111,8 +128,7 @@ class ForceKernelRidge(StructureRegressor):
     n_iter_ : int
         Number of iterations of "cg"; 1 for a direct solution.
     variance_ : float
-        Scale c² of the kernel in eV² that maximises the likelihood of the labels
-        (``basis="derivatives"``).
+        Scale c² of the kernel in eV² that maximises the likelihood of the labels.
     dual_coef_ : ndarray of float, shape (n,) or (n, n_targets)
         Coefficients, for a plain array.
     X_fit_ : ndarray of float, shape (n, n_features)
@@ -146,20 +162,26 @@ class ForceKernelRidge(StructureRegressor):
     >>> energy.shape, forces.shape
     ((10,), (90, 3))
 
-    The standard deviation of energies:
+    Standard deviations of energies and forces:
 
-    >>> energy, std = model.predict(data.structures[20:30], return_std=True)
-    >>> std.shape
-    (10,)
+    >>> found = model.predict(data.structures[20:30], return_std=True, return_forces_std=True)
+    >>> energy, energy_std, forces_std = found
+    >>> energy_std.shape, forces_std.shape
+    ((10,), (90, 3))
     """
 
-    gives = ("energy", "forces", "stress", "dipole", "energy_std")
+    gives = in_order({
+        "energy", "forces", "stress", "dipole", "local_energies", "energy_std", "forces_std",
+        "stress_std", "dipole_std",
+    })  # fmt: skip
+    learns = ("energy", "forces", "stress", "dipole")
 
     _parameter_constraints = {
         "kernel": [Kernel, None],
         "basis": [StrOptions({"derivatives", "operators"})],
         "alpha": [_NOT_NEGATIVE, dict, "array-like", None],
         "alpha_forces": [_NOT_NEGATIVE, dict, "array-like", None],
+        "alpha_virial": [_NOT_NEGATIVE, dict, "array-like", None],
         "alpha_dipole": [_NOT_NEGATIVE, dict, "array-like", None],
         "baseline": "no_validation",
         "solver": [StrOptions({"auto", "cholesky", "cg"})],
@@ -178,6 +200,7 @@ class ForceKernelRidge(StructureRegressor):
         *,
         alpha=None,
         alpha_forces=None,
+        alpha_virial=None,
         alpha_dipole=None,
         baseline="elements",
         solver="auto",
@@ -192,6 +215,7 @@ class ForceKernelRidge(StructureRegressor):
         self.basis = basis
         self.alpha = alpha
         self.alpha_forces = alpha_forces
+        self.alpha_virial = alpha_virial
         self.alpha_dipole = alpha_dipole
         self.baseline = baseline
         self.solver = solver
@@ -208,11 +232,12 @@ class ForceKernelRidge(StructureRegressor):
 
         Parameters
         ----------
-        X : AtomicFeatures of n structures, or array-like of float, shape (n, n_features)
+        X : AtomicFeatures or StructureFeatures of n structures, or array-like of float, shape \
+(n, n_features)
             With FCHL18: Structures or list of ase.Atoms.
         y : Targets, or array-like of float, shape (n,) or (n, n_targets)
-            Energies (eV), forces (eV/Å) or both; with FCHL18 also dipoles (e·Å). Structures may
-            lack some of them. A plain array means energies.
+            Energies (eV), forces (eV/Å), stresses (eV/Å³) or some of them; with FCHL18 also dipoles
+            (e·Å). Structures may lack some of them. A plain array means energies.
         configurations : array-like of str, shape (n,), default=None
             Name of the configuration of each structure, for regularisations given as a dict.
 
@@ -221,38 +246,39 @@ class ForceKernelRidge(StructureRegressor):
         self
         """
         kernel = self._kernel()
-        for stale in ("_system", "dual_coef_", "expansion_"):
+        for stale in ("_factor", "_training", "dual_coef_", "expansion_"):
             vars(self).pop(stale, None)
         if isinstance(kernel, FCHL18):
-            X = self._checked_structures(X)
+            X = checked_structures(X)
         else:
             kernel.check_parameters()
-            if not isinstance(X, AtomicFeatures):
+            if is_array(X, kernel):
                 return self._fit_array(kernel, X, y)
-            if not isinstance(kernel, DotKernel):
-                raise ValueError(
-                    "the kernel of atomic features must be a DotKernel, such as Gaussian, Matern "
-                    f"or Cosine: {kernel} is none"
-                )
-        targets = as_targets(y, structures_of(X))
-        learnt = check_labels(targets, self._learnable(kernel), type(self).__name__)
-        alphas = self._alphas(structures_of(X), targets, configurations)
+            check_kernel(kernel, X, self.solver if self.basis == "derivatives" else None)
+        structures = structures_of(X)
+        targets = as_targets(y, structures)
+        learnt = check_labels(targets, learnable(kernel, self.basis), type(self).__name__)
+        parameters = self.get_params(deep=False) | {"alpha": self._alpha()}
+        smallest = None if self.basis == "operators" else 0.0
+        alphas = alphas_of(parameters, structures, targets, configurations, smallest)
         used = np.logical_or.reduce([targets.labelled(name) for name in learnt])
-        X, targets = X[used], targets[used]
-        alphas = {name: alpha[used] for name, alpha in alphas.items()}
-        if "forces" in learnt and self.basis == "derivatives":
+        X, structures, targets = X[used], structures[used], targets[used]
+        alphas = {kind: alpha[used] for kind, alpha in alphas.items()}
+        if {"forces", "stress"} & {*learnt} and self.basis == "derivatives":
             kernel.check_derivatives(2)
         self.absolute_energies_ = "energy" in learnt
         self.baseline_ = None
         if learnt != ["dipole"]:
-            self.baseline_ = fit_baseline(self.baseline, structures_of(X), targets)
+            self.baseline_ = fit_baseline(self.baseline, structures, targets)
         if self.baseline_ is not None:
-            targets = less_baseline(targets, structures_of(X), self.baseline_)
+            targets = less_baseline(targets, structures, self.baseline_)
+        labels = RidgeLabels(structures, targets, alphas, learnt)
+        self._features_type = type(X).__name__
         if self.basis == "derivatives":
-            self._fit_derivatives(kernel, X, targets, alphas)
+            self._fit_derivatives(kernel, X, labels)
         else:
-            self._fit_operators(kernel, X, targets, alphas)
-        self.outputs_ = self._outputs_of(learnt)
+            self._fit_operators(kernel, X, labels)
+        self.outputs_ = self._outputs_of(learnt, X)
         self._shift = 0.0
         if not self.absolute_energies_ and "energy" in self.outputs_:
             self._shift = -float(self.expansion_.energies(X).mean())
@@ -264,54 +290,31 @@ class ForceKernelRidge(StructureRegressor):
     def _alpha(self):
         return _ALPHA[self.basis] if self.alpha is None else self.alpha
 
-    def _alphas(self, structures, targets, configurations):
-        """α of each label of each structure."""
-        alpha = self._alpha()
-        given = {
-            "alpha": ("energy", alpha),
-            "alpha_forces": ("forces", self.alpha_forces),
-            "alpha_dipole": ("dipole", self.alpha_dipole),
-        }
-        smallest = None if self.basis == "operators" else 0.0
-        return {
-            name: per_structure(
-                parameter, alpha if value is None else value, structures, configurations,
-                targets.labelled(name), smallest=smallest,
-            )
-            for parameter, (name, value) in given.items()
-        }  # fmt: skip
-
-    def _learnable(self, kernel):
-        if not isinstance(kernel, FCHL18):
-            return ("energy", "forces")
-        if self.basis == "derivatives":
-            raise ValueError(
-                "FCHL18 has first derivatives only: use basis='operators', or FCHL19 features"
-            )
-        return ("energy", "forces", "dipole")
-
-    def _outputs_of(self, learnt):
+    def _outputs_of(self, learnt, X):
         """Names of the properties that a model predicts after learning from these labels."""
         if learnt == ["dipole"]:
-            return ("dipole",)
-        names = {"energy", "forces", "stress", *(["dipole"] if "dipole" in learnt else [])}
-        return in_order(names | {"energy_std"} if self.basis == "derivatives" else names)
+            names = {"dipole"}
+        else:
+            names = {"energy", "forces", "stress", *(["dipole"] if "dipole" in learnt else [])}
+        deviations = {f"{name}_std" for name in names} if hasattr(self, "_training") else set()
+        if isinstance(X, AtomicFeatures) and not isinstance(self._kernel(), StructureKernel):
+            names.add("local_energies")
+        return in_order(names | deviations)
 
-    def _checked_structures(self, X):
-        if isinstance(X, AtomicFeatures):
-            raise ValueError("FCHL18 compares structures: give them without a descriptor in front")
-        return as_structures(X)
+    def _remedy(self, name):
+        if name.endswith("_std") and hasattr(self, "expansion_"):
+            return (
+                ", and this model if it is fitted with solver='cholesky': conjugate gradients make "
+                "no factor of the matrix, from which standard deviations are computed"
+            )
+        return ""
 
     def _checked(self, X):
         if hasattr(self, "dual_coef_"):
             return validate_data(self, X, reset=False)
-        if isinstance(self.expansion_, StructureExpansion):
-            return self._checked_structures(X)
-        if not isinstance(X, AtomicFeatures):
-            raise ValueError(
-                f"X is a {type(X).__name__}, but the model was fitted to AtomicFeatures: give "
-                "features of the same descriptor"
-            )
+        if self._features_type == "Structures":
+            return checked_structures(X)
+        check_features_type(X, self._features_type)
         return X
 
     def _evaluate(self, X, names):
@@ -325,83 +328,61 @@ class ForceKernelRidge(StructureRegressor):
             found["energy"] = self.expansion_.energies(X)
         if "energy" in found:
             found["energy"] = found["energy"] + self._shift
-        if "energy_std" in names:
-            found["energy_std"] = self._std(X)
+        if "local_energies" in names:
+            shifts = np.repeat(self._shift / X.n_atoms, X.n_atoms)
+            found["local_energies"] = self.expansion_.local_energies(X) + shifts
         if "dipole" in names:
             found["dipole"] = self.expansion_.dipoles(X)
+        wanted = [name for name in names if name.endswith("_std")]
+        if wanted:
+            found |= deviations(self._made_factor(X), self.variance_, X, wanted)
         return found
 
     def _fit_array(self, kernel, X, y):
-        if isinstance(X, Structures) or is_atoms(X):
-            raise TypeError(
-                "X are structures, which this kernel does not compare: put a descriptor in front, "
-                "for example make_pipeline(FCHL19(), ForceKernelRidge())"
-            )
-        check_array_labels(X, y, type(self).__name__)
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         alpha = _ALPHA["derivatives"] if self.alpha is None else self.alpha
-        if not isinstance(alpha, Real):
-            raise ValueError(
-                "alpha must be a number where X is a plain array: structures have configurations, "
-                "rows of an array have none"
-            )
+        check_array(kernel, X, y, alpha, type(self).__name__)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self.dual_coef_ = solve_ridge(kernel, X, y, alpha, self.max_memory)
         self.X_fit_, self.n_iter_, self.outputs_ = X, 1, ("energy",)
         self.baseline_, self.absolute_energies_ = None, True
         return self
 
-    def _fit_derivatives(self, kernel, X, targets, alphas):
-        self._training = (
-            X, targets.labelled("energy"), targets.labelled("forces"), alphas["energy"],
-            alphas["forces"],
-        )  # fmt: skip
-        system = self._system_that_fits(kernel)
-        right_side = system.right_side(targets.energy, targets.forces)
+    def _fit_derivatives(self, kernel, X, labels):
+        system = derivative_system(self, kernel, X, labels)
+        right_side = system.right_side()
         if isinstance(system, CholeskySystem):
             system.factor(self.verbose)
             solution, self.n_iter_ = system.solve(right_side), 1
+            self._training = X, labels.without_values()
         else:
             solution, self.n_iter_ = system.solve(
                 right_side, self.n_inducing, self.tol, self.max_iter,
                 check_random_state(self.random_state), self.verbose,
             )  # fmt: skip
-        self.variance_ = float(right_side @ solution / system.n_labels)
+        self.variance_ = float(right_side @ solution / labels.n_independent)
         self.expansion_ = system.expansion(solution)
 
-    def _system_that_fits(self, kernel):
-        if self.solver != "cg":
-            try:
-                return self._system_of(CholeskySystem, kernel)
-            except MemoryError:
-                if self.solver == "cholesky":
-                    raise
-        return self._system_of(IterativeSystem, kernel)
+    def _fit_operators(self, kernel, X, labels):
+        factor = operator_factor(self, kernel, X, labels)
+        self._training = X, labels.without_values()
+        self.n_iter_, self.variance_ = 1, factor.variance
+        self.expansion_ = factor.expansion()
 
-    def _system_of(self, system, kernel):
-        return system(kernel, *self._training, self.max_memory)
-
-    def _fit_operators(self, kernel, X, targets, alphas):
-        self.n_iter_ = 1
-        if isinstance(kernel, FCHL18):
-            operators = StructureOperators(kernel, X)
-        else:
-            operators = FeatureOperators(kernel, X, targets.labelled("forces").any())
-        coefficients = solve_operators(
-            operators, X, targets, alphas, self.max_memory,
-            lambda batches: tqdm(batches, desc="rows", disable=not self.verbose, leave=False),
-        )  # fmt: skip
-        self.expansion_ = operators.expansion(coefficients)
-
-    def _std(self, X):
-        if not hasattr(self, "_system"):
-            system = self._system_of(CholeskySystem, self._kernel())
-            system.factor(self.verbose)
-            self._system = system
-        return np.sqrt(self.variance_ * self._system.variances(X))
+    def _made_factor(self, X):
+        """The factor of the matrix of the fit, made again when it is first needed, beside X."""
+        training, labels = self._training
+        if isinstance(X, Features):
+            place = device_parameter(X.values)
+            if device_parameter(training.values) != place:
+                self._training = training.to(place), labels
+                vars(self).pop("_factor", None)
+        if not hasattr(self, "_factor"):
+            self._factor = factor_again(self, self._kernel(), *self._training)
+        return self._factor
 
     def __getstate__(self):
         # the factor may be large, and can be made again
-        return {name: value for name, value in super().__getstate__().items() if name != "_system"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_factor"}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,7 +1,8 @@
-"""The linear system of energies and forces, solved without making its matrix."""
+"""The linear system of energies and derivatives, solved without making its matrix."""
 
 import numpy as np
 
+from skatom._device import check_is_array
 from skatom.kernels.blocks import fill_columns, layout
 from skatom.kernels.environments import Environments
 from skatom.memory import check_memory
@@ -22,7 +23,8 @@ class IterativeSystem(DerivativeSystem):
         return np.arange(len(motions))
 
     def _check_memory(self, size):
-        """No check: no array is quadratic in the number of rows."""
+        """No check of memory: no array is quadratic in the number of rows."""
+        check_is_array(self.features, "solver='cg' of ForceKernelRidge", "solver='cholesky' is")
 
     def solve(self, right_side, n_inducing, tol, max_iter, random_state, verbose=0):
         """Coefficients α, and the number of iterations.
@@ -62,9 +64,12 @@ class IterativeSystem(DerivativeSystem):
         return columns
 
     def _noise(self):
-        noise = np.repeat(self.alpha_forces, np.diff(self.layout.starts))
-        has_energy = self.layout.has_energy
-        noise[self.layout.starts[:-1][has_energy]] = self.alpha[has_energy]
+        alphas, has = self.labels.alphas, self.labels.labelled
+        noise = np.repeat(alphas["forces"], np.diff(self.layout.starts))
+        noise[self.layout.starts[:-1][has["energy"]]] = alphas["energy"][has["energy"]]
+        for s in np.flatnonzero(has["virial"]):
+            stop = self.layout.starts[s + 1]
+            noise[stop - 6 : stop] = alphas["virial"][s]
         return noise
 
     def _preconditioner(self, n_columns, random_state):
@@ -82,10 +87,11 @@ class IterativeSystem(DerivativeSystem):
         """Columns of K of some rows."""
         starts, has_energy = self.layout
         energies = np.isin(starts[:-1], index) & has_energy
-        first_force = starts[:-1] + has_energy
         coordinates = [
-            index[(index >= a) & (index < b)] - a
-            for a, b in zip(first_force, starts[1:], strict=True)
+            kept[index[(index >= a) & (index < b)] - a]
+            for kept, a, b in zip(
+                self.coordinates, starts[:-1] + has_energy, starts[1:], strict=True
+            )
         ]
         environments = Environments(self.features, coordinates, self._bases)
         out = np.empty((starts[-1], len(index)))

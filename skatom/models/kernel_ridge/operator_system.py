@@ -1,24 +1,27 @@
 """The least-squares problem of operator learning: environments as basis, responses as rows."""
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
+from skatom._device import check_together, device_of, on_host
 from skatom.base import Predictor
-from skatom.kernels.blocks import fill_columns, layout
-from skatom.kernels.environments import Environments, jacobian_bases
+from skatom.descriptors.features import structures_of
+from skatom.kernels.blocks import fill_columns, kinds_of_rows, layout
+from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.structure import StructureKernel
+from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
+from skatom.models._labels import voigt
+from skatom.models.kernel_ridge.structure_kernel_expansion import StructureKernelExpansion
 from skatom.parallel import threads_over_blas
 from skatom.solvers import StreamedQR
 from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows that are computed and factored at once.
 _ROWS = 512
-# Number of rows of a structure of N atoms for each of its labels.
-_HEIGHTS = {
-    "energy": lambda n: np.ones_like(n),
-    "forces": lambda n: 3 * n,
-    "dipole": lambda n: np.full_like(n, 3),
-}
+# Components of each kind of prediction.
+_SHAPES = {"energy": (), "forces": (3,), "virial": (6,), "dipole": (3,)}
 
 
 class FeatureOperators:
@@ -26,62 +29,84 @@ class FeatureOperators:
 
     Parameters
     ----------
-    kernel : Kernel
-    features : AtomicFeatures
-        Features of the training structures, whose atoms are the basis.
-    with_forces : bool
-        Whether rows of forces will be needed.
+    kernel : DotKernel or StructureKernel
+    features : AtomicFeatures or StructureFeatures
+        Features of the training structures, whose rows are the basis: atoms, or structures if the
+        features or the kernel are those of structures.
+    with_derivatives : bool
+        Whether rows of forces or virials will be needed.
     """
 
-    labels = ("energy", "forces")
+    kinds = ("energy", "forces", "virial")
 
-    def __init__(self, kernel, features, with_forces):
+    def __init__(self, kernel, features, with_derivatives):
         self.kernel = kernel
         self.features = features
-        self._bases = jacobian_bases(features) if with_forces else None
-        self._basis = Environments.of_single_atoms(features, self._bases)
-        n = len(features.numbers)
+        self._bases = jacobian_bases(features) if with_derivatives else None
+        if isinstance(kernel, StructureKernel):
+            self._basis = Environments(features, bases=self._bases)
+        else:
+            self._basis = Environments.of_single_rows(features, self._bases)
+        n = len(self._basis.n_dof)
         self._layout = layout(np.zeros(n, np.int64), np.ones(n, bool))
 
     @property
     def n_columns(self):
-        return len(self.features.numbers)
+        return len(self._layout.has_energy)
 
-    def rows(self, features, labelled):
-        """Rows of the energies and of the forces of the structures that have them.
+    def rows(self, features, labelled, known=True):
+        """Rows of the energies, forces and virials of the structures that have them.
 
         Parameters
         ----------
-        features : AtomicFeatures
+        features : AtomicFeatures or StructureFeatures
         labelled : dict of str to ndarray of bool, shape (n,)
+        known : bool, default=True
+            Whether they are training structures.
 
         Returns
         -------
         dict of str to ndarray of float, shape (n_rows, n_columns)
         """
+        n_atoms = features.structures.n_atoms
+        has = np.stack([labelled[kind] for kind in self.kinds], axis=1)
         coordinates = [
-            np.arange(3 * n if forces else 0)
-            for n, forces in zip(features.n_atoms, labelled["forces"], strict=True)
+            coordinates_of(forces, virial, n)
+            for n, (_, forces, virial) in zip(n_atoms, has, strict=True)
         ]
-        environments = Environments(features, coordinates, self._bases)
+        if known:
+            environments = Environments(features, coordinates, self._bases)
+        else:
+            environments = Environments(features, coordinates).in_bases(self._bases)
         rows = layout(environments.n_dof, labelled["energy"])
-        out = np.empty((self.n_columns, rows.starts[-1]))
+        device = device_of(features.values)
+        check_together(features.values, self.features.values, "X")
+        shape = self.n_columns, int(rows.starts[-1])
+        out = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:
             fill_columns(
                 self.kernel, self._basis, environments, self._layout, rows,
                 (0, len(features)), 0, False, out, pool,
             )  # fmt: skip
-        is_energy = np.zeros(rows.starts[-1], bool)
-        is_energy[rows.starts[:-1][rows.has_energy]] = True
-        made = {"energy": out.T[is_energy], "forces": out.T[~is_energy]}
-        return {name: block for name, block in made.items() if len(block)}
+        out = on_host(out)
+        kind_of_row = kinds_of_rows(n_atoms, self.kinds)[_rows_of(has, n_atoms)]
+        made = {kind: out.T[kind_of_row == place] for place, kind in enumerate(self.kinds)}
+        return {kind: block for kind, block in made.items() if len(block)}
 
     def expansion(self, coefficients):
-        """The predictor, an `EnvironmentExpansion`."""
-        by_species = {z: coefficients[self.features.numbers == z] for z in self._basis.values}
-        return EnvironmentExpansion(
-            self.kernel, self._basis.projected, by_species, bases=self._bases
+        """The predictor."""
+        if isinstance(self.kernel, StructureKernel):
+            return StructureKernelExpansion(
+                self.kernel, self._basis, own_covariances(self.kernel, self._basis), coefficients,
+                bases=self._bases,
+            )  # fmt: skip
+        numbers = self._basis.rows.numbers
+        by_species = {z: coefficients[numbers == z] for z in self._basis.values}
+        values, bases = (
+            arrays and {z: on_host(x) for z, x in arrays.items()}
+            for arrays in (self._basis.projected, self._bases)
         )
+        return EnvironmentExpansion(self.kernel, values, by_species, bases=bases)
 
 
 class StructureOperators:
@@ -96,7 +121,7 @@ class StructureOperators:
         Training structures, whose atoms are the basis.
     """
 
-    labels = ("energy", "forces", "dipole")
+    kinds = ("energy", "forces", "virial", "dipole")
 
     def __init__(self, kernel, structures):
         self.kernel = kernel
@@ -106,11 +131,12 @@ class StructureOperators:
     def n_columns(self):
         return len(self.basis.structures.numbers)
 
-    def rows(self, structures, labelled):
+    def rows(self, structures, labelled, known=True):
         """Rows of the labels of the structures that have them; see `FeatureOperators.rows`."""
         make = {
             "energy": self.kernel.atoms,
             "forces": lambda X, Y: -self.kernel.gradients(X, Y),
+            "virial": self._virials,
             "dipole": lambda X, Y: -self.kernel.field_gradients(X, Y),
         }
         return {
@@ -118,6 +144,11 @@ class StructureOperators:
             for name, mask in labelled.items()
             if mask.any()
         }
+
+    def _virials(self, X, Y):
+        strains = self.kernel.strain_gradients(X, Y)
+        n_columns = strains.shape[1]
+        return voigt(strains.reshape(-1, 3, 3, n_columns)).reshape(-1, n_columns)
 
     def expansion(self, coefficients):
         """The predictor, a `StructureExpansion`."""
@@ -157,46 +188,73 @@ class StructureExpansion(Predictor):
         return -slopes.reshape(-1, 3)
 
 
-def solve_operators(operators, X, targets, alphas, max_memory=None, progress=iter):
-    r"""Coefficients of the basis, by a stable least squares.
+class OperatorFactor:
+    r"""The factor of the least squares of the coefficients c, and what follows from it.
 
-    .. math:: \min_c \sum_{y \in \{E, F, \mu\}} \frac{|y - K_y c|^2}{\alpha_y} + |c|^2
+    .. math:: \min_c \sum_{y \in \{E, F, V, \mu\}} \frac{|y - K_y c|^2}{\alpha_y} + |c|^2
 
-    The rows are computed in batches and added to a QR factorisation, which keeps only a triangle.
+    The rows are computed in batches and added to a QR factorisation, of which only the triangle R
+    is kept. It is Bayesian linear regression: :math:`(R^\top R)^{-1}` is the covariance of the
+    coefficients, in units of the scale c² of the prior, which maximises the likelihood of the n
+    labels where it is the minimum divided by n.
 
     Parameters
     ----------
     operators : FeatureOperators or StructureOperators
-    X : AtomicFeatures or Structures
-    targets : Targets
-        Energies, forces, dipoles, or some of them.
-    alphas : dict of str to ndarray of float, shape (n,)
-        α of the labels of each structure, positive.
+    X : AtomicFeatures, StructureFeatures or Structures
+    labels : RidgeLabels
+        Their strengths α are positive.
     max_memory : float or None
         Memory limit in GiB.
     progress : callable
         Function that wraps the list of batches, for a progress bar.
-
-    Returns
-    -------
-    ndarray of float, shape (n_columns,)
     """
-    n = operators.n_columns
-    check_memory(
-        StreamedQR.memory(n) + 2 * 8.0 * n * _ROWS,
-        f"the least squares with a basis of {n} atoms",
-        "train on fewer structures (it grows with the square of their atoms)"
-        + ("" if max_memory is None else ", or raise max_memory"),
-        max_memory,
-    )
-    labelled = {name: targets.labelled(name) for name in operators.labels}
-    heights = sum(_HEIGHTS[name](X.n_atoms) * mask for name, mask in labelled.items())
-    solver = StreamedQR(n, prior=np.eye(n))
-    for part in progress(groups_by_size(offsets_from_counts(heights), _ROWS)):
-        masks = {name: mask[part] for name, mask in labelled.items()}
-        for name, rows in operators.rows(X[part], masks).items():
-            labels = getattr(targets[part][masks[name]], name).ravel()
-            heights = _HEIGHTS[name](X[part].n_atoms[masks[name]])
-            roots = np.repeat(np.sqrt(alphas[name][part][masks[name]]), heights)
-            solver.update(rows / roots[:, None], labels / roots)
-    return solver.solve()
+
+    def __init__(self, operators, X, labels, max_memory=None, progress=iter):
+        n = operators.n_columns
+        check_memory(
+            StreamedQR.memory(n) + 2 * 8.0 * n * _ROWS,
+            f"the least squares with a basis of {n} atoms or structures",
+            "train on fewer structures (it grows with the square of their atoms)"
+            + ("" if max_memory is None else ", or raise max_memory"),
+            max_memory,
+        )
+        self.operators = operators
+        self._solver = StreamedQR(n, prior=np.eye(n))
+        self._n_independent = labels.n_independent
+        heights = sum(labels.heights(kind) * labels.labelled[kind] for kind in operators.kinds)
+        everywhere = np.zeros(len(X), bool)
+        for part in progress(groups_by_size(offsets_from_counts(heights), _ROWS)):
+            masks = {kind: labels.labelled[kind][part] for kind in operators.kinds}
+            for kind, rows in operators.rows(X[part], masks).items():
+                chosen = everywhere.copy()
+                chosen[part] = masks[kind]
+                roots = labels.roots(kind, chosen)
+                self._solver.update(rows / roots[:, None], labels.of(kind, chosen) / roots)
+
+    @property
+    def variance(self):
+        """The scale c² of the prior."""
+        return float(self._solver.residuals[0]) / self._n_independent
+
+    def expansion(self):
+        """The predictor."""
+        return self.operators.expansion(self._solver.solve())
+
+    def variances(self, X, kind):
+        """Variances of predictions, in units of c²; see `CholeskySystem.variances`."""
+        triangle = self._solver.triangle
+        n_atoms, shape = structures_of(X).n_atoms, _SHAPES[kind]
+        found = [np.empty((0, *shape))]
+        for part in groups_by_size(offsets_from_counts(1 + 3 * n_atoms), _ROWS):
+            some = {of: np.full(len(n_atoms[part]), of == kind) for of in self.operators.kinds}
+            rows = self.operators.rows(X[part], some, known=False)[kind]
+            along = solve_triangular(triangle, rows.T, trans="T")
+            found.append(np.einsum("ij,ij->j", along, along).reshape(-1, *shape))
+        return np.concatenate(found)
+
+
+def _rows_of(has, n_atoms):
+    """Which rows of energies, forces and virials of all structures there are: a mask."""
+    counts = np.stack([np.ones_like(n_atoms), 3 * n_atoms, np.full_like(n_atoms, 6)], axis=1)
+    return np.repeat(has.ravel(), counts.ravel())

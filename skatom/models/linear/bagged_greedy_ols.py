@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 
 from skatom.models.linear.greedy import GreedyRegressor, count_samples, extend
 from skatom.models.linear.rows import WeightedRows
+from skatom.models.linear.spread import spread_of_derivatives
 from skatom.parallel import map_jobs
 
 
@@ -19,14 +20,20 @@ class BaggedGreedyOLS(GreedyRegressor):
 
     .. math::
 
-        \hat y(x) = \frac1B \sum_{b=1}^{B} \big( x \cdot w_b + c_b \big)
-        = x \cdot \bar w + \bar c, \qquad \lVert w_b \rVert_0 = M_b
+        \hat y(x) = \frac1B \sum_{b=1}^{B} \hat y_b(x) = x \cdot \bar w + \bar c, \qquad
+        s^2 = \frac{1}{B - 1} \sum_b |\hat y_b - \hat y|^2, \qquad
+        \hat y_b(x) = x \cdot w_b + c_b, \qquad \lVert w_b \rVert_0 = M_b
 
     For each member b as many groups are drawn with replacement as the data have. A `GreedyOLS` path
     is computed on their samples, and the number of terms :math:`M_b` is that of the smallest error
     on the groups that were not drawn, about 37 % of them. The mean is again a linear model. Frames
     of one trajectory resemble each other: with trajectories as groups, each member is validated on
     trajectories that it has not seen, has fewer terms, and extrapolates better.
+
+    The standard deviations of energies, components of forces and of stresses are the spread s of
+    the members, as in `Committee`. It is large where the data do not determine the model. It does
+    not include errors that all members share, so calibrate it before using it as an error estimate.
+    A single member has no spread.
 
     With ``cv``, its splits replace the draws. ``cv=GroupKFold(4)`` gives four models, each with a
     different quarter of the trajectories as its validation set.
@@ -53,11 +60,14 @@ class BaggedGreedyOLS(GreedyRegressor):
     noise_energy : float, dict or array-like of shape (n,), default=1e-3
         Noise standard deviation :math:`\sigma_E` of energies in eV per atom; it is multiplied by
         :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by configuration, see `fit`.
-        Ignored for arrays, like ``noise_forces``.
+        Ignored for arrays, like ``noise_forces`` and ``noise_virial``.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
         Noise standard deviation :math:`\sigma_F` of force components in eV/Å. Only its ratio to
-        ``noise_energy`` matters. Each member that learns from forces computes the derivatives of
-        all features again.
+        the other noises matters. The derivatives of all features are kept in memory up to 1 GiB;
+        those beyond are computed again by each member.
+    noise_virial : float, dict or array-like of shape (n,), default=0.1
+        Noise standard deviation :math:`\sigma_W` of virials, the stresses times the volumes, in eV
+        per atom; it is multiplied by :math:`\sqrt{N}`.
     baseline : "elements", dict, estimator, list of these, or None, default=None
         Baseline that is subtracted from energies and forces before the fit and added to
         predictions: energies of the elements by least squares ("elements") or given, as in
@@ -77,7 +87,7 @@ class BaggedGreedyOLS(GreedyRegressor):
     coef_ : ndarray of float, shape (n_features,)
         Mean coefficients of the members.
     intercept_ : float, or ndarray of shape (n_species,)
-        Mean intercept of the members; with AtomicFeatures the energies of the elements in eV.
+        Mean intercept of the members; with Targets the energies of the elements in eV.
     coefs_ : ndarray of float, shape (n_estimators, n_features)
         Coefficients of the members.
     intercepts_ : ndarray of float, shape (n_estimators,) or (n_estimators, n_species)
@@ -96,7 +106,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         The fitted baseline.
     outputs_ : tuple of str
         Names of the properties that the model predicts; forces and stresses only for features with
-        derivatives.
+        derivatives, standard deviations only for two members or more.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str, shape (n_features,)
@@ -124,7 +134,7 @@ class BaggedGreedyOLS(GreedyRegressor):
     >>> prediction, spread = model.predict(X[:3], return_std=True)
     """
 
-    gives = ("energy", "forces", "stress", "energy_std")
+    gives = ("energy", "forces", "stress", "energy_std", "forces_std", "stress_std")
 
     _parameter_constraints = {
         **GreedyRegressor._parameter_constraints,
@@ -144,6 +154,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         method="auto",
         noise_energy=1e-3,
         noise_forces=0.03,
+        noise_virial=0.1,
         baseline=None,
         max_memory=None,
         n_jobs=None,
@@ -159,6 +170,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         self.method = method
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
+        self.noise_virial = noise_virial
         self.baseline = baseline
         self.max_memory = max_memory
         self.n_jobs = n_jobs
@@ -171,10 +183,10 @@ class BaggedGreedyOLS(GreedyRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features), or AtomicFeatures
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
             The features.
         y : array-like of shape (n,), or Targets
-            Labels.
+            Labels, see `GreedyOLS.fit`.
         groups : array-like of shape (n,), default=None
             Samples of one group are drawn or split together, for example the trajectory of each
             structure. None: each sample is a group.
@@ -194,10 +206,10 @@ class BaggedGreedyOLS(GreedyRegressor):
             parts = [[count_samples(part, len(problem)) for part in split] for split in splits]
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(parts))
         draws = [(train, test, seed) for (train, test), seed in zip(parts, seeds, strict=True)]
-        members = map_jobs(
+        members = list(map_jobs(
             partial(self._member, problem), draws, self.n_jobs,
             verbose=self.verbose, desc="models", unit="model",
-        )  # fmt: skip
+        ))  # fmt: skip
         coefs, constants, supports, scores = zip(*members, strict=True)
         self.coefs_ = np.array(coefs)
         self.intercepts_ = np.array([self._intercepts(values) for values in constants])
@@ -210,6 +222,8 @@ class BaggedGreedyOLS(GreedyRegressor):
             : problem.n_features
         ]
         self.score_path_ = extend(scores)
+        if len(members) == 1:
+            self.outputs_ = tuple(name for name in self.outputs_ if not name.endswith("_std"))
         return self
 
     def _draw(self, n_samples, groups, rng):
@@ -247,5 +261,9 @@ class BaggedGreedyOLS(GreedyRegressor):
         found = super()._evaluate(X, names)
         if "energy_std" in names:
             members = self._energies(X, self.coefs_.T, self.intercepts_.T)
-            found["energy_std"] = members.std(axis=1)
+            found["energy_std"] = members.std(axis=1, ddof=1)
+        if {"forces_std", "stress_std"} & {*names}:
+            found["forces_std"], virial_std = spread_of_derivatives(X, self.coefs_)
+            if "stress_std" in names:
+                found["stress_std"] = virial_std / X.structures.volumes()[:, None, None]
         return found

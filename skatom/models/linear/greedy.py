@@ -7,24 +7,29 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from skatom._device import check_is_array
 from skatom.baseline import count_species, fit_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.features import Features
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models._regressor import StructureRegressor
-from skatom.models.linear.rows import ForceProblem, LinearProblem
+from skatom.models.linear.rows import LinearProblem
+from skatom.models.linear.structure_problem import StructureProblem
 from skatom.parallel import serial_blas
 from skatom.solvers import orthogonal_least_squares
-from skatom.targets import as_targets
+from skatom.targets import Targets, as_targets
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class GreedyRegressor(StructureRegressor):
-    """A linear model of arrays, or of atomic features, whose columns are chosen greedily.
+    """A linear model of arrays, or of features of structures, whose columns are chosen greedily.
 
     A subclass fits ``coef_`` and ``intercept_``.
     """
+
+    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "max_terms": [Interval(Integral, 1, None, closed="left")],
@@ -39,6 +44,7 @@ class GreedyRegressor(StructureRegressor):
         "method": [StrOptions({"auto", "gram", "gram-schmidt"})],
         "noise_energy": [_POSITIVE, dict, "array-like"],
         "noise_forces": [_POSITIVE, dict, "array-like"],
+        "noise_virial": [_POSITIVE, dict, "array-like"],
         "baseline": "no_validation",
         "max_memory": [None, _POSITIVE],
         "cv": ["cv_object"],
@@ -48,32 +54,38 @@ class GreedyRegressor(StructureRegressor):
 
     def _problem(self, X, y, configurations=None):
         """The least-squares problem; sets the attributes that describe the features."""
-        if not _has_derivatives(X):
+        kind = _kind(X)
+        if kind is None or (kind == "StructureFeatures" and not isinstance(y, Targets)):
             return self._array_problem(X, y)
         if len(X) == 0:
             raise ValueError("got no structures: pass at least one")
         targets = as_targets(y, X.structures)
-        learnt = check_labels(targets, ("energy", "forces"), type(self).__name__)
-        self.species_ = X.species
-        self.n_features_in_ = X.values.shape[1]
+        learnt = check_labels(targets, self.learns, type(self).__name__)
+        self._learnt_from = kind
+        self.species_ = X.structures.species
+        self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
         self.outputs_ = self.gives
         self.baseline_ = fit_baseline(self.baseline, X.structures, targets)
-        noise = {"noise_energy": self.noise_energy, "noise_forces": self.noise_forces}
+        noise = {
+            name: getattr(self, name) for name in ("noise_energy", "noise_forces", "noise_virial")
+        }
         labels = Labels.of(X.structures, targets, self.baseline_, noise, configurations)
-        return ForceProblem(X, labels, self.species_, self.fit_intercept)
+        sums = X.pool("sum") if kind == "AtomicFeatures" else X
+        return StructureProblem(sums, labels, self.species_, self.fit_intercept)
 
     def _array_problem(self, X, y):
         check_array_labels(X, y, type(self).__name__)
         if self.baseline is not None:
             raise ValueError(
-                f"baseline={self.baseline!r} needs structures, and X is a plain array: subtract "
-                "the baseline's energies from y instead, or give AtomicFeatures"
+                f"baseline={self.baseline!r} needs structures and their energies, and "
+                f"{_described(X)}: subtract the baseline's energies from y instead"
             )
         X, y = validate_data(
             self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
         )
-        self.species_, self.baseline_, self.absolute_energies_ = None, None, True
+        self._learnt_from, self.species_, self.baseline_ = None, None, None
+        self.absolute_energies_ = True
         self.outputs_ = tuple(name for name in self.gives if name in ("energy", "energy_std"))
         return LinearProblem(X, np.asarray(y, float), np.ones((len(X), 1)), self.fit_intercept)
 
@@ -127,27 +139,41 @@ class GreedyRegressor(StructureRegressor):
             return constants
         return constants[0] if constants.ndim > 1 else float(constants[0])
 
-    def _checked(self, X):
-        if _has_derivatives(X) != (self.species_ is not None):
-            given, learnt = ("AtomicFeatures", "an array")[:: 1 if _has_derivatives(X) else -1]
+    def _check_given(self, names):
+        missing = [name for name in names if name in self.gives and name not in self.outputs_]
+        if missing and self._learnt_from is None:
             raise ValueError(
-                f"X is {given}, but the model was fitted to {learnt}: give it the same features, "
-                "from the same descriptor"
+                f"this {type(self).__name__} gives {', '.join(self.outputs_)} but no {missing[0]}, "
+                "since it was fitted to a table: fit it to features with derivatives and "
+                "y=Targets(energy=...)"
             )
-        if self.species_ is None:
+        super()._check_given(names)
+
+    def _checked(self, X):
+        given = _kind(X)
+        if self._learnt_from is None and given != "AtomicFeatures":
             return validate_data(self, X, dtype=float, reset=False)
-        if X.values.shape[1] != self.n_features_in_:
+        if given != self._learnt_from:
             raise ValueError(
-                f"X has {X.values.shape[1]} features, but {type(self).__name__} was fitted to "
+                f"X is {given or 'an array'}, but the model was fitted to "
+                f"{self._learnt_from or 'an array'}: give it the same features, from the same "
+                "descriptor"
+            )
+        if X.n_features != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.n_features} features, but {type(self).__name__} was fitted to "
                 f"{self.n_features_in_}: use the same descriptor"
             )
         return X
 
     def _energies(self, X, coef, intercept):
         """Σ features · coef and the intercept; several models if the two have more dimensions."""
-        if self.species_ is None:
+        if self._learnt_from is None:
             return X @ coef + intercept
-        sums = np.add.reduceat(X.values @ coef, X.offsets[:-1], axis=0)
+        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
+        sums = X.values @ coef
+        if self._learnt_from == "AtomicFeatures":
+            sums = np.add.reduceat(sums, X.offsets[:-1], axis=0)
         return sums + count_species(X.structures, self.species_) @ intercept
 
     def _evaluate(self, X, names):
@@ -185,5 +211,12 @@ def extend(paths):
     return np.array([np.pad(path, (0, length - len(path)), "edge") for path in paths])
 
 
-def _has_derivatives(X):
-    return isinstance(X, AtomicFeatures)
+def _kind(X):
+    """The name of the class of features with derivatives; None for arrays."""
+    if not isinstance(X, Features):
+        return None
+    return "AtomicFeatures" if isinstance(X, AtomicFeatures) else "StructureFeatures"
+
+
+def _described(X):
+    return "X is a plain array" if _kind(X) is None else "y is a plain array, not Targets"

@@ -34,15 +34,21 @@ class GreedyOLS(GreedyRegressor):
     feature of the largest correlation with the residual, which is the same only if features are
     orthogonal. The number of terms M is given, or chosen by cross-validation.
 
-    The features are a plain array or `AtomicFeatures <skatom.descriptors.AtomicFeatures>`. For the
-    latter, energies are sums over atoms, a constant for each element replaces the intercept, and
-    the model also learns from forces if they are given:
+    The features are a plain array, `AtomicFeatures <skatom.descriptors.AtomicFeatures>` or
+    `StructureFeatures <skatom.descriptors.StructureFeatures>`. Features with derivatives and
+    `Targets <skatom.Targets>` give a model of the total energy, in which a constant for each
+    element replaces the intercept, and which also learns from forces and virials W, the stresses
+    times the volumes, if they are given:
 
     .. math::
 
-        E_s = \sum_{i \in s} \big( x_i \cdot w + \varepsilon_{Z_i} \big), \qquad
+        E_s = x_s \cdot w + \sum_{i \in s} \varepsilon_{Z_i}, \qquad
         \min_{w, \varepsilon} \sum_s u_s \Big[ \frac{(E_s - \hat E_s)^2}{N_s \sigma_E^2}
-        + \frac{1}{\sigma_F^2} \sum_{a \in s} \lvert F_a - \hat F_a \rvert^2 \Big]
+        + \frac{1}{\sigma_F^2} \sum_{a \in s} \lvert F_a - \hat F_a \rvert^2
+        + \frac{\lvert W_s - \hat W_s \rvert^2}{N_s \sigma_W^2} \Big]
+
+    with :math:`x_s = \sum_{i \in s} x_i` for features of atoms. Structures of several sizes need
+    features that grow with the structure, ``pool="sum"`` or ``WaveletScattering(normalize=None)``.
 
     Parameters
     ----------
@@ -68,10 +74,13 @@ class GreedyOLS(GreedyRegressor):
     noise_energy : float, dict or array-like of shape (n,), default=1e-3
         Noise standard deviation :math:`\sigma_E` of energies in eV per atom; it is multiplied by
         :math:`\sqrt{N}` for a structure of N atoms. A dict gives it by configuration, see `fit`.
-        Ignored for arrays, like ``noise_forces``.
+        Ignored for arrays, like ``noise_forces`` and ``noise_virial``.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
         Noise standard deviation :math:`\sigma_F` of force components in eV/Å. Only its ratio to
-        ``noise_energy`` matters.
+        the other noises matters.
+    noise_virial : float, dict or array-like of shape (n,), default=0.1
+        Noise standard deviation :math:`\sigma_W` of virials in eV per atom; it is multiplied by
+        :math:`\sqrt{N}`.
     baseline : "elements", dict, estimator, list of these, or None, default=None
         Baseline that is subtracted from energies and forces before the fit and added to
         predictions: energies of the elements by least squares ("elements") or given, as in
@@ -89,7 +98,7 @@ class GreedyOLS(GreedyRegressor):
     coef_ : ndarray of float, shape (n_features,)
         Coefficients w; zero except for the chosen features.
     intercept_ : float, or ndarray of shape (n_species,)
-        The intercept; with AtomicFeatures the energies ε of the elements in eV.
+        The intercept; with Targets the energies ε of the elements in eV.
     n_terms_ : int
         Number M of terms.
     support_ : ndarray of int, shape (M,)
@@ -102,8 +111,8 @@ class GreedyOLS(GreedyRegressor):
         Coefficients of the models of the path.
     score_path_ : ndarray of float, shape (n_path + 1,)
         Minus the root-mean-square errors of the models of the path on held-out samples, in the
-        unit of y, with AtomicFeatures in multiples of the noise; on the training samples if
-        ``n_terms`` was given.
+        unit of y, with Targets in multiples of the noise; on the training samples if ``n_terms``
+        was given.
     train_score_path_ : ndarray of float, shape (n_path + 1,)
         Minus the root-mean-square errors on the training samples.
     species_ : ndarray of int, shape (n_species,), or None
@@ -184,6 +193,7 @@ class GreedyOLS(GreedyRegressor):
         method="auto",
         noise_energy=1e-3,
         noise_forces=0.03,
+        noise_virial=0.1,
         baseline=None,
         max_memory=None,
         random_state=None,
@@ -198,6 +208,7 @@ class GreedyOLS(GreedyRegressor):
         self.method = method
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
+        self.noise_virial = noise_virial
         self.baseline = baseline
         self.max_memory = max_memory
         self.random_state = random_state
@@ -209,10 +220,11 @@ class GreedyOLS(GreedyRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features), or AtomicFeatures
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
             The features.
         y : array-like of shape (n,), or Targets
-            Labels.
+            Labels. An array beside AtomicFeatures are energies in eV; beside StructureFeatures it
+            may be any property, and the features are a plain array.
         sample_weight : array-like of shape (n,), default=None
             Weights of the structures, by which their noise variance is divided; structures of
             weight 0 are ignored. For arrays: weights of the samples.
@@ -271,7 +283,7 @@ class GreedyOLS(GreedyRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features), or AtomicFeatures
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
             The features.
 
         Returns

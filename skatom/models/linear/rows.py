@@ -1,15 +1,11 @@
-"""The rows of a linear least-squares problem: one for each energy, and for each force component."""
+"""The rows of a linear least-squares problem, weighted, and without its intercept."""
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from skatom.baseline import count_species
 from skatom.parallel import split_rows
-from skatom.structures import select
 
-# A block of rows, and the derivatives of a batch of structures.
+# A block of rows.
 _BLOCK_BYTES = 2**27
-_JACOBIAN_BYTES = 2**28
 
 
 class LinearProblem:
@@ -74,72 +70,13 @@ class LinearProblem:
         """The total weight of the labels, by which a sum of weighted squared errors is divided."""
         return float(sample_weight @ (self.weights > 0))
 
-    def n_force_rows(self, sample_weight):
+    def n_derivative_rows(self, sample_weight):
+        """Number of rows of forces and virials: none without structures."""
         return 0
 
-    def force_blocks(self, sample_weight, columns):
-        """Rows of forces: none without derivatives."""
+    def derivative_blocks(self, sample_weight, columns):
+        """Weighted rows ``(A, b)`` of forces and virials: none without structures."""
         return ()
-
-
-class ForceProblem(LinearProblem):
-    r"""Energies and forces of atomic features: E = Σ_i values_i · w + Σ_i ε(Z_i).
-
-    The squared errors are
-
-    .. math::
-
-        \sum_s u_s \Big[ \frac{(E_s - \hat E_s)^2}{N_s \sigma_E^2}
-        + \frac{1}{\sigma_F^2} \sum_{a \in s} |F_a - \hat F_a|^2 \Big]
-
-    with the weights :math:`u_s` of the structures. C are the numbers of atoms of each species.
-
-    Parameters
-    ----------
-    features : AtomicFeatures
-    labels : Labels
-    species : ndarray of int
-    intercept : {True, False, "candidate"}
-    """
-
-    def __init__(self, features, labels, species, intercept):
-        super().__init__(
-            features.pool("sum").values,
-            np.where(labels.has_energy, labels.energy, 0.0),
-            count_species(features.structures, species),
-            intercept,
-            labels.has_energy / labels.noise_energy**2,
-        )
-        self.features, self.labels = features, labels
-
-    def total_weight(self, sample_weight):
-        n_forces = 3 * self.features.n_atoms * self.labels.has_forces
-        return super().total_weight(sample_weight) + float(sample_weight @ n_forces)
-
-    def n_force_rows(self, sample_weight):
-        return 3 * int(self.features.n_atoms[(sample_weight > 0) & self.labels.has_forces].sum())
-
-    def force_blocks(self, sample_weight, columns):
-        """Rows −∂(Σ_i values_i)/∂R and the forces, a few structures at a time."""
-        chosen = np.flatnonzero((sample_weight > 0) & self.labels.has_forces)
-        for batch in self._batches(chosen):
-            part = self.features[batch]
-            rows = _force_rows(self.features.jacobian(batch), len(part.numbers))
-            atoms = select(self.features.offsets, batch)[1]
-            weights = np.repeat(sample_weight[batch], part.n_atoms)
-            roots = np.repeat(np.sqrt(weights) / self.labels.noise_forces[atoms], 3)
-            rows *= roots[:, None]
-            if self.intercept == "candidate":  # a constant has no slope
-                rows = np.hstack([rows, np.zeros((len(rows), self.C.shape[1]))])
-            yield rows[:, columns], self.labels.forces[atoms].ravel() * roots
-
-    def _batches(self, chosen):
-        """Lists of structures whose Jacobians together have a modest size."""
-        if not len(chosen):
-            return []
-        ends = np.cumsum(self.features.n_pairs[chosen])
-        size = _JACOBIAN_BYTES // (8 * 3 * self.n_features)
-        return np.split(chosen, np.flatnonzero(np.diff(ends // size)) + 1)
 
 
 class WeightedRows:
@@ -172,7 +109,7 @@ class WeightedRows:
         self.rows = np.flatnonzero(self.weights)
         self.constants = constants
         self.magnitudes = None
-        self.n_rows = len(self.rows) + problem.n_force_rows(sample_weight)
+        self.n_rows = len(self.rows) + problem.n_derivative_rows(sample_weight)
         if constants is None and problem.intercept is True:
             self._fit_constants()
 
@@ -204,13 +141,13 @@ class WeightedRows:
             roots = np.sqrt(self.weights[rows])
             matrix *= roots[:, None]
             yield matrix, target * roots
-        yield from self.problem.force_blocks(self.sample_weight, columns)
+        yield from self.problem.derivative_blocks(self.sample_weight, columns)
 
     def all_blocks(self):
         """Yield blocks of all columns with those of C, if they are an intercept, at their right."""
         start = 0
         for matrix, target in self.blocks(slice(None)):
-            rows = self.rows[start : start + len(target)]  # none are left for forces
+            rows = self.rows[start : start + len(target)]  # none are left for derivatives
             start += len(target)
             if self.constants is not None:
                 constants = np.zeros((len(target), self.problem.C.shape[1]))
@@ -241,15 +178,3 @@ class WeightedRows:
         n_columns = self.problem.n_columns if isinstance(columns, slice) else len(columns)
         size = max(1, _BLOCK_BYTES // (8 * (n_columns + 1)))
         return [self.rows[piece] for piece in split_rows(len(self.rows), size)]
-
-
-def _force_rows(jacobian, n_atoms):
-    """−d(Σ_i values_i)/dR of a batch, shape (3 n_atoms, n_features)."""
-    pairs, values = jacobian.pairs, jacobian.values
-    n_pairs, _, n_features = values.shape
-    number, one = np.arange(n_pairs), np.ones(n_pairs)
-    collect = csr_array(
-        (np.r_[one, -one], (np.r_[pairs.centers, pairs.indices], np.r_[number, number])),
-        shape=(n_atoms, n_pairs),
-    )
-    return (collect @ values.reshape(n_pairs, -1)).reshape(-1, n_features)

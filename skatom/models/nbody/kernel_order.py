@@ -68,6 +68,9 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
     1
     """
 
+    gives = NBodyGaussianProcess.gives
+    learns = NBodyGaussianProcess.learns
+
     _parameter_constraints = {
         "estimator": [NBodyGaussianProcess],
         "kernels": [list],
@@ -88,7 +91,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         X : Structures or list of ase.Atoms
             The n structures.
         y : Targets, or array-like of float, shape (n,), eV
-            Energies, forces or both.
+            Energies, forces and stresses, or some of them.
 
         Returns
         -------

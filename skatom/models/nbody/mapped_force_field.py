@@ -34,6 +34,23 @@ class MappedForceField(StructureRegressor):
     the cutoff functions are evaluated exactly. Forces and stress are the derivatives of the
     splines, so energies are conserved.
 
+    The variance of an energy is a sum over the pairs of n-plets of a structure,
+
+    .. math::
+
+        s^2 = \sum_{T T'} c(T, T'), \qquad
+        c(T, T') = k(T, T') - k_T^\top (K + \Lambda)^{-1} k_{T'} \approx
+        \sum_{pq} \varphi_p(T)\, C_{pq}\, \varphi_q(T'),
+
+    and so are those of forces and stresses, with derivatives of c. The posterior covariance c of
+    two n-plets is a function of two distances for pairs and of six for triangles [2]_. With
+    ``map_variance`` it is tabulated as the matrix C in a basis of products of functions of one
+    side, for all combinations of elements together. The functions :math:`\varphi` are the
+    eigenfunctions of the kernel between ``r_min`` and the cutoff. Standard deviations are those of
+    the process but for two approximations: functions are left out whose share of the prior variance
+    is below 1e-12 of the largest, and below ``r_min`` the deviation is that of the linear
+    extrapolation. Covariances between different n-plets are kept.
+
     Parameters
     ----------
     estimator : NBodyGaussianProcess, default=None
@@ -47,6 +64,8 @@ class MappedForceField(StructureRegressor):
     n_knots_triangles : int, default=96
         Number of knots of V₃ along each side. The error of forces falls with the third power of the
         spacing over the ``sigma`` of the kernel.
+    map_variance : bool, default=False
+        Whether to tabulate the variance, too, for standard deviations.
     max_memory : float, default=None
         Memory limit of the tables of a kernel in GiB. None: the available memory.
 
@@ -54,6 +73,8 @@ class MappedForceField(StructureRegressor):
     ----------
     expansion_ : SplineExpansion
         The tables of all kernels of the sum.
+    variance_ : VarianceTable or None
+        The table of the variance, with ``map_variance``.
     species_ : ndarray of int
         Sorted atomic numbers seen in `fit`.
     baseline_ : Baseline or None
@@ -66,8 +87,9 @@ class MappedForceField(StructureRegressor):
     Raises
     ------
     ValueError
-        If the kernel is not a sum of pairs and triangles with a cutoff, or a structure to predict
-        has an element that was not in ``fit``.
+        If the kernel is not a sum of pairs and triangles with a cutoff, a structure to predict has
+        an element that was not in ``fit``, or standard deviations are requested without
+        ``map_variance``.
     MemoryError
         If the tables would not fit in memory.
 
@@ -79,6 +101,8 @@ class MappedForceField(StructureRegressor):
     References
     ----------
     .. [1] A. Glielmo, C. Zeni, A. De Vita, Phys. Rev. B 97, 184307 (2018).
+    .. [2] Y. Xie, J. Vandermause, L. Sun, A. Cepellotti, B. Kozinsky, npj Comput. Mater. 7, 40
+       (2021), where the variance of each environment is mapped.
 
     Examples
     --------
@@ -94,21 +118,33 @@ class MappedForceField(StructureRegressor):
     True
     """
 
+    gives = ("energy", "forces", "stress", "energy_std", "forces_std", "stress_std")
+    learns = ("energy", "forces", "stress")
+
     _parameter_constraints = {
         "estimator": [NBodyGaussianProcess, None],
         "r_min": [Interval(Real, 0, None, closed="neither"), None],
         "n_knots_pairs": [Interval(Integral, 4, None, closed="left")],
         "n_knots_triangles": [Interval(Integral, 4, None, closed="left")],
+        "map_variance": ["boolean"],
         "max_memory": [None, Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
-        self, estimator=None, r_min=None, n_knots_pairs=512, n_knots_triangles=96, max_memory=None
+        self,
+        estimator=None,
+        r_min=None,
+        n_knots_pairs=512,
+        n_knots_triangles=96,
+        max_memory=None,
+        *,
+        map_variance=False,
     ):
         self.estimator = estimator
         self.r_min = r_min
         self.n_knots_pairs = n_knots_pairs
         self.n_knots_triangles = n_knots_triangles
+        self.map_variance = map_variance
         self.max_memory = max_memory
 
     @classmethod
@@ -139,7 +175,7 @@ class MappedForceField(StructureRegressor):
         X : Structures or list of ase.Atoms
             The n structures.
         y : Targets, or array-like of float, shape (n,), eV
-            Energies, forces or both.
+            Energies, forces and stresses, or some of them.
 
         Returns
         -------
@@ -161,8 +197,12 @@ class MappedForceField(StructureRegressor):
             r_min = _MARGIN * min(expansion.shortest for expansion in process.expansions_)
         tables = [self._table(process, expansion, r_min) for expansion in process.expansions_]
         self.species_, self.baseline_ = process.species_, process.baseline_
-        self.absolute_energies_, self.outputs_ = process.absolute_energies_, self.gives
+        self.absolute_energies_ = process.absolute_energies_
         self.expansion_ = SplineExpansion(tables, self.species_)
+        self.variance_, self.outputs_ = None, self.gives[:3]
+        if self.map_variance:
+            self.variance_ = process.variance_table(r_min, self.max_memory)
+            self.outputs_ = self.gives
         return self
 
     def _table(self, process, expansion, r_min):
@@ -182,11 +222,20 @@ class MappedForceField(StructureRegressor):
         species_index(structures, self.species_)  # raises for species not seen in fit
         return structures
 
+    def _check_given(self, names):
+        try:
+            super()._check_given(names)
+        except ValueError as error:
+            if set(names) <= set(self.gives):
+                raise ValueError(f"{error} (this one with map_variance=True)") from None
+            raise
+
     def _evaluate(self, X, names):
-        if names == ("energy",):
-            return {"energy": self.expansion_.energies(X)}
+        found = {} if self.variance_ is None else self.variance_.by_name(X, names)
+        if {"gradient", "virial"}.isdisjoint(names):
+            return {"energy": self.expansion_.energies(X), **found}
         parts = self.expansion_.differentiate(X)
-        return dict(zip(("energy", "gradient", "virial"), parts, strict=True))
+        return {**dict(zip(("energy", "gradient", "virial"), parts, strict=True)), **found}
 
     def pair_energy(self, element, other, r):
         """The pair energy V₂(r) and its derivative.

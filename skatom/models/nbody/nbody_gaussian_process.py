@@ -11,11 +11,16 @@ from tqdm import tqdm
 
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
-from skatom.kernels.nbody.sums import NBody, NBodyKernel
+from skatom.kernels.nbody.base import NBodyKernel
+from skatom.kernels.nbody.nplets import FROM_VOIGT
+from skatom.kernels.nbody.sums import NBody
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.nbody.marginal_likelihood import cholesky, log_likelihood, maximise_likelihood
+from skatom.models.nbody.training import TrainingRows, observations
+from skatom.models.nbody.variance_table import VarianceTable
+from skatom.models.sparse.fitting import batches
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
@@ -32,7 +37,7 @@ class NBodyGaussianProcess(StructureRegressor):
         \hat E(S) = \sum_z N_z \varepsilon_z + \sum_l k(S, l)\, \alpha_l, \qquad
         \alpha = (K + \Lambda)^{-1} y
 
-    The observations l are energies of structures and components of forces on atoms, whose
+    The observations l are energies of structures, components of forces on atoms, and virials, whose
     covariances are derivatives of the kernel of the energies [1]_. The :math:`\varepsilon_z` are
     the baseline. The diagonal matrix :math:`\Lambda` has the noise variance of each observation.
     Forces and stress are derivatives of the predicted energy; standard deviations are those of the
@@ -41,22 +46,27 @@ class NBodyGaussianProcess(StructureRegressor):
     .. math:: s^2 = k(l, l) - k_l^\top (K + \Lambda)^{-1} k_l.
 
     The system is dense and is solved exactly, which limits training sets to hundreds of structures
-    or of atoms with forces (``n_environments``). The cost of predictions is linear in the size of
-    the training set; with `MappedForceField` it is constant.
+    or of atoms with forces (``n_environments``). The cost of
+    standard deviations grows with the square of the training set; that of the other predictions
+    does not depend on it, except with `ManyBody`. `MappedForceField` is faster still.
 
     Parameters
     ----------
-    kernel : NBody, ManyBody or a sum of them, default=None
+    kernel : NBody, ManyBody, HaarNBody, CartesianPairs or a sum of them, default=None
         Kernel of structures. None: ``NBody(order=2) + NBody(order=3)``. `KernelOrderSelector`
-        selects a kernel by marginal likelihood.
+        selects a kernel by marginal likelihood. With `CovariantNBody` the model learns and predicts
+        forces alone.
     noise_energy : float, dict or array-like of shape (n,), default=1e-3
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
         Noise standard deviation of force components in eV/Å. It includes what the kernel cannot
         express, such as interactions beyond the cutoff.
+    noise_virial : float, dict or array-like of shape (n,), default=0.1
+        Noise standard deviation of virials, the stress times the volume, in eV per atom; it is
+        multiplied by :math:`\sqrt{N}`.
     baseline : "elements", dict, estimator, list of these, or None, default="elements"
-        Baseline that is subtracted from energies and forces before the fit and added to
+        Baseline that is subtracted from energies, forces and stresses before the fit and added to
         predictions: energies of the elements by least squares ("elements") or given, as in
         ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
         or a list of these.
@@ -65,9 +75,9 @@ class NBodyGaussianProcess(StructureRegressor):
     optimize : bool, default=False
         Maximise the log marginal likelihood over ``sigma`` and ``amplitude`` of each kernel and
         over the noise, starting from the given values: ``sigma`` within a factor of 4,
-        ``amplitude`` within a factor of 100, and the noise of energies and that of forces each by a
-        common factor of up to 10. With few data (some 100 observations) so many free parameters
-        overfit: give values instead.
+        ``amplitude`` within a factor of 100, and the noises of energies, of forces and of virials
+        each by a common factor of up to 10. With few data (some 100 observations) so many free
+        parameters overfit: give values instead.
     max_memory : float, default=None
         Memory limit of the kernel matrix in GiB. None: the available memory.
     random_state : int, RandomState or None, default=None
@@ -79,9 +89,9 @@ class NBodyGaussianProcess(StructureRegressor):
     ----------
     kernel_ : NBodyKernel
         The kernel with the parameters in use.
-    noise_scale_ : ndarray of float, shape (2,)
-        Factors by which the noises of energies and of forces were multiplied; 1 without
-        ``optimize``.
+    noise_scale_ : ndarray of float, shape (3,)
+        Factors by which the noises of energies, of forces and of virials were multiplied; 1
+        without ``optimize``.
     species_ : ndarray of int
         Sorted atomic numbers seen in `fit`.
     baseline_ : Baseline or None
@@ -93,7 +103,7 @@ class NBodyGaussianProcess(StructureRegressor):
     environments_ : ndarray of int
         The atoms of the training batch whose forces were learnt.
     n_observations_ : int
-        Number of energies and components of forces.
+        Number of energies and of components of forces and virials.
     log_marginal_likelihood_ : float
         :math:`\log p(y) = -\frac12 y^\top \alpha - \frac12 \log\det(K + \Lambda)
         - \frac n2 \log 2\pi`.
@@ -103,8 +113,10 @@ class NBodyGaussianProcess(StructureRegressor):
     Raises
     ------
     ValueError
-        If there are neither energies nor forces, the kernel matrix is not positive definite, or
-        a structure to predict has an element that was not in ``fit``.
+        If there are no energies, forces or stresses, a structure with a stress is not periodic in
+        three directions, the kernel is a sum of kernels of energies and of forces, the kernel
+        matrix is not positive definite, or a structure to predict has an element that was not in
+        ``fit``.
     MemoryError
         If the kernel matrix would not fit. It takes about 24 bytes times the square of the
         number of observations.
@@ -129,12 +141,14 @@ class NBodyGaussianProcess(StructureRegressor):
     ((2,), (128, 3), (2,), (128, 3))
     """
 
-    gives = ("energy", "forces", "stress", "energy_std", "forces_std")
+    gives = ("energy", "forces", "stress", "energy_std", "forces_std", "stress_std")
+    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "kernel": [NBodyKernel, None],
         "noise_energy": [_POSITIVE, dict, "array-like"],
         "noise_forces": [_POSITIVE, dict, "array-like"],
+        "noise_virial": [_POSITIVE, dict, "array-like"],
         "baseline": "no_validation",
         "n_environments": [Interval(Integral, 1, None, closed="left"), None],
         "optimize": ["boolean"],
@@ -149,6 +163,7 @@ class NBodyGaussianProcess(StructureRegressor):
         noise_energy=1e-3,
         noise_forces=0.03,
         *,
+        noise_virial=0.1,
         baseline="elements",
         n_environments=None,
         optimize=False,
@@ -159,6 +174,7 @@ class NBodyGaussianProcess(StructureRegressor):
         self.kernel = kernel
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
+        self.noise_virial = noise_virial
         self.baseline = baseline
         self.n_environments = n_environments
         self.optimize = optimize
@@ -175,7 +191,7 @@ class NBodyGaussianProcess(StructureRegressor):
         X : Structures or list of ase.Atoms, n of them
             Molecules and crystals of any composition.
         y : Targets, or array-like of float, shape (n,), eV
-            Energies, forces or both; structures may lack one of them.
+            Energies, forces and stresses, or some of them; structures may lack some.
         configurations : array-like of str, shape (n,), default=None
             Name of the configuration of each structure, for noises given as a dict.
         sample_weight : array-like of float, shape (n,), default=None
@@ -188,15 +204,19 @@ class NBodyGaussianProcess(StructureRegressor):
         """
         structures = as_structures(X)
         targets = as_targets(y, structures)
-        learnt = check_labels(targets, ("energy", "forces"), type(self).__name__)
         self.kernel_ = (
             NBody(order=2) + NBody(order=3) if self.kernel is None else clone(self.kernel)
         )
         self.kernel_.check_parameters()
-        self.outputs_, self.absolute_energies_ = self.gives, "energy" in learnt
+        noises = {"energy": "noise_energy", "forces": "noise_forces", "stress": "noise_virial"}
+        self.outputs_ = self.gives
+        if not _has_energies(self.kernel_):
+            noises, self.outputs_ = {"forces": "noise_forces"}, ("forces", "forces_std")
+        learnt = check_labels(targets, tuple(noises), type(self).__name__)
+        self.absolute_energies_ = "energy" in learnt
         self.species_ = structures.species
         self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
-        noise = {"noise_energy": self.noise_energy, "noise_forces": self.noise_forces}
+        noise = {name: getattr(self, name) for name in noises.values()}
         labels = Labels.of(
             structures, targets, self.baseline_, noise, configurations, sample_weight
         )
@@ -205,31 +225,44 @@ class NBodyGaussianProcess(StructureRegressor):
         return self
 
     def _learn(self, structures, labels):
-        atoms, with_energy = self.environments_, labels.has_energy
-        values = np.concatenate([labels.energy[with_energy], labels.forces[atoms].ravel()])
-        n_energies = int(with_energy.sum())
-        # standard deviations of the noise of energies and of forces, one column each
-        scales = np.zeros((len(values), 2))
-        scales[:n_energies, 0] = labels.noise_energy[with_energy]
-        scales[n_energies:, 1] = np.repeat(labels.noise_forces[atoms], 3)
+        values, scales = observations(labels, self.environments_)
         self.n_observations_ = len(values)
         check_memory(
             24.0 * len(values) ** 2, f"the kernel matrix of {len(values)} observations",
             "set n_environments, or train on fewer structures", self.max_memory,
         )  # fmt: skip
-        self._training = TrainingRows(self.kernel_, structures, with_energy, atoms)
-        self.noise_scale_ = np.ones(2)
+        self._training = TrainingRows(self.kernel_, structures, labels, self.environments_)
+        self.noise_scale_ = np.ones(3)
         if self.optimize:
             self.kernel_, self.noise_scale_ = maximise_likelihood(
                 self.kernel_, self.noise_scale_, self._training, values, scales, self.verbose
             )
-        self._factor = cholesky(self._training.covariance(self.kernel_), scales @ self.noise_scale_)
+        self._training.noise = scales @ self.noise_scale_
+        self._factor = cholesky(self._training.covariance(self.kernel_), self._training.noise)
         alpha = cho_solve((self._factor, True), values)
         self.log_marginal_likelihood_ = log_likelihood(self._factor, values, alpha)
         self.expansions_ = [
-            term.expand(*self._training.weighted(k, alpha[:n_energies], alpha[n_energies:]))
+            term.expand(*self._training.weighted(k, alpha))
             for k, term in enumerate(self.kernel_.terms)
         ]
+
+    def variance_table(self, r_min, max_memory=None):
+        """The posterior variance as a table, for `MappedForceField`.
+
+        Parameters
+        ----------
+        r_min : float
+            The shortest side of an n-plet in the table, Å.
+        max_memory : float, default=None
+            Memory limit in GiB. None: the available memory.
+
+        Returns
+        -------
+        VarianceTable
+        """
+        return VarianceTable(
+            self.kernel_, self._training, self.species_.tolist(), r_min, max_memory
+        )
 
     def _choose_environments(self, structures, has_forces):
         atoms = np.flatnonzero(np.repeat(has_forces, structures.n_atoms))
@@ -246,12 +279,16 @@ class NBodyGaussianProcess(StructureRegressor):
     def _evaluate(self, X, names):
         parts = [
             self._evaluate_batch(X[batch], names)
-            for batch in tqdm(_batches(X), "prediction", disable=not self.verbose, leave=False)
+            for batch in tqdm(
+                batches(X, _BATCH_ATOMS), "prediction", disable=not self.verbose, leave=False
+            )
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _evaluate_batch(self, structures, names):
-        if {"gradient", "virial"}.isdisjoint(names):
+        if "energy" not in self.outputs_:
+            found = {"gradient": -sum(e.forces(structures) for e in self.expansions_)}
+        elif {"gradient", "virial"}.isdisjoint(names):
             found = {"energy": sum(e.energies(structures) for e in self.expansions_)}
         else:
             parts = [expansion.differentiate(structures) for expansion in self.expansions_]
@@ -261,6 +298,9 @@ class NBodyGaussianProcess(StructureRegressor):
             found["energy_std"] = self._std(structures, "energy")[:, 0]
         if "forces_std" in names:
             found["forces_std"] = self._std(structures, "forces")
+        if "stress_std" in names:
+            deviations = self._std(structures, "virial") / structures.volumes()[:, None]
+            found["stress_std"] = deviations[:, FROM_VOIGT]
         return found
 
     def _std(self, structures, what):
@@ -274,48 +314,12 @@ class NBodyGaussianProcess(StructureRegressor):
         return np.sqrt(np.maximum(variances, 0.0))
 
 
-def _batches(structures):
-    """Slices of consecutive structures of few atoms, or single ones."""
-    edges = np.searchsorted(
-        structures.offsets, np.arange(0, structures.offsets[-1], _BATCH_ATOMS), side="right"
-    )
-    edges = np.unique([0, *(edges - 1), len(structures)])
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
-
-class TrainingRows:
-    """The rows of the training set: energies, then forces."""
-
-    def __init__(self, kernel, structures, with_energy, environments):
-        self.rows = []
-        if with_energy.any():
-            self.rows.append(kernel.rows(structures[with_energy], "energy"))
-        if len(environments):
-            owners = np.repeat(np.arange(len(structures)), structures.n_atoms)[environments]
-            used = np.unique(owners)
-            batch = structures[used]
-            atoms = environments - structures.offsets[owners]
-            atoms += batch.offsets[np.searchsorted(used, owners)]
-            self.rows.append(kernel.rows(batch, "forces", atoms))
-        self.n_energies = int(with_energy.sum())
-
-    def covariance(self, kernel):
-        """K, shape (n_observations, n_observations)."""
-        return kernel.cross(self.rows)
-
-    def cross(self, kernel, rows):
-        """The kernel between other rows and these."""
-        return kernel.cross([rows], self.rows)
-
-    def of_term(self, k):
-        """The rows of one term of a sum of kernels."""
-        return [rows[k] if isinstance(rows, tuple) else rows for rows in self.rows]
-
-    def weighted(self, k, *coefficients):
-        """The rows of a term, and the coefficients of each of their groups."""
-        rows = self.of_term(k)
-        given = [alpha for alpha in coefficients if len(alpha)]
-        return rows, [
-            alpha.reshape(block.n_groups, block.n_rows)
-            for block, alpha in zip(rows, given, strict=True)
-        ]
+def _has_energies(kernel):
+    """Whether a kernel is one of energies; a ValueError if only some of its terms are."""
+    found = {term.has_energies for term in kernel.terms}
+    if len(found) == 2:
+        raise ValueError(
+            f"the kernel {kernel} is a sum of kernels of energies and of forces alone "
+            "(CovariantNBody), which have no common energy: fit a model with each"
+        )
+    return found.pop()

@@ -3,6 +3,7 @@
 import numpy as np
 from ase.data import chemical_symbols
 
+from skatom._device import check_is_array, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
 from skatom.descriptors.structure_features import StructureFeatures
@@ -44,6 +45,10 @@ class WholeStructures:
         """The same: neighbour lists belong to atoms."""
         return self
 
+    def to(self, device):
+        """The same: these features are arrays of numpy."""
+        return self
+
     def pullback(self, cotangent):
         """Gradient and virial, see `StructureFeatures.pullback`."""
         return self._features.pullback(cotangent)
@@ -56,6 +61,8 @@ class WholeStructures:
 def as_centers(features):
     """Features of atoms unchanged, features of structures as `WholeStructures`."""
     if isinstance(features, StructureFeatures):
+        what = "SparseGaussianProcess with features of structures"
+        check_is_array(features, what, "with features of atoms it is")
         return WholeStructures(features)
     if isinstance(features, AtomicFeatures):
         return features
@@ -96,7 +103,7 @@ class CenterSource:
     def values(self, centers):
         """Features (n, n_features) of some centres, for a few structures at a time."""
         if self._descriptor is None:
-            return self._X.values[centers]
+            return on_host(self._X.values[centers])
         owners = np.searchsorted(self.offsets, centers, side="right") - 1
         found = np.empty((len(centers), self.n_features))
         needed = np.unique(owners)
@@ -106,7 +113,7 @@ class CenterSource:
             mine = np.flatnonzero(np.isin(owners, batch))
             place = np.searchsorted(batch, owners[mine])
             rows = features.offsets[place] + centers[mine] - self.offsets[owners[mine]]
-            found[mine] = features.values[rows]
+            found[mine] = on_host(features.values[rows])
         return found
 
 

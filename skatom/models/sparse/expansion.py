@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import on_host
 from skatom.base import Predictor
 from skatom.models._environment_expansion import EnvironmentExpansion
 
@@ -54,9 +55,10 @@ class SparseExpansion(Predictor):
         found = []
         for features, expansion in zip(X, self.terms, strict=True):
             local, cotangent = expansion.of_atoms(features, derivatives)
+            local = on_host(local)
             energy = np.add.reduceat(local, features.offsets[:-1])
             found.append({"local_energies": local, "energy": energy})
             if derivatives:
-                gradient, virial = features.pullback(cotangent)
+                gradient, virial = map(on_host, features.pullback(cotangent))
                 found[-1] |= {"gradient": gradient, "virial": virial}
         return found

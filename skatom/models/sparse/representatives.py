@@ -89,7 +89,8 @@ def prior_root(block):
     while jitter <= _LARGEST_JITTER:
         np.fill_diagonal(matrix, diagonal + jitter * diagonal.mean())
         try:
-            factor = cholesky(matrix, lower=True)
+            with serial_blas():  # the matrix is small: threads would only wait
+                factor = cholesky(matrix, lower=True)
         except LinAlgError:
             jitter *= 10
             continue

@@ -177,6 +177,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
     gives = in_order(
         {"energy", "forces", "stress", "local_energies", "energy_std", "forces_std", "stress_std"}
     )
+    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "kernel": [DotKernel, None],
@@ -277,7 +278,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
     def _check(self, X, y):
         structures = self._structures(X)
         targets = as_targets(y, structures)
-        check_labels(targets, ("energy", "forces", "stress"), type(self).__name__)
+        check_labels(targets, self.learns, type(self).__name__)
         return structures, targets
 
     def _structures(self, X):

@@ -60,6 +60,7 @@ class Deviations:
 
     def of_energies(self, features):
         """Standard deviations of the energies of a batch of structures: shape (n,)."""
+        features = [of_term.to("cpu") for of_term in features]
         rows = energy_rows(self.blocks, features, len(self.triangle))
         prior = energy_prior(self.blocks, features)
         with threads_over_blas() as pool:
@@ -74,7 +75,7 @@ class Deviations:
         return self._of_tangents(features, strain_tangents, strain_bytes)
 
     def _of_tangents(self, features, make, n_bytes):
-        features = with_neighbors(features)
+        features = with_neighbors([of_term.to("cpu") for of_term in features])
         parts = []
         with threads_over_blas() as pool:
             sizes = np.max([n_bytes(of_term) for of_term in features], axis=0)

@@ -1,0 +1,99 @@
+"""What the tasks of the benchmark `gpu` share."""
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from benchmarks.harness import DATA
+from skatom._device import Device, resolve
+from skatom.datasets import read
+
+
+class Unequal(Exception):
+    """Numbers of the card and of the CPU differ by more than they may."""
+
+
+@dataclass
+class Bench:
+    """The device of a run, its data, and what is printed.
+
+    ``name`` is the value of estimators' parameter ``device``; with ``small``, sizes are for a CPU.
+    """
+
+    name: str
+    small: bool
+    _loaded: dict = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, torch_on_cpu):
+        found = None if torch_on_cpu else resolve("auto")
+        return cls("torch", True) if found is None else cls("cuda", False)
+
+    @cached_property
+    def device(self) -> Device:
+        return resolve(self.name)
+
+    @property
+    def torch(self):
+        return self.device.torch
+
+    def describe(self):
+        told = f"{self.device.title}, torch {self.torch.__version__}"
+        return f"no card is used: {told}, small sizes" if self.small else told
+
+    def clean(self):
+        """Give back what torch keeps of the card's memory."""
+        if self.device.is_card:
+            self.torch.cuda.empty_cache()
+            self.torch.cuda.reset_peak_memory_stats()
+
+    def peak_gib(self):
+        if not self.device.is_card:
+            return float("nan")
+        return self.torch.cuda.max_memory_allocated() / 2**30
+
+    def data(self, name):
+        """Structures and targets of a file of the reference data."""
+        if name not in self._loaded:
+            paths = [DATA / f"{name}.npz", DATA / "molecules" / f"{name}.npz"]
+            path = next((path for path in paths if path.exists()), None)
+            if path is None:
+                raise FileNotFoundError(f"no {name}.npz in {DATA}: set SKATOM_DATA")
+            data = read(path)
+            self._loaded[name] = data.structures, data.targets
+        return self._loaded[name]
+
+    def seconds(self, function, repeats=3):
+        """The shortest time of some calls after one that is not counted, and what they gave."""
+        found, times = function(), []
+        for _ in range(repeats):
+            self.device.synchronize()
+            begin = time.perf_counter()
+            found = function()
+            self.device.synchronize()
+            times.append(time.perf_counter() - begin)
+        return min(times), found
+
+    def once(self, function):
+        """The time of one call, and what it gave."""
+        self.device.synchronize()
+        begin = time.perf_counter()
+        found = function()
+        self.device.synchronize()
+        return time.perf_counter() - begin, found
+
+    def say(self, label, figure, unit="", **ratios):
+        """Print a figure and its ratios: to the CPU, to an aim."""
+        told = "".join(f"{name} {ratio:.4g}  " for name, ratio in ratios.items())
+        card = "" if self.small else f"  [{self.device.title}]"
+        print(f"  {label:52s}{figure:12.4g} {unit:16s}{told}{card}", flush=True)
+
+    def check(self, label, one, other, tolerance, scale=None):
+        """Print the largest difference, relative to the largest number or to ``scale``."""
+        one, other = np.asarray(one), np.asarray(other)
+        found = np.abs(one - other).max() / (scale or np.abs(other).max())
+        print(f"  {label:52s}{found:12.1e} of {tolerance:.0e} allowed", flush=True)
+        if not found <= tolerance:
+            raise Unequal(f"{label}: {found:.2e} is more than {tolerance:.0e}")

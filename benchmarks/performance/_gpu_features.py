@@ -1,0 +1,151 @@
+"""Tasks of the benchmark `gpu`: features, covariances, and kernel ridge regression of forces."""
+
+from contextlib import contextmanager
+
+import numba
+import numpy as np
+from sklearn.pipeline import make_pipeline
+
+from skatom.descriptors import FCHL19, SOAP
+from skatom.kernels import Gaussian, covariance
+from skatom.metrics import neg_energy_mae, neg_force_mae
+from skatom.models import ForceKernelRidge
+from skatom.models.kernel_ridge.derivative_system import CholeskySystem
+from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
+
+ETHANOL, ASPIRIN, TEST = "md17_ethanol", "rmd17_aspirin_train", "rmd17_aspirin_test"
+
+
+@contextmanager
+def two_cores():
+    """The CPU beside which the aims of features are set."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(2, before))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def soap(bench):
+    """Values and pullback of SOAP, equal to those of the CPU, at least 20 times two cores."""
+    for name, n in ((ASPIRIN, 400), (ETHANOL, 1000)):
+        for nu in (2, 1):
+            _descriptor(bench, SOAP(nu=nu), f"SOAP, nu={nu}", name, 3 if bench.small else n)
+
+
+def fchl19(bench):
+    """Values and pullback of FCHL19."""
+    for name, n in ((ASPIRIN, 1000), (ETHANOL, 1000)):
+        _descriptor(bench, FCHL19(), "FCHL19", name, 3 if bench.small else n)
+
+
+def _descriptor(bench, descriptor, label, name, n):
+    X = bench.data(name)[0][:n]
+    label = f"{label}, {n} x {name}"
+    on_cpu, on_card = descriptor.fit(X), descriptor.__class__(**descriptor.get_params())
+    on_card.set_params(device=bench.name).fit(X)
+    expected, found = on_cpu.transform(X), on_card.transform(X)
+    cotangent = np.random.default_rng(0).normal(size=expected.values.shape)
+    tensor = bench.device.tensor(cotangent)
+    bench.check(f"{label}: values", bench.device.array(found.values), expected.values, 1e-9)
+    pairs = [expected.pullback(cotangent), found.pullback(tensor)]
+    for part, (one, other) in zip(("gradient", "virial"), zip(*pairs, strict=True), strict=True):
+        bench.check(f"{label}: {part}", bench.device.array(other), one, 1e-9)
+    jacobian, other = (features.jacobian(slice(0, 2)).values for features in (expected, found))
+    bench.check(f"{label}: Jacobian", bench.device.array(other), jacobian, 1e-9)
+    for what, on_two, on_device in (
+        ("values", lambda: on_cpu.transform(X), lambda: on_card.transform(X)),
+        ("pullback", lambda: expected.pullback(cotangent), lambda: found.pullback(tensor)),
+    ):
+        fast, _ = bench.seconds(on_device, repeats=1 if bench.small else 5)
+        with two_cores():
+            slow, _ = bench.seconds(on_two, repeats=2)
+        bench.say(f"{label}: {what}", 1000 * fast, "ms", **{"two cores/time": slow / fast})
+
+
+def covariances(bench):
+    """The covariance matrix of FCHL19 features under a Gaussian kernel."""
+    sizes = {ETHANOL: 4 if bench.small else 200, ASPIRIN: 2 if bench.small else 50}
+    for name, n in sizes.items():
+        X = bench.data(name)[0][:n]
+        made = {d: FCHL19(device=d).fit_transform(X) for d in ("cpu", bench.name)}
+        slow, expected = bench.once(lambda made=made: covariance(Gaussian(2.0), made["cpu"]))
+        fast, found = bench.seconds(
+            lambda made=made: covariance(Gaussian(2.0), made[bench.name]), repeats=2
+        )
+        label = f"covariance of {n} {name}"
+        bench.check(label, bench.device.array(found), expected, 1e-9)
+        bench.say(label, fast, "s", **{"CPU/time": slow / fast})
+
+
+def separate_fits(bench):
+    """Fits of the same structures on the CPU and on the card, for each basis."""
+    n, n_test = (4, 3) if bench.small else (40, 100)
+    (X, y), (queries, _) = bench.data(ASPIRIN), bench.data(TEST)
+    for basis in ("derivatives", "operators"):
+        found, seconds = {}, {}
+        for device in ("cpu", bench.name):
+            model = make_pipeline(FCHL19(device=device), ForceKernelRidge(basis=basis))
+            seconds[device], _ = bench.once(lambda m=model: m.fit(X[:n], y[:n]))
+            found[device] = model.predict(queries[:n_test], return_forces=True)
+        rms = float(np.sqrt(np.mean(found["cpu"][1] ** 2)))
+        forces = found[bench.name][1], found["cpu"][1]
+        bench.check(f"{basis}: forces of separate fits, of RMS force", *forces, 1e-6, rms)
+        ratio = seconds["cpu"] / seconds[bench.name]
+        bench.say(f"{basis}: fit of {n} aspirin", seconds[bench.name], "s", **{"CPU/time": ratio})
+        if basis == "derivatives":
+            on_cpu = make_pipeline(FCHL19().fit(X[:n]), model[-1])
+            other = on_cpu.predict(queries[:n_test], return_forces=True)[1]
+            bench.check("the same model predicts on the CPU", other, forces[0], 1e-9)
+
+
+def force_kernel_ridge(bench):
+    """FCHL19 and kernel ridge regression of 1,000 frames of aspirin in at most 30 s."""
+    n, n_test = (5, 5) if bench.small else (1000, 500)
+    (X, y), (queries, labels) = bench.data(ASPIRIN), bench.data(TEST)
+    model = make_pipeline(FCHL19(device=bench.name), ForceKernelRidge())
+    model.fit(X[:5], y[:5])  # starts the libraries
+    bench.clean()
+    seconds, _ = bench.once(lambda: model.fit(X[:n], y[:n]))
+    bench.say(f"FCHL19 + ForceKernelRidge, {n} aspirin", seconds, "s", **{"aim/time": 30 / seconds})
+    bench.say("  peak memory", bench.peak_gib(), "GiB")
+    some = slice(0, n_test)
+    fast, _ = bench.seconds(lambda: model.predict(queries[some], return_forces=True), repeats=2)
+    bench.say("  predict, with forces", n_test / fast, "geometries/s")
+    errors = 1000 * -neg_force_mae(model, queries[some], labels[some])
+    bench.say("  error of forces", errors, "meV/Å")
+    errors = 1000 * -neg_energy_mae(model, queries[some], labels[some])
+    bench.say("  error of energies", errors, "meV")
+    _parts(bench, X[:n], y[:n])
+
+
+def _parts(bench, X, y):
+    """Times of the features, the Jacobians, the blocks and the Cholesky factor."""
+    seconds, features = bench.once(lambda: FCHL19(device=bench.name).fit_transform(X))
+    bench.say("  features", seconds, "s")
+    parameters = {f"alpha{kind}": 1e-7 for kind in ("", "_forces", "_virial", "_dipole")}
+    alphas = alphas_of(parameters, X, y, None, 0.0)
+    labels = RidgeLabels(X, y, alphas, ("energy", "forces"))
+    seconds, system = bench.once(lambda: CholeskySystem(Gaussian(2.0), features, labels))
+    bench.say("  rigid motions, Jacobians in their bases", seconds, "s")
+    fill, blocks = system.fill, []
+    system.fill = lambda *place: blocks.append(bench.once(lambda: fill(*place))[0])
+    total, _ = bench.once(system.factor)
+    size = int(system.layout.starts[-1])
+    bench.say(f"  covariances of {size} rows", sum(blocks), "s")
+    factor = total - sum(blocks)
+    bench.say("  Cholesky", factor, "s", **{"TFLOP/s": size**3 / 3e12 / factor})
+    seconds, solution = bench.once(lambda: system.solve(system.right_side()))
+    bench.say("  solution", seconds, "s")
+    seconds, _ = bench.once(lambda: system.expansion(solution))
+    bench.say("  expansion", seconds, "s")
+
+
+TASKS = [
+    ("soap", soap, 100),
+    ("fchl19", fchl19, 90),
+    ("covariance", covariances, 90),
+    ("force-kernel-ridge-equality", separate_fits, 120),
+    ("force-kernel-ridge", force_kernel_ridge, 90),
+]

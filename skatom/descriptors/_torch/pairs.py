@@ -1,0 +1,77 @@
+"""Pairs of neighbours as tensors, in pieces that fit in the memory of a device."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skatom.descriptors._torch.neighbors import NeighborTensors
+from skatom.structures import groups_by_size, offsets_from_counts
+
+# Memory in bytes of the intermediate results of one piece: many pieces would be bound by the time
+# to start their operations, large ones do not fit beside a matrix.
+_PIECE = {False: 2**26, True: 2**31}
+
+
+class PairTensors(NamedTuple):
+    """Pairs of some centres with their neighbours, sorted by centre.
+
+    ``centers`` (n_pairs,) counts the centres from 0; ``own`` (n_centers,) and ``species``
+    (n_pairs,) are the indices of the species of centres and of neighbours.
+    """
+
+    centers: torch.Tensor
+    vectors: torch.Tensor  # (n_pairs, 3)
+    own: torch.Tensor
+    species: torch.Tensor
+
+    def part(self, centers, pairs):
+        """Some consecutive centres and their pairs, two slices."""
+        return PairTensors(
+            self.centers[pairs] - centers.start, self.vectors[pairs], self.own[centers],
+            self.species[pairs],
+        )  # fmt: skip
+
+
+def upload(pairs, species, device):
+    """The `PairTensors` of a list of neighbours; ``species`` is that of every atom of its batch.
+
+    The list is a `NeighborList` or a `NeighborTensors`.
+    """
+    own = device.tensor(species[pairs.atoms])
+    if isinstance(pairs, NeighborTensors):
+        return PairTensors(pairs.centers, pairs.vectors, own, device.tensor(species)[pairs.indices])
+    centers = np.repeat(np.arange(len(pairs.atoms)), np.diff(pairs.offsets))
+    arrays = map(device.tensor, (centers, pairs.vectors, species[pairs.indices]))
+    centers, vectors, of_neighbors = arrays
+    return PairTensors(centers, vectors, own, of_neighbors)
+
+
+def pieces(counts, n_bytes, device):
+    """Slices of centres, and of their pairs, whose intermediate results fit in memory.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n_centers,)
+        Number of pairs of each centre.
+    n_bytes : ndarray of float, shape (n_centers,)
+        Memory of the intermediate results of each centre.
+    device : Device
+
+    Returns
+    -------
+    list of (slice, slice)
+    """
+    starts = offsets_from_counts(counts)
+    sizes = offsets_from_counts(np.ceil(n_bytes))
+    if len(counts) == 0 or sizes[-1] == 0:
+        return []
+    groups = groups_by_size(sizes, _PIECE[device.is_card])
+    return [(group, slice(starts[group.start], starts[group.stop])) for group in groups]
+
+
+def on_device(parameters, device):
+    """A named tuple of parameters with tensors instead of arrays."""
+    return type(parameters)(
+        *(device.tensor(x) if isinstance(x, np.ndarray) else x for x in parameters)
+    )

@@ -1,0 +1,76 @@
+"""Errors of predicted stresses, dipoles and polarisabilities: means over their components."""
+
+from skatom.metrics.comparison import mean_absolute, paired, root_mean_square
+from skatom.properties import OUTPUTS
+
+_DOCSTRING = r"""{title} of the components of the {words}.
+
+    .. math:: {formula}
+
+    The sum runs over n structures s and k components c.
+
+    Parameters
+    ----------
+    y_true : Targets or array-like of shape (n, {shape}), {unit}
+        Reference.
+    y_pred : Targets or array-like of shape (n, {shape}), {unit}
+        Prediction.
+
+    Returns
+    -------
+    float
+        {unit}.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or nothing is labelled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skatom.metrics import {name}
+    >>> {name}(np.zeros((1, {shape})), {example})
+    {result}
+    """
+_KINDS = {
+    "mae": (
+        mean_absolute,
+        "Mean absolute error",
+        r"\frac{1}{k n} \sum_s \sum_c \left|\hat T_{sc} - T_{sc}\right|",
+    ),
+    "rmse": (
+        root_mean_square,
+        "Root-mean-square error",
+        r"\sqrt{\frac{1}{k n} \sum_s \sum_c \left(\hat T_{sc} - T_{sc}\right)^2}",
+    ),
+}
+# a prediction by the number of indices of the property, and its errors where the reference is zero
+_EXAMPLES = {
+    1: ("[[0.3, 0.0, 0.4]]", {"mae": "0.233...", "rmse": "0.288..."}),
+    2: ("0.03 * np.eye(3)[None]", {"mae": "0.01", "rmse": "0.0173..."}),
+}
+
+
+def _error(quantity, kind):
+    """The function of one property and one kind of mean."""
+    mean, title, formula = _KINDS[kind]
+    shape = OUTPUTS[quantity].shape
+    example, results = _EXAMPLES[len(shape)]
+
+    def error(y_true, y_pred):
+        true, pred = paired(quantity, y_true, y_pred)
+        return mean(pred - true)
+
+    error.__name__ = error.__qualname__ = f"{quantity}_{kind}"
+    error.__doc__ = _DOCSTRING.format(
+        title=title, words=quantity, formula=formula, shape=", ".join(map(str, shape)),
+        unit=OUTPUTS[quantity].unit, name=error.__name__, example=example, result=results[kind],
+    )  # fmt: skip
+    return error
+
+
+stress_mae, stress_rmse = _error("stress", "mae"), _error("stress", "rmse")
+dipole_mae, dipole_rmse = _error("dipole", "mae"), _error("dipole", "rmse")
+polarizability_mae = _error("polarizability", "mae")
+polarizability_rmse = _error("polarizability", "rmse")

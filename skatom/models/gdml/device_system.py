@@ -1,0 +1,126 @@
+"""The linear system of GDML on a device of torch."""
+
+from functools import partial
+
+import numpy as np
+
+from skatom._device import resolve
+from skatom.descriptors.inverse_distances import incidence
+from skatom.models.gdml.system import GDMLSystem, memory_message
+from skatom.solvers import PackedCholesky
+
+# Target width of block columns of K, and a divisor of the number of frames in one, unless they are
+# fewer: products are faster where widths are multiples of such a number.
+_WIDTH = 2048
+_FRAMES = 16
+
+
+def check_device_memory(n_frames, n_atoms, max_memory, device):
+    """Raise MemoryError if the triangle of K and its making would not fit on the device."""
+    device.check_memory(
+        _memory(n_frames, n_atoms), *memory_message(n_frames, n_atoms, max_memory), max_memory
+    )
+
+
+def _memory(n_frames, n_atoms):
+    from skatom.models._torch.gdml_columns import memory
+
+    n_kept = 3 * n_atoms - 6
+    matrix = PackedCholesky.memory(n_frames * n_kept, max(_WIDTH, n_kept))
+    return matrix + memory(n_frames, n_atoms)
+
+
+class DeviceGDMLSystem(GDMLSystem):
+    """`GDMLSystem` whose block columns are tensors.
+
+    Frames have equal numbers of rows unless some are linear molecules and others bent. Those with
+    fewer rows are then padded with rows of zeros, which are left out where a block is written.
+
+    Parameters
+    ----------
+    device : {"cuda", "auto", "torch"}
+    *arguments : those of `GDMLSystem`
+    """
+
+    def __init__(self, device, *arguments):
+        super().__init__(*arguments)
+        self.device, self._on = device, resolve(device)
+        self._kept = self._padded_coordinates()
+        self._present = self._kept >= 0
+        with self._room():
+            self._pairs = self._on.tensor(self.pair_permutations)
+            self._frames = self._upload()
+
+    def _room(self):
+        n_frames, n_coordinates, _ = self.rigid.shape
+        sizes = n_frames, n_coordinates // 3
+        return self._on.room_for(_memory(*sizes), *memory_message(*sizes, None))
+
+    def _padded_coordinates(self):
+        """The kept coordinates (M, k) of each frame, -1 beyond their number."""
+        counts = np.diff(self.rows)
+        kept = np.full((len(counts), counts.max()), -1)
+        kept[np.arange(kept.shape[1]) < counts[:, None]] = self.kept
+        return kept
+
+    def _upload(self):
+        from skatom.models._torch.gdml_columns import dense_jacobians, frames_of
+
+        values, on = self.features.values, self._on
+        # all images have this centre, so differences between them are not changed
+        center = values[:, self.pair_permutations].mean(axis=(0, 1))
+        signs = incidence(self.permutations.shape[1])
+        jacobians = dense_jacobians(
+            on.tensor(self.features.gradients), on.tensor(signs), on.tensor(self._kept)
+        )
+        return frames_of(on.tensor(values - center), jacobians)
+
+    def solve(self, forces, energies, verbose):
+        with self._room():
+            return super().solve(forces, energies, verbose)
+
+    def _frames_in_column(self):
+        frames = max(1, round(_WIDTH / max(self._kept.shape[1], 1)))
+        return frames // _FRAMES * _FRAMES or frames
+
+    def fill(self, start, stop, out):
+        """The block column of the matrix that begins at a row, into the tensor ``out``."""
+        from skatom.models._torch import gdml_columns
+
+        n_forces = self.rows[-1]
+        if start == n_forces:
+            out.copy_(gdml_columns.energy_energy(self._frames, self._pairs, self.sigma))
+            out.diagonal().add_(self.alpha)
+            return
+        columns = slice(*np.searchsorted(self.rows, [start, stop]).tolist())
+        arguments = (self._frames, self._pairs, self.sigma, columns)
+
+        def forces(block):
+            gdml_columns.force_columns(*arguments, block)
+            self._regularize(block, columns)
+
+        self._write(forces, out[: n_forces - start], self._present[columns.start :], columns)
+        if self.n_energies:
+            every = np.ones(self.n_energies, bool)
+            energies = partial(gdml_columns.energy_force_rows, *arguments)
+            self._write(energies, out[n_forces - start :], every, columns)
+
+    def _write(self, make, out, rows, columns):
+        """Let ``make`` fill ``out``, or a block with padding of which ``out`` gets the rest."""
+        columns = self._present[columns]
+        if rows.all() and columns.all():
+            make(out)
+            return
+        block = self._on.empty(rows.size, columns.size)
+        make(block)
+        rows, columns = (self._on.tensor(np.flatnonzero(kept)) for kept in (rows, columns))
+        out.copy_(block[rows][:, columns])
+
+    def _regularize(self, block, columns):
+        """Add λ SᵀPS of each column frame to its diagonal block."""
+        kept = self._kept[columns]
+        motions = self._on.tensor(np.take_along_axis(self.rigid[columns], kept[..., None], axis=1))
+        shape = kept.shape * 2
+        diagonal = block[: kept.size].view(shape).diagonal(dim1=0, dim2=2)  # (k, k, c)
+        diagonal.sub_((motions @ motions.transpose(1, 2)).permute(1, 2, 0), alpha=self.alpha)
+        diagonal.diagonal().add_(self.alpha)

@@ -1,0 +1,60 @@
+"""The linear systems of a kernel ridge regression, and their factors."""
+
+from tqdm import tqdm
+
+from skatom._device import is_tensor
+from skatom.kernels import FCHL18, StructureKernel
+from skatom.models.kernel_ridge.derivative_system import CholeskySystem
+from skatom.models.kernel_ridge.iterative_system import IterativeSystem
+from skatom.models.kernel_ridge.operator_system import (
+    FeatureOperators,
+    OperatorFactor,
+    StructureOperators,
+)
+
+
+def derivative_system(model, kernel, X, labels):
+    """The system of ``basis="derivatives"`` that fits in memory, or a MemoryError.
+
+    Parameters
+    ----------
+    model : ForceKernelRidge
+        Its ``solver`` and ``max_memory``.
+    kernel : DotKernel or StructureKernel
+    X : AtomicFeatures or StructureFeatures
+    labels : RidgeLabels
+
+    Returns
+    -------
+    CholeskySystem or IterativeSystem
+    """
+    if model.solver != "cg":
+        try:
+            return CholeskySystem(kernel, X, labels, model.max_memory)
+        except MemoryError:
+            only_cholesky = isinstance(kernel, StructureKernel) or is_tensor(X.values)
+            if model.solver == "cholesky" or only_cholesky:
+                raise
+    return IterativeSystem(kernel, X, labels, model.max_memory)
+
+
+def operator_factor(model, kernel, X, labels):
+    """The `OperatorFactor` of ``basis="operators"``; parameters as in `derivative_system`."""
+    if isinstance(kernel, FCHL18):
+        operators = StructureOperators(kernel, X)
+    else:
+        derived = labels.labelled["forces"] | labels.labelled["virial"]
+        operators = FeatureOperators(kernel, X, derived.any())
+    return OperatorFactor(
+        operators, X, labels, model.max_memory,
+        lambda batches: tqdm(batches, desc="rows", disable=not model.verbose, leave=False),
+    )  # fmt: skip
+
+
+def factor_again(model, kernel, X, labels):
+    """The factor of a fit, which has variances; parameters as in `derivative_system`."""
+    if model.basis == "operators":
+        return operator_factor(model, kernel, X, labels)
+    system = CholeskySystem(kernel, X, labels, model.max_memory)
+    system.factor(model.verbose)
+    return system
