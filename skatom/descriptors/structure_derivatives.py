@@ -106,7 +106,9 @@ class StructureDerivatives:
     def _by_pullbacks(self, needed):
         """One pullback for each feature before or after the maps, whichever are fewer."""
         if self.n_features <= needed.sum():
-            gradients, strains = self._pulled(self.pullback, range(self.n_features), self.n_features)
+            gradients, strains = self._pulled(
+                self.pullback, range(self.n_features), self.n_features
+            )
             return StructureJacobian(self.structures.offsets, gradients, strains)
         pulled = self._pulled(self._pullback, np.flatnonzero(needed), self._own_features)
         return self._mapped_jacobian(*pulled)
@@ -126,7 +128,6 @@ class StructureDerivatives:
 
         Features that are not needed, a mask, may be zero.
         """
-        return None
 
 
 class GlobalDerivatives(StructureDerivatives):

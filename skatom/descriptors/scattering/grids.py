@@ -1,8 +1,8 @@
 """Grids on which maps are evaluated, and the transfer of spectra and fields between them.
 
-A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), o being the grid's first point.
+A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), where o is its first point.
 Spectra F are in those units, of real fields, and kept as the half with m3 >= 0, shape (..., n_ω).
-A field needs few frequencies, the band of its grid; its modulus, which has kinks, needs more points.
+A field needs few frequencies, the band of its grid; its modulus has kinks and needs more points.
 """
 
 from functools import cached_property
@@ -206,7 +206,8 @@ class Grid:
         inner = inner.reshape(-1, *t.half_shape[:2], 2, len(positions))
         plain, along = inner[:, :, :, 0], inner[:, :, :, 1]
         rows = [
-            np.einsum("nabk,bk->nak", *factors) for factors in ((plain, b), (plain, m2 * b), (along, b))
+            np.einsum("nabk,bk->nak", *factors)
+            for factors in ((plain, b), (plain, m2 * b), (along, b))
         ]
         slopes = [
             np.einsum("nak,ak->nk", row, factor)

@@ -117,9 +117,7 @@ class DerivativeRows:
         found = dict(zip(missing, made, strict=True))
         if columns is None:
             self._keep(found)
-        parts = [
-            found[s] if s in found else _columns(self._kept[s], columns) for s in batch
-        ]
+        parts = [found[s] if s in found else _columns(self._kept[s], columns) for s in batch]
         return np.concatenate(parts)
 
     def targets(self, batch):
