@@ -2,7 +2,6 @@
 
 import numpy as np
 from ase import Atoms
-from conftest import rattled
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 from sklearn.pipeline import make_pipeline
