@@ -21,7 +21,7 @@ from skatom.descriptors import (
     spherical_from_cartesian,
 )
 from skatom.metrics import evaluate, get_scorer
-from skatom.models import TensorKernelRidge
+from skatom.models import Committee, TensorKernelRidge
 from skatom.neighbors import neighbor_list
 
 TINY = LambdaSOAP(cutoff=3.0, n_max=2, l_max=2)
@@ -470,6 +470,17 @@ def test_structures_need_a_descriptor_in_front(ammonia_tensors):
     assert set(found) == {"dipole_mae", "dipole_rmse"}
     with pytest.raises(ValueError, match="have their neighbours already"):
         model.predict(features, neighbors=neighbor_list(structures, 3.0))
+
+
+def test_committees_have_deviations_of_their_own(ammonia_tensors):
+    structures, targets = ammonia_tensors
+    committee = Committee(TensorKernelRidge(), n_models=3, random_state=0)
+    model = make_pipeline(clone(TINY), committee).fit(structures[:20], targets[:20])
+    mean, std = model.predict(structures[20:], return_dipole_std=True)
+    features = TINY.fit_transform(structures)[20:]
+    members = [member.predict(features) for member in model[-1].estimators_]
+    np.testing.assert_allclose(mean, np.mean(members, axis=0), atol=1e-12)
+    np.testing.assert_allclose(std, np.std(members, axis=0, ddof=1), atol=1e-12)
 
 
 def test_features_are_not_kept_by_the_model(ammonia_tensors):
