@@ -45,13 +45,16 @@ from skatom.models import (
 SMALL_SOAP = {"cutoff": 3.5, "n_max": 3, "l_max": 2}
 # Fields whose modulus has no kinks: Gaussians of positive charges, whose moduli are positive, and
 # even powers of the modulus of the others.
-FIRST_ORDER = {"beta": 0.5, "scales": (0, 1), "orbitals": [(1, 0), (2, 1), (3, 2)], "order": 1}
-SMOOTH_POINTS = {"exponents": (2, 4), "channels": ("valence",)}
-SECOND_ORDER = {"beta": 0.5, "scales": (0, 1), "orbitals": 1, "order": 2, "channels": ("total",)}
-# The derivatives are those of a grid of constant shape. Only the Gaussian is convolved twice.
+POINTS = {"beta": 0.5, "cutoff": 4.0, "scales": (0, 1)}
+FIRST_ORDER = {
+    "order": 1, "orbitals": [(1, 0), (2, 1), (3, 2)], "exponents": (2, 4), "channels": ("valence",),
+}  # fmt: skip
+SECOND_ORDER = {"order": 2, "orbitals": 1, "channels": ("total",)}
+# A grid of constant shape, for stresses, on which integrals of squares are exact, so that there is
+# no force on the whole. Only Gaussians, which are positive, are convolved twice.
 SCATTERING = {
     "orbitals": [(1, 0), (2, 1)], "scales": (0, 0.5), "pairing": "lexicographic",
-    "exponents": (2, 4), "channels": ("total", "valence"), "beta": 0.4, "grid_shape": (10, 10, 10),
+    "exponents": (2,), "channels": ("total", "valence"), "beta": 0.4, "grid_shape": (10, 10, 10),
 }  # fmt: skip
 
 
@@ -68,7 +71,7 @@ ATOMIC = {
     "chebyshev": [ChebyshevFunctions(cutoff=3.5, radial_order=4, angular_order=3)],
     "fchl19": [FCHL19(cutoff=3.5, n_r2=6, n_r3=4)],
     "moments": scaled(MomentTensor(cutoff=3.5, level=8)),
-    "points": scaled(PointScattering(**FIRST_ORDER, **SMOOTH_POINTS)),
+    "points": scaled(PointScattering(**POINTS, **FIRST_ORDER)),
     "soap-scaled": scaled(SOAP(**SMALL_SOAP)),
     "soap-selected": [SOAP(**SMALL_SOAP), FeatureSelector(n_select=12)],
 }
@@ -79,7 +82,7 @@ OF_STRUCTURES = {
     "chebyshev-pooled": (
         [ChebyshevFunctions(cutoff=3.5, radial_order=4, angular_order=3, pool="mean")], "crystals",
     ),
-    "points-pooled": (scaled(PointScattering(**SECOND_ORDER, pool="sum")), "crystals"),
+    "points-pooled": (scaled(PointScattering(**POINTS, **SECOND_ORDER, pool="sum")), "crystals"),
     "scattering": (scaled(WaveletScattering(**SCATTERING)), "crystals"),
     "scattering-selected": (
         scaled(WaveletScattering(**SCATTERING), FeatureSelector(n_select=3)), "crystals",
@@ -91,39 +94,39 @@ ELEMENTS = {"H": -3.0, "Li": -9.0, "O": -24.0, "F": -27.0}
 NOISES = {"noise_energy": 0.01, "noise_forces": 0.05, "noise_virial": 0.05}
 
 
-def ridge(kernel, basis="derivatives", alpha=1e-4):
+def ridge(kernel, basis="derivatives", alpha=1e-3):
     return ForceKernelRidge(kernel, basis, alpha=alpha, baseline=ELEMENTS)
 
 
-def sparse(kernel):
+def sparse(kernel, n_sparse=3):
     return SparseGaussianProcess(
-        kernel, n_sparse=N_STRUCTURES, random_state=0, baseline=ELEMENTS, **NOISES
+        kernel, n_sparse=n_sparse, random_state=0, baseline=ELEMENTS, **NOISES
     )
 
 
 # {name: (model of features of a width and a number, parameter to search, its values)}
 MODELS = {
-    "kernel-ridge": (lambda width, n: ridge(Gaussian(width)), "alpha", [1e-4, 1e-2]),
-    "kernel-ridge-matern": (lambda width, n: ridge(Matern(width)), "alpha", [1e-4, 1e-2]),
-    "kernel-ridge-dot": (lambda width, n: ridge(Cosine(2)), "alpha", [1e-4, 1e-2]),
+    "kernel-ridge": (lambda width, n: ridge(Gaussian(width)), "alpha", [1e-3, 1e-1]),
+    "kernel-ridge-matern": (lambda width, n: ridge(Matern(width)), "alpha", [1e-3, 1e-1]),
+    "kernel-ridge-dot": (lambda width, n: ridge(Cosine(2)), "alpha", [1e-3, 1e-1]),
     "kernel-ridge-operators": (
-        lambda width, n: ridge(Gaussian(width), "operators"), "alpha", [1e-4, 1e-2],
+        lambda width, n: ridge(Gaussian(width), "operators"), "alpha", [1e-3, 1e-1],
     ),
     "sparse": (lambda width, n: sparse(Gaussian(width)), "noise_forces", [0.05, 0.5]),
     "sparse-dot": (lambda width, n: sparse(Cosine(2)), "noise_forces", [0.05, 0.5]),
     "greedy": (
-        lambda width, n: GreedyOLS(n_terms=min(n, 6), baseline=ELEMENTS, **NOISES), "n_terms", [1, 2],
+        lambda width, n: GreedyOLS(min(n, 6), baseline=ELEMENTS, **NOISES), "n_terms", [1, 2],
     ),
     "bagged": (
         lambda width, n: BaggedGreedyOLS(3, max_terms=6, random_state=0, **NOISES),
         "noise_forces", [0.05, 0.5],
     ),
     "committee": (
-        lambda width, n: Committee(sparse(Gaussian(width)), 3, random_state=0),
+        lambda width, n: Committee(sparse(Gaussian(width), 2), 3, random_state=0),
         "estimator__noise_forces", [0.05, 0.5],
     ),
     "structure-kernel": (
-        lambda width, n: ridge(StructureKernel(Cosine(2))), "alpha", [1e-4, 1e-2],
+        lambda width, n: ridge(StructureKernel(Cosine(2))), "alpha", [1e-3, 1e-1],
     ),
 }  # fmt: skip
 # These compare the atoms of structures.
@@ -216,7 +219,8 @@ def energies(model, one, direction, strain):
     return at
 
 
-STEP = 2e-4
+# Small enough that no distance passes a cutoff, where second derivatives jump.
+STEP = 1e-4
 
 
 def test_forces_are_minus_the_slopes_of_the_energy(combination):
@@ -276,7 +280,7 @@ def influences(combination):
 
 def test_every_kind_of_label_is_learnt(influences):
     for name, found in influences.items():
-        assert 1e-3 < found < 1 + 1e-9, name
+        assert 1e-5 < found < 1 + 1e-9, name
 
 
 def noise_variances(combination):
@@ -301,7 +305,7 @@ def test_standard_deviations(combination, request):
         check_variances(combination, request.getfixturevalue("influences"))
     else:
         assert not names
-        with pytest.raises(ValueError, match="does not predict"):
+        with pytest.raises(ValueError, match="gives energy, forces.* but no energy_std"):
             combination.model.predict(combination.structures, return_std=True)
 
 
