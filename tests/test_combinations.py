@@ -94,7 +94,7 @@ ELEMENTS = {"H": -3.0, "Li": -9.0, "O": -24.0, "F": -27.0}
 NOISES = {"noise_energy": 0.01, "noise_forces": 0.05, "noise_virial": 0.05}
 
 
-def ridge(kernel, basis="derivatives", alpha=1e-3):
+def ridge(kernel, basis="derivatives", alpha=1e-2):
     return ForceKernelRidge(kernel, basis, alpha=alpha, baseline=ELEMENTS)
 
 
@@ -106,11 +106,11 @@ def sparse(kernel, n_sparse=3):
 
 # {name: (model of features of a width and a number, parameter to search, its values)}
 MODELS = {
-    "kernel-ridge": (lambda width, n: ridge(Gaussian(width)), "alpha", [1e-3, 1e-1]),
-    "kernel-ridge-matern": (lambda width, n: ridge(Matern(width)), "alpha", [1e-3, 1e-1]),
-    "kernel-ridge-dot": (lambda width, n: ridge(Cosine(2)), "alpha", [1e-3, 1e-1]),
+    "kernel-ridge": (lambda width, n: ridge(Gaussian(width)), "alpha", [1e-2, 1.0]),
+    "kernel-ridge-matern": (lambda width, n: ridge(Matern(width)), "alpha", [1e-2, 1.0]),
+    "kernel-ridge-dot": (lambda width, n: ridge(Cosine(2)), "alpha", [1e-2, 1.0]),
     "kernel-ridge-operators": (
-        lambda width, n: ridge(Gaussian(width), "operators"), "alpha", [1e-3, 1e-1],
+        lambda width, n: ridge(Gaussian(width), "operators"), "alpha", [1e-2, 1.0],
     ),
     "sparse": (lambda width, n: sparse(Gaussian(width)), "noise_forces", [0.05, 0.5]),
     "sparse-dot": (lambda width, n: sparse(Cosine(2)), "noise_forces", [0.05, 0.5]),
@@ -126,7 +126,7 @@ MODELS = {
         "estimator__noise_forces", [0.05, 0.5],
     ),
     "structure-kernel": (
-        lambda width, n: ridge(StructureKernel(Cosine(2))), "alpha", [1e-3, 1e-1],
+        lambda width, n: ridge(StructureKernel(Cosine(2))), "alpha", [1e-2, 1.0],
     ),
 }  # fmt: skip
 # These compare the atoms of structures.
