@@ -33,6 +33,17 @@ def test_right_sides_have_the_solutions_that_each_has(shape):
     np.testing.assert_allclose(A @ x, b, atol=1e-11)
 
 
+@pytest.mark.parametrize("edges", [[0, 70], [0, 30, 70], [0, 7, 8, 50, 70]])
+def test_squares_of_the_half_solution_are_those_of_the_inverse(edges):
+    A, b = positive_definite(70), np.random.default_rng(1).normal(size=(70, 90))
+    solver = PackedCholesky(edges)
+    solver.factor(MatrixSystem(A))
+    half = solver.half_solve(b)
+    np.testing.assert_allclose(half.T @ half, b.T @ np.linalg.solve(A, b), atol=1e-9)
+    np.testing.assert_allclose(half, np.linalg.solve(np.linalg.cholesky(A), b), atol=1e-10)
+    np.testing.assert_array_equal(solver.half_solve(b[:, 3]), solver.half_solve(b[:, 3:4])[:, 0])
+
+
 def test_what_a_system_leaves_above_the_diagonal_is_zero():
     """It is subtracted with the rest, so it must not be whatever was in the memory before."""
     A, seen = positive_definite(8), []

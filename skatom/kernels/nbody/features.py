@@ -14,7 +14,7 @@ import numpy as np
 from skatom.kernels._cpu.nbody import add_products
 from skatom.kernels.nbody.nplets import Part, like_sides
 from skatom.memory import check_memory
-from skatom.parallel import split_rows, threads_over_blas
+from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
 # Eigenvalues left out, relative to the largest: the error of the kernel is then about 1e-14.
 _SMALLEST = 1e-15
@@ -48,7 +48,8 @@ class RadialBasis:
         self.nodes = low + 0.5 * length * (nodes + 1)
         roots = np.sqrt(0.5 * length * weights)
         kernel = roots[:, None] * self._kernel(self.nodes) * roots
-        eigenvalues, vectors = np.linalg.eigh(kernel)
+        with serial_blas():
+            eigenvalues, vectors = np.linalg.eigh(kernel)
         kept = eigenvalues > smallest * eigenvalues[-1]
         self.eigenvalues = eigenvalues[kept]
         self.coefficients = roots[:, None] * vectors[:, kept] / np.sqrt(eigenvalues[kept])

@@ -10,8 +10,8 @@ from skatom.parallel import split_rows
 
 # Numbers that are worked on at once on a card, and by torch on the CPU.
 _NUMBERS_ON_CARD, _NUMBERS_ON_CPU = 2**27, 2**22
-# Up to so many geometries, the time is that of starting operations, not of doing them.
-_FEW = 64
+# Up to so many numbers, the time is that of starting operations, not of doing them.
+_FEW_NUMBERS = 2**22
 
 _expansions = WeakKeyDictionary()
 
@@ -64,7 +64,8 @@ class DeviceExpansion(Predictor):
     def differentiate(self, X, with_virial=True):
         """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3), or None, of structures of one composition."""
         n = len(X)
-        if n <= _FEW and not with_virial and not X.pbc.any():
+        few = _FEW_NUMBERS // self._loops.numbers_per_query(self.references)
+        if n <= max(few, 1) and not with_virial and not X.pbc.any():
             found = self._few(X.positions.reshape(n, -1, 3))
             self._check_distances(X, found[0])
             return found[1 : n + 1], found[n + 1 :].reshape(-1, 3), None
@@ -87,15 +88,15 @@ class DeviceExpansion(Predictor):
             vectors = given if periodic else self._loops.pair_vectors(given, self._signs)
             return self._loops.of_vectors(self.references, vectors, with_virial)
 
-        self._map_pieces(
-            work,
-            (_to_front(pair_vectors(X[part])) if periodic else positions[part] for part in parts),
-            (
-                (energies[part], gradient[part], virial[part] if with_virial else None, place)
-                for part, place in zip(parts, closest[:, None], strict=True)
-            ),
-            self._device,
+        pieces = (
+            _to_front(pair_vectors(X[part])) if periodic else positions[part] for part in parts
         )
+        places = (
+            (energies[part], gradient[part], virial[part] if with_virial else None, place)
+            for part, place in zip(parts, closest[:, None], strict=True)
+        )
+        with self._room():
+            self._map_pieces(work, pieces, places, self._device)
         self._check_distances(X, closest.min())
         return energies, gradient.reshape(-1, 3), virial
 
@@ -110,13 +111,19 @@ class DeviceExpansion(Predictor):
             numbers = min(_NUMBERS_ON_CARD, self._device.free_memory() / 16)
         return max(1, int(numbers / self._loops.numbers_per_query(self.references)))
 
+    def _room(self):
+        n_bytes = 8 * self._chunk() * self._loops.numbers_per_query(self.references)
+        remedy = "let other programs free the card, or use device='cpu'"
+        return self._device.room_for(n_bytes, "a piece of the predictions", remedy)
+
     def of_descriptors(self, values):
         """Energies (n,) and their slopes ∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
         queries = self._device.tensor(values) - self.references.center
-        found = [
-            self._loops.energies_and_slopes(self.references, some)
-            for some in queries.split(self._chunk())
-        ]
+        with self._room():
+            found = [
+                self._loops.energies_and_slopes(self.references, some)
+                for some in queries.split(self._chunk())
+            ]
         return tuple(
             self._device.array(self._device.torch.cat(parts)) for parts in zip(*found, strict=True)
         )
@@ -125,7 +132,8 @@ class DeviceExpansion(Predictor):
         """Second derivatives ∂²E/∂R² (n, 3N, 3N) of structures of one composition."""
         vectors = self._device.tensor(_to_front(pair_vectors(X)))
         chunk = max(1, self._chunk() // (3 * len(self._signs)))
-        found = [self._loops.hessians(self.references, some) for some in vectors.split(chunk)]
+        with self._room():
+            found = [self._loops.hessians(self.references, some) for some in vectors.split(chunk)]
         return self._device.array(self._device.torch.cat(found))
 
 
