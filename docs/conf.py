@@ -58,6 +58,7 @@ EXAMPLES = [
     "ethanol",
     "learning_curve",
     "search_sigma",
+    "noise",
     "block_folds",
     "calculator",
     "torsion",

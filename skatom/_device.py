@@ -87,13 +87,21 @@ def device_parameter(tensor):
 
 
 def beside(array, other):
-    """A numpy array where another one is: on the device of a tensor, itself beside an array."""
-    return array if device_of(other) is None else device_of(other).tensor(array)
+    """An array where another one is: copied to the device of a tensor, unless it is a tensor."""
+    device = device_of(other)
+    return array if device is None or is_tensor(array) else device.tensor(array)
 
 
 def on_host(array):
     """A tensor as a numpy array; a numpy array unchanged."""
     return device_of(array).array(array) if is_tensor(array) else array
+
+
+def moved(array, device):
+    """An array or a tensor on a `Device`, or as a numpy array where it is None."""
+    if device_of(array) is device:
+        return array
+    return on_host(array) if device is None else device.tensor(on_host(array))
 
 
 def check_together(array, other, name):
@@ -172,6 +180,8 @@ class Device:
         array = np.asarray(array)
         if array.dtype != bool:
             array = array.astype(_dtype(array), copy=False)
+        if self.is_card and array.flags.c_contiguous and array.flags.writeable:
+            return self.torch.from_numpy(array).to(self.name)  # without a copy on the host
         return self.torch.tensor(array, device=self.name)
 
     def empty(self, *shape):

@@ -4,8 +4,8 @@ from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
     all_changes,
-    all_properties,
 )
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,77 +20,117 @@ _ASE_NAMES = {"local_energies": "energies"}
 
 
 class SkatomCalculator(Calculator):
-    """A fitted model as an ASE calculator, for relaxations, dynamics, phonons and reaction paths.
+    """Fitted models as an ASE calculator, for relaxations, dynamics, phonons and spectra.
 
-    Every calculation gives all properties that the model predicts, except standard deviations: the
-    energy (eV); the forces F = -∂E/∂R (eV/Å); for structures that are periodic in three directions
-    the stress (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy); the dipole (e·Å), charges (e)
-    and energies of atoms (eV). A polarisability (Å³) is in ``results`` only, since ASE has no name
-    for it. Results are kept until the atoms change.
+    Every calculation gives all properties that the models predict: the energy (eV); the forces
+    F = -∂E/∂R (eV/Å); for structures that are periodic in three directions the stress
+    (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy); the dipole (e·Å), polarisability (Å³),
+    charges (e) and energies of atoms (eV). Results are kept until the atoms change.
+
+    Standard deviations cost more than all these, so each is computed when it is requested by its
+    name in `skatom.properties`, as in ``calc.get_property("forces_std", atoms)``. ASE has no names
+    for them nor for the polarisability: ``get_property`` gives them, and ``results`` keeps them.
 
     Parameters
     ----------
     model : fitted estimator, Pipeline or search
-        Any model whose ``predict`` takes structures. The calculator of a model of dipoles gives
-        dipoles only.
+        Any model whose ``predict`` takes structures.
+    *others : fitted estimators, Pipelines or searches
+        Further models, for properties that those before them do not give. A force field and a
+        model of dipoles make a calculator for infrared spectra.
 
     Attributes
     ----------
+    models : tuple
+        All models.
     implemented_properties : list of str
-        The properties that this model gives, by ASE's names.
+        The properties that the models give. Energies of atoms have ASE's name, "energies".
 
     Raises
     ------
+    ValueError
+        If a further model gives nothing that those before it do not give.
     sklearn.exceptions.NotFittedError
-        If the model is not fitted.
+        If a model is not fitted.
     ase.calculators.calculator.PropertyNotImplementedError
         If the stress is requested of a structure that is not periodic in three directions.
 
     Examples
     --------
     >>> from ase.optimize import BFGS
+    >>> from sklearn.pipeline import make_pipeline
     >>> from skatom.calculators import SkatomCalculator
     >>> from skatom.datasets import load_ethanol
-    >>> from skatom.models import SGDML
+    >>> from skatom.descriptors import LambdaSOAP
+    >>> from skatom.models import SGDML, TensorKernelRidge
     >>> ethanol = load_ethanol()
-    >>> model = SGDML(random_state=0).fit(ethanol.structures[:50], ethanol.targets[:50])
+    >>> force_field = SGDML(random_state=0).fit(ethanol.structures[:50], ethanol.targets[:50])
+    >>> dipole_model = make_pipeline(LambdaSOAP(n_max=3, l_max=2), TensorKernelRidge("dipole"))
+    >>> dipole_model = dipole_model.fit(ethanol.structures[:50], ethanol.targets[:50])
     >>> atoms = ethanol.structures[:1].to_ase()[0]
-    >>> atoms.calc = SkatomCalculator(model)
+    >>> atoms.calc = SkatomCalculator(force_field, dipole_model)
     >>> converged = BFGS(atoms, logfile=None).run(fmax=0.05)
     >>> bool(abs(atoms.get_forces()).max() < 0.05)
     True
+    >>> atoms.get_dipole_moment().shape
+    (3,)
     """
 
-    def __init__(self, model):
+    def __init__(self, model, *others):
         super().__init__()
-        check_is_fitted(unwrap(model))
-        self.model = model
-        # standard deviations cost more than everything else that a step of dynamics needs
-        self._names = [name for name in predictable(model) if not name.endswith("_std")]
-        known = [_ASE_NAMES.get(name, name) for name in self._names]
+        self.models = (model, *others)
+        self._names = []  # what each model is asked for
+        for place, each in enumerate(self.models):
+            check_is_fitted(unwrap(each))
+            before = {name for names in self._names for name in names}
+            self._names.append([name for name in predictable(each) if name not in before])
+            if not self._names[-1]:
+                raise ValueError(
+                    f"model {place} ({type(unwrap(each)).__name__}) gives nothing that the models "
+                    f"before it do not give, {', '.join(predictable(each))}: leave it out"
+                )
+        known = [_ASE_NAMES.get(name, name) for names in self._names for name in names]
         free = ["free_energy"] if "energy" in known else []
-        self.implemented_properties = free + [name for name in known if name in all_properties]
+        self.implemented_properties = free + known
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        """Predict all properties of the atoms; ASE calls this."""
+        """Predict all properties but deviations, and the requested ones; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
         periodic = self.atoms.pbc.all()
-        if "stress" in properties and not periodic:
+        if not periodic and any(name.startswith("stress") for name in properties):
             raise PropertyNotImplementedError(
                 "the stress is the derivative with respect to the cell: give a structure that is "
                 "periodic in all three directions"
             )
-        names = [name for name in self._names if periodic or name != "stress"]
-        found = predict(self.model, Structures.from_ase([self.atoms]), names)
-        self.results = {_ASE_NAMES.get(name, name): _of_one(name, v) for name, v in found.items()}
-        if "energy" in self.results:
+        if system_changes:
+            self.results = {}
+        structures = Structures.from_ase([self.atoms])
+        for model, given in zip(self.models, self._names, strict=True):
+            wanted = [
+                name
+                for name in given
+                if _ASE_NAMES.get(name, name) not in self.results
+                and (name in properties or not name.endswith("_std"))
+                and (periodic or not name.startswith("stress"))
+            ]
+            if wanted:
+                self._add(predict(model, structures, wanted), wanted)
+
+    def _add(self, found, names):
+        for name in names:
+            self.results[_ASE_NAMES.get(name, name)] = _of_one(name, found[name])
+        if "energy" in names:
             self.results["free_energy"] = self.results["energy"]
+
+    def export_properties(self):
+        """The results that ASE has a name for, as `ase.outputs.Properties`."""
+        return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 
 
 def _of_one(name, values):
     """The result of a single structure as ASE wants it."""
     if OUTPUTS[name].per == "atom":
         return values
-    if name == "stress":
+    if name.startswith("stress"):
         return full_3x3_to_voigt_6_stress(values[0])
     return float(values[0]) if OUTPUTS[name].shape == () else values[0]

@@ -14,9 +14,9 @@ round in another order, features agree to 1e-13 of their norm and predictions to
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
-from threading import Lock
+from threading import Lock, local
 
 import numba
 from joblib import Parallel, delayed, effective_n_jobs
@@ -40,26 +40,53 @@ def threads_over_blas():
     ------
     ThreadTeam
     """
-    with serial_blas(), ThreadTeam(numba.get_num_threads()) as team:
+    with serial_blas(), ThreadTeam(available_threads()) as team:
         yield team
+
+
+def available_threads():
+    """Number of threads for new work: numba's, or one within work that threads share already."""
+    return 1 if getattr(_this_thread, "shares", False) else numba.get_num_threads()
+
+
+_this_thread = local()
+
+
+@contextmanager
+def _sharing():
+    """A context in which this thread works on a piece of shared work."""
+    before = getattr(_this_thread, "shares", False)
+    _this_thread.shares = True
+    try:
+        yield
+    finally:
+        _this_thread.shares = before
 
 
 class ThreadTeam(ThreadPoolExecutor):
     """A thread pool in whose `map` the calling thread works, too.
 
     The operating system often starts two new threads on one core and separates them only after
-    some 50 ms; one new thread beside the calling one gets a core of its own.
+    some 50 ms; one new thread beside the calling one gets a core of its own. Work that is shared
+    within a piece of work stays in the thread of that piece.
     """
+
+    def submit(self, function, *arguments):
+        """Call ``function(*arguments)`` in one of the threads; returns its future."""
+        return super().submit(_sharing()(function), *arguments)
 
     def map(self, function, *iterables):
         """Apply ``function`` to all items, in their order, as the built-in `map` does."""
         jobs = list(zip(*iterables, strict=False))
         turns, results = iter(range(len(jobs))), {}
+        # a team of one leaves the threads to the work
+        sharing = _sharing if self._max_workers > 1 and len(jobs) > 1 else nullcontext
 
         def work():
             try:
                 for k in turns:
-                    results[k] = function(*jobs[k])
+                    with sharing():
+                        results[k] = function(*jobs[k])
                     yield
             finally:  # after an error nobody takes another turn
                 deque(turns, maxlen=0)
@@ -163,7 +190,7 @@ def run_in_threads(function, n_items, *arguments):
     each item independently. Pieces are handed out as threads become free, so a busy core delays
     only its own piece; OpenMP's threads would all wait for it, and spin between two loops.
     """
-    threads = numba.get_num_threads()
+    threads = available_threads()
     if threads == 1 or n_items < 2 * _SMALLEST_PIECE:
         function(0, n_items, *arguments)
         return

@@ -1,6 +1,7 @@
 """The models that the contract suites run over: add a class here, and it gets all tests."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import numpy as np
 from ase import Atoms
@@ -27,6 +28,7 @@ from skatom.models import (
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
+SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,13 @@ CASES = {
     "gdml-energies": Case(
         lambda: GDML(sigma=3.0, alpha=1e-8, energy_constraint=True), system="waters"
     ),
+    "gdml-deviations": Case(
+        lambda: GDML(sigma=3.0, alpha=1e-6, keep_factor=True, energy_constraint=True),
+        system="waters",
+    ),
+    "sgdml-deviations": Case(
+        lambda: SGDML(sigma=3.0, alpha=1e-6, keep_factor=True, random_state=0), system="waters"
+    ),
     "kernel-ridge": pipeline(
         SMALL_FCHL19, named(ForceKernelRidge, kernel=Gaussian(2.0)), labels=OF_THE_ENERGY
     ),
@@ -142,6 +151,16 @@ CASES = {
               kernel=StructureKernel(Cosine(2), "average", normalize=True, zeta=2)),
         labels=OF_THE_ENERGY,
     ),
+    "kernel-ridge-fchl18-derivatives": Case(
+        lambda: ForceKernelRidge(FCHL18(cutoff=4.0, cut_start=0.6), alpha=1e-6),
+        labels=OF_THE_ENERGY,
+    ),
+    "kernel-ridge-fchl18-global": Case(
+        lambda: ForceKernelRidge(
+            FCHL18(cutoff=4.0, cut_start=0.6, scope="global", sigma=10.0), alpha=1e-6
+        ),
+        labels=OF_THE_ENERGY,
+    ),
     "kernel-ridge-fchl18": Case(
         lambda: ForceKernelRidge(FCHL18(cut_start=0.6), basis="operators", alpha=1e-8),
         labels=("energy", "forces", "dipole"),
@@ -156,6 +175,11 @@ CASES = {
     "sparse": pipeline(
         SMALL_SOAP, named(SparseGaussianProcess, n_sparse=12, selection="fps", random_state=0),
         labels=("energy", "forces", "stress"),
+    ),
+    "sparse-structures": pipeline(
+        InverseDistances(),
+        named(SparseGaussianProcess, kernel=Gaussian(0.3), n_sparse=12, random_state=0),
+        system="waters",
     ),
     "sparse-terms": Case(
         lambda: SparseGaussianProcess(
@@ -187,8 +211,13 @@ CASES = {
         labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
-    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12)),
-    "bagged": pipeline(SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0)),
+    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY),
+    "greedy-distances": pipeline(
+        InverseDistances(), named(GreedyOLS, n_terms=3), system="waters"
+    ),
+    "bagged": pipeline(
+        SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0), labels=OF_THE_ENERGY
+    ),
     "committee": pipeline(
         SMALL_SOAP,
         named(
@@ -204,16 +233,21 @@ CASES = {
         system="waters",
         prefix="estimator__",
     ),
-    "dipole": Case(
-        lambda: TensorKernelRidge("dipole", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
-        labels=("dipole",),
-        system="waters",
-        takes_baseline=False,
+    "dipole": pipeline(
+        SMALL_LAMBDA_SOAP, named(TensorKernelRidge, target="dipole", keep_factor=True),
+        labels=("dipole",), system="waters", takes_baseline=False,
     ),
-    "polarizability": Case(
-        lambda: TensorKernelRidge("polarizability", LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)),
-        labels=("polarizability",),
-        system="waters",
-        takes_baseline=False,
+    "dipole-sparse": pipeline(
+        SMALL_LAMBDA_SOAP,
+        named(TensorKernelRidge, target="dipole", n_sparse=8, keep_factor=True, random_state=0),
+        labels=("dipole",), system="waters", takes_baseline=False,
+    ),
+    "polarizability": pipeline(
+        SMALL_LAMBDA_SOAP, named(TensorKernelRidge, target="polarizability", keep_factor=True),
+        labels=("polarizability",), system="waters", takes_baseline=False,
     ),
 }  # fmt: skip
+if find_spec("torch"):
+    CASES["sgdml-torch"] = Case(
+        lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0, device="torch"), system="waters"
+    )

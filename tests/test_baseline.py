@@ -2,11 +2,12 @@ import joblib
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from sklearn.base import clone
 
 from skatom import Structures, Targets
-from skatom.baseline import AtomicBaseline, count_species
+from skatom.baseline import AtomicBaseline, count_species, fit_baseline
+from skatom.neighbors import neighbor_list
 
 NAMES = ["H2O", "CH4", "CO2", "NH3", "CH3OH", "N2"]
 ENERGIES = {1: -16.0, 6: -1030.0, 7: -1485.0, 8: -2040.0}
@@ -81,6 +82,53 @@ def test_counts_every_atom(molecules):
     counts = count_species(molecules, molecules.species)
     np.testing.assert_array_equal(counts.sum(axis=1), molecules.n_atoms)
     np.testing.assert_array_equal(counts[NAMES.index("CH3OH")], [4, 1, 0, 1])
+
+
+class TestIsolatedAtoms:
+    """Energies of the elements from structures of one atom."""
+
+    BOX = {"cell": 12 * np.eye(3), "pbc": True}
+
+    def test_are_found_among_the_structures(self):
+        X = [Atoms("H"), molecule("H2O"), Atoms("O", **self.BOX), molecule("H2"), Atoms("H")]
+        baseline = AtomicBaseline("isolated").fit(X, [-13.6, -467.6, -432.0, -31.7, -13.6])
+        np.testing.assert_array_equal(baseline.species_, [1, 8])
+        np.testing.assert_allclose(baseline.energies_, [-13.6, -432.0])
+        np.testing.assert_allclose(baseline.predict([molecule("H2O")]), [-459.2])
+
+    def test_crystals_of_one_atom_are_not_isolated(self):
+        X = [bulk("Al"), bulk("Cs"), Atoms("Al"), Atoms("Cs", **self.BOX)]
+        baseline = AtomicBaseline("isolated").fit(X, [-4.0, -2.0, -1.0, -0.5])
+        np.testing.assert_array_equal(baseline.energies_, [-1.0, -0.5])
+        with pytest.raises(ValueError, match="no isolated atom of Al, Cs among the structures"):
+            AtomicBaseline("isolated").fit(X[:2], [-4.0, -2.0])
+
+    def test_known_neighbours_of_a_short_cutoff_do_not_matter(self):
+        X = Structures.from_ase([Atoms("H"), molecule("H2")])
+        known = X.with_neighbors(neighbor_list(X, 1.5))
+        assert AtomicBaseline("isolated").fit(known, [-13.6, -31.7]).energies_ == [-13.6]
+
+    def test_an_element_without_one_is_named(self):
+        X = [Atoms("H"), Atoms("O"), molecule("CH3OH")]
+        with pytest.raises(ValueError, match="no isolated atom of C, O among") as error:
+            AtomicBaseline("isolated").fit(X, [-13.6, np.nan, -500.0])
+        assert "energies such as {'C': -1.0}" in str(error.value)
+
+    def test_of_different_energies_are_an_error(self):
+        with pytest.raises(
+            ValueError, match=r"isolated atoms of H have energies from -13.6 to -13"
+        ):
+            AtomicBaseline("isolated").fit([Atoms("H"), Atoms("H")], [-13.6, -13.0])
+
+    def test_without_weight_are_not_used(self):
+        X = Structures.from_ase([Atoms("H"), Atoms("H"), molecule("H2")])
+        y = Targets([-13.6, -13.0, -31.7])
+        baseline = fit_baseline("isolated", X, y, sample_weight=[1, 0, 1])
+        assert baseline.energies_ == [-13.6]
+
+    def test_other_values_are_errors(self):
+        with pytest.raises(ValueError, match="'elements' parameter"):
+            AtomicBaseline("alone").fit([Atoms("H")], [-13.6])
 
 
 def test_is_an_estimator(molecules, tmp_path):

@@ -123,6 +123,7 @@ class TestParameter:
         assert as_baseline(None) is None
         assert isinstance(as_baseline("elements"), AtomicBaseline)
         assert as_baseline({"Si": -1.0}).elements == {"Si": -1.0}
+        assert as_baseline("isolated").elements == "isolated"
         assert isinstance(as_baseline(Ridge()), EstimatorBaseline)
         parts = as_baseline(["elements", PairRepulsion()]).baselines
         assert [type(part) for part in parts] == [AtomicBaseline, PairRepulsion]
@@ -144,6 +145,7 @@ class TestParameter:
         structures, targets = data
         forces = Targets(forces=targets.forces, offsets=targets.offsets)
         assert fit_baseline("elements", structures, forces) is None
+        assert fit_baseline("isolated", structures, forces) is None
         left = fit_baseline(["elements", PairRepulsion()], structures, forces)
         assert [type(part) for part in left.baselines_] == [PairRepulsion]
 
@@ -172,10 +174,14 @@ class TestEstimators:
     def test_without_forces_is_an_error_where_forces_are_learnt(self, data):
         structures, targets = data
         features = SOAP(cutoff=3.0, n_max=2, l_max=1).fit_transform(structures)
-        with pytest.raises(ValueError, match=r"EnergiesAlone\(\) predicts energy but no forces"):
-            GreedyOLS(3, baseline=EnergiesAlone()).fit(
-                features, Targets(targets.energy, targets.forces, offsets=targets.offsets)
-            )
+        for model in (GreedyOLS(3), SparseGaussianProcess(n_sparse=4)):
+            model.set_params(baseline=["elements", EnergiesAlone()])
+            with pytest.raises(
+                ValueError, match=r"EnergiesAlone\(\) predicts energy but no forces"
+            ):
+                model.fit(
+                    features, Targets(targets.energy, targets.forces, offsets=targets.offsets)
+                )
 
     def test_without_forces_is_an_error_where_forces_are_predicted(self, data):
         structures, targets = data

@@ -5,6 +5,7 @@ from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.filters import UnitCellFilter
+from ase.io import Trajectory, read
 from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 from ase.optimize import BFGS
@@ -17,7 +18,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skatom.calculators import SkatomCalculator
 from skatom.datasets import load_ethanol
-from skatom.models import SGDML
+from skatom.descriptors import LambdaSOAP
+from skatom.models import SGDML, TensorKernelRidge
 
 
 @pytest.fixture
@@ -178,6 +180,86 @@ class TestProperties:
         expected = crystal.get_stress()
         crystal.calc = SkatomCalculator(pipeline)
         assert crystal.get_stress() == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.fixture(scope="module")
+def models(water):
+    structures, targets = water
+    charges = np.where(structures.numbers == 8, -0.8, 0.4)[:, None]
+    dipoles = np.add.reduceat(charges * structures.positions, structures.offsets[:-1])
+    soap = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
+    tensors = np.einsum("nx,ny->nxy", dipoles, dipoles)
+    return (
+        SGDML(random_state=0).fit(structures[:20], targets[:20]),
+        make_pipeline(soap, TensorKernelRidge("dipole", keep_factor=True)).fit(
+            structures[:20], dipoles[:20]
+        ),
+        make_pipeline(soap, TensorKernelRidge("polarizability")).fit(structures[:20], tensors[:20]),
+    )
+
+
+class TestSeveralModels:
+    def test_give_what_those_before_do_not_give(self, models, water):
+        structures = water[0]
+        atoms = structures[30].to_ase()[0]
+        atoms.calc = SkatomCalculator(*models)
+        energy, forces = models[0].predict(structures[30], return_forces=True)
+        assert atoms.get_potential_energy() == pytest.approx(energy[0])
+        assert atoms.get_forces() == pytest.approx(forces)
+        assert atoms.get_dipole_moment() == pytest.approx(models[1].predict(structures[30])[0])
+        found = atoms.calc.get_property("polarizability", atoms)
+        assert found == pytest.approx(models[2].predict(structures[30])[0])
+        assert set(atoms.calc.export_properties()) >= {"energy", "free_energy", "forces", "dipole"}
+        assert "polarizability" not in atoms.calc.export_properties()
+
+    def test_give_deviations_that_are_requested_by_name(self, models, water):
+        structures = water[0]
+        atoms = structures[30].to_ase()[0]
+        atoms.calc = SkatomCalculator(*models)
+        forces = atoms.get_forces()
+        assert "dipole_std" not in atoms.calc.results
+        _, expected = models[1].predict(structures[30], return_dipole_std=True)
+        assert atoms.calc.get_property("dipole_std", atoms) == pytest.approx(expected[0])
+        assert atoms.calc.results["forces"] == pytest.approx(forces)
+        atoms.positions[0, 0] += 0.1
+        moved = atoms.calc.get_property("dipole_std", atoms)
+        assert not np.allclose(moved, expected[0])
+        assert not np.allclose(atoms.get_forces(), forces)
+        with pytest.raises(PropertyNotImplementedError, match="forces_std"):
+            atoms.calc.get_property("forces_std", atoms)
+
+    def test_results_of_a_step_are_predicted_once(self, models, water, monkeypatch):
+        calls = []
+        evaluate = TensorKernelRidge._evaluate
+
+        def counted(self, X, names):
+            calls.append(names)
+            return evaluate(self, X, names)
+
+        monkeypatch.setattr(TensorKernelRidge, "_evaluate", counted)
+        atoms = water[0][30].to_ase()[0]
+        atoms.calc = SkatomCalculator(*models[:2])
+        atoms.get_forces(), atoms.get_dipole_moment(), atoms.get_potential_energy()
+        assert calls == [("dipole",)]
+
+    def test_one_that_adds_nothing_is_an_error(self, models):
+        with pytest.raises(ValueError, match=r"model 1 \(SGDML\) gives nothing that the models"):
+            SkatomCalculator(models[0], models[0])
+
+    def test_one_that_is_not_fitted_is_an_error(self, models):
+        with pytest.raises(NotFittedError, match="SGDML"):
+            SkatomCalculator(models[1], SGDML())
+
+    def test_trajectories_keep_dipoles(self, models, water, tmp_path):
+        atoms = water[0][30].to_ase()[0]
+        atoms.calc = SkatomCalculator(*models[:2])
+        with Trajectory(tmp_path / "md.traj", "w", atoms) as trajectory:
+            dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
+            dynamics.attach(trajectory.write)
+            dynamics.run(2)
+        images = read(tmp_path / "md.traj", ":")
+        assert len(images) == 3
+        assert images[-1].get_dipole_moment() == pytest.approx(atoms.get_dipole_moment())
 
 
 def test_a_model_that_is_not_fitted_is_an_error():

@@ -33,6 +33,17 @@ def test_right_sides_have_the_solutions_that_each_has(shape):
     np.testing.assert_allclose(A @ x, b, atol=1e-11)
 
 
+@pytest.mark.parametrize("edges", [[0, 70], [0, 30, 70], [0, 7, 8, 50, 70]])
+def test_squares_of_the_half_solution_are_those_of_the_inverse(edges):
+    A, b = positive_definite(70), np.random.default_rng(1).normal(size=(70, 90))
+    solver = PackedCholesky(edges)
+    solver.factor(MatrixSystem(A))
+    half = solver.half_solve(b)
+    np.testing.assert_allclose(half.T @ half, b.T @ np.linalg.solve(A, b), atol=1e-9)
+    np.testing.assert_allclose(half, np.linalg.solve(np.linalg.cholesky(A), b), atol=1e-10)
+    np.testing.assert_array_equal(solver.half_solve(b[:, 3]), solver.half_solve(b[:, 3:4])[:, 0])
+
+
 def test_what_a_system_leaves_above_the_diagonal_is_zero():
     """It is subtracted with the rest, so it must not be whatever was in the memory before."""
     A, seen = positive_definite(8), []
@@ -95,9 +106,14 @@ class TestOnADevice:
 
         return System()
 
+    @pytest.fixture(params=[512, 16, 7])
+    def panel(self, request, monkeypatch):
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._PANEL", request.param)
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._ROWS", 20)
+
     @pytest.mark.parametrize("edges", [[0, 70], [0, 3, 40, 70], [0, 1, 2, 69, 70]])
     @pytest.mark.parametrize("shape", [(70,), (70, 5)])
-    def test_solution_is_that_of_numpy(self, torch, edges, shape):
+    def test_solution_is_that_of_numpy(self, torch, panel, edges, shape):
         A, b = positive_definite(70), np.random.default_rng(1).normal(size=shape)
         solver = PackedCholesky(edges, device="torch")
         solver.factor(self.of_matrix(A))
@@ -119,7 +135,10 @@ class TestOnADevice:
         PackedCholesky(np.arange(0, n + 1, width), device="torch").factor(System())
         assert sum(held) < 1.13 * PackedCholesky.memory(n, width)  # rows of 100 begin every 112
 
-    def test_errors_are_those_of_numpy(self):
+    @pytest.mark.parametrize("width", [512, 2])
+    def test_errors_are_those_of_numpy(self, monkeypatch, width):
+        monkeypatch.setattr("skatom.solvers._torch.cholesky._PANEL", width)
+
         def factor(A, edges=(0, 4, 9)):
             solver = PackedCholesky(edges, device="torch")
             solver.factor(self.of_matrix(A))

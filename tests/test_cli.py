@@ -5,14 +5,17 @@ import sys
 import joblib
 import numpy as np
 import pytest
+from ase import units
 from ase.build import molecule
 from ase.io import read, write
 from sklearn.dummy import DummyRegressor
+from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets, cli
 from skatom.datasets import load_ethanol
-from skatom.metrics import evaluate, force_mae
-from skatom.models import SGDML
+from skatom.descriptors import LambdaSOAP
+from skatom.metrics import dipole_mae, evaluate, force_mae
+from skatom.models import SGDML, TensorKernelRidge
 
 # As in a shell: pytest shows them, Python does not. With numpy 2.5, ASE 3.29 causes many.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -202,6 +205,25 @@ class TestEvaluate:
         assert unit == "degrees"
         assert float(angle) == pytest.approx(figures["force_angle_error"] * 180, rel=1e-3)
         assert len(rows) == len(figures)
+
+    def test_judges_dipoles_of_frames_that_have_them(self, skatom, folder):
+        ethanol = load_ethanol()
+        X, dipoles = ethanol.structures[:20], ethanol.targets.dipole[:20].copy()
+        soap = LambdaSOAP(cutoff=3.0, n_max=2, l_max=2)
+        model = make_pipeline(soap, TensorKernelRidge("dipole")).fit(X, dipoles)
+        joblib.dump(model, folder / "dipole.joblib")
+        dipoles[:5] = np.nan
+        write(folder / "dipoles.traj", X.to_ase(Targets(dipole=dipoles)))
+        out = skatom("evaluate dipole.joblib dipoles.traj").out
+        assert "5 of 20 frames have no dipole: left out" in out
+        error = dipole_mae(dipoles[5:], model.predict(X[5:]))
+        row = next(line for line in out.splitlines() if "dipole MAE" in line).split()
+        assert row[-4:][1::2] == ["e·Å", "D"]
+        assert float(row[-4]) == pytest.approx(error, rel=1e-3)
+        assert float(row[-2]) == pytest.approx(error / units.Debye, rel=1e-3)
+        skatom("predict dipole.joblib dipoles.traj --out predicted.traj")
+        found = Targets.from_ase(read(folder / "predicted.traj", ":"))
+        assert found.dipole == pytest.approx(model.predict(X), abs=1e-6)
 
     def test_judges_on_so_many_frames(self, skatom):
         assert "Errors on 30 frames" in skatom("evaluate model.joblib md.xyz --n-test 30").out

@@ -6,6 +6,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from conftest import morse_targets, rattled
+from models_under_contract import crystals as lithium_fluoride
+from models_under_contract import labels_of, waters
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.kernel_ridge import KernelRidge
@@ -13,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from skatom import Structures, Targets
+from skatom._prediction import predict
 from skatom.calculators import SkatomCalculator
 from skatom.datasets import load_boron_nitride
 from skatom.descriptors import FCHL19, SOAP
@@ -515,8 +518,8 @@ class TestFCHL18:
 
     def test_bad_input(self, charged, frames):
         structures, targets = charged
-        with pytest.raises(ValueError, match="use basis='operators'"):
-            ForceKernelRidge(FCHL18()).fit(structures, targets)
+        with pytest.warns(UserWarning, match="does not learn from dipole: .* basis='operators'"):
+            ForceKernelRidge(FCHL18()).fit(structures[:4], targets[:4])
         with pytest.raises(ValueError, match="without a descriptor in front"):
             ForceKernelRidge(FCHL18(), "operators").fit(*frames)
         with pytest.raises(ValueError, match="'sigma' parameter of FCHL18"):
@@ -550,3 +553,66 @@ def test_one_atom_structures_and_linear_molecules():
     energy, forces = model.predict(features, return_forces=True)
     np.testing.assert_allclose(energy, targets.energy, atol=1e-5)
     np.testing.assert_allclose(forces, 0.0, atol=1e-5)
+
+
+class TestDerivativesOfFCHL18:
+    """A Gaussian process of energies, forces and stresses under a kernel of structures."""
+
+    KERNELS = {
+        "local": FCHL18(cutoff=4.0, cut_start=0.6),
+        "global": FCHL18(cutoff=4.0, cut_start=0.6, scope="global", sigma=6.0),
+    }
+
+    @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+    def test_equals_the_dense_gaussian_process(self, kernel):
+        structures = lithium_fluoride(5)
+        targets = labels_of(structures, ["energy", "forces", "stress"])
+        alphas = {"alpha": 1e-2, "alpha_forces": 1e-3, "alpha_virial": 1e-2}
+        model = ForceKernelRidge(kernel, **alphas, baseline=None).fit(structures[:4], targets[:4])
+        kinds = ("energy", "forces", "virial")
+        matrix = covariance(kernel, structures[:4], rows=kinds)
+        noise = np.concatenate([np.r_[1e-2, np.full(12, 1e-3), np.full(6, 1e-2)]] * 4)
+        volumes = structures.volumes()
+        labels = np.concatenate([
+            np.r_[
+                targets.energy[s],
+                targets[s].forces.ravel(),
+                volumes[s] * targets.stress[s][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
+            ]
+            for s in range(4)
+        ])  # fmt: skip
+        inverse = np.linalg.inv(matrix + np.diag(noise))
+        cross = covariance(kernel, structures[4], structures[:4], kinds, kinds)
+        expected = cross @ inverse @ labels
+        found = predict(model, structures[4], model.outputs_)
+        assert found["energy"][0] == pytest.approx(expected[0], rel=1e-7)
+        np.testing.assert_allclose(found["forces"].ravel(), expected[1:13], atol=1e-7)
+        stress = found["stress"][0][[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * volumes[4]
+        np.testing.assert_allclose(stress, expected[13:], atol=1e-6)
+        prior = covariance(kernel, structures[4], rows=kinds)
+        variance = np.diag(prior - cross @ inverse @ cross.T) * model.variance_
+        assert found["energy_std"][0] == pytest.approx(np.sqrt(variance[0]), rel=1e-6)
+        np.testing.assert_allclose(found["forces_std"].ravel(), np.sqrt(variance[1:13]), rtol=1e-6)
+
+    def test_is_as_accurate_as_operators_with_the_same_data(self):
+        structures = waters(16)
+        targets = labels_of(structures, ["energy", "forces"])
+        kernel = self.KERNELS["local"]
+        errors = []
+        for basis in ("derivatives", "operators"):
+            model = ForceKernelRidge(kernel, basis, alpha=1e-8).fit(structures[:10], targets[:10])
+            forces = model.predict(structures[10:], return_forces=True)[1]
+            errors.append(np.abs(forces - targets[10:].forces).mean())
+        assert errors[0] < 1.2 * errors[1]
+
+    def test_conjugate_gradients_are_an_error(self):
+        with pytest.raises(ValueError, match="FCHL18 compares structures: use solver='cholesky'"):
+            ForceKernelRidge(self.KERNELS["local"], solver="cg").fit(
+                waters(3), labels_of(waters(3), ["energy"])
+            )
+
+    def test_the_global_kernel_has_no_operators(self):
+        with pytest.raises(ValueError, match="scope='global' does not have: use basis"):
+            ForceKernelRidge(self.KERNELS["global"], "operators").fit(
+                waters(3), labels_of(waters(3), ["energy"])
+            )

@@ -5,15 +5,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
 from batches import random_rotation
-from conftest import rattled
 from scipy.spatial.transform import Rotation
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from skatom import Structures, Targets
-from skatom._persistence import load_model, save_model
-from skatom.datasets import read
+from skatom import Structures
 from skatom.descriptors import (
     SOAP,
     LambdaSOAP,
@@ -23,7 +19,6 @@ from skatom.descriptors import (
 )
 from skatom.descriptors._cpu import harmonics
 from skatom.descriptors.coupling import _real_from_complex
-from skatom.models import TensorKernelRidge
 from skatom.neighbors import neighbor_list
 
 # Two environments of Gaussians of width 0.5 Å, without cutoff and without the centre, and their
@@ -70,27 +65,6 @@ def turned(atoms, rotation):
     atoms.set_cell(atoms.cell.array @ rotation.T * np.linalg.det(rotation))
     atoms.positions = atoms.positions @ rotation.T
     return atoms
-
-
-def tensors_of(structures):
-    """Dipoles of point charges, and polarisabilities of a sum over pairs."""
-    dipoles, polarizabilities = [], []
-    for atoms in structures.to_ase():
-        charge = np.where(atoms.numbers == 1, 0.4, 0.0)
-        heavy = atoms.numbers > 1
-        charge[heavy] = -charge.sum() / heavy.sum()
-        dipoles.append(charge @ atoms.positions)
-        vectors = atoms.positions[:, None] - atoms.positions
-        decay = np.exp(-0.5 * np.sum(vectors**2, axis=2))
-        isotropic = (2.0 + 0.1 * atoms.numbers.sum()) * np.eye(3)
-        polarizabilities.append(isotropic + np.einsum("ab,abx,aby->xy", decay, vectors, vectors))
-    return Targets(dipole=dipoles, polarizability=polarizabilities)
-
-
-@pytest.fixture(scope="module")
-def ammonia_tensors(ammonia):
-    structures, _ = ammonia
-    return structures, tensors_of(structures)
 
 
 # --- spherical tensors ------------------------------------------------------------------------
@@ -460,225 +434,3 @@ def test_unseen_species_is_an_error():
 def test_bad_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         LambdaSOAP(**parameters).fit([molecule("CH4")])
-
-
-# --- the model --------------------------------------------------------------------------------
-
-
-def brute_force(structures, others, lam, zeta, descriptor):
-    """The kernel of the documentation, atom by atom."""
-    soap = clone(descriptor).set_params(lam=lam).fit(structures)
-    scalar = clone(descriptor).set_params(lam=0).fit(structures)
-    n_mu = 2 * lam + 1
-    kernel = np.zeros((len(others), n_mu, len(structures), n_mu))
-    for a, one in enumerate(others):
-        for b, two in enumerate(structures):
-            f, g = soap.transform(one).values, soap.transform(two).values
-            p, q = scalar.transform(one).values[:, 0], scalar.transform(two).values[:, 0]
-            for j, z in enumerate(one.numbers):
-                for k in np.flatnonzero(two.numbers == z):
-                    kernel[a, :, b] += f[j] @ g[k].T * (p[j] @ q[k]) ** (zeta - 1)
-    return kernel.reshape(len(others) * n_mu, -1)
-
-
-@pytest.mark.parametrize("zeta", [1, 2, 3])
-@pytest.mark.parametrize("descriptor", [TINY, LambdaSOAP(cutoff=3.0, n_max=4, l_max=2)])
-def test_predictions_are_those_of_the_kernel(ammonia_tensors, zeta, descriptor):
-    structures, targets = ammonia_tensors
-    train, test = structures[:12], structures[12:16]
-    alpha = 1e-3
-    model = TensorKernelRidge("dipole", descriptor, zeta, alpha).fit(train, targets[:12])
-    kernel = brute_force(train, train, 1, zeta, descriptor)
-    assert np.linalg.eigvalsh(kernel).min() > -1e-12 * np.trace(kernel)
-    ridge = alpha * np.trace(kernel) / len(kernel) * np.eye(len(kernel))
-    components = spherical_from_cartesian(targets[:12].dipole, 1)
-    solution = np.linalg.solve(kernel + ridge, components.ravel())
-    expected = (brute_force(train, test, 1, zeta, descriptor) @ solution).reshape(-1, 3)
-    np.testing.assert_allclose(
-        model.predict(test), cartesian_from_spherical(expected, 1), rtol=0, atol=1e-9
-    )
-
-
-def test_many_structures_in_several_blocks_give_the_same_kernel():
-    structures = rattled("NH3", 170)  # more than one block column
-    targets = tensors_of(structures)
-    model = TensorKernelRidge("dipole", TINY, zeta=1, alpha=1e-2).fit(structures, targets)
-    # ζ = 1 is ridge regression on features summed by species, one weight for all components
-    features = clone(TINY).fit_transform(structures).values
-    by_species = [
-        np.add.reduceat(features * mask[:, None, None], structures.offsets[:-1])
-        for mask in structures.numbers == structures.species[:, None]
-    ]
-    rows = np.concatenate(by_species, axis=2).reshape(3 * len(structures), -1)
-    components = spherical_from_cartesian(targets.dipole, 1).ravel()
-    gram = rows.T @ rows
-    ridge = 1e-2 * np.trace(gram) / len(rows) * np.eye(len(gram))
-    weights = np.linalg.solve(gram + ridge, rows.T @ components)
-    expected = cartesian_from_spherical((rows @ weights).reshape(-1, 3), 1)
-    np.testing.assert_allclose(model.predict(structures), expected, atol=1e-8)
-
-
-@pytest.mark.parametrize("target", ["dipole", "polarizability"])
-def test_predictions_rotate_and_reflect_with_the_structure(ammonia_tensors, target):
-    structures, targets = ammonia_tensors
-    model = TensorKernelRidge(target, TINY).fit(structures[:20], targets[:20])
-    proper = random_rotation(7)
-    test = structures[20:].to_ase()
-    predicted = model.predict(test)
-    for rotation in (proper, -proper):
-        images = [turned(atoms, rotation)[::-1] for atoms in test]
-        for atoms in images:
-            atoms.positions += [5.0, 1.0, -2.0]
-        expected = predicted @ rotation.T if target == "dipole" else None
-        if target == "polarizability":
-            expected = rotation @ predicted @ rotation.T
-        np.testing.assert_allclose(model.predict(images), expected, atol=1e-9)
-    if target == "polarizability":
-        np.testing.assert_allclose(predicted, predicted.transpose(0, 2, 1), atol=1e-13)
-
-
-@pytest.mark.parametrize("target", ["dipole", "polarizability"])
-def test_tensors_of_distorted_molecules_are_learnt(ammonia_tensors, target):
-    structures, targets = ammonia_tensors
-    model = TensorKernelRidge(target, LambdaSOAP(cutoff=3.0), alpha=1e-6)
-    model.fit(structures[:30], targets[:30])
-    predicted, true = model.predict(structures[30:]), getattr(targets[30:], target)
-    mean = np.eye(3) * np.trace(true, axis1=1, axis2=2).mean() / 3 if true.ndim == 3 else 0.0
-    r2 = 1 - np.sum((predicted - true) ** 2) / np.sum((true - mean) ** 2)
-    assert r2 > 0.99
-    assert model.score(structures[30:], targets[30:]) == pytest.approx(r2)
-    assert model.score(structures[30:], true) == pytest.approx(r2)
-
-
-def test_no_dipole_is_predicted_for_a_molecule_without_one(ammonia_tensors):
-    structures, targets = ammonia_tensors
-    model = TensorKernelRidge("dipole", TINY).fit(structures, targets)
-    flat = Atoms("NH3", [[0, 0, 0], [1, 0, 0], [-0.5, 0.75**0.5, 0], [-0.5, -(0.75**0.5), 0]])
-    np.testing.assert_allclose(model.predict([flat]), 0.0, atol=1e-12)
-
-
-def test_shuffled_training_structures_give_the_same_model(ammonia_tensors):
-    structures, targets = ammonia_tensors
-    order = np.random.default_rng(0).permutation(20)
-    one = TensorKernelRidge("polarizability", TINY).fit(structures[:20], targets[:20])
-    two = TensorKernelRidge("polarizability", TINY).fit(structures[order], targets[order])
-    np.testing.assert_allclose(
-        one.predict(structures[20:]), two.predict(structures[20:]), atol=1e-9
-    )
-
-
-def test_mixed_molecules_and_few_labelled_species():
-    structures = Structures.from_ase(
-        [*rattled("H2O", 8).to_ase(), *rattled("CH4", 8).to_ase(), Atoms("O")]
-    )
-    targets = tensors_of(structures)
-    model = TensorKernelRidge("polarizability", TINY, alpha=1e-8).fit(structures, targets)
-    predicted = model.predict(structures)
-    np.testing.assert_allclose(predicted, targets.polarizability, atol=0.2)
-    np.testing.assert_allclose(model.predict([Atoms("O")])[0], predicted[-1], atol=1e-12)
-    np.testing.assert_allclose(predicted[-1], predicted[-1][0, 0] * np.eye(3), atol=1e-12)
-
-
-def test_persistence_search_and_cross_validation(ammonia_tensors, tmp_path):
-    structures, targets = ammonia_tensors
-    model = TensorKernelRidge("dipole", TINY)
-    grid = {"zeta": [1, 2], "descriptor__n_max": [1, 2]}
-    search = GridSearchCV(model, grid, cv=2).fit(structures, targets)
-    assert search.best_score_ > 0.8
-    scores = cross_val_score(model, structures.to_ase(), targets.dipole, cv=2)
-    assert (scores > 0.5).all()
-    for name in ("model.joblib", "model.skops"):
-        save_model(search.best_estimator_, tmp_path / name)
-        again = load_model(tmp_path / name)
-        np.testing.assert_array_equal(again.predict(structures), search.predict(structures))
-    assert TINY.lam == 1 and not hasattr(TINY, "mixing_")
-
-
-@pytest.mark.parametrize(
-    ("target", "y", "message"),
-    [
-        ("dipole", np.zeros((3, 2)), r"dipole has the shape \(3, 2\).*need \(3, 3\)"),
-        ("dipole", np.zeros(3), "dipole has the shape"),
-        ("polarizability", np.zeros((3, 9)), r"polarizability has the shape \(3, 9\)"),
-        ("polarizability", np.zeros((3, 3)), "polarizability has the shape"),
-        ("dipole", np.zeros((2, 3)), "3 structures but 2 targets"),
-        ("dipole", Targets(energy=np.zeros(3)), "no structure has dipole, .*labels: energy"),
-        (
-            "dipole",
-            Targets(dipole=[[1, 0, 0], [np.nan] * 3, [0, 0, 1]]),
-            r"structure 1 has no dipole .*labelled\('dipole'\)",
-        ),
-        ("dipole", [[1, 0, 0], [np.inf, 0, 0], [0, 0, 1]], "dipole of structure 1 is not finite"),
-        (
-            "polarizability",
-            [np.eye(3), np.eye(3) + np.eye(3, k=1), np.eye(3)],
-            "structure 1 differs from its transpose by 1",
-        ),
-    ],
-)
-def test_bad_labels(target, y, message):
-    structures = rattled("H2O", 3)
-    with pytest.raises(ValueError, match=message):
-        TensorKernelRidge(target, TINY).fit(structures, y)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"target": "quadrupole"}, "target"),
-        ({"zeta": 0}, "zeta"),
-        ({"zeta": 1.5}, "zeta"),
-        ({"alpha": -1.0}, "alpha"),
-        ({"descriptor": SOAP()}, "descriptor"),
-        ({"descriptor": LambdaSOAP(l_max=0)}, "lam=1"),
-    ],
-)
-def test_bad_model_parameters(parameters, message):
-    structures = rattled("H2O", 3)
-    with pytest.raises(ValueError, match=message):
-        TensorKernelRidge(**parameters).fit(structures, np.zeros((3, 3)))
-
-
-def test_equal_structures_without_ridge_are_an_error():
-    structures = Structures.from_ase(rattled("H2O", 4).to_ase() * 2)
-    with pytest.raises(ValueError, match="singular to rounding errors with alpha=0.0: raise alpha"):
-        TensorKernelRidge(alpha=0.0, descriptor=TINY).fit(structures, np.zeros((8, 3)))
-
-
-def test_structures_too_symmetric_to_have_a_direction_are_an_error():
-    with pytest.raises(ValueError, match="all features of order 1 vanish"):
-        TensorKernelRidge(descriptor=TINY).fit([Atoms("C"), bulk("C")], np.zeros((2, 3)))
-
-
-def test_kernel_that_does_not_fit_is_refused(ammonia_tensors):
-    structures, targets = ammonia_tensors
-    model = TensorKernelRidge(descriptor=TINY, max_memory=1e-6)
-    with pytest.raises(MemoryError, match="40 structures with 3 components"):
-        model.fit(structures, targets)
-
-
-def test_unseen_species_in_prediction_is_an_error(ammonia_tensors):
-    structures, targets = ammonia_tensors
-    model = TensorKernelRidge(descriptor=TINY).fit(structures[:5], targets[:5])
-    with pytest.raises(ValueError, match="structure 140 contains C"):
-        model.predict([molecule("NH3")] * 140 + [molecule("CH4")])
-
-
-def test_polarizabilities_pass_through_ase_and_files(ammonia_tensors, tmp_path):
-    structures, targets = ammonia_tensors
-    images = structures[:2].to_ase(targets[:2])
-    again = Targets.from_ase(images)
-    np.testing.assert_array_equal(again.polarizability, targets[:2].polarizability)
-    np.testing.assert_array_equal(again.dipole, targets[:2].dipole)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("target", ["dipole", "polarizability"])
-def test_error_on_qm7b_is_a_fifth_of_the_rotated_mean(reference_data, target):
-    path = reference_data / "molecules" / "qm7b_dipole_polarizability.xyz.xz"
-    data = read(path, keys={"dipole": "dipole_raw", "polarizability": "pol_raw"})
-    order = np.random.default_rng(0).permutation(len(data.structures))
-    train, test = order[:600], order[600:]
-    model = TensorKernelRidge(target, LambdaSOAP(species_compression=3))
-    model.fit(data.structures[train], data.targets[train])
-    assert model.score(data.structures[test], data.targets[test]) > 1 - 1 / 5**2

@@ -306,6 +306,22 @@ def test_covariant_kernel_knows_the_opposite_of_a_dimer():
     assert cartesian_kernel(-x, x, 0.3) < 1e-10 * cartesian_kernel(x, x, 0.3)
 
 
+@pytest.mark.parametrize("what", ["energy", "forces"])
+def test_diagonals_of_environments_do_not_take_the_whole_matrix(what, monkeypatch):
+    kernel = ManyBody(NBody(order=2, sigma=0.7, cutoff=3.3), Gaussian(sigma=2.0))
+    structures = Structures.from_ase([molecule(name) for name in ("H2O", "NH3", "CH4")])
+    rows = kernel.rows(structures, what)
+    expected = kernel.cross([rows]).diagonal()
+    sizes, between = [], ManyBody._between_rows
+    monkeypatch.setattr(
+        ManyBody, "_between_rows",
+        lambda self, a, b: sizes.append(a.values.n_groups) or between(self, a, b),
+    )  # fmt: skip
+    found = np.diagonal(kernel.diagonal_blocks(rows), axis1=1, axis2=2).ravel()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert max(sizes) == 5  # atoms of methane, not of all
+
+
 def test_bad_kernels_are_refused():
     with pytest.raises(ValueError, match="cutoff=None is for molecules"):
         NBody(cutoff=None)([bulk("Si")])

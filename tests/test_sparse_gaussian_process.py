@@ -1,5 +1,6 @@
 import copy
 import tracemalloc
+import warnings
 from concurrent.futures import Future
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -9,60 +10,38 @@ import numba
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
-from derivatives import slopes_of_displacements, slopes_of_strains
+from ase.build import bulk
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sparse_systems import (
+    ONE,
+    PAIRS,
+    SEVERAL,
+    SMALL,
+    dense_energy_kernel,
+    distorted_molecules,
+    labels,
+    salt,
+    slopes_of,
+    with_isolated_atoms,
+)
 
 from skatom import Structures, Targets
+from skatom._prediction import predict
+from skatom.baseline import less_baseline
 from skatom.calculators import SkatomCalculator
 from skatom.descriptors import ACSF, SOAP, FeatureScaler
 from skatom.kernels import Cosine, Gaussian, Matern, Polynomial
 from skatom.models import PairRepulsion, SparseGaussianProcess
 from skatom.models._labels import voigt
-from skatom.models.sparse import fitting, tangents, variance
+from skatom.models.sparse import fitting
 from skatom.models.sparse import rows as sparse_rows
 from skatom.models.sparse.rows import derivative_rows, energy_rows
-from skatom.models.sparse.tangents import force_tangents, strain_tangents
-from skatom.models.sparse.variance import functionals
-from skatom.parallel import threads_over_blas
+from skatom.selection import CUR, FarthestPointSampling
 from skatom.solvers import StreamedQR
-
-SMALL = SOAP(cutoff=3.5, n_max=3, l_max=2)
-PAIRS = SOAP(cutoff=3.0, n_max=4, nu=1, normalize=False)
-ONE = [(SMALL, Cosine(zeta=2), 12)]
-# a pair potential, a kernel with a radial part, and environments that are compared as they are
-SEVERAL = [
-    (PAIRS, 4.0 * Polynomial(zeta=1), 3),
-    (SOAP(cutoff=3.5, n_max=3, l_max=2, normalize=False), 0.2 * Gaussian(sigma=1.5), 8),
-    (SMALL, Cosine(zeta=3), 8),
-]
-
-
-def salt(n, seed=0):
-    """Skewed cells of four atoms, smaller than the cutoff, with labels of a pair potential."""
-    rng = np.random.default_rng(seed)
-    cell = np.array([[3.1, 0.2, 0.0], [0.4, 2.9, 0.3], [-0.2, 0.5, 4.6]])
-    corner = np.array([[0, 0, 0], [0.5, 0.5, 0.25], [0.1, 0.5, 0.6], [0.5, 0.1, 0.8]])
-    images = []
-    for _ in range(n):
-        strained = cell @ (np.eye(3) + rng.normal(scale=0.03, size=(3, 3)))
-        atoms = Atoms("LiFLiF", corner @ strained, cell=strained, pbc=True)
-        atoms.positions += rng.normal(scale=0.1, size=(4, 3))
-        images.append(atoms)
-    return Structures.from_ase(images)
-
-
-def labels(structures):
-    """Energies, forces and stresses of a repulsion between nuclei, with offsets of elements."""
-    energy, gradient, virial = PairRepulsion(cutoff=3.4, inner=0.1).differentiate(structures)
-    volumes = np.linalg.det(structures.cells)[:, None, None]
-    offset = np.add.reduceat(-3.0 * structures.numbers, structures.offsets[:-1])
-    stress = virial / volumes if structures.pbc.all() else None
-    return Targets(energy + offset, -gradient, stress, offsets=structures.offsets)
 
 
 @pytest.fixture(scope="module")
@@ -83,109 +62,11 @@ def rich_model(crystals):
     ).fit(*crystals)
 
 
-def distorted_molecules():
-    structures = Structures.from_ase([molecule("CH3OH"), molecule("H2O"), molecule("CH4")])
-    structures.positions[:] += 0.1 * np.random.default_rng(0).normal(size=(14, 3))
-    return structures
-
-
 @pytest.fixture(scope="module")
 def molecular_model():
     terms = [(SMALL, Cosine(zeta=2), 2), (ACSF(), 0.1 * Gaussian(sigma=2.0), 2)]
     structures = distorted_molecules()
     return SparseGaussianProcess(terms=terms, random_state=0).fit(structures, labels(structures))
-
-
-def derivative_functionals(model, features, make):
-    """Priors and rows of all derivatives of a batch."""
-    n = len(features[0]) if make is strain_tangents else len(features[0].numbers)
-    features = [of_term.with_neighbors() for of_term in features]
-    with threads_over_blas() as pool:
-        return functionals(model.blocks_, features, make, slice(0, n), pool)
-
-
-def dense_deviations(model, features, s):
-    """Standard deviations of the forces and the virial of a structure, by dense Jacobians."""
-    prior, rows = 0.0, []
-    for block in model.blocks_:
-        of_term = features[block.term][s]
-        jacobian = dense_jacobian(of_term)
-        mine = of_term.numbers == block.number
-        x, slopes = of_term.values[mine], jacobian[:, mine]
-        if not mine.any():
-            rows.append(np.zeros((len(jacobian), len(block.vectors))))
-            continue
-        hessian = second_derivatives(block.kernel, x, x)
-        prior = prior + np.einsum("aif,ijfg,ajg->a", slopes, hessian, slopes)
-        profile = block.kernel.profile(
-            x @ block.vectors.T, (x**2).sum(axis=1)[:, None], (block.vectors**2).sum(axis=1)
-        )
-        shape = (len(x), len(block.vectors))
-        s_, u = (np.broadcast_to(a, shape)[:, :, None] for a in (profile.s, profile.u))
-        gradient = s_ * block.vectors + 2 * u * x[:, None]
-        rows.append(np.einsum("aif,imf->am", slopes, gradient))
-    rows = np.concatenate(rows, axis=1)
-    variance = prior + np.sum(np.linalg.solve(model.solver_.triangle.T, rows.T) ** 2, axis=0)
-    for block, factor in zip(model.blocks_, model.prior_factors_, strict=True):
-        variance -= np.sum(np.linalg.solve(factor, rows[:, block.columns].T) ** 2, axis=0)
-    return np.sqrt(variance[:-6]), np.sqrt(variance[-6:])
-
-
-def dense_jacobian(features):
-    """Derivatives (3 n_atoms + 6, n_atoms, n_features) for displacements and strains."""
-    jacobian, (n, width) = features.jacobian(slice(None)), features.values.shape
-    moved, strained = np.zeros((n, 3, n, width)), np.zeros((3, 3, n, width))
-    pairs = jacobian.pairs
-    for i, j, vector, slope in zip(
-        pairs.centers, pairs.indices, pairs.vectors, jacobian.values, strict=True
-    ):
-        moved[j, :, i] += slope
-        moved[i, :, i] -= slope
-        strained[:, :, i] += 0.5 * (
-            vector[:, None, None] * slope + slope[:, None] * vector[:, None]
-        )
-    strains = np.stack(
-        [strained[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
-    )
-    return np.concatenate([moved.reshape(3 * n, n, width), strains])
-
-
-def second_derivatives(kernel, x, y):
-    """∂²k/∂x∂y, (n, m, n_features, n_features), by the formula of `DotKernel`."""
-    p = kernel.profile(x @ y.T, (x**2).sum(axis=1)[:, None], (y**2).sum(axis=1))
-    s, ss, su, sv, uv = (
-        np.broadcast_to(a, (len(x), len(y)))[:, :, None, None]
-        for a in (p.s, p.ss, p.su, p.sv, p.uv)
-    )
-    x, y = x[:, None, :], y[None, :, :]
-    outer = {
-        "xx": x[..., :, None] * x[..., None, :], "yy": y[..., :, None] * y[..., None, :],
-        "xy": x[..., :, None] * y[..., None, :], "yx": y[..., :, None] * x[..., None, :],
-    }  # fmt: skip
-    return (
-        s * np.eye(x.shape[-1]) + ss * outer["yx"] + 2 * su * outer["xx"] + 2 * sv * outer["yy"]
-        + 4 * uv * outer["xy"]
-    )  # fmt: skip
-
-
-def slopes_of(local, structures):
-    """dE/dR and dE/dε by differences of Σ_i local(structures).values."""
-    watched = SimpleNamespace(
-        structures=structures,
-        numbers=structures.numbers,
-        descriptor=SimpleNamespace(transform=local),
-    )
-    one = np.ones((len(structures.numbers), 1))
-    return slopes_of_displacements(watched, one), slopes_of_strains(watched, one)
-
-
-def dense_energy_kernel(one, other, kernel):
-    """Σ_ij k(x_i, x_j) of all pairs of structures, over atoms of the same species."""
-    same = one.numbers[:, None] == other.numbers
-    values = np.where(same, kernel(one.values, other.values), 0.0)
-    return np.add.reduceat(
-        np.add.reduceat(values, one.offsets[:-1], axis=0), other.offsets[:-1], axis=1
-    )
 
 
 class TestIdentities:
@@ -268,91 +149,6 @@ class TestIdentities:
             virial = stress * np.linalg.det(structures.cells)[:, None, None]
             np.testing.assert_allclose(virial, strains, atol=1e-6 * np.abs(strains).max())
 
-    def test_prior_variance_of_forces_is_a_mixed_derivative_of_the_kernel(self, crystals):
-        structures, targets = crystals
-        kernel, step = 0.5 * Gaussian(sigma=2.0), 1e-3
-        descriptor = SOAP(cutoff=3.5, n_max=3, l_max=2, normalize=False)
-        terms = [(descriptor, kernel, 1)]
-        # nothing is learnt
-        model = SparseGaussianProcess(terms=terms, noise_energy=1e6).fit(structures, targets.energy)
-        features = model.descriptors_[0].transform(structures[:1])
-        prior, _ = derivative_functionals(model, [features], force_tangents)
-        for atom, axis in [(0, 0), (1, 2), (3, 1)]:
-            moved = []
-            for sign in (1, -1):
-                shifted = structures[:1]
-                shifted.positions = shifted.positions.copy()
-                shifted.positions[atom, axis] += sign * step
-                moved.append(model.descriptors_[0].transform(shifted))
-            covariances = [[dense_energy_kernel(a, b, kernel)[0, 0] for a in moved] for b in moved]
-            expected = np.array([1, -1]) @ covariances @ np.array([1, -1]) / (4 * step**2)
-            assert prior[atom, axis] == pytest.approx(expected, rel=1e-4)
-
-    @pytest.mark.parametrize("molecules", [False, True])
-    def test_deviations_of_forces_and_stress_equal_a_dense_reference(
-        self, rich_model, molecular_model, crystals, molecules
-    ):
-        if molecules:
-            model, structures = molecular_model, distorted_molecules()
-        else:
-            model, structures = rich_model, crystals[0][:3]
-        found = model.predict(
-            structures, return_forces_std=True, **({} if molecules else {"return_stress_std": True})
-        )
-        features = fitting.features_of(model.descriptors_, structures, slice(None))
-        for s in range(len(structures)):
-            forces, virials = dense_deviations(model, features, s)
-            atoms = slice(*structures.offsets[s : s + 2])
-            np.testing.assert_allclose(found[1][atoms].ravel(), forces, rtol=1e-8)
-            if not molecules:
-                stress = voigt(found[2][s : s + 1])[0] * structures[s].volumes()
-                np.testing.assert_allclose(stress, virials, rtol=1e-8)
-                np.testing.assert_array_equal(found[2], found[2].transpose(0, 2, 1))
-
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"_CENTERS": 1, "_BLOCK": 3},
-            {"_ROWS": 5, "_COLUMNS": 4, "_SOLVED": 7, "_BLOCK": 5},
-        ],
-    )
-    def test_deviations_of_large_structures_in_pieces(
-        self, rich_model, crystals, monkeypatch, changes
-    ):
-        keywords = {"return_forces_std": True, "return_stress_std": True}
-        expected = rich_model.predict(crystals[0][:3], **keywords)
-        for name, value in changes.items():
-            monkeypatch.setattr(variance, name, value)
-        monkeypatch.setattr(tangents, "_BYTES", 100_000)
-        for one, other in zip(
-            rich_model.predict(crystals[0][:3], **keywords), expected, strict=True
-        ):
-            np.testing.assert_allclose(one, other, rtol=1e-9)
-
-    def test_deviations_of_one_molecule_do_not_depend_on_its_orientation(self, molecular_model):
-        atoms = distorted_molecules().to_ase()[0]
-        turned = atoms.copy()
-        turned.rotate(90, "z")
-        std, of_turned = (
-            molecular_model.predict([x], return_forces_std=True)[1] for x in (atoms, turned)
-        )
-        np.testing.assert_allclose(of_turned, std[:, [1, 0, 2]], rtol=1e-6)
-
-    def test_certain_at_the_data_and_uncertain_far_from_them(self, crystals):
-        structures, targets = crystals
-        model = SparseGaussianProcess(
-            terms=[(SMALL, Cosine(zeta=2), 64)], selection=np.arange(64), noise_forces=0.01
-        ).fit(structures, targets)
-        far = Structures.from_ase([Atoms("LiF", [[0, 0, 0], [0, 0, 1.1]])])
-        _, energy_std, force_std = model.predict(
-            structures, return_std=True, return_forces_std=True
-        )
-        _, far_energy_std, far_force_std = model.predict(
-            far, return_std=True, return_forces_std=True
-        )
-        assert far_energy_std[0] > 30 * energy_std.max()
-        assert far_force_std[:, 2].min() > 5 * force_std.max()
-
     def test_invariances(self, rich_model, crystals):
         structures = crystals[0][:2]
         rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
@@ -422,18 +218,18 @@ class TestLearning:
     def test_interrupted_fit_goes_on_from_its_last_block(self, model, crystals, monkeypatch):
         structures, targets = crystals
         monkeypatch.setattr(fitting, "_BATCH_ATOMS", 12)
-        interrupted, update, calls = copy.deepcopy(model), StreamedQR.update, []
+        interrupted, absorb, calls = copy.deepcopy(model), StreamedQR.absorb, []
 
         def stop_in_the_third(self, *arguments):
             calls.append(1)
             if len(calls) == 3:
                 raise KeyboardInterrupt
-            update(self, *arguments)
+            absorb(self, *arguments)
 
-        monkeypatch.setattr(StreamedQR, "update", stop_in_the_third)
+        monkeypatch.setattr(StreamedQR, "absorb", stop_in_the_third)
         with pytest.raises(KeyboardInterrupt):
             interrupted.fit(structures, targets)
-        monkeypatch.setattr(StreamedQR, "update", update)
+        monkeypatch.setattr(StreamedQR, "absorb", absorb)
         done = interrupted.n_structures_seen_
         assert done == 6
         with pytest.raises(NotFittedError):
@@ -453,7 +249,7 @@ class TestLearning:
         monkeypatch.setattr(fitting, "threads_over_blas", lambda: nullcontext(OneAfterTheOther()))
         monkeypatch.setattr(fitting, "_BATCH_ATOMS", 64)
         peaks = []
-        for n in (48, 192):
+        for n in (128, 256):  # more than as many batches as wait for their turn
             structures = salt(n)
             targets = labels(structures)
             model = SparseGaussianProcess(
@@ -568,10 +364,69 @@ class TestLearning:
             assert (found.sum(axis=0) == 1).all()
             assert (features.numbers[found.any(axis=1)] == block.number).all()
 
+    @pytest.mark.parametrize(
+        "selector", [FarthestPointSampling(9, axis="samples", first=0), CUR(9, axis="samples")]
+    )
+    def test_representatives_of_a_selector(self, selector, crystals):
+        features = SMALL.fit_transform(crystals[0])
+        chosen = selector.fit(features).selected_
+        model = SparseGaussianProcess(selection=chosen).fit(features, crystals[1])
+        for block in model.blocks_:
+            atoms = chosen[features.numbers[chosen] == block.number]
+            np.testing.assert_array_equal(block.vectors, features.values[atoms])
+        assert len(model.coef_) == 9
+
     def test_structures_and_features_choose_the_same(self, model, crystals):
         features = SMALL.fit_transform(crystals[0])
         other = SparseGaussianProcess(Cosine(2), 12, random_state=0).fit(features, crystals[1])
         np.testing.assert_array_equal(other.coef_, model.coef_)
+
+    def test_isolated_atoms_are_the_baseline_and_data(self, crystals):
+        structures, targets, atoms = with_isolated_atoms(crystals)
+        model = SparseGaussianProcess(terms=ONE, baseline="isolated", random_state=0)
+        model.fit(structures, targets)
+        np.testing.assert_allclose(model.baseline_.energies_, [-7.0, -30.0])
+        # they are learnt, too: the model adds nothing to them, and is certain of it
+        energies, std = model.predict(atoms, return_std=True)
+        np.testing.assert_allclose(energies, [-7.0, -30.0], atol=0.005)
+        assert (std < 0.002).all()
+        TestIdentities.check_derivatives(model, structures[:2])
+
+    def test_isolated_atoms_that_the_model_cannot_represent(self, crystals):
+        structures, targets, atoms = with_isolated_atoms(crystals)
+        model = SparseGaussianProcess(
+            terms=[(ACSF(), Cosine(2), 8)], baseline="isolated", random_state=0
+        )
+        message = r"cannot represent isolated atoms of Li, F \(structure 16\): their features"
+        with pytest.warns(UserWarning, match=message):
+            model.fit(structures, targets)
+        np.testing.assert_allclose(model.predict(atoms), [-7.0, -30.0], rtol=1e-12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            clone(model).set_params(terms=ONE).fit(structures, targets)
+
+    def test_an_element_without_an_isolated_atom(self, crystals):
+        structures, targets, _ = with_isolated_atoms(crystals)
+        model = SparseGaussianProcess(terms=ONE, baseline="isolated")
+        with pytest.raises(ValueError, match="no isolated atom of F among the structures"):
+            model.fit(structures[:17], targets[:17])
+
+    def test_a_model_as_the_baseline_has_forces_and_stress(self, crystals):
+        structures, targets = crystals
+        cheap = make_pipeline(PAIRS, SparseGaussianProcess(Polynomial(zeta=1), 4, random_state=0))
+        model = SparseGaussianProcess(terms=ONE, baseline=cheap, random_state=0)
+        model.fit(structures, targets)
+        TestIdentities.check_derivatives(model, structures[:2])
+        energies, forces, stress = model.predict(
+            structures[:2], return_forces=True, return_stress=True
+        )
+        base = predict(model.baseline_.estimator_, structures[:2], ["forces", "stress"])
+        alone = SparseGaussianProcess(terms=ONE, baseline=None, random_state=0)
+        alone.fit(structures, less_baseline(targets, structures, model.baseline_))
+        rest = predict(alone, structures[:2], ["forces", "stress"])
+        np.testing.assert_allclose(energies, base["energy"] + rest["energy"], rtol=1e-9)
+        np.testing.assert_allclose(forces, base["forces"] + rest["forces"], atol=1e-9)
+        np.testing.assert_allclose(stress, base["stress"] + rest["stress"], atol=1e-9)
 
     def test_repulsion_at_short_range(self, rich_model):
         dimers = [Atoms("LiF", [[0, 0, 0], [0, 0, r]]) for r in (0.1, 0.2)]
@@ -622,6 +477,14 @@ class TestScikitLearn:
         ).fit(*crystals)  # fmt: skip
         structures = crystals[0][:2]
         TestIdentities.check_derivatives(pipeline, structures)
+
+    @pytest.mark.parametrize("selector", [FarthestPointSampling(12, first=0), CUR(12)])
+    def test_selected_features(self, selector, crystals):
+        pipeline = make_pipeline(
+            SMALL, selector, SparseGaussianProcess(Gaussian(sigma=0.5), 10, random_state=0)
+        ).fit(*crystals)
+        assert pipeline[-1].blocks_[0].vectors.shape == (10, 12)
+        TestIdentities.check_derivatives(pipeline, crystals[0][:2])
 
     def test_unfitted(self, crystals):
         with pytest.raises(NotFittedError):

@@ -5,14 +5,14 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.optimize import BFGS
-from ase.vibrations import VibrationsData
+from ase.vibrations import Infrared, VibrationsData
 from sklearn.pipeline import make_pipeline
 
 from skatom import Targets
 from skatom.calculators import SkatomCalculator
-from skatom.descriptors import FCHL19
+from skatom.descriptors import FCHL19, LambdaSOAP
 from skatom.kernels import Gaussian
-from skatom.models import SGDML, ForceKernelRidge
+from skatom.models import SGDML, ForceKernelRidge, TensorKernelRidge
 from skatom.vibrations import infrared_intensities, normal_modes
 
 
@@ -98,6 +98,53 @@ def test_number_of_modes(atoms, n_modes):
     features = FCHL19(n_r2=6, n_r3=5, cutoff=4.0)
     model = make_pipeline(features, ForceKernelRidge(Gaussian(2.0))).fit([atoms], targets)
     assert len(normal_modes(model, atoms).wavenumbers) == n_modes
+
+
+@pytest.fixture(scope="module")
+def dipole_model(water):
+    """A model of dipoles of charges that change with the surroundings."""
+    structures = water[0]
+    dipoles = []
+    for atoms in structures.to_ase():
+        bonds = atoms.positions[1:] - atoms.positions[0]
+        dipoles.append(0.4 * np.exp(-np.sum(bonds**2, axis=1)) @ bonds + 0.2 * bonds.sum(axis=0))
+    soap = LambdaSOAP(cutoff=3.0, n_max=4, l_max=3)
+    return make_pipeline(soap, TensorKernelRidge("dipole", alpha=1e-6)).fit(structures, dipoles)
+
+
+def test_intensities_are_slopes_of_the_dipole_along_the_modes(relaxed_water, dipole_model):
+    """Cartesian derivatives of the dipole, contracted with the mass-weighted modes."""
+    model, atoms = relaxed_water
+    vibrations, step = normal_modes(model, atoms), 1e-3
+    derivatives = np.empty((3, 3, 3))  # atom, axis, component of the dipole
+    for a in range(3):
+        for x in range(3):
+            ends = [atoms.copy(), atoms.copy()]
+            ends[0].positions[a, x] += step
+            ends[1].positions[a, x] -= step
+            plus, minus = dipole_model.predict(ends)
+            derivatives[a, x] = (plus - minus) / (2 * step)
+    masses = atoms.get_masses()
+    modes = np.sqrt(masses)[:, None] * vibrations.modes
+    slopes = np.einsum("axc,kax,a->kc", derivatives, modes, 1 / np.sqrt(masses)) / units.Debye
+    expected = 42.2561 * np.sum(slopes**2, axis=1)
+    found = infrared_intensities(dipole_model, vibrations, step=step)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert found.max() > 10.0
+
+
+def test_intensities_agree_with_ase(relaxed_water, dipole_model, tmp_path):
+    """One calculator of a force field and a model of dipoles, as ASE's infrared spectra need it."""
+    model, atoms = relaxed_water
+    ours = normal_modes(model, atoms)
+    both = atoms.copy()
+    both.calc = SkatomCalculator(model, dipole_model)
+    theirs = Infrared(both, name=str(tmp_path / "ir"), delta=0.005)
+    theirs.run()
+    np.testing.assert_allclose(ours.wavenumbers, theirs.get_frequencies()[-3:].real, rtol=1e-3)
+    # in (D/Å)²/amu
+    expected = 42.2561 * theirs.intensities[-3:]
+    np.testing.assert_allclose(infrared_intensities(dipole_model, ours), expected, rtol=1e-2)
 
 
 def test_bad_input(relaxed_water):

@@ -21,6 +21,7 @@ from skatom.descriptors import WaveletScattering
 from skatom.descriptors.scattering import transform as passes
 from skatom.descriptors.scattering.batch import _Scenes
 from skatom.descriptors.scattering.charges import valence
+from skatom.descriptors.scattering.grids import Level
 from skatom.descriptors.scattering.wavelets import (
     Wavelet,
     alias_free_spacing,
@@ -90,7 +91,8 @@ def features(atoms, transformer=None, **parameters):
 def map_of(atoms, wavelet, transformer):
     """σ of the first-order map on the grid's points, and these points (n, 3)."""
     scene = _Scenes(transformer._settings(), Structures.from_ase([atoms]))[0]
-    grid = scene.grids.grid(0, scene.reach * 2.0**wavelet.j)
+    level = transformer._paths.level(transformer._paths.wavelets.index(wavelet))
+    grid = scene.grids.grid(level, scene.reach * 2.0**wavelet.j)
     fields = passes.filtered(scene.density(grid), grid, wavelet)
     fractions = np.stack(np.meshgrid(*(np.arange(n) / n for n in grid.shape), indexing="ij"), -1)
     return np.sqrt(passes.squared(fields)[0]), grid.origin + fractions.reshape(-1, 3) @ grid.box
@@ -141,7 +143,7 @@ def test_radial_function_and_its_fourier_transform_are_a_pair(n, l):
 def test_sum_over_m_of_the_filters(skewed):
     transformer = scattering(orbitals=4, scales=(0, 0.5), order=1, beta=0.5).fit([skewed])
     scene = _Scenes(transformer._settings(), Structures.from_ase([skewed]))[0]
-    tables = scene.grids.grid(0, 0.0).tables
+    tables = scene.grids.grid(Level(0), 0.0).tables
     inside = tables.harmonic(0)[0] != 0  # not at the Nyquist frequencies
     for wavelet in transformer._paths.wavelets:
         total = (tables.radial(wavelet) ** 2) * np.sum(tables.harmonic(wavelet.l) ** 2, axis=0)
@@ -226,7 +228,7 @@ def test_second_order_is_a_direct_circular_convolution(skewed):
     ).fit([skewed])  # fmt: skip
     found = features(skewed, transformer)
     scene = _Scenes(transformer._settings(), Structures.from_ase([skewed]))[0]
-    grid = scene.grids.grid(0, 0.0)
+    grid = scene.grids.grid(Level(0), 0.0)
     sigma, _ = map_of(skewed, Wavelet(2, 1, 0), transformer)
     shape, m = grid.shape, [np.fft.fftfreq(n, 1 / n) for n in grid.shape]
     omega = np.stack(np.meshgrid(*m, indexing="ij"), -1) @ (2 * np.pi * np.linalg.inv(grid.box).T)

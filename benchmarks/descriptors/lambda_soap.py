@@ -16,6 +16,7 @@ import numpy as np
 from ase.io import read as read_ase
 from ase.io import write
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from benchmarks.harness import (
     DATA,
@@ -35,7 +36,7 @@ from skatom.models import TensorKernelRidge
 PEER = "descriptors"
 SCRIPT = peer_script("lambda_soap.py")
 SIZES = (75, 150, 300, 600)
-GRID = {"alpha": [1e-5, 1e-4, 1e-3], "zeta": [1, 2]}
+GRID = {"tensorkernelridge__alpha": [1e-5, 1e-4, 1e-3], "tensorkernelridge__zeta": [1, 2]}
 KEYS = {"dipole": "dipole_raw", "polarizability": "pol_raw"}
 
 
@@ -59,7 +60,7 @@ def mean_over_rotations(tensors):
 def learning_curve(target):
     structures, targets, train, test = load()
     true = getattr(targets, target)
-    model = TensorKernelRidge(target, LambdaSOAP(species_compression=3))
+    model = make_pipeline(LambdaSOAP(species_compression=3), TensorKernelRidge(target))
     some = train[:300]
     search = GridSearchCV(model, GRID, cv=3, refit=False).fit(structures[some], targets[some])
     model.set_params(**search.best_params_)
@@ -85,7 +86,7 @@ def own_times(lam, data):
     """Seconds of each of some transforms, after a first one."""
     structures = read_ase(data, ":")
     soap = LambdaSOAP(lam).fit(structures)
-    return repeated(lambda: soap.transform(structures), 5)
+    return repeated(lambda: soap.transform(structures).values, 5)
 
 
 def compare_speed(peer, threads):

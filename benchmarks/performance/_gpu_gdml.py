@@ -10,6 +10,7 @@ from skatom.descriptors.inverse_distances import pair_features
 from skatom.metrics import neg_force_mae
 from skatom.models import SGDML
 from skatom.models._torch import captured, gdml_columns, gdml_expansion
+from skatom.models._torch.kernels import fused_kernel
 from skatom.models.gdml.device_expansion import on_device
 from skatom.models.gdml.device_system import DeviceGDMLSystem
 from skatom.models.gdml.system import GDMLSystem, permute_pairs
@@ -76,7 +77,7 @@ def assembly(bench):
     edges = system.solver().edges
     out = bench.device.empty(int(edges[-1]), int(edges[1]))
     try:
-        for power in (16, 18) if bench.small else (20, 21, 22, 23, 24):
+        for power in (16, 18) if bench.small else (21, 22, 23, 24):
             gdml_columns._BLOCK = 2**power
 
             def work():
@@ -90,26 +91,28 @@ def assembly(bench):
 
 
 def kernels_and_graphs(bench):
-    """Whether Triton's kernel and CUDA's graphs are used; that they change nothing."""
-    torch, name = bench.torch, bench.device.name
-    t = 30.0 * torch.rand(500, 6016, dtype=torch.float64, device=name) - 1e-12
-    along = torch.randn_like(t)
-    one, other = (t.clone(), along.clone()), (t.clone(), along.clone())
-    gdml_expansion._weigh(*one)
+    """Whether Triton's kernels and CUDA's graphs are used; that they change nothing."""
     if bench.small:
         print("  no card, so neither is used")
         return
-    fused = gdml_expansion.fused_weigh(name)
-    if fused is None:
-        from skatom.models._torch.fused import weigh  # its error is worth seeing
+    from skatom.models._torch import fused
 
-        weigh(*other)
-    for label, function in (("torch's operations", gdml_expansion._weigh), ("Triton", fused)):
-        seconds, _ = bench.seconds(lambda f=function: f(t.clone(), along.clone()))
-        bench.say(f"weights of 500 x 6016 and two copies, {label}", 1e3 * seconds, "ms")
-    fused(*other)
-    for a, b in zip(other, one, strict=True):
-        bench.check("Triton's kernel and torch's operations", a.cpu(), b.cpu(), 1e-14)
+    for name in ("weigh", "combine"):
+        if fused_kernel(name, bench.device.name) is None:
+            fused.try_out(name, bench.device.name)  # its error is worth seeing
+    torch = bench.torch
+    torch.manual_seed(0)
+
+    def make(*shape):
+        return torch.rand(shape, dtype=torch.float64, device=bench.device.name)
+
+    t, along = 30.0 * make(500, 6016), make(500, 6016)
+    _both(bench, "weights of 500 x 6016", gdml_expansion.weigh, fused.weigh, (t, along))
+    s, r, k, c = 6, 64, 57, 32
+    given = make(s, r, k, c, k), make(s, r, c), make(s, r, k, c), make(r, s, c, k)
+    arguments = (*given, make(r, k, c, k), False)
+    combines = gdml_columns.combine, fused.combine
+    _both(bench, "blocks of 64 x 32 frames", *combines, arguments)
     X, y = bench.data(ETHANOL)
     expansion = on_device(model_of(bench, ETHANOL).fit(X[:60], y[:60]).expansion_, bench.device)
     positions = X[:3].positions.reshape(3, -1, 3)
@@ -118,6 +121,22 @@ def kernels_and_graphs(bench):
     bench.check("replayed and first call", found[-1], found[0], 1e-12)
     if not expansion._few._captured:
         captured._Captured(expansion._packed, positions, bench.device)  # its error
+
+
+def _both(bench, label, by_torch, by_triton, arguments):
+    """Equality and times of two functions that change tensors in place."""
+    found = []
+    for name, function in (("torch's operations", by_torch), ("Triton", by_triton)):
+        first, copies = (
+            [getattr(part, "clone", lambda p=part: p)() for part in arguments] for _ in "12"
+        )
+        function(*first)
+        found.append(first)
+        seconds, _ = bench.seconds(lambda f=function, c=copies: f(*c))
+        bench.say(f"{label}, {name}", 1e3 * seconds, "ms")
+    for one, other in zip(*found, strict=True):
+        if hasattr(one, "cpu"):
+            bench.check(f"{label}: equality", one.cpu(), other.cpu(), 1e-14)
 
 
 def equality(bench):
@@ -263,20 +282,27 @@ def _rate_on_device(bench, name, model, frames, aim):
 
 
 def _one_geometry(bench, name, model, queries):
-    """Median milliseconds of a call for one geometry, on both devices."""
-    one = queries[:1]
-    found = {}
-    for device in ("cpu", bench.name):
-        model.set_params(device=device)
-        times = []
-        for _ in range(20 if bench.small else 300):
-            begin = time.perf_counter()
-            model.predict(one, return_forces=True)
-            times.append(time.perf_counter() - begin)
-        found[device] = 1000 * float(np.median(times))
-    aim = {"aim/time": 0.3 / found[bench.name]}
-    bench.say(f"{name}: one geometry on the CPU", found["cpu"], "ms")
-    bench.say(f"{name}: one geometry", found[bench.name], "ms", **aim)
+    """Median milliseconds of calls for one geometry and for some, on both devices."""
+    for n, aim in ((1, 0.3), (100, None)):
+        found = {}
+        for device in ("cpu", bench.name):
+            model.set_params(device=device)
+            found[device] = 1000 * _median_seconds(
+                lambda n=n: model.predict(queries[:n], return_forces=True),
+                20 if bench.small else 300,
+            )
+        told = {"CPU/time": found["cpu"] / found[bench.name]}
+        told |= {"aim/time": aim / found[bench.name]} if aim else {}
+        bench.say(f"{name}: one call for {n}", found[bench.name], "ms", **told)
+
+
+def _median_seconds(function, calls):
+    times = []
+    for _ in range(calls):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
 
 
 TASKS = [

@@ -2,8 +2,9 @@
 
 Tasks run one after the other. Each prints as it goes, has a budget of seconds, and does not stop
 the others if it fails. Without a card the checks run on small sizes, with torch on the CPU. The
-files md17_ethanol.npz and rmd17_aspirin_train.npz are looked for in SKATOM_DATA and in its folder
-molecules. All tasks take some three minutes on an H100, `--threads` should be all cores.
+files md17_ethanol.npz, rmd17_aspirin_train.npz and rmd17_aspirin_test.npz are looked for in
+SKATOM_DATA and in its folder molecules. All tasks take some five minutes on an H100, `--threads`
+should be all cores.
 """
 
 import signal
@@ -11,11 +12,11 @@ import time
 import traceback
 from contextlib import contextmanager
 
-from benchmarks.performance import _gpu_gdml
+from benchmarks.performance import _gpu_features, _gpu_gdml
 from benchmarks.performance._gpu import Bench
 
 # (name, function of a Bench, budget in seconds)
-TASKS = [*_gpu_gdml.TASKS]
+TASKS = [*_gpu_gdml.TASKS, *_gpu_features.TASKS]
 
 
 def add_arguments(parser):

@@ -146,13 +146,16 @@ def serial_by_timers(function):
         return piece
 
     team, loop = parallel.ThreadTeam, parallel.run_in_threads
-    shared_map = team.map
+    shared_map, submit = team.map, team.submit
     with ExitStack() as stack:
         stack.enter_context(
             patch.object(team, "map", lambda self, f, *rest: shared_map(self, timed(f), *rest))
         )
+        stack.enter_context(
+            patch.object(team, "submit", lambda self, f, *rest: submit(self, timed(f), *rest))
+        )
         for module in list(sys.modules.values()):
-            if getattr(module, "run_in_threads", None) is loop:
+            if vars(module).get("run_in_threads") is loop:
                 stack.enter_context(patch.object(module, "run_in_threads", timed(loop)))
         begin = time.process_time()
         function()

@@ -15,6 +15,7 @@ symmetry exactly.
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.spatial.transform import Rotation
+from sklearn.pipeline import make_pipeline
 
 from skatom.datasets import load_ethanol
 from skatom.descriptors import LambdaSOAP
@@ -50,7 +51,9 @@ print(len(molecules), "molecules; the first tensor in Å³:", tensors[0], sep="\
 
 # %%
 # One estimator learns the isotropic and the anisotropic part, each with its own kernel.
-model = TensorKernelRidge("polarizability", LambdaSOAP(cutoff=4.0), alpha=1e-6)
+model = make_pipeline(
+    LambdaSOAP(cutoff=4.0), TensorKernelRidge("polarizability", alpha=1e-6)
+)
 sizes, scores = [10, 30, 100], []
 for size in sizes:
     model.fit(molecules[:size], tensors[:size])

@@ -8,6 +8,7 @@ from skatom.baseline.combine import (
     check_virial,
     fit_baseline,
     less_baseline,
+    named_parts,
 )
 from skatom.baseline.estimator import EstimatorBaseline
 from skatom.baseline.repulsion import PairRepulsion
@@ -23,4 +24,5 @@ __all__ = [
     "count_species",
     "fit_baseline",
     "less_baseline",
+    "named_parts",
 ]

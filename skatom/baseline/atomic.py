@@ -1,18 +1,26 @@
 """The part of an energy that depends only on the composition."""
 
 import numpy as np
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.baseline.base import Baseline
 from skatom.elements import species_index
-from skatom.structures import as_structures
+from skatom.neighbors import neighbor_list
+from skatom.structures import Structures, as_structures
 from skatom.targets import as_targets
+
+# An atom is isolated if its periodic images are farther away than this, in Å: no element has a
+# crystal with neighbours that far apart, and boxes for atoms alone are usually larger.
+_ISOLATED = 8.0
+# Energies in eV of isolated atoms of one element that count as equal.
+_EQUAL = 1e-3
 
 
 class AtomicBaseline(Baseline):
-    r"""One energy for each element, given or fitted by least squares.
+    r"""One energy for each element: given, of isolated atoms, or fitted by least squares.
 
     .. math:: \hat E = \sum_z N_z\, \varepsilon_z
 
@@ -22,8 +30,10 @@ class AtomicBaseline(Baseline):
 
     Parameters
     ----------
-    elements : dict of str to float, default=None
-        Energies of the elements by symbol, in eV, such as ``{"H": -13.6}``. None: fitted.
+    elements : dict of str to float, "isolated" or None, default=None
+        Energies of the elements by symbol, in eV, such as ``{"H": -13.6}``. "isolated": those of
+        the structures of a single atom without neighbours, not periodic or with images at least
+        8 Å away, one for each element. None: fitted.
 
     Attributes
     ----------
@@ -35,7 +45,8 @@ class AtomicBaseline(Baseline):
     Raises
     ------
     ValueError
-        If no structure has an energy, or a structure to predict has an element not seen in ``fit``.
+        If no structure has an energy, an element has no isolated atom or several of different
+        energies, or a structure to predict has an element not seen in ``fit``.
 
     Examples
     --------
@@ -47,16 +58,21 @@ class AtomicBaseline(Baseline):
     array([ -16.3, -434.1])
     >>> baseline.predict([molecule("H2O2")]).round(1)
     array([-900.8])
+
+    >>> from ase import Atoms
+    >>> alone = [Atoms("H"), Atoms("O"), molecule("H2O")]
+    >>> AtomicBaseline("isolated").fit(alone, [-13.6, -432.0, -467.6]).energies_
+    array([ -13.6, -432. ])
     """
 
-    _parameter_constraints = {"elements": [dict, None]}
+    _parameter_constraints = {"elements": [dict, StrOptions({"isolated"}), None]}
 
     def __init__(self, elements=None):
         self.elements = elements
 
     @property
     def needs_energies(self):
-        return self.elements is None
+        return not isinstance(self.elements, dict)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
@@ -73,7 +89,7 @@ class AtomicBaseline(Baseline):
         self
         """
         structures = as_structures(X)
-        if self.elements is not None:
+        if isinstance(self.elements, dict):
             self.species_, self.energies_ = _given(self.elements)
             species_index(structures, self.species_)  # raises for elements without an energy
             return self
@@ -81,6 +97,10 @@ class AtomicBaseline(Baseline):
         labelled = targets.labelled("energy")
         if not labelled.any():
             raise ValueError("no structure has an energy: give Targets(energy=…)")
+        if self.elements == "isolated":
+            self.species_ = structures.species
+            self.energies_ = _of_isolated_atoms(structures, targets.energy, self.species_)
+            return self
         self.species_ = structures[labelled].species
         counts = count_species(structures[labelled], self.species_)
         self.energies_ = np.linalg.lstsq(counts, targets.energy[labelled], rcond=None)[0]
@@ -111,6 +131,32 @@ def _given(elements):
     by_number = sorted((atomic_numbers[symbol], float(e)) for symbol, e in elements.items())
     species, energies = zip(*by_number, strict=True)
     return np.array(species), np.array(energies)
+
+
+def _of_isolated_atoms(structures, energies, species):
+    """Energies of the structures of one isolated atom of each species."""
+    alone = np.flatnonzero((structures.n_atoms == 1) & np.isfinite(energies))
+    if len(alone):
+        one = structures[alone]
+        # without a list of neighbours that was given, which is shorter
+        one = Structures(one.numbers, one.positions, one.offsets, one.cells, one.pbc)
+        alone = alone[np.diff(neighbor_list(one, _ISOLATED).offsets) == 0]
+    numbers = structures.numbers[structures.offsets[alone]]
+    missing = [chemical_symbols[z] for z in species if z not in numbers]
+    if missing:
+        raise ValueError(
+            f"there is no isolated atom of {', '.join(missing)} among the structures: add one "
+            f"with its energy for each element, or give energies such as {{{missing[0]!r}: -1.0}}"
+        )
+    found = [energies[alone[numbers == z]] for z in species]
+    for z, values in zip(species, found, strict=True):
+        if np.ptp(values) > _EQUAL:
+            raise ValueError(
+                f"isolated atoms of {chemical_symbols[z]} have energies from {values.min()} to "
+                f"{values.max()} eV: keep one, that of the ground state, or give energies such as "
+                f"{{{chemical_symbols[z]!r}: {values.min()}}}"
+            )
+    return np.array([values.mean() for values in found])
 
 
 def count_species(structures, species):

@@ -84,9 +84,9 @@ def as_baseline(baseline):
 
     Parameters
     ----------
-    baseline : "elements", dict, estimator, list of these, or None
-        "elements": an energy for each element by least squares; a dict: these energies, such as
-        ``{"Si": -0.8}``.
+    baseline : "elements", "isolated", dict, estimator, list of these, or None
+        "elements": an energy for each element by least squares; "isolated": those of the isolated
+        atoms among the structures; a dict: these energies, such as ``{"Si": -0.8}``.
 
     Returns
     -------
@@ -107,16 +107,45 @@ def as_baseline(baseline):
         return baseline
     if isinstance(baseline, str) and baseline == "elements":
         return AtomicBaseline()
-    if isinstance(baseline, dict):
+    if isinstance(baseline, dict) or (isinstance(baseline, str) and baseline == "isolated"):
         return AtomicBaseline(baseline)
     if isinstance(baseline, list | tuple) and len(baseline):
         return BaselineSum([as_baseline(part) for part in baseline])
     if hasattr(baseline, "fit") and hasattr(baseline, "predict"):
         return EstimatorBaseline(baseline)
     raise ValueError(
-        f"baseline={baseline!r} must be 'elements', a dict of energies such as {{'Si': -0.8}}, an "
-        "estimator of energies, a list of these, or None"
+        f"baseline={baseline!r} must be 'elements', a dict of energies such as {{'Si': -0.8}}, "
+        "'isolated', an estimator of energies, a list of these, or None"
     )
+
+
+def named_parts(baseline):
+    """The terms of a fitted baseline by name.
+
+    Parameters
+    ----------
+    baseline : Baseline or None
+
+    Returns
+    -------
+    dict of str to Baseline
+        ``"baseline"``, or ``"baseline__0"``, ``"baseline__1"`` … for a `BaselineSum`.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.baseline import PairRepulsion, fit_baseline, named_parts
+    >>> from skatom import Structures, Targets
+    >>> molecules = Structures.from_ase([molecule("H2")])
+    >>> baseline = fit_baseline([PairRepulsion(), "elements"], molecules, Targets([-31.7]))
+    >>> list(named_parts(baseline))
+    ['baseline__0', 'baseline__1']
+    """
+    if baseline is None:
+        return {}
+    if isinstance(baseline, BaselineSum):
+        return {f"baseline__{k}": part for k, part in enumerate(baseline.baselines_)}
+    return {"baseline": baseline}
 
 
 def fit_baseline(baseline, structures, targets, sample_weight=None):
@@ -124,7 +153,7 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
 
     Parameters
     ----------
-    baseline : "elements", dict, estimator, list of these, or None
+    baseline : "elements", "isolated", dict, estimator, list of these, or None
         The parameter ``baseline`` of a model, see `as_baseline`.
     structures : Structures
         The n training structures.

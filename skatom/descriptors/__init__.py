@@ -7,7 +7,7 @@ from skatom.descriptors.averaged_soap import AveragedSOAP
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
-from skatom.descriptors.lambda_soap import LambdaSOAP, TensorFeatures
+from skatom.descriptors.lambda_soap import LambdaSOAP
 from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.point_scattering import PointScattering
@@ -20,6 +20,7 @@ from skatom.descriptors.spherical_tensors import (
 )
 from skatom.descriptors.structure_derivatives import StructureJacobian
 from skatom.descriptors.structure_features import StructureFeatures
+from skatom.descriptors.tensor_features import TensorFeatures
 from skatom.descriptors.wavelet_scattering import WaveletScattering
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Derivatives of features of atoms: of a descriptor, its neighbours, and maps applied to it."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,9 @@ class AtomicDerivatives:
         Maps applied to the features of the descriptor.
     """
 
+    # the `Device` of the derivatives, None for numpy
+    device = None
+
     def __init__(self, structures, descriptor, neighbors=None, limit=0, chain=NO_MAPS):
         self.structures = structures
         self.descriptor = descriptor
@@ -86,6 +90,22 @@ class AtomicDerivatives:
     def with_neighbors(self):
         """The same derivatives with a neighbour list that is kept whatever its size."""
         return type(self)(self.structures, self.descriptor, self.neighbors(), np.inf, self.chain)
+
+    def to(self, device):
+        """The derivatives on another device, a value of the parameter ``device``."""
+        descriptor = copy.copy(self.descriptor)
+        if descriptor._tensor_loops is None:
+            if device == "cpu":
+                return self
+            raise ValueError(
+                f"{type(descriptor).__name__} has no parameter device: SOAP and FCHL19 have"
+            )
+        descriptor.device = device
+        place = descriptor._device()
+        return descriptor._derivatives_on(place)(
+            self.structures, descriptor, self.neighbors() if self.has_neighbors else None,
+            self.limit, self.chain.to(place),
+        )  # fmt: skip
 
     def limited(self, limit):
         """The same derivatives with a neighbour list that is kept up to ``limit`` bytes."""

@@ -121,7 +121,7 @@ class _AtomicTransform(_Transformer):
             values, neighbors = self._compute(structures, neighbors)
         else:
             values, neighbors = self._compute_on(device, structures, neighbors)
-        make = AtomicDerivatives if device is None else _tensor_derivatives()
+        make = self._derivatives_on(device)
         derivatives = make(structures, copy.copy(self), neighbors, values.nbytes)
         if self.pool is None:
             return AtomicFeatures(values, derivatives)
@@ -167,16 +167,17 @@ class _AtomicTransform(_Transformer):
         """The features as a tensor on a device, and the neighbour list."""
         species = self._species_index(structures)
         if neighbors is None:
-            neighbors = self._neighbors(structures)
+            neighbors = self._neighbors_on(device, structures)
         else:
             neighbors = self._checked_neighbors(structures, neighbors)
+            neighbors = _tensor_module("neighbors").NeighborTensors.of(neighbors, device)
         n_rows = len(structures.numbers)
         device.check_memory(
             8.0 * n_rows * self._n_features(),
             f"the array of {n_rows} x {self._n_features()} features",
             f"transform fewer structures at a time, or reduce {self._size_parameters}",
         )
-        loops = import_module("skatom.descriptors._torch.features").TensorLoops
+        loops = _tensor_module("features").TensorLoops
         values = loops(self, neighbors, species, device).values()
         if self.pool is not None:
             values = pool_atoms(values, structures.offsets, self.pool)
@@ -297,8 +298,8 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
     # whether the features of an atom depend only on the pairs with its own neighbours
     _is_function_of_pairs = True
-    # whether ``_pooled_jacobian(pairs, species, weights)`` gives the derivatives of weighted sums of
-    # features over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
+    # whether ``_pooled_jacobian(pairs, species, weights)`` gives the derivatives of weighted sums
+    # of features over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
     _pools_jacobian = False
 
     def _cutoff(self):
@@ -307,6 +308,16 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
 
     def _neighbors(self, structures):
         return neighbor_list(structures, self._cutoff())
+
+    def _derivatives_on(self, device):
+        """The class of the derivatives on a `Device`, or of numpy where it is None."""
+        if device is None:
+            return AtomicDerivatives
+        return _tensor_module("derivatives").TensorDerivatives
+
+    def _neighbors_on(self, device, structures):
+        """The neighbours on a device, or on the CPU if there they are found."""
+        return _tensor_module("neighbors").find_neighbors(structures, self._cutoff(), device)
 
     def _species_index(self, structures):
         """Index of every atom's species in ``species_``; a ValueError for unseen species."""
@@ -318,8 +329,8 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         return tags
 
 
-def _tensor_derivatives():
-    return import_module("skatom.descriptors._torch.derivatives").TensorDerivatives
+def _tensor_module(name):
+    return import_module(f"skatom.descriptors._torch.{name}")
 
 
 def _part(neighbors, structures, batch):

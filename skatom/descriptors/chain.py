@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom._device import namespace, on_host
+from skatom._device import moved, namespace
 from skatom.descriptors.maps import FeatureMap
 
 
@@ -46,9 +46,12 @@ class Chain:
             for link in self.links
         )
 
-    def on_host(self):
-        """The chain with inputs of numpy, where they are tensors."""
-        return Chain(Link(link.map, on_host(link.inputs)) for link in self.links)
+    def to(self, device):
+        """The chain with its inputs on a `Device`, or in numpy where it is None."""
+        return Chain(
+            Link(link.map, None if link.inputs is None else moved(link.inputs, device))
+            for link in self.links
+        )
 
     def n_features(self, n_features):
         """Number of features after the last map, from the number before the first."""

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skatom._device import on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
 
@@ -61,14 +62,14 @@ class FeatureTransformer:
 
 def fit_table(estimator, X, **checks):
     """The rows of features or of an array, checked, in the ``fit`` of an estimator."""
-    values = X.values if isinstance(X, Features) else X
+    values = on_host(X.values) if isinstance(X, Features) else X
     return validate_data(estimator, values, dtype=float, **checks)
 
 
 def transform_table(estimator, X):
     """The rows of features or of an array, with the number of features checked against ``fit``."""
     if isinstance(X, Features):  # made by skatom: finite
-        return validate_data(estimator, X.values, reset=False, skip_check_array=True)
+        return validate_data(estimator, on_host(X.values), reset=False, skip_check_array=True)
     return validate_data(estimator, X, dtype=float, reset=False)
 
 

@@ -75,7 +75,7 @@ def _is_full(key):
 
 def as_batch(X):
     """Features unchanged; anything else as ``Structures``."""
-    return X if isinstance(X, Features) else as_structures(X)
+    return X if hasattr(X, "descriptor") else as_structures(X)
 
 
 def structures_of(X):

@@ -1,6 +1,6 @@
 """λ-SOAP: features of atomic environments that rotate like tensors."""
 
-from collections.abc import Sequence
+import copy
 from functools import lru_cache
 from numbers import Integral
 
@@ -10,11 +10,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.descriptors._cpu import lambda_soap as _cpu
-from skatom.descriptors.atomic_features import pool_atoms
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import real_coupling
 from skatom.descriptors.soap import SOAP
-from skatom.structures import as_structures, select
+from skatom.descriptors.tensor_features import TensorFeatures
+from skatom.structures import as_structures
 
 _EXPANSION = (
     "cutoff", "n_max", "l_max", "sigma", "radial_basis", "cutoff_width", "radial_scaling",
@@ -169,13 +169,17 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         self.verbose = verbose
 
     def _prepare(self, structures):
+        self._check_order()
+        self.soap_ = SOAP(**{name: getattr(self, name) for name in _EXPANSION}).fit(structures)
+
+    def _check_order(self):
         if not l_pairs(self.l_max, self.lam, self.parity):
             raise ValueError(
                 f"no two harmonics up to l_max={self.l_max} couple to lam={self.lam} with "
                 f"parity={self.parity!r}: choose lam <= {2 * self.l_max}"
                 + (", and not 0 or the largest for 'odd'" if self.parity == "odd" else "")
             )
-        self.soap_ = SOAP(**{name: getattr(self, name) for name in _EXPANSION}).fit(structures)
+        return self
 
     def _compiled(self):
         pairs, couplings = coupling_table(self.l_max, self.lam, self.parity)
@@ -209,13 +213,26 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
 
         Returns
         -------
-        TensorFeatures, or ndarray of float, shape (n, 2 lam + 1, n_features), if ``pool`` is given
+        TensorFeatures, which compute their values when they are first used; or ndarray of float,
+        shape (n, 2 lam + 1, n_features), if ``pool`` is given
         """
         check_is_fitted(self)
         structures = as_structures(X)
-        values, _ = self._compute(structures, neighbors)
-        values = values.reshape(len(values), 2 * self.lam + 1, -1)
-        return TensorFeatures(values, structures) if self.pool is None else values
+        if neighbors is not None:
+            structures = structures.with_neighbors(self._checked_neighbors(structures, neighbors))
+        if self.pool is None:
+            self._species_index(structures)  # raises for species not seen in fit
+            return TensorFeatures(structures, copy.copy(self))
+        return self._values_of(structures)
+
+    def _of_order(self, lam, **parameters):
+        """The same fitted descriptor with another order, and perhaps other parameters."""
+        return copy.copy(self).set_params(lam=lam, **parameters)._check_order()
+
+    def _values_of(self, structures):
+        """The features (n_atoms, 2λ + 1, n_features) of all atoms."""
+        values, _ = self._compute(structures)
+        return values.reshape(len(values), 2 * self.lam + 1, -1)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the features, the last index of the values.
@@ -241,83 +258,6 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
             for q, other in zip(*self._products(l, l2), strict=True)
         ]
         return np.array(names, dtype=object)
-
-
-class TensorFeatures(Sequence):
-    r"""Features :math:`F_\mu(i)` of every atom of a batch, which rotate with the structure.
-
-    `LambdaSOAP` returns them. Their length is the number of structures, and indexing with an int,
-    slice, mask or index array gives ``TensorFeatures`` again. Structure ``s`` owns the rows
-    ``offsets[s]:offsets[s + 1]`` of the values.
-
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_atoms, 2 lam + 1, n_features)
-        The features.
-    structures : Structures
-        The structures of these atoms.
-
-    Attributes
-    ----------
-    values, structures
-        The parameters.
-
-    Examples
-    --------
-    >>> from ase.build import molecule
-    >>> from skatom.descriptors import LambdaSOAP
-    >>> features = LambdaSOAP(n_max=2, l_max=1).fit_transform([molecule("H2O"), molecule("CO")])
-    >>> features[1].values.shape
-    (2, 3, 36)
-    >>> features.pool("sum").shape
-    (2, 3, 36)
-    """
-
-    def __init__(self, values, structures):
-        self.values = values
-        self.structures = structures
-
-    @property
-    def shape(self):
-        """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
-        return self.structures.shape
-
-    def __len__(self):
-        return len(self.structures)
-
-    def __getitem__(self, key):
-        _, atoms, _ = select(self.structures.offsets, key)
-        return type(self)(self.values[atoms], self.structures[key])
-
-    def pool(self, how):
-        """Sum or average the features over the atoms of each structure.
-
-        Parameters
-        ----------
-        how : {"sum", "mean"}
-            Whether to sum or to average.
-
-        Returns
-        -------
-        ndarray of float, shape (n, 2 lam + 1, n_features)
-        """
-        flat = self.values.reshape(len(self.values), -1)
-        pooled = pool_atoms(flat, self.structures.offsets, how)
-        return pooled.reshape(len(self), *self.values.shape[1:])
-
-    def __array__(self, dtype=None, copy=None):
-        raise TypeError(
-            "TensorFeatures have one row for each atom, not for each structure: use "
-            "features.pool('sum') for an array, or features.values for the rows of the atoms"
-        )
-
-    def __repr__(self):
-        symbols = " ".join(chemical_symbols[z] for z in self.structures.species)
-        n_atoms, n_components, n_features = self.values.shape
-        return (
-            f"TensorFeatures({len(self)} structures, {n_atoms} atoms, {n_components} components, "
-            f"{n_features} features, species {symbols})"
-        )
 
 
 def l_pairs(l_max, lam, parity):

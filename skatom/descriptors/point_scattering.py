@@ -276,6 +276,8 @@ class PointScattering(AtomicDescriptor):
 
     # --- computation ------------------------------------------------------------------------------
 
+    _pools_jacobian = True
+
     @property
     def _is_function_of_pairs(self):
         return self.order < 2
@@ -379,6 +381,47 @@ class PointScattering(AtomicDescriptor):
                 _cpu.jacobian, pairs, bank, pairs.atoms, charges, exponents,
                 np.ascontiguousarray(columns), out,
             )  # fmt: skip
+
+    def _pooled_jacobian(self, pairs, species, weights):
+        """Derivatives of Σ_i weights_i x_i: (n_atoms, 3, n_features) and (3, 3, n_features)."""
+        n_atoms, n_features = len(pairs.atoms), self._n_features()
+        gradients = np.zeros((n_atoms, 3, n_features))
+        strains = np.zeros((3, 3, n_features))
+        if self.order == 0:
+            return gradients, strains
+        charges, columns, banks = self._charges(species), self._first_columns(), self._banks()
+
+        def add(bank, x, slopes, columns):
+            columns = np.ascontiguousarray(columns)
+            run_in_threads(
+                _cpu.pooled_jacobian, columns.shape[1], pairs.offsets, pairs.indices,
+                pairs.vectors, bank, weights, x, slopes, self._paths.exponents, columns, gradients,
+                strains,
+            )  # fmt: skip
+
+        for bank, own in zip(banks, columns, strict=True):
+            add(bank, charges, np.empty((0, 0, 0)), own)
+        if self.order == 2:
+            moduli = self._moduli(pairs, charges, np.empty(0), _NOTHING)
+            slopes = self._slopes_of_moduli(pairs, charges, banks)
+            for bank, second in zip(banks, self._second_columns(), strict=True):
+                add(bank, moduli, slopes, second)
+        return gradients, strains
+
+    def _slopes_of_moduli(self, pairs, charges, banks):
+        """dU_λ(i)/dr_ij (n_pairs, 3, n_fields), in the order of the moduli."""
+        columns = self._first_columns()
+        shape = (len(pairs), 3, columns.size)
+        check_memory(
+            8.0 * np.prod(shape),
+            f"the derivatives of {shape[2]} fields along {shape[0]} pairs",
+            f"reduce {self._size_parameters}",
+        )
+        slopes = np.empty(shape)
+        places = np.arange(columns.size).reshape(columns.shape)
+        for bank, own in zip(banks, places, strict=True):
+            self._loop(_cpu.jacobian, pairs, bank, pairs.atoms, charges, np.ones(1), own, slopes)
+        return slopes
 
     def _loop(self, function, pairs, *arrays):
         n_centers = len(pairs.atoms)

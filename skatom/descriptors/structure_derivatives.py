@@ -1,10 +1,12 @@
 """Derivatives of features of structures: of a descriptor or pooled atoms, and maps applied."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
 from skatom._cpu.pairs import collect_jacobian
+from skatom._device import beside, is_tensor, namespace
 from skatom.descriptors.chain import NO_MAPS
 from skatom.memory import check_memory
 from skatom.structures import groups_by_size
@@ -75,7 +77,9 @@ class StructureDerivatives:
     def pullback(self, cotangent):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each structure, or one."""
         cotangent = self.chain.pullback(cotangent, len(self.structures))
-        return self._pullback(np.require(cotangent, float, ["C", "W"]))
+        if not is_tensor(cotangent):
+            cotangent = np.require(cotangent, float, ["C", "W"])
+        return self._pullback(cotangent)
 
     def jacobian(self):
         """The `StructureJacobian` of all structures."""
@@ -207,26 +211,29 @@ class PooledDerivatives(StructureDerivatives):
     def _pullback(self, cotangent):
         if self.how == "sum" and len(cotangent) == 1:
             return self.atomic.pullback(cotangent)
-        x = self.structures
-        cotangent = np.broadcast_to(cotangent, (len(x), cotangent.shape[1]))
+        x, xp = self.structures, namespace(cotangent)
+        cotangent = xp.broadcast_to(cotangent, (len(x), cotangent.shape[1]))
         if self.how == "mean":
-            cotangent = cotangent / x.n_atoms[:, None]
+            cotangent = cotangent / beside(x.n_atoms[:, None], cotangent)
+        owners = np.repeat(np.arange(len(x)), x.n_atoms)
         batches = groups_by_size(x.offsets, max(1, _BATCH_BYTES // (8 * cotangent.shape[1])))
         parts = [
             self.atomic.select(batch).pullback(
-                np.repeat(cotangent[batch], x.n_atoms[batch], axis=0)
+                cotangent[owners[x.offsets[batch.start] : x.offsets[batch.stop]]]
             )
             for batch in batches
         ]
-        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+        return tuple(xp.concatenate(same) for same in zip(*parts, strict=True))
 
     def _jacobian(self, needed):
         pooled = self.descriptor._pools_jacobian and self.atomic.chain.linear
         if not pooled and not self.descriptor._is_function_of_pairs:
             return None
         x = self.structures
-        gradients = np.zeros((len(x.numbers), 3, self._own_features))
-        strains = np.zeros((len(x), 3, 3, self._own_features))
+        device = self.atomic.device
+        shapes = (len(x.numbers), 3, self._own_features), (len(x), 3, 3, self._own_features)
+        zeros = np.zeros if device is None else lambda shape: device.zeros(*shape)
+        gradients, strains = map(zeros, shapes)
         weights = np.ones(len(x)) if self.how == "sum" else 1 / x.n_atoms
         add = _add_pooled if pooled else _add_along_pairs
         for s, weight in enumerate(weights):
@@ -237,8 +244,11 @@ class PooledDerivatives(StructureDerivatives):
 
 def _add_along_pairs(atomic, weight, gradients, strain):
     """Add the Jacobian of weight · Σ_i x_i of one structure, collected from the pairs of atoms."""
+    add = collect_jacobian
+    if atomic.device is not None:
+        add = import_module("skatom.descriptors._torch.features").collect_jacobian
     pairs = atomic.neighbors()
-    collect_jacobian(
+    add(
         pairs.centers, pairs.indices, pairs.vectors, atomic.along_pairs(pairs), weight, gradients,
         strain,
     )  # fmt: skip

@@ -7,6 +7,9 @@ from skatom.kernels.dot_product import Cosine, Polynomial
 from skatom.kernels.fchl18.kernel import FCHL18
 from skatom.kernels.feature_kernel import FeatureKernel
 from skatom.kernels.kernel_matrix import KernelMatrix
+from skatom.kernels.nbody.averaged import CovariantNBody, HaarNBody
+from skatom.kernels.nbody.base import NBodySum
+from skatom.kernels.nbody.cartesian import CartesianPairs
 from skatom.kernels.nbody.haar import (
     cartesian_kernel,
     covariant_kernel,
@@ -14,16 +17,19 @@ from skatom.kernels.nbody.haar import (
     many_body_kernel,
 )
 from skatom.kernels.nbody.many_body import ManyBody
-from skatom.kernels.nbody.sums import NBody, NBodySum
+from skatom.kernels.nbody.sums import NBody
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
 
 __all__ = [
+    "CartesianPairs",
     "Cosine",
+    "CovariantNBody",
     "DotKernel",
     "FCHL18",
     "FeatureKernel",
     "Gaussian",
+    "HaarNBody",
     "Kernel",
     "KernelMatrix",
     "KernelSum",

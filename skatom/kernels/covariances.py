@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skatom.structures import offsets_from_counts
+from skatom.kernels.blocks import kinds_of_rows
 
 # Kinds of rows and columns, in their order.
 KINDS = ("energy", "forces", "virial")
@@ -88,12 +88,12 @@ def _checked(kinds, name):
 
 
 def by_structure(stacked, X, Y, rows, columns):
-    """Reorder a matrix of all energies, then all forces, so that each structure is contiguous.
+    """Reorder a matrix of all energies, all forces, all virials: each structure contiguous.
 
     Parameters
     ----------
     stacked : ndarray of float, shape (n_rows, n_columns)
-        Both its rows and its columns are all energies, then all forces.
+        Both its rows and its columns are all energies, then all forces, then all virials.
     X, Y : Structures
         The structures of the rows and of the columns.
     rows, columns : tuple of str
@@ -110,8 +110,5 @@ def by_structure(stacked, X, Y, rows, columns):
 
 
 def _places(n_atoms, kinds):
-    """Where all energies, then all forces, are in the order of the structures."""
-    if len(kinds) == 1:
-        return np.arange(len(n_atoms) if kinds == ("energy",) else 3 * n_atoms.sum())
-    starts = offsets_from_counts(1 + 3 * n_atoms)
-    return np.concatenate([starts[:-1], np.delete(np.arange(starts[-1]), starts[:-1])])
+    """Where all rows of the first kind, of the second, … are in the order of the structures."""
+    return np.argsort(kinds_of_rows(n_atoms, kinds), kind="stable")

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.utils._param_validation import Interval, Options
 
-from skatom._device import namespace
+from skatom._device import is_tensor, namespace
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.feature_kernel import FeatureKernel
 
@@ -142,6 +142,9 @@ class Laplacian(FeatureKernel):
         self.sigma = sigma
 
     def matrix(self, X, Y):
+        if is_tensor(X):
+            xp = namespace(X)
+            return xp.exp(xp.cdist(X, Y, p=1.0) / -self.sigma)
         return laplacian_kernel(X, Y, gamma=1 / self.sigma)
 
     def matrix_diagonal(self, X):

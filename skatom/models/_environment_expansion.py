@@ -95,7 +95,7 @@ class EnvironmentExpansion(Predictor):
         for z, atoms, (found, along, own) in here._of_features(features, with_gradient):
             energies[atoms] = found
             if with_gradient:
-                slopes = along if self.bases is None else along @ self.bases[z].T
+                slopes = along if here.bases is None else along @ here.bases[z].T
                 slopes += own[:, None] * features.values[atoms]
                 cotangent[atoms] = slopes
         return energies, cotangent

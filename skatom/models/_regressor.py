@@ -111,7 +111,8 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
 
     def _remedy(self, name):
         """What would make this model give a property, for the end of the error that it does not."""
-        return ""
+        left_out = name in self.gives and getattr(self, "keep_factor", True) is False
+        return "; this one gives it if it is fitted with keep_factor=True" if left_out else ""
 
     def _outputs(self, X, names):
         volumes = structures_of(X).volumes()[:, None, None] if "stress" in names else None
@@ -198,7 +199,7 @@ def _all_or_nothing(fit):
 
 
 def _with_neighbors(X, neighbors):
-    if hasattr(X, "pullback"):
+    if hasattr(X, "descriptor"):
         raise ValueError(
             "X are features, which have their neighbours already: give neighbors to the transform "
             "of the descriptor, or structures.with_neighbors(neighbors) to a Pipeline"

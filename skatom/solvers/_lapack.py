@@ -12,6 +12,8 @@ from functools import cache
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
 
+# Columns of a panel in LAPACK's QR.
+_PANEL = 32
 _KINDS = {str: lambda x: ctypes.c_char(x.encode()), int: ctypes.c_int, float: ctypes.c_double}
 
 
@@ -84,3 +86,11 @@ def append_rows(factor, block, panel, height):
     m, n = block.shape
     info, work, t = np.zeros(1, np.intc), np.empty(panel * n), np.empty(panel * n)
     _call(cython_lapack, "dtpqrt", m, n, height, panel, factor, n, block, m, t, panel, work, info)
+
+
+def triangle_of(block):
+    """R (n, n) of a column-major block of m ≥ n rows, which is overwritten."""
+    m, n = block.shape
+    info, size, tau = np.zeros(1, np.intc), _PANEL * n, np.empty(n)
+    _call(cython_lapack, "dgeqrf", m, n, block, m, tau, np.empty(size), size, info)
+    return np.asfortranarray(np.triu(block[:n]))

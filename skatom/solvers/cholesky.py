@@ -135,6 +135,29 @@ class PackedCholesky:
         ValueError
             If there is no factor yet, b has another length, or an element of b is not finite.
         """
+        return self._apply(b, self._forward, self._backward)
+
+    def half_solve(self, b):
+        r"""The solution x of L x = b, whose squares :math:`x^\top x` are :math:`b^\top A^{-1} b`.
+
+        Parameters
+        ----------
+        b : array-like of float, shape (n,) or (n, m)
+            The right-hand side, or m of them.
+
+        Returns
+        -------
+        ndarray of float, of the same shape
+
+        Raises
+        ------
+        ValueError
+            If there is no factor yet, b has another length, or an element of b is not finite.
+        """
+        return self._apply(b, self._forward)
+
+    def _apply(self, b, *steps):
+        """Take steps in place, each for a few right-hand sides at a time."""
         if self._columns is None:
             raise ValueError("there is no factor of a matrix yet: call factor first")
         tensors = is_tensor(self._columns[0])
@@ -149,6 +172,8 @@ class PackedCholesky:
             raise ValueError(
                 "the right-hand side has numbers that are not finite: look for them in the input"
             )
+        if tensors and len(steps) < 2:
+            raise ValueError("half_solve is not on a device yet, but solve is: use device='cpu'")
         if tensors:
             return self._solve_on_device(b)
         x = np.empty(b.shape)
@@ -156,14 +181,21 @@ class PackedCholesky:
 
         if of_column.shape[1] < _RIGHT_SIDES:
             with threads_over_blas() as pool:
-                of_column[:] = self._solve(b.reshape(size, -1), pool.map)
+                of_column[:] = self._steps(steps, b.reshape(size, -1), pool.map)
             return x
 
         def work(columns):
-            of_column[:, columns] = self._solve(b.reshape(size, -1)[:, columns], map)
+            of_column[:, columns] = self._steps(steps, b.reshape(size, -1)[:, columns], map)
 
         with threads_over_blas() as pool:
             list(pool.map(work, split_rows(of_column.shape[1], _RIGHT_SIDES)))
+        return x
+
+    def _steps(self, steps, b, run):
+        """Steps for a few right-hand sides; ``run`` maps over pieces of a block column."""
+        x = b.copy()
+        for step in steps:
+            step(x, run)
         return x
 
     def _solve_on_device(self, b):
@@ -175,11 +207,12 @@ class PackedCholesky:
         x = x.reshape(b.shape)
         return x if is_tensor(b) else device.array(x)
 
-    def _solve(self, b, run):
-        """x (n, m) for a few right-hand sides; ``run`` maps over pieces of a block column."""
-        x = b.copy()
-        blocks = list(zip(self.edges[:-1], self.edges[1:], self._columns, strict=True))
-        for start, stop, column in blocks:
+    def _blocks(self):
+        return list(zip(self.edges[:-1], self.edges[1:], self._columns, strict=True))
+
+    def _forward(self, x, run):
+        """Overwrite x (n, m) with L⁻¹ x."""
+        for start, stop, column in self._blocks():
             width = stop - start
             x[start:stop] = solve_triangular(
                 column[:width], x[start:stop], lower=True, check_finite=False
@@ -190,7 +223,10 @@ class PackedCholesky:
                 rest[rows] -= below[rows] @ known
 
             list(run(subtract, split_rows(len(below), _SOLVED_ROWS)))
-        for start, stop, column in reversed(blocks):
+
+    def _backward(self, x, run):
+        """Overwrite x (n, m) with L⁻ᵀ x."""
+        for start, stop, column in reversed(self._blocks()):
             width = stop - start
             below, known = column[width:], x[stop:]
 
@@ -202,7 +238,6 @@ class PackedCholesky:
             x[start:stop] = solve_triangular(
                 column[:width], x[start:stop], lower=True, trans=1, check_finite=False
             )
-        return x
 
 
 def _is_finite(b):

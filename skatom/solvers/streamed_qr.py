@@ -2,9 +2,9 @@
 
 import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
-from scipy.linalg.lapack import dtpqrt
 
 from skatom.parallel import serial_blas, split_rows
+from skatom.solvers._lapack import append_rows, triangle_of
 from skatom.solvers.base import check_system, solver
 
 # Rows taken at once: enough for fast products, few enough to stay in the cache.
@@ -138,12 +138,18 @@ class StreamedQR:
         # in a copy, so that an interrupt leaves all of the block or nothing
         factor = self._factor.copy(order="F")
         with serial_blas():  # threads would round in another way, and wait for each other
-            for part in split_rows(n_rows, _ROWS):
-                block = np.empty((len(rows[part]), len(factor)), order="F")
-                block[:, : self.n_columns] = rows[part]
-                block[:, self.n_columns :] = targets[part]
-                factor = _factor_below(factor, block)
+            if not self.n_rows and n_rows >= len(factor):
+                factor = triangle_of(self._block(rows, targets, slice(None)))
+            else:
+                for part in split_rows(n_rows, _ROWS):
+                    _factor_below(factor, self._block(rows, targets, part))
         self._factor, self.n_rows = factor, self.n_rows + n_rows
+
+    def _block(self, rows, targets, part):
+        block = np.empty((len(rows[part]), len(self._factor)), order="F")
+        block[:, : self.n_columns] = rows[part]
+        block[:, self.n_columns :] = targets[part]
+        return block
 
     def take(self, system, columns=slice(None)):
         """Take all rows of a system.
@@ -196,12 +202,22 @@ class StreamedQR:
                 "one of them"
             )
         both = StreamedQR(self.n_columns, self.n_targets)
-        factor, below = (part._factor.copy(order="F") for part in (self, other))
+        both._factor, below = (part._factor.copy(order="F") for part in (self, other))
         with serial_blas():
-            both._factor = _factor_below(factor, below, triangular=True)
+            _factor_below(both._factor, below, triangular=True)
         both.n_rows = self.n_rows + other.n_rows
         both.has_prior = self.has_prior or other.has_prior
         return both
+
+    def absorb(self, other):
+        """`merge` in place: take the rows of another factorisation, all or, interrupted, none.
+
+        Parameters
+        ----------
+        other : StreamedQR
+            The factorisation of other rows of the same problem, which is left unchanged.
+        """
+        vars(self).update(vars(self.merge(other)))
 
     def solve(self):
         """The least-squares solution for the rows taken so far.
@@ -243,6 +259,4 @@ class StreamedQR:
 
 def _factor_below(factor, block, triangular=False):
     """R of a triangle with a block of rows or another triangle below it; both are overwritten."""
-    panel = min(_PANEL, len(factor))
-    height = len(block) if triangular else 0
-    return dtpqrt(height, panel, factor, block, overwrite_a=1, overwrite_b=1)[0]
+    append_rows(factor, block, min(_PANEL, len(factor)), len(block) if triangular else 0)

@@ -169,7 +169,7 @@ def expansion_gradients(vectors, species, density, work, dc, gradients):
 
 @njit(cache=True, fastmath=FASTMATH)
 def neighbor_tangent(vector, density, work, tangent):
-    """Derivative (3, n_lm, n_max) along its vector of what one neighbour adds to c."""
+    """Derivative (n_lm, 3, n_max) along its vector of what one neighbour adds to c."""
     recursion, y, grad, g, dg = work
     flat, dflat = g.ravel(), dg.ravel()
     table, spacing, weight = density.table, density.spacing, weight_parameters(density)
@@ -182,13 +182,13 @@ def neighbor_tangent(vector, density, work, tangent):
     harmonics_with_gradients(
         unit[0], unit[1], unit[2], density.norm, density.l_max, recursion, y, grad
     )
-    for axis in range(3):
-        for l in range(density.l_max + 1):
-            gl, dgl = g[l], dg[l]
-            for lm in range(l * l, (l + 1) * (l + 1)):
+    for l in range(density.l_max + 1):
+        gl, dgl = g[l], dg[l]
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            for axis in range(3):
                 along = unit[axis] * y[lm]
                 turn = w / r * (grad[axis, lm] - l * along) + dw * along
-                row = tangent[axis, lm]
+                row = tangent[lm, axis]
                 for n in range(density.n_max):
                     row[n] = turn * gl[n] + w * along * dgl[n]
 

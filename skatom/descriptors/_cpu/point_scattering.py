@@ -336,3 +336,112 @@ def jacobian(first, last, starts, indices, vectors, scale, atoms, x, powers, col
                         for p in range(len(powers)):
                             power = 0.0 if np.isinf(u) else powers[p] * _power(u, powers[p] - 1)
                             out[k, axis, column + p] = power * slope
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _add_to_pair(slope, vector, here, there, strain):
+    """Add one component of d(sum over atoms)/dr_ij of all features to atoms i and j, and strain."""
+    for c in range(len(slope)):
+        there[c] += slope[c]
+        here[c] -= slope[c]
+    for b in range(3):
+        row, factor = strain[b], vector[b]
+        for c in range(len(slope)):
+            row[c] += factor * slope[c]
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def _product(a, b, out):
+    for c in range(len(out)):
+        out[c] = a[c] * b[c]
+
+
+@njit(cache=True, nogil=True)
+def pooled_jacobian(
+    first, last, starts, indices, vectors, scale, weights, x, slopes, powers, columns, gradients,
+    strains,
+):  # fmt: skip
+    """Derivatives of Σ_i weights_i U_i^q of one scale and the fields first … last - 1.
+
+    They are added to ``gradients`` (n_atoms, 3, n_features) and ``strains`` (3, 3, n_features).
+    ``slopes`` (n_pairs, 3, …) are dx_i/dr_ij, with no columns where x are constants: a feature
+    depends on one field, so what reaches it through x_k is one number for each atom k.
+    """
+    n_fields, n_powers, n_wavelets = last - first, len(powers), len(scale.degrees)
+    n_atoms = len(weights)
+    x = np.ascontiguousarray(x[:, first:last])
+    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    l_max, recursion, harmonic, solid, radial = work
+    shape = scale.width, scale.cutoff, scale.cutoff_width
+    dpsi = np.empty((3, len(psi)))
+    f, total = np.empty((len(psi), n_fields)), np.empty(n_fields)
+    modulus, along, inner = np.empty(n_fields), np.empty((3, n_fields)), np.empty(n_fields)
+    slope, factors = np.empty(n_fields), np.empty((n_powers, n_wavelets, n_fields))
+    on_atoms = np.zeros((n_powers, n_wavelets, n_atoms, 3, n_fields))
+    on_strain = np.zeros((n_powers, n_wavelets, 3, 3, n_fields))
+    on_x = np.zeros((n_powers, n_wavelets, n_atoms, n_fields))
+    for i in range(n_atoms):
+        if weights[i] == 0.0:
+            continue
+        _convolve_one(i, i, starts, indices, vectors, scale, x, work, psi, f, total)
+        for w in range(n_wavelets):
+            _modulus(f, scale.starts[w], scale.starts[w + 1], modulus)
+            for c in range(n_fields):
+                u = modulus[c]
+                zero = u <= _ZERO * scale.peaks[w] * total[c]
+                for p in range(n_powers):
+                    power = 0.0 if zero else powers[p] * _power(u, powers[p] - 1) / u
+                    factors[p, w, c] = weights[i] * power
+            if scale.self_term and scale.degrees[w] == 0:
+                at_zero, own = scale.coefficients[w, 0] * scale.norm[0], f[scale.starts[w]]
+                for p in range(n_powers):
+                    _product(factors[p, w], own, slope)
+                    _add_scaled(at_zero, slope, on_x[p, w, i])
+        for k in range(starts[i], starts[i + 1]):
+            dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
+            r = np.sqrt(dx * dx + dy * dy + dz * dz)
+            if r >= scale.reach:
+                continue
+            _wavelets_with_gradients(
+                dx, dy, dz, r, shape, scale.degrees, scale.coefficients, scale.norm, l_max,
+                recursion, harmonic, solid, radial[0], radial[1], psi, dpsi,
+            )  # fmt: skip
+            j = indices[k]
+            for w in range(n_wavelets):
+                along[:] = 0.0
+                inner[:] = 0.0
+                for a in range(scale.starts[w], scale.starts[w + 1]):
+                    _add_scaled(psi[a], f[a], inner)
+                    for axis in range(3):
+                        _add_scaled(dpsi[axis, a], f[a], along[axis])
+                for axis in range(3):
+                    _product(along[axis], x[j], along[axis])
+                for p in range(n_powers):
+                    _product(factors[p, w], inner, slope)
+                    _add_scaled(1.0, slope, on_x[p, w, j])
+                    here, there = on_atoms[p, w, i], on_atoms[p, w, j]
+                    for axis in range(3):
+                        _product(factors[p, w], along[axis], slope)
+                        _add_to_pair(
+                            slope, vectors[k], here[axis], there[axis], on_strain[p, w, axis]
+                        )
+    if slopes.shape[2] > 0:
+        for i in range(n_atoms):
+            for k in range(starts[i], starts[i + 1]):
+                for w in range(n_wavelets):
+                    for p in range(n_powers):
+                        here, there = on_atoms[p, w, i], on_atoms[p, w, indices[k]]
+                        for axis in range(3):
+                            _product(on_x[p, w, i], slopes[k, axis, first:last], slope)
+                            _add_to_pair(
+                                slope, vectors[k], here[axis], there[axis], on_strain[p, w, axis]
+                            )
+    for w in range(n_wavelets):
+        for c in range(n_fields):
+            for p in range(n_powers):
+                column = columns[w, first + c] + p
+                for a in range(3):
+                    for i in range(n_atoms):
+                        gradients[i, a, column] += on_atoms[p, w, i, a, c]
+                    for b in range(3):
+                        strains[a, b, column] += on_strain[p, w, a, b, c]

@@ -96,28 +96,49 @@ def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
                     target[i] += x[n_channels - 1] * last[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
-def power_spectrum_tangent(c, dc, low, l_max, square, out):
-    """dp of one centre for dc (n_lm, width), a change of the channels from ``low`` on."""
-    n_channels, width = c.shape[1], dc.shape[1]
-    stop = 0
-    for l in range(l_max + 1):
-        factor = np.sqrt(2.0) * _weight(l)
-        for n in range(width):
-            _product(dc, n, c, 0, l, square[n])
+@njit(cache=True)
+def packing(n_channels, width):
+    """Where `power_spectrum_tangent` finds the two terms of each product q <= q'.
+
+    For a change of the channels block · width … (block + 1) · width - 1 they are the places
+    ``both[block, 0]`` and ``both[block, 1]`` (n_products) in the flat scratch (n_channels + 1,
+    3 width), whose last row is zero; ``factors`` (n_products) is √2 for q < q'.
+    """
+    n_blocks, n_products = n_channels // width, n_channels * (n_channels + 1) // 2
+    both = np.full((n_blocks, 2, n_products), n_channels * 3 * width)
+    factors = np.full(n_products, np.sqrt(2.0))
+    for block in range(n_blocks):
+        low, k = block * width, 0
         for q in range(n_channels):
-            start, stop = stop, stop + n_channels - q
-            row = out[start:stop]
-            if low <= q < low + width:
-                line = square[q - low, q:]
-                for i in range(len(row)):
-                    row[i] = factor * line[i]
-            else:
-                row[:] = 0.0
-            first = max(low - q, 0)
-            for i in range(first, low + width - q):
-                row[i] += factor * square[q + i - low, q]
-            row[0] *= np.sqrt(0.5)
+            factors[k] = 1.0
+            for other in range(q, n_channels):
+                if low <= other < low + width:
+                    both[block, 0, k] = q * 3 * width + other - low
+                if low <= q < low + width:
+                    both[block, 1, k] = other * 3 * width + q - low
+                k += 1
+    return both, factors
+
+
+@njit(cache=True, fastmath=FASTMATH)
+def power_spectrum_tangent(c, dc, places, factors, l_max, square, out):
+    """dp (3, n_features) of one centre for dc (n_lm, 3, width), see `packing`.
+
+    The three axes share the innermost loop, which would be as short as the number of channels
+    otherwise, and the products are packed by a table, since the rows of a triangle are short.
+    """
+    n_channels, (n_lm, n_axes, width) = c.shape[1], dc.shape
+    flat = dc.reshape(n_lm, n_axes * width)
+    one, two, numbers = places[0], places[1], square.ravel()
+    n_products = len(factors)
+    for l in range(l_max + 1):
+        for q in range(n_channels):
+            _product(c, q, flat, 0, l, square[q])
+        weight = _weight(l)
+        for axis in range(n_axes):
+            row, shifted = out[axis, l * n_products :], numbers[axis * width :]
+            for k in range(n_products):
+                row[k] = weight * factors[k] * (shifted[one[k]] + shifted[two[k]])
 
 
 @njit(cache=True)
@@ -144,17 +165,23 @@ def features_cotangent(c, density, cotangent, square, dc):
 
 
 @njit(cache=True)
-def features_tangent(c, dc, low, density, square, out):
-    """d features of one centre for dc (n_lm, width), a change of the channels from ``low`` on."""
+def features_tangent(c, dc, block, density, table, square, out):
+    """d features (3, …) of one centre for dc (n_lm, 3, width) of a block of channels."""
+    width = dc.shape[2]
+    low = block * width
     if density.nu == 1:
         out[:] = 0.0
-        out[low : low + dc.shape[1]] = np.sqrt(8 * np.pi**2) * dc[0]
+        out[:, low : low + width] = np.sqrt(8 * np.pi**2) * dc[0]
     elif density.nu == 2:
-        power_spectrum_tangent(c, dc, low, density.l_max, square, out)
+        both, factors = table
+        power_spectrum_tangent(c, dc, both[block], factors, density.l_max, square, out)
     else:
-        full = np.zeros(c.shape)
-        full[:, low : low + dc.shape[1]] = dc
-        bispectrum_tangent(c, full, density.triples, density.components, density.weights, out)
+        for axis in range(3):
+            full = np.zeros(c.shape)
+            full[:, low : low + width] = dc[:, axis]
+            bispectrum_tangent(
+                c, full, density.triples, density.components, density.weights, out[axis]
+            )
 
 
 @njit(cache=True, fastmath=FASTMATH)
@@ -229,9 +256,12 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     work = scratch(density)
     by_species, c = _coefficient_buffers(density)
-    tangent = np.empty((3, len(c), density.n_max))
-    spread = np.empty(c.shape)
-    square = np.empty((c.shape[1], c.shape[1]))
+    n_lm, n_channels = c.shape
+    width = n_channels if density.mixes else density.n_max
+    table = packing(n_channels, width)
+    square = np.zeros((n_channels + 1, 3 * width))
+    tangent = np.empty((n_lm, 3, density.n_max))
+    spread = np.empty((n_lm, 3, n_channels))
     p = np.empty(out.shape[2])
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
@@ -243,21 +273,19 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
             scale = _inverse_length(p)
         for k in range(a, b):
             neighbor_tangent(vectors[k], density, work, tangent)
-            channel = species[k]
-            for axis in range(3):
-                row = out[k, axis]
-                dc, low = tangent[axis], channel * density.n_max
-                if density.mixes:
-                    _spread(dc, density.mixing[:, channel], spread)
-                    dc, low = spread, 0
-                features_tangent(c, dc, low, density, square, row)
-                if density.normalize:
-                    _project(p, scale, row, row)
+            dc, block = tangent, species[k]
+            if density.mixes:
+                _spread(tangent, density.mixing[:, species[k]], spread)
+                dc, block = spread, 0
+            features_tangent(c, dc, block, density, table, square, out[k])
+            if density.normalize:
+                for axis in range(3):
+                    _project(p, scale, out[k, axis], out[k, axis])
 
 
 @njit(cache=True)
 def _spread(tangent, weights, mixed):
-    """The tangent (n_lm, n_max) of one neighbour in all mixed channels."""
-    n_max = tangent.shape[1]
+    """The tangent (n_lm, 3, n_max) of one neighbour in all mixed channels."""
+    n_max = tangent.shape[2]
     for j in range(len(weights)):
-        mixed[:, j * n_max : (j + 1) * n_max] = weights[j] * tangent
+        mixed[:, :, j * n_max : (j + 1) * n_max] = weights[j] * tangent

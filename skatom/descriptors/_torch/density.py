@@ -29,7 +29,6 @@ class PairFunctions:
         self.r = torch.linalg.vector_norm(pairs.vectors, dim=1)
         self.unit = pairs.vectors / self.r[:, None]
         l_max = density.l_max
-        self.norm = density.norm.tolist()
         # the degree l of every component (l, m)
         degrees = np.repeat(np.arange(l_max + 1), 2 * np.arange(l_max + 1) + 1)
         self.degrees = torch.as_tensor(degrees, device=self.r.device)
@@ -37,12 +36,12 @@ class PairFunctions:
     @cached_property
     def harmonics(self):
         """Y_lm, (n_pairs, n_lm)."""
-        return harmonics(self.unit, self.norm, self.density.l_max).T.contiguous()
+        return harmonics(self.unit, self.density.norm, self.density.l_max).T.contiguous()
 
     @cached_property
     def with_gradients(self):
         """Y_lm (n_pairs, n_lm), and the gradients of the solid harmonics (n_pairs, 3, n_lm)."""
-        y, gradients = harmonics_with_gradients(self.unit, self.norm, self.density.l_max)
+        y, gradients = harmonics_with_gradients(self.unit, self.density.norm, self.density.l_max)
         return y.T.contiguous(), gradients.permute(2, 0, 1).contiguous()
 
     @cached_property
@@ -95,11 +94,11 @@ def expand(functions):
     n_species, n_max = density.mixing.shape[1], density.n_max
     wy = functions.weights[0][:, None] * functions.harmonics
     terms = wy[:, :, None] * functions.radial[:, functions.degrees]
-    c = terms.new_zeros((len(pairs.own) * n_species, terms[0].numel()))
+    c = terms.new_zeros((len(pairs.own) * n_species, terms.shape[1:].numel()))
     c.index_add_(0, pairs.centers * n_species + pairs.species, terms.flatten(1))
     c = c.view(-1, n_species, len(functions.degrees), n_max)
     every = torch.arange(len(c), device=c.device)
-    own = density.central_weight * functions.norm[0] * density.table[0, 5, :n_max]
+    own = density.central_weight * density.norm[0] * density.table[0, 5, :n_max]
     c[every, pairs.own, 0] += own
     return c
 

@@ -44,7 +44,7 @@ def values(pairs, basis):
     two.index_add_(0, pairs.centers * basis.n_species + pairs.species, radial.values)
     triplets = _triplets(pairs, basis)
     terms = (triplets.weight[:, None] * triplets.angular)[:, None] * triplets.shells[:, :, None]
-    three = two.new_zeros((n * _n_blocks(basis), terms[0].numel()))
+    three = two.new_zeros((n * _n_blocks(basis), terms.shape[1:].numel()))
     three.index_add_(0, triplets.block, terms.flatten(1))
     return torch.cat([two.view(n, -1), three.view(n, -1)], 1)
 
@@ -87,7 +87,7 @@ def pair_jacobian(pairs, basis):
     which = triplets.block % n_blocks
     three.index_add_(0, triplets.j * n_blocks + which, of_j)
     three.index_add_(0, triplets.k * n_blocks + which, of_k)
-    three = three.view(n_pairs, n_blocks, 3, -1).transpose(1, 2)
+    three = three.view(n_pairs, n_blocks, *of_j.shape[1:]).transpose(1, 2)
     return torch.cat([two.flatten(2), three.flatten(2)], 2)
 
 
@@ -133,7 +133,7 @@ def _log_normal_slopes(r, basis):
     return radial.values * (constant + z * ((1 / r - 0.5 * ds) / s + z * (0.5 * ds / (s * s))))
 
 
-class Triplets(NamedTuple):
+class TripletTensors(NamedTuple):
     """All pairs j < k of neighbours of one centre within the cutoff of three-body terms."""
 
     j: torch.Tensor  # the pairs with j and with k
@@ -164,7 +164,7 @@ def _triplets(pairs, basis):
     over = 1 / ((x_j - x_k) ** 2).sum(1)
     weight, *derivatives = _weights(r_j, r_k, d, over, mean, basis)
     block = pairs.centers[j] * _n_blocks(basis) + which
-    return Triplets(j, k, block, weight, shells, angular, slopes, *derivatives)
+    return TripletTensors(j, k, block, weight, shells, angular, slopes, *derivatives)
 
 
 def _enumerate(near, centers):

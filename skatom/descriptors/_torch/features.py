@@ -5,6 +5,7 @@ from importlib import import_module
 import numpy as np
 import torch
 
+from skatom._device import beside, device_of
 from skatom.descriptors._torch.pairs import on_device, pieces, upload
 
 
@@ -60,13 +61,22 @@ class TensorLoops:
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) from dE/dr_ij of the pairs of all atoms."""
         n_atoms, device = len(self._counts), self._device
         on_atoms = device.zeros(n_atoms, 3)
-        on_atoms.index_add_(0, device.tensor(pairs.indices), gradients)
+        on_atoms.index_add_(0, beside(pairs.indices, gradients), gradients)
         on_atoms.index_add_(0, self._pairs.centers, -gradients)
         structures = device.tensor(np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
         products = gradients[:, :, None] * self._pairs.vectors[:, None]
         on_strain = device.zeros(len(offsets) - 1, 3, 3)
         on_strain.index_add_(0, structures[self._pairs.centers], products)
         return on_atoms, on_strain
+
+
+def collect_jacobian(centers, indices, vectors, jacobian, weight, on_atoms, on_strain):
+    """Add weight · Σ_i d x_i/dR_k and d/dstrain, as the compiled function of this name does."""
+    device = device_of(jacobian)
+    centers, indices, vectors = map(device.tensor, (centers, indices, vectors))
+    on_atoms.index_add_(0, indices, jacobian, alpha=weight)
+    on_atoms.index_add_(0, centers, jacobian, alpha=-weight)
+    on_strain += weight * torch.einsum("paf,pb->abf", jacobian, vectors)
 
 
 def pooled(values, offsets, how):

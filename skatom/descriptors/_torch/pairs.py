@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skatom.descriptors._torch.neighbors import NeighborTensors
 from skatom.structures import groups_by_size, offsets_from_counts
 
 # Memory in bytes of the intermediate results of one piece: many pieces would be bound by the time
 # to start their operations, large ones do not fit beside a matrix.
-_PIECE = {False: 2**26, True: 2**30}
+_PIECE = {False: 2**26, True: 2**31}
 
 
 class PairTensors(NamedTuple):
@@ -33,14 +34,17 @@ class PairTensors(NamedTuple):
 
 
 def upload(pairs, species, device):
-    """The `PairTensors` of a NeighborList; ``species`` is that of every atom of its batch."""
-    arrays = (
-        np.repeat(np.arange(len(pairs.atoms)), np.diff(pairs.offsets)),
-        pairs.vectors,
-        species[pairs.atoms],
-        species[pairs.indices],
-    )
-    return PairTensors(*map(device.tensor, arrays))
+    """The `PairTensors` of a list of neighbours; ``species`` is that of every atom of its batch.
+
+    The list is a `NeighborList` or a `NeighborTensors`.
+    """
+    own = device.tensor(species[pairs.atoms])
+    if isinstance(pairs, NeighborTensors):
+        return PairTensors(pairs.centers, pairs.vectors, own, device.tensor(species)[pairs.indices])
+    centers = np.repeat(np.arange(len(pairs.atoms)), np.diff(pairs.offsets))
+    arrays = map(device.tensor, (centers, pairs.vectors, species[pairs.indices]))
+    centers, vectors, of_neighbors = arrays
+    return PairTensors(centers, vectors, own, of_neighbors)
 
 
 def pieces(counts, n_bytes, device):

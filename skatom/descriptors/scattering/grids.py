@@ -2,16 +2,26 @@
 
 A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), o being the grid's first point.
 Spectra F are in those units, of real fields, and kept as the half with m3 >= 0, shape (..., n_ω).
+A field needs few frequencies, the band of its grid; its modulus has kinks and needs more points.
 """
 
 from functools import cached_property
 from math import ceil, floor, log2
+from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import irfftn, next_fast_len, rfftn
+from scipy.fft import next_fast_len
 
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
+from skatom.descriptors.scattering.fourier import crop, to_points, to_spectra
+
+
+class Level(NamedTuple):
+    """A grid whose band has the spacing 2^octaves, and whose points are 2^finer times denser."""
+
+    octaves: int
+    finer: float = 0.0
 
 
 class Tables:
@@ -133,11 +143,12 @@ class Grid:
     Parameters
     ----------
     shape : tuple of int
+        Numbers of points.
     box : ndarray of float, shape (3, 3)
     origin : ndarray of float, shape (3,)
         The first point.
     tables : Tables
-        The tables of this shape and box.
+        The tables of the box, whose shape is the band: the frequencies of spectra.
     """
 
     def __init__(self, shape, box, origin, tables):
@@ -149,16 +160,21 @@ class Grid:
         self.volume = abs(np.linalg.det(box))
         self.voxel = self.volume / self.n_points
 
+    @property
+    def spectrum(self):
+        """What grids of the same spectra have in common."""
+        return self.tables, self.origin.tobytes()
+
     def fields(self, spectra):
         """Fields V f (..., n_points) of spectra (..., n_ω), which are overwritten."""
         whole = spectra.reshape(-1, *self.tables.half_shape)
-        f = irfftn(whole, s=self.shape, axes=(1, 2, 3), norm="forward", overwrite_x=True)
+        f = to_points(whole, self.tables.shape, self.shape)
         return f.reshape(*spectra.shape[:-1], self.n_points)
 
     def cotangent_spectra(self, cotangents):
         """Σ_u g(u) exp(−iω(u − o)): the transpose of `fields`, fields being overwritten."""
         whole = cotangents.reshape(-1, *self.shape)
-        g = rfftn(whole, axes=(1, 2, 3), overwrite_x=True)
+        g = to_spectra(whole, self.shape, self.tables.shape)
         return g.reshape(*cotangents.shape[:-1], -1)
 
     def phases(self, positions):
@@ -201,15 +217,15 @@ class Grid:
 
 
 class CellGrids:
-    """Grids of a periodic cell: level k has the spacing 2^k · ``spacing``, and all share the cell.
+    """Grids of a periodic cell, which they share.
 
     Parameters
     ----------
     cell : ndarray of float, shape (3, 3)
     spacing : float
-        That of level 0, Å.
+        That of ``Level(0)``, Å.
     shape : tuple of int or None
-        Points of level 0, instead of ``spacing``.
+        Points of ``Level(0)``, instead of ``spacing``.
     make_tables : callable (shape, box) -> Tables
     """
 
@@ -220,26 +236,29 @@ class CellGrids:
         self.spacing = spacing
         self.own_shape = shape
         self.make_tables = make_tables
-        self._grids = {}
+        self._grids, self._tables = {}, {}
 
-    def shape(self, level):
-        """Points of the grid of a level along each axis."""
+    def shape(self, octaves):
+        """Points along each axis at the spacing 2^octaves."""
         if self.own_shape is None:
             edges = np.linalg.norm(self.cell, axis=1)
-            return tuple(even_size(edge / (self.spacing * 2**level)) for edge in edges)
-        if level == 0:
+            return tuple(even_size(edge / (self.spacing * 2.0**octaves)) for edge in edges)
+        if octaves == 0:
             return tuple(int(size) for size in self.own_shape)
-        return tuple(next_fast_len(ceil(n / 2**level), real=True) for n in self.own_shape)
+        return tuple(next_fast_len(ceil(n / 2**octaves), real=True) for n in self.own_shape)
 
     def estimate(self, level, reach):
         """Number of points of `grid`."""
-        return float(np.prod(self.shape(level), dtype=float))
+        return float(np.prod(self.shape(level.octaves - level.finer), dtype=float))
 
     def grid(self, level, reach):
         """The grid of a level; ``reach`` does not matter in a cell."""
         if level not in self._grids:
-            shape = self.shape(level)
-            tables = self.make_tables(shape, self.cell)
+            if level.octaves not in self._tables:
+                band = self.shape(level.octaves)
+                self._tables[level.octaves] = self.make_tables(band, self.cell)
+            shape = self.shape(level.octaves - level.finer)
+            tables = self._tables[level.octaves]
             self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
         return self._grids[level]
 
@@ -248,25 +267,29 @@ class CellGrids:
 
     def spectra(self, fields, source, targets):
         """Spectra (C, n_ω of the target) of fields (C, points of source), for each target."""
-        whole = rfftn(fields.reshape(-1, *source.shape), axes=(1, 2, 3), norm="forward")
-        whole *= source.volume
-        return [crop(whole.reshape(len(fields), -1), source, target) for target in targets]
+        bands = [target.tables.shape for target in targets]
+        widest = max(bands)
+        whole = to_spectra(fields.reshape(-1, *source.shape), source.shape, widest)
+        whole *= source.voxel
+        return [crop(whole, widest, band).reshape(len(fields), -1) for band in bands]
 
     def adjoint_spectra(self, cotangents, source, target):
         """The transpose of `spectra` of one target: (C, n_ω of target) -> (C, points of source)."""
-        return source.voxel * source.fields(pad(cotangents, source, target))
+        whole = cotangents.reshape(-1, *target.tables.half_shape).copy()
+        fields = to_points(whole, target.tables.shape, source.shape)
+        return source.voxel * fields.reshape(len(cotangents), -1)
 
 
 class BoxGrids:
     """Grids of a molecule: each box just holds it and the reach of the wavelets.
 
-    All points lie on lattices of spacing 2^level, anchored at the mean position of the atoms.
+    All points lie on lattices anchored at the mean position of the atoms.
 
     Parameters
     ----------
     positions : ndarray of float, shape (N, 3)
     spacing : float
-        The finest, Å.
+        That of ``Level(0)``, Å.
     make_tables : callable (shape, box) -> Tables
     """
 
@@ -284,20 +307,29 @@ class BoxGrids:
     def estimate(self, level, reach):
         """Approximate number of points of `grid`."""
         edges = self.high - self.low + 2 * reach
-        return float(np.prod(edges / (self.spacing * 2**level) + 2))
+        return float(np.prod(edges / self._step(level) + 2))
 
     def grid(self, level, reach):
         """The grid of a level whose box ends ``reach`` Å beyond the molecule."""
         key = level, reach
         if key not in self._grids:
-            step = self.spacing * 2**level
-            first = np.floor((self.low - reach) / step).astype(int)
-            last = np.ceil((self.high + reach) / step).astype(int)
-            shape = tuple(next_fast_len(int(size), real=True) for size in last - first)
+            # boxes change in the steps of the band, which denser points would make more frequent
+            wide, step = self.spacing * 2.0**level.octaves, self._step(level)
+            start = np.floor((self.low - reach) / wide).astype(int)
+            stop = np.ceil((self.high + reach) / wide).astype(int)
+            shape = tuple(
+                next_fast_len(ceil(next_fast_len(int(size), real=True) * wide / step), real=True)
+                for size in stop - start
+            )
+            band = tuple(next_fast_len(ceil(n * step / wide), real=True) for n in shape)
+            first = np.floor(start * wide / step)
             box = np.diag(step * np.array(shape))
-            tables = self.make_tables(shape, box)
+            tables = self.make_tables(band, box)
             self._grids[key] = Grid(shape, box, self.centre + step * first, tables)
         return self._grids[key]
+
+    def _step(self, level):
+        return self.spacing * 2.0 ** (level.octaves - level.finer)
 
     def spectra(self, fields, source, targets):
         """Spectra (C, n_ω of the target) of fields (C, points of source), for each target.
@@ -362,34 +394,3 @@ def even_size(smallest):
 def _waves(frequencies, points):
     """exp(−2πi f u), (frequencies, points)."""
     return np.exp(-2j * np.pi * np.outer(frequencies, points))
-
-
-def crop(spectra, source, target):
-    """The frequencies of half spectra (C, n_ω) that the target grid resolves."""
-    if source.shape == target.shape:
-        return spectra
-    whole = spectra.reshape(-1, *source.tables.half_shape)
-    result = np.zeros((len(whole), *target.tables.half_shape), complex)
-    for block in _shared_blocks(source, target):
-        result[block] = whole[block]
-    return result.reshape(len(whole), -1)
-
-
-def pad(spectra, source, target):
-    """The transpose of `crop`: from the target's half spectrum to the source's."""
-    if source.shape == target.shape:
-        return spectra.copy()
-    whole = spectra.reshape(-1, *target.tables.half_shape)
-    result = np.zeros((len(whole), *source.tables.half_shape), complex)
-    for block in _shared_blocks(source, target):
-        result[block] = whole[block]
-    return result.reshape(len(whole), -1)
-
-
-def _shared_blocks(source, target):
-    """Index tuples of the frequencies below both Nyquist frequencies."""
-    highest = [(min(a, b) - 1) // 2 for a, b in zip(source.shape, target.shape, strict=True)]
-    both = [[slice(0, k + 1)] + [slice(-k, None)] * (k > 0) for k in highest]
-    for first in both[0]:
-        for second in both[1]:
-            yield slice(None), first, second, slice(0, highest[2] + 1)

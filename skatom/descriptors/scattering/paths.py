@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skatom.descriptors.scattering.grids import Level
 from skatom.descriptors.scattering.wavelets import Wavelet
 from skatom.parallel import split_rows
 
@@ -17,7 +18,7 @@ class Task(NamedTuple):
     """A first-order map for some channels, and the second-order maps that begin with it."""
 
     wavelet: int
-    level: int  # of the grid
+    level: Level  # of the grid
     channels: np.ndarray
     first: np.ndarray  # positions in ``channels`` whose first order is a feature
     seconds: list  # of (pair, positions in ``channels``)
@@ -99,15 +100,13 @@ class Paths:
         )
 
     def level(self, wavelet, scale=None):
-        """Level of the grid of a wavelet: its spacing is 2^level times that of level 0.
+        """Level of the grid of a wavelet.
 
         ``scale``: the scale for which the grid must be fine enough. None: that of the wavelet.
         """
         wavelet = self.wavelets[wavelet]
         octaves = floor(wavelet.j if scale is None else scale) if self.multiresolution else 0
-        if not self.fineness:
-            return octaves
-        return wavelet.refined(octaves, self.fineness)
+        return Level(octaves, self.fineness * wavelet.refinement(octaves))
 
     def tasks(self, first, second, n_points):
         """The tasks that compute the needed features.

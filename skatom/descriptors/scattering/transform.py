@@ -54,13 +54,14 @@ class Scene:
 
     def density(self, grid):
         """Spectra (n_channels, n_ω) of the pseudo-densities on a grid."""
-        if grid not in self._densities:
+        key = grid.spectrum
+        if key not in self._densities:
             factors = grid.structure_factors(self.positions, self.groups)
             spectra = self.charges @ factors
             if self.density_width:
                 spectra *= grid.tables.gaussian(self.density_width)
-            self._densities[grid] = spectra
-        return self._densities[grid]
+            self._densities[key] = spectra
+        return self._densities[key]
 
     def prepare(self, tasks, strain=False):
         """Make what all tasks share, before threads ask for it at once."""
@@ -139,12 +140,13 @@ def gradients(scene, tasks, first, second, run):
     results = run(lambda task: _cotangent_of(scene, task, first, second), tasks)
     for task, (cotangent, strain) in zip(tasks, results, strict=True):
         grid = scene.first_grid(task.wavelet, task.level)
-        if grid not in totals:
-            totals[grid] = np.zeros((len(scene.charges), cotangent.shape[1]), complex)
-        totals[grid][task.channels] += cotangent
+        if grid.spectrum not in totals:
+            zero = np.zeros((len(scene.charges), cotangent.shape[1]), complex)
+            totals[grid.spectrum] = grid, zero
+        totals[grid.spectrum][1][task.channels] += cotangent
         virial += strain
     gradient = sum(
-        (scene.density_gradient(grid, total) for grid, total in totals.items()),
+        (scene.density_gradient(grid, total) for grid, total in totals.values()),
         np.zeros_like(scene.positions),
     )
     if not scene.grids.periodic:

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import eval_genlaguerre
 
-# By how much a grid must be finer for the modulus than for the field of a wavelet of l = 0, 1 and
+# How much denser the points must be for the modulus than for the field of a wavelet of l = 0, 1 and
 # more, whose kinks are surfaces, or points from which it grows linearly; and octaves of refinement
 # for each octave of the scale, since fewer points average over errors. Found by comparison with
 # converged grids, these leave relative errors of 1e-4 in cells of a few atoms.
-_REFINEMENTS = (2.8, 2.1, 1.25)
+_REFINEMENTS = (2.8, 2.1, 1.4)
 _REFINED_OCTAVES = (0.4, 0.5, 0.75)
 # Where spectra are cut at these heights, grids are not refined, and fully.
 _ROUGH, _FINE = 1e-3, 1e-6
@@ -30,15 +30,15 @@ class Wavelet(NamedTuple):
         """p of |ω|^p exp(−β²|ω|²/2)."""
         return 2 * (self.n - 1) - self.l
 
-    def refined(self, octaves, fineness):
-        """Level of a grid, refined for the kinks of the modulus, see `_REFINEMENTS`.
+    def refinement(self, octaves):
+        """log2 of how much denser points must be for the kinks of the modulus than for the field.
 
-        ``octaves``: the level of a grid that resolves the field. ``fineness``: 0 to 1.
+        ``octaves``: log2 of the spacing that resolves the field.
         """
         if self.n == 1:  # nowhere negative, hence without kinks
-            return octaves
+            return 0.0
         l = min(self.l, 2)
-        return octaves - fineness * (log2(_REFINEMENTS[l]) + _REFINED_OCTAVES[l] * octaves)
+        return log2(_REFINEMENTS[l]) + _REFINED_OCTAVES[l] * octaves
 
     def __str__(self):
         return f"n{self.n}l{self.l}j{self.j:g}"

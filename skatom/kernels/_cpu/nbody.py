@@ -162,3 +162,68 @@ def expansion(first, last, sides, centers, weights, length_scale, out):
             _row_sums(x, y, z, row, centers, weights, begin, end, length_scale, sums)
             for k in range(4):
                 out[k, t] += sums[k]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def add_harmonic_products(
+    starts, coefficients, angular, d_angular, first, d_first, second, d_second, out
+):
+    """Sums over the pairs of neighbours of each group of products of functions of one degree.
+
+    out[g, r, p, q] = Σ_T [a + c_1 ∂_1 + c_2 ∂_2 + c_3 ∂_3] φ_p(T_1) χ_q(T_2) P(T_3).
+    """
+    n_first, n_second = first.shape[1], second.shape[1]
+    for g in range(len(starts) - 1):
+        for r in range(len(coefficients)):
+            a, c1 = coefficients[r, 0], coefficients[r, 1]
+            c2, c3 = coefficients[r, 2], coefficients[r, 3]
+            for t in range(starts[g], starts[g + 1]):
+                whole = a[t] * angular[t] + c3[t] * d_angular[t]
+                along_first, along_second = c1[t] * angular[t], c2[t] * angular[t]
+                row, d_row = second[t], d_second[t]
+                for p in range(n_first):
+                    x = whole * first[t, p] + along_first * d_first[t, p]
+                    y = along_second * first[t, p]
+                    line = out[g, r, p]
+                    for q in range(n_second):
+                        line[q] += x * row[q] + y * d_row[q]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _add_sums(a_begin, a_end, T, a, b_begin, b_end, U, b, length_scale, out):
+    """Add the kernel of two groups: out[r, q] += Σ_TU [a + c · ∂_T] [b + d · ∂_U] k(T, U)."""
+    scale = 1 / length_scale**2
+    for t in range(a_begin, a_end):
+        for u in range(b_begin, b_end):
+            x, y, z = T[0, t] - U[0, u], T[1, t] - U[1, u], T[2, t] - U[2, u]
+            k = np.exp(-0.5 * scale * (x * x + y * y + z * z))
+            x, y, z = scale * x, scale * y, scale * z
+            for r in range(len(a)):
+                left = a[r, 0, t] - a[r, 1, t] * x - a[r, 2, t] * y - a[r, 3, t] * z
+                for q in range(len(b)):
+                    right = b[q, 0, u] + b[q, 1, u] * x + b[q, 2, u] * y + b[q, 3, u] * z
+                    both = a[r, 1, t] * b[q, 1, u] + a[r, 2, t] * b[q, 2, u]
+                    both += a[r, 3, t] * b[q, 3, u]
+                    out[r, q] += k * (left * right + scale * both)
+
+
+@njit(cache=True, nogil=True)
+def sums_between(first, last, starts, T, a, other_starts, U, b, length_scale, out):
+    """Add the kernel of all pairs of groups to ``out`` (n, n_rows, m, m_rows)."""
+    for g in range(first, last):
+        for h in range(len(other_starts) - 1):
+            _add_sums(
+                starts[g], starts[g + 1], T, a, other_starts[h], other_starts[h + 1], U, b,
+                length_scale, out[g, :, h],
+            )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def paired_sums(starts, T, a, other_starts, U, b, partners, length_scale, out):
+    """Add the kernel of each group and its partner to ``out`` (n, n_rows, m_rows)."""
+    for g in range(len(partners)):
+        h = partners[g]
+        _add_sums(
+            starts[g], starts[g + 1], T, a, other_starts[h], other_starts[h + 1], U, b,
+            length_scale, out[g],
+        )  # fmt: skip

@@ -12,7 +12,8 @@ class FCHL18Expansion(Predictor):
     r"""Energies of structures as sums over the environments J of a basis.
 
     .. math:: E(A) = \sum_{I \in A} \sum_J \Big[ c_J + \sum_{a \in J} d_a \cdot
-        \frac{\partial}{\partial R_a} \Big]\, \kappa(I, J)
+        \frac{\partial}{\partial R_a} + \eta \cdot \frac{\partial}{\partial \varepsilon} \Big]\,
+        \kappa(I, J)
 
     The derivatives of E with respect to all scalar products of an environment I add up to one
     vector, which is taken back to its pairs: a prediction with forces costs four matrix products
@@ -28,13 +29,16 @@ class FCHL18Expansion(Predictor):
         Coefficient c of the environment of each atom.
     directions : ndarray of float, shape (n_atoms, 3), default=None
         Direction d of each atom. None: 0.
+    strains : ndarray of float, shape (n, 3, 3), default=None
+        Direction η of the strain ε of each structure. None: 0.
     """
 
-    def __init__(self, kernel, basis, coefficients, directions=None):
+    def __init__(self, kernel, basis, coefficients, directions=None, strains=None):
         self.kernel = kernel
         self.basis = basis
         self.coefficients = coefficients
         self.directions = directions
+        self.strains = strains
 
     def energies(self, X):
         """E of every structure, shape (n,)."""
@@ -129,7 +133,7 @@ class FCHL18Expansion(Predictor):
         form = self.basis.form
         mixing = form.overlap(species, part.species)
         values = form.expanded(part, mixing, grid)
-        if self.directions is None:
+        if self.directions is None and self.strains is None:
             return values.reshape(len(part), -1), None, np.zeros(len(part))
         slopes, constants = self._along_directions(part)
         mixed = np.hstack([form.mixed(slopes[:, :-1], mixing), slopes[:, -1:]])
@@ -141,19 +145,30 @@ class FCHL18Expansion(Predictor):
         return values.reshape(len(part), -1), along.reshape(len(part), -1), constants
 
     def _along_directions(self, part):
-        """Slopes along d of the pairs of a batch, and half of those of its ⟨J, J⟩."""
-        form = self.basis.form
-        directions = self.directions[part.atoms].ravel()
-        slopes = np.empty((len(part.channels), part.features.shape[1] + 1))
-        constants = np.empty(len(part))
-        halves = self_slopes(part, form, False)
-        for e in range(len(part)):
-            here = directions[row_targets(part, e, False)]
-            pairs = slice(part.starts[e], part.starts[e + 1])
-            found = here @ environment_slopes(part, e, form, False)[:-1]
-            slopes[pairs] = found.reshape(-1, slopes.shape[1])
-            constants[e] = here @ halves[e] if len(halves[e]) == len(here) else 0.0
+        """Slopes along d and η of the pairs of a batch, and half of those of its ⟨J, J⟩."""
+        slopes = np.zeros((len(part.channels), part.features.shape[1] + 1))
+        constants = np.zeros(len(part))
+        if self.directions is not None:
+            self._add_along(part, False, self.directions[part.atoms].ravel(), slopes, constants)
+        if self.strains is not None:
+            self._add_along(part, True, self.strains[part.structures].ravel(), slopes, constants)
         return slopes, constants
+
+    def _add_along(self, part, strain, directions, slopes, constants):
+        if not part.span:
+            return
+        halves = self_slopes(part, self.basis.form, strain)
+        for e in range(len(part)):
+            here = directions[row_targets(part, e, strain)]
+            pairs = slice(part.starts[e], part.starts[e + 1])
+            found = here @ environment_slopes(part, e, self.basis.form, strain)[:-1]
+            slopes[pairs] += found.reshape(-1, slopes.shape[1])
+            constants[e] += here @ halves[e]
+
+    def dipoles(self, X):
+        """-∂E/∂field, shape (n, 3), of an expansion without directions."""
+        slopes = self.kernel.field_gradients(X, self.basis) @ self.coefficients
+        return -slopes.reshape(-1, 3)
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_kept"}

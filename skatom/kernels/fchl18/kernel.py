@@ -16,6 +16,11 @@ from skatom.kernels.fchl18.environments import FCHL18Environments, Form
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 
+# What the kinds of rows of a covariance matrix are derivatives along.
+_DERIVATIVES = {"energy": "energy", "forces": "positions", "virial": "strain"}
+# xx, yy, zz, yz, xz, xy of nine strains.
+_VOIGT = [0, 4, 8, 5, 2, 1]
+
 
 class FCHL18(Kernel):
     r"""Faber-Christensen-Huang-Lilienfeld kernel of 2018 between structures.
@@ -262,15 +267,25 @@ class FCHL18(Kernel):
     def n_derivatives(self):
         return 2
 
+    @property
+    def has_virials(self):
+        return True
+
     def covariance_blocks(self, X, Y, rows, columns):
         X, Y = self._sides(X, Y)
-        kinds = {"energy": "energy", "forces": "positions"}
-        make = [[self._matrix(X, Y, kinds[r], kinds[c]) for c in columns] for r in rows]
-        for matrices, row in zip(make, rows, strict=True):
-            for matrix, column in zip(matrices, columns, strict=True):
-                if row != column:  # forces are the negative gradients
-                    np.negative(matrix, out=matrix)
+        make = [[self._covariance(X, Y, row, column) for column in columns] for row in rows]
         return by_structure(np.block(make), X.structures, Y.structures, rows, columns)
+
+    def _covariance(self, X, Y, row, column):
+        """All rows and columns of one kind; forces are the negative gradients."""
+        matrix = self._matrix(X, Y, _DERIVATIVES[row], _DERIVATIVES[column])
+        if (row == "forces") != (column == "forces"):
+            np.negative(matrix, out=matrix)
+        if row == "virial":
+            matrix = matrix.reshape(len(X), 9, -1)[:, _VOIGT].reshape(6 * len(X), -1)
+        if column == "virial":
+            matrix = matrix.reshape(len(matrix), len(Y), 9)[..., _VOIGT].reshape(len(matrix), -1)
+        return matrix
 
     def _matrix(self, X, Y, row_kind, column_kind, what="the covariance matrix"):
         """The kernel of structures, or its derivatives along positions or strains."""

@@ -7,11 +7,13 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval
 
-from skatom.base import Predictor
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.dot_product import Polynomial
 from skatom.kernels.nbody import nplets
-from skatom.kernels.nbody.sums import NBody, NBodyKernel
+from skatom.kernels.nbody.averaged import HaarNBody
+from skatom.kernels.nbody.base import NBodyKernel
+from skatom.kernels.nbody.cartesian import CartesianPairs, RowExpansion
+from skatom.kernels.nbody.sums import NBody
 
 
 class ManyBody(NBodyKernel):
@@ -26,14 +28,15 @@ class ManyBody(NBodyKernel):
     ``Polynomial(zeta)``, has the order (n − 1)ζ + 1: the square of the kernel of triangles is a
     5-body kernel. ``Gaussian(sigma)`` of the distance that :math:`k_n` defines is a kernel of all
     orders, and ``Cosine(zeta)`` normalises :math:`k_n`, so that atoms with many neighbours do not
-    weigh more.
+    weigh more. With `CartesianPairs` these are kernels of the positions of the neighbours, not
+    invariant under rotations.
 
     The cost is quadratic in the number of environments, each with its neighbours. The kernel is for
     molecules and clusters, and for testing whether a sum over triangles is enough.
 
     Parameters
     ----------
-    kernel : NBody, default=None
+    kernel : NBody, HaarNBody or CartesianPairs, default=None
         The n-body kernel :math:`k_n`. None: ``NBody(order=3)``.
     function : DotKernel, default=None
         The function φ, as a kernel of the features whose dot product is ``kernel``: `Polynomial`,
@@ -44,7 +47,7 @@ class ManyBody(NBodyKernel):
     References
     ----------
     .. [1] A. Glielmo, C. Zeni, Á. Fekete, A. De Vita, in Machine Learning Meets Quantum Physics,
-       Springer (2020), eqs. 5.30 and 5.31.
+       Springer (2020), eqs. 5.26, 5.27, 5.30 and 5.31.
 
     Examples
     --------
@@ -56,7 +59,7 @@ class ManyBody(NBodyKernel):
     """
 
     _parameter_constraints = {
-        "kernel": [NBody, None],
+        "kernel": [NBody, HaarNBody, CartesianPairs, None],
         "function": [DotKernel, None],
         "amplitude": [Interval(Real, 0, None, closed="neither")],
     }
@@ -108,29 +111,21 @@ class ManyBody(NBodyKernel):
         -------
         EnvironmentRows
         """
-        base = self._base
-        plets = nplets.find_n_plets(structures, base.order, base.transition, half=False)
-        n_atoms = len(structures.numbers)
-        values = nplets.make_rows(plets, base.transition, plets.centers, n_atoms)
+        base, n_atoms = self._base, len(structures.numbers)
+        values = base.rows(structures, "local")
         owners = np.repeat(np.arange(len(structures)), structures.n_atoms)
         if what == "local":
             return EnvironmentRows(n_atoms, 1, values, np.arange(n_atoms))
         if what == "energy":
             return EnvironmentRows(len(structures), 1, values, owners)
+        slopes, environments, targets = base.slopes(structures, what, atoms)
+        n_groups = n_atoms if atoms is None else len(atoms)
         if what == "virial":
-            slopes = nplets.make_rows(
-                plets, base.transition, plets.centers, n_atoms, nplets.virial_directions(plets)
-            )
-            environments, targets, n_groups = np.arange(n_atoms), owners, len(structures)
-        else:
-            atoms = np.arange(n_atoms) if atoms is None else atoms
-            slopes, environments, targets = _force_slopes(plets, base.transition, n_atoms, atoms)
-            n_groups = len(atoms)
-        products = base.cross([slopes], [values])
-        n = slopes.n_rows
-        rows = np.arange(slopes.n_groups * n)
-        own = products[rows, np.repeat(environments, n)].reshape(-1, n)
-        return EnvironmentRows(n_groups, n, values, owners, slopes, environments, targets, own)
+            n_groups = len(structures)
+        own = base.paired_blocks(slopes, values, environments)[:, :, 0]
+        return EnvironmentRows(
+            n_groups, slopes.n_rows, values, owners, slopes, environments, targets, own
+        )
 
     def cross(self, rows, others=None):
         """The kernel matrix between rows.
@@ -149,9 +144,11 @@ class ManyBody(NBodyKernel):
 
     def diagonal_blocks(self, rows):
         """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
-        n, r = rows.n_groups, rows.n_rows
-        matrix = self._between_rows(rows, rows).reshape(n, r, n, r)
-        return matrix[np.arange(n), :, np.arange(n)]
+        blocks = np.empty((rows.n_groups, rows.n_rows, rows.n_rows))
+        for group in range(rows.n_groups):  # the environments of a group alone, not of all
+            own = rows.of_group(group)
+            blocks[group] = self._between_rows(own, own)
+        return blocks
 
     def expand(self, rows, coefficients):
         """The mean of a Gaussian process with this kernel.
@@ -165,10 +162,9 @@ class ManyBody(NBodyKernel):
 
         Returns
         -------
-        ManyBodyExpansion
+        RowExpansion
         """
-        weights = np.concatenate([alpha.ravel() for alpha in coefficients])
-        return ManyBodyExpansion(clone(self), rows, weights)
+        return RowExpansion(self, rows, coefficients)
 
     def _between_rows(self, a, b):
         """φ and its derivatives by the chain rule, summed over environments."""
@@ -236,6 +232,19 @@ class EnvironmentRows:
         """The environment of each row of the derivatives."""
         return np.repeat(self.environments, self.n_rows) if self.slopes is not None else None
 
+    def of_group(self, group):
+        """The rows of one group, with the environments that it needs."""
+        if self.slopes is None:
+            chosen = np.flatnonzero(self.owners == group)
+            return EnvironmentRows(1, 1, self.values.of_groups(chosen), np.zeros(len(chosen), int))
+        chosen = np.flatnonzero(self.targets == group)
+        used, environments = np.unique(self.environments[chosen], return_inverse=True)
+        return EnvironmentRows(
+            1, self.n_rows, self.values.of_groups(used), self.owners[used],
+            self.slopes.of_groups(chosen), environments, np.zeros(len(chosen), int),
+            self.own[chosen],
+        )  # fmt: skip
+
     def fold(self, matrix):
         """Sum the rows of a matrix over environments."""
         if self.slopes is None:
@@ -245,68 +254,3 @@ class EnvironmentRows:
         out = np.zeros((self.n_groups, self.n_rows, matrix.shape[1]))
         np.add.at(out, self.targets, matrix.reshape(-1, self.n_rows, matrix.shape[1]))
         return out.reshape(self.n_groups * self.n_rows, -1)
-
-
-class ManyBodyExpansion(Predictor):
-    """The mean of a Gaussian process with a `ManyBody` kernel.
-
-    Parameters
-    ----------
-    kernel : ManyBody
-    rows : list of EnvironmentRows
-    weights : ndarray of float, shape (n_observations,)
-    """
-
-    def __init__(self, kernel, rows, weights):
-        self.kernel = kernel
-        self.rows = rows
-        self.weights = weights
-
-    def energies(self, X):
-        """Energies of structures, shape (n,)."""
-        return self._sum(X, "energy")
-
-    def differentiate(self, X):
-        """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
-        gradient, virial = np.empty((len(X.numbers), 3)), np.empty((len(X), 3, 3))
-        for s in range(len(X)):  # matrices grow with the square of the batch
-            atoms = slice(X.offsets[s], X.offsets[s + 1])
-            gradient[atoms] = -self._sum(X[s], "forces").reshape(-1, 3)
-            virial[s] = self._sum(X[s], "virial")[nplets.FROM_VOIGT]
-        return self.energies(X), gradient, virial
-
-    def _sum(self, structures, what):
-        return self.kernel.cross([self.kernel.rows(structures, what)], self.rows) @ self.weights
-
-
-def _force_slopes(plets, cutoff, n_atoms, atoms):
-    """-∂/∂r_p of the features of each environment with p, for the atoms p."""
-    wanted = np.full(n_atoms, -1)
-    wanted[atoms] = np.arange(len(atoms))
-    corners = [plets.centers, *plets.neighbors[plets.slots].T]
-    keys = [np.where(wanted[p] < 0, -1, plets.centers * n_atoms + p) for p in corners]
-    found = np.unique(np.concatenate(keys))
-    found = found[found >= 0]
-    total = None
-    for corner, key in enumerate(keys):
-        owners = np.where(key < 0, -1, np.searchsorted(found, key))
-        directions = nplets.corner_directions(plets, corner)
-        rows = nplets.make_rows(plets, cutoff, owners, len(found), directions)
-        total = rows if total is None else _merged(total, rows)
-    return total, found // n_atoms, wanted[found % n_atoms]
-
-
-def _merged(a, b):
-    """Rows whose groups have the n-plets of both."""
-    parts = {}
-    for elements in a.parts:
-        p, q = a.parts[elements], b.parts[elements]
-        owners = np.concatenate([
-            np.repeat(np.arange(a.n_groups), np.diff(part.starts)) for part in (p, q)
-        ])  # fmt: skip
-        order = np.argsort(owners, kind="stable")
-        parts[elements] = nplets.Part(
-            p.starts + q.starts, np.concatenate([p.sides, q.sides], axis=1)[:, order],
-            np.concatenate([p.coefficients, q.coefficients], axis=2)[:, :, order],
-        )  # fmt: skip
-    return nplets.NPletRows(a.n_groups, a.n_rows, parts)

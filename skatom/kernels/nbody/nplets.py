@@ -16,7 +16,7 @@ from skatom.structures import offsets_from_counts
 # Longer than any difference that rounding leaves between two images, shorter than any cell.
 _TIE = 1e-6
 # The axes of the components of a symmetric matrix in Voigt's order.
-_FIRST, _SECOND = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+VOIGT = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
 # The place of each component of a symmetric matrix in that order.
 FROM_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
@@ -246,6 +246,13 @@ class Part:
     sides: np.ndarray
     coefficients: np.ndarray
 
+    def of_groups(self, groups):
+        """The n-plets of some groups."""
+        counts = np.diff(self.starts)[groups]
+        starts = offsets_from_counts(counts)
+        chosen = np.arange(starts[-1]) + np.repeat(self.starts[groups] - starts[:-1], counts)
+        return Part(starts, self.sides[:, chosen], self.coefficients[..., chosen])
+
     def weights(self, alpha):
         """Σ_r alpha_r (a_r, c_r) over the rows of each n-plet, shape (4, n)."""
         owners = np.repeat(np.arange(len(alpha)), np.diff(self.starts))
@@ -287,6 +294,11 @@ class NPletRows(TupleKeys):
     parts: dict
 
     _keyed_by_tuples = ("parts",)
+
+    def of_groups(self, groups):
+        """The rows of some groups."""
+        parts = {key: part.of_groups(groups) for key, part in self.parts.items()}
+        return NPletRows(len(groups), self.n_rows, parts)
 
 
 def energy_rows(structures, order, cutoff):
@@ -354,6 +366,39 @@ def make_rows(plets, cutoff, owners, n_groups, directions=None):
     return NPletRows(n_groups, 1 if directions is None else len(directions), parts)
 
 
+def force_slopes(plets, cutoff, n_atoms, atoms):
+    """-∂/∂r_p of the features of each environment with p, for the atoms p."""
+    wanted = np.full(n_atoms, -1)
+    wanted[atoms] = np.arange(len(atoms))
+    corners = [plets.centers, *plets.neighbors[plets.slots].T]
+    keys = [np.where(wanted[p] < 0, -1, plets.centers * n_atoms + p) for p in corners]
+    found = np.unique(np.concatenate(keys))
+    found = found[found >= 0]
+    total = None
+    for corner, key in enumerate(keys):
+        owners = np.where(key < 0, -1, np.searchsorted(found, key))
+        directions = corner_directions(plets, corner)
+        rows = make_rows(plets, cutoff, owners, len(found), directions)
+        total = rows if total is None else _merged(total, rows)
+    return total, found // n_atoms, wanted[found % n_atoms]
+
+
+def _merged(a, b):
+    """Rows whose groups have the n-plets of both."""
+    parts = {}
+    for elements in a.parts:
+        p, q = a.parts[elements], b.parts[elements]
+        owners = np.concatenate([
+            np.repeat(np.arange(a.n_groups), np.diff(part.starts)) for part in (p, q)
+        ])  # fmt: skip
+        order = np.argsort(owners, kind="stable")
+        parts[elements] = Part(
+            p.starts + q.starts, np.concatenate([p.sides, q.sides], axis=1)[:, order],
+            np.concatenate([p.coefficients, q.coefficients], axis=2)[:, :, order],
+        )  # fmt: skip
+    return NPletRows(a.n_groups, a.n_rows, parts)
+
+
 def corner_directions(plets, corner):
     """-dT_k/dr of i (corner 0), j (1) or k (2), shape (3 axes, 3 sides, n)."""
     by_place = np.zeros((3, 3, len(plets.centers)))
@@ -381,7 +426,7 @@ def virial_directions(plets):
         third, length = plets.third_sides
         vectors, lengths = [*vectors, third], [*lengths, length]
     for place, vector, length in zip((2, 1, 0), vectors, lengths, strict=False):
-        by_place[:, place] = (vector[:, _FIRST] * vector[:, _SECOND] / length[:, None]).T
+        by_place[:, place] = (vector[:, VOIGT[0]] * vector[:, VOIGT[1]] / length[:, None]).T
     return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 

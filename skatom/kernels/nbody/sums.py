@@ -3,16 +3,12 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from skatom.kernels.base import Kernel
-from skatom.kernels.covariances import by_structure
 from skatom.kernels.nbody import nplets
+from skatom.kernels.nbody.base import PletKernel
 from skatom.kernels.nbody.expansion import NPletExpansion
 from skatom.kernels.nbody.features import RadialBasis, interval, part_features
-from skatom.memory import check_memory
-from skatom.structures import as_structures
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 # The largest ratio of a range of distances to sigma: the number of features of pairs grows with it,
@@ -20,74 +16,7 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 _LONGEST = {2: 500.0, 3: 45.0}
 
 
-class NBodyKernel(Kernel):
-    """Base class of kernels of structures that are sums over their n-plets or environments.
-
-    A subclass implements ``rows(structures, what, atoms=None)``, which prepares the rows
-    ``"energy"`` of structures, ``"local"`` of atoms, ``"forces"`` of atoms or ``"virial"`` of
-    structures, ``cross`` and ``diagonal_blocks``. Kernels add up: ``NBody(order=2) +
-    NBody(order=3)``.
-    """
-
-    @property
-    def terms(self):
-        """The kernels whose sum this is."""
-        return [self]
-
-    def __add__(self, other):
-        return NBodySum(self, other) if isinstance(other, NBodyKernel) else super().__add__(other)
-
-    def __call__(self, X, Y=None):
-        """Covariances of the energies of structures.
-
-        Parameters
-        ----------
-        X, Y : Structures or list of ase.Atoms, n and m of them
-            Y=None: X.
-
-        Returns
-        -------
-        ndarray of float, shape (n, m), eV²
-        """
-        self.check_parameters()
-        return self.covariance_blocks(X, Y, ("energy",), ("energy",))
-
-    def diagonal(self, X):
-        """Variances of the energies of structures, shape (n,), eV²."""
-        self.check_parameters()
-        return self.diagonal_blocks(self.rows(as_structures(X), "energy"))[:, 0, 0]
-
-    @property
-    def n_derivatives(self):
-        return 2
-
-    def covariance_blocks(self, X, Y, rows, columns):
-        X = as_structures(X)
-        Y = X if Y is None else as_structures(Y)
-        _check_matrix(X, Y, rows, columns)
-        left = [self.rows(X, what) for what in rows]
-        same = Y is X and rows == columns
-        stacked = self.cross(left, None if same else [self.rows(Y, what) for what in columns])
-        return by_structure(stacked, X, Y, rows, columns)
-
-    def local(self, X, Y=None):
-        """Covariances of the environments of single atoms.
-
-        Parameters
-        ----------
-        X, Y : Structures or list of ase.Atoms
-            Structures with n_atoms and m_atoms atoms in all. Y=None: X.
-
-        Returns
-        -------
-        ndarray of float, shape (n_atoms, m_atoms), eV²
-        """
-        self.check_parameters()
-        rows = [self.rows(as_structures(X), "local")]
-        return self.cross(rows, None if Y is None else [self.rows(as_structures(Y), "local")])
-
-
-class NBody(NBodyKernel):
+class NBody(PletKernel):
     r"""Kernel of pairs or triangles of atoms.
 
     .. math::
@@ -172,18 +101,9 @@ class NBody(NBodyKernel):
         return nplets.Cutoff(self.cutoff, self.cutoff_width, self.cutoff_function)
 
     @property
-    def scales(self):
-        """σ and δ, over which the marginal likelihood is maximised."""
-        return self.sigma, self.amplitude
-
-    @property
     def smallest_sigma(self):
         """A length scale that is long enough for all distances up to the cutoff."""
         return 0.0 if self.cutoff is None else self.cutoff / _LONGEST[self.order]
-
-    def rescaled(self, sigma, amplitude):
-        """A copy with other scales."""
-        return clone(self).set_params(sigma=sigma, amplitude=amplitude)
 
     def rows(self, structures, what, atoms=None):
         """The n-plets of some rows of a kernel matrix and their weights.
@@ -208,43 +128,34 @@ class NBody(NBodyKernel):
         }  # fmt: skip
         return make[what](structures, self.order, self.transition)
 
-    def cross(self, rows, others=None):
-        """The kernel matrix between rows.
+    def slopes(self, structures, what, atoms=None):
+        """The derivatives of the sums around single atoms.
 
         Parameters
         ----------
-        rows, others : list of NPletRows
-            others=None: the rows themselves.
+        structures : Structures
+        what : {"forces", "virial"}
+        atoms : ndarray of int, default=None
+            With "forces", the atoms of the batch that move. None: all.
 
         Returns
         -------
-        ndarray of float, shape (n, m)
+        rows : NPletRows
+            Each group is of one atom's environment.
+        environments : ndarray of int
+            The atom of each group.
+        targets : ndarray of int
+            The moving atom (its place in ``atoms``) or the structure of each group.
         """
-        columns = rows if others is None else others
-        matrix = np.zeros((_count(rows), _count(columns)))
-        for elements in _combinations(rows) & _combinations(columns):
-            basis = self._basis(elements, [*rows, *columns])
-            if basis is None:
-                continue
-            index, features = _stacked(rows, elements, basis)
-            if others is None:
-                matrix[np.ix_(index, index)] += features @ features.T
-            else:
-                columns_index, column_features = _stacked(others, elements, basis)
-                matrix[np.ix_(index, columns_index)] += features @ column_features.T
-        matrix *= self.amplitude**2
-        return matrix
-
-    def diagonal_blocks(self, rows):
-        """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
-        blocks = np.zeros((rows.n_groups, rows.n_rows, rows.n_rows))
-        for elements, part in rows.parts.items():
-            basis = self._basis(elements, [rows])
-            if basis is not None:
-                groups, features = part_features(part, elements, basis)
-                blocks[groups] += np.matmul(features, features.transpose(0, 2, 1))
-        blocks *= self.amplitude**2
-        return blocks
+        plets = nplets.find_n_plets(structures, self.order, self.transition, half=False)
+        n_atoms = len(structures.numbers)
+        if what == "forces":
+            atoms = np.arange(n_atoms) if atoms is None else atoms
+            return nplets.force_slopes(plets, self.transition, n_atoms, atoms)
+        directions = nplets.virial_directions(plets)
+        rows = nplets.make_rows(plets, self.transition, plets.centers, n_atoms, directions)
+        owners = np.repeat(np.arange(len(structures)), structures.n_atoms)
+        return rows, np.arange(n_atoms), owners
 
     def _basis(self, elements, rows):
         """A basis for the distances that occur, or None if there are none."""
@@ -259,6 +170,9 @@ class NBody(NBodyKernel):
                 f"{high:.3g} Å: raise it to {shortest:.3g} Å at least, or lower the cutoff"
             )
         return RadialBasis(low, high, float(self.sigma))
+
+    def _features(self, part, elements, basis):
+        return part_features(part, elements, basis)
 
     def expand(self, rows, coefficients):
         """The mean of a Gaussian process with this kernel.
@@ -275,79 +189,3 @@ class NBody(NBodyKernel):
         NPletExpansion
         """
         return NPletExpansion(self, rows, coefficients)
-
-
-def _check_matrix(X, Y, rows, columns):
-    n, m = (
-        len(side) * ("energy" in kinds) + 3 * len(side.numbers) * ("forces" in kinds)
-        for side, kinds in ((X, rows), (Y, columns))
-    )
-    check_memory(16.0 * n * m, f"the {n} x {m} covariance matrix", "use fewer structures")
-
-
-def _combinations(rows):
-    return set().union(*(block.parts for block in rows))
-
-
-def _count(rows):
-    return sum(block.n_groups * block.n_rows for block in rows)
-
-
-def _stacked(rows, elements, basis):
-    """The places and features of all rows that are not zero."""
-    places, features, begin = [], [], 0
-    for block in rows:
-        if elements in block.parts:
-            groups, values = part_features(block.parts[elements], elements, basis)
-            rows_of_groups = groups[:, None] * block.n_rows + np.arange(block.n_rows)
-            places.append(begin + rows_of_groups.ravel())
-            features.append(values.reshape(len(places[-1]), -1))
-        begin += block.n_groups * block.n_rows
-    return np.concatenate(places), np.concatenate(features)
-
-
-class NBodySum(NBodyKernel):
-    """The sum of two kernels of structures, k₁(S, S') + k₂(S, S'), written ``left + right``.
-
-    Parameters
-    ----------
-    left, right : NBody, ManyBody or NBodySum
-        The two kernels.
-
-    Examples
-    --------
-    >>> from ase.build import molecule
-    >>> from skatom.kernels import NBody
-    >>> kernel = NBody(order=2) + NBody(order=3, sigma=1.0)
-    >>> kernel([molecule("H2O"), molecule("CH4")]).shape
-    (2, 2)
-    """
-
-    _parameter_constraints = {"left": [NBodyKernel], "right": [NBodyKernel]}
-
-    def __init__(self, left, right):
-        self.left = left
-        self.right = right
-
-    @property
-    def terms(self):
-        return [*self.left.terms, *self.right.terms]
-
-    @property
-    def n_derivatives(self):
-        return min(self.left.n_derivatives, self.right.n_derivatives)
-
-    def rows(self, structures, what, atoms=None):
-        """The rows of each term, in a tuple."""
-        return tuple(term.rows(structures, what, atoms) for term in self.terms)
-
-    def cross(self, rows, others=None):
-        """The sum of the kernel matrices of all terms."""
-        return sum(
-            term.cross([r[k] for r in rows], None if others is None else [r[k] for r in others])
-            for k, term in enumerate(self.terms)
-        )
-
-    def diagonal_blocks(self, rows):
-        """The sum of the diagonal blocks of all terms."""
-        return sum(term.diagonal_blocks(a) for term, a in zip(self.terms, rows, strict=True))

@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import torch
 
-# Numbers of a block of K that are worked on at once: they stay in the cache of a card.
-_BLOCK = 2**22
-# Numbers of permuted Jacobians that are held at once.
-_IMAGES = 2**25
+from skatom.models._torch.kernels import fused_kernel
+
+# Numbers of a block of K that are worked on at once.
+_BLOCK = 2**23
+# Numbers of permuted Jacobians, and of their products, that are held at once.
+_IMAGES, _PRODUCTS = 2**25, 2**26
 
 
 class Frames(NamedTuple):
@@ -75,10 +77,9 @@ def _force_block(frames, permutations, sigma, rows, columns, out):
     n_rows, n_kept, n_columns, _ = out.shape
     x, squares, jacobians, along = (part[columns] for part in frames)
     flat = jacobians.reshape(n_columns * n_kept, -1)
-    product = torch.empty((n_rows * n_kept, len(flat)), dtype=out.dtype, device=out.device)
-    out.zero_()
-    group = max(1, min(n_kept, _IMAGES // (n_rows * n_kept * x.shape[1])))
-    for some in permutations.split(group):
+    combine_all = fused_kernel("combine", str(out.device)) or combine
+    largest = min(_IMAGES // (n_rows * n_kept * x.shape[1]), _PRODUCTS // out.numel(), n_kept)
+    for group, some in enumerate(permutations.split(max(1, largest))):
         images = frames.values[rows][:, some]  # (r, s, D)
         w1, w2 = _weights(images, frames.squares[rows], x, squares, sigma)  # (s, r, c)
         row_jacobians = frames.jacobians[rows][:, :, some].permute(2, 0, 1, 3).contiguous()
@@ -86,10 +87,20 @@ def _force_block(frames, permutations, sigma, rows, columns, out):
         left *= w2[:, :, None]
         right = (images @ flat.T).view(n_rows, len(some), n_columns, n_kept)
         right -= along  # A_j δ (r, s, c, k)
-        for q in range(len(some)):
-            torch.mm(row_jacobians[q].view(n_rows * n_kept, -1), flat.T, out=product)
-            out.addcmul_(product.view(out.shape), w1[q, :, None, :, None])
-            out.addcmul_(left[q][..., None], right[:, q, None], value=-1.0)
+        products = row_jacobians.view(-1, x.shape[1]) @ flat.T
+        products = products.view(len(some), *out.shape)
+        combine_all(products, w1, left, right, out, group > 0)
+
+
+def combine(products, w1, left, right, out, add):
+    """Σ_q (w1 products - left right), written to ``out`` or added to it, see `fused.combine`."""
+    for q, product in enumerate(products):
+        weight = w1[q, :, None, :, None]
+        if q or add:
+            out.addcmul_(product, weight)
+        else:
+            torch.mul(product, weight, out=out)
+        out.addcmul_(left[q][..., None], right[:, q, None], value=-1.0)
 
 
 def _weights(images, row_squares, x, squares, sigma):
@@ -139,4 +150,4 @@ def memory(n_frames, n_atoms):
     n_coordinates, n_pairs = 3 * n_atoms, n_atoms * (n_atoms - 1) / 2
     dense = 2.0 * n_frames * (n_coordinates + 1) * n_pairs
     images = max(_IMAGES, n_coordinates * n_pairs)
-    return 8.0 * (dense + 2 * images + 4 * _BLOCK)
+    return 8.0 * (dense + 2 * images + _PRODUCTS + 3 * _BLOCK)

@@ -10,10 +10,11 @@ Two matrix products give t² and δ·u_i, two others all sums over i; between th
 over (queries × references) numbers remains, which take most of the time.
 """
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
+
+from skatom.models._torch.kernels import fused_kernel
 
 # Rows of operands begin at multiples of this many numbers, which makes products fast.
 _ALIGNMENT = 8
@@ -121,25 +122,11 @@ def _weights(refs, t, along):
     """w1 / a, h / b and Σ_i β_i k, in place of t² and δ·u."""
     if refs.energies is not None:
         return _weights_and_kernel(refs, t, along)
-    weigh = fused_weigh(str(t.device)) if t.is_cuda else None
-    (weigh or _weigh)(t, along)
+    (fused_kernel("weigh", str(t.device)) or weigh)(t, along)
     return t, along, 0.0
 
 
-@cache
-def fused_weigh(device_name):
-    """`_weigh` as one kernel of Triton, or None where Triton or its C compiler is not there."""
-    try:
-        from skatom.models._torch.fused import weigh
-
-        trial = torch.ones((2, 8), dtype=torch.float64, device=device_name)
-        weigh(*trial)
-    except Exception:  # whatever a compiler and a driver may raise: torch's own operations do
-        return None
-    return weigh
-
-
-def _weigh(t, along):
+def weigh(t, along):
     """t² into (1 + t) d and δ·u into d δ·u, in place."""
     t.clamp_(min=0.0).sqrt_()
     decay = torch.neg(t).exp_()

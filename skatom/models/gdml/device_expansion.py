@@ -10,10 +10,8 @@ from skatom.parallel import split_rows
 
 # Numbers that are worked on at once on a card, and by torch on the CPU.
 _NUMBERS_ON_CARD, _NUMBERS_ON_CPU = 2**27, 2**22
-# Geometries that go to the device at once.
-_GEOMETRIES = 2**18
-# Up to so many geometries, the time is that of starting operations, not of doing them.
-_FEW = 64
+# Up to so many numbers, the time is that of starting operations, not of doing them.
+_FEW_NUMBERS = 2**22
 
 _expansions = WeakKeyDictionary()
 
@@ -44,6 +42,7 @@ class DeviceExpansion(Predictor):
     def __init__(self, expansion, device):
         from skatom.models._torch import gdml_expansion
         from skatom.models._torch.captured import CapturedCalls
+        from skatom.models._torch.pipeline import map_pieces
 
         self._loops, self._device = gdml_expansion, device
         x, u = expansion.split()
@@ -55,6 +54,7 @@ class DeviceExpansion(Predictor):
                 device.tensor(expansion.pair_permutations), device.tensor(expansion.center),
                 device.tensor(incidence(n_atoms)), expansion.sigma,
             )  # fmt: skip
+        self._signs, self._map_pieces = self.references.signs, map_pieces
         self._few = CapturedCalls(self._packed, device)
 
     def energies(self, X):
@@ -64,41 +64,41 @@ class DeviceExpansion(Predictor):
     def differentiate(self, X, with_virial=True):
         """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3), or None, of structures of one composition."""
         n = len(X)
-        if n <= _FEW and not with_virial and not X.pbc.any():
+        few = _FEW_NUMBERS // self._loops.numbers_per_query(self.references)
+        if n <= max(few, 1) and not with_virial and not X.pbc.any():
             found = self._few(X.positions.reshape(n, -1, 3))
             self._check_distances(X, found[0])
             return found[1 : n + 1], found[n + 1 :].reshape(-1, 3), None
-        parts = [self._of_many(X, part, with_virial) for part in split_rows(n, _GEOMETRIES)]
-        energies, gradient, virial = (
-            found[0] if len(found) == 1 else np.concatenate(found)
-            for found in zip(*parts, strict=True)
-        )
-        return energies, gradient.reshape(-1, 3), virial if with_virial else None
+        return self._of_many(X, with_virial)
 
     def _packed(self, positions):
         """The smallest |r|², energies and gradient at positions (n, N, 3), as one vector."""
-        vectors = self._loops.pair_vectors(positions, self.references.signs)
+        vectors = self._loops.pair_vectors(positions, self._signs)
         energies, gradient, _, closest = self._loops.of_vectors(self.references, vectors)
         return self._device.torch.cat([closest.view(1), energies, gradient.reshape(-1)])
 
-    def _of_many(self, X, part, with_virial):
-        torch, periodic = self._device.torch, bool(X.pbc.any())
-        given = pair_vectors(X[part]) if periodic else X.positions.reshape(len(X), -1, 3)[part]
-        given = self._device.tensor(given)
-        found = []
-        for some in given.split(self._chunk()):
-            vectors = (
-                some.transpose(1, 2).contiguous()
-                if periodic
-                else self._loops.pair_vectors(some, self.references.signs)
-            )
-            found.append(self._loops.of_vectors(self.references, vectors, with_virial))
-        energies, gradient, virial, closest = zip(*found, strict=True)
-        self._check_distances(X, torch.stack(closest).amin())
-        return tuple(
-            self._device.array(torch.cat(parts)) if parts[0] is not None else np.empty(0)
-            for parts in (energies, gradient, virial)
+    def _of_many(self, X, with_virial):
+        n, positions = len(X), X.positions.reshape(len(X), -1, 3)
+        parts = split_rows(n, self._chunk())
+        energies, gradient, closest = np.empty(n), np.empty_like(positions), np.empty(len(parts))
+        virial = np.empty((n, 3, 3)) if with_virial else None
+        periodic = bool(X.pbc.any())
+
+        def work(given):
+            vectors = given if periodic else self._loops.pair_vectors(given, self._signs)
+            return self._loops.of_vectors(self.references, vectors, with_virial)
+
+        pieces = (
+            _to_front(pair_vectors(X[part])) if periodic else positions[part] for part in parts
         )
+        places = (
+            (energies[part], gradient[part], virial[part] if with_virial else None, place)
+            for part, place in zip(parts, closest[:, None], strict=True)
+        )
+        with self._room():
+            self._map_pieces(work, pieces, places, self._device)
+        self._check_distances(X, closest.min())
+        return energies, gradient.reshape(-1, 3), virial
 
     def _check_distances(self, X, closest):
         """The error of `pair_vectors`, if atoms are at one place."""
@@ -111,20 +111,32 @@ class DeviceExpansion(Predictor):
             numbers = min(_NUMBERS_ON_CARD, self._device.free_memory() / 16)
         return max(1, int(numbers / self._loops.numbers_per_query(self.references)))
 
+    def _room(self):
+        n_bytes = 8 * self._chunk() * self._loops.numbers_per_query(self.references)
+        remedy = "let other programs free the card, or use device='cpu'"
+        return self._device.room_for(n_bytes, "a piece of the predictions", remedy)
+
     def of_descriptors(self, values):
         """Energies (n,) and their slopes ∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
         queries = self._device.tensor(values) - self.references.center
-        found = [
-            self._loops.energies_and_slopes(self.references, some)
-            for some in queries.split(self._chunk())
-        ]
+        with self._room():
+            found = [
+                self._loops.energies_and_slopes(self.references, some)
+                for some in queries.split(self._chunk())
+            ]
         return tuple(
             self._device.array(self._device.torch.cat(parts)) for parts in zip(*found, strict=True)
         )
 
     def hessians(self, X):
         """Second derivatives ∂²E/∂R² (n, 3N, 3N) of structures of one composition."""
-        vectors = self._device.tensor(pair_vectors(X)).transpose(1, 2)
-        chunk = max(1, self._chunk() // (3 * self.references.signs.shape[0]))
-        found = [self._loops.hessians(self.references, some) for some in vectors.split(chunk)]
+        vectors = self._device.tensor(_to_front(pair_vectors(X)))
+        chunk = max(1, self._chunk() // (3 * len(self._signs)))
+        with self._room():
+            found = [self._loops.hessians(self.references, some) for some in vectors.split(chunk)]
         return self._device.array(self._device.torch.cat(found))
+
+
+def _to_front(vectors):
+    """(n, D, 3) as (n, 3, D)."""
+    return np.ascontiguousarray(vectors.transpose(0, 2, 1))

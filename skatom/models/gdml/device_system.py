@@ -9,8 +9,8 @@ from skatom.descriptors.inverse_distances import incidence
 from skatom.models.gdml.system import GDMLSystem, memory_message
 from skatom.solvers import PackedCholesky
 
-# Target width of block columns of K, and a divisor of the number of frames in one, which makes
-# widths multiples of it: products are slow where rows begin at odd numbers.
+# Target width of block columns of K, and a divisor of the number of frames in one, unless they are
+# fewer: products are faster where widths are multiples of such a number.
 _WIDTH = 2048
 _FRAMES = 16
 
@@ -25,7 +25,8 @@ def check_device_memory(n_frames, n_atoms, max_memory, device):
 def _memory(n_frames, n_atoms):
     from skatom.models._torch.gdml_columns import memory
 
-    matrix = PackedCholesky.memory(n_frames * (3 * n_atoms - 6), _WIDTH)
+    n_kept = 3 * n_atoms - 6
+    matrix = PackedCholesky.memory(n_frames * n_kept, max(_WIDTH, n_kept))
     return matrix + memory(n_frames, n_atoms)
 
 
@@ -79,8 +80,8 @@ class DeviceGDMLSystem(GDMLSystem):
             return super().solve(forces, energies, verbose)
 
     def _frames_in_column(self):
-        frames = _WIDTH / max(self._kept.shape[1], 1)
-        return _FRAMES * max(1, round(frames / _FRAMES))
+        frames = max(1, round(_WIDTH / max(self._kept.shape[1], 1)))
+        return frames // _FRAMES * _FRAMES or frames
 
     def fill(self, start, stop, out):
         """The block column of the matrix that begins at a row, into the tensor ``out``."""

@@ -1,6 +1,5 @@
 """Gradient-domain machine learning of molecular force fields."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -15,15 +14,16 @@ from skatom.descriptors.inverse_distances import (
     fixed_composition,
     pair_features,
 )
-from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.gdml.deviations import GDMLPosterior
 from skatom.models.gdml.device_expansion import on_device
 from skatom.models.gdml.device_system import DeviceGDMLSystem, check_device_memory
 from skatom.models.gdml.expansion import KernelExpansion
+from skatom.models.gdml.labels import force_targets, warn_of_inconsistent_labels
 from skatom.models.gdml.system import GDMLSystem, check_kernel_memory, permute_pairs
+from skatom.properties import in_order
 from skatom.structures import as_structures
 from skatom.symmetry import check_permutations, find_permutations
-from skatom.targets import Targets, as_targets
 
 
 class GDML(StructureRegressor):
@@ -54,6 +54,9 @@ class GDML(StructureRegressor):
         predictions: energies of the elements by least squares ("elements") or given, as in
         ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
         or a list of these.
+    keep_factor : bool, default=False
+        Keep the factor of the kernel matrix, which standard deviations need. It takes as much
+        memory as `fit`, about (3N - 6)² M² · 4 bytes, also in files.
     max_memory : float, default=None
         Memory limit of the kernel matrix in GiB. None: the available memory.
     device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
@@ -71,6 +74,8 @@ class GDML(StructureRegressor):
         The symmetry group, which is the identity only.
     expansion_ : KernelExpansion
         The energy as a function of the inverse distances.
+    posterior_ : GDMLPosterior or None
+        What standard deviations are computed from; None unless ``keep_factor``.
     constant_ : float
         Integration constant c in eV.
     baseline_ : Baseline or None
@@ -88,6 +93,15 @@ class GDML(StructureRegressor):
         kernel matrix is not positive definite.
     MemoryError
         If the kernel matrix would not fit in memory. It takes about (3N - 6)² M² · 4 bytes.
+
+    Notes
+    -----
+    Standard deviations are those of the Gaussian process with the covariance :math:`s^2 k` of
+    energies and the noise variance :math:`s^2 \lambda` of forces, where s² maximises the likelihood
+    of the labels. That of the energy is the deviation of its difference to the mean over the
+    training frames, which fixes the integration constant; with ``energy_constraint``, that of the
+    energy itself. One deviation costs as much as the factorisation costs for one row of the kernel
+    matrix: :math:`n^2` operations with n = (3N - 6) M, and 3N times as many for the forces.
 
     See Also
     --------
@@ -108,11 +122,14 @@ class GDML(StructureRegressor):
     ((2,), (18, 3))
     """
 
+    gives = in_order({"energy", "forces", "stress", "energy_std", "forces_std"})
+
     _parameter_constraints = {
         "sigma": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "energy_constraint": ["boolean"],
         "baseline": "no_validation",
+        "keep_factor": ["boolean"],
         "max_memory": [None, Interval(Real, 0, None, closed="neither")],
         "device": [DEVICES],
         "verbose": ["verbose"],
@@ -125,6 +142,7 @@ class GDML(StructureRegressor):
         energy_constraint=False,
         *,
         baseline=None,
+        keep_factor=False,
         max_memory=None,
         device="cpu",
         verbose=0,
@@ -133,6 +151,7 @@ class GDML(StructureRegressor):
         self.alpha = alpha
         self.energy_constraint = energy_constraint
         self.baseline = baseline
+        self.keep_factor = keep_factor
         self.max_memory = max_memory
         self.device = device
         self.verbose = verbose
@@ -153,7 +172,7 @@ class GDML(StructureRegressor):
         self
         """
         structures = as_structures(X)
-        targets = _force_targets(y, structures, self.energy_constraint, type(self).__name__)
+        targets = force_targets(y, structures, self.energy_constraint, type(self).__name__)
         self.numbers_ = fixed_composition(structures)
         if len(self.numbers_) < 2:
             raise ValueError("one atom has no distances: give molecules of at least two atoms")
@@ -176,19 +195,25 @@ class GDML(StructureRegressor):
         self.expansion_ = KernelExpansion(
             features.values, coefficients, energy_coefficients, pair_permutations, self.sigma
         )
-        self.outputs_ = self.gives
+        self.posterior_ = GDMLPosterior(system) if self.keep_factor else None
+        self.outputs_ = self.gives if self.keep_factor else ("energy", "forces", "stress")
         self.absolute_energies_ = has_energies
         self.constant_ = float(mean_energy)
         if not self.energy_constraint:
             predicted = self._predictor().of_descriptors(features.values)[0]
             self.constant_ -= float(predicted.mean())
             if has_energies:
-                _warn_of_inconsistent_labels(predicted, targets.energy)
+                warn_of_inconsistent_labels(predicted, targets.energy)
         return self
 
     def _check_memory(self, n_frames):
         arguments = n_frames, len(self.numbers_), self.max_memory
         device = resolve(self.device)
+        if device is not None and self.keep_factor:
+            raise ValueError(
+                f"keep_factor=True is not on a device yet, and device is {self.device!r}: fits "
+                "without the factor are, or use device='cpu'"
+            )
         if device is None:
             check_kernel_memory(*arguments)
         else:
@@ -208,10 +233,11 @@ class GDML(StructureRegressor):
         return structures
 
     def _evaluate(self, X, names):
-        if names == ("energy",):
-            return {"energy": self._predictor().energies(X) + self.constant_}
+        found = self.posterior_.by_name(X, names) if self.posterior_ else {}
+        if not {"gradient", "virial"} & {*names}:
+            return {"energy": self._predictor().energies(X) + self.constant_, **found}
         energies, gradient, virial = self._predictor().differentiate(X, "virial" in names)
-        found = {"energy": energies + self.constant_, "gradient": gradient}
+        found |= {"energy": energies + self.constant_, "gradient": gradient}
         return found if virial is None else {**found, "virial": virial}
 
     def _predictor(self):
@@ -261,6 +287,9 @@ class SGDML(GDML):
         predictions: energies of the elements by least squares ("elements") or given, as in
         ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and forces;
         or a list of these.
+    keep_factor : bool, default=False
+        Keep the factor of the kernel matrix, which standard deviations need. It takes as much
+        memory as `fit`, about (3N - 6)² M² · 4 bytes, also in files.
     max_memory : float, default=None
         Memory limit of the kernel matrix in GiB. None: the available memory.
     device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
@@ -280,6 +309,8 @@ class SGDML(GDML):
         The symmetry group, identity first.
     expansion_ : KernelExpansion
         The energy as a function of the inverse distances.
+    posterior_ : GDMLPosterior or None
+        What standard deviations are computed from; None unless ``keep_factor``.
     constant_ : float
         Integration constant c in eV.
     baseline_ : Baseline or None
@@ -297,6 +328,10 @@ class SGDML(GDML):
         permutations are not a group, or the kernel matrix is not positive definite.
     MemoryError
         If the kernel matrix would not fit in memory. It takes about (3N - 6)² M² · 4 bytes.
+
+    Notes
+    -----
+    Standard deviations are defined as in `GDML`.
 
     See Also
     --------
@@ -332,6 +367,7 @@ class SGDML(GDML):
         permutations="auto",
         *,
         baseline=None,
+        keep_factor=False,
         max_memory=None,
         device="cpu",
         random_state=None,
@@ -342,6 +378,7 @@ class SGDML(GDML):
             alpha,
             energy_constraint,
             baseline=baseline,
+            keep_factor=keep_factor,
             max_memory=max_memory,
             device=device,
             verbose=verbose,
@@ -355,37 +392,3 @@ class SGDML(GDML):
                 structures, random_state=self.random_state, verbose=self.verbose
             )
         return check_permutations(self.permutations, self.numbers_)
-
-
-def _force_targets(y, structures, energy_constraint, model):
-    if not isinstance(y, Targets):
-        raise ValueError(
-            f"y is a {type(y).__name__}; this model learns from forces: give "
-            "Targets(energy=…, forces=…) or Targets.from_ase(structures)"
-        )
-    targets = as_targets(y, structures)
-    check_labels(targets, ("forces", "energy"), model)
-    targets.require("forces")
-    if energy_constraint:
-        targets.require("energy")
-    return targets
-
-
-def _warn_of_inconsistent_labels(predicted, energies):
-    """Warn if energies disagree with the integrated forces: a wrong sign, unit or data."""
-    spread = predicted.std()
-    if len(energies) < 10 or spread == 0 or energies.std() == 0:
-        return
-    slope = np.polyfit(predicted, energies, 1)[0]
-    correlation = np.corrcoef(predicted, energies)[0, 1]
-    if correlation < -0.95:
-        problem = "fall where the integrated forces rise: are the forces gradients?"
-    elif correlation < 0.95:
-        problem = "do not follow the integrated forces: too few frames, a bad sigma or labels"
-    elif abs(slope - 1.0) > 0.1:
-        problem = "are in another unit than the forces: both must be in eV and Å"
-    else:
-        return
-    warnings.warn(
-        f"the energies {problem} (slope {slope:.3g}, correlation {correlation:.3g})", stacklevel=4
-    )

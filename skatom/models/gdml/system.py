@@ -92,7 +92,9 @@ class GDMLSystem:
                 f"the kernel matrix is not positive definite with alpha={self.alpha:g}: raise "
                 "alpha tenfold, or remove frames that are equal"
             ) from error
-        solution = solver.solve(np.concatenate([self.right_side(forces), energies]))
+        labels = np.concatenate([self.right_side(forces), energies])
+        solution = solver.solve(labels)
+        self.factor, self.quadratic_form, self.n_labels = solver, labels @ solution, len(labels)
         n_forces = self.rows[-1]
         energy_coefficients = np.zeros(n_frames)
         energy_coefficients[: self.n_energies] = solution[n_forces:]

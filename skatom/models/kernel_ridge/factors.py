@@ -11,6 +11,7 @@ from skatom.models.kernel_ridge.operator_system import (
     OperatorFactor,
     StructureOperators,
 )
+from skatom.models.kernel_ridge.structure_system import StructureSystem
 
 
 def derivative_system(model, kernel, X, labels):
@@ -20,14 +21,16 @@ def derivative_system(model, kernel, X, labels):
     ----------
     model : ForceKernelRidge
         Its ``solver`` and ``max_memory``.
-    kernel : DotKernel or StructureKernel
-    X : AtomicFeatures or StructureFeatures
+    kernel : DotKernel, StructureKernel or FCHL18
+    X : AtomicFeatures or StructureFeatures, for FCHL18 Structures
     labels : RidgeLabels
 
     Returns
     -------
-    CholeskySystem or IterativeSystem
+    CholeskySystem, IterativeSystem or StructureSystem
     """
+    if isinstance(kernel, FCHL18):
+        return StructureSystem(kernel, X, labels, model.max_memory)
     if model.solver != "cg":
         try:
             return CholeskySystem(kernel, X, labels, model.max_memory)
@@ -55,6 +58,7 @@ def factor_again(model, kernel, X, labels):
     """The factor of a fit, which has variances; parameters as in `derivative_system`."""
     if model.basis == "operators":
         return operator_factor(model, kernel, X, labels)
-    system = CholeskySystem(kernel, X, labels, model.max_memory)
+    make = StructureSystem if isinstance(kernel, FCHL18) else CholeskySystem
+    system = make(kernel, X, labels, model.max_memory)
     system.factor(model.verbose)
     return system

@@ -8,24 +8,26 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
+from skatom._device import device_parameter
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.descriptors.features import structures_of
+from skatom.descriptors.features import Features, structures_of
 from skatom.kernels import FCHL18, Gaussian, Kernel, StructureKernel
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.kernel_ridge.array_ridge import solve_ridge
-from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.deviations import deviations
 from skatom.models.kernel_ridge.factors import derivative_system, factor_again, operator_factor
 from skatom.models.kernel_ridge.inputs import (
     check_array,
     check_features_type,
     check_kernel,
+    check_structures_solver,
     checked_structures,
     is_array,
     learnable,
 )
+from skatom.models.kernel_ridge.iterative_system import IterativeSystem
 from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
 from skatom.properties import in_order
 from skatom.targets import as_targets
@@ -66,9 +68,9 @@ class ForceKernelRidge(StructureRegressor):
     n² · 8 bytes for n unknowns ("operators"). It is made again when a deviation is first asked for,
     and then kept in memory; files have the training features instead.
 
-    With the kernel `FCHL18`, which compares structures and depends on an electric field, dipoles
-    :math:`\mu = -\partial E / \partial \mathcal{E}` are rows, too; X are then structures, and the
-    basis must be "operators".
+    With the kernel `FCHL18`, which compares structures, X are structures. Since it depends on an
+    electric field, dipoles :math:`\mu = -\partial E / \partial \mathcal{E}` are rows, too, if the
+    basis is "operators".
 
     On a plain array X it is scikit-learn's kernel ridge regression,
     :math:`\hat y = k(x, X)\, (K + \alpha I)^{-1} y`.
@@ -115,7 +117,7 @@ class ForceKernelRidge(StructureRegressor):
 
     Attributes
     ----------
-    expansion_ : EnvironmentExpansion or StructureExpansion
+    expansion_ : Predictor
         The energy as a function of the features or of the structures.
     outputs_ : tuple of str
         Names of the properties that the model predicts; dipoles only if it learnt nothing else.
@@ -249,6 +251,7 @@ class ForceKernelRidge(StructureRegressor):
             vars(self).pop(stale, None)
         if isinstance(kernel, FCHL18):
             X = checked_structures(X)
+            check_structures_solver(self.solver if self.basis == "derivatives" else None)
         else:
             kernel.check_parameters()
             if is_array(X, kernel):
@@ -256,7 +259,7 @@ class ForceKernelRidge(StructureRegressor):
             check_kernel(kernel, X, self.solver if self.basis == "derivatives" else None)
         structures = structures_of(X)
         targets = as_targets(y, structures)
-        learnt = check_labels(targets, learnable(kernel, self.basis), type(self).__name__)
+        learnt = check_labels(targets, learnable(kernel, self.basis, targets), type(self).__name__)
         parameters = self.get_params(deep=False) | {"alpha": self._alpha()}
         smallest = None if self.basis == "operators" else 0.0
         alphas = alphas_of(parameters, structures, targets, configurations, smallest)
@@ -334,7 +337,7 @@ class ForceKernelRidge(StructureRegressor):
             found["dipole"] = self.expansion_.dipoles(X)
         wanted = [name for name in names if name.endswith("_std")]
         if wanted:
-            found |= deviations(self._made_factor(), self.variance_, X, wanted)
+            found |= deviations(self._made_factor(X), self.variance_, X, wanted)
         return found
 
     def _fit_array(self, kernel, X, y):
@@ -349,15 +352,15 @@ class ForceKernelRidge(StructureRegressor):
     def _fit_derivatives(self, kernel, X, labels):
         system = derivative_system(self, kernel, X, labels)
         right_side = system.right_side()
-        if isinstance(system, CholeskySystem):
-            system.factor(self.verbose)
-            solution, self.n_iter_ = system.solve(right_side), 1
-            self._training = X, labels.without_values()
-        else:
+        if isinstance(system, IterativeSystem):
             solution, self.n_iter_ = system.solve(
                 right_side, self.n_inducing, self.tol, self.max_iter,
                 check_random_state(self.random_state), self.verbose,
             )  # fmt: skip
+        else:
+            system.factor(self.verbose)
+            solution, self.n_iter_ = system.solve(right_side), 1
+            self._training = X, labels.without_values()
         self.variance_ = float(right_side @ solution / labels.n_independent)
         self.expansion_ = system.expansion(solution)
 
@@ -367,8 +370,14 @@ class ForceKernelRidge(StructureRegressor):
         self.n_iter_, self.variance_ = 1, factor.variance
         self.expansion_ = factor.expansion()
 
-    def _made_factor(self):
-        """The factor of the matrix of the fit, made again when it is first needed."""
+    def _made_factor(self, X):
+        """The factor of the matrix of the fit, made again when it is first needed, beside X."""
+        training, labels = self._training
+        if isinstance(X, Features):
+            place = device_parameter(X.values)
+            if device_parameter(training.values) != place:
+                self._training = training.to(place), labels
+                vars(self).pop("_factor", None)
         if not hasattr(self, "_factor"):
             self._factor = factor_again(self, self._kernel(), *self._training)
         return self._factor

@@ -1,5 +1,6 @@
 """What kernel ridge regression takes: features, structures or arrays, and kernels of them."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -65,15 +66,35 @@ def check_kernel(kernel, X, solver):
         )
 
 
-def learnable(kernel, basis):
+def learnable(kernel, basis, targets):
     """Names of the labels that a model with this kernel learns from."""
+    of_the_energy = ("energy", "forces", "stress")
     if not isinstance(kernel, FCHL18):
-        return ("energy", "forces", "stress")
+        return of_the_energy
     if basis == "derivatives":
+        if targets.labelled("dipole").any():
+            warnings.warn(
+                "basis='derivatives' does not learn from dipole: these labels are not used, and "
+                "are with basis='operators'",
+                UserWarning,
+                stacklevel=4,
+            )
+        return of_the_energy
+    if kernel.scope == "global":
         raise ValueError(
-            "FCHL18 has first derivatives only: use basis='operators', or FCHL19 features"
+            "basis='operators' expands the energy in kernels of atoms, which FCHL18 with "
+            "scope='global' does not have: use basis='derivatives'"
         )
-    return ("energy", "forces", "stress", "dipole")
+    return (*of_the_energy, "dipole")
+
+
+def check_structures_solver(solver):
+    """Raise a ValueError if a solver cannot be used for a kernel of structures."""
+    if solver == "cg":
+        raise ValueError(
+            "solver='cg' is for kernels of features, and FCHL18 compares structures: use "
+            "solver='cholesky' or basis='operators'"
+        )
 
 
 def checked_structures(X):

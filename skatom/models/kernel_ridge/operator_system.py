@@ -4,10 +4,10 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from skatom._device import check_together, device_of, on_host
-from skatom.base import Predictor
 from skatom.descriptors.features import structures_of
 from skatom.kernels.blocks import fill_columns, kinds_of_rows, layout
 from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.fchl18.expansion import FCHL18Expansion
 from skatom.kernels.structure import StructureKernel
 from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
@@ -80,7 +80,7 @@ class FeatureOperators:
             environments = Environments(features, coordinates).in_bases(self._bases)
         rows = layout(environments.n_dof, labelled["energy"])
         device = device_of(features.values)
-        check_together(features.values, self.features.values, "the features")
+        check_together(features.values, self.features.values, "X")
         shape = self.n_columns, int(rows.starts[-1])
         out = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:
@@ -151,41 +151,8 @@ class StructureOperators:
         return voigt(strains.reshape(-1, 3, 3, n_columns)).reshape(-1, n_columns)
 
     def expansion(self, coefficients):
-        """The predictor, a `StructureExpansion`."""
-        return StructureExpansion(self.kernel, self.basis, coefficients)
-
-
-class StructureExpansion(Predictor):
-    r"""Energies of structures and their derivatives, :math:`E(A) = \sum_{I \in A} \sum_J c_J
-    k(I, J)`.
-
-    Parameters
-    ----------
-    kernel : FCHL18
-    basis : FCHL18Environments
-    coefficients : ndarray of float, shape (n_atoms of the basis,)
-    """
-
-    def __init__(self, kernel, basis, coefficients):
-        self.kernel = kernel
-        self.basis = basis
-        self.coefficients = coefficients
-
-    def energies(self, X):
-        """E of every structure, shape (n,)."""
-        return self.kernel.atoms(X, self.basis) @ self.coefficients
-
-    def differentiate(self, X):
-        """E (n,), ∂E/∂R (n_atoms, 3), ∂E/∂strain (n, 3, 3)."""
-        prepared = self.kernel.environments(X)
-        gradient = self.kernel.gradients(prepared, self.basis) @ self.coefficients
-        virial = self.kernel.strain_gradients(prepared, self.basis) @ self.coefficients
-        return self.energies(prepared), gradient.reshape(-1, 3), virial.reshape(-1, 3, 3)
-
-    def dipoles(self, X):
-        """-∂E/∂field, shape (n, 3)."""
-        slopes = self.kernel.field_gradients(X, self.basis) @ self.coefficients
-        return -slopes.reshape(-1, 3)
+        """The predictor, an `FCHL18Expansion`."""
+        return FCHL18Expansion(self.kernel, self.basis, coefficients)
 
 
 class OperatorFactor:

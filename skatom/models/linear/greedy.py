@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from skatom._device import check_is_array
 from skatom.baseline import count_species, fit_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
@@ -169,6 +170,7 @@ class GreedyRegressor(StructureRegressor):
         """Σ features · coef and the intercept; several models if the two have more dimensions."""
         if self._learnt_from is None:
             return X @ coef + intercept
+        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
         sums = X.values @ coef
         if self._learnt_from == "AtomicFeatures":
             sums = np.add.reduceat(sums, X.offsets[:-1], axis=0)

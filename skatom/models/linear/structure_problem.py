@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import check_is_array
 from skatom.baseline import count_species
 from skatom.memory import available_memory
 from skatom.models._labels import voigt
@@ -38,6 +39,7 @@ class StructureProblem(LinearProblem):
     """
 
     def __init__(self, features, labels, species, intercept):
+        check_is_array(features, "GreedyOLS", "ForceKernelRidge is")
         super().__init__(
             features.values,
             np.where(labels.has_energy, labels.energy, 0.0),

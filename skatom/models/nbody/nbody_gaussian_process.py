@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
+from skatom.kernels.nbody.base import NBodyKernel
 from skatom.kernels.nbody.nplets import FROM_VOIGT
-from skatom.kernels.nbody.sums import NBody, NBodyKernel
+from skatom.kernels.nbody.sums import NBody
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
@@ -51,9 +52,10 @@ class NBodyGaussianProcess(StructureRegressor):
 
     Parameters
     ----------
-    kernel : NBody, ManyBody or a sum of them, default=None
+    kernel : NBody, ManyBody, HaarNBody, CartesianPairs or a sum of them, default=None
         Kernel of structures. None: ``NBody(order=2) + NBody(order=3)``. `KernelOrderSelector`
-        selects a kernel by marginal likelihood.
+        selects a kernel by marginal likelihood. With `CovariantNBody` the model learns and predicts
+        forces alone.
     noise_energy : float, dict or array-like of shape (n,), default=1e-3
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`.
@@ -112,8 +114,9 @@ class NBodyGaussianProcess(StructureRegressor):
     ------
     ValueError
         If there are no energies, forces or stresses, a structure with a stress is not periodic in
-        three directions, the kernel matrix is not positive definite, or
-        a structure to predict has an element that was not in ``fit``.
+        three directions, the kernel is a sum of kernels of energies and of forces, the kernel
+        matrix is not positive definite, or a structure to predict has an element that was not in
+        ``fit``.
     MemoryError
         If the kernel matrix would not fit. It takes about 24 bytes times the square of the
         number of observations.
@@ -201,17 +204,19 @@ class NBodyGaussianProcess(StructureRegressor):
         """
         structures = as_structures(X)
         targets = as_targets(y, structures)
-        learnt = check_labels(targets, self.learns, type(self).__name__)
         self.kernel_ = (
             NBody(order=2) + NBody(order=3) if self.kernel is None else clone(self.kernel)
         )
         self.kernel_.check_parameters()
-        self.outputs_, self.absolute_energies_ = self.gives, "energy" in learnt
+        noises = {"energy": "noise_energy", "forces": "noise_forces", "stress": "noise_virial"}
+        self.outputs_ = self.gives
+        if not _has_energies(self.kernel_):
+            noises, self.outputs_ = {"forces": "noise_forces"}, ("forces", "forces_std")
+        learnt = check_labels(targets, tuple(noises), type(self).__name__)
+        self.absolute_energies_ = "energy" in learnt
         self.species_ = structures.species
         self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
-        noise = {
-            name: getattr(self, name) for name in ("noise_energy", "noise_forces", "noise_virial")
-        }
+        noise = {name: getattr(self, name) for name in noises.values()}
         labels = Labels.of(
             structures, targets, self.baseline_, noise, configurations, sample_weight
         )
@@ -281,7 +286,9 @@ class NBodyGaussianProcess(StructureRegressor):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _evaluate_batch(self, structures, names):
-        if {"gradient", "virial"}.isdisjoint(names):
+        if "energy" not in self.outputs_:
+            found = {"gradient": -sum(e.forces(structures) for e in self.expansions_)}
+        elif {"gradient", "virial"}.isdisjoint(names):
             found = {"energy": sum(e.energies(structures) for e in self.expansions_)}
         else:
             parts = [expansion.differentiate(structures) for expansion in self.expansions_]
@@ -305,3 +312,14 @@ class NBodyGaussianProcess(StructureRegressor):
         explained = solve_triangular(self._factor, cross.T, lower=True)
         variances -= np.einsum("ln,ln->n", explained, explained).reshape(variances.shape)
         return np.sqrt(np.maximum(variances, 0.0))
+
+
+def _has_energies(kernel):
+    """Whether a kernel is one of energies; a ValueError if only some of its terms are."""
+    found = {term.has_energies for term in kernel.terms}
+    if len(found) == 2:
+        raise ValueError(
+            f"the kernel {kernel} is a sum of kernels of energies and of forces alone "
+            "(CovariantNBody), which have no common energy: fit a model with each"
+        )
+    return found.pop()

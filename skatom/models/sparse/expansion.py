@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import on_host
 from skatom.base import Predictor
 from skatom.models._environment_expansion import EnvironmentExpansion
 
@@ -9,7 +10,8 @@ from skatom.models._environment_expansion import EnvironmentExpansion
 class SparseExpansion(Predictor):
     """The energy of a structure as a sum of expansions in the features of several descriptors.
 
-    X is a list of AtomicFeatures of the same structures, one for each descriptor.
+    X is a list of AtomicFeatures or WholeStructures of the same structures, one for each
+    descriptor.
 
     Parameters
     ----------
@@ -31,14 +33,11 @@ class SparseExpansion(Predictor):
 
     def energies(self, X):
         """Energies of the structures, shape (n,)."""
-        return np.add.reduceat(self.local_energies(X), X[0].offsets[:-1])
+        return self.by_name(X, ("energy",))["energy"]
 
     def local_energies(self, X):
         """Energies of the atoms, shape (n_atoms,)."""
-        return sum(
-            expansion.local_energies(features)
-            for features, expansion in zip(X, self.terms, strict=True)
-        )
+        return self.by_name(X, ("local_energies",))["local_energies"]
 
     def differentiate(self, X):
         """Energies (n,), gradient (n_atoms, 3) and virial (n, 3, 3)."""
@@ -47,17 +46,19 @@ class SparseExpansion(Predictor):
 
     def by_name(self, X, names):
         """The arrays of ``names`` that are means: energy, local_energies, gradient and virial."""
-        derivatives = not {"gradient", "virial"}.isdisjoint(names)
-        local, gradient, virial = 0.0, 0.0, 0.0
+        parts = self.by_term(X, derivatives=not {"gradient", "virial"}.isdisjoint(names))
+        wanted = parts[0].keys() - ({"local_energies"} - set(names))
+        return {name: sum(part[name] for part in parts) for name in wanted}
+
+    def by_term(self, X, derivatives):
+        """A dict for each term: local_energies, energy and, if wanted, gradient and virial."""
+        found = []
         for features, expansion in zip(X, self.terms, strict=True):
-            energies, cotangent = expansion.of_atoms(features, derivatives)
-            local = local + energies
+            local, cotangent = expansion.of_atoms(features, derivatives)
+            local = on_host(local)
+            energy = np.add.reduceat(local, features.offsets[:-1])
+            found.append({"local_energies": local, "energy": energy})
             if derivatives:
-                slopes, strain = features.pullback(cotangent)
-                gradient, virial = gradient + slopes, virial + strain
-        found = {"energy": np.add.reduceat(local, X[0].offsets[:-1])}
-        if "local_energies" in names:
-            found["local_energies"] = local
-        if derivatives:
-            found |= {"gradient": gradient, "virial": virial}
+                gradient, virial = map(on_host, features.pullback(cotangent))
+                found[-1] |= {"gradient": gradient, "virial": virial}
         return found

@@ -1,14 +1,24 @@
 """The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
+import warnings
+from collections import deque
+from functools import partial
+from itertools import chain
+from threading import Lock
+
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.linalg import block_diag
 from tqdm import tqdm
 
+from skatom._device import is_tensor
+from skatom.elements import symbols
 from skatom.memory import check_memory
+from skatom.models.sparse.centers import WHOLE, CenterSource, as_centers
+from skatom.models.sparse.device_fitting import learn_on_device
 from skatom.models.sparse.representatives import choose_representatives, prior_root
 from skatom.models.sparse.rows import Block, energy_rows, weighted_rows, with_neighbors
-from skatom.parallel import threads_over_blas
+from skatom.parallel import available_threads, threads_over_blas
 from skatom.solvers import StreamedQR
 
 # A batch of rows: large enough for fast products, small compared with the memory.
@@ -18,19 +28,18 @@ _BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
 def features_of(descriptors, X, batch):
     """Features of a batch by each descriptor; without descriptors, X are features."""
     if descriptors is None:
-        return [X[batch]]
-    return [descriptor.transform(X[batch]) for descriptor in descriptors]
+        return [as_centers(X[batch])]
+    return [as_centers(descriptor.transform(X[batch])) for descriptor in descriptors]
 
 
-def representative_blocks(X, structures, descriptors, terms, selection, n_candidates, rng):
-    """Select the representative environments of each term and species.
+def representative_blocks(X, descriptors, terms, selection, n_candidates, rng):
+    """Select the representatives of each term and species.
 
     Parameters
     ----------
-    X : AtomicFeatures or Structures
-    structures : Structures
+    X : AtomicFeatures, StructureFeatures or Structures
     descriptors : list of fitted descriptors, or None where X are features
-    terms : list of (descriptor, Kernel, n_sparse)
+    terms : list of Term
     selection : {"fps", "cur", "random"} or array-like of int
     n_candidates : int
     rng : numpy.random.RandomState
@@ -40,16 +49,17 @@ def representative_blocks(X, structures, descriptors, terms, selection, n_candid
     list of Block
     """
     blocks, start = [], 0
-    for t, (_, kernel, n_sparse) in enumerate(terms):
-        kernel.check_parameters()
-        source = X if descriptors is None else (structures, descriptors[t])
-        for number in structures.species:
+    for t, term in enumerate(terms):
+        term.kernel.check_parameters()
+        source = CenterSource(X, None if descriptors is None else descriptors[t])
+        for number in np.unique(source.numbers):
+            limit = _number_of(term.n_sparse, number)
             vectors = choose_representatives(
-                source, number, kernel, _number_of(n_sparse, number), selection, n_candidates, rng
+                source, number, term.kernel, limit, selection, n_candidates, rng
             )
             if len(vectors):
                 columns = slice(start, start + len(vectors))
-                blocks.append(Block(t, int(number), kernel, vectors, columns))
+                blocks.append(Block(t, int(number), term.kernel, vectors, columns))
                 start = columns.stop
     return blocks
 
@@ -64,8 +74,9 @@ def start_solver(blocks, max_memory=None):
         Lower Cholesky factors of K_MM of each block.
     """
     n_columns = blocks[-1].columns.stop
+    in_flight = (available_threads() + 2) * (6 * batch_size(n_columns) + n_columns)
     check_memory(
-        5 * 8.0 * n_columns**2,
+        8.0 * n_columns * (5 * n_columns + in_flight),
         f"the factorisation for {n_columns} representative environments",
         "reduce n_sparse" + ("" if max_memory is None else ", or raise max_memory"),
         max_memory,
@@ -74,10 +85,42 @@ def start_solver(blocks, max_memory=None):
     return StreamedQR(n_columns, prior=block_diag(*(factor.T for factor in factors))), factors
 
 
+def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, has_energy):
+    """Warn of labelled structures of one atom whose kernels are zero.
+
+    Parameters
+    ----------
+    blocks : list of Block
+    n_columns : int
+    descriptors : list of fitted descriptors, or None where X are features
+    X : AtomicFeatures, StructureFeatures or Structures
+    structures : Structures
+    has_energy : ndarray of bool, shape (n,)
+        Structures whose energy is learnt.
+    """
+    alone = np.flatnonzero((structures.n_atoms == 1) & has_energy)
+    if not len(alone):
+        return
+    features = [of_term.to("cpu") for of_term in features_of(descriptors, X, alone)]
+    rows = energy_rows(blocks, features, n_columns)
+    lost = alone[~rows.any(axis=1)]
+    if len(lost):
+        numbers = np.unique(structures.numbers[structures.offsets[lost]])
+        warnings.warn(
+            f"the model cannot represent isolated atoms of {symbols(numbers)} (structure "
+            f"{lost[0]}): their features are zero and their energy is that of the baseline alone, "
+            "which is right with baseline='isolated'; or use a descriptor that counts the centre, "
+            "such as SOAP",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
 def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     """Add the rows of all structures to the factorisation, batch by batch.
 
-    While one batch is added to the factorisation, the rows of the next batch are computed.
+    Each thread computes the rows of a structure. The one that computes the last rows of a batch
+    factors them, if there are enough; the calling thread adds their triangle to the factorisation.
 
     Parameters
     ----------
@@ -96,17 +139,54 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     log_noise : float
         Sum of the logarithms of the noise of these labels.
     """
-    limit = max(1, _BATCH_BYTES // (8 * solver.n_columns) // 3)
-    pieces = batches(structures, min(_BATCH_ATOMS, limit))
+    if is_tensor(features_of_batch(slice(0, 1))[0].values):
+        yield from learn_on_device(solver, blocks, features_of_batch, structures, labels, verbose)
+        return
+
+    def start(pool, batch):
+        """Futures of the structures of a batch; the last to end has the part of all."""
+        found = _Batch(solver.n_columns, batch.stop - batch.start)
+        return [
+            pool.submit(_add_structure, found, place, blocks, features_of_batch, labels, batch)
+            for place in range(len(found.rows))
+        ]
+
+    pieces = batches(structures, batch_size(solver.n_columns))
     progress = tqdm(pieces, desc="fit", unit="batch", disable=not verbose, leave=False)
     with threads_over_blas() as pool:
-        waiting = None
-        for batch in progress:
-            calls = _submit(pool, solver, blocks, features_of_batch(batch), labels, batch)
-            if waiting is not None:
-                yield _take(solver, *waiting)
-            waiting = (calls, batch)
-        yield _take(solver, *waiting)
+        parts = _ahead(partial(start, pool), pieces)
+        for (rows, part, log_noise), batch in zip(parts, progress, strict=True):
+            if isinstance(part, StreamedQR):
+                solver.absorb(part)
+            else:
+                solver.update(*part)
+            yield batch.stop - batch.start, rows, log_noise
+
+
+def _ahead(start, batches):
+    """What the batches give, in order; one a thread and one more are in work."""
+    calls = deque()
+    try:
+        for batch in batches:
+            calls.append(start(batch))
+            if len(calls) > available_threads() + 1:
+                yield _part(calls.popleft())
+        while calls:
+            yield _part(calls.popleft())
+    finally:
+        for call in chain(*calls):
+            call.cancel()
+
+
+def _part(calls):
+    return next(part for part in [call.result() for call in calls] if part is not None)
+
+
+def batch_size(n_columns):
+    """Atoms of a batch; of few columns, so many that their forces are more rows than columns."""
+    if 8 * n_columns**2 <= _BATCH_BYTES:
+        return max(_BATCH_ATOMS, n_columns // 2)
+    return max(1, min(_BATCH_ATOMS, _BATCH_BYTES // (24 * n_columns)))
 
 
 def batches(structures, n_atoms):
@@ -129,33 +209,59 @@ def log_marginal_likelihood(solver, prior_factors, log_noise, n_labels):
     )
 
 
-def _submit(pool, solver, blocks, features, labels, batch):
-    """Start to compute the rows of a batch, each structure in a thread."""
-    energies = energy_rows(blocks, features, solver.n_columns)
-    derived = labels.has_forces[batch] | labels.has_virial[batch]
-    if derived.any():
+class _Batch:
+    """The rows of a batch, which come from several threads."""
+
+    def __init__(self, n_columns, n_structures):
+        self.n_columns = n_columns
+        self.rows = [None] * n_structures
+        self.missing = n_structures
+        self.lock = Lock()
+
+    def add(self, place, found):
+        """Take the rows of a structure; with the last, return what the batch gives, else None.
+
+        Returns
+        -------
+        n_labels : int
+        part : StreamedQR, or tuple of rows and labels
+            The rows' triangle if it is smaller than they are.
+        log_noise : float
+        """
+        self.rows[place] = found
+        with self.lock:
+            self.missing -= 1
+            if self.missing:
+                return None
+        rows, values, log_noise = zip(*self.rows, strict=True)
+        self.rows.clear()
+        part = np.concatenate(rows), np.concatenate(values)
+        n_labels = len(part[1])
+        if n_labels > self.n_columns:
+            triangle = StreamedQR(self.n_columns)
+            triangle.update(*part)
+            part = triangle
+        return n_labels, part, float(sum(log_noise))
+
+
+def _add_structure(found, place, blocks, features_of_batch, labels, batch):
+    """Add the rows of a structure of a batch."""
+    s = batch.start + place
+    features = features_of_batch(slice(s, s + 1))
+    energies = energy_rows(blocks, features, found.n_columns)[0]
+    if labels.has_forces[s] or labels.has_virial[s]:
         features = with_neighbors(features)
-    return [
-        pool.submit(
-            weighted_rows, blocks, features, place, energies[place], labels,
-            batch.start + place,
-        )
-        for place in range(batch.stop - batch.start)
-    ]  # fmt: skip
-
-
-def _take(solver, calls, batch):
-    """Add the rows of a batch to the factorisation."""
-    rows, labels, log_noise = zip(*(call.result() for call in calls), strict=True)
-    calls.clear()  # the rows are as large as what the factorisation works with
-    rows, labels = np.concatenate(rows), np.concatenate(labels)
-    solver.update(rows, labels)
-    return batch.stop - batch.start, len(labels), float(sum(log_noise))
+    return found.add(place, weighted_rows(blocks, features, 0, energies, labels, s))
 
 
 def _number_of(n_sparse, number):
     if not isinstance(n_sparse, dict):
         return n_sparse
+    if number == WHOLE:
+        raise ValueError(
+            f"n_sparse={n_sparse} is for species, but these features are those of structures: give "
+            "one number"
+        )
     symbol = chemical_symbols[number]
     if symbol not in n_sparse:
         raise ValueError(

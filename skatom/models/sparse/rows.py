@@ -2,7 +2,7 @@
 
 A model is a list of blocks. A block has the kernel of one descriptor and the representative
 environments z_m of one species; atoms of other species do not contribute to it. Its columns are
-Σ_i k(x_i, z_m), and their derivatives.
+Σ_i k(x_i, z_m), and their derivatives. For features of structures, a structure is one centre.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ import numpy as np
 
 from skatom.kernels.base import squared_norms
 from skatom.models._cpu import sparse_rows as _cpu
+from skatom.models.sparse.centers import WholeStructures, symmetrised
 from skatom.parallel import split_rows
 
 # Size of the derivatives of one piece of centres: near the size of the cache.
@@ -30,7 +31,7 @@ class Block:
     term : int
         Index of the descriptor.
     number : int
-        Atomic number.
+        Atomic number, or `WHOLE`.
     kernel : Kernel
     vectors : ndarray of float, shape (M, n_features)
         The features z_m.
@@ -63,7 +64,7 @@ def energy_rows(blocks, features, n_columns):
     Parameters
     ----------
     blocks : list of Block
-    features : list of AtomicFeatures
+    features : list of AtomicFeatures or WholeStructures
         Features of one batch of n structures by each descriptor.
     n_columns : int
 
@@ -72,9 +73,9 @@ def energy_rows(blocks, features, n_columns):
     ndarray of float, shape (n, n_columns)
     """
     rows = np.zeros((len(features[0]), n_columns))
-    owner = np.repeat(np.arange(len(rows)), features[0].n_atoms)
     for block in blocks:
         of_term = features[block.term]
+        owner = np.repeat(np.arange(len(rows)), of_term.n_atoms)
         atoms = np.flatnonzero(of_term.numbers == block.number)
         for part in split_rows(len(atoms), _ATOMS):
             some = atoms[part]
@@ -141,7 +142,7 @@ def derivative_rows(block, features, structure, strained=True):
     Parameters
     ----------
     block : Block
-    features : AtomicFeatures
+    features : AtomicFeatures or WholeStructures
         Features of the batch by the block's descriptor, with their neighbour lists.
     structure : int
         Index of the structure in the batch.
@@ -154,6 +155,8 @@ def derivative_rows(block, features, structure, strained=True):
     virial : ndarray of float, shape (6, M)
         Symmetrised, in the order xx, yy, zz, yz, xz, xy; zeros if not computed.
     """
+    if isinstance(features, WholeStructures):
+        return _rows_of_whole(block, features, structure)
     start, stop = features.offsets[structure : structure + 2]
     forces = np.zeros((stop - start, 3, len(block.vectors)))
     virial = np.zeros((6, len(block.vectors)))
@@ -162,6 +165,19 @@ def derivative_rows(block, features, structure, strained=True):
     for some in pieces(centers, features.neighbors, width):
         _add_piece(block, features, some, start, forces, virial, strained)
     return forces, virial
+
+
+def _rows_of_whole(block, features, structure):
+    """`derivative_rows` where the structure is one centre."""
+    jacobian = features.jacobian(structure)
+    profile = block.profile(features.values[structure : structure + 1])
+    slope, radial = (np.broadcast_to(a, (1, len(block.vectors)))[0] for a in (profile.s, profile.u))
+
+    def along(tangents):
+        own = tangents @ features.values[structure]
+        return slope * (tangents @ block.vectors.T) + 2 * own[..., None] * radial
+
+    return -along(jacobian.gradients), along(symmetrised(jacobian.strains)[0])
 
 
 def pieces(centers, pairs, width):

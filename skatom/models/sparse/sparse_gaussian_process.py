@@ -9,12 +9,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.baseline import fit_baseline
-from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.features import Features
 from skatom.elements import species_index
 from skatom.kernels.dot_kernel import DotKernel
 from skatom.kernels.dot_product import Cosine
 from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.sparse.centers import WHOLE
+from skatom.models.sparse.components import components
 from skatom.models.sparse.expansion import SparseExpansion
 from skatom.models.sparse.fitting import (
     batches,
@@ -23,7 +25,9 @@ from skatom.models.sparse.fitting import (
     log_marginal_likelihood,
     representative_blocks,
     start_solver,
+    warn_of_isolated_atoms,
 )
+from skatom.models.sparse.terms import HasTerms, Term, named_terms
 from skatom.models.sparse.variance import Deviations
 from skatom.properties import in_order
 from skatom.structures import as_structures
@@ -31,11 +35,9 @@ from skatom.targets import as_targets
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _PREDICTED_ATOMS = 4096
-# The components xx, yy, zz, yz, xz, xy as a symmetric matrix.
-_XY_TO_MATRIX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
-class SparseGaussianProcess(StructureRegressor):
+class SparseGaussianProcess(HasTerms, StructureRegressor):
     r"""Sparse Gaussian process of atomic environments: a Gaussian approximation potential (GAP).
 
     .. math::
@@ -54,7 +56,9 @@ class SparseGaussianProcess(StructureRegressor):
     X is the output of an atomic descriptor (`AtomicFeatures`), so that the model is the last step
     of a Pipeline. Alternatively, X is structures, and ``terms`` names the descriptors: several,
     whose energies are added, or one, whose features are then computed in batches and never all in
-    memory.
+    memory. From features of whole structures (`StructureFeatures`, such as inverse distances or
+    pooled SOAP) the energy is one function of each structure, :math:`\sum_m \alpha_m k(x, z_m)`
+    with representative structures z; such a model has no energies of atoms.
 
     Parameters
     ----------
@@ -63,11 +67,12 @@ class SparseGaussianProcess(StructureRegressor):
         ``0.5**2 * Cosine(4)``. None: ``Cosine(zeta=4)``.
     n_sparse : int or dict, default=500
         Number of representative environments of each species, or a dict such as
-        ``{"H": 300, "O": 800}``.
+        ``{"H": 300, "O": 800}``; for features of structures the number of representatives.
     selection : {"fps", "cur", "random"} or array-like of int, default="fps"
         How representatives are selected: by farthest point sampling in the metric of the kernel, by
         CUR of the features, or at random; or the indices of their atoms, counted over all
-        structures.
+        structures, such as ``selected_`` of the selectors in `skatom.selection`. For features of
+        structures the indices of structures.
     noise_energy : float, dict or array-like of shape (n,), default=0.001
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`.
@@ -78,12 +83,17 @@ class SparseGaussianProcess(StructureRegressor):
         multiplied by :math:`\sqrt{N}`.
     terms : list of (descriptor, kernel, n_sparse), default=None
         Descriptors whose energies are added, each with its kernel (including the variance) and its
-        number of representatives. They replace ``kernel`` and ``n_sparse``.
-    baseline : "elements", dict, estimator, list of these, or None, default="elements"
+        number of representatives. They replace ``kernel`` and ``n_sparse``. A descriptor may be a
+        Pipeline that ends with maps, such as `FeatureScaler`. Terms may begin with a name, ``(name,
+        descriptor, kernel, n_sparse)``; the name, or else the position, is part of the names of
+        their parameters: ``terms__0__n_sparse``, ``terms__pairs__descriptor__sigma``.
+    baseline : "elements", "isolated", dict, estimator, list of these, or None, default="elements"
         Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
-        and added to predictions: energies of the elements by least squares ("elements") or given,
-        as in ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and
-        forces; or a list of these.
+        and added to predictions: energies of the elements by least squares ("elements"), those of
+        the structures of one isolated atom ("isolated"), or given, as in ``{"Si": -0.8}``; a
+        `skatom.baseline.PairRepulsion`; any estimator of energies and forces; or a list of these.
+        Isolated atoms are data, too: their energy less the baseline is zero, and the model learns
+        this with their noise.
     n_candidates : int, default=5000
         Number of atoms of a species, drawn at random, among which representatives are selected.
     max_memory : float, default=None
@@ -97,6 +107,10 @@ class SparseGaussianProcess(StructureRegressor):
     ----------
     blocks_ : list of Block
         The representative environments of each descriptor and species.
+    term_names_ : list of str
+        Names of the terms, see `predict_components`.
+    descriptors_ : list of estimator, or None
+        The fitted descriptors of the terms. None: X are features.
     coef_ : ndarray of float, shape (M,)
         The coefficients α.
     expansion_ : SparseExpansion
@@ -119,9 +133,16 @@ class SparseGaussianProcess(StructureRegressor):
     ------
     ValueError
         If a noise is not positive, a structure with a stress is not periodic, there are no labels
-        to learn from, or a structure to predict has a species that was not in `fit`.
+        to learn from, a term is not as described above, or a structure to predict has a species
+        that was not in `fit`.
     MemoryError
         If matrices of :math:`M^2` numbers would not fit in memory.
+
+    Warns
+    -----
+    UserWarning
+        If isolated atoms have features of zero, which the model cannot represent, or there are
+        fewer representatives than ``n_sparse``.
 
     See Also
     --------
@@ -208,7 +229,7 @@ class SparseGaussianProcess(StructureRegressor):
 
         Parameters
         ----------
-        X : AtomicFeatures; or, with ``terms``, Structures or list of ase.Atoms
+        X : AtomicFeatures or StructureFeatures; or, with ``terms``, Structures or list of ase.Atoms
             The n structures.
         y : Targets, or array-like of energies, shape (n,), eV
             Energies, forces and stresses, or some of them.
@@ -235,7 +256,7 @@ class SparseGaussianProcess(StructureRegressor):
 
         Parameters
         ----------
-        X : AtomicFeatures; or, with ``terms``, Structures or list of ase.Atoms
+        X : AtomicFeatures or StructureFeatures; or, with ``terms``, Structures or list of ase.Atoms
             The n further structures.
         y : Targets, or array-like of energies, shape (n,), eV
             Energies, forces and stresses, or some of them.
@@ -261,44 +282,56 @@ class SparseGaussianProcess(StructureRegressor):
         return structures, targets
 
     def _structures(self, X):
-        if self.terms is None and not isinstance(X, AtomicFeatures):
+        if self.terms is None and not isinstance(X, Features):
             raise TypeError(
-                f"got {type(X).__name__}, but need AtomicFeatures: put a descriptor in front, "
-                "make_pipeline(SOAP(), SparseGaussianProcess()), or name it in "
-                "SparseGaussianProcess(terms=[(SOAP(), Cosine(4), 500)])"
+                f"got {type(X).__name__}, but need features of atoms or structures: put a "
+                "descriptor in front, make_pipeline(SOAP(), SparseGaussianProcess()), or name it "
+                "in SparseGaussianProcess(terms=[(SOAP(), Cosine(4), 500)])"
             )
-        if self.terms is not None and isinstance(X, AtomicFeatures):
+        if self.terms is not None and isinstance(X, Features):
             raise TypeError("with terms the descriptors are the model's own: pass structures")
-        return X.structures if isinstance(X, AtomicFeatures) else as_structures(X)
+        return X.structures if isinstance(X, Features) else as_structures(X)
 
     def _start(self, X, structures, targets, sample_weight):
         """Determine everything that stays the same when more structures are learnt."""
         vars(self).pop("coef_", None)  # of an earlier fit; an interrupted one is not fitted
+        terms = self._terms()
         self.absolute_energies_ = bool(targets.labelled("energy").any())
-        self.outputs_ = self.gives
         self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
         self.species_ = structures.species
-        terms = self.terms or [(None, self.kernel or Cosine(zeta=4), self.n_sparse)]
+        self.term_names_ = [term.name for term in terms]
         self.descriptors_ = None
         if self.terms is not None:
-            self.descriptors_ = [clone(descriptor).fit(structures) for descriptor, *_ in terms]
+            X = structures
+            self.descriptors_ = [clone(term.descriptor).fit(structures) for term in terms]
         self.blocks_ = representative_blocks(
-            X, structures, self.descriptors_, terms, self.selection, self.n_candidates,
+            X, self.descriptors_, terms, self.selection, self.n_candidates,
             check_random_state(self.random_state),
         )  # fmt: skip
+        whole = any(block.number == WHOLE for block in self.blocks_)
+        self.outputs_ = tuple(name for name in self.gives if not whole or name != "local_energies")
         self.solver_, self.prior_factors_ = start_solver(self.blocks_, self.max_memory)
         self.n_structures_seen_ = self._n_labels = 0
         self._log_noise = 0.0
 
+    def _terms(self):
+        if self.terms is not None:
+            return named_terms(self.terms)
+        return [Term("0", None, self.kernel or Cosine(zeta=4), self.n_sparse)]
+
     def _learn(self, X, structures, targets, configurations, sample_weight):
         """Add the rows of all structures, batch by batch, and solve."""
         self._check_known(X, structures)
-        noise = {
-            name: getattr(self, name) for name in ("noise_energy", "noise_forces", "noise_virial")
-        }
+        X = X if self.descriptors_ is None else structures
+        names = ("noise_energy", "noise_forces", "noise_virial")
+        noise = {name: getattr(self, name) for name in names}
         labels = Labels.of(
             structures, targets, self.baseline_, noise, configurations, sample_weight
         )
+        warn_of_isolated_atoms(
+            self.blocks_, self.solver_.n_columns, self.descriptors_, X, structures,
+            labels.has_energy,
+        )  # fmt: skip
         taken = learn(
             self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
             structures, labels, self.verbose,
@@ -326,21 +359,46 @@ class SparseGaussianProcess(StructureRegressor):
         parts = []
         for batch in batches(structures, _PREDICTED_ATOMS):
             features = features_of(self.descriptors_, X, batch)
-            part = self.expansion_.by_name(features, names)
-            if "energy_std" in names:
-                part["energy_std"] = deviations.of_energies(features)
-            if "forces_std" in names:
-                part["forces_std"] = deviations.of_forces(features)
-            if "stress_std" in names:
-                volumes = structures[batch].volumes()[:, None]
-                part["stress_std"] = (deviations.of_virials(features) / volumes)[:, _XY_TO_MATRIX]
-            parts.append(part)
+            means = self.expansion_.by_name(features, names)
+            parts.append(means | deviations.by_name(features, names))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def predict_components(self, X, return_forces=False):
+        r"""Predict what each term and each part of the baseline adds to the energy.
+
+        .. math:: E = \sum_t E_t + \sum_b E_b
+
+        Parameters
+        ----------
+        X : AtomicFeatures or StructureFeatures; or, with ``terms``, Structures or list of ase.Atoms
+            The n structures, of n_atoms atoms in all.
+        return_forces : bool, default=False
+            Whether to return the forces of each component, too.
+
+        Returns
+        -------
+        energies : dict of str to ndarray of float, shape (n,), eV
+            By the names of the terms, ``"0"`` for a model without ``terms``; and ``"baseline"``, or
+            ``"baseline__0"``, ``"baseline__1"`` … for a list of baselines. Their sum is the
+            prediction.
+        forces : dict of str to ndarray of float, shape (n_atoms, 3), eV/Å
+            The same of the forces, if ``return_forces``.
+        """
+        X = self._checked(X)
+        structures = self._structures(X)
+        features = (
+            features_of(self.descriptors_, X, batch)
+            for batch in batches(structures, _PREDICTED_ATOMS)
+        )
+        energies, forces = components(
+            self.expansion_, self.term_names_, features, self.baseline_, structures, return_forces
+        )
+        return (energies, forces) if return_forces else energies
 
     def _check_known(self, X, structures):
         """Raise a ValueError for species or features that fit did not see."""
         n_features = self.blocks_[0].vectors.shape[1]
-        if isinstance(X, AtomicFeatures) and X.values.shape[1] != n_features:
+        if isinstance(X, Features) and X.values.shape[1] != n_features:
             raise ValueError(
                 f"got {X.values.shape[1]} features, but the model was fitted to {n_features}: use "
                 "the descriptor as it was fitted then"

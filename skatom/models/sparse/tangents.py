@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skatom.models._cpu import tangents as _cpu
+from skatom.models.sparse.centers import WholeStructures, symmetrised
 from skatom.models.sparse.rows import pieces
 
 # Size of the tangents that are made at a time.
@@ -54,6 +55,8 @@ def chunks(sizes):
 
 def force_bytes(features):
     """Memory of the tangents of each atom."""
+    if isinstance(features, WholeStructures):
+        return np.full(len(features.structures.numbers), 24 * features.n_features)
     return 24 * features.n_features * (1 + np.diff(features.neighbors.offsets))
 
 
@@ -62,7 +65,7 @@ def force_tangents(features, number, atoms, pool):
 
     Parameters
     ----------
-    features : AtomicFeatures
+    features : AtomicFeatures or WholeStructures
         Features of a batch, with their neighbour list.
     number : int
         Atomic number of the centres.
@@ -75,6 +78,8 @@ def force_tangents(features, number, atoms, pool):
     Tangents
         The targets are the atoms.
     """
+    if isinstance(features, WholeStructures):
+        return _of_atoms_in_whole(features, atoms)
     pairs, mine = features.neighbors, features.numbers == number
     wanted = (pairs.indices >= atoms.start) & (pairs.indices < atoms.stop)
     seen = np.flatnonzero(wanted & mine[pairs.centers])
@@ -97,6 +102,15 @@ def force_tangents(features, number, atoms, pool):
     return Tangents(starts, centers[order], values)
 
 
+def _of_atoms_in_whole(features, atoms):
+    offsets = features.structures.offsets
+    owners = np.searchsorted(offsets, np.arange(atoms.start, atoms.stop), side="right") - 1
+    needed = slice(owners[0], owners[-1] + 1)
+    first = atoms.start - offsets[owners[0]]
+    values = features.jacobian(needed).gradients[first : first + len(owners)]
+    return Tangents(np.arange(len(owners) + 1), owners, np.ascontiguousarray(values))
+
+
 def strain_bytes(features):
     """Memory of the tangents of each structure."""
     return 48 * features.n_features * features.n_atoms
@@ -107,7 +121,7 @@ def strain_tangents(features, number, structures, pool):
 
     Parameters
     ----------
-    features : AtomicFeatures
+    features : AtomicFeatures or WholeStructures
         Features of a batch, with their neighbour list.
     number : int
         Atomic number of the centres.
@@ -120,6 +134,10 @@ def strain_tangents(features, number, structures, pool):
     Tangents
         The targets are the structures, the axes xx, yy, zz, yz, xz and xy.
     """
+    if isinstance(features, WholeStructures):
+        centers = np.arange(structures.start, structures.stop)
+        values = symmetrised(features.jacobian(structures).strains)
+        return Tangents(np.arange(len(centers) + 1), centers, np.ascontiguousarray(values))
     offsets = features.offsets[structures.start : structures.stop + 1]
     centers = offsets[0] + np.flatnonzero(features.numbers[offsets[0] : offsets[-1]] == number)
     values = np.empty((len(centers), 6, features.n_features))

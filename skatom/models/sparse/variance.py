@@ -18,6 +18,8 @@ from skatom.parallel import split_rows, threads_over_blas
 # Rows of tangents that a thread works on at once, centres whose kernel matrix is then made as a
 # whole, and representatives that they are compared with.
 _ROWS, _CENTERS, _COLUMNS = 768, 512, 1024
+# The components xx, yy, zz, yz, xz, xy as a symmetric matrix.
+_TO_MATRIX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 # Rows of a triangular solve in one thread, and the size of its blocks.
 _SOLVED, _BLOCK = 256, 128
 
@@ -44,8 +46,21 @@ class Deviations:
         self.prior_factors = prior_factors
         self.triangle = triangle
 
+    def by_name(self, features, names):
+        """The arrays of ``names`` that are standard deviations: energy, forces and stress."""
+        found = {}
+        if "energy_std" in names:
+            found["energy_std"] = self.of_energies(features)
+        if "forces_std" in names:
+            found["forces_std"] = self.of_forces(features)
+        if "stress_std" in names:
+            volumes = features[0].structures.volumes()[:, None]
+            found["stress_std"] = (self.of_virials(features) / volumes)[:, _TO_MATRIX]
+        return found
+
     def of_energies(self, features):
         """Standard deviations of the energies of a batch of structures: shape (n,)."""
+        features = [of_term.to("cpu") for of_term in features]
         rows = energy_rows(self.blocks, features, len(self.triangle))
         prior = energy_prior(self.blocks, features)
         with threads_over_blas() as pool:
@@ -60,7 +75,7 @@ class Deviations:
         return self._of_tangents(features, strain_tangents, strain_bytes)
 
     def _of_tangents(self, features, make, n_bytes):
-        features = with_neighbors(features)
+        features = with_neighbors([of_term.to("cpu") for of_term in features])
         parts = []
         with threads_over_blas() as pool:
             for targets in chunks(np.max([n_bytes(of_term) for of_term in features], axis=0)):
@@ -79,6 +94,9 @@ class Deviations:
 
 def solved_norms(triangle, rows, pool):
     """|R⁻ᵀ row|² of each row, for an upper triangle R, in products of blocks over threads."""
+    if len(rows) < _BLOCK:
+        solved = solve_triangular(triangle, rows.T, trans="T", check_finite=False)
+        return squared_norms(solved.T)
     columns = split_rows(len(triangle), _BLOCK)
     inverses = [
         solve_triangular(triangle[part, part], np.eye(part.stop - part.start)) for part in columns
@@ -98,11 +116,11 @@ def solved_norms(triangle, rows, pool):
 
 def energy_prior(blocks, features):
     """Σ_ij k(x_i, x_j) over the atoms of each structure, for all kernels: shape (n,)."""
-    offsets, total = features[0].offsets, np.zeros(len(features[0]))
+    total = np.zeros(len(features[0]))
     for block in blocks:
         of_term = features[block.term]
         for s in range(len(total)):
-            atoms = slice(*offsets[s : s + 2])
+            atoms = slice(*of_term.offsets[s : s + 2])
             x = of_term.values[atoms][of_term.numbers[atoms] == block.number]
             norms = squared_norms(x)
             total[s] += block.kernel.value(x @ x.T, norms[:, None], norms).sum()
@@ -115,7 +133,7 @@ def functionals(blocks, features, make, targets, pool):
     Parameters
     ----------
     blocks : list of Block
-    features : list of AtomicFeatures
+    features : list of AtomicFeatures or WholeStructures
         Features of a batch by each descriptor, with their neighbour lists.
     make : callable
         `force_tangents` or `strain_tangents`.

@@ -5,6 +5,8 @@ import torch
 
 # Rows of a block column begin at multiples of this many numbers: 128 bytes, for fast products.
 _ALIGNMENT = 16
+# Columns that LAPACK's routine factors, and rows below that are divided by them at once.
+_PANEL, _ROWS = 512, 2**15
 
 
 def factor_columns(fill, edges, device, advance):
@@ -43,28 +45,38 @@ def _empty_column(rows, width, device):
 
 
 def _factor_column(column, start):
-    """Factor the diagonal block and multiply those below by its inverse, in place."""
-    width = column.shape[1]
-    diagonal, info = torch.linalg.cholesky_ex(column[:width])
-    column[:width] = diagonal
-    for rows in column[width:].split(max(width, _ALIGNMENT) * 8):
-        rows.copy_(torch.linalg.solve_triangular(diagonal.T, rows, upper=True, left=False))
-    # the answer is waited for once the work on the rows below is on its way
-    info, unknown = int(info), ~torch.isfinite(diagonal.diagonal())
-    if info == 0 and not unknown.any():
-        return
-    _raise_for(column, info, unknown, start)
+    """Factor the diagonal block and multiply those below by its inverse, in place.
+
+    This is done for some columns at a time, so that most of the work is products.
+    """
+    found = []
+    for begin in range(0, column.shape[1], _PANEL):
+        panel = column[begin:, begin : begin + _PANEL]
+        width = panel.shape[1]
+        if begin:
+            panel.addmm_(
+                column[begin:, :begin], column[begin : begin + width, :begin].T, alpha=-1.0
+            )
+        finite = torch.isfinite(panel[:width].tril()).all(1).int()
+        diagonal, info = torch.linalg.cholesky_ex(panel[:width])
+        panel[:width] = diagonal
+        for rows in panel[width:].split(_ROWS):
+            rows.copy_(torch.linalg.solve_triangular(diagonal.T, rows, upper=True, left=False))
+        found.append(torch.stack([finite.min(), finite.argmin(), info]))
+    # waiting for the device begins when all work on the column is on its way
+    for panel, (finite, row, info) in enumerate(torch.stack(found).tolist()):
+        _check(finite, start + panel * _PANEL, row, info)
 
 
-def _raise_for(column, info, unknown, start):
-    """The errors of the factorisation in numpy."""
-    bad = torch.nonzero(unknown)
-    if len(bad):
+def _check(finite, start, row, info):
+    """The errors of the factorisation in numpy, of a panel that begins at a row."""
+    if not finite:
         raise ValueError(
-            f"row {start + int(bad[0])} of the matrix has a number that is not finite: look for it "
-            "in the input"
+            f"row {start + row} of the matrix has a number that is not finite: look for it in the "
+            "input"
         )
-    raise np.linalg.LinAlgError(f"the matrix is not positive definite at row {start + info}")
+    if info > 0:
+        raise np.linalg.LinAlgError(f"the matrix is not positive definite at row {start + info}")
 
 
 def solve_columns(columns, edges, b):

@@ -1,0 +1,253 @@
+"""The base classes of kernels that are sums over n-plets or environments, and their sum."""
+
+from abc import abstractmethod
+
+import numpy as np
+from sklearn.base import clone
+
+from skatom.kernels.base import Kernel
+from skatom.kernels.covariances import by_structure
+from skatom.memory import check_memory
+from skatom.structures import as_structures
+
+
+class NBodyKernel(Kernel):
+    """Base class of kernels of structures that are sums over their n-plets or environments.
+
+    A subclass implements ``rows(structures, what, atoms=None)``, which prepares the rows
+    ``"energy"`` of structures, ``"local"`` of atoms, ``"forces"`` of atoms or ``"virial"`` of
+    structures, ``cross`` and ``diagonal_blocks``. Kernels add up: ``NBody(order=2) +
+    NBody(order=3)``.
+    """
+
+    # whether energies have covariances; if not, forces alone
+    has_energies = True
+
+    @property
+    def terms(self):
+        """The kernels whose sum this is."""
+        return [self]
+
+    def __add__(self, other):
+        return NBodySum(self, other) if isinstance(other, NBodyKernel) else super().__add__(other)
+
+    def __call__(self, X, Y=None):
+        """Covariances of the energies of structures.
+
+        Parameters
+        ----------
+        X, Y : Structures or list of ase.Atoms, n and m of them
+            Y=None: X.
+
+        Returns
+        -------
+        ndarray of float, shape (n, m), eV²
+        """
+        self.check_parameters()
+        return self.covariance_blocks(X, Y, ("energy",), ("energy",))
+
+    def diagonal(self, X):
+        """Variances of the energies of structures, shape (n,), eV²."""
+        self.check_parameters()
+        return self.diagonal_blocks(self.rows(as_structures(X), "energy"))[:, 0, 0]
+
+    @property
+    def n_derivatives(self):
+        return 2
+
+    def covariance_blocks(self, X, Y, rows, columns):
+        X = as_structures(X)
+        Y = X if Y is None else as_structures(Y)
+        _check_matrix(X, Y, rows, columns)
+        left = [self.rows(X, what) for what in rows]
+        same = Y is X and rows == columns
+        stacked = self.cross(left, None if same else [self.rows(Y, what) for what in columns])
+        return by_structure(stacked, X, Y, rows, columns)
+
+    def local(self, X, Y=None):
+        """Covariances of the environments of single atoms.
+
+        Parameters
+        ----------
+        X, Y : Structures or list of ase.Atoms
+            Structures with n_atoms and m_atoms atoms in all. Y=None: X.
+
+        Returns
+        -------
+        ndarray of float, shape (n_atoms, m_atoms), eV²
+        """
+        self.check_parameters()
+        rows = [self.rows(as_structures(X), "local")]
+        return self.cross(rows, None if Y is None else [self.rows(as_structures(Y), "local")])
+
+
+class PletKernel(NBodyKernel):
+    """Base class of kernels of n-plets that are dot products of features.
+
+    A subclass implements ``rows``; ``slopes(structures, what, atoms=None)``, the derivatives of
+    single environments that `ManyBody` needs; ``_basis(key, rows)``, the functions of the sides of
+    the n-plets of some elements, or None if there are none; and ``_features(part, key, basis)``.
+    It has the parameters ``sigma`` and ``amplitude``.
+    """
+
+    @property
+    def scales(self):
+        """σ and δ, over which the marginal likelihood is maximised."""
+        return self.sigma, self.amplitude
+
+    def rescaled(self, sigma, amplitude):
+        """A copy with other scales."""
+        return clone(self).set_params(sigma=sigma, amplitude=amplitude)
+
+    @abstractmethod
+    def _basis(self, key, rows):
+        """A basis for the sides that occur in rows, or None if there are none."""
+
+    @abstractmethod
+    def _features(self, part, key, basis):
+        """Groups (n,) and their features (n, n_rows, n_features)."""
+
+    def cross(self, rows, others=None):
+        """The kernel matrix between rows.
+
+        Parameters
+        ----------
+        rows, others : list of NPletRows
+            others=None: the rows themselves.
+
+        Returns
+        -------
+        ndarray of float, shape (n, m)
+        """
+        columns = rows if others is None else others
+        matrix = np.zeros((_count(rows), _count(columns)))
+        for key in _combinations(rows) & _combinations(columns):
+            basis = self._basis(key, [*rows, *columns])
+            if basis is None:
+                continue
+            index, features = self.stacked(rows, key, basis)
+            if others is None:
+                matrix[np.ix_(index, index)] += features @ features.T
+            else:
+                columns_index, column_features = self.stacked(others, key, basis)
+                matrix[np.ix_(index, columns_index)] += features @ column_features.T
+        matrix *= self.amplitude**2
+        return matrix
+
+    def stacked(self, rows, key, basis):
+        """The places and features of all rows that are not zero."""
+        places, features, begin = [], [], 0
+        for block in rows:
+            if key in block.parts:
+                groups, values = self._features(block.parts[key], key, basis)
+                rows_of_groups = groups[:, None] * block.n_rows + np.arange(block.n_rows)
+                places.append(begin + rows_of_groups.ravel())
+                features.append(values.reshape(rows_of_groups.size, values.shape[-1]))
+            begin += block.n_groups * block.n_rows
+        return np.concatenate(places), np.concatenate(features)
+
+    def diagonal_blocks(self, rows):
+        """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
+        blocks = np.zeros((rows.n_groups, rows.n_rows, rows.n_rows))
+        for key, part in rows.parts.items():
+            basis = self._basis(key, [rows])
+            if basis is not None:
+                groups, features = self._features(part, key, basis)
+                blocks[groups] += np.matmul(features, features.transpose(0, 2, 1))
+        blocks *= self.amplitude**2
+        return blocks
+
+    def paired_blocks(self, rows, others, partners):
+        """The kernel of each group of rows with one of others, (n_groups, n_rows, m_rows).
+
+        Parameters
+        ----------
+        rows, others : NPletRows
+        partners : ndarray of int, shape (n_groups,)
+            The group of ``others`` for each group of ``rows``.
+
+        Returns
+        -------
+        ndarray of float, shape (n_groups, n_rows, m_rows)
+        """
+        blocks = np.zeros((rows.n_groups, rows.n_rows, others.n_rows))
+        for key in rows.parts.keys() & others.parts.keys():
+            basis = self._basis(key, [rows, others])
+            if basis is None:
+                continue
+            groups, features = self._features(rows.parts[key], key, basis)
+            known, other_features = self._features(others.parts[key], key, basis)
+            place = np.searchsorted(known, partners[groups])
+            place[place == len(known)] = 0
+            met = known[place] == partners[groups] if len(known) else np.zeros(len(groups), bool)
+            right = other_features[place[met]].transpose(0, 2, 1)
+            blocks[groups[met]] += np.matmul(features[met], right)
+        blocks *= self.amplitude**2
+        return blocks
+
+
+class NBodySum(NBodyKernel):
+    """The sum of two kernels of structures, k₁(S, S') + k₂(S, S'), written ``left + right``.
+
+    Parameters
+    ----------
+    left, right : NBody, ManyBody, HaarNBody, CovariantNBody or NBodySum
+        The two kernels.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.kernels import NBody
+    >>> kernel = NBody(order=2) + NBody(order=3, sigma=1.0)
+    >>> kernel([molecule("H2O"), molecule("CH4")]).shape
+    (2, 2)
+    """
+
+    _parameter_constraints = {"left": [NBodyKernel], "right": [NBodyKernel]}
+
+    def __init__(self, left, right):
+        self.left = left
+        self.right = right
+
+    @property
+    def terms(self):
+        return [*self.left.terms, *self.right.terms]
+
+    @property
+    def has_energies(self):
+        return self.left.has_energies and self.right.has_energies
+
+    @property
+    def n_derivatives(self):
+        return min(self.left.n_derivatives, self.right.n_derivatives)
+
+    def rows(self, structures, what, atoms=None):
+        """The rows of each term, in a tuple."""
+        return tuple(term.rows(structures, what, atoms) for term in self.terms)
+
+    def cross(self, rows, others=None):
+        """The sum of the kernel matrices of all terms."""
+        return sum(
+            term.cross([r[k] for r in rows], None if others is None else [r[k] for r in others])
+            for k, term in enumerate(self.terms)
+        )
+
+    def diagonal_blocks(self, rows):
+        """The sum of the diagonal blocks of all terms."""
+        return sum(term.diagonal_blocks(a) for term, a in zip(self.terms, rows, strict=True))
+
+
+def _check_matrix(X, Y, rows, columns):
+    n, m = (
+        len(side) * ("energy" in kinds) + 3 * len(side.numbers) * ("forces" in kinds)
+        for side, kinds in ((X, rows), (Y, columns))
+    )
+    check_memory(16.0 * n * m, f"the {n} x {m} covariance matrix", "use fewer structures")
+
+
+def _combinations(rows):
+    return set().union(*(block.parts for block in rows))
+
+
+def _count(rows):
+    return sum(block.n_groups * block.n_rows for block in rows)

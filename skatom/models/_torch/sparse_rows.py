@@ -1,0 +1,58 @@
+"""Rows of the design matrix of a sparse Gaussian process for batches of structures, on a device."""
+
+import numpy as np
+import torch
+
+from skatom._device import device_of
+
+# The components of the virial, in Voigt's order.
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+# Numbers in the derivatives of a piece of centres along their pairs.
+_NUMBERS = 2**26
+
+
+def energy_rows(block, features, out):
+    """Add Σ_i k(x_i, z_m) to ``out`` (n, M), for a block whose arrays are tensors."""
+    centers = np.flatnonzero(features.numbers == block.number)
+    structures = np.repeat(np.arange(len(features)), features.n_atoms)[centers]
+    out.index_add_(0, device_of(out).tensor(structures), block.values(features.values[centers]))
+
+
+def derivative_rows(block, features, forces, virial):
+    """Add −dk/dR to ``forces`` (n_atoms, 3, M) and dk/dε to ``virial`` (n, 6, M) or None.
+
+    The formulae are those of the compiled `scatter`.
+    """
+    owners = np.repeat(np.arange(len(features)), features.n_atoms)
+    centers = np.flatnonzero(features.numbers == block.number)
+    device, pairs = device_of(forces), features.neighbors
+    of_pair = 3 * max(block.vectors.shape[0] + features.n_features, 1)
+    filled = np.cumsum(np.diff(pairs.offsets)[centers]) * of_pair // _NUMBERS
+    for some in np.split(centers, np.flatnonzero(np.diff(filled)) + 1):
+        if len(some) == 0:
+            continue
+        mine = pairs.take(some)
+        products, along = features.project(some, block.vectors)
+        profile = block.profile(features.values[some])
+        place = device.tensor(np.repeat(np.arange(len(some)), np.diff(mine.offsets)))
+        shape = len(some), len(block.vectors)
+        slope, radial = (f.broadcast_to(shape)[place][:, None] for f in (profile.s, profile.u))
+        products *= slope
+        products += 2 * along[:, :, None] * radial
+        forces.index_add_(0, device.tensor(mine.indices), products, alpha=-1.0)
+        forces.index_add_(0, device.tensor(mine.centers), products)
+        if virial is not None:
+            structures = device.tensor(owners[mine.centers])
+            _strain(device.tensor(mine.vectors), products, structures, virial)
+
+
+def _strain(vectors, products, structures, virial):
+    """Add the symmetrised products of pair vectors and derivatives to ``virial``."""
+    for k, (a, b) in enumerate(_VOIGT):
+        terms = 0.5 * (vectors[:, a, None] * products[:, b] + vectors[:, b, None] * products[:, a])
+        virial[:, k].index_add_(0, structures, terms)
+
+
+def reduced(rows):
+    """The triangle of a QR factorisation of rows, which stands for them in a least squares."""
+    return torch.linalg.qr(rows, mode="r")[1]

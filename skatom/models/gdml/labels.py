@@ -1,0 +1,43 @@
+"""Checks of the labels of GDML."""
+
+import warnings
+
+import numpy as np
+
+from skatom.models._labels import check_labels
+from skatom.targets import Targets, as_targets
+
+
+def force_targets(y, structures, energy_constraint, model):
+    """Targets with forces, and with energies if they are learnt, or a ValueError."""
+    if not isinstance(y, Targets):
+        raise ValueError(
+            f"y is a {type(y).__name__}; this model learns from forces: give "
+            "Targets(energy=…, forces=…) or Targets.from_ase(structures)"
+        )
+    targets = as_targets(y, structures)
+    check_labels(targets, ("forces", "energy"), model)
+    targets.require("forces")
+    if energy_constraint:
+        targets.require("energy")
+    return targets
+
+
+def warn_of_inconsistent_labels(predicted, energies):
+    """Warn if energies disagree with the integrated forces: a wrong sign, unit or data."""
+    spread = predicted.std()
+    if len(energies) < 10 or spread == 0 or energies.std() == 0:
+        return
+    slope = np.polyfit(predicted, energies, 1)[0]
+    correlation = np.corrcoef(predicted, energies)[0, 1]
+    if correlation < -0.95:
+        problem = "fall where the integrated forces rise: are the forces gradients?"
+    elif correlation < 0.95:
+        problem = "do not follow the integrated forces: too few frames, a bad sigma or labels"
+    elif abs(slope - 1.0) > 0.1:
+        problem = "are in another unit than the forces: both must be in eV and Å"
+    else:
+        return
+    warnings.warn(
+        f"the energies {problem} (slope {slope:.3g}, correlation {correlation:.3g})", stacklevel=4
+    )

@@ -1,0 +1,521 @@
+"""Features, kernels and models of features on a device: the same numbers as on the CPU."""
+
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from batches import crystal, mixed, rattled_methanol
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+
+from skatom import Structures, Targets
+from skatom.datasets import load_ethanol
+from skatom.descriptors import FCHL19, SOAP, FeatureScaler, Linear, MomentTensor, Scale, Select
+from skatom.kernels import Cosine, Gaussian, Laplacian, Matern, Polynomial, StructureKernel
+from skatom.kernels import covariance as covariance_matrix
+from skatom.models import ForceKernelRidge, GreedyOLS, SparseGaussianProcess
+from skatom.neighbors import neighbor_list
+
+torch = pytest.importorskip("torch")
+
+SMALL_SOAP = {"cutoff": 4.0, "n_max": 3, "l_max": 2}
+SMALL_FCHL19 = {"cutoff": 4.0, "n_r2": 6, "n_r3": 5}
+DESCRIPTORS = {
+    "soap": SOAP(**SMALL_SOAP),
+    "soap_distances": SOAP(**SMALL_SOAP, nu=1),
+    "soap_mixed": SOAP(**SMALL_SOAP, species_compression=2),
+    "soap_step": SOAP(**SMALL_SOAP, cutoff_width=0.0),
+    "soap_plain": SOAP(
+        **SMALL_SOAP, normalize=False, radial_basis="gto", central_weight=0.0,
+        radial_scaling={"rate": 1.0, "scale": 2.0, "exponent": 5.0},
+    ),
+    "soap_high": SOAP(cutoff=3.0, n_max=2, l_max=7),
+    "fchl19": FCHL19(**SMALL_FCHL19),
+    "fchl19_near": FCHL19(**SMALL_FCHL19, cutoff3=2.5),
+    "fchl19_harmonics": FCHL19(**SMALL_FCHL19, n_fourier=3, zeta=0.4),
+}  # fmt: skip
+FIRST = ["soap", "fchl19"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small operations gain nothing from threads, which busy machines make slow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def host(array):
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
+def assert_equal(found, expected, tolerance=1e-9):
+    assert isinstance(found, torch.Tensor)
+    assert found.dtype == torch.float64
+    assert_close(found, expected, tolerance)
+
+
+def assert_close(found, expected, tolerance=1e-9):
+    assert tuple(found.shape) == tuple(expected.shape)
+    np.testing.assert_allclose(
+        host(found),
+        host(expected),
+        rtol=0,
+        atol=tolerance * max(np.abs(host(expected)).max(), 1e-6),
+    )
+
+
+def on_device(descriptor):
+    return clone(descriptor).set_params(device="torch")
+
+
+def pair_of(name, structures=None):
+    """Features of the same structures on the CPU and on the device."""
+    structures = mixed() if structures is None else structures
+    return tuple(
+        make(DESCRIPTORS[name]).fit_transform(structures) for make in (clone, on_device)
+    )  # fmt: skip
+
+
+def cotangents(features, shape=None):
+    array = np.random.default_rng(0).normal(size=shape or features.values.shape)
+    return array, torch.as_tensor(array)
+
+
+# --- features -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_values_and_derivatives_equal_those_of_the_cpu(name):
+    on_cpu, features = pair_of(name)
+    assert_equal(features.values, on_cpu.values)
+    array, tensor = cotangents(on_cpu)
+    for found, expected in zip(features.pullback(tensor), on_cpu.pullback(array), strict=True):
+        assert_equal(found, expected)
+    found = features.pullback(tensor[0])
+    for part, expected in zip(found, on_cpu.pullback(array[0]), strict=True):
+        assert_equal(part, expected)
+    assert_equal(features.jacobian([2, 0]).values, on_cpu.jacobian([2, 0]).values)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_pieces_of_centres_change_nothing(name, monkeypatch):
+    from skatom.descriptors._torch import pairs
+
+    whole = on_device(DESCRIPTORS[name]).fit_transform(mixed())
+    monkeypatch.setattr(pairs, "_PIECE", {False: 2**12})
+    parts = whole.descriptor.transform(mixed())
+    assert_equal(parts.values, whole.values, 1e-14)
+    _, tensor = cotangents(whole)
+    for found, expected in zip(parts.pullback(tensor), whole.pullback(tensor), strict=True):
+        assert_equal(found, expected, 1e-14)
+    assert_equal(parts.jacobian([0, 1]).values, whole.jacobian([0, 1]).values, 1e-14)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_some_structures_columns_and_atoms(name):
+    on_cpu, features = pair_of(name)
+    for key in (1, slice(1, 3), [2, 0], np.array([True, False, False, True])):
+        assert_equal(features[key].values, on_cpu[key].values)
+        array, tensor = cotangents(on_cpu[key])
+        found = features[key].pullback(tensor)
+        for part, expected in zip(found, on_cpu[key].pullback(array), strict=True):
+            assert_equal(part, expected)
+    columns = np.arange(on_cpu.n_features)[::-3]
+    some, few = on_cpu[:2, columns], features[:2, columns]
+    array, tensor = cotangents(some)
+    assert_equal(few.pullback(tensor)[0], some.pullback(array)[0])
+    centers, vectors = [0, 7, 3], on_cpu.values[:4]
+    assert_equal(features.jacobian_of(centers).values, on_cpu.jacobian_of(centers).values)
+    found = features.project(centers, torch.as_tensor(vectors))
+    for part, expected in zip(found, on_cpu.project(centers, vectors), strict=True):
+        assert_equal(part, expected)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_an_atom_alone_and_no_atoms_in_reach(name):
+    structures = [Atoms("C"), Atoms("CH", [[0, 0, 0], [0, 0, 50.0]])]
+    on_cpu, features = pair_of(name, structures)
+    assert_close(features.values, on_cpu.values)
+    gradient, virial = features.pullback(cotangents(on_cpu)[1])
+    assert not gradient.any() and not virial.any()
+    assert features.jacobian(0).values.shape == (0, 3, on_cpu.n_features)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_neighbors_can_be_given(name):
+    on_cpu, features = pair_of(name)
+    longer = neighbor_list(on_cpu.structures, 5.0)
+    given = features.descriptor.transform(on_cpu.structures, neighbors=longer)
+    assert_equal(given.values, on_cpu.values)
+    assert given.derivatives.has_neighbors
+
+
+def test_neighbors_of_molecules_are_found_on_the_device():
+    molecules = [rattled_methanol(), molecule("H2O"), Atoms("C"), molecule("C2H6")]
+    descriptor = on_device(DESCRIPTORS["fchl19"]).set_params(cutoff=2.2)
+    features = descriptor.fit_transform(molecules)
+    found, expected = features.neighbors, neighbor_list(molecules, 2.2)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    order = [np.lexsort((pairs.indices, pairs.centers)) for pairs in (found, expected)]
+    for field in ("centers", "indices", "vectors"):
+        one, other = (getattr(p, field)[o] for p, o in zip((found, expected), order, strict=True))
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+    on_cpu = clone(descriptor).set_params(device="cpu").fit_transform(molecules)
+    for key in (slice(1, 4), [3, 1], 2):
+        array, tensor = cotangents(on_cpu[key])
+        assert_equal(features[key].pullback(tensor)[0], on_cpu[key].pullback(array)[0])
+    with pytest.raises(ValueError, match="structure 1: atoms 0 and 1 are at the same place"):
+        descriptor.transform([molecule("CH4"), Atoms("H2", [[0, 0, 0], [0, 0, 0]])])
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_features_move_between_devices(name):
+    on_cpu, features = pair_of(name)
+    chain = [Linear(np.ones((4, on_cpu.n_features))), Scale(0.5, np.full(4, 2.0))]
+    for feature_map in chain:
+        on_cpu, features = on_cpu.map(feature_map), features.map(feature_map)
+    array, tensor = cotangents(on_cpu)
+    there, back = on_cpu.to("torch"), features.to("cpu")
+    assert_equal(there.values, on_cpu.values)
+    assert_equal(there.pullback(tensor)[0], on_cpu.pullback(array)[0])
+    assert type(back.values) is np.ndarray
+    np.testing.assert_allclose(back.pullback(array)[0], on_cpu.pullback(array)[0], atol=1e-9)
+    assert back.descriptor.device == "cpu" and features.descriptor.device == "torch"
+    with pytest.raises(ValueError, match="has no parameter device"):
+        MomentTensor(level=2).fit_transform([molecule("H2O")]).to("torch")
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_maps_are_applied_on_the_device(name):
+    on_cpu, features = pair_of(name)
+    rng, n = np.random.default_rng(1), on_cpu.n_features
+    maps = [
+        Scale(rng.normal(size=(3, n)), rng.uniform(1, 2, size=(3, n)), on_cpu.species),
+        Linear(rng.normal(size=(5, n)), rng.normal(size=n)),
+        Select([3, 1, 1], 5),
+    ]
+    for feature_map in maps:
+        on_cpu, features = on_cpu.map(feature_map), features.map(feature_map)
+    assert_equal(features.values, on_cpu.values)
+    array, tensor = cotangents(on_cpu)
+    for found, expected in zip(features.pullback(tensor), on_cpu.pullback(array), strict=True):
+        assert_equal(found, expected)
+    assert_equal(features.pullback(tensor[0])[0], on_cpu.pullback(array[0])[0])
+    assert_equal(features.jacobian(0).values, on_cpu.jacobian(0).values)
+
+
+def test_a_transformer_learns_on_the_host_and_maps_on_the_device():
+    on_cpu, features = pair_of("soap_distances", frames(5)[0])
+    scaler = FeatureScaler("standard").fit(features)
+    np.testing.assert_allclose(scaler.shift_, clone(scaler).fit(on_cpu).shift_, atol=1e-12)
+    assert_equal(scaler.transform(features).values, scaler.transform(on_cpu).values)
+
+
+@pytest.mark.parametrize("how", ["sum", "mean"])
+@pytest.mark.parametrize("name", FIRST)
+def test_pooled_features(name, how):
+    on_cpu, features = pair_of(name)
+    expected = on_cpu.pool(how)
+    same = on_device(DESCRIPTORS[name]).set_params(pool=how).fit_transform(mixed())
+    for found in (features.pool(how), same):
+        assert_equal(found.values, expected.values)
+        table = np.asarray(found)
+        assert type(table) is np.ndarray
+        assert_close(table, expected.values)
+        array, tensor = cotangents(expected)
+        for part, other in zip(found.pullback(tensor), expected.pullback(array), strict=True):
+            assert_equal(part, other)
+        assert_equal(found.pullback(tensor[0])[0], expected.pullback(array[0])[0])
+        jacobian, other = found.jacobian([0, 1]), expected.jacobian([0, 1])
+        assert_equal(jacobian.gradients, other.gradients)
+        assert_equal(jacobian.strains, other.strains)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_pickled_features_are_arrays(name):
+    on_cpu, features = pair_of(name)
+    scaled = features.map(Linear(np.eye(3, features.n_features)))
+    for one, other in ((features, on_cpu), (scaled, on_cpu[:, :3])):
+        copy = pickle.loads(pickle.dumps(one))
+        assert type(copy.values) is np.ndarray
+        assert_close(copy.values, other.values)
+        array, _ = cotangents(other)
+        for found, expected in zip(copy.pullback(array), other.pullback(array), strict=True):
+            assert type(found) is np.ndarray
+            assert_close(found, expected)
+
+
+def test_the_default_device_never_imports_torch():
+    code = (
+        "import sys; from ase.build import molecule; from skatom.descriptors import FCHL19, SOAP;"
+        "from skatom.models import ForceKernelRidge; SOAP(n_max=2).fit_transform([molecule('H2')]);"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- kernels --------------------------------------------------------------------------------------
+
+
+KERNELS = {
+    "gaussian": Gaussian(2.0),
+    "matern": Matern(2.0, 2.5),
+    "cosine": Cosine(2),
+    "polynomial": Polynomial(2, 1.0),
+    "sum": 0.5 * Gaussian(2.0) + Gaussian(3.0) * Cosine(2),
+}
+KINDS = [("energy", "forces"), ("energy",), ("forces",)]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_covariances_equal_those_of_the_cpu(name):
+    kernel = KERNELS[name]
+    on_cpu, features = pair_of("fchl19")
+    assert_equal(covariance_matrix(kernel, features), covariance_matrix(kernel, on_cpu))
+    some = covariance_matrix(kernel, on_cpu[1:], on_cpu[:2])
+    assert_equal(covariance_matrix(kernel, features[1:], features[:2]), some)
+    for kinds in KINDS:
+        expected = covariance_matrix(kernel, on_cpu, rows=kinds, columns=("forces",))
+        found = covariance_matrix(kernel, features, rows=kinds, columns=("forces",))
+        assert_equal(found, expected)
+
+
+def test_covariances_of_a_kernel_with_a_cusp():
+    on_cpu, features = pair_of("fchl19")
+    expected = covariance_matrix(Matern(2.0, 1.5), on_cpu[:1], on_cpu[1:])
+    assert_equal(covariance_matrix(Matern(2.0, 1.5), features[:1], features[1:]), expected)
+
+
+@pytest.mark.parametrize("structures", [3 * [molecule("CH3OH")], [molecule("H2O"), crystal()]])
+def test_covariances_of_even_and_uneven_structures(structures):
+    structures = [atoms.copy() for atoms in structures]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=seed)
+    on_cpu, features = pair_of("soap", structures)
+    for kinds in KINDS:
+        expected = covariance_matrix(Gaussian(0.5), on_cpu, rows=kinds)
+        assert_equal(covariance_matrix(Gaussian(0.5), features, rows=kinds), expected)
+
+
+def test_covariances_in_pieces(monkeypatch):
+    from skatom.kernels import blocks, environments
+
+    data = load_ethanol()
+    X = data.structures[:40:4]
+    on_cpu, features = pair_of("fchl19", X)
+    expected = covariance_matrix(Gaussian(2.0), on_cpu)
+    monkeypatch.setattr(blocks, "_TENSOR_ROWS", 60)
+    monkeypatch.setattr(environments, "_TENSOR_BATCH", 2**14)
+    monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", 0)  # Jacobians in a basis
+    assert_equal(covariance_matrix(Gaussian(2.0), features), expected)
+
+
+@pytest.mark.parametrize("match", ["sum", "average"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_kernels_of_structures(match, normalize):
+    on_cpu, features = pair_of("soap")
+    kernel = StructureKernel(Cosine(2), match, normalize=normalize)
+    assert_equal(kernel(features), kernel(on_cpu))
+    assert_equal(kernel(features[:2], features), kernel(on_cpu[:2], on_cpu))
+    assert_close(kernel.diagonal(features), kernel.diagonal(on_cpu))
+    for kernel in (Gaussian(1.0), Laplacian(3.0)):
+        assert_equal(kernel(features), kernel(on_cpu))
+        assert_equal(kernel.diagonal(features), kernel.diagonal(on_cpu))
+
+
+# --- models ---------------------------------------------------------------------------------------
+
+
+def frames(n, start=0):
+    data = load_ethanol()
+    chosen = slice(start, start + 20 * n, 20)
+    return data.structures[chosen], data.targets[chosen]
+
+
+def fitted(descriptor, y=None, **parameters):
+    X, targets = frames(8)
+    model = make_pipeline(descriptor, ForceKernelRidge(alpha=1e-5, **parameters))
+    return model.fit(X, targets if y is None else y)
+
+
+@pytest.mark.parametrize("basis", ["derivatives", "operators"])
+@pytest.mark.parametrize("name", FIRST)
+def test_force_kernel_ridge_equals_that_of_the_cpu(name, basis, tmp_path):
+    kernel = Gaussian(2.0 if name == "fchl19" else 0.5)
+    descriptor, other = clone(DESCRIPTORS[name]), on_device(DESCRIPTORS[name])
+    one, two = (fitted(d, basis=basis, kernel=kernel) for d in (descriptor, other))
+    X, _ = frames(5, 1000)
+    asked = {"return_forces": True, "return_std": basis == "derivatives"}
+    expected, found = one.predict(X, **asked), two.predict(X, **asked)
+    rms = np.sqrt(np.mean(expected[1] ** 2))
+    for a, b in zip(found, expected, strict=True):
+        assert type(a) is np.ndarray
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * rms)
+    if basis == "derivatives":
+        np.testing.assert_allclose(two[-1].variance_, one[-1].variance_, rtol=1e-6)
+    # the same coefficients, saved and used on the other device
+    assert_close(two[-1].predict(descriptor.transform(X), **asked)[0], found[0])
+    joblib.dump(two, tmp_path / "model.joblib")
+    loaded = joblib.load(tmp_path / "model.joblib")
+    loaded[0].set_params(device="cpu")
+    for a, b in zip(loaded.predict(X, **asked)[:2], found, strict=False):
+        assert_close(a, b)
+    for a, b in zip(
+        one[-1].predict(other.transform(X), return_forces=True), expected, strict=False
+    ):
+        assert type(a) is np.ndarray
+        assert_close(a, b)
+
+
+def test_force_kernel_ridge_of_some_labels():
+    X, y = frames(8)
+    energy = y.energy.copy()
+    energy[:3] = np.nan
+    forces = y.forces.copy()
+    forces[X.offsets[6] :] = np.nan
+    for labels in (
+        Targets(energy=y.energy),
+        Targets(energy=energy, forces=forces, offsets=X.offsets),
+        Targets(forces=y.forces, offsets=X.offsets),
+    ):
+        one, two = (
+            fitted(d, labels, alpha_forces=1e-4)
+            for d in (clone(DESCRIPTORS["fchl19"]), on_device(DESCRIPTORS["fchl19"]))
+        )
+        queries, _ = frames(3, 1000)
+        for a, b in zip(
+            two.predict(queries, return_forces=True), one.predict(queries, return_forces=True),
+            strict=True,
+        ):  # fmt: skip
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+
+
+def test_stress_of_crystals():
+    structures = [crystal() for _ in range(4)]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=seed)
+    y = np.arange(4.0)
+    one, two = (
+        make_pipeline(d, ForceKernelRidge(Gaussian(1.0), alpha=1e-4)).fit(structures, y)
+        for d in (clone(DESCRIPTORS["soap"]), on_device(DESCRIPTORS["soap"]))
+    )
+    assert_close(
+        two.predict(structures, return_stress=True)[1],
+        one.predict(structures, return_stress=True)[1],
+        1e-7,
+    )
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_sparse_gaussian_process_equals_that_of_the_cpu(periodic, monkeypatch):
+    rng, frames = np.random.default_rng(0), []
+    for seed in range(7):
+        frames.append(crystal() if periodic else rattled_methanol())
+        frames[-1].rattle(0.1, seed=seed)
+    X, queries = Structures.from_ase(frames[:5]), frames[5:]
+    stress, forces = rng.normal(size=(5, 3, 3)), rng.normal(size=(len(X.numbers), 3))
+    forces[: X.offsets[1]] = np.nan
+    y = Targets(
+        energy=np.array([1.0, np.nan, 2.0, 3.0, 0.5]), offsets=X.offsets,
+        forces=forces,
+        **({"stress": stress + stress.transpose(0, 2, 1)} if periodic else {}),
+    )  # fmt: skip
+    asked = {"return_forces": True, "return_std": True, "return_local_energies": True}
+    asked |= {"return_forces_std": True, "return_stress": periodic}
+    models = []
+    for device in ("cpu", "torch"):
+        soap = SOAP(**SMALL_SOAP, device=device)
+        model = SparseGaussianProcess(Cosine(2), 12, random_state=0)
+        models.append(make_pipeline(soap, model).fit(X, y))
+    expected, found = (model.predict(queries, **asked) for model in models)
+    for a, b in zip(found, expected, strict=True):
+        assert type(a) is np.ndarray
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+    one, two = (model[-1] for model in models)
+    assert two.n_structures_seen_ == one.n_structures_seen_
+    np.testing.assert_allclose(
+        two.log_marginal_likelihood_, one.log_marginal_likelihood_, rtol=1e-9
+    )
+    # pieces and batches change nothing; with terms the descriptors are the model's own
+    from skatom.models._torch import sparse_rows
+    from skatom.models.sparse import device_fitting
+
+    monkeypatch.setattr(sparse_rows, "_NUMBERS", 2**14)
+    monkeypatch.setattr(device_fitting, "_BATCH_ATOMS", 40)
+    monkeypatch.setattr(device_fitting, "_ROW_BYTES", 2**10)
+    terms = [(SOAP(**SMALL_SOAP, device="torch"), Cosine(2), 12)]
+    again = SparseGaussianProcess(terms=terms, random_state=0).fit(X, y)
+    for a, b in zip(again.predict(queries, return_forces=True), expected[:2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_arrays_and_tensors_do_not_mix():
+    on_cpu, features = pair_of("fchl19")
+    array, tensor = cotangents(on_cpu)
+    with pytest.raises(TypeError, match="cotangent is an array of numpy and meets a tensor on tor"):
+        features.pullback(array)
+    with pytest.raises(
+        TypeError, match="cotangent is a tensor on torch on the CPU and meets an ar"
+    ):
+        on_cpu.pullback(tensor)
+    with pytest.raises(TypeError, match="vectors is an array of numpy"):
+        features.project([0], on_cpu.values[:2])
+    for kinds in KINDS[:2]:
+        with pytest.raises(TypeError, match="Y is an array of numpy and meets a tensor"):
+            covariance_matrix(Gaussian(), features, on_cpu, rows=kinds)
+
+
+def test_cotangents_of_a_wrong_shape():
+    _, features = pair_of("fchl19")
+    with pytest.raises(ValueError, match=r"cotangent has the shape \(3,\); these features need"):
+        features.pullback(torch.ones(3, dtype=torch.float64))
+
+
+def test_what_is_not_on_the_device_names_what_is():
+    X, y = frames(4)
+    features = on_device(DESCRIPTORS["fchl19"]).fit_transform(X)
+    with pytest.raises(ValueError, match="match='best' of StructureKernel is not on a device yet"):
+        StructureKernel(Gaussian(), "best")(features)
+    with pytest.raises(ValueError, match="solver='cg' of ForceKernelRidge is not on a device yet"):
+        ForceKernelRidge(solver="cg").fit(features, y)
+    with pytest.raises(ValueError, match="GreedyOLS is not on a device yet.*ForceKernelRidge is"):
+        GreedyOLS(4).fit(features, y)
+    with pytest.raises(ValueError, match="not the bispectrum of nu=3: use device='cpu'"):
+        SOAP(**SMALL_SOAP, nu=3, device="torch").fit_transform(X)
+
+
+def test_out_of_memory_of_the_device(monkeypatch):
+    from skatom._device import Device
+
+    X, y = frames(4)
+    descriptor = on_device(DESCRIPTORS["fchl19"]).fit(X)
+    features = descriptor.transform(X)
+
+    def refuse(self, n_bytes, what, remedy, max_memory=None):
+        raise MemoryError(f"{what}: {remedy}")
+
+    monkeypatch.setattr(Device, "check_memory", refuse)
+    with pytest.raises(MemoryError, match="features: transform fewer structures at a time"):
+        descriptor.transform(X)
+    with pytest.raises(MemoryError, match="Jacobian of .*take fewer structures"):
+        features.jacobian(0)
+    with pytest.raises(MemoryError, match="covariance matrix of 4 structures with 88 rows"):
+        ForceKernelRidge().fit(features, y)
+    with pytest.raises(MemoryError, match="covariance matrix: use fewer structures"):
+        covariance_matrix(Gaussian(), features)
+
+
+def test_structures_of_another_batch(tmp_path):
+    descriptor = on_device(DESCRIPTORS["soap"]).fit([molecule("CH4")])
+    with pytest.raises(ValueError, match="structure 0 contains O"):
+        descriptor.transform(Structures.from_ase([molecule("H2O")]))
