@@ -186,6 +186,11 @@ class _Expanded:
         """dE/dR (n_atoms, 3, m) and dE/dε (3, 3, m) of one structure for m cotangents."""
         pairs, m = self.pairs, len(cotangents)
         dc = self._cotangents(cotangents, len(self.centers))
+        check_memory(
+            24.0 * len(pairs) * m,
+            f"the Jacobian of {len(pairs)} pairs and {m} features",
+            "reduce n_max or l_max of soap",
+        )
         gradients, strain = np.zeros((len(self.centers), 3, m)), np.zeros((3, 3, m))
         out = np.empty((len(pairs), 3, m))
         run_in_threads(
