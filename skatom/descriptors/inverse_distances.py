@@ -1,5 +1,6 @@
 """Inverse interatomic distances, the descriptor of GDML and sGDML."""
 
+from collections import deque
 from functools import cache
 from typing import NamedTuple
 
@@ -9,10 +10,13 @@ from ase.geometry import find_mic
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.descriptors.base import StructureDescriptor
+from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import as_structures
 
 # two atoms closer than this (Å) count as one: the closest nuclei in nature are 0.74 Å apart
 _COINCIDENT = 1e-3
+# Structures that a thread works on at once.
+_STRUCTURES = 128
 
 
 class PairFeatures(NamedTuple):
@@ -82,18 +86,36 @@ def pair_features(structures):
     n = len(structures)
     positions = structures.positions.reshape(n, -1, 3)
     first, second = pair_indices(positions.shape[1])
-    vectors = positions[:, first] - positions[:, second]
-    for s in np.flatnonzero(structures.pbc.any(axis=1)):
-        vectors[s] = find_mic(vectors[s], structures.cells[s], structures.pbc[s])[0]
-    squares = np.einsum("npx,npx->np", vectors, vectors)
+    values = np.empty((n, len(first)))
+    gradients = np.empty((n, len(first), 3))
+
+    def work(rows):
+        of_rows = positions[rows]
+        vectors = of_rows[:, first] - of_rows[:, second]
+        for s in np.flatnonzero(structures.pbc[rows].any(axis=1)):
+            cell, pbc = structures.cells[rows.start + s], structures.pbc[rows.start + s]
+            vectors[s] = find_mic(vectors[s], cell, pbc)[0]
+        squares = np.einsum("npx,npx->np", vectors, vectors)
+        _check_apart(squares, rows.start)
+        values[rows] = 1.0 / np.sqrt(squares)
+        np.multiply(vectors, (values[rows] ** 3)[:, :, None], out=gradients[rows])
+
+    with ThreadTeam(available_threads()) as team:
+        deque(team.map(work, split_rows(n, _STRUCTURES)), 0)
+    return PairFeatures(values, gradients)
+
+
+def _check_apart(squares, start):
+    """Raise a ValueError if a squared distance is zero; ``start`` is the first structure."""
     if squares.size and squares.min() < _COINCIDENT**2:
         s, p = np.unravel_index(squares.argmin(), squares.shape)
+        n_atoms = int((1 + np.sqrt(1 + 8 * squares.shape[1])) / 2)
+        first, second = (atoms[p] for atoms in pair_indices(n_atoms))
         raise ValueError(
-            f"atoms {second[p]} and {first[p]} of structure {s} are {np.sqrt(squares[s, p]):.1e} Å "
-            "apart: no two atoms may share a place; remove one or repair the frame"
+            f"atoms {second} and {first} of structure {start + s} are "
+            f"{np.sqrt(squares[s, p]):.1e} Å apart: no two atoms may share a place; remove one or "
+            "repair the frame"
         )
-    values = 1.0 / np.sqrt(squares)
-    return PairFeatures(values, vectors * (values**3)[:, :, None])
 
 
 class InverseDistances(StructureDescriptor):
