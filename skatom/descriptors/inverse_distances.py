@@ -84,38 +84,38 @@ def pair_features(structures):
     PairFeatures
     """
     n = len(structures)
-    positions = structures.positions.reshape(n, -1, 3)
-    first, second = pair_indices(positions.shape[1])
-    values = np.empty((n, len(first)))
-    gradients = np.empty((n, len(first), 3))
+    pieces = split_rows(n, _STRUCTURES)
+    if len(pieces) < 2:
+        return _pair_features(structures, slice(0, n))
+    n_pairs = len(pair_indices(structures.n_atoms[0])[0])
+    found = PairFeatures(np.empty((n, n_pairs)), np.empty((n, n_pairs, 3)))
 
     def work(rows):
-        of_rows = positions[rows]
-        vectors = of_rows[:, first] - of_rows[:, second]
-        for s in np.flatnonzero(structures.pbc[rows].any(axis=1)):
-            cell, pbc = structures.cells[rows.start + s], structures.pbc[rows.start + s]
-            vectors[s] = find_mic(vectors[s], cell, pbc)[0]
-        squares = np.einsum("npx,npx->np", vectors, vectors)
-        _check_apart(squares, rows.start)
-        values[rows] = 1.0 / np.sqrt(squares)
-        np.multiply(vectors, (values[rows] ** 3)[:, :, None], out=gradients[rows])
+        found.values[rows], found.gradients[rows] = _pair_features(structures, rows)
 
     with ThreadTeam(available_threads()) as team:
-        deque(team.map(work, split_rows(n, _STRUCTURES)), 0)
-    return PairFeatures(values, gradients)
+        deque(team.map(work, pieces), 0)
+    return found
 
 
-def _check_apart(squares, start):
-    """Raise a ValueError if a squared distance is zero; ``start`` is the first structure."""
+def _pair_features(structures, rows):
+    """`pair_features` of a slice of the structures."""
+    positions = structures.positions.reshape(len(structures), -1, 3)[rows]
+    first, second = pair_indices(positions.shape[1])
+    vectors = positions[:, first] - positions[:, second]
+    for s in np.flatnonzero(structures.pbc[rows].any(axis=1)):
+        at = rows.start + s
+        vectors[s] = find_mic(vectors[s], structures.cells[at], structures.pbc[at])[0]
+    squares = np.einsum("npx,npx->np", vectors, vectors)
     if squares.size and squares.min() < _COINCIDENT**2:
         s, p = np.unravel_index(squares.argmin(), squares.shape)
-        n_atoms = int((1 + np.sqrt(1 + 8 * squares.shape[1])) / 2)
-        first, second = (atoms[p] for atoms in pair_indices(n_atoms))
         raise ValueError(
-            f"atoms {second} and {first} of structure {start + s} are "
+            f"atoms {second[p]} and {first[p]} of structure {rows.start + s} are "
             f"{np.sqrt(squares[s, p]):.1e} Å apart: no two atoms may share a place; remove one or "
             "repair the frame"
         )
+    values = 1.0 / np.sqrt(squares)
+    return PairFeatures(values, vectors * (values**3)[:, :, None])
 
 
 class InverseDistances(StructureDescriptor):

@@ -57,10 +57,11 @@ class KernelExpansion(Predictor):
     def differentiate(self, X):
         """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3) of structures of one composition."""
         values, gradients = pair_features(X)
+        signs = incidence(len(X.numbers) // len(X))
 
         def work(rows):
             energies, slopes = self._evaluate(values[rows])
-            return energies, *_on_atoms(slopes, values[rows], gradients[rows])
+            return energies, *_on_atoms(slopes, values[rows], gradients[rows], signs)
 
         energies, gradient, virial = self._in_pieces(work, len(values))
         return energies, gradient.reshape(-1, 3), virial
@@ -133,11 +134,10 @@ class KernelExpansion(Predictor):
         return total
 
 
-def _on_atoms(slopes, values, gradients):
+def _on_atoms(slopes, values, gradients, signs):
     """∂E/∂R (n, N, 3) and ∂E/∂ε (n, 3, 3) for slopes ∂E/∂x (n, D)."""
     on_pairs = slopes[:, :, None] * gradients
-    n_atoms = int((1 + np.sqrt(1 + 8 * values.shape[1])) / 2)
-    gradient = incidence(n_atoms) @ on_pairs
+    gradient = signs @ on_pairs
     cubes = values * values * values
     virial = -(on_pairs.transpose(0, 2, 1) @ (gradients / cubes[:, :, None]))
     return gradient, virial
