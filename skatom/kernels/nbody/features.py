@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from skatom.kernels._cpu.nbody import add_products
-from skatom.kernels.nbody.nplets import Part, like_sides
+from skatom.kernels.nbody.functionals import Part
+from skatom.kernels.nbody.nplets import like_sides
 from skatom.memory import check_memory
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
