@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import eval_legendre, ive
 
 from skatom.kernels._cpu.nbody import add_harmonic_products
+from skatom.kernels.nbody.features import legendre_rule
 from skatom.memory import check_memory
 from skatom.parallel import serial_blas, threads_over_blas
 
@@ -43,7 +44,7 @@ class HarmonicBasis:
     def __init__(self, high, sigma, n_neighbors):
         self.sigma = sigma
         high = high + _PADDING * sigma
-        nodes, weights = np.polynomial.legendre.leggauss(int(40 + 6 * high / sigma))
+        nodes, weights = legendre_rule(int(40 + 6 * high / sigma))
         self.nodes = 0.5 * high * (nodes + 1)
         roots = np.sqrt(0.5 * high * weights)
         self.coefficients, self.eigenvalues = [], []
@@ -198,7 +199,7 @@ def _tables_of_both(part, basis):
 
 def _mean_length(lower, upper):
     """Root mean square, over directions, of |P'_l n × n'| or |P'_(l+1) n' - P'_l n|."""
-    c, w = np.polynomial.legendre.leggauss(lower + 2)
+    c, w = legendre_rule(lower + 2)
     p, q = legendre_slopes(lower, c), legendre_slopes(upper, c)
     square = p**2 * (1 - c**2) if lower == upper else p**2 + q**2 - 2 * c * p * q
     return np.sqrt(0.5 * np.sum(w * square))
