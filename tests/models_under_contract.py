@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
-from skatom.descriptors import FCHL19, SOAP, LambdaSOAP
+from skatom.descriptors import FCHL19, SOAP, LambdaSOAP, PointScattering
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody
 from skatom.models import (
     GDML,
@@ -26,6 +26,7 @@ from skatom.models import (
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
+SMALL_POINTS = PointScattering([(3, 1), (3, 2)], (0, 1), 2, (4 / 3, 2), beta=0.5, pool="sum")
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,16 @@ CASES = {
         ),
         prefix="estimator__",
     ),
-    "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12)),
-    "bagged": pipeline(SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0)),
+    "greedy": pipeline(
+        SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=("energy", "forces", "stress")
+    ),
+    "greedy-structures": pipeline(
+        SMALL_POINTS, named(GreedyOLS, n_terms=12), labels=("energy", "forces", "stress")
+    ),
+    "bagged": pipeline(
+        SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0),
+        labels=("energy", "forces", "stress"),
+    ),
     "committee": pipeline(
         SMALL_SOAP,
         named(
