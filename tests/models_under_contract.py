@@ -9,13 +9,8 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
-<<<<<<< HEAD
-from skatom.descriptors import FCHL19, SOAP, InverseDistances, LambdaSOAP
+from skatom.descriptors import FCHL19, SOAP, InverseDistances, LambdaSOAP, PointScattering
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
-=======
-from skatom.descriptors import FCHL19, SOAP, LambdaSOAP, PointScattering
-from skatom.kernels import FCHL18, Cosine, Gaussian, NBody
->>>>>>> ebe58292ee6161d8a36d61c02fa3d064ddbdc0d6
 from skatom.models import (
     GDML,
     SGDML,
@@ -34,11 +29,8 @@ from skatom.models import (
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
-<<<<<<< HEAD
 SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
-=======
 SMALL_POINTS = PointScattering([(3, 1), (3, 2)], (0, 1), 2, (4 / 3, 2), beta=0.5, pool="sum")
->>>>>>> ebe58292ee6161d8a36d61c02fa3d064ddbdc0d6
 
 
 @dataclass(frozen=True)
@@ -221,7 +213,6 @@ CASES = {
         labels=("energy", "forces", "stress"),
         prefix="estimator__",
     ),
-<<<<<<< HEAD
     "gated": Case(
         lambda: GatedExperts(
             NBodyGaussianProcess(NBody(cutoff=3.6, amplitude=0.1), noise_energy=1e-2),
@@ -232,22 +223,14 @@ CASES = {
         prefix="estimator__",
     ),
     "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY),
+    "greedy-structures": pipeline(
+        SMALL_POINTS, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY
+    ),
     "greedy-distances": pipeline(
         InverseDistances(), named(GreedyOLS, n_terms=3), system="waters"
     ),
     "bagged": pipeline(
         SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0), labels=OF_THE_ENERGY
-=======
-    "greedy": pipeline(
-        SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=("energy", "forces", "stress")
-    ),
-    "greedy-structures": pipeline(
-        SMALL_POINTS, named(GreedyOLS, n_terms=12), labels=("energy", "forces", "stress")
-    ),
-    "bagged": pipeline(
-        SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0),
-        labels=("energy", "forces", "stress"),
->>>>>>> ebe58292ee6161d8a36d61c02fa3d064ddbdc0d6
     ),
     "committee": pipeline(
         SMALL_SOAP,
