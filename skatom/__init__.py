@@ -14,6 +14,7 @@ _SUBMODULES = (
     "datasets",
     "descriptors",
     "kernels",
+    "mechanics",
     "metrics",
     "model_selection",
     "models",

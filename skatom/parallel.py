@@ -12,8 +12,9 @@ number of threads. Between processes, caches, call histories and builds of BLAS,
 round in another order, features agree to 1e-13 of their norm and predictions to 1e-10.
 """
 
+import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from threading import Lock, local
@@ -63,24 +64,57 @@ def _sharing():
         _this_thread.shares = before
 
 
-class ThreadTeam(ThreadPoolExecutor):
-    """A thread pool in whose `map` the calling thread works, too.
+@cache
+def _workers(threads):
+    """The threads of teams of this size, which wait for the next team between two."""
+    return ThreadPoolExecutor(threads)
+
+
+if hasattr(os, "register_at_fork"):  # a process that is forked has none of the threads
+    os.register_at_fork(after_in_child=_workers.cache_clear)
+
+
+class ThreadTeam:
+    """Threads in whose `map` the calling thread works, too.
 
     The operating system often starts two new threads on one core and separates them only after
-    some 50 ms; one new thread beside the calling one gets a core of its own. Work that is shared
-    within a piece of work stays in the thread of that piece.
+    some 50 ms, and starting sixteen takes milliseconds; so the threads are kept for the next team,
+    and one of them is the calling thread. Work that is shared within a piece of shared work stays
+    in the thread of that piece.
+
+    Parameters
+    ----------
+    threads : int
+        Number of threads. One: all work is done by the calling thread, when it is submitted.
     """
 
+    def __init__(self, threads):
+        self._threads = threads
+        self._calls = set()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for call in set(self._calls):
+            call.cancel()
+        wait(set(self._calls))
+
     def submit(self, function, *arguments):
-        """Call ``function(*arguments)`` in one of the threads; returns its future."""
-        return super().submit(_sharing()(function), *arguments)
+        """Call ``function(*arguments)`` in one of the threads; returns its `Future`."""
+        if self._threads == 1:
+            return _done(function, *arguments)
+        call = _workers(self._threads).submit(_sharing()(function), *arguments)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return call
 
     def map(self, function, *iterables):
         """Apply ``function`` to all items, in their order, as the built-in `map` does."""
         jobs = list(zip(*iterables, strict=False))
         turns, results = iter(range(len(jobs))), {}
         # a team of one leaves the threads to the work
-        sharing = _sharing if self._max_workers > 1 and len(jobs) > 1 else nullcontext
+        sharing = _sharing if self._threads > 1 and len(jobs) > 1 else nullcontext
 
         def work():
             try:
@@ -91,18 +125,27 @@ class ThreadTeam(ThreadPoolExecutor):
             finally:  # after an error nobody takes another turn
                 deque(turns, maxlen=0)
 
-        helpers = [
-            self.submit(deque, work(), 0) for _ in range(min(self._max_workers, len(jobs)) - 1)
-        ]
+        helpers = [self.submit(deque, work(), 0) for _ in range(min(self._threads, len(jobs)) - 1)]
         given = 0
         for _ in work():
             while given in results:
                 yield results.pop(given)
                 given += 1
         for helper in helpers:
-            helper.result()
+            if not helper.cancel():  # it may wait for a thread that another team keeps busy
+                helper.result()
         for k in range(given, len(jobs)):
             yield results.pop(k)
+
+
+def _done(function, *arguments):
+    """The future of a call that is made now."""
+    call = Future()
+    try:
+        call.set_result(function(*arguments))
+    except Exception as error:
+        call.set_exception(error)
+    return call
 
 
 @contextmanager

@@ -19,6 +19,7 @@ PACKAGES = (
     "kernels",
     "kernels.fchl18",
     "kernels.nbody",
+    "mechanics",
     "metrics",
     "model_selection",
     "models",

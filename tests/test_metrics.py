@@ -13,7 +13,9 @@ from skatom import Structures, Targets, metrics
 from skatom.datasets import load_ethanol
 from skatom.descriptors import SOAP
 from skatom.kernels import Cosine, Laplacian
+from skatom.metrics.evaluation import FIGURES
 from skatom.models import SGDML, ForceKernelRidge, GreedyOLS
+from skatom.properties import LABELS
 
 SCORERS = [metrics.get_scorer(name) for name in metrics.get_scorer_names()]
 OF_CRYSTALS = [
@@ -175,7 +177,8 @@ class TestScorers:
     def test_have_names_of_metrics(self):
         names = metrics.get_scorer_names()
         of_labels = {name.split("_")[1] for name in names}
-        assert of_labels == {"energy", "force", "stress", "dipole", "polarizability"}
+        assert of_labels == {{"forces": "force"}.get(label, label) for label in LABELS}
+        assert FIGURES.keys() == LABELS.keys()
         assert all(name.removeprefix("neg_") in metrics.__all__ for name in names)
         assert metrics.get_scorer("neg_force_mae") is metrics.neg_force_mae
         with pytest.raises(ValueError, match="no scorer 'neg_charge_mae': choose from neg_energy"):

@@ -18,6 +18,7 @@ from skatom import Structures, Targets
 from skatom.calculators import SkatomCalculator
 from skatom.datasets import load_boron_nitride
 from skatom.kernels import (
+    CartesianPairs,
     Cosine,
     Gaussian,
     ManyBody,
@@ -29,7 +30,7 @@ from skatom.kernels import (
     haar_kernel,
     many_body_kernel,
 )
-from skatom.models import KernelOrderSelector, NBodyGaussianProcess
+from skatom.models import Committee, KernelOrderSelector, NBodyGaussianProcess
 from skatom.models.nbody.marginal_likelihood import likelihood_and_slopes
 
 A = np.array([(1.1, 0.2, -0.3), (-0.7, 1.2, 0.4), (0.1, -1.5, 1.0), (0.9, 0.9, 1.7)])
@@ -534,34 +535,65 @@ def test_pairs_are_chosen_where_pairs_are_all_there_is():
     assert search.score(structures, targets) > 0.999
 
 
-@pytest.mark.parametrize(("true_order", "n"), [(2, 50), (3, 50)])
-def test_likelihood_finds_the_order_of_a_model_on_a_line(true_order, n):
+class OfCarbon(CartesianPairs):
+    """The neighbourhoods of carbon atoms alone."""
+
+    def rows(self, structures, what, atoms=None):
+        rows = super().rows(structures, what, atoms)
+        for key in [key for key in rows.parts if key[0] != 6]:
+            del rows.parts[key]
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("true_order", "n", "selected"), [(2, 30, 2), (3, 30, 3), (4, 30, 3), (4, 150, 4)]
+)
+def test_selected_order_is_the_true_one_or_a_lower_one_with_few_data(true_order, n, selected):
     """Four neighbours on a line; energies are sums over ordered chains of n - 1 of them."""
-    rng = np.random.default_rng(0)
-    clouds = rng.uniform(-3, 3, (n, 4))
+    places = np.random.default_rng(1).uniform(-3, 3, (2 * n, 4))
+    gaps = np.diff(np.sort(np.insert(places, 0, 0.0, axis=1)), axis=1).min(axis=1)
+    places = places[gaps > 1e-2][:n]
+    structures = [Atoms("CH4", np.outer((0.0, *x), (1.0, 0.0, 0.0))) for x in places]
 
     def bell(d):
         return -np.exp(-((np.abs(d) - 1) ** 2) / 2)
 
-    def energy(cloud):
+    def energy(x):
         return sum(
             np.prod([bell(b - a) for a, b in zip((0.0, *chain), chain, strict=False)])
-            for chain in permutations(cloud, true_order - 1)
+            for chain in permutations(x, true_order - 1)
         )
 
-    values = np.array([energy(cloud) for cloud in clouds])
-    pairs = [
-        np.array([[cartesian_kernel(a[:, None], b[:, None], s) for b in clouds] for a in clouds])
-        for s in (0.4, 0.7, 1.0, 1.4, 2.0)
+    orders, sigmas = (2, 3, 4, 5), (0.7, 1.0, 1.5)
+    kernels = [
+        ManyBody(OfCarbon(sigma, cutoff=None), Polynomial(zeta=order - 1))
+        for order in orders
+        for sigma in sigmas
     ]
-    best = [
-        max(
-            multivariate_normal(cov=k ** (order - 1) + 1e-4 * np.eye(n)).logpdf(values)
-            for k in pairs
-        )
-        for order in (2, 3, 4)
+    process = NBodyGaussianProcess(noise_energy=0.01 / np.sqrt(5), baseline=None)
+    search = KernelOrderSelector(process, kernels).fit(structures, [energy(x) for x in places])
+    assert orders[search.best_index_ // len(sigmas)] == selected
+
+
+def test_committee_of_processes_is_as_good_at_a_part_of_the_cost():
+    """Bagging: eight processes, each of a quarter of the structures, with their spread."""
+    structures, targets = mixed_data(20)
+    others = Structures.from_ase([*rattled("H2O", 10, seed=5).to_ase(), molecule("NH3")])
+    process = NBodyGaussianProcess(NBody(sigma=0.4), noise_energy=1e-3, noise_forces=0.02)
+    committee = Committee(process, 8, resampling="bootstrap", max_samples=0.25, random_state=0)
+    committee.fit(structures, targets)
+    assert max(m.n_observations_ for m in committee.estimators_) <= 10 * 13
+    truth = morse_targets(others)
+    options = {"return_forces": True, "return_std": True, "return_forces_std": True}
+    energy, forces, std, forces_std = committee.predict(others, **options)
+    errors = [
+        np.abs(member.predict(others, return_forces=True)[1] - truth.forces).mean()
+        for member in committee.estimators_
     ]
-    assert np.argmax(best) + 2 == true_order
+    assert np.abs(forces - truth.forces).mean() < np.mean(errors)
+    assert np.abs(energy - truth.energy).max() < 0.05
+    assert (std > 0).all()
+    assert forces_std.shape == forces.shape
 
 
 def test_energies_alone_and_forces_alone():

@@ -140,9 +140,15 @@ class TestLearningCurve:
     def test_fits_to_growing_parts(self, dimers):
         X, y = dimers
         cv = EnergyStratifiedSplit(3, test_size=40, random_state=0)
-        display = LearningCurveDisplay.from_estimator(
-            PairPotential(), X, y, train_sizes=[5, 20, 80], cv=cv, scoring=neg_energy_rmse
-        )
+        curves = [
+            LearningCurveDisplay.from_estimator(
+                PairPotential(), X, y, train_sizes=[5, 20, 80], cv=cv, scoring=scoring
+            )
+            for scoring in (neg_energy_rmse, "neg_energy_rmse")
+        ]
+        display = curves[0]
+        np.testing.assert_array_equal(curves[1].errors, display.errors)
+        assert curves[1].ax_.get_ylabel() == "energy RMSE (eV)"
         assert list(display.train_sizes) == [5, 20, 80]
         assert display.errors.shape == (3, 3)
         assert display.slope_ < 0.0

@@ -21,7 +21,7 @@ from skatom.descriptors import (
     spherical_from_cartesian,
 )
 from skatom.metrics import evaluate, get_scorer
-from skatom.models import TensorKernelRidge
+from skatom.models import Committee, TensorKernelRidge
 from skatom.neighbors import neighbor_list
 
 TINY = LambdaSOAP(cutoff=3.0, n_max=2, l_max=2)
@@ -472,6 +472,17 @@ def test_structures_need_a_descriptor_in_front(ammonia_tensors):
         model.predict(features, neighbors=neighbor_list(structures, 3.0))
 
 
+def test_committees_have_deviations_of_their_own(ammonia_tensors):
+    structures, targets = ammonia_tensors
+    committee = Committee(TensorKernelRidge(), n_models=3, random_state=0)
+    model = make_pipeline(clone(TINY), committee).fit(structures[:20], targets[:20])
+    mean, std = model.predict(structures[20:], return_dipole_std=True)
+    features = TINY.fit_transform(structures)[20:]
+    members = [member.predict(features) for member in model[-1].estimators_]
+    np.testing.assert_allclose(mean, np.mean(members, axis=0), atol=1e-12)
+    np.testing.assert_allclose(std, np.std(members, axis=0, ddof=1), atol=1e-12)
+
+
 def test_features_are_not_kept_by_the_model(ammonia_tensors):
     structures, targets = ammonia_tensors
     features = TINY.fit_transform(structures)
@@ -537,9 +548,10 @@ def test_equal_structures_without_ridge_are_an_error():
         model_of(alpha=0.0).fit(structures, np.zeros((8, 3)))
 
 
-def test_structures_too_symmetric_to_have_a_direction_are_an_error():
+@pytest.mark.parametrize("sparse", [{}, {"n_sparse": 1}])
+def test_structures_too_symmetric_to_have_a_direction_are_an_error(sparse):
     with pytest.raises(ValueError, match="all features of order 1 vanish"):
-        model_of().fit([Atoms("C"), bulk("C")], np.zeros((2, 3)))
+        model_of(**sparse).fit([Atoms("C"), bulk("C")], np.zeros((2, 3)))
 
 
 def test_kernel_that_does_not_fit_is_refused(ammonia_tensors):

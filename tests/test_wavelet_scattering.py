@@ -17,11 +17,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skatom import Structures
-from skatom.descriptors import WaveletScattering
+from skatom.descriptors import Scale, WaveletScattering
+from skatom.descriptors.scattering import jacobian as jacobians
 from skatom.descriptors.scattering import transform as passes
 from skatom.descriptors.scattering.batch import _Scenes
 from skatom.descriptors.scattering.charges import valence
-from skatom.descriptors.scattering.grids import Level
+from skatom.descriptors.scattering.grids import Level, even_size
 from skatom.descriptors.scattering.wavelets import (
     Wavelet,
     alias_free_spacing,
@@ -374,6 +375,53 @@ def test_features_of_a_supercell_per_atom(skewed):
     assert super_ == pytest.approx(unit, rel=1e-12)
 
 
+@pytest.mark.parametrize("repeats", [(2, 1, 1), (1, 2, 2)], ids=str)
+def test_features_of_a_supercell_with_default_grids(repeats):
+    cell = bulk("BN", "zincblende", a=3.6)
+    cell.rattle(0.1, seed=1)
+    transformer = WaveletScattering().fit([cell])
+    unit, tiled = transformer.transform([cell, cell * repeats]).values
+    assert tiled == pytest.approx(unit, rel=1e-10)
+
+
+def test_sizes_of_grids_are_closed_under_doubling():
+    for smallest in np.concatenate([np.linspace(4.001, 200, 999), [5.0, 28.0, 64.0]]):
+        size = even_size(smallest)
+        assert smallest <= size <= 1.25 * smallest + 1e-6
+        assert even_size(2 * smallest) == 2 * size
+        assert max(factorint(size)) <= 7
+    assert [even_size(x) for x in (0.3, 1.0, 2.5, 3.9, 8 + 1e-12)] == [1, 1, 3, 4, 8]
+
+
+def factorint(number):
+    """Prime factors of a number."""
+    for factor in range(2, number):
+        if number % factor == 0:
+            return [factor, *factorint(number // factor)]
+    return [number]
+
+
+def errors_of_grids(atoms, aliases, **parameters):
+    """Relative errors of the features for each alias, against grids denser than any of them."""
+    default = WaveletScattering(**parameters).fit([atoms])
+    converged = clone(default).set_params(grid_spacing=0.2 * default.grid_spacing_)
+    expected = converged.fit_transform([atoms]).values[0]
+    found = [clone(default).set_params(alias=a).fit_transform([atoms]).values[0] for a in aliases]
+    return np.abs(np.array(found) / expected - 1)
+
+
+def test_errors_of_default_grids(skewed):
+    errors, rough = errors_of_grids(skewed, (1e-6, 1e-3), channels="total", exponents=(1, 2))
+    assert errors.max() < 1e-4
+    assert np.median(errors) < 2e-5
+    assert rough.max() > 1e-3  # so the test sees errors
+
+
+@pytest.mark.slow
+def test_errors_of_default_grids_of_all_features(skewed):
+    assert errors_of_grids(skewed, (1e-6,)).max() < 1e-4
+
+
 def test_permutation_of_like_atoms_and_translation_by_a_grid_vector(skewed):
     transformer = scattering(orbitals=3, scales=(0, 1), beta=0.4, grid_shape=(16, 20, 18))
     reference = transformer.fit_transform([skewed]).values[0]
@@ -453,7 +501,8 @@ def test_coarse_grids_of_wide_wavelets(skewed, water_molecule):
 
 def test_more_space_around_a_molecule_changes_nothing(methanol):
     found, wider = (
-        features(methanol, orbitals=3, scales=(0, 1), beta=0.4, padding=p) for p in (6.0, 9.0)
+        features(methanol, orbitals=3, scales=(0, 1), beta=0.4, padding=p, grid_spacing=0.19)
+        for p in (6.0, 9.0)
     )
     for name, value in wider.items():
         assert found[name] == pytest.approx(value, rel=1e-6)
@@ -495,6 +544,52 @@ def slopes(transformer, atoms, cotangent, step):
     return slope[:n].reshape(-1, 3), slope[n:].reshape(3, 3)
 
 
+@pytest.mark.parametrize("normalize", [None, "per_atom", "ratio"])
+@pytest.mark.parametrize("density_width", [0.0, 0.3])
+def test_jacobian_is_the_pullback_of_each_feature(skewed, water_molecule, normalize, density_width):
+    transformer = WaveletScattering(
+        orbitals=[(2, 1), (3, 2)], scales=(0, 1), beta=0.4, scale_gap=-1, padding=3.0,
+        channels=("total", "kinetic"), alias=1e-4, normalize=normalize, density_width=density_width,
+    ).fit([skewed, water_molecule])  # fmt: skip
+    features = transformer.transform([water_molecule, skewed])
+    jacobian = features.jacobian(slice(None))
+    for f in range(0, features.n_features, 7):
+        one = np.zeros(features.n_features)
+        one[f] = 1.0
+        gradient, virial = features.pullback(one)
+        size = np.abs(gradient).max() + 1e-9 * np.abs(jacobian.gradients).max()
+        np.testing.assert_allclose(jacobian.gradients[:, :, f], gradient, atol=1e-10 * size)
+        size = np.abs(virial).max() + 1e-9 * np.abs(jacobian.strains).max()
+        np.testing.assert_allclose(jacobian.strains[:, :, :, f], virial, atol=1e-10 * size)
+    chosen = np.array([30, 4, 17])
+    few = features[:, chosen].jacobian(1)
+    for part, whole in (
+        (few.gradients, jacobian.gradients[3:, :, chosen]),
+        (few.strains, jacobian.strains[1:, :, :, chosen]),
+    ):
+        np.testing.assert_allclose(part, whole, atol=1e-11 * np.abs(whole).max())
+
+
+def test_jacobian_of_few_features_computes_no_others(skewed, monkeypatch):
+    transformer = WaveletScattering(orbitals=3, scales=(0, 1), beta=0.4, alias=1e-3).fit([skewed])
+    features = transformer.transform([skewed])
+    made, filtered = [], passes.filtered
+    monkeypatch.setattr(
+        jacobians,
+        "filtered",
+        lambda s, grid, wavelet: made.append(wavelet) or filtered(s, grid, wavelet),
+    )
+    column = list(features.feature_names).index("S2[Si;n3l1j0;n3l2j1;q1]")
+    scaled = features.map(Scale(0.0, np.full(features.n_features, 2.0)))
+    jacobian = scaled[:, [column]].jacobian(0)
+    assert made == [Wavelet(3, 1, 0), Wavelet(3, 2, 1)]
+    one = np.zeros(features.n_features)
+    one[column] = 0.5
+    gradient, _ = features.pullback(one)
+    scale = np.abs(gradient).max()
+    np.testing.assert_allclose(jacobian.gradients[:, :, 0], gradient, atol=1e-10 * scale)
+
+
 @pytest.mark.parametrize("system", ["skewed", "water_molecule"])
 @pytest.mark.parametrize(
     ("parameters", "step"),
@@ -504,6 +599,17 @@ def slopes(transformer, atoms, cotangent, step):
         ({"orbitals": [(2, 1)], "normalize": "ratio"}, 1e-4),
         ({"orbitals": [(2, 1)], "density_width": 0.3, "multiresolution": False}, 1e-4),
         ({"orbitals": 2}, 1e-6),
+        # points denser than the band
+        (
+            {
+                "orbitals": [(2, 1)],
+                "grid_shape": None,
+                "grid_spacing": "auto",
+                "alias": 1e-5,
+                "density_width": 0.3,
+            },
+            1e-5,
+        ),
     ],
 )
 def test_gradient_and_virial_are_central_differences(system, parameters, step, request):
@@ -524,7 +630,7 @@ def test_gradient_and_virial_are_central_differences(system, parameters, step, r
 def test_forces_of_molecules_sum_to_zero_and_squares_of_cells_too(skewed, methanol):
     for atoms, exponents, order in [(methanol, POWERS, 2), (skewed, (2,), 1)]:
         transformer = scattering(
-            orbitals=2, scales=(0, 1), beta=0.4, order=order, exponents=exponents, alias=1e-9
+            orbitals=2, scales=(0, 1), beta=0.4, order=order, exponents=exponents, grid_spacing=0.17
         ).fit([atoms])
         gradient, _ = transformer.transform([atoms]).pullback(np.ones(len(transformer.support_)))
         assert np.abs(gradient.sum(axis=0)).max() < 1e-11 * np.abs(gradient).max()

@@ -22,6 +22,7 @@ from skatom import Structures, Targets
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.models.sparse.fitting import features_of, representative_blocks, start_solver
 from skatom.models.sparse.rows import all_derivative_rows, energy_rows, with_neighbors
+from skatom.models.sparse.terms import named_terms
 from skatom.parallel import serial_blas
 
 FOLDS = 5
@@ -65,10 +66,11 @@ class FoldedRows:
             for k, (_, left_out) in enumerate(folds.split(groups, groups)):
                 self.fold[left_out] = k
         self.fold_of_force = np.repeat(self.fold, 3 * self.n_atoms)
-        descriptors = [clone(descriptor).fit(structures) for descriptor, *_ in model.terms]
+        terms = named_terms(model.terms)
+        descriptors = [clone(term.descriptor).fit(structures) for term in terms]
         blocks = representative_blocks(
-            structures, structures, descriptors, model.terms, model.selection,
-            model.n_candidates, check_random_state(model.random_state),
+            structures, descriptors, terms, model.selection, model.n_candidates,
+            check_random_state(model.random_state),
         )  # fmt: skip
         solver, _ = start_solver(blocks)
         self.prior = solver.triangle  # nothing else was taken yet

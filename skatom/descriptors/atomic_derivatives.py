@@ -98,7 +98,7 @@ class AtomicDerivatives:
             if device == "cpu":
                 return self
             raise ValueError(
-                f"{type(descriptor).__name__} has no parameter device: SOAP and FCHL19 have"
+                f"{type(descriptor).__name__} has no parameter device: SOAP, FCHL19 and ACSF have"
             )
         descriptor.device = device
         place = descriptor._device()

@@ -299,7 +299,7 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
     # whether the features of an atom depend only on the pairs with its own neighbours
     _is_function_of_pairs = True
     # whether ``_pooled_jacobian(pairs, species, weights)`` gives the derivatives of weighted sums
-    # of features over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
+    # over the atoms of a structure, (n_atoms, 3, n_features) and (3, 3, n_features)
     _pools_jacobian = False
 
     def _cutoff(self):

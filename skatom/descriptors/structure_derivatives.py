@@ -132,7 +132,6 @@ class StructureDerivatives:
 
         Features that are not needed, a mask, may be zero.
         """
-        return
 
 
 class GlobalDerivatives(StructureDerivatives):

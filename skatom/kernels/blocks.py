@@ -12,7 +12,7 @@ from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
 # cut into smaller pieces, so that all threads have work.
-_ROWS, _GROUPS = 512, 6
+_ROWS, _GROUPS = 384, 6
 # The same on a device, which has one thread.
 _TENSOR_ROWS = 2048
 
@@ -114,20 +114,23 @@ class _Side:
         structures = features.structures
         self._n_others = int("energy" in kinds), 6 * ("virial" in kinds)
         self._completions = None
-        forces = [np.arange(0)] * len(features)
-        if "forces" in kinds:
-            motions = [rigid_motions(structures[s])[0] for s in range(len(structures))]
-            forces = [kept_coordinates(of_one) for of_one in motions]
-            self._completions = [completion(*pair) for pair in zip(motions, forces, strict=True)]
+        kept = self._strike(structures) if "forces" in kinds else [np.arange(0)] * len(features)
         coordinates = None
         if "forces" in kinds or "virial" in kinds:
             coordinates = [
-                coordinates_of(kept, "virial" in kinds, n)
-                for kept, n in zip(forces, structures.n_atoms, strict=True)
+                coordinates_of(of_one, "virial" in kinds, n)
+                for of_one, n in zip(kept, structures.n_atoms, strict=True)
             ]
         self.environments = Environments(features, coordinates, bases)
         self.layout = layout(self.environments.n_dof, np.full(len(features), "energy" in kinds))
         self.places = offsets_from_counts(row_counts(structures.n_atoms, kinds))
+
+    def _strike(self, structures):
+        kept, self._completions = [], []
+        for motions in _rigid_motions_of_each(structures):
+            kept.append(kept_coordinates(motions))
+            self._completions.append(completion(motions, kept[-1]))
+        return kept
 
     def complete(self, matrix, first, last):
         """The matrix with all rows of the structures first … last - 1, from those computed."""
@@ -150,6 +153,16 @@ class _Side:
             out[place : place + after] = matrix[taken : taken + after]
             place, taken = place + after, taken + after
         return out
+
+
+def _rigid_motions_of_each(structures):
+    """`rigid_motions` of structures of any sizes, a list; those of a size are found at once."""
+    found = [None] * len(structures)
+    for size in np.unique(structures.n_atoms):
+        of_size = np.flatnonzero(structures.n_atoms == size)
+        for s, motions in zip(of_size, rigid_motions(structures[of_size]), strict=True):
+            found[s] = motions
+    return found
 
 
 def layout(n_dof, has_energy):

@@ -2,8 +2,9 @@
 
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from importlib import import_module
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from skatom.structures import groups_by_size, offsets_from_counts
 _NEGLIGIBLE = 1e-14
 # Fewer rows than this have no basis.
 _ROWS_PER_FEATURE = 2
-# Numbers in the Jacobians of the structures that are handled at a time, of arrays and of tensors.
-_BATCH, _TENSOR_BATCH = 2**24, 2**26
+# Numbers in the Jacobians of the structures that a thread handles at a time, or a device.
+_BATCH, _TENSOR_BATCH = 2**20, 2**26
 
 
 def loops_of(array):
@@ -196,23 +197,22 @@ class Environments:
 
         loops = loops_of(features.values)
 
-        def fill(z, jacobian, first):
-            mine = np.flatnonzero(numbers[first + jacobian.pairs.centers] == z)
-            slopes = jacobian.values[mine]
-            if bases is not None:
-                projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
-                slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
-            loops.add_jacobians(
-                first + jacobian.pairs.centers[mine], first + jacobian.pairs.indices[mine],
-                jacobian.pairs.vectors[mine], slopes, atom, self._structure, coordinate, strain,
-                self.sides[z],
-            )  # fmt: skip
+        def fill(batch):
+            jacobian, first = features.jacobian(batch), features.offsets[batch.start]
+            centers, indices = (first + i for i in (jacobian.pairs.centers, jacobian.pairs.indices))
+            for z, side in self.sides.items():
+                mine = np.flatnonzero(numbers[centers] == z)
+                slopes = jacobian.values[mine]
+                if bases is not None:
+                    projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
+                    slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
+                loops.add_jacobians(
+                    centers[mine], indices[mine], jacobian.pairs.vectors[mine], slopes, atom,
+                    self._structure, coordinate, strain, side,
+                )  # fmt: skip
 
         with _mapper(features) as apply:
-            for batch in _batches(features):
-                if self.n_dof[batch].any():
-                    jacobian, first = features.jacobian(batch), features.offsets[batch.start]
-                    list(apply(fill, self.sides, repeat(jacobian), repeat(first)))
+            list(apply(fill, [b for b in _batches(features) if self.n_dof[b].any()]))
 
 
 def coordinates_of(forces, virial, n_atoms):
@@ -260,22 +260,12 @@ def jacobian_bases(*batches):
     with _mapper(batches[0]) as apply:
         for features in batches:
             numbers = rows_of(features).numbers
-            species = np.unique(numbers)
-            for z in species:
-                _add_gram(values, z, features.values[np.flatnonzero(numbers == z)])
-            for batch in _batches(features):
-                if not isinstance(features, AtomicFeatures):
-                    for dense in _dense_jacobians(features, batch):
-                        _add_gram(slopes, 0, dense)
-                    continue
-                jacobian = features.jacobian(batch)
-                of_pairs = features.structures[batch].numbers[jacobian.pairs.centers]
-
-                def add(z, jacobian=jacobian, of_pairs=of_pairs):
-                    rows = jacobian.values[np.flatnonzero(of_pairs == z)]
-                    _add_gram(slopes, z, rows.reshape(-1, rows.shape[2]))
-
-                list(apply(add, species))
+            for z in np.unique(numbers):
+                rows = features.values[np.flatnonzero(numbers == z)]
+                values[z] = values.get(z, 0.0) + rows.T @ rows
+            for grams in apply(partial(_grams, features), _batches(features)):
+                for z, gram in grams.items():
+                    slopes[z] = slopes.get(z, 0.0) + gram
         grams = ((slopes[z], values[z]) for z in values)
         return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
 
@@ -301,8 +291,18 @@ def _dense_jacobians(features, batch):
         yield namespace(strain).concatenate([gradients, strain])
 
 
-def _add_gram(grams, z, rows):
-    grams[z] = grams.get(z, 0.0) + rows.T @ rows
+def _grams(features, batch):
+    """Σ JᵀJ of the structures of a batch, by species of the centre."""
+    if not isinstance(features, AtomicFeatures):
+        return {0: sum(dense.T @ dense for dense in _dense_jacobians(features, batch))}
+    jacobian = features.jacobian(batch)
+    numbers = features.structures[batch].numbers[jacobian.pairs.centers]
+    found = {}
+    for z in features.species:
+        rows = jacobian.values[np.flatnonzero(numbers == z)]
+        rows = rows.reshape(-1, rows.shape[2])
+        found[z] = rows.T @ rows
+    return found
 
 
 def _leading_eigenvectors(grams):

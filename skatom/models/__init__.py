@@ -3,6 +3,7 @@
 from skatom._moved import refuse_files_of_0_1
 from skatom.baseline.repulsion import PairRepulsion
 from skatom.models.committee import Committee
+from skatom.models.gated_experts import GatedExperts
 from skatom.models.gdml.sgdml import GDML, SGDML
 from skatom.models.kernel_ridge.force_kernel_ridge import ForceKernelRidge
 from skatom.models.linear.bagged_greedy_ols import BaggedGreedyOLS
@@ -18,6 +19,7 @@ __all__ = [
     "Committee",
     "ForceKernelRidge",
     "GDML",
+    "GatedExperts",
     "GreedyOLS",
     "KernelOrderSelector",
     "MappedForceField",

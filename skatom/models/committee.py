@@ -292,7 +292,7 @@ def _indexable(X):
 
 
 def _is_batch(X):
-    return isinstance(X, Structures) or hasattr(X, "pullback")
+    return isinstance(X, Structures) or hasattr(X, "descriptor")
 
 
 def _fit_member(task):

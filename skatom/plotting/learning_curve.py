@@ -5,7 +5,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from sklearn.model_selection import learning_curve
 
 from skatom._prediction import last_step
-from skatom.metrics import neg_force_mae
+from skatom.metrics import get_scorer, get_scorer_names, neg_force_mae
 from skatom.plotting._axes import new_axes
 from skatom.properties import LABELS
 
@@ -73,8 +73,8 @@ class LearningCurveDisplay:
         cv : int or splitter, default=None
             Splits, as in scikit-learn, for example
             `EnergyStratifiedSplit <skatom.model_selection.EnergyStratifiedSplit>`.
-        scoring : callable, default=`neg_force_mae <skatom.metrics.neg_force_mae>`
-            A scorer that gives minus the error.
+        scoring : callable or str, default=`neg_force_mae <skatom.metrics.neg_force_mae>`
+            A scorer that gives minus the error, or its name in `skatom.metrics`.
         n_jobs : int, default=None
             Number of joblib jobs that share the fits, as in scikit-learn.
         ax : matplotlib.axes.Axes, default=None
@@ -84,6 +84,8 @@ class LearningCurveDisplay:
         -------
         LearningCurveDisplay
         """
+        if scoring in get_scorer_names():
+            scoring = get_scorer(scoring)
         sizes, _, scores = learning_curve(
             estimator, X, y, train_sizes=train_sizes, cv=cv, scoring=scoring, n_jobs=n_jobs,
             error_score="raise",

@@ -168,8 +168,11 @@ def expansion_gradients(vectors, species, density, work, dc, gradients):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def neighbor_tangent(vector, density, work, tangent):
-    """Derivative (n_lm, 3, n_max) along its vector of what one neighbour adds to c."""
+def neighbor_tangent(vector, density, work, place, tangents):
+    """Derivative along its vector of what one neighbour adds to c.
+
+    It is written to ``tangents[:, place]`` of (n_lm, n_neighbors, 3, n_max).
+    """
     recursion, y, grad, g, dg = work
     flat, dflat = g.ravel(), dg.ravel()
     table, spacing, weight = density.table, density.spacing, weight_parameters(density)
@@ -188,7 +191,7 @@ def neighbor_tangent(vector, density, work, tangent):
             for axis in range(3):
                 along = unit[axis] * y[lm]
                 turn = w / r * (grad[axis, lm] - l * along) + dw * along
-                row = tangent[lm, axis]
+                row = tangents[lm, place, axis]
                 for n in range(density.n_max):
                     row[n] = turn * gl[n] + w * along * dgl[n]
 

@@ -22,6 +22,9 @@ from skatom.descriptors._cpu.density import (
     unmix,
 )
 
+# Neighbours of one centre whose tangents share a loop.
+_TOGETHER = 4
+
 # Large results are written into arrays that numpy made: those lie in huge pages, whose first touch
 # is several times faster than that of an array made in compiled code.
 
@@ -97,15 +100,15 @@ def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
 
 
 @njit(cache=True)
-def packing(n_channels, width):
+def packing(n_channels, width, stride):
     """Where `power_spectrum_tangent` finds the two terms of each product q <= q'.
 
     For a change of the channels block · width … (block + 1) · width - 1 they are the places
-    ``both[block, 0]`` and ``both[block, 1]`` (n_products) in the flat scratch (n_channels + 1,
-    3 width), whose last row is zero; ``factors`` (n_products) is √2 for q < q'.
+    ``both[block, 0]`` and ``both[block, 1]`` (n_products) in the flat scratch
+    (n_channels + 1, stride), whose last row is zero; ``factors`` (n_products) is √2 for q < q'.
     """
     n_blocks, n_products = n_channels // width, n_channels * (n_channels + 1) // 2
-    both = np.full((n_blocks, 2, n_products), n_channels * 3 * width)
+    both = np.full((n_blocks, 2, n_products), n_channels * stride)
     factors = np.full(n_products, np.sqrt(2.0))
     for block in range(n_blocks):
         low, k = block * width, 0
@@ -113,32 +116,35 @@ def packing(n_channels, width):
             factors[k] = 1.0
             for other in range(q, n_channels):
                 if low <= other < low + width:
-                    both[block, 0, k] = q * 3 * width + other - low
+                    both[block, 0, k] = q * stride + other - low
                 if low <= q < low + width:
-                    both[block, 1, k] = other * 3 * width + q - low
+                    both[block, 1, k] = other * stride + q - low
                 k += 1
     return both, factors
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def power_spectrum_tangent(c, dc, places, factors, l_max, square, out):
-    """dp (3, n_features) of one centre for dc (n_lm, 3, width), see `packing`.
+def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, out):
+    """dp (n, 3, n_features) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c.
 
-    The three axes share the innermost loop, which would be as short as the number of channels
-    otherwise, and the products are packed by a table, since the rows of a triangle are short.
+    ``blocks`` (n,) are the channels that they change, see `packing`. All share the innermost loop,
+    which would be as short as the number of channels otherwise, and the products are packed by a
+    table, since the rows of a triangle are short.
     """
-    n_channels, (n_lm, n_axes, width) = c.shape[1], dc.shape
-    flat = dc.reshape(n_lm, n_axes * width)
-    one, two, numbers = places[0], places[1], square.ravel()
-    n_products = len(factors)
+    n_channels, (n_lm, _, n_axes, width) = c.shape[1], tangents.shape
+    flat = tangents.reshape(n_lm, tangents.shape[1] * n_axes * width)
+    length, n_products, numbers = len(blocks) * n_axes * width, len(factors), square.ravel()
     for l in range(l_max + 1):
         for q in range(n_channels):
-            _product(c, q, flat, 0, l, square[q])
+            _product(c, q, flat, 0, l, square[q, :length])
         weight = _weight(l)
-        for axis in range(n_axes):
-            row, shifted = out[axis, l * n_products :], numbers[axis * width :]
-            for k in range(n_products):
-                row[k] = weight * factors[k] * (shifted[one[k]] + shifted[two[k]])
+        for j in range(len(blocks)):
+            one, two = both[blocks[j], 0], both[blocks[j], 1]
+            for axis in range(n_axes):
+                row = out[j, axis, l * n_products :]
+                shifted = numbers[(j * n_axes + axis) * width :]
+                for k in range(n_products):
+                    row[k] = weight * factors[k] * (shifted[one[k]] + shifted[two[k]])
 
 
 @njit(cache=True)
@@ -165,22 +171,24 @@ def features_cotangent(c, density, cotangent, square, dc):
 
 
 @njit(cache=True)
-def features_tangent(c, dc, block, density, table, square, out):
-    """d features (3, …) of one centre for dc (n_lm, 3, width) of a block of channels."""
-    width = dc.shape[2]
-    low = block * width
-    if density.nu == 1:
-        out[:] = 0.0
-        out[:, low : low + width] = np.sqrt(8 * np.pi**2) * dc[0]
-    elif density.nu == 2:
+def features_tangent(c, tangents, blocks, density, table, square, out):
+    """d features (n, 3, …) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c."""
+    width = tangents.shape[3]
+    if density.nu == 2:
         both, factors = table
-        power_spectrum_tangent(c, dc, both[block], factors, density.l_max, square, out)
-    else:
+        power_spectrum_tangent(c, tangents, blocks, both, factors, density.l_max, square, out)
+        return
+    for j in range(len(blocks)):
+        low = blocks[j] * width
+        if density.nu == 1:
+            out[j] = 0.0
+            out[j, :, low : low + width] = np.sqrt(8 * np.pi**2) * tangents[0, j]
+            continue
         for axis in range(3):
             full = np.zeros(c.shape)
-            full[:, low : low + width] = dc[:, axis]
+            full[:, low : low + width] = tangents[:, j, axis]
             bispectrum_tangent(
-                c, full, density.triples, density.components, density.weights, out[axis]
+                c, full, density.triples, density.components, density.weights, out[j, axis]
             )
 
 
@@ -258,10 +266,12 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
     by_species, c = _coefficient_buffers(density)
     n_lm, n_channels = c.shape
     width = n_channels if density.mixes else density.n_max
-    table = packing(n_channels, width)
-    square = np.zeros((n_channels + 1, 3 * width))
-    tangent = np.empty((n_lm, 3, density.n_max))
-    spread = np.empty((n_lm, 3, n_channels))
+    stride = _TOGETHER * 3 * width
+    table = packing(n_channels, width, stride)
+    square = np.zeros((n_channels + 1, stride))
+    tangents = np.empty((n_lm, _TOGETHER, 3, density.n_max))
+    mixed = np.empty((n_lm, _TOGETHER, 3, n_channels))
+    first_block = np.zeros(_TOGETHER, np.int64)
     p = np.empty(out.shape[2])
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
@@ -271,21 +281,25 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
         if density.normalize:
             features(c, density, p)
             scale = _inverse_length(p)
-        for k in range(a, b):
-            neighbor_tangent(vectors[k], density, work, tangent)
-            dc, block = tangent, species[k]
+        for k in range(a, b, _TOGETHER):
+            stop = min(k + _TOGETHER, b)
+            for j in range(k, stop):
+                neighbor_tangent(vectors[j], density, work, j - k, tangents)
+            dc, blocks = tangents, species[k:stop]
             if density.mixes:
-                _spread(tangent, density.mixing[:, species[k]], spread)
-                dc, block = spread, 0
-            features_tangent(c, dc, block, density, table, square, out[k])
+                for j in range(k, stop):
+                    _spread(tangents, density.mixing[:, species[j]], j - k, mixed)
+                dc, blocks = mixed, first_block[: stop - k]
+            features_tangent(c, dc, blocks, density, table, square, out[k:stop])
             if density.normalize:
-                for axis in range(3):
-                    _project(p, scale, out[k, axis], out[k, axis])
+                for j in range(k, stop):
+                    for axis in range(3):
+                        _project(p, scale, out[j, axis], out[j, axis])
 
 
 @njit(cache=True)
-def _spread(tangent, weights, mixed):
+def _spread(tangents, weights, place, mixed):
     """The tangent (n_lm, 3, n_max) of one neighbour in all mixed channels."""
-    n_max = tangent.shape[2]
+    n_max = tangents.shape[3]
     for j in range(len(weights)):
-        mixed[:, :, j * n_max : (j + 1) * n_max] = weights[j] * tangent
+        mixed[:, place, :, j * n_max : (j + 1) * n_max] = weights[j] * tangents[:, place]

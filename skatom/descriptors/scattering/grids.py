@@ -1,6 +1,6 @@
 """Grids on which maps are evaluated, and the transfer of spectra and fields between them.
 
-A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), o being the grid's first point.
+A field on the box of a grid is f(u) = 1/V Σ_ω F(ω) exp(iω(u − o)), where o is its first point.
 Spectra F are in those units, of real fields, and kept as the half with m3 >= 0, shape (..., n_ω).
 A field needs few frequencies, the band of its grid; its modulus has kinks and needs more points.
 """

@@ -11,7 +11,7 @@ from skatom.descriptors.scattering.wavelets import Wavelet
 from skatom.parallel import split_rows
 
 # Fields of one task, in points: small enough for the cache, large against the cost of a call.
-_TASK_POINTS = 2**15
+_TASK_POINTS = 2**17
 
 
 class Task(NamedTuple):

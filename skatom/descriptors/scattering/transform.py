@@ -9,7 +9,7 @@ from skatom.parallel import split_rows
 TINY = 1e-90
 # Points of the fields that are transformed at once. Memory of this size is used again and again;
 # more would be fetched anew from the system by each transform, which takes longer than the FFT.
-_FIELD_POINTS = 2**15
+_FIELD_POINTS = 2**17
 
 
 class Scene:

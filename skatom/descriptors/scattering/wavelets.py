@@ -8,12 +8,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import eval_genlaguerre
 
-# How much denser the points must be for the modulus than for the field of a wavelet of l = 0, 1 and
+# How much denser points must be for the modulus than for the field of a wavelet of l = 0, 1 and
 # more, whose kinks are surfaces, or points from which it grows linearly; and octaves of refinement
 # for each octave of the scale, since fewer points average over errors. Found by comparison with
 # converged grids, these leave relative errors of 1e-4 in cells of a few atoms.
 _REFINEMENTS = (2.8, 2.1, 1.4)
-_REFINED_OCTAVES = (0.4, 0.5, 0.75)
+_REFINED_OCTAVES = (0.5, 0.5, 0.75)
 # Where spectra are cut at these heights, grids are not refined, and fully.
 _ROUGH, _FINE = 1e-3, 1e-6
 

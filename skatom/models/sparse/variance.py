@@ -78,7 +78,8 @@ class Deviations:
         features = with_neighbors([of_term.to("cpu") for of_term in features])
         parts = []
         with threads_over_blas() as pool:
-            for targets in chunks(np.max([n_bytes(of_term) for of_term in features], axis=0)):
+            sizes = np.max([n_bytes(of_term) for of_term in features], axis=0)
+            for targets in chunks(sizes + 48 * len(self.triangle)):  # and their rows
                 prior, rows = functionals(self.blocks, features, make, targets, pool)
                 variances = self.variances(rows.reshape(prior.size, -1), prior.ravel(), pool)
                 parts.append(np.sqrt(variances).reshape(prior.shape))
@@ -196,7 +197,8 @@ def _add(block, values, tangents, prior, rows):
 
 def _add_rows(block, tangents, x, places, own, rows):
     norms = squared_norms(x)
-    for part in split_rows(len(block.vectors), _COLUMNS):
+    width = max(1, _COLUMNS * _ROWS // max(_ROWS, len(tangents.values)))
+    for part in split_rows(len(block.vectors), width):
         z = block.vectors[part]
         profile = block.kernel.profile(x @ z.T, norms[:, None], block.norms[part])
         slopes = _arrays(profile, ("s", "u"), (len(x), len(z)))
