@@ -28,6 +28,7 @@ from skatom.descriptors import (
     FCHL19,
     SOAP,
     AtomicFeatures,
+    AveragedSOAP,
     ChebyshevFunctions,
     FeatureMap,
     FeatureScaler,
@@ -168,6 +169,14 @@ CASES = {
     ),
     "points_sum": Case(
         PointScattering, {**SMOOTH_POINTS, "channels": ["total"], "pool": "sum"}, first=False
+    ),
+    "averaged_soap": Case(AveragedSOAP, {"soap": SOAP(**SMALL_SOAP)}),
+    "averaged_bispectrum": Case(
+        AveragedSOAP,
+        {"soap": SOAP(**{**SMALL_SOAP, "nu": 3, "n_max": 2, "normalize": False})}, first=False,
+    ),
+    "averaged_mixed": Case(
+        AveragedSOAP, {"soap": SOAP(**SMALL_SOAP, species_compression=2)}, first=False
     ),
     "inverse_distances": Case(InverseDistances, structures=same_atoms, extensive=False),
     "scattering": Case(
@@ -510,7 +519,8 @@ def test_supercell_repeats_the_features(name):
         place = [int(np.flatnonzero(crystal().numbers == z)[0]) for z in supercell.numbers]
         assert_close(repeated, values[place], 1e-10)
     else:
-        copies = 1 if case.parameters["pool"] == "mean" else len(supercell) // 3
+        means = case.make is AveragedSOAP or case.parameters["pool"] == "mean"
+        copies = 1 if means else len(supercell) // 3
         assert_close(repeated, copies * values, 1e-10)
 
 

@@ -1,5 +1,6 @@
 """Inverse interatomic distances, the descriptor of GDML and sGDML."""
 
+from collections import deque
 from functools import cache
 from typing import NamedTuple
 
@@ -9,10 +10,17 @@ from ase.geometry import find_mic
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.descriptors.base import StructureDescriptor
+from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import as_structures
 
 # two atoms closer than this (Å) count as one: the closest nuclei in nature are 0.74 Å apart
+<<<<<<< HEAD
 COINCIDENT = 1e-3
+=======
+_COINCIDENT = 1e-3
+# Structures that a thread works on at once.
+_STRUCTURES = 128
+>>>>>>> d6241ea489b3fc0b627ed5e411d3e4b068573167
 
 
 class PairFeatures(NamedTuple):
@@ -97,17 +105,35 @@ def pair_features(structures):
 
 def _vectors_and_squares(structures):
     n = len(structures)
-    positions = structures.positions.reshape(n, -1, 3)
+    pieces = split_rows(n, _STRUCTURES)
+    if len(pieces) < 2:
+        return _pair_features(structures, slice(0, n))
+    n_pairs = len(pair_indices(structures.n_atoms[0])[0])
+    found = PairFeatures(np.empty((n, n_pairs)), np.empty((n, n_pairs, 3)))
+
+    def work(rows):
+        found.values[rows], found.gradients[rows] = _pair_features(structures, rows)
+
+    with ThreadTeam(available_threads()) as team:
+        deque(team.map(work, pieces), 0)
+    return found
+
+
+def _pair_features(structures, rows):
+    """`pair_features` of a slice of the structures."""
+    positions = structures.positions.reshape(len(structures), -1, 3)[rows]
     first, second = pair_indices(positions.shape[1])
     vectors = positions[:, first] - positions[:, second]
-    for s in np.flatnonzero(structures.pbc.any(axis=1)):
-        vectors[s] = find_mic(vectors[s], structures.cells[s], structures.pbc[s])[0]
+    for s in np.flatnonzero(structures.pbc[rows].any(axis=1)):
+        at = rows.start + s
+        vectors[s] = find_mic(vectors[s], structures.cells[at], structures.pbc[at])[0]
     squares = np.einsum("npx,npx->np", vectors, vectors)
     if squares.size and squares.min() < COINCIDENT**2:
         s, p = np.unravel_index(squares.argmin(), squares.shape)
         raise ValueError(
-            f"atoms {second[p]} and {first[p]} of structure {s} are {np.sqrt(squares[s, p]):.1e} Å "
-            "apart: no two atoms may share a place; remove one or repair the frame"
+            f"atoms {second[p]} and {first[p]} of structure {rows.start + s} are "
+            f"{np.sqrt(squares[s, p]):.1e} Å apart: no two atoms may share a place; remove one or "
+            "repair the frame"
         )
     return vectors, squares
 
