@@ -14,13 +14,9 @@ from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import as_structures
 
 # two atoms closer than this (Å) count as one: the closest nuclei in nature are 0.74 Å apart
-<<<<<<< HEAD
 COINCIDENT = 1e-3
-=======
-_COINCIDENT = 1e-3
 # Structures that a thread works on at once.
 _STRUCTURES = 128
->>>>>>> d6241ea489b3fc0b627ed5e411d3e4b068573167
 
 
 class PairFeatures(NamedTuple):
@@ -84,7 +80,7 @@ def pair_vectors(structures):
     ValueError
         If two atoms are at the same place.
     """
-    return _vectors_and_squares(structures)[0]
+    return _vectors_and_squares(structures, slice(0, len(structures)))[0]
 
 
 def pair_features(structures):
@@ -98,12 +94,6 @@ def pair_features(structures):
     -------
     PairFeatures
     """
-    vectors, squares = _vectors_and_squares(structures)
-    values = 1.0 / np.sqrt(squares)
-    return PairFeatures(values, vectors * (values**3)[:, :, None])
-
-
-def _vectors_and_squares(structures):
     n = len(structures)
     pieces = split_rows(n, _STRUCTURES)
     if len(pieces) < 2:
@@ -121,6 +111,13 @@ def _vectors_and_squares(structures):
 
 def _pair_features(structures, rows):
     """`pair_features` of a slice of the structures."""
+    vectors, squares = _vectors_and_squares(structures, rows)
+    values = 1.0 / np.sqrt(squares)
+    return PairFeatures(values, vectors * (values**3)[:, :, None])
+
+
+def _vectors_and_squares(structures, rows):
+    """`pair_vectors` of a slice of the structures, and their squared lengths."""
     positions = structures.positions.reshape(len(structures), -1, 3)[rows]
     first, second = pair_indices(positions.shape[1])
     vectors = positions[:, first] - positions[:, second]

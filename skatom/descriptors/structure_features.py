@@ -132,8 +132,8 @@ class StructureFeatures(Features):
         ----------
         batch : int, slice, mask or index array
             The structures. The result has n_features numbers for each coordinate and each
-            component of the strain, so take a few structures at a time. Descriptors without a
-            Jacobian of their own, such as `WaveletScattering`, need one pullback for each feature.
+            component of the strain, so take a few structures at a time, and only the features that
+            are needed, ``features[:, columns].jacobian(batch)``.
 
         Returns
         -------

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.dot_product import Polynomial
-from skatom.kernels.nbody import nplets
+from skatom.kernels.nbody import functionals
 from skatom.kernels.nbody.averaged import HaarNBody
 from skatom.kernels.nbody.base import NBodyKernel
 from skatom.kernels.nbody.cartesian import CartesianPairs, RowExpansion
@@ -216,9 +216,9 @@ class EnvironmentRows:
 
     n_groups: int
     n_rows: int
-    values: nplets.NPletRows
+    values: functionals.NPletRows
     owners: np.ndarray
-    slopes: nplets.NPletRows | None = None
+    slopes: functionals.NPletRows | None = None
     environments: np.ndarray | None = None
     targets: np.ndarray | None = None
     own: np.ndarray | None = None

@@ -55,31 +55,18 @@ class KernelExpansion(Predictor):
         """E of structures of one composition, shape (n,)."""
         return self.of_descriptors(pair_features(X).values)[0]
 
-<<<<<<< HEAD
     def differentiate(self, X, with_virial=True):
         """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3), or None, of structures of one composition."""
-        features = pair_features(X)
-        energies, slopes = self.of_descriptors(features.values)
-        on_pairs = slopes[:, :, None] * features.gradients
-        gradient = incidence(len(X.numbers) // len(X)) @ on_pairs
-        if not with_virial:
-            return energies, gradient.reshape(-1, 3), None
-        cubes = features.values * features.values * features.values
-        vectors = features.gradients / cubes[:, :, None]
-        virial = -(on_pairs.transpose(0, 2, 1) @ vectors)
-=======
-    def differentiate(self, X):
-        """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3) of structures of one composition."""
         values, gradients = pair_features(X)
         signs = incidence(len(X.numbers) // len(X))
 
         def work(rows):
             energies, slopes = self._evaluate(values[rows])
-            return energies, *_on_atoms(slopes, values[rows], gradients[rows], signs)
+            found = _on_atoms(slopes, values[rows], gradients[rows], signs, with_virial)
+            return energies, *found
 
-        energies, gradient, virial = self._in_pieces(work, len(values))
->>>>>>> d6241ea489b3fc0b627ed5e411d3e4b068573167
-        return energies, gradient.reshape(-1, 3), virial
+        energies, gradient, *virial = self._in_pieces(work, len(values))
+        return energies, gradient.reshape(-1, 3), virial[0] if with_virial else None
 
     def of_descriptors(self, values):
         """Energies (n,) and their slopes ∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
@@ -148,7 +135,6 @@ class KernelExpansion(Predictor):
             total += block[np.ix_(inverse, inverse)]
         return total
 
-<<<<<<< HEAD
     def hessians(self, X):
         """Second derivatives ∂²E/∂R² (n, 3N, 3N) of structures of one composition."""
         features = pair_features(X)
@@ -167,13 +153,13 @@ class KernelExpansion(Predictor):
             stretched = jacobian.T @ self.hessian(x) @ jacobian
             hessians[n] = stretched + bent.reshape(size, size)
         return hessians
-=======
 
-def _on_atoms(slopes, values, gradients, signs):
-    """∂E/∂R (n, N, 3) and ∂E/∂ε (n, 3, 3) for slopes ∂E/∂x (n, D)."""
+
+def _on_atoms(slopes, values, gradients, signs, with_virial):
+    """∂E/∂R (n, N, 3) and, if wanted, ∂E/∂ε (n, 3, 3) for slopes ∂E/∂x (n, D), a tuple."""
     on_pairs = slopes[:, :, None] * gradients
     gradient = signs @ on_pairs
+    if not with_virial:
+        return (gradient,)
     cubes = values * values * values
-    virial = -(on_pairs.transpose(0, 2, 1) @ (gradients / cubes[:, :, None]))
-    return gradient, virial
->>>>>>> d6241ea489b3fc0b627ed5e411d3e4b068573167
+    return gradient, -(on_pairs.transpose(0, 2, 1) @ (gradients / cubes[:, :, None]))
