@@ -20,6 +20,7 @@ from skatom.descriptors import (
     FCHL19,
     SOAP,
     FeatureScaler,
+    InverseDistances,
     Linear,
     MomentTensor,
     Scale,
@@ -227,6 +228,13 @@ def test_features_move_between_devices(name):
     assert type(back.values) is np.ndarray
     np.testing.assert_allclose(back.pullback(array)[0], on_cpu.pullback(array)[0], atol=1e-9)
     assert back.descriptor.device == "cpu" and features.descriptor.device == "torch"
+    pooled = on_cpu.pool("mean").map(Scale(0.5, np.full(4, 2.0)))
+    array, tensor = cotangents(pooled)
+    assert_equal(pooled.to("torch").pullback(tensor)[0], pooled.pullback(array)[0])
+    array, tensor = cotangents(on_cpu.pool("sum"))
+    distances = InverseDistances().fit_transform([molecule("H2O")])
+    assert_equal(distances.to("torch").values, distances.values)
+    assert type(distances.to("torch").to("cpu").values) is np.ndarray
     with pytest.raises(ValueError, match="has no parameter device"):
         MomentTensor(level=2).fit_transform([molecule("H2O")]).to("torch")
 
@@ -275,6 +283,29 @@ def test_pooled_features(name, how):
         jacobian, other = found.jacobian([0, 1]), expected.jacobian([0, 1])
         assert_equal(jacobian.gradients, other.gradients)
         assert_equal(jacobian.strains, other.strains)
+
+
+def test_inverse_distances():
+    frames = [rattled_methanol(), rattled_methanol()]
+    frames[1].rattle(0.1, seed=5)
+    on_cpu, features = (InverseDistances(d).fit_transform(frames) for d in ("cpu", "torch"))
+    assert_equal(features.values, on_cpu.values)
+    scale = Scale(0.1, np.linspace(1, 2, on_cpu.n_features))
+    for a, b in ((on_cpu, features), (on_cpu.map(scale), features.map(scale))):
+        array, tensor = cotangents(a)
+        for found, expected in zip(b.pullback(tensor), a.pullback(array), strict=True):
+            assert_equal(found, expected)
+        assert_equal(b[1:].pullback(tensor[0])[0], a[1:].pullback(array[0])[0])
+        found, expected = (x.jacobian([1, 0]) for x in (b, a))
+        assert_equal(found.gradients, expected.gradients)
+        assert_equal(found.strains, expected.strains)
+        back = pickle.loads(pickle.dumps(b)).pullback(array)
+        for one, other in zip(back, a.pullback(array), strict=True):
+            assert type(one) is np.ndarray
+            assert_close(one, other)
+    assert_close(np.asarray(features), on_cpu.values)
+    with pytest.raises(ValueError, match="The 'device' parameter of InverseDistances must be"):
+        InverseDistances("gpu").fit(frames)
 
 
 @pytest.mark.parametrize("name", FIRST)
