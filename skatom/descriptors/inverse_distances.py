@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
+from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES, beside, device_of, namespace, resolve
 from skatom.descriptors.base import StructureDescriptor
 from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import as_structures
@@ -83,17 +85,23 @@ def pair_vectors(structures):
     return _vectors_and_squares(structures, slice(0, len(structures)))[0]
 
 
-def pair_features(structures):
+def pair_features(structures, device=None):
     """Inverse distances and their gradients, to the nearest image in periodic directions.
 
     Parameters
     ----------
     structures : Structures of one composition
+    device : Device, default=None
+        Where tensors are wanted. None: arrays of numpy.
 
     Returns
     -------
     PairFeatures
     """
+    if device is not None:
+        vectors = device.tensor(pair_vectors(structures))
+        values = (vectors * vectors).sum(2) ** -0.5
+        return PairFeatures(values, vectors * (values**3)[:, :, None])
     n = len(structures)
     pieces = split_rows(n, _STRUCTURES)
     if len(pieces) < 2:
@@ -145,6 +153,13 @@ class InverseDistances(StructureDescriptor):
     are not smooth. The N (N - 1) / 2 features, in 1/Å, belong to the pairs (1,0), (2,0), (2,1),
     (3,0) …
 
+    Parameters
+    ----------
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed from the pair vectors: in numpy, by torch
+        on a card ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the
+        features are tensors, and stay on the device.
+
     Attributes
     ----------
     numbers_ : ndarray of int, shape (N,)
@@ -169,6 +184,12 @@ class InverseDistances(StructureDescriptor):
     >>> gradient, virial = features.pullback([1.0, 1.0, 0.0])
     """
 
+    _parameter_constraints = {"device": [DEVICES]}
+
+    def __init__(self, device="cpu"):
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the composition.
 
@@ -223,13 +244,14 @@ class InverseDistances(StructureDescriptor):
         check_composition(structures, self.numbers_)
 
     def _values(self, structures):
-        return pair_features(structures).values
+        return pair_features(structures, resolve(self.device)).values
 
     def _pullback(self, structures, cotangent):
-        values, gradients = pair_features(structures)
-        along = cotangent[:, :, None] * gradients
-        gradient = np.einsum("ap,npx->nax", incidence(len(self.numbers_)), along)
-        virial = np.einsum("npx,npy->nxy", -along, gradients / (values**3)[:, :, None])
+        values, gradients = pair_features(structures, device_of(cotangent))
+        along, xp = cotangent[:, :, None] * gradients, namespace(cotangent)
+        signs = beside(incidence(len(self.numbers_)), cotangent)
+        gradient = xp.einsum("ap,npx->nax", signs, along)
+        virial = xp.einsum("npx,npy->nxy", -along, gradients / (values**3)[:, :, None])
         return gradient.reshape(-1, 3), virial
 
     def _jacobian(self, structures, needed):

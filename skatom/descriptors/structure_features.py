@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import on_host
 from skatom.descriptors.features import Features
 
 
@@ -141,7 +142,7 @@ class StructureFeatures(Features):
         return self.derivatives.select(batch).jacobian()
 
     def __array__(self, dtype=None, copy=None):
-        return np.array(self.values, dtype=dtype, copy=copy)
+        return np.array(on_host(self.values), dtype=dtype, copy=copy)
 
     def __repr__(self):
         return f"StructureFeatures({len(self)} structures, {self.n_features} features)"
