@@ -1,5 +1,7 @@
 """The predictor of kernel models of atoms: an expansion in environments, and its gradient."""
 
+from collections import deque
+
 import numpy as np
 
 from skatom.base import Predictor
@@ -61,22 +63,22 @@ class EnvironmentExpansion(Predictor):
         """ε of every atom (n_atoms,), and ∂ε/∂x (n_atoms, n_features) or None."""
         energies = np.zeros(len(features.numbers))
         cotangent = np.zeros(features.values.shape) if with_gradient else None
-        for z, atoms, (found, along, own) in self._of_features(features, with_gradient):
-            energies[atoms] = found
+        atoms = {z: np.flatnonzero(features.numbers == z) for z in self.values}
+
+        def work(z, rows):
+            mine = atoms[z][rows]
+            x = features.values[mine]
+            query = x if self.bases is None else x @ self.bases[z]
+            found, along, own = np.zeros(len(x)), np.zeros(query.shape), np.zeros(len(x))
+            self._add_all(z, query, squared_norms(x), with_gradient, found, along, own)
+            energies[mine] = found
             if with_gradient:
                 slopes = along if self.bases is None else along @ self.bases[z].T
-                slopes += own[:, None] * features.values[atoms]
-                cotangent[atoms] = slopes
-        return energies, cotangent
+                slopes += own[:, None] * x
+                cotangent[mine] = slopes
 
-    def _of_features(self, features, with_gradient):
-        atoms = {z: np.flatnonzero(features.numbers == z) for z in self.values}
-        queries = {}
-        for z in self.values:
-            x = features.values[atoms[z]]
-            queries[z] = (x if self.bases is None else x @ self.bases[z], squared_norms(x))
-        found = self.evaluate(queries, with_gradient)
-        return [(z, atoms[z], found[z]) for z in self.values]
+        _share({z: len(mine) for z, mine in atoms.items()}, work)
+        return energies, cotangent
 
     def evaluate(self, queries, with_gradient):
         """ε of atoms given by species, and ∂ε/∂x = P along + own x.
@@ -97,22 +99,18 @@ ndarray of shape (n_atoms,))
             z: (np.zeros(len(x)), np.zeros(x.shape), np.zeros(len(x)))
             for z, (x, _) in queries.items()
         }
-        jobs = [(z, rows) for z, (x, _) in queries.items() for rows in split_rows(len(x), _ATOMS)]
 
-        def work(job):
-            z, rows = job
-            x, u = (array[rows] for array in queries[z])
+        def work(z, rows):
             into = [array[rows] for array in found[z]]
-            for part in split_rows(len(self.values[z]), _ENVIRONMENTS):
-                self._add(z, part, x, u[:, None], with_gradient, *into)
+            self._add_all(z, *(array[rows] for array in queries[z]), with_gradient, *into)
 
-        if sum(len(x) for x, _ in queries.values()) <= _ATOMS:  # threads cost more than they gain
-            with serial_blas():
-                list(map(work, jobs))
-        else:
-            with threads_over_blas() as pool:
-                list(pool.map(work, jobs))
+        _share({z: len(x) for z, (x, _) in queries.items()}, work)
         return found
+
+    def _add_all(self, z, x, norms, with_gradient, energies, along, own):
+        """`_add` of all environments."""
+        for part in split_rows(len(self.values[z]), _ENVIRONMENTS):
+            self._add(z, part, x, norms[:, None], with_gradient, energies, along, own)
 
     def _add(self, z, part, x, u, with_gradient, energies, along, own):
         y, v = self.values[z][part], self._norms[z][part]
@@ -137,6 +135,18 @@ ndarray of shape (n_atoms,))
             own += 2 * _row_sums(phi.u, a, s.shape)
             own += 2 * np.einsum("ij,ij->i", np.broadcast_to(phi.su, s.shape), p)
             own += 4 * _row_sums(phi.uv, t, s.shape)
+
+
+def _share(counts, work):
+    """Call ``work(z, rows)`` for pieces of ``counts[z]`` atoms of each species, in threads."""
+    jobs = [(z, rows) for z, count in counts.items() for rows in split_rows(count, _ATOMS)]
+    if sum(counts.values()) <= _ATOMS:  # threads cost more than they gain
+        with serial_blas():
+            for job in jobs:
+                work(*job)
+        return
+    with threads_over_blas() as pool:
+        deque(pool.map(work, *zip(*jobs, strict=True)), 0)
 
 
 def _row_sums(f, weights, shape):
