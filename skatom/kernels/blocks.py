@@ -99,10 +99,14 @@ class _Side:
         self.places = layout(3 * features.n_atoms * self.forces, has_energy).starts
 
     def _strike(self, structures):
-        kept, self._completions = [], []
-        for motions in _rigid_motions_of_each(structures):
-            kept.append(kept_coordinates(motions))
-            self._completions.append(completion(motions, kept[-1]))
+        kept, self._completions = [None] * len(structures), [None] * len(structures)
+        for size in np.unique(structures.n_atoms):
+            of_size = np.flatnonzero(structures.n_atoms == size)
+            motions = rigid_motions(structures[of_size])
+            for s, own, coordinates in zip(
+                of_size, motions, kept_coordinates(motions), strict=True
+            ):
+                kept[s], self._completions[s] = coordinates, completion(own, coordinates)
         return kept
 
     def complete(self, matrix, first, last):
@@ -119,16 +123,6 @@ class _Side:
             np.matmul(transform, matrix[taken : taken + kept], out=out[place : place + size])
             place, taken = place + size, taken + kept
         return out
-
-
-def _rigid_motions_of_each(structures):
-    """`rigid_motions` of structures of any sizes, a list; those of a size are found at once."""
-    found = [None] * len(structures)
-    for size in np.unique(structures.n_atoms):
-        of_size = np.flatnonzero(structures.n_atoms == size)
-        for s, motions in zip(of_size, rigid_motions(structures[of_size]), strict=True):
-            found[s] = motions
-    return found
 
 
 def layout(n_dof, has_energy):

@@ -61,7 +61,7 @@ class GDMLSystem:
         self.sigma = sigma
         self.alpha = alpha
         self.rigid = rigid_motions(structures)
-        kept = [kept_coordinates(motions) for motions in self.rigid]
+        kept = kept_coordinates(self.rigid)
         self.kept = np.concatenate(kept)
         self.rows = offsets_from_counts([len(row) for row in kept])
         self.n_energies = len(structures) if energy_constraint else 0

@@ -116,7 +116,7 @@ class CholeskySystem(DerivativeSystem):
     """
 
     def _coordinates(self, motions):
-        return kept_coordinates(motions)
+        return kept_coordinates(motions[None])[0]
 
     def _check_memory(self, size):
         check_memory(
