@@ -22,7 +22,8 @@ from skatom.descriptors.scattering import jacobian as jacobians
 from skatom.descriptors.scattering import transform as passes
 from skatom.descriptors.scattering.batch import _Scenes
 from skatom.descriptors.scattering.charges import valence
-from skatom.descriptors.scattering.grids import Level, even_size
+from skatom.descriptors.scattering.fourier import even_size
+from skatom.descriptors.scattering.grids import Level
 from skatom.descriptors.scattering.wavelets import (
     Wavelet,
     alias_free_spacing,
@@ -416,11 +417,6 @@ def test_errors_of_default_grids(skewed):
     assert errors.max() < 1e-4
     assert np.median(errors) < 2e-5
     assert rough.max() > 1e-3  # so the test sees errors
-
-
-@pytest.mark.slow
-def test_errors_of_default_grids_of_all_features(skewed):
-    assert errors_of_grids(skewed, (1e-6,)).max() < 1e-4
 
 
 def test_permutation_of_like_atoms_and_translation_by_a_grid_vector(skewed):

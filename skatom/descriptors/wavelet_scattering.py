@@ -106,8 +106,8 @@ class WaveletScattering(StructureDescriptor):
         modulus need it.
     alias : float, default=1e-6
         Relative height at which spectra are cut, see ``grid_spacing``. At 1e-6 or below, points are
-        so dense that features have relative errors of 1e-4; from 1e-3 on they are not denser than
-        fields need, which leaves errors of 1e-2 at a twentieth of the cost.
+        so dense that features have relative errors of about 1e-4; from 1e-3 on they are not denser
+        than fields need, which leaves errors of 1e-2 at a twentieth of the cost.
     grid_shape : tuple of 3 int, default=None
         Number of points of the finest grid of every cell, instead of ``grid_spacing``: for
         energies along a path of changing cells, which are smooth only at a constant shape.
@@ -154,10 +154,11 @@ class WaveletScattering(StructureDescriptor):
     Convolutions are exact on the grid, for cells of any shape. Integrals of σ^q are sums over the
     grid. For q = 2 in first order they are exact to rounding; σ itself is not band-limited, so
     other features have a relative error, by which they also change when a structure is shifted
-    against the grid or rotated: 1e-4 with the default parameters, in cells of two atoms up to 4e-4,
-    and more where a feature nearly vanishes, as of wide second wavelets in crystals. Derivatives
-    are exact derivatives of the features on the grid. Forces in cells of unequal lengths sum to
-    zero only within the same error; grids of molecules follow their mean position.
+    against the grid or rotated: below 1e-4 with the default parameters, up to 4e-4 where a cell has
+    one or two atoms of a channel, and more where a feature nearly vanishes, as of wide second
+    wavelets in crystals. Derivatives are exact derivatives of the features on the grid. Forces in
+    cells of unequal lengths sum to zero only within the same error; grids of molecules follow their
+    mean position.
 
     References
     ----------

@@ -6,7 +6,7 @@ A field needs few frequencies, the band of its grid; its modulus has kinks and n
 """
 
 from functools import cached_property
-from math import ceil, floor, log2
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +14,7 @@ from scipy.fft import next_fast_len
 
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
-from skatom.descriptors.scattering.fourier import crop, to_points, to_spectra
-
-# Factors at which the FFT is slow.
-_SLOW = (11, 13)
+from skatom.descriptors.scattering.fourier import crop, even_size, to_points, to_spectra
 
 
 class Level(NamedTuple):
@@ -381,20 +378,6 @@ class BoxGrids:
                 for axis in range(3)
             ]  # fmt: skip
         return self._factors[key]
-
-
-def even_size(smallest, steps=4):
-    """The smallest of some integers times a power of 2 that is not below a number.
-
-    These are 4, 5, 6 and 7 or, with 8 ``steps``, 8, 9, 10, 12, 14 and 15. Twice as long an edge has
-    twice as many points, so that a supercell has the grid of its cell, repeated, if there are more
-    points than steps; the fast lengths of the FFT do not have this property.
-    """
-    # rounding must not add a point to an edge that is a multiple of the spacing
-    smallest = max(1.0, smallest * (1 - 1e-9))
-    unit = 2 ** max(0, floor(log2(smallest / steps)))
-    count = ceil(smallest / unit)
-    return unit * (count + (count in _SLOW))
 
 
 def _waves(frequencies, points):
