@@ -183,6 +183,10 @@ CASES = {
         named(SparseGaussianProcess, kernel=Gaussian(0.3), n_sparse=12, random_state=0),
         system="waters",
     ),
+    "sparse-stress": pipeline(
+        SMALL_SOAP, named(SparseGaussianProcess, n_sparse=12, selection="fps", random_state=0),
+        labels=("stress",),
+    ),
     "sparse-terms": Case(
         lambda: SparseGaussianProcess(
             terms=[(SMALL_SOAP, Cosine(2), 10), (SMALL_FCHL19, Gaussian(5.0), 8)], random_state=0

@@ -469,6 +469,15 @@ def test_maps_are_what_they_say():
     np.testing.assert_array_equal(twice.pullback(None, np.array([[1.0, 2.0]])), [[3.0, 0, 0]])
 
 
+def test_maps_know_on_which_features_they_depend():
+    chosen = np.array([True, False])
+    np.testing.assert_array_equal(Select([2, 0], 3).depends_on(chosen), [False, False, True])
+    np.testing.assert_array_equal(Scale(np.zeros(2), 1.0).depends_on(chosen), chosen)
+    matrix = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(Linear(matrix).depends_on(chosen), [False, True, True])
+    np.testing.assert_array_equal(Sine(matrix).depends_on(chosen), [True, True, True])
+
+
 # --- invariances --------------------------------------------------------------------------------
 
 

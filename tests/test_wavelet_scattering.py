@@ -384,11 +384,12 @@ def test_features_of_a_supercell_with_default_grids(repeats):
     assert tiled == pytest.approx(unit, rel=1e-10)
 
 
-def test_sizes_of_grids_are_closed_under_doubling():
-    for smallest in np.concatenate([np.linspace(4.001, 200, 999), [5.0, 28.0, 64.0]]):
-        size = even_size(smallest)
-        assert smallest <= size <= 1.25 * smallest + 1e-6
-        assert even_size(2 * smallest) == 2 * size
+@pytest.mark.parametrize(("steps", "waste"), [(4, 1.25), (8, 1.2)])
+def test_sizes_of_grids_are_closed_under_doubling(steps, waste):
+    for smallest in np.concatenate([np.linspace(steps + 0.001, 200, 999), [10.0, 28.0, 64.0]]):
+        size = even_size(smallest, steps)
+        assert smallest <= size <= waste * smallest + 1e-6
+        assert even_size(2 * smallest, steps) == 2 * size
         assert max(factorint(size)) <= 7
     assert [even_size(x) for x in (0.3, 1.0, 2.5, 3.9, 8 + 1e-12)] == [1, 1, 3, 4, 8]
 

@@ -99,8 +99,8 @@ class WaveletScattering(StructureDescriptor):
         where the channel has no charge. None: extensive features.
     grid_spacing : "auto" or float, default="auto"
         Largest spacing of the grid of scale 0 in Å. Along each axis of a cell, the number of points
-        is the smallest of 4, 5, 6 and 7 times a power of 2 that reaches this spacing, so that cells
-        repeated 2, 4, 8 … times have the same features. "auto": fields have the largest spacing at
+        is a small integer times a power of 2, so that cells repeated 2, 4, 8 … times have the same
+        features. "auto": fields have the largest spacing at
         which the spectra of the wavelets are cut below ``alias`` times their maximum, and the
         points at which moduli are taken are up to three times denser, the more the kinks of the
         modulus need it.

@@ -136,7 +136,7 @@ class CartesianPairs(NBodyKernel):
                 float(self.sigma), matrix,
             )  # fmt: skip
         matrix *= self.amplitude**2
-        return matrix.reshape(a.n_groups * a.n_rows, -1)
+        return matrix.reshape(a.n_groups * a.n_rows, b.n_groups * b.n_rows)
 
     def expand(self, rows, coefficients):
         """The mean of a Gaussian process with this kernel.

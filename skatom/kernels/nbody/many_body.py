@@ -252,5 +252,6 @@ class EnvironmentRows:
             np.add.at(out, self.owners, matrix)
             return out
         out = np.zeros((self.n_groups, self.n_rows, matrix.shape[1]))
-        np.add.at(out, self.targets, matrix.reshape(-1, self.n_rows, matrix.shape[1]))
-        return out.reshape(self.n_groups * self.n_rows, -1)
+        groups = matrix.reshape(len(self.targets), self.n_rows, matrix.shape[1])
+        np.add.at(out, self.targets, groups)
+        return out.reshape(self.n_groups * self.n_rows, matrix.shape[1])
