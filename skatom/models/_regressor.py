@@ -111,8 +111,12 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
 
     def _remedy(self, name):
         """What would make this model give a property, for the end of the error that it does not."""
-        left_out = name in self.gives and getattr(self, "keep_factor", True) is False
+        left_out = getattr(self, "keep_factor", True) is False and self._lacks_deviation(name)
         return "; this one gives it if it is fitted with keep_factor=True" if left_out else ""
+
+    def _lacks_deviation(self, name):
+        """Whether a property is the standard deviation of one that this model predicts."""
+        return name in self.gives and name.removesuffix("_std") in self.outputs_
 
     def _outputs(self, X, names):
         volumes = structures_of(X).volumes()[:, None, None] if "stress" in names else None

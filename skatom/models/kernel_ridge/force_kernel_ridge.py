@@ -306,7 +306,7 @@ class ForceKernelRidge(StructureRegressor):
         return in_order(names | deviations)
 
     def _remedy(self, name):
-        if name.endswith("_std") and hasattr(self, "expansion_"):
+        if hasattr(self, "expansion_") and self._lacks_deviation(name):
             return (
                 ", and this model if it is fitted with solver='cholesky': conjugate gradients make "
                 "no factor of the matrix, from which standard deviations are computed"
