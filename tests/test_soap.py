@@ -103,16 +103,19 @@ def test_radial_integrals_of_gto_basis_have_the_closed_form():
 
 
 @pytest.mark.parametrize("basis", ["gto", "bessel"])
-@pytest.mark.parametrize("sigma", [0.2, 0.5])
-def test_spline_is_exact(basis, sigma):
-    parameters = (basis, 10, 5, 5.0, 0.5, sigma)
-    table, spacing = radial.spline_table(*parameters)
-    d = np.random.default_rng(0).uniform(0, 5, 100)
+@pytest.mark.parametrize(
+    ("widths", "scaling"), [((0.2,), 0.0), ((0.3, 0.5), 0.0), ((0.3, 0.5), 0.2), ((0.5,), 1.0)]
+)
+def test_splines_are_exact(basis, widths, scaling):
+    parameters = (basis, 10, 5, 5.0, 0.5)
+    tables, spacing = radial.spline_tables(*parameters, widths, scaling)
+    d = np.append(0.0, np.random.default_rng(0).uniform(0, 5, 100))
     k = (d / spacing).astype(int)
     x = (d - k * spacing)[:, None]
-    value = sum(table[k, 5 - p] * x**p for p in range(6))
-    exact = radial.density_integrals(d, *parameters).reshape(len(d), -1)
-    np.testing.assert_allclose(value, exact, atol=1e-9)
+    for table, width in zip(tables, widths, strict=True):
+        value = sum(table[k, 5 - p] * x**p for p in range(6))
+        exact = radial.density_integrals(d, *parameters, width + scaling * d)
+        np.testing.assert_allclose(value, exact.reshape(len(d), -1), atol=1e-9)
 
 
 def test_bessel_basis_is_orthonormal_to_20_functions():
@@ -149,6 +152,55 @@ def test_harmonics_are_orthonormal_with_exact_gradients():
         step = 1e-5 * np.eye(3)[axis]
         difference = (solid(point + step) - solid(point - step)) / 2e-5
         np.testing.assert_allclose(gradient[axis], difference, atol=1e-8)
+
+
+# --- widths of the Gaussians -------------------------------------------------------------------
+
+
+def test_equal_widths_of_all_species_are_one_width():
+    structures = [rattled_molecule()]
+    one = SOAP(**SMALL, sigma=0.4).fit_transform(structures).values
+    widths = {"H": 0.4, "C": 0.4, "N": 0.4, "O": 0.4, "Zr": 0.9}
+    same = SOAP(**SMALL, sigma=widths).fit_transform(structures)
+    np.testing.assert_array_equal(same.values, one)
+
+
+def test_density_of_each_species_has_its_own_width():
+    # a radial spectrum has the densities of hydrogen and oxygen in separate features
+    atoms = [molecule("CH3OH")]
+    parameters = {**SMALL, "nu": 1, "normalize": False}
+    mixed = SOAP(**parameters, sigma={"H": 0.3, "C": 0.4, "O": 0.6}).fit_transform(atoms)
+    for species, width in enumerate([0.3, 0.4, 0.6]):
+        uniform = SOAP(**parameters, sigma=width).fit_transform(atoms)
+        part = slice(4 * species, 4 * species + 4)
+        assert np.abs(uniform.values[:, part]).max() > 0.1
+        np.testing.assert_allclose(mixed.values[:, part], uniform.values[:, part], atol=1e-9)
+
+
+def test_one_neighbor_at_a_distance_has_the_width_of_that_distance():
+    pair = [Atoms("HH", [[0, 0, 0], [0, 0, 1.3]])]
+    parameters = {**SMALL, "normalize": False, "central_weight": 0.0}
+    growing = SOAP(**parameters, sigma=0.3, sigma_scaling=0.2).fit_transform(pair).values
+    constant = SOAP(**parameters, sigma=0.3 + 0.2 * 1.3).fit_transform(pair).values
+    np.testing.assert_allclose(growing, constant, atol=1e-9)
+    assert np.abs(growing - SOAP(**parameters, sigma=0.3).fit_transform(pair).values).max() > 0.1
+
+
+def test_kernel_of_two_widths_is_the_rotational_integral():
+    # two single neighbours: ∫dR of the squared overlap of Gaussians of different widths
+    s, t, r, q = 0.4, 0.6, 1.2, 0.9
+    structures = [Atoms("HC", [[0, 0, 0], [0, 0, r]]), Atoms("HC", [[0, 0, 0], [q, 0, 0]])]
+    u = np.array([[0.0, 1.0]])  # the density of carbon alone
+    parameters = {"cutoff": 6.0, "n_max": 20, "l_max": 12, "cutoff_width": 0.0}
+    parameters |= {"normalize": False, "species_compression": u}
+    a, b = (
+        SOAP(**parameters, sigma={"H": 1.0, "C": width}).fit_transform(structures).values[2 * i]
+        for i, width in enumerate([s, t])
+    )
+    v = s**2 + t**2
+    peak = (2 * np.pi * s**2 * t**2 / v) ** 1.5 * np.exp(-(r**2 + q**2) / (2 * v))
+    x = 2 * r * q / v
+    assert a @ b == pytest.approx(8 * np.pi**2 * peak**2 * np.sinh(x) / x, rel=1e-8)
 
 
 # --- invariances ------------------------------------------------------------------------------
@@ -239,6 +291,11 @@ def test_mixed_periodicity_equals_a_repeated_strip():
         ({"n_max": 18, "radial_basis": "gto"}, "linearly dependent"),
         ({"l_max": -1}, "l_max"),
         ({"sigma": 0}, "sigma"),
+        ({"sigma": {"H": 0.3}}, "no width for C: give one for each of the species H, C"),
+        ({"sigma": {"H": 0.3, "C": 0.0}}, "must have positive widths"),
+        ({"sigma": {"H": 0.3, "C": np.nan}}, "must have positive widths"),
+        ({"sigma_scaling": -0.1}, "sigma_scaling"),
+        ({"sigma_scaling": 1.5}, "sigma_scaling"),
         ({"nu": 4}, "nu"),
         ({"radial_basis": "polynomial"}, "radial_basis"),
         ({"cutoff_width": 5.0}, "cutoff_width=5.0 must be smaller"),

@@ -18,7 +18,7 @@ from skatom.structures import as_structures
 
 _EXPANSION = (
     "cutoff", "n_max", "l_max", "sigma", "radial_basis", "cutoff_width", "radial_scaling",
-    "species_compression", "central_weight",
+    "species_compression", "central_weight", "sigma_scaling",
 )  # fmt: skip
 
 
@@ -56,8 +56,8 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         Number of radial functions.
     l_max : int, default=4
         Largest degree of the spherical harmonics.
-    sigma : float, default=0.4
-        Width of the Gaussians in Å.
+    sigma : float or dict of str to float, default=0.4
+        Width of the Gaussians in Å: one for all, or one for each element by symbol, as in `SOAP`.
     parity : {"even", "odd", "both"}, default="even"
         Which sums l + l' + λ are kept. "even": true tensors, which an inversion of the structure
         multiplies by :math:`(-1)^\lambda`, such as dipoles. "odd": pseudotensors, which an
@@ -75,6 +75,8 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         the number of channels.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
+    sigma_scaling : float, default=0.0
+        Growth of the widths with the distance, as in `SOAP`.
     normalize : bool, default=True
         Divide the features of each atom by the length of its power spectrum, the square of its
         density. Features that vanish because the environment is symmetric stay zero.
@@ -147,6 +149,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         radial_scaling=None,
         species_compression=None,
         central_weight=1.0,
+        sigma_scaling=0.0,
         normalize=True,
         pool=None,
         n_jobs=None,
@@ -163,6 +166,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         self.radial_scaling = radial_scaling
         self.species_compression = species_compression
         self.central_weight = central_weight
+        self.sigma_scaling = sigma_scaling
         self.normalize = normalize
         self.pool = pool
         self.n_jobs = n_jobs

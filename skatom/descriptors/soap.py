@@ -15,7 +15,7 @@ from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import coupling_table, l_triples
-from skatom.descriptors.radial import spline_table
+from skatom.descriptors.radial import gaussian_widths, spline_tables
 
 _NO_SCALING = {"rate": 1.0, "scale": 1.0, "exponent": 0.0}
 
@@ -28,7 +28,7 @@ class SOAP(AtomicDescriptor):
 
     .. math::
         c_{\alpha nlm} = \int R_n(r) Y_{lm}(\hat r) \sum_{j \in \alpha}
-            w(r_j) e^{-|r - r_j|^2 / 2\sigma^2} dr
+            w(r_j) e^{-|r - r_j|^2 / 2\sigma(r_j)^2} dr
 
         p_{\alpha n} = \sqrt{8\pi^2}\, c_{\alpha n00} \quad (\nu = 1) \qquad
         p_{\alpha n, \alpha' n', l} = \sqrt{\tfrac{8\pi^2}{2l+1}}
@@ -51,8 +51,9 @@ class SOAP(AtomicDescriptor):
         Number of radial functions.
     l_max : int, default=6
         Largest degree of the spherical harmonics.
-    sigma : float, default=0.5
-        Width of the Gaussians in Å.
+    sigma : float or dict of str to float, default=0.5
+        Width of the Gaussians in Å: one for all, or one for each element by symbol, such as
+        ``{"H": 0.3, "O": 0.5}``; elements that the structures do not have may be in it, too.
     nu : {1, 2, 3}, default=2
         Number of coefficients in a product: the radial spectrum (1) depends on distances, the
         power spectrum (2) also on angles, and the bispectrum (3) also on triples of neighbours; the
@@ -77,6 +78,10 @@ class SOAP(AtomicDescriptor):
         from covalent radii and groups of the periodic table.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
+    sigma_scaling : float, default=0.0
+        Growth of the widths with the distance, from 0 to 1: :math:`\sigma(r) = \sigma_\alpha +
+        \text{sigma\_scaling} \cdot r`, so that distant neighbours, whose exact place matters
+        less, are smoother [4]_.
     normalize : bool, default=True
         Divide the features of each atom by their norm. Features of an environment without any
         density stay zero.
@@ -105,6 +110,7 @@ class SOAP(AtomicDescriptor):
     .. [1] A. P. Bartók, R. Kondor, G. Csányi, Phys. Rev. B 87, 184115 (2013).
     .. [2] M. J. Willatt, F. Musil, M. Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018).
     .. [3] F. Musil et al., J. Chem. Phys. 154, 114109 (2021).
+    .. [4] M. A. Caro, Phys. Rev. B 100, 024112 (2019).
 
     Examples
     --------
@@ -125,7 +131,7 @@ class SOAP(AtomicDescriptor):
         "cutoff": [Interval(Real, 0, None, closed="neither")],
         "n_max": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 0, 20, closed="both")],
-        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "sigma": [Interval(Real, 0, None, closed="neither"), dict],
         "nu": [Interval(Integral, 1, 3, closed="both")],
         "parity": [StrOptions({"even", "both"})],
         "radial_basis": [StrOptions({"bessel", "gto"})],
@@ -133,6 +139,7 @@ class SOAP(AtomicDescriptor):
         "radial_scaling": [dict, None],
         "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "central_weight": [Interval(Real, 0, None, closed="left")],
+        "sigma_scaling": [Interval(Real, 0, 1, closed="both")],
         "normalize": ["boolean"],
     }
     _size_parameters = "n_max or l_max, or use species_compression"
@@ -151,6 +158,7 @@ class SOAP(AtomicDescriptor):
         radial_scaling=None,
         species_compression=None,
         central_weight=1.0,
+        sigma_scaling=0.0,
         normalize=True,
         pool=None,
         device="cpu",
@@ -168,6 +176,7 @@ class SOAP(AtomicDescriptor):
         self.radial_scaling = radial_scaling
         self.species_compression = species_compression
         self.central_weight = central_weight
+        self.sigma_scaling = sigma_scaling
         self.normalize = normalize
         self.pool = pool
         self.device = device
@@ -206,9 +215,11 @@ class SOAP(AtomicDescriptor):
 
     def _compiled(self):
         l_max = self.l_max if self.nu > 1 else 0
-        table, spacing = spline_table(
-            self.radial_basis, self.n_max, l_max,
-            float(self.cutoff), float(self.cutoff_width), float(self.sigma),
+        widths = gaussian_widths(self.sigma, self.species_)
+        widths, table_of = np.unique(widths, return_inverse=True)
+        table, spacing = spline_tables(
+            self.radial_basis, self.n_max, l_max, float(self.cutoff), float(self.cutoff_width),
+            tuple(widths.tolist()), float(self.sigma_scaling),
         )  # fmt: skip
         scaling = self.radial_scaling or _NO_SCALING
         triples, components, weights = coupling_table(l_max if self.nu == 3 else 0, self.parity)
@@ -218,6 +229,7 @@ class SOAP(AtomicDescriptor):
             n_max=int(self.n_max),
             l_max=int(l_max),
             table=table,
+            table_of=table_of,
             spacing=spacing,
             norm=normalization(l_max),
             cutoff=float(self.cutoff),
