@@ -114,6 +114,9 @@ CASES = {
         {**SMALL_SOAP, "sigma": {"H": 0.3, "C": 0.5, "O": 0.4}, "sigma_scaling": 0.15},
         first=False,
     ),
+    "soap_optimal": Case(
+        SOAP, {**SMALL_SOAP, "radial_basis": "optimal", "n_primitives": 8}, first=False
+    ),
     "soap_sum": Case(SOAP, {**SMALL_SOAP, "pool": "sum"}),
     "soap_mean": Case(SOAP, {**SMALL_SOAP, "pool": "mean"}, first=False),
     "acsf": Case(ACSF, {"cutoff": 4.0, "cutoff_function": "tanh3"}),

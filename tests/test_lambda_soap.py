@@ -34,6 +34,7 @@ SMALL = {"cutoff": 4.0, "n_max": 3, "l_max": 3}
 EXPANSIONS = [
     {},
     {"sigma": {"H": 0.3, "C": 0.5, "N": 0.4, "O": 0.35}, "sigma_scaling": 0.1},
+    {"radial_basis": "optimal", "n_primitives": 8},
 ]
 TINY = LambdaSOAP(cutoff=3.0, n_max=2, l_max=2)
 

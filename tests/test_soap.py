@@ -7,6 +7,8 @@ from scipy.special import gamma, hyp1f1
 
 from skatom.descriptors import SOAP, alchemy, radial
 from skatom.descriptors._cpu import harmonics
+from skatom.descriptors.density_covariance import density_covariance
+from skatom.structures import as_structures
 
 # Two environments and their kernels by numerical integration over all rotations, for Gaussians
 # of width 0.5 Å without cutoff and without the centre.
@@ -221,6 +223,105 @@ def test_odd_bispectrum_changes_sign_in_a_mirror():
     assert np.abs(values[:, odd]).max() > 1e-4
 
 
+# --- the optimal radial basis -------------------------------------------------------------------
+
+
+def training():
+    structures = [molecule("CH3OH"), molecule("H2O"), molecule("CH3CHO")]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=seed)
+    return [*structures, Atoms("CHO", np.diag([1.0, 1.2, 0.8]), cell=[3.1, 3.3, 2.9], pbc=True)]
+
+
+def variances(features, n_species, n, l_max):
+    """Σ_im c[a, n, lm] c[a, n', lm] of all species and l, from unnormalised power spectra."""
+    rows, columns = np.triu_indices(n_species * n)
+    p = features.values.sum(axis=0).reshape(l_max + 1, -1) * np.sqrt(
+        np.where(rows == columns, 1, 0.5)
+    )
+    square = np.zeros((l_max + 1, n_species * n, n_species * n))
+    square[:, rows, columns] = square[:, columns, rows] = p
+    square *= np.sqrt((2 * np.arange(l_max + 1) + 1) / (8 * np.pi**2))[:, None, None]
+    blocks = [square[:, a * n : (a + 1) * n, a * n : (a + 1) * n] for a in range(n_species)]
+    return np.stack(blocks, axis=1)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {}, {"nu": 1}, {"nu": 3, "n_max": 2}, {"normalize": False},
+        {"species_compression": np.array([[1.0, 0.3, -0.2], [0.1, 0.8, 0.5]])},
+        {"sigma": {"H": 0.3, "C": 0.5, "O": 0.5}, "sigma_scaling": 0.1},
+    ],
+)  # fmt: skip
+def test_all_optimal_functions_have_the_kernel_of_their_primitives(parameters):
+    parameters = {**SMALL, **parameters}
+    X, other = training(), [molecule("CH3CH2OH"), molecule("CO2")]
+    optimal = SOAP(**parameters, radial_basis="optimal", n_primitives=parameters["n_max"])
+    values = optimal.fit(X).transform(other).values
+    plain = SOAP(**parameters).fit(X).transform(other).values
+    assert values.shape == plain.shape and np.abs(values - plain).max() > 1e-2
+    kernel = plain @ plain.T
+    np.testing.assert_allclose(values @ values.T, kernel, atol=1e-10 * kernel.max())
+
+
+def test_optimal_functions_retain_the_largest_variance():
+    X, n, l_max = training(), 8, 2
+    parameters = {"cutoff": 4.0, "l_max": l_max, "normalize": False}
+    primitives = SOAP(**parameters, n_max=n).fit_transform(X)
+    covariance = variances(primitives, 3, n, l_max)
+    for kept in (1, 2, 3):
+        soap = SOAP(**parameters, n_max=kept, radial_basis="optimal", n_primitives=n)
+        retained = variances(soap.fit_transform(X), 3, kept, l_max)
+        bessel = np.trace(covariance[..., :kept, :kept], axis1=-2, axis2=-1)
+        optimal = np.trace(retained, axis1=-2, axis2=-1)
+        largest = np.linalg.eigvalsh(covariance)[..., -kept:].sum(axis=-1)
+        np.testing.assert_allclose(optimal, largest, rtol=1e-9)
+        assert (optimal > bessel).all()
+        # the principal components are not correlated
+        diagonal = retained * np.eye(kept)
+        np.testing.assert_allclose(retained, diagonal, atol=1e-10 * largest.max())
+
+
+def test_functions_without_variance_are_the_smoothest():
+    X = [Atoms("H"), Atoms("H")]  # no neighbours: no density of l > 0
+    soap = SOAP(4.0, 3, 2, radial_basis="optimal", n_primitives=6).fit(X)
+    expected = np.broadcast_to(np.eye(6)[:3], (2, 3, 6))
+    np.testing.assert_allclose(soap.radial_contraction_[0, 1:], expected, atol=1e-12)
+
+
+def test_learnt_functions_do_not_depend_on_orientation_or_threads(monkeypatch):
+    X = training() * 10
+    soap = SOAP(**SMALL, radial_basis="optimal", n_primitives=8).fit(X)
+    rotated = []
+    for seed, atoms in enumerate(X):
+        atoms = atoms.copy()
+        R = random_rotation(seed)
+        atoms.set_cell(atoms.cell.array @ R.T)
+        atoms.positions = atoms.positions @ R.T
+        rotated.append(atoms)
+    again = SOAP(**SMALL, radial_basis="optimal", n_primitives=8).fit(rotated)
+    np.testing.assert_allclose(again.radial_contraction_, soap.radial_contraction_, atol=1e-7)
+    species = np.searchsorted([1, 6, 8], as_structures(X).numbers)
+    monkeypatch.setattr("skatom.descriptors.density_covariance._PIECE_BYTES", 1)  # 16 atoms
+    sums = []
+    for threads in (1, 2):
+        monkeypatch.setattr("numba.get_num_threads", lambda threads=threads: threads)
+        sums.append(density_covariance(as_structures(X), species, soap._compiled()))
+    np.testing.assert_array_equal(sums[0].radial, sums[1].radial)
+    np.testing.assert_array_equal(sums[0].species, sums[1].species)
+    # structures of the next batch are counted, too
+    monkeypatch.setattr("skatom.descriptors.density_covariance._BATCH", 10)
+    pieces = density_covariance(as_structures(X), species, soap._compiled())
+    np.testing.assert_allclose(pieces.radial, sums[0].radial, atol=1e-11 * sums[0].radial.max())
+
+
+def test_memory_of_the_covariance_is_checked(monkeypatch):
+    monkeypatch.setattr("skatom.memory.available_memory", lambda: 2**20)
+    with pytest.raises(MemoryError, match="2 species in 20 radial .* n_primitives"):
+        SOAP(radial_basis="optimal").fit([molecule("CH4")])
+
+
 # --- compression of species ---------------------------------------------------------------------
 
 
@@ -290,6 +391,8 @@ def test_mixed_periodicity_equals_a_repeated_strip():
         ({"n_max": 2.5}, "n_max"),
         ({"n_max": 18, "radial_basis": "gto"}, "linearly dependent"),
         ({"l_max": -1}, "l_max"),
+        ({"radial_basis": "optimal", "n_max": 21}, "choose n_max <= n_primitives"),
+        ({"n_primitives": 0}, "n_primitives"),
         ({"sigma": 0}, "sigma"),
         ({"sigma": {"H": 0.3}}, "no width for C: give one for each of the species H, C"),
         ({"sigma": {"H": 0.3, "C": 0.0}}, "must have positive widths"),

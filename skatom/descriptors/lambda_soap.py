@@ -18,7 +18,7 @@ from skatom.structures import as_structures
 
 _EXPANSION = (
     "cutoff", "n_max", "l_max", "sigma", "radial_basis", "cutoff_width", "radial_scaling",
-    "species_compression", "central_weight", "sigma_scaling",
+    "species_compression", "central_weight", "sigma_scaling", "n_primitives",
 )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         multiplies by :math:`(-1)^\lambda`, such as dipoles. "odd": pseudotensors, which an
         inversion multiplies by :math:`(-1)^{\lambda+1}`, such as magnetic moments. "both": all
         sums; the features then have no definite parity.
-    radial_basis : {"bessel", "gto"}, default="bessel"
+    radial_basis : {"bessel", "gto", "optimal"}, default="bessel"
         Radial functions, as in `SOAP`.
     cutoff_width : float, default=0.5
         Width in Å of the shell below the cutoff radius over which the weight of a neighbour falls
@@ -77,6 +77,8 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         Weight of the centre itself in its density.
     sigma_scaling : float, default=0.0
         Growth of the widths with the distance, as in `SOAP`.
+    n_primitives : int, default=20
+        Number of Bessel functions that ``radial_basis="optimal"`` combines, as in `SOAP`.
     normalize : bool, default=True
         Divide the features of each atom by the length of its power spectrum, the square of its
         density. Features that vanish because the environment is symmetric stay zero.
@@ -150,6 +152,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         species_compression=None,
         central_weight=1.0,
         sigma_scaling=0.0,
+        n_primitives=20,
         normalize=True,
         pool=None,
         n_jobs=None,
@@ -167,6 +170,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         self.species_compression = species_compression
         self.central_weight = central_weight
         self.sigma_scaling = sigma_scaling
+        self.n_primitives = n_primitives
         self.normalize = normalize
         self.pool = pool
         self.n_jobs = n_jobs

@@ -94,6 +94,38 @@ def spline_tables(basis, n_max, l_max, cutoff, cutoff_width, widths, scaling=0.0
     return tables, spacing
 
 
+@lru_cache(maxsize=8)
+def contracted_tables(parameters, table_of, n_max, contraction):
+    """The tables of combinations of radial functions.
+
+    Parameters
+    ----------
+    parameters : tuple
+        What `spline_tables` takes for the primitive functions.
+    table_of : tuple of int
+        The table of each species among these.
+    n_max : int
+        Number of combinations for each l.
+    contraction : bytes
+        The combinations, an array (n_species or 1, l_max + 1, n_max, n_primitives) as bytes.
+
+    Returns
+    -------
+    tables : ndarray, shape (n_tables, n_intervals, 6, (l_max + 1) * n_max)
+    table_of : ndarray of int, shape (n_species,)
+    """
+    tables, _ = spline_tables(*parameters)
+    n_primitives, l_max = parameters[1:3]
+    matrices = np.frombuffer(contraction).reshape(-1, l_max + 1, n_max, n_primitives)
+    if len(matrices) > 1:
+        tables, table_of = tables[list(table_of)], range(len(table_of))
+    primitive = tables.reshape(*tables.shape[:3], l_max + 1, n_primitives)
+    contracted = np.einsum("tkdlp,tlnp->tkdln", primitive, matrices, optimize=True)
+    contracted = np.ascontiguousarray(contracted).reshape(*tables.shape[:3], -1)
+    contracted.flags.writeable = False  # shared by every user of the cache
+    return contracted, np.array(table_of)
+
+
 def density_integrals(d, basis, n_max, l_max, cutoff, cutoff_width, sigma):
     """G_nl at the distances ``d``: shape (len(d), l_max + 1, n_max).
 

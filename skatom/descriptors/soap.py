@@ -15,7 +15,8 @@ from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import coupling_table, l_triples
-from skatom.descriptors.radial import gaussian_widths, spline_tables
+from skatom.descriptors.density_covariance import density_covariance, radial_contraction
+from skatom.descriptors.radial import contracted_tables, gaussian_widths, spline_tables
 
 _NO_SCALING = {"rate": 1.0, "scale": 1.0, "exponent": 0.0}
 
@@ -61,10 +62,14 @@ class SOAP(AtomicDescriptor):
     parity : {"even", "both"}, default="even"
         For the bispectrum: "both" adds the products with an odd sum of l, which change sign under
         reflection and distinguish left-handed from right-handed environments.
-    radial_basis : {"bessel", "gto"}, default="bessel"
+    radial_basis : {"bessel", "gto", "optimal"}, default="bessel"
         "bessel": spherical Bessel functions that vanish at the cutoff, orthogonal at any n_max.
         "gto": orthogonalised Gaussian-type orbitals, r^k exp(-r²/2σ_k²) with k < n_max, the
         basis of librascal and featomic; their overlap becomes singular beyond n_max = 14.
+        "optimal": for each species and l, the n_max combinations of ``n_primitives`` Bessel
+        functions in which the densities around the atoms given to ``fit`` have most of their
+        square [5]_: fewer functions describe the same structures, at the cost of n_max functions.
+        With ``species_compression`` all species have the same functions.
     cutoff_width : float, default=0.5
         Width in Å of the shell below the cutoff radius over which the weight of a neighbour falls
         from 1 to 0 as a cosine. 0: a step, at which forces do not exist.
@@ -82,6 +87,8 @@ class SOAP(AtomicDescriptor):
         Growth of the widths with the distance, from 0 to 1: :math:`\sigma(r) = \sigma_\alpha +
         \text{sigma\_scaling} \cdot r`, so that distant neighbours, whose exact place matters
         less, are smoother [4]_.
+    n_primitives : int, default=20
+        Number of Bessel functions that ``radial_basis="optimal"`` combines, at least n_max.
     normalize : bool, default=True
         Divide the features of each atom by their norm. Features of an environment without any
         density stay zero.
@@ -104,6 +111,9 @@ class SOAP(AtomicDescriptor):
         Sorted atomic numbers seen in `fit`.
     mixing_ : ndarray of float, shape (n_channels, n_species)
         Weight of each species in each channel; the identity without compression.
+    radial_contraction_ : ndarray of float, shape (n_species or 1, l_max + 1, n_max, n_primitives)
+        The weight of each Bessel function in each optimal function; orthonormal rows. One for all
+        species with ``species_compression``. None for another radial basis; only l = 0 if nu = 1.
 
     References
     ----------
@@ -111,6 +121,7 @@ class SOAP(AtomicDescriptor):
     .. [2] M. J. Willatt, F. Musil, M. Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018).
     .. [3] F. Musil et al., J. Chem. Phys. 154, 114109 (2021).
     .. [4] M. A. Caro, Phys. Rev. B 100, 024112 (2019).
+    .. [5] A. Goscinski et al., J. Chem. Phys. 155, 104106 (2021).
 
     Examples
     --------
@@ -134,11 +145,12 @@ class SOAP(AtomicDescriptor):
         "sigma": [Interval(Real, 0, None, closed="neither"), dict],
         "nu": [Interval(Integral, 1, 3, closed="both")],
         "parity": [StrOptions({"even", "both"})],
-        "radial_basis": [StrOptions({"bessel", "gto"})],
+        "radial_basis": [StrOptions({"bessel", "gto", "optimal"})],
         "cutoff_width": [Interval(Real, 0, None, closed="left")],
         "radial_scaling": [dict, None],
         "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "central_weight": [Interval(Real, 0, None, closed="left")],
+        "n_primitives": [Interval(Integral, 1, None, closed="left")],
         "sigma_scaling": [Interval(Real, 0, 1, closed="both")],
         "normalize": ["boolean"],
     }
@@ -159,6 +171,7 @@ class SOAP(AtomicDescriptor):
         species_compression=None,
         central_weight=1.0,
         sigma_scaling=0.0,
+        n_primitives=20,
         normalize=True,
         pool=None,
         device="cpu",
@@ -177,6 +190,7 @@ class SOAP(AtomicDescriptor):
         self.species_compression = species_compression
         self.central_weight = central_weight
         self.sigma_scaling = sigma_scaling
+        self.n_primitives = n_primitives
         self.normalize = normalize
         self.pool = pool
         self.device = device
@@ -201,7 +215,23 @@ class SOAP(AtomicDescriptor):
             )
         self._check_scaling()
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
+        self.radial_contraction_ = None
+        if self.radial_basis == "optimal":
+            self.radial_contraction_ = self._learnt_contraction(structures)
         self._compiled()
+
+    def _learnt_contraction(self, structures):
+        if self.n_max > self.n_primitives:
+            raise ValueError(
+                f"n_max={self.n_max} optimal functions cannot be made of "
+                f"n_primitives={self.n_primitives}: choose n_max <= n_primitives"
+            )
+        species = self._species_index(structures)
+        covariance = density_covariance(structures, species, self._density()).radial
+        covariance = np.swapaxes(covariance, 0, 1)
+        if self.species_compression is not None:  # mixed species need the same functions
+            covariance = covariance.sum(axis=0, keepdims=True)
+        return radial_contraction(covariance, self.n_max)
 
     def _check_scaling(self):
         scaling = self.radial_scaling
@@ -214,19 +244,18 @@ class SOAP(AtomicDescriptor):
             )
 
     def _compiled(self):
+        return self._density(self.radial_contraction_)
+
+    def _density(self, contraction=None):
+        """The density in combinations of the radial functions, or in these themselves."""
         l_max = self.l_max if self.nu > 1 else 0
-        widths = gaussian_widths(self.sigma, self.species_)
-        widths, table_of = np.unique(widths, return_inverse=True)
-        table, spacing = spline_tables(
-            self.radial_basis, self.n_max, l_max, float(self.cutoff), float(self.cutoff_width),
-            tuple(widths.tolist()), float(self.sigma_scaling),
-        )  # fmt: skip
+        table, table_of, spacing = self._tables(l_max, contraction)
         scaling = self.radial_scaling or _NO_SCALING
         triples, components, weights = coupling_table(l_max if self.nu == 3 else 0, self.parity)
         return Density(
             nu=int(self.nu),
             normalize=bool(self.normalize),
-            n_max=int(self.n_max),
+            n_max=table.shape[-1] // (l_max + 1),
             l_max=int(l_max),
             table=table,
             table_of=table_of,
@@ -244,6 +273,24 @@ class SOAP(AtomicDescriptor):
             components=components,
             weights=weights,
         )
+
+    def _tables(self, l_max, contraction):
+        """The splines of the radial functions, those of each species, and their spacing."""
+        optimal = self.radial_basis == "optimal"
+        widths = gaussian_widths(self.sigma, self.species_)
+        widths, table_of = np.unique(widths, return_inverse=True)
+        parameters = (
+            "bessel" if optimal else self.radial_basis,
+            int(self.n_primitives if optimal else self.n_max),
+            int(l_max), float(self.cutoff), float(self.cutoff_width), tuple(widths.tolist()),
+            float(self.sigma_scaling),
+        )  # fmt: skip
+        table, spacing = spline_tables(*parameters)
+        if contraction is not None:
+            table, table_of = contracted_tables(
+                parameters, tuple(table_of.tolist()), int(self.n_max), contraction.tobytes()
+            )
+        return table, table_of, spacing
 
     def _n_features(self):
         channels = len(self.mixing_) * self.n_max

@@ -229,3 +229,12 @@ def unmix(mixed, mixing, by_species):
                 row, source = by_species[a, lm], mixed[lm, j * n_max : (j + 1) * n_max]
                 for n in range(n_max):
                     row[n] += mixing[j, a] * source[n]
+
+
+@njit(cache=True, nogil=True)
+def coefficients(first, last, starts, vectors, centers, species, density, out):
+    """c of the centres first ... last - 1 into ``out`` (last - first, n_species, n_lm, n_max)."""
+    work = scratch(density)
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        expand(vectors[a:b], species[a:b], centers[i], density, work, out[i - first])
