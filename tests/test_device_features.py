@@ -38,6 +38,10 @@ DESCRIPTORS = {
         **SMALL_SOAP, sigma={"H": 0.3, "C": 0.5, "O": 0.4}, sigma_scaling=0.15
     ),
     "soap_optimal": SOAP(**SMALL_SOAP, radial_basis="optimal", n_primitives=8),
+    "soap_learnt": SOAP(
+        **SMALL_SOAP, radial_basis="optimal", n_primitives=8, species_compression=2,
+        species_similarity="data",
+    ),
     "soap_high": SOAP(cutoff=3.0, n_max=2, l_max=7),
     "fchl19": FCHL19(**SMALL_FCHL19),
     "fchl19_near": FCHL19(**SMALL_FCHL19, cutoff3=2.5),

@@ -35,6 +35,7 @@ EXPANSIONS = [
     {},
     {"sigma": {"H": 0.3, "C": 0.5, "N": 0.4, "O": 0.35}, "sigma_scaling": 0.1},
     {"radial_basis": "optimal", "n_primitives": 8},
+    {"species_compression": 2, "species_similarity": "data"},
 ]
 TINY = LambdaSOAP(cutoff=3.0, n_max=2, l_max=2)
 

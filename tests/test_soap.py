@@ -290,9 +290,10 @@ def test_functions_without_variance_are_the_smoothest():
     np.testing.assert_allclose(soap.radial_contraction_[0, 1:], expected, atol=1e-12)
 
 
-def test_learnt_functions_do_not_depend_on_orientation_or_threads(monkeypatch):
+def test_what_is_learnt_does_not_depend_on_orientation_or_threads(monkeypatch):
     X = training() * 10
-    soap = SOAP(**SMALL, radial_basis="optimal", n_primitives=8).fit(X)
+    parameters = {**SMALL, "species_compression": 2, "species_similarity": "data"}
+    soap = SOAP(**parameters, radial_basis="optimal", n_primitives=8).fit(X)
     rotated = []
     for seed, atoms in enumerate(X):
         atoms = atoms.copy()
@@ -300,7 +301,8 @@ def test_learnt_functions_do_not_depend_on_orientation_or_threads(monkeypatch):
         atoms.set_cell(atoms.cell.array @ R.T)
         atoms.positions = atoms.positions @ R.T
         rotated.append(atoms)
-    again = SOAP(**SMALL, radial_basis="optimal", n_primitives=8).fit(rotated)
+    again = SOAP(**parameters, radial_basis="optimal", n_primitives=8).fit(rotated)
+    np.testing.assert_allclose(again.mixing_, soap.mixing_, atol=1e-10)
     np.testing.assert_allclose(again.radial_contraction_, soap.radial_contraction_, atol=1e-7)
     species = np.searchsorted([1, 6, 8], as_structures(X).numbers)
     monkeypatch.setattr("skatom.descriptors.density_covariance._PIECE_BYTES", 1)  # 16 atoms
@@ -364,6 +366,45 @@ def test_one_even_channel_is_blind_to_species():
     np.testing.assert_allclose(blind.values, plain.values, atol=1e-12)
 
 
+@pytest.mark.parametrize("parameters", [{}, {"nu": 1}, {"radial_basis": "optimal"}])
+def test_as_many_learnt_channels_as_species_have_the_plain_kernel(parameters):
+    X, other = training(), [molecule("CH3CH2OH"), molecule("CO2")]
+    parameters = {**SMALL, "n_primitives": 4, **parameters}
+    learnt = SOAP(**parameters, species_compression=3, species_similarity="data").fit(X)
+    values, plain = learnt.transform(other).values, SOAP(**SMALL, nu=learnt.nu).fit(X)
+    plain = plain.transform(other).values
+    np.testing.assert_allclose(learnt.mixing_ @ learnt.mixing_.T, np.eye(3), atol=1e-12)
+    assert np.abs(learnt.mixing_ - np.eye(3)).max() > 0.1
+    np.testing.assert_allclose(values @ values.T, plain @ plain.T, atol=1e-10)
+
+
+def test_learnt_channels_are_the_eigenvectors_of_the_overlap_of_densities():
+    X, n, l_max = training(), 4, 3
+    plain = SOAP(**SMALL, normalize=False).fit_transform(X).values.sum(axis=0)
+    rows, columns = np.triu_indices(3 * n)
+    p = plain.reshape(l_max + 1, -1) * np.where(rows == columns, 1, np.sqrt(0.5))
+    p *= np.sqrt((2 * np.arange(l_max + 1) + 1) / (8 * np.pi**2))[:, None]
+    overlap = np.zeros((3 * n, 3 * n))
+    overlap[rows, columns] = overlap[columns, rows] = p.sum(axis=0)
+    gram = np.trace(overlap.reshape(3, n, 3, n), axis1=1, axis2=3)
+    kappa = gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
+    parameters = {**SMALL, "species_similarity": "data"}
+    U = SOAP(**parameters, species_compression=2).fit(X).mixing_
+    values = np.linalg.eigvalsh(kappa)[::-1]
+    np.testing.assert_allclose(U @ kappa @ U.T, np.diag(values[:2]), atol=1e-12)
+    # an array of these weights is the same descriptor
+    given = SOAP(**SMALL, species_compression=U).fit_transform(X).values
+    learnt = SOAP(**parameters, species_compression=2).fit_transform(X).values
+    np.testing.assert_array_equal(given, learnt)
+
+
+def test_species_without_density_come_last():
+    X = [molecule("CO"), Atoms("H"), Atoms("H", [[9.0, 9.0, 9.0]])]
+    parameters = {**SMALL, "central_weight": 0.0, "species_similarity": "data"}
+    U = SOAP(**parameters, species_compression=3).fit(X).mixing_
+    np.testing.assert_allclose(U[2], [1, 0, 0], atol=1e-12)  # hydrogen has no neighbours
+
+
 def test_groups_of_the_periodic_table():
     numbers = [1, 2, 3, 6, 9, 10, 14, 21, 26, 35, 57, 64, 72, 79, 86]
     groups = [1, 18, 1, 14, 17, 18, 14, 3, 8, 17, 3, 3, 4, 11, 18]
@@ -393,6 +434,13 @@ def test_mixed_periodicity_equals_a_repeated_strip():
         ({"l_max": -1}, "l_max"),
         ({"radial_basis": "optimal", "n_max": 21}, "choose n_max <= n_primitives"),
         ({"n_primitives": 0}, "n_primitives"),
+        ({"species_similarity": "data"}, "species_compression is None: choose a number"),
+        (
+            {"species_similarity": "data", "species_compression": np.eye(2)},
+            "species_compression is a matrix that gives it",
+        ),
+        ({"species_similarity": "data", "species_compression": 3}, "more than the 2 species"),
+        ({"species_similarity": "periodic"}, "species_similarity"),
         ({"sigma": 0}, "sigma"),
         ({"sigma": {"H": 0.3}}, "no width for C: give one for each of the species H, C"),
         ({"sigma": {"H": 0.3, "C": 0.0}}, "must have positive widths"),

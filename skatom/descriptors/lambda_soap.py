@@ -19,6 +19,7 @@ from skatom.structures import as_structures
 _EXPANSION = (
     "cutoff", "n_max", "l_max", "sigma", "radial_basis", "cutoff_width", "radial_scaling",
     "species_compression", "central_weight", "sigma_scaling", "n_primitives",
+    "species_similarity",
 )  # fmt: skip
 
 
@@ -79,6 +80,8 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         Growth of the widths with the distance, as in `SOAP`.
     n_primitives : int, default=20
         Number of Bessel functions that ``radial_basis="optimal"`` combines, as in `SOAP`.
+    species_similarity : {"elements", "data"}, default="elements"
+        Where an int ``species_compression`` takes its channels from, as in `SOAP`.
     normalize : bool, default=True
         Divide the features of each atom by the length of its power spectrum, the square of its
         density. Features that vanish because the environment is symmetric stay zero.
@@ -153,6 +156,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         central_weight=1.0,
         sigma_scaling=0.0,
         n_primitives=20,
+        species_similarity="elements",
         normalize=True,
         pool=None,
         n_jobs=None,
@@ -171,6 +175,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         self.central_weight = central_weight
         self.sigma_scaling = sigma_scaling
         self.n_primitives = n_primitives
+        self.species_similarity = species_similarity
         self.normalize = normalize
         self.pool = pool
         self.n_jobs = n_jobs

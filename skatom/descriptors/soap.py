@@ -12,7 +12,7 @@ from skatom._device import DEVICES
 from skatom.descriptors._cpu import soap as _cpu
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._cpu.harmonics import normalization
-from skatom.descriptors.alchemy import mixing_matrix
+from skatom.descriptors.alchemy import learnt_mixing, mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import coupling_table, l_triples
 from skatom.descriptors.density_covariance import density_covariance, radial_contraction
@@ -79,8 +79,8 @@ class SOAP(AtomicDescriptor):
     species_compression : int or array-like of shape (n_channels, n_species), default=None
         Mix the species into fewer channels, which replace the species in the features. An array
         U: channel J receives U_Ja times the density of species a, so that κ = UᵀU is the
-        similarity of species in the kernel [2]_. An int: that many leading eigenvectors of a κ
-        from covalent radii and groups of the periodic table.
+        similarity of species in the kernel [2]_. An int: that many channels, chosen by
+        ``species_similarity``.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
     sigma_scaling : float, default=0.0
@@ -89,6 +89,14 @@ class SOAP(AtomicDescriptor):
         less, are smoother [4]_.
     n_primitives : int, default=20
         Number of Bessel functions that ``radial_basis="optimal"`` combines, at least n_max.
+    species_similarity : {"elements", "data"}, default="elements"
+        Where an int ``species_compression`` takes its channels from. "elements": leading
+        eigenvectors, times the root of their eigenvalues, of a κ from covalent radii and groups of
+        the periodic table; as many channels as species have the kernel of this κ. "data": leading
+        eigenvectors of the overlap of densities around the atoms given to ``fit`` [5]_,
+        :math:`\kappa_{ab} = \sum_i c_{ia} \cdot c_{ib}`, divided by the root of
+        :math:`\kappa_{aa} \kappa_{bb}`; as many channels as species have the kernel without
+        compression. Species that never share an environment do not share a channel then.
     normalize : bool, default=True
         Divide the features of each atom by their norm. Features of an environment without any
         density stay zero.
@@ -151,6 +159,7 @@ class SOAP(AtomicDescriptor):
         "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "central_weight": [Interval(Real, 0, None, closed="left")],
         "n_primitives": [Interval(Integral, 1, None, closed="left")],
+        "species_similarity": [StrOptions({"elements", "data"})],
         "sigma_scaling": [Interval(Real, 0, 1, closed="both")],
         "normalize": ["boolean"],
     }
@@ -172,6 +181,7 @@ class SOAP(AtomicDescriptor):
         central_weight=1.0,
         sigma_scaling=0.0,
         n_primitives=20,
+        species_similarity="elements",
         normalize=True,
         pool=None,
         device="cpu",
@@ -191,6 +201,7 @@ class SOAP(AtomicDescriptor):
         self.central_weight = central_weight
         self.sigma_scaling = sigma_scaling
         self.n_primitives = n_primitives
+        self.species_similarity = species_similarity
         self.normalize = normalize
         self.pool = pool
         self.device = device
@@ -214,24 +225,37 @@ class SOAP(AtomicDescriptor):
                 f"cutoff_width={self.cutoff_width} must be smaller than cutoff={self.cutoff}"
             )
         self._check_scaling()
+        self._check_learnt()
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
         self.radial_contraction_ = None
-        if self.radial_basis == "optimal":
-            self.radial_contraction_ = self._learnt_contraction(structures)
+        if self.species_similarity == "data" or self.radial_basis == "optimal":
+            self._learn(structures)
         self._compiled()
 
-    def _learnt_contraction(self, structures):
-        if self.n_max > self.n_primitives:
+    def _learn(self, structures):
+        species = self._species_index(structures)
+        covariance = density_covariance(structures, species, self._density())
+        if self.species_similarity == "data":
+            self.mixing_ = learnt_mixing(covariance.species, self.species_compression)
+        if self.radial_basis == "optimal":
+            radial = np.swapaxes(covariance.radial, 0, 1)
+            if self.species_compression is not None:  # mixed species need the same functions
+                radial = radial.sum(axis=0, keepdims=True)
+            self.radial_contraction_ = radial_contraction(radial, self.n_max)
+
+    def _check_learnt(self):
+        if self.radial_basis == "optimal" and self.n_max > self.n_primitives:
             raise ValueError(
                 f"n_max={self.n_max} optimal functions cannot be made of "
                 f"n_primitives={self.n_primitives}: choose n_max <= n_primitives"
             )
-        species = self._species_index(structures)
-        covariance = density_covariance(structures, species, self._density()).radial
-        covariance = np.swapaxes(covariance, 0, 1)
-        if self.species_compression is not None:  # mixed species need the same functions
-            covariance = covariance.sum(axis=0, keepdims=True)
-        return radial_contraction(covariance, self.n_max)
+        compression = self.species_compression
+        if self.species_similarity == "data" and not isinstance(compression, Integral):
+            raise ValueError(
+                "species_similarity='data' learns the mixing of species, but species_compression "
+                + ("is None" if compression is None else "is a matrix that gives it")
+                + ": choose a number of channels for species_compression"
+            )
 
     def _check_scaling(self):
         scaling = self.radial_scaling
