@@ -1,10 +1,16 @@
+import joblib
 import numpy as np
 import pytest
+import skops.io
 from ase import Atoms
 from ase.build import molecule
 from batches import random_rotation
 from scipy.special import gamma, hyp1f1
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
+from skatom.datasets import load_ethanol
 from skatom.descriptors import SOAP, alchemy, radial
 from skatom.descriptors._cpu import harmonics
 from skatom.descriptors.density_covariance import density_covariance
@@ -481,3 +487,33 @@ def test_features_larger_than_memory_are_refused_with_advice():
     soap = SOAP(nu=3, n_max=60, l_max=4).fit([molecule("CH3CONH2")])
     with pytest.raises(MemoryError, match="reduce n_max or l_max"):
         soap.transform([molecule("CH3CONH2")] * 300)
+
+
+def test_files_keep_what_was_learnt(tmp_path):
+    X, other = training(), [molecule("CH3CH2OH")]
+    parameters = {
+        "radial_basis": "optimal",
+        "n_primitives": 8,
+        "sigma": {"H": 0.3, "C": 0.5, "O": 1},
+    }
+    soap = SOAP(**SMALL, **parameters, species_compression=2, species_similarity="data").fit(X)
+    values = soap.transform(other).values
+    joblib.dump(soap, tmp_path / "soap.joblib")
+    data = skops.io.dumps(soap)
+    unknown = skops.io.get_untrusted_types(data=data)
+    assert unknown == ["skatom.descriptors.soap.SOAP"]
+    for copy in (joblib.load(tmp_path / "soap.joblib"), skops.io.loads(data, trusted=unknown)):
+        np.testing.assert_array_equal(copy.transform(other).values, values)
+
+
+def test_widths_and_bases_are_searched_in_a_pipeline():
+    data = load_ethanol()
+    X, y = data.structures[:60], data.targets.energy[:60]
+    pipeline = make_pipeline(SOAP(**SMALL, pool="sum"), Ridge(alpha=1e-6))
+    widths = [0.5, {"H": 0.3, "C": 0.5, "O": 0.4}]
+    grid = {"soap__sigma": widths, "soap__radial_basis": ["bessel", "optimal"]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, y)
+    scores = search.cv_results_["mean_test_score"]
+    assert len(np.unique(scores)) == 4
+    by_basis = search.cv_results_["param_soap__radial_basis"]
+    assert scores[by_basis == "optimal"].max() > scores[by_basis == "bessel"].max()
