@@ -52,6 +52,14 @@ DESCRIPTORS = {
         **SMALL_SOAP, normalize=False, radial_basis="gto", central_weight=0.0,
         radial_scaling={"rate": 1.0, "scale": 2.0, "exponent": 5.0},
     ),
+    "soap_widths": SOAP(
+        **SMALL_SOAP, sigma={"H": 0.3, "C": 0.5, "O": 0.4}, sigma_scaling=0.15
+    ),
+    "soap_optimal": SOAP(**SMALL_SOAP, radial_basis="optimal", n_primitives=8),
+    "soap_learnt": SOAP(
+        **SMALL_SOAP, radial_basis="optimal", n_primitives=8, species_compression=2,
+        species_similarity="data",
+    ),
     "soap_high": SOAP(cutoff=3.0, n_max=2, l_max=7),
     "fchl19": FCHL19(**SMALL_FCHL19),
     "fchl19_near": FCHL19(**SMALL_FCHL19, cutoff3=2.5),

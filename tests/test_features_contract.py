@@ -110,6 +110,22 @@ CASES = {
         },
         first=False,
     ),
+    "soap_widths": Case(
+        SOAP,
+        {**SMALL_SOAP, "sigma": {"H": 0.3, "C": 0.5, "O": 0.4}, "sigma_scaling": 0.15},
+        first=False,
+    ),
+    "soap_optimal": Case(
+        SOAP, {**SMALL_SOAP, "radial_basis": "optimal", "n_primitives": 8}, first=False
+    ),
+    "soap_learnt": Case(
+        SOAP,
+        {
+            **SMALL_SOAP, "radial_basis": "optimal", "n_primitives": 8, "species_compression": 2,
+            "species_similarity": "data",
+        },
+        first=False,
+    ),
     "soap_sum": Case(SOAP, {**SMALL_SOAP, "pool": "sum"}),
     "soap_mean": Case(SOAP, {**SMALL_SOAP, "pool": "mean"}, first=False),
     "acsf": Case(ACSF, {"cutoff": 4.0, "cutoff_function": "tanh3"}),
