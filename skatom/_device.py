@@ -21,6 +21,8 @@ from skatom.memory import available_memory, check_memory
 DEVICES = StrOptions({"cpu", "cuda", "auto", "torch"})
 # Fraction of a card's free memory that may be planned for: cuBLAS and fragments take some.
 _USABLE = 0.92
+# To ask a card takes longer than small work on it; this much is taken without asking.
+_SMALL = 2**26
 
 
 def resolve(device, n_jobs=None):
@@ -223,7 +225,7 @@ class Device:
         """
         if max_memory is not None or not self.is_card:
             check_memory(n_bytes, what, remedy, max_memory)
-        elif n_bytes > self.free_memory():
+        elif n_bytes > _SMALL and n_bytes > self.free_memory():
             raise MemoryError(self._no_room(n_bytes, what, remedy))
 
     @contextmanager

@@ -1,7 +1,6 @@
 """Translations and rotations of structures, along which there are no forces."""
 
 import numpy as np
-from scipy.linalg import qr
 
 
 def rigid_motions(structures):
@@ -35,42 +34,32 @@ def rigid_motions(structures):
 
 
 def kept_coordinates(motions):
-    """The coordinates that are left when one is struck for each rigid motion.
+    """The coordinates of each frame that are left when one is struck for each rigid motion.
 
-    The struck coordinates are chosen by pivoted QR, so that they span the rigid motions well.
+    The struck coordinates are chosen as by pivoted QR, so that they span the rigid motions well:
+    each is the one along which the motions that are left are largest.
 
     Parameters
     ----------
-    motions : ndarray of float, shape (3 N, 6)
-        Rigid motions of one frame, from `rigid_motions`.
+    motions : ndarray of float, shape (n, 3 N, 6)
+        From `rigid_motions`.
 
     Returns
     -------
-    ndarray of int, sorted
+    list of ndarray of int, sorted
     """
-    rank = int(np.round(np.sum(motions**2)))
-    order = qr(motions.T, mode="r", pivoting=True)[1]
-    return np.sort(order[rank:])
-
-
-def kept_of_frames(motions):
-    """`kept_coordinates` of each of n frames with motions (n, 3 N, 6): a list of n arrays.
-
-    All frames are worked on together, which is faster for hundreds of them. Among coordinates that
-    are equally good, the choice may differ.
-    """
-    n_frames, n_coordinates, _ = motions.shape
-    ranks = np.round(np.sum(motions**2, axis=(1, 2))).astype(int)
-    rest, frames = motions.copy(), np.arange(n_frames)
-    kept = np.ones((n_frames, n_coordinates), bool)
-    for step in range(ranks.max()):
-        lengths = np.where(kept, np.einsum("nck,nck->nc", rest, rest), -1.0)
-        struck = lengths.argmax(axis=1)
-        kept[frames, struck] = step >= ranks
-        pivot = rest[frames, struck]
-        pivot /= np.linalg.norm(pivot, axis=1, keepdims=True) + (step >= ranks)[:, None]
-        along = np.einsum("nck,nk->nc", rest, pivot)
-        rest -= along[:, :, None] * pivot[:, None]
+    ranks = np.round(np.einsum("ick,ick->i", motions, motions))
+    kept = np.ones(motions.shape[:2], bool)
+    left = motions.copy()
+    for step in range(motions.shape[2]):
+        frames = np.flatnonzero(step < ranks)
+        of_frames = left[frames]
+        struck = np.einsum("ick,ick->ic", of_frames, of_frames).argmax(axis=1)
+        kept[frames, struck] = False
+        axis = of_frames[np.arange(len(frames)), struck]
+        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+        along = np.einsum("ick,ik->ic", of_frames, axis)
+        left[frames] = of_frames - along[:, :, None] * axis[:, None, :]
     return [np.flatnonzero(row) for row in kept]
 
 

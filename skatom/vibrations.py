@@ -133,7 +133,20 @@ def infrared_intensities(model, vibrations, step=0.005):
 
     Examples
     --------
-    See the gallery: "Vibrations and infrared intensities".
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.descriptors import LambdaSOAP
+    >>> from skatom.models import GDML, TensorKernelRidge
+    >>> from skatom.vibrations import infrared_intensities, normal_modes
+    >>> data = load_ethanol()
+    >>> X, y = data.structures[:50], data.targets[:50]
+    >>> force_field = GDML().fit(X, y)
+    >>> dipole_model = make_pipeline(LambdaSOAP(n_max=3), TensorKernelRidge("dipole")).fit(X, y)
+    >>> modes = normal_modes(force_field, X[0].to_ase()[0])
+    >>> infrared_intensities(dipole_model, modes).shape
+    (21,)
+
+    The gallery has a spectrum: "Vibrations and infrared intensities".
     """
     if "dipole" not in predictable(model):
         raise ValueError(

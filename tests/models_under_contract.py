@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
-from skatom.descriptors import FCHL19, SOAP, InverseDistances, LambdaSOAP
+from skatom.descriptors import FCHL19, SOAP, InverseDistances, LambdaSOAP, PointScattering
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
 from skatom.models import (
     GDML,
@@ -30,6 +30,7 @@ SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
 SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
+SMALL_POINTS = PointScattering([(3, 1), (3, 2)], (0, 1), 2, (4 / 3, 2), beta=0.5, pool="sum")
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,10 @@ CASES = {
         named(SparseGaussianProcess, kernel=Gaussian(0.3), n_sparse=12, random_state=0),
         system="waters",
     ),
+    "sparse-stress": pipeline(
+        SMALL_SOAP, named(SparseGaussianProcess, n_sparse=12, selection="fps", random_state=0),
+        labels=("stress",),
+    ),
     "sparse-terms": Case(
         lambda: SparseGaussianProcess(
             terms=[(SMALL_SOAP, Cosine(2), 10), (SMALL_FCHL19, Gaussian(5.0), 8)], random_state=0
@@ -222,6 +227,9 @@ CASES = {
         prefix="estimator__",
     ),
     "greedy": pipeline(SMALL_SOAP, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY),
+    "greedy-structures": pipeline(
+        SMALL_POINTS, named(GreedyOLS, n_terms=12), labels=OF_THE_ENERGY
+    ),
     "greedy-distances": pipeline(
         InverseDistances(), named(GreedyOLS, n_terms=3), system="waters"
     ),

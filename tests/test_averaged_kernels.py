@@ -301,6 +301,32 @@ def test_scales_are_found_by_the_likelihood(kernel):
     assert free.kernel_.scales != fixed.kernel_.scales
 
 
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        HaarNBody(2),
+        HaarNBody(3),
+        CartesianPairs(),
+        ManyBody(HaarNBody(3)),
+        ManyBody(CartesianPairs()),
+        NBody(3),
+    ],
+    ids=lambda kernel: str(kernel).replace(" ", ""),
+)
+def test_atoms_without_neighbours_have_no_covariance(kernel):
+    atoms = [Atoms("O"), Atoms("H")]
+    np.testing.assert_array_equal(covariance(kernel, atoms), np.zeros((8, 8)))
+    np.testing.assert_array_equal(kernel.diagonal(atoms), [0, 0])
+    model = NBodyGaussianProcess(kernel).fit(atoms, [1.0, 2.0])
+    energy, forces, std = model.predict(atoms, return_forces=True, return_std=True)
+    np.testing.assert_allclose(energy, [1.0, 2.0])
+    np.testing.assert_array_equal(forces, np.zeros((2, 3)))
+    np.testing.assert_array_equal(std, [0, 0])
+    energy, std = model.predict([molecule("H2O")], return_std=True)
+    np.testing.assert_allclose(energy, 5.0)
+    assert std > 0
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 

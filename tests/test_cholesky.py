@@ -23,6 +23,23 @@ def test_solution_for_any_partition_into_columns(edges):
     np.testing.assert_allclose(A @ solver.solve(b), b, atol=1e-12)
 
 
+def test_columns_wider_than_a_tile():
+    A, b = positive_definite(900), np.arange(900.0)
+    solver = PackedCholesky([0, 300, 310, 900])
+    solver.factor(MatrixSystem(A))
+    np.testing.assert_allclose(A @ solver.solve(b), b, atol=1e-8)
+
+
+def test_threads_do_not_wait_for_tiles_above_which_a_block_has_failed():
+    A = positive_definite(600)
+    A[320, 320] = -1.0
+    solver = PackedCholesky(np.arange(0, 601, 40))
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite at row 321"):
+        solver.factor(MatrixSystem(A))
+    with pytest.raises(ValueError, match="no factor"):
+        solver.solve(np.ones(600))
+
+
 @pytest.mark.parametrize("shape", [(70,), (70, 1), (70, 200)])
 def test_right_sides_have_the_solutions_that_each_has(shape):
     A, b = positive_definite(70), np.random.default_rng(1).normal(size=shape)

@@ -15,8 +15,26 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.datasets import load_ethanol
-from skatom.descriptors import FCHL19, SOAP, FeatureScaler, Linear, MomentTensor, Scale, Select
-from skatom.kernels import Cosine, Gaussian, Laplacian, Matern, Polynomial, StructureKernel
+from skatom.descriptors import (
+    ACSF,
+    FCHL19,
+    SOAP,
+    FeatureScaler,
+    InverseDistances,
+    Linear,
+    MomentTensor,
+    Scale,
+    Select,
+)
+from skatom.kernels import (
+    Cosine,
+    Gaussian,
+    KernelMatrix,
+    Laplacian,
+    Matern,
+    Polynomial,
+    StructureKernel,
+)
 from skatom.kernels import covariance as covariance_matrix
 from skatom.models import ForceKernelRidge, GreedyOLS, SparseGaussianProcess
 from skatom.neighbors import neighbor_list
@@ -34,12 +52,33 @@ DESCRIPTORS = {
         **SMALL_SOAP, normalize=False, radial_basis="gto", central_weight=0.0,
         radial_scaling={"rate": 1.0, "scale": 2.0, "exponent": 5.0},
     ),
+    "soap_widths": SOAP(
+        **SMALL_SOAP, sigma={"H": 0.3, "C": 0.5, "O": 0.4}, sigma_scaling=0.15
+    ),
+    "soap_optimal": SOAP(**SMALL_SOAP, radial_basis="optimal", n_primitives=8),
+    "soap_learnt": SOAP(
+        **SMALL_SOAP, radial_basis="optimal", n_primitives=8, species_compression=2,
+        species_similarity="data",
+    ),
     "soap_high": SOAP(cutoff=3.0, n_max=2, l_max=7),
     "fchl19": FCHL19(**SMALL_FCHL19),
     "fchl19_near": FCHL19(**SMALL_FCHL19, cutoff3=2.5),
     "fchl19_harmonics": FCHL19(**SMALL_FCHL19, n_fourier=3, zeta=0.4),
 }  # fmt: skip
-FIRST = ["soap", "fchl19"]
+ACSF_ALL = {
+    "cutoff": 4.0, "g1": True, "g2": [(0.5, 0.0), (1.0, 1.5)], "g3": [0.7],
+    "g4": [(0.05, 1, -1, 0), (0.05, 2, -1, 0), (0.1, 4, 1, 0.5)],
+    "g5": [(0.05, 1, 1, 0), (0.3, 2.5, 0.5, 1.0)],
+    "ani": [(0.8, 8, 1.5, 0.4), (0.8, 3.5, 2.5, 2.0), (0.8, 8, 2.5, np.pi)],
+    "angular_cutoff": 3.7,
+}  # fmt: skip
+DESCRIPTORS |= {
+    "acsf": ACSF(4.0),
+    "acsf_all": ACSF(**ACSF_ALL, cutoff_function="tanh3"),
+    "acsf_weighted": ACSF(**ACSF_ALL, weighting="Z", cutoff_function="polynomial"),
+    "acsf_radial": ACSF(4.0, g4=(), g3=[1.0], cutoff_function="tanh3-plain"),
+}
+FIRST = ["soap", "fchl19", "acsf"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,6 +88,16 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_silent_copies(monkeypatch):
+    """Tensors of a card do not become arrays of numpy unless they are copied to the host."""
+
+    def refuse(self, *arguments, **keywords):
+        raise TypeError("a tensor was used as an array of numpy, which fails on a card")
+
+    monkeypatch.setattr(torch.Tensor, "__array__", refuse)
 
 
 def host(array):
@@ -154,7 +203,6 @@ def test_neighbors_can_be_given(name):
     longer = neighbor_list(on_cpu.structures, 5.0)
     given = features.descriptor.transform(on_cpu.structures, neighbors=longer)
     assert_equal(given.values, on_cpu.values)
-    assert given.derivatives.has_neighbors
 
 
 def test_neighbors_of_molecules_are_found_on_the_device():
@@ -188,6 +236,13 @@ def test_features_move_between_devices(name):
     assert type(back.values) is np.ndarray
     np.testing.assert_allclose(back.pullback(array)[0], on_cpu.pullback(array)[0], atol=1e-9)
     assert back.descriptor.device == "cpu" and features.descriptor.device == "torch"
+    pooled = on_cpu.pool("mean").map(Scale(0.5, np.full(4, 2.0)))
+    array, tensor = cotangents(pooled)
+    assert_equal(pooled.to("torch").pullback(tensor)[0], pooled.pullback(array)[0])
+    array, tensor = cotangents(on_cpu.pool("sum"))
+    distances = InverseDistances().fit_transform([molecule("H2O")])
+    assert_equal(distances.to("torch").values, distances.values)
+    assert type(distances.to("torch").to("cpu").values) is np.ndarray
     with pytest.raises(ValueError, match="has no parameter device"):
         MomentTensor(level=2).fit_transform([molecule("H2O")]).to("torch")
 
@@ -236,6 +291,29 @@ def test_pooled_features(name, how):
         jacobian, other = found.jacobian([0, 1]), expected.jacobian([0, 1])
         assert_equal(jacobian.gradients, other.gradients)
         assert_equal(jacobian.strains, other.strains)
+
+
+def test_inverse_distances():
+    frames = [rattled_methanol(), rattled_methanol()]
+    frames[1].rattle(0.1, seed=5)
+    on_cpu, features = (InverseDistances(d).fit_transform(frames) for d in ("cpu", "torch"))
+    assert_equal(features.values, on_cpu.values)
+    scale = Scale(0.1, np.linspace(1, 2, on_cpu.n_features))
+    for a, b in ((on_cpu, features), (on_cpu.map(scale), features.map(scale))):
+        array, tensor = cotangents(a)
+        for found, expected in zip(b.pullback(tensor), a.pullback(array), strict=True):
+            assert_equal(found, expected)
+        assert_equal(b[1:].pullback(tensor[0])[0], a[1:].pullback(array[0])[0])
+        found, expected = (x.jacobian([1, 0]) for x in (b, a))
+        assert_equal(found.gradients, expected.gradients)
+        assert_equal(found.strains, expected.strains)
+        back = pickle.loads(pickle.dumps(b)).pullback(array)
+        for one, other in zip(back, a.pullback(array), strict=True):
+            assert type(one) is np.ndarray
+            assert_close(one, other)
+    assert_close(np.asarray(features), on_cpu.values)
+    with pytest.raises(ValueError, match="The 'device' parameter of InverseDistances must be"):
+        InverseDistances("gpu").fit(frames)
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -306,12 +384,14 @@ def test_covariances_of_even_and_uneven_structures(structures):
 
 def test_covariances_in_pieces(monkeypatch):
     from skatom.kernels import blocks, environments
+    from skatom.kernels._torch import covariance
 
     data = load_ethanol()
     X = data.structures[:40:4]
     on_cpu, features = pair_of("fchl19", X)
     expected = covariance_matrix(Gaussian(2.0), on_cpu)
     monkeypatch.setattr(blocks, "_TENSOR_ROWS", 60)
+    monkeypatch.setattr(covariance, "_NUMBERS", {False: 2**12})
     monkeypatch.setattr(environments, "_TENSOR_BATCH", 2**14)
     monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", 0)  # Jacobians in a basis
     assert_equal(covariance_matrix(Gaussian(2.0), features), expected)
@@ -325,6 +405,9 @@ def test_kernels_of_structures(match, normalize):
     assert_equal(kernel(features), kernel(on_cpu))
     assert_equal(kernel(features[:2], features), kernel(on_cpu[:2], on_cpu))
     assert_close(kernel.diagonal(features), kernel.diagonal(on_cpu))
+    table = KernelMatrix(kernel).fit_transform(features)  # for scikit-learn
+    assert type(table) is np.ndarray
+    assert_close(table, kernel(on_cpu))
     for kernel in (Gaussian(1.0), Laplacian(3.0)):
         assert_equal(kernel(features), kernel(on_cpu))
         assert_equal(kernel.diagonal(features), kernel.diagonal(on_cpu))
@@ -346,7 +429,7 @@ def fitted(descriptor, y=None, **parameters):
 
 
 @pytest.mark.parametrize("basis", ["derivatives", "operators"])
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name", ["soap", "fchl19"])
 def test_force_kernel_ridge_equals_that_of_the_cpu(name, basis, tmp_path):
     kernel = Gaussian(2.0 if name == "fchl19" else 0.5)
     descriptor, other = clone(DESCRIPTORS[name]), on_device(DESCRIPTORS[name])
@@ -397,20 +480,39 @@ def test_force_kernel_ridge_of_some_labels():
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
 
 
-def test_stress_of_crystals():
-    structures = [crystal() for _ in range(4)]
-    for seed, atoms in enumerate(structures):
-        atoms.rattle(0.1, seed=seed)
-    y = np.arange(4.0)
-    one, two = (
-        make_pipeline(d, ForceKernelRidge(Gaussian(1.0), alpha=1e-4)).fit(structures, y)
-        for d in (clone(DESCRIPTORS["soap"]), on_device(DESCRIPTORS["soap"]))
+def crystals(n):
+    """Rattled crystals with random labels, and two more."""
+    rng, frames = np.random.default_rng(0), []
+    for seed in range(n + 2):
+        frames.append(crystal())
+        frames[-1].rattle(0.1, seed=seed)
+    X = Structures.from_ase(frames[:n])
+    stress = rng.normal(size=(n, 3, 3))
+    return X, frames[n:], Targets(
+        energy=rng.normal(size=n), forces=rng.normal(size=(len(X.numbers), 3)),
+        stress=stress + stress.transpose(0, 2, 1), offsets=X.offsets,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("basis", ["derivatives", "operators"])
+@pytest.mark.parametrize("pool", [None, "sum"])
+def test_stresses_and_features_of_structures(basis, pool):
+    X, queries, y = crystals(5)
+    asked = {"return_forces": True, "return_stress": True}
+    if basis == "derivatives":
+        asked |= {"return_std": True, "return_forces_std": True, "return_stress_std": True}
+    found, expected = (
+        make_pipeline(
+            SOAP(**SMALL_SOAP, pool=pool, device=device),
+            ForceKernelRidge(Gaussian(1.0), basis=basis, alpha=1e-3),
+        )
+        .fit(X, y)
+        .predict(queries, **asked)
+        for device in ("torch", "cpu")
     )
-    assert_close(
-        two.predict(structures, return_stress=True)[1],
-        one.predict(structures, return_stress=True)[1],
-        1e-7,
-    )
+    for a, b in zip(found, expected, strict=True):
+        assert type(a) is np.ndarray
+        assert_close(a, b, 1e-8)
 
 
 @pytest.mark.parametrize("periodic", [False, True])
@@ -486,6 +588,14 @@ def test_what_is_not_on_the_device_names_what_is():
     features = on_device(DESCRIPTORS["fchl19"]).fit_transform(X)
     with pytest.raises(ValueError, match="match='best' of StructureKernel is not on a device yet"):
         StructureKernel(Gaussian(), "best")(features)
+    with pytest.raises(ValueError, match="covariance of forces under StructureKernel is not on a"):
+        covariance_matrix(StructureKernel(Gaussian(), normalize=True), features)
+    with pytest.raises(
+        ValueError, match="ForceKernelRidge with StructureKernel is not on a device"
+    ):
+        ForceKernelRidge(StructureKernel(Gaussian(), "average")).fit(features, y)
+    with pytest.raises(ValueError, match="with features of atoms it is"):
+        SparseGaussianProcess(Cosine(2), 3).fit(features.pool("sum"), y)
     with pytest.raises(ValueError, match="solver='cg' of ForceKernelRidge is not on a device yet"):
         ForceKernelRidge(solver="cg").fit(features, y)
     with pytest.raises(ValueError, match="GreedyOLS is not on a device yet.*ForceKernelRidge is"):

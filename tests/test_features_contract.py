@@ -28,6 +28,7 @@ from skatom.descriptors import (
     FCHL19,
     SOAP,
     AtomicFeatures,
+    AveragedSOAP,
     ChebyshevFunctions,
     FeatureMap,
     FeatureScaler,
@@ -109,6 +110,22 @@ CASES = {
         },
         first=False,
     ),
+    "soap_widths": Case(
+        SOAP,
+        {**SMALL_SOAP, "sigma": {"H": 0.3, "C": 0.5, "O": 0.4}, "sigma_scaling": 0.15},
+        first=False,
+    ),
+    "soap_optimal": Case(
+        SOAP, {**SMALL_SOAP, "radial_basis": "optimal", "n_primitives": 8}, first=False
+    ),
+    "soap_learnt": Case(
+        SOAP,
+        {
+            **SMALL_SOAP, "radial_basis": "optimal", "n_primitives": 8, "species_compression": 2,
+            "species_similarity": "data",
+        },
+        first=False,
+    ),
     "soap_sum": Case(SOAP, {**SMALL_SOAP, "pool": "sum"}),
     "soap_mean": Case(SOAP, {**SMALL_SOAP, "pool": "mean"}, first=False),
     "acsf": Case(ACSF, {"cutoff": 4.0, "cutoff_function": "tanh3"}),
@@ -168,6 +185,14 @@ CASES = {
     ),
     "points_sum": Case(
         PointScattering, {**SMOOTH_POINTS, "channels": ["total"], "pool": "sum"}, first=False
+    ),
+    "averaged_soap": Case(AveragedSOAP, {"soap": SOAP(**SMALL_SOAP)}),
+    "averaged_bispectrum": Case(
+        AveragedSOAP,
+        {"soap": SOAP(**{**SMALL_SOAP, "nu": 3, "n_max": 2, "normalize": False})}, first=False,
+    ),
+    "averaged_mixed": Case(
+        AveragedSOAP, {"soap": SOAP(**SMALL_SOAP, species_compression=2)}, first=False
     ),
     "inverse_distances": Case(InverseDistances, structures=same_atoms, extensive=False),
     "scattering": Case(
@@ -460,6 +485,15 @@ def test_maps_are_what_they_say():
     np.testing.assert_array_equal(twice.pullback(None, np.array([[1.0, 2.0]])), [[3.0, 0, 0]])
 
 
+def test_maps_know_on_which_features_they_depend():
+    chosen = np.array([True, False])
+    np.testing.assert_array_equal(Select([2, 0], 3).depends_on(chosen), [False, False, True])
+    np.testing.assert_array_equal(Scale(np.zeros(2), 1.0).depends_on(chosen), chosen)
+    matrix = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(Linear(matrix).depends_on(chosen), [False, True, True])
+    np.testing.assert_array_equal(Sine(matrix).depends_on(chosen), [True, True, True])
+
+
 # --- invariances --------------------------------------------------------------------------------
 
 
@@ -510,7 +544,8 @@ def test_supercell_repeats_the_features(name):
         place = [int(np.flatnonzero(crystal().numbers == z)[0]) for z in supercell.numbers]
         assert_close(repeated, values[place], 1e-10)
     else:
-        copies = 1 if case.parameters["pool"] == "mean" else len(supercell) // 3
+        means = case.make is AveragedSOAP or case.parameters["pool"] == "mean"
+        copies = 1 if means else len(supercell) // 3
         assert_close(repeated, copies * values, 1e-10)
 
 

@@ -6,7 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
-from ase.build import molecule
+from ase.build import bulk, molecule
 from models_under_contract import crystals, labels_of, waters
 from sklearn.base import clone
 from sklearn.kernel_ridge import KernelRidge
@@ -315,6 +315,20 @@ def test_deviations_survive_a_file(labelled, basis):
         assert not hasattr(again, "_factor")
         for name, values in predict(again, features[6:], STDS).items():
             np.testing.assert_allclose(values, expected[name], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(1.0), StructureKernel(Gaussian(1.0), "average")])
+@pytest.mark.parametrize("basis", ["derivatives", "operators"])
+def test_cells_of_one_atom_have_stresses_but_no_forces(basis, kernel):
+    lattices = [bulk("Al", "fcc", a=a) for a in (3.9, 4.0, 4.1, 4.2)]
+    features = SMALL.fit_transform(lattices)
+    stress = np.array([-0.02, 0.0, 0.015, 0.03])[:, None, None] * np.eye(3)
+    targets = Targets(forces=np.zeros((4, 3)), stress=stress, offsets=np.arange(5))
+    model = ForceKernelRidge(kernel, basis, alpha=1e-8).fit(features, targets)
+    found = predict(model, features, ["forces", "stress", "stress_std"])
+    np.testing.assert_allclose(found["forces"], 0.0, atol=1e-9)
+    np.testing.assert_allclose(found["stress"], stress, atol=2e-3)
+    assert (found["stress_std"] < 0.01).all()
 
 
 def test_a_stress_of_a_molecule_is_an_error():

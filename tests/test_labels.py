@@ -120,12 +120,3 @@ class TestLabelsThatCannotBeUsed:
         soap = SOAP(cutoff=3.0, n_max=2, l_max=1, pool="sum")
         with pytest.raises(ValueError, match="plain array.*FeatureScaler and FeatureSelector"):
             make_pipeline(soap, StandardScaler(), model).fit(structures, targets)
-
-    @pytest.mark.parametrize("model", [GreedyOLS(2)])
-    def test_forces_beside_features_of_structures_are_an_error(self, data, model):
-        structures, targets = data
-        soap = SOAP(cutoff=3.0, n_max=2, l_max=1, pool="sum")
-        with pytest.raises(ValueError, match="does not learn them from features of whole"):
-            make_pipeline(soap, model).fit(structures, targets)
-        energies = Targets(energy=targets.energy)
-        assert make_pipeline(soap, model).fit(structures, energies).score(structures, energies) > 0

@@ -31,6 +31,12 @@ KERNEL_1 = [
 ]
 
 SMALL = {"cutoff": 4.0, "n_max": 3, "l_max": 3}
+EXPANSIONS = [
+    {},
+    {"sigma": {"H": 0.3, "C": 0.5, "N": 0.4, "O": 0.35}, "sigma_scaling": 0.1},
+    {"radial_basis": "optimal", "n_primitives": 8},
+    {"species_compression": 2, "species_similarity": "data"},
+]
 TINY = LambdaSOAP(cutoff=3.0, n_max=2, l_max=2)
 
 
@@ -233,10 +239,11 @@ def test_kernels_equal_those_of_featomic(lam, golden):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-def test_order_zero_is_the_power_spectrum(normalize):
+@pytest.mark.parametrize("expansion", EXPANSIONS)
+def test_order_zero_is_the_power_spectrum(normalize, expansion):
     structures = [rattled_molecule(), skewed_crystal()]
-    parameters = {**SMALL, "normalize": normalize}
-    features = LambdaSOAP(0, sigma=0.5, **parameters).fit_transform(structures).values
+    parameters = {**SMALL, "sigma": 0.5, **expansion, "normalize": normalize}
+    features = LambdaSOAP(0, **parameters).fit_transform(structures).values
     soap = SOAP(**parameters).fit_transform(structures).values
     np.testing.assert_allclose(features[:, 0], soap, atol=1e-12 * np.abs(soap).max())
 
@@ -426,6 +433,7 @@ def test_unseen_species_is_an_error():
         ({"lam": 0, "parity": "odd"}, "parity='odd'"),
         ({"parity": "proper"}, "parity"),
         ({"cutoff": 0.0}, "cutoff"),
+        ({"sigma": {"C": 0.3}}, "no width for H"),
         ({"cutoff_width": 5.0}, "cutoff_width=5.0 must be smaller"),
         ({"species_compression": 3}, "more than the 2 species"),
         ({"pool": "max"}, "pool"),

@@ -186,7 +186,7 @@ def test_mean_in_a_basis_is_the_sum_over_the_training_set(order, cutoff, monkeyp
     model = NBodyGaussianProcess(kernel, noise_energy=0.1, noise_forces=0.1)
     expansion = model.fit(structures, targets).expansions_[0]
     for elements in [(1, 6), (6, 8)] if order == 2 else [(1, 1, 6), (1, 6, 8)]:
-        assert expansion.tables[elements] is not None
+        assert expansion.table(elements) is not None
         # down to nothing, far below the shortest side of the training set
         sides = np.zeros((3, 200))
         sides[: 2 * order - 3] = rng.uniform(0.01, 3.4, (2 * order - 3, 200))
@@ -199,7 +199,7 @@ def test_few_training_data_are_summed_over_where_a_basis_would_be_larger():
     atoms = Atoms("CHH", [[0, 0, 0], [1.1, 0.1, 0], [-0.2, 1.0, 0.3]])
     kernel = NBody(3, sigma=0.5, cutoff=5.0)
     model = NBodyGaussianProcess(kernel, noise_energy=1e-2, baseline=None).fit([atoms], [1.0])
-    assert model.expansions_[0].tables == {(1, 1, 6): None}
+    assert model.expansions_[0].table((1, 1, 6)) is None
     moved = atoms.copy()
     moved.rattle(0.1, seed=1)
     own, cross = (covariance_of_all(kernel, [x], [atoms])[0, 0] for x in (atoms, moved))

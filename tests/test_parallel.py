@@ -1,14 +1,17 @@
 """Threads that share work with the one that calls them, jobs in order, sums along a tree."""
 
+import multiprocessing
+import os
 import threading
 import time
 
 import joblib
+import numba
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skatom.parallel import ThreadTeam, map_jobs, serial_blas, tree_reduce
+from skatom.parallel import ThreadTeam, available_threads, map_jobs, serial_blas, tree_reduce
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -57,6 +60,68 @@ def test_work_ends_when_nobody_asks_for_more_results():
         next(results)
         results.close()
     assert len(done) < 1000
+
+
+def test_threads_are_kept_for_the_next_team():
+    def here(_):
+        time.sleep(0.01)
+        return threading.get_ident()
+
+    teams = []
+    for _ in range(2):
+        with ThreadTeam(2) as team:
+            teams.append(set(team.map(here, range(8))) | {team.submit(here, 0).result()})
+    assert teams[1] <= set(thread.ident for thread in threading.enumerate())
+    assert len(teams[0] | teams[1]) <= 3  # two threads and the calling one
+
+
+def test_work_within_work_stays_in_its_thread():
+    with ThreadTeam(2) as team:
+        assert set(team.map(lambda _: available_threads(), range(4))) == {1}
+        assert team.submit(available_threads).result() == 1
+    with ThreadTeam(1) as team:
+        within = [*team.map(lambda _: available_threads(), range(4))]
+        assert set(within) == {numba.get_num_threads()} == {available_threads()}
+        assert team.submit(threading.get_ident).result() == threading.get_ident()
+        assert isinstance(team.submit(int, "x").exception(), ValueError)
+
+
+def test_a_team_does_not_wait_for_threads_that_another_keeps_busy():
+    done = threading.Event()
+    with ThreadTeam(2) as busy, ThreadTeam(2) as team:
+        calls = [busy.submit(done.wait, 20) for _ in range(2)]
+        assert list(team.map(abs, range(-4, 0))) == [4, 3, 2, 1]
+        assert not any(call.done() for call in calls)
+        done.set()
+
+
+def test_calls_that_nobody_waits_for_end_with_the_team():
+    started, seen = threading.Event(), []
+
+    def work(k):
+        started.set()
+        time.sleep(0.05)
+        seen.append(k)
+
+    with ThreadTeam(2) as team:
+        calls = [team.submit(work, k) for k in range(20)]
+        started.wait(20)
+    assert all(call.done() for call in calls)
+    assert len(seen) < 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_forked_process_has_threads_of_its_own():
+    def work():
+        with ThreadTeam(2) as team:
+            assert team.submit(abs, -1).result(timeout=20) == 1
+
+    work()
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == 0
 
 
 def blas_threads():

@@ -247,9 +247,9 @@ class TestLearning:
                 return call
 
         monkeypatch.setattr(fitting, "threads_over_blas", lambda: nullcontext(OneAfterTheOther()))
-        monkeypatch.setattr(fitting, "_BATCH_ATOMS", 64)
+        monkeypatch.setattr(fitting, "batch_size", lambda n_columns: 64)
         peaks = []
-        for n in (128, 256):  # more than as many batches as wait for their turn
+        for n in (64, 128):  # more than as many batches as wait for their turn
             structures = salt(n)
             targets = labels(structures)
             model = SparseGaussianProcess(

@@ -1,10 +1,12 @@
 """Sparse Gaussian processes of several descriptors, and of features of structures."""
 
+import pickle
 from types import SimpleNamespace
 
 import joblib
 import numpy as np
 import pytest
+import skops.io
 from derivatives import slopes_of_displacements, slopes_of_strains
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -163,6 +165,17 @@ class TestTerms:
             columns = np.concatenate(columns)
             expected = rows[:, columns] @ model.coef_[columns]
             np.testing.assert_allclose(found[name], expected, rtol=1e-8)
+
+    def test_files(self, crystals):
+        model = SparseGaussianProcess(terms=self.NAMED, random_state=0).fit(*crystals)
+        stream = skops.io.dumps(model)
+        unknown = skops.io.get_untrusted_types(data=stream)
+        assert all(name.startswith("skatom.") for name in unknown), unknown
+        for again in (skops.io.loads(stream, trusted=unknown), pickle.loads(pickle.dumps(model))):
+            found = again.predict_components(crystals[0])
+            for name, values in model.predict_components(crystals[0]).items():
+                np.testing.assert_array_equal(found[name], values)
+            assert again.set_params(terms__soap__n_sparse=3).terms[1][3] == 3
 
     def test_components_of_a_model_of_features(self, crystals):
         features = SMALL.fit_transform(crystals[0])

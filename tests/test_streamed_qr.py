@@ -93,6 +93,18 @@ def test_a_refused_block_leaves_no_trace():
     np.testing.assert_array_equal(qr.solve(), before)
 
 
+def test_absorbing_is_merging_in_place():
+    A, y = system()
+    parts = [streamed(A, y, [0, 700]), streamed(A[700:], y[700:], [0, 1300])]
+    merged = parts[0].merge(parts[1])
+    parts[0].absorb(parts[1])
+    assert parts[0].n_rows == 2000
+    np.testing.assert_array_equal(parts[0].solve(), merged.solve())
+    with pytest.raises(ValueError, match="do not add up"):
+        parts[0].absorb(StreamedQR(7))
+    np.testing.assert_array_equal(parts[0].solve(), merged.solve())
+
+
 def test_prior_equals_rows_of_its_triangle():
     rng = np.random.default_rng(0)
     triangle, rows, targets = np.triu(rng.normal(size=(4, 4))), rng.normal(size=(6, 4)), np.ones(6)

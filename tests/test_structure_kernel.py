@@ -12,9 +12,19 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVR
 
+from skatom import Targets
 from skatom.descriptors import SOAP
-from skatom.kernels import Cosine, Gaussian, KernelMatrix, Laplacian, NBody, StructureKernel
+from skatom.kernels import (
+    Cosine,
+    Gaussian,
+    KernelMatrix,
+    Laplacian,
+    NBody,
+    StructureKernel,
+    covariance,
+)
 from skatom.kernels._cpu.matching import rematch
+from skatom.models import ForceKernelRidge
 
 NAMES = ["H2O", "CH4", "CH3OH", "C2H6", "H2O", "CO2", "C2H4", "CH3CHO"]
 
@@ -166,3 +176,32 @@ def test_large_batches_are_cut_into_pieces(features, monkeypatch):
 def test_parameters_out_of_range_are_named(kernel, message, features):
     with pytest.raises(ValueError, match=message):
         kernel(features)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        StructureKernel(Cosine(2), "average", weights={"H": 0.3}, zeta=2),
+        StructureKernel(Gaussian(0.5), weights={"C": 2.0}, normalize=True, zeta=2.5),
+    ],
+    ids=["power of an average", "normalised sum"],
+)
+def test_values_of_features_on_a_device(kernel, features):
+    pytest.importorskip("torch")
+    soap = SOAP(n_max=4, l_max=3, device="torch").fit(features.structures)
+    tensors = soap.transform(features.structures)
+    expected = kernel(features)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(kernel(tensors).numpy(), expected, atol=1e-10 * scale)
+    block = kernel(tensors[:3], tensors[3:]).numpy()
+    np.testing.assert_allclose(block, expected[:3, 3:], atol=1e-10 * scale)
+    np.testing.assert_allclose(
+        kernel.diagonal(tensors).numpy(), expected.diagonal(), atol=1e-10 * scale
+    )
+    with pytest.raises(ValueError, match="not on a device yet"):
+        covariance(kernel, tensors)
+    targets = Targets(energy=np.arange(8.0), forces=np.zeros((41, 3)), offsets=features.offsets)
+    with pytest.raises(
+        ValueError, match="StructureKernel is not on a device yet"
+    ):
+        ForceKernelRidge(kernel).fit(tensors, targets)

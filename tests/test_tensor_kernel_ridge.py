@@ -548,9 +548,10 @@ def test_equal_structures_without_ridge_are_an_error():
         model_of(alpha=0.0).fit(structures, np.zeros((8, 3)))
 
 
-def test_structures_too_symmetric_to_have_a_direction_are_an_error():
+@pytest.mark.parametrize("sparse", [{}, {"n_sparse": 1}])
+def test_structures_too_symmetric_to_have_a_direction_are_an_error(sparse):
     with pytest.raises(ValueError, match="all features of order 1 vanish"):
-        model_of().fit([Atoms("C"), bulk("C")], np.zeros((2, 3)))
+        model_of(**sparse).fit([Atoms("C"), bulk("C")], np.zeros((2, 3)))
 
 
 def test_kernel_that_does_not_fit_is_refused(ammonia_tensors):

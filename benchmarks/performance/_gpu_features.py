@@ -8,7 +8,7 @@ from ase.build import bulk
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
-from skatom.descriptors import FCHL19, SOAP
+from skatom.descriptors import ACSF, FCHL19, SOAP
 from skatom.kernels import Cosine, Gaussian, covariance
 from skatom.metrics import neg_energy_mae, neg_force_mae
 from skatom.models import ForceKernelRidge, SparseGaussianProcess
@@ -41,6 +41,11 @@ def fchl19(bench):
     """Values and pullback of FCHL19."""
     for name, n in ((ASPIRIN, 1000), (ETHANOL, 1000)):
         _descriptor(bench, FCHL19(), "FCHL19", name, 3 if bench.small else n)
+
+
+def acsf(bench):
+    """Values and pullback of symmetry functions."""
+    _descriptor(bench, ACSF(), "ACSF", ASPIRIN, 3 if bench.small else 400)
 
 
 def _descriptor(bench, descriptor, label, name, n):
@@ -197,6 +202,7 @@ def sparse_gaussian_process(bench):
 TASKS = [
     ("soap", soap, 100),
     ("fchl19", fchl19, 90),
+    ("acsf", acsf, 90),
     ("covariance", covariances, 90),
     ("force-kernel-ridge-equality", separate_fits, 120),
     ("force-kernel-ridge", force_kernel_ridge, 90),

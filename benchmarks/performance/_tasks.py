@@ -69,7 +69,7 @@ def wavelet_scattering():
     from skatom.descriptors import WaveletScattering
 
     structures = _boron_nitride(2)
-    scattering = WaveletScattering(order=1).fit(structures)
+    scattering = WaveletScattering(order=1, alias=1e-3).fit(structures)
     weights = np.ones(len(scattering.get_feature_names_out()))
 
     def pullback():

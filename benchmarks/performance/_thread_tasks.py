@@ -81,7 +81,7 @@ def scattering(share):
     from skatom.descriptors import WaveletScattering
 
     cells = load_boron_nitride().structures[: _some(20, share)]
-    descriptor = WaveletScattering().fit(cells)
+    descriptor = WaveletScattering(alias=1e-3).fit(cells)
     yield f"scattering, {len(cells)} BN cells", lambda: descriptor.transform(cells)
 
 

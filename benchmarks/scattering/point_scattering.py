@@ -31,7 +31,7 @@ def measure(setting, size):
 
     atoms = alloy(size)
     if setting == "grid":
-        scattering = WaveletScattering(scales=(0, 1), beta=0.5).fit([atoms])
+        scattering = WaveletScattering(scales=(0, 1), beta=0.5, grid_spacing=0.245).fit([atoms])
     else:
         scattering = PointScattering(beta=0.5, scales=(0, 1), order=int(setting)).fit([atoms])
     features = scattering.transform([atoms])

@@ -9,6 +9,8 @@ as the cutoff reaches.
 import numpy as np
 from numba import njit
 
+from skatom.parallel import run_in_threads
+
 # Closer than this (Å) two atoms are at the same place, where no descriptor is defined.
 _COINCIDENT = 1e-3
 
@@ -50,18 +52,29 @@ def _plan_grid(low, high, heights, pbc, n_atoms, cutoff):
     return bins, reach
 
 
-@njit(cache=True)
 def build_grids(positions, offsets, cells, pbc, cutoff):
     """Wrapped positions, lattices, and the atoms of every structure sorted by bin."""
     n_atoms, n = len(positions), len(offsets) - 1
-    wrapped = np.empty((n_atoms, 3))
-    lattices = np.empty((n, 3, 3))
-    bins = np.empty((n, 3), np.int64)
-    reach = np.empty((n, 3), np.int64)
-    place = np.empty((n_atoms, 3), np.int64)
-    structure = np.empty(n_atoms, np.int64)
+    wrapped, lattices = np.empty((n_atoms, 3)), np.empty((n, 3, 3))
+    bins, reach = np.empty((2, n, 3), np.int64)
+    place, structure = np.empty((n_atoms, 3), np.int64), np.empty(n_atoms, np.int64)
+    run_in_threads(
+        _place_atoms, n, positions, offsets, cells, pbc, cutoff, wrapped, lattices, bins, reach,
+        place, structure,
+    )  # fmt: skip
     first_bin = np.zeros(n + 1, np.int64)
-    for s in range(n):
+    np.cumsum(bins.prod(axis=1), out=first_bin[1:])
+    bin_start, order = _sort_by_bin(place, structure, bins, first_bin)
+    return wrapped, lattices, bins, reach, place, structure, first_bin, bin_start, order
+
+
+@njit(cache=True, nogil=True)
+def _place_atoms(
+    first, last, positions, offsets, cells, pbc, cutoff, wrapped, lattices, bins, reach, place,
+    structure,
+):  # fmt: skip
+    """The lattices and bins of the structures first … last - 1, and their atoms' places in them."""
+    for s in range(first, last):
         start, stop = offsets[s], offsets[s + 1]
         lattices[s] = complete_lattice(cells[s], pbc[s])
         inverse = np.linalg.inv(lattices[s])
@@ -72,7 +85,6 @@ def build_grids(positions, offsets, cells, pbc, cutoff):
             if not pbc[s, k]:
                 low[k], high[k] = fractions[:, k].min(), fractions[:, k].max()
         bins[s], reach[s] = _plan_grid(low, high, heights, pbc[s], stop - start, cutoff)
-        first_bin[s + 1] = first_bin[s] + bins[s].prod()
         for i in range(start, stop):
             structure[i] = s
             wrapped[i] = positions[i]
@@ -84,8 +96,6 @@ def build_grids(positions, offsets, cells, pbc, cutoff):
                 width = max(high[k] - low[k], 1e-300)
                 b = int((f - low[k]) / width * bins[s, k])
                 place[i, k] = min(max(b, 0), bins[s, k] - 1)
-    bin_start, order = _sort_by_bin(place, structure, bins, first_bin)
-    return wrapped, lattices, bins, reach, place, structure, first_bin, bin_start, order
 
 
 @njit(cache=True)

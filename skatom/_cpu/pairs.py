@@ -3,18 +3,28 @@
 import numpy as np
 from numba import njit
 
+from skatom.parallel import run_in_threads
 
-@njit(cache=True)
+
 def collect(starts, indices, vectors, gradients, offsets):
     """dE/dR_k (n_atoms, 3) and dE/dstrain (n, 3, 3) from dE/dr_ij (n_pairs, 3).
 
     r_ij = r_j - r_i, so a pair pulls on j with its gradient and on i with the opposite; under the
-    strain r -> (1 + e) r it changes by e r_ij. One thread: the sum is a few operations a pair, and
-    its order does not depend on the number of threads.
+    strain r -> (1 + e) r it changes by e r_ij. Threads share structures, not pairs: the order of a
+    sum does not depend on their number.
     """
     on_atoms = np.zeros((len(starts) - 1, 3))
     on_strain = np.zeros((len(offsets) - 1, 3, 3))
-    for s in range(len(offsets) - 1):
+    run_in_threads(
+        _collect, len(on_strain), starts, indices, vectors, gradients, offsets, on_atoms, on_strain
+    )
+    return on_atoms, on_strain
+
+
+@njit(cache=True, nogil=True)
+def _collect(first, last, starts, indices, vectors, gradients, offsets, on_atoms, on_strain):
+    """`collect` for the structures first … last - 1."""
+    for s in range(first, last):
         for i in range(offsets[s], offsets[s + 1]):
             for k in range(starts[i], starts[i + 1]):
                 j = indices[k]
@@ -24,7 +34,6 @@ def collect(starts, indices, vectors, gradients, offsets):
                     on_atoms[i, a] -= g
                     for b in range(3):
                         on_strain[s, a, b] += g * vectors[k, b]
-    return on_atoms, on_strain
 
 
 @njit(cache=True)

@@ -3,6 +3,7 @@
 from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.averaged_soap import AveragedSOAP
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
@@ -27,6 +28,7 @@ __all__ = [
     "FCHL19",
     "SOAP",
     "AtomicFeatures",
+    "AveragedSOAP",
     "ChebyshevFunctions",
     "FeatureMap",
     "FeatureScaler",

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._cpu.elementwise import COSINE, POLYNOMIAL, TANH3, TANH3_PLAIN
+from skatom._device import DEVICES
 from skatom.descriptors._cpu import acsf as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
@@ -92,6 +93,10 @@ class ACSF(AtomicDescriptor):
     pool : {"sum", "mean"}, default=None
         Sum or average the features over the atoms of each structure, as `StructureFeatures`.
         None: `AtomicFeatures`, one row for each atom.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed: by compiled loops, by torch on a card
+        ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the features
+        are tensors, and stay on the device.
     n_jobs : int, default=None
         Number of joblib jobs that share the structures. The compiled loops already use all threads
         of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
@@ -129,8 +134,10 @@ class ACSF(AtomicDescriptor):
     """
 
     _loops = _cpu
+    _tensor_loops = "skatom.descriptors._torch.acsf"
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
+        "device": [DEVICES],
         "cutoff": [Interval(Real, 0, None, closed="neither")],
         "g1": ["boolean"],
         **{kind: ["array-like"] for kind in _COLUMNS},
@@ -154,6 +161,7 @@ class ACSF(AtomicDescriptor):
         angular_cutoff=None,
         weighting=None,
         pool=None,
+        device="cpu",
         n_jobs=None,
         verbose=0,
     ):
@@ -168,6 +176,7 @@ class ACSF(AtomicDescriptor):
         self.angular_cutoff = angular_cutoff
         self.weighting = weighting
         self.pool = pool
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
 

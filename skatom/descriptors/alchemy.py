@@ -30,10 +30,8 @@ def mixing_matrix(compression, species):
                 f"species_compression={compression} is more than the {n_species} species: choose "
                 "fewer, or None to keep every species apart"
             )
-        values, vectors = np.linalg.eigh(similarity(species))
-        matrix = (vectors * np.sqrt(values.clip(0))).T[::-1][:compression]
-        # the sign of an eigenvector is arbitrary: make it the same everywhere
-        return np.ascontiguousarray(matrix * np.sign(matrix.sum(axis=1) + 1e-12)[:, None])
+        values, vectors = _leading_eigenvectors(similarity(species), compression)
+        return vectors * np.sqrt(values.clip(0))[:, None]
     matrix = np.array(compression, dtype=float, order="C")
     if matrix.ndim != 2 or matrix.shape[1] != n_species or not np.isfinite(matrix).all():
         raise ValueError(
@@ -41,6 +39,30 @@ def mixing_matrix(compression, species):
             f"column for each of the {n_species} species {species}, in this order"
         )
     return matrix
+
+
+def learnt_mixing(gram, n_channels):
+    """The leading eigenvectors, as rows (n_channels, n_species), of the similarity in some data.
+
+    Parameters
+    ----------
+    gram : ndarray of float, shape (n_species, n_species)
+        G_ab, the sum of c_a · c_b over environments. The similarity κ_ab = G_ab / √(G_aa G_bb) is 1
+        for a = b, and 0 for a species without any density.
+    n_channels : int
+    """
+    lengths = np.sqrt(np.diag(gram))
+    lengths = np.where(lengths > 0, lengths, 1.0)
+    return _leading_eigenvectors(gram / np.outer(lengths, lengths), n_channels)[1]
+
+
+def _leading_eigenvectors(matrix, n):
+    """The n largest eigenvalues, and their eigenvectors as rows."""
+    values, vectors = np.linalg.eigh(matrix)
+    rows = vectors.T[::-1][:n]
+    # the sign of an eigenvector is arbitrary: make it the same everywhere
+    rows = rows * np.sign(rows.sum(axis=1) + 1e-12)[:, None]
+    return values[::-1][:n], np.ascontiguousarray(rows)
 
 
 def similarity(species):

@@ -41,6 +41,19 @@ class PairJacobian:
     values: np.ndarray
 
 
+def with_device(descriptor, device):
+    """A copy of a fitted descriptor with another parameter ``device``."""
+    copied = copy.copy(descriptor)
+    if "device" in descriptor.get_params(deep=False):
+        copied.device = device
+    elif device != "cpu":
+        raise ValueError(
+            f"{type(descriptor).__name__} has no parameter device: SOAP, FCHL19, ACSF and "
+            "InverseDistances have"
+        )
+    return copied
+
+
 class AtomicDerivatives:
     """The derivatives of features of atoms.
 
@@ -93,14 +106,7 @@ class AtomicDerivatives:
 
     def to(self, device):
         """The derivatives on another device, a value of the parameter ``device``."""
-        descriptor = copy.copy(self.descriptor)
-        if descriptor._tensor_loops is None:
-            if device == "cpu":
-                return self
-            raise ValueError(
-                f"{type(descriptor).__name__} has no parameter device: SOAP and FCHL19 have"
-            )
-        descriptor.device = device
+        descriptor = with_device(self.descriptor, device)
         place = descriptor._device()
         return descriptor._derivatives_on(place)(
             self.structures, descriptor, self.neighbors() if self.has_neighbors else None,

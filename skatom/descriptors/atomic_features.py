@@ -5,7 +5,7 @@ from importlib import import_module
 
 import numpy as np
 
-from skatom._device import check_together, device_of, is_tensor, moved, namespace
+from skatom._device import check_together, device_of, is_tensor, namespace
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.features import Features
 from skatom.descriptors.structure_derivatives import PooledDerivatives
@@ -240,21 +240,6 @@ class AtomicFeatures(Features, Sequence):
             f"the Jacobian of {len(pairs)} pairs and {n_features} features",
             "take fewer structures or atoms at a time",
         )
-
-    def to(self, device):
-        """The same features on another device.
-
-        Parameters
-        ----------
-        device : {"cpu", "cuda", "auto", "torch"}
-            Where the values and the derivatives are to be, as in the descriptor.
-
-        Returns
-        -------
-        AtomicFeatures
-        """
-        derivatives = self.derivatives.to(device)
-        return AtomicFeatures(moved(self.values, derivatives.device), derivatives)
 
     def pool(self, how):
         """Sum or average the features over the atoms of each structure.

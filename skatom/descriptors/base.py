@@ -11,7 +11,7 @@ from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skatom._device import resolve
+from skatom._device import device_of, resolve
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_derivatives import AtomicDerivatives
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
@@ -69,8 +69,9 @@ class _GlobalTransform(_Transformer):
         check_is_fitted(self)
         structures = as_structures(X)
         self._check_structures(structures)
-        derivatives = GlobalDerivatives(structures, copy.copy(self))
-        return in_container(self, StructureFeatures(self._values(structures), derivatives), X)
+        values = self._values(structures)
+        derivatives = GlobalDerivatives(structures, copy.copy(self), device=device_of(values))
+        return in_container(self, StructureFeatures(values, derivatives), X)
 
 
 class StructureDescriptor(_GlobalTransform, TransformerMixin, BaseEstimator):

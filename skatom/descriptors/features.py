@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skatom._device import check_together, is_tensor, namespace, on_host
+from skatom._device import check_together, is_tensor, moved, namespace, on_host
 from skatom.descriptors.maps import Select
 from skatom.structures import as_structures
 
@@ -53,6 +53,21 @@ class Features:
                 f"or {shape[1:]} for the same on every {of}"
             )
         return namespace(cotangent).atleast_2d(cotangent)
+
+    def to(self, device):
+        """The same features on another device.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda", "auto", "torch"}
+            Where the values and the derivatives are to be, as in the descriptor.
+
+        Returns
+        -------
+        AtomicFeatures or StructureFeatures, as these are
+        """
+        derivatives = self.derivatives.to(device)
+        return type(self)(moved(self.values, derivatives.device), derivatives)
 
     def __getstate__(self):
         return {**vars(self), "values": on_host(self.values)}

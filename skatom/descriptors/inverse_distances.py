@@ -1,18 +1,24 @@
 """Inverse interatomic distances, the descriptor of GDML and sGDML."""
 
+from collections import deque
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from ase.data import chemical_symbols
 from ase.geometry import find_mic
+from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES, beside, device_of, namespace, resolve
 from skatom.descriptors.base import StructureDescriptor
+from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import as_structures
 
 # two atoms closer than this (Å) count as one: the closest nuclei in nature are 0.74 Å apart
 COINCIDENT = 1e-3
+# Structures that a thread works on at once.
+_STRUCTURES = 128
 
 
 class PairFeatures(NamedTuple):
@@ -76,38 +82,63 @@ def pair_vectors(structures):
     ValueError
         If two atoms are at the same place.
     """
-    return _vectors_and_squares(structures)[0]
+    return _vectors_and_squares(structures, slice(0, len(structures)))[0]
 
 
-def pair_features(structures):
+def pair_features(structures, device=None):
     """Inverse distances and their gradients, to the nearest image in periodic directions.
 
     Parameters
     ----------
     structures : Structures of one composition
+    device : Device, default=None
+        Where tensors are wanted. None: arrays of numpy.
 
     Returns
     -------
     PairFeatures
     """
-    vectors, squares = _vectors_and_squares(structures)
+    if device is not None:
+        vectors = device.tensor(pair_vectors(structures))
+        values = (vectors * vectors).sum(2) ** -0.5
+        return PairFeatures(values, vectors * (values**3)[:, :, None])
+    n = len(structures)
+    pieces = split_rows(n, _STRUCTURES)
+    if len(pieces) < 2:
+        return _pair_features(structures, slice(0, n))
+    n_pairs = len(pair_indices(structures.n_atoms[0])[0])
+    found = PairFeatures(np.empty((n, n_pairs)), np.empty((n, n_pairs, 3)))
+
+    def work(rows):
+        found.values[rows], found.gradients[rows] = _pair_features(structures, rows)
+
+    with ThreadTeam(available_threads()) as team:
+        deque(team.map(work, pieces), 0)
+    return found
+
+
+def _pair_features(structures, rows):
+    """`pair_features` of a slice of the structures."""
+    vectors, squares = _vectors_and_squares(structures, rows)
     values = 1.0 / np.sqrt(squares)
     return PairFeatures(values, vectors * (values**3)[:, :, None])
 
 
-def _vectors_and_squares(structures):
-    n = len(structures)
-    positions = structures.positions.reshape(n, -1, 3)
+def _vectors_and_squares(structures, rows):
+    """`pair_vectors` of a slice of the structures, and their squared lengths."""
+    positions = structures.positions.reshape(len(structures), -1, 3)[rows]
     first, second = pair_indices(positions.shape[1])
     vectors = positions[:, first] - positions[:, second]
-    for s in np.flatnonzero(structures.pbc.any(axis=1)):
-        vectors[s] = find_mic(vectors[s], structures.cells[s], structures.pbc[s])[0]
+    for s in np.flatnonzero(structures.pbc[rows].any(axis=1)):
+        at = rows.start + s
+        vectors[s] = find_mic(vectors[s], structures.cells[at], structures.pbc[at])[0]
     squares = np.einsum("npx,npx->np", vectors, vectors)
     if squares.size and squares.min() < COINCIDENT**2:
         s, p = np.unravel_index(squares.argmin(), squares.shape)
         raise ValueError(
-            f"atoms {second[p]} and {first[p]} of structure {s} are {np.sqrt(squares[s, p]):.1e} Å "
-            "apart: no two atoms may share a place; remove one or repair the frame"
+            f"atoms {second[p]} and {first[p]} of structure {rows.start + s} are "
+            f"{np.sqrt(squares[s, p]):.1e} Å apart: no two atoms may share a place; remove one or "
+            "repair the frame"
         )
     return vectors, squares
 
@@ -121,6 +152,13 @@ class InverseDistances(StructureDescriptor):
     like atoms. In periodic directions the nearest image is taken, so distances beyond half a cell
     are not smooth. The N (N - 1) / 2 features, in 1/Å, belong to the pairs (1,0), (2,0), (2,1),
     (3,0) …
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed from the pair vectors: in numpy, by torch
+        on a card ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the
+        features are tensors, and stay on the device.
 
     Attributes
     ----------
@@ -146,6 +184,12 @@ class InverseDistances(StructureDescriptor):
     >>> gradient, virial = features.pullback([1.0, 1.0, 0.0])
     """
 
+    _parameter_constraints = {"device": [DEVICES]}
+
+    def __init__(self, device="cpu"):
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the composition.
 
@@ -200,13 +244,14 @@ class InverseDistances(StructureDescriptor):
         check_composition(structures, self.numbers_)
 
     def _values(self, structures):
-        return pair_features(structures).values
+        return pair_features(structures, resolve(self.device)).values
 
     def _pullback(self, structures, cotangent):
-        values, gradients = pair_features(structures)
-        along = cotangent[:, :, None] * gradients
-        gradient = np.einsum("ap,npx->nax", incidence(len(self.numbers_)), along)
-        virial = np.einsum("npx,npy->nxy", -along, gradients / (values**3)[:, :, None])
+        values, gradients = pair_features(structures, device_of(cotangent))
+        along, xp = cotangent[:, :, None] * gradients, namespace(cotangent)
+        signs = beside(incidence(len(self.numbers_)), cotangent)
+        gradient = xp.einsum("ap,npx->nax", signs, along)
+        virial = xp.einsum("npx,npy->nxy", -along, gradients / (values**3)[:, :, None])
         return gradient.reshape(-1, 3), virial
 
     def _jacobian(self, structures, needed):

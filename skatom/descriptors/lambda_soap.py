@@ -18,7 +18,8 @@ from skatom.structures import as_structures
 
 _EXPANSION = (
     "cutoff", "n_max", "l_max", "sigma", "radial_basis", "cutoff_width", "radial_scaling",
-    "species_compression", "central_weight",
+    "species_compression", "central_weight", "sigma_scaling", "n_primitives",
+    "species_similarity",
 )  # fmt: skip
 
 
@@ -56,14 +57,14 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         Number of radial functions.
     l_max : int, default=4
         Largest degree of the spherical harmonics.
-    sigma : float, default=0.4
-        Width of the Gaussians in Å.
+    sigma : float or dict of str to float, default=0.4
+        Width of the Gaussians in Å: one for all, or one for each element by symbol, as in `SOAP`.
     parity : {"even", "odd", "both"}, default="even"
         Which sums l + l' + λ are kept. "even": true tensors, which an inversion of the structure
         multiplies by :math:`(-1)^\lambda`, such as dipoles. "odd": pseudotensors, which an
         inversion multiplies by :math:`(-1)^{\lambda+1}`, such as magnetic moments. "both": all
         sums; the features then have no definite parity.
-    radial_basis : {"bessel", "gto"}, default="bessel"
+    radial_basis : {"bessel", "gto", "optimal"}, default="bessel"
         Radial functions, as in `SOAP`.
     cutoff_width : float, default=0.5
         Width in Å of the shell below the cutoff radius over which the weight of a neighbour falls
@@ -75,6 +76,12 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         the number of channels.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
+    sigma_scaling : float, default=0.0
+        Growth of the widths with the distance, as in `SOAP`.
+    n_primitives : int, default=20
+        Number of Bessel functions that ``radial_basis="optimal"`` combines, as in `SOAP`.
+    species_similarity : {"elements", "data"}, default="elements"
+        Where an int ``species_compression`` takes its channels from, as in `SOAP`.
     normalize : bool, default=True
         Divide the features of each atom by the length of its power spectrum, the square of its
         density. Features that vanish because the environment is symmetric stay zero.
@@ -147,6 +154,9 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         radial_scaling=None,
         species_compression=None,
         central_weight=1.0,
+        sigma_scaling=0.0,
+        n_primitives=20,
+        species_similarity="elements",
         normalize=True,
         pool=None,
         n_jobs=None,
@@ -163,6 +173,9 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         self.radial_scaling = radial_scaling
         self.species_compression = species_compression
         self.central_weight = central_weight
+        self.sigma_scaling = sigma_scaling
+        self.n_primitives = n_primitives
+        self.species_similarity = species_similarity
         self.normalize = normalize
         self.pool = pool
         self.n_jobs = n_jobs

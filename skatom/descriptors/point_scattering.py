@@ -107,8 +107,9 @@ class PointScattering(AtomicDescriptor):
     Notes
     -----
     The cost is linear in the number of atoms. A feature of order 2 depends on second neighbours of
-    its atom; ``AtomicFeatures.pullback`` goes back through both layers, while
-    ``AtomicFeatures.jacobian``, which is along pairs of neighbours, exists only up to ``order=1``.
+    its atom; ``AtomicFeatures.pullback`` goes back through both layers, and so does the Jacobian of
+    pooled features, while ``AtomicFeatures.jacobian``, which is along pairs of neighbours, exists
+    only up to ``order=1``.
 
     A modulus has a kink where its field vanishes: U^q with q ≤ 1, and features of order 2 with any
     q, have discontinuous forces there. Fields with l > 0 vanish at symmetric sites, such as centres

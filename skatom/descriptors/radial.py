@@ -13,9 +13,12 @@ from functools import lru_cache
 from math import factorial
 
 import numpy as np
+from ase.data import chemical_symbols
 from scipy.interpolate import make_interp_spline
 from scipy.optimize import brentq
 from scipy.special import gamma, ive, spherical_jn
+
+from skatom.elements import symbols
 
 # A Gaussian is zero in double precision this many widths from its centre.
 _GAUSSIAN_REACH = 9.0
@@ -25,43 +28,124 @@ _KNOTS_PER_SIGMA = 20
 _LARGEST_CONDITION = 1e10
 
 
-@lru_cache(maxsize=32)
-def spline_table(basis, n_max, l_max, cutoff, cutoff_width, sigma):
-    """Coefficients of G_nl on uniform intervals from 0 to the cutoff.
+def gaussian_widths(sigma, species):
+    """The width of the Gaussians of each species: a number for all, or a dict by symbol.
+
+    Parameters
+    ----------
+    sigma : float or dict of str to float
+    species : ndarray of int, shape (n_species,)
+        Atomic numbers.
 
     Returns
     -------
-    table : ndarray, shape (n_intervals, 6, (l_max + 1) * n_max)
+    ndarray of float, shape (n_species,)
+    """
+    if not isinstance(sigma, dict):
+        return np.full(len(species), float(sigma))
+    missing = [z for z in species if chemical_symbols[z] not in sigma]
+    if missing:
+        raise ValueError(
+            f"sigma={sigma} has no width for {symbols(missing)}: give one for each of the species "
+            f"{symbols(species)}, or one number for all"
+        )
+    widths = np.array([sigma[chemical_symbols[z]] for z in species], dtype=float)
+    if not (np.isfinite(widths) & (widths > 0)).all():
+        raise ValueError(f"sigma={sigma} must have positive widths in Å")
+    return widths
+
+
+@lru_cache(maxsize=32)
+def spline_tables(basis, n_max, l_max, cutoff, cutoff_width, widths, scaling=0.0):
+    """Coefficients of G_nl on uniform intervals from 0 to the cutoff, for each width.
+
+    Parameters
+    ----------
+    widths : tuple of float
+        Width at the centre of the Gaussians of each table.
+    scaling : float, default=0.0
+        Growth of the widths with the distance.
+
+    Returns
+    -------
+    tables : ndarray, shape (n_widths, n_intervals, 6, (l_max + 1) * n_max)
         Polynomials in the distance from the left knot, highest power first.
     spacing : float
+        Length of an interval, the same in all tables.
     """
-    n_intervals = int(np.ceil(cutoff / sigma * _KNOTS_PER_SIGMA))
+    # a step changes the place of a Gaussian and its width
+    n_intervals = int(np.ceil(cutoff / min(widths) * (1 + scaling) * _KNOTS_PER_SIGMA))
     spacing = cutoff / n_intervals
     # Knots beyond both ends keep the end conditions of the spline out of the range.
     margin = 8
     d = np.arange(-margin, n_intervals + margin + 1) * spacing
-    values = density_integrals(np.abs(d), basis, n_max, l_max, cutoff, cutoff_width, sigma)
-    odd = np.arange(l_max + 1) % 2 == 1
-    values[np.ix_(d < 0, odd)] *= -1  # G_nl has the parity of l
-    spline = make_interp_spline(d, values.reshape(len(d), -1), k=5)
     knots = np.arange(n_intervals) * spacing
-    table = np.stack([spline(knots, p) / factorial(p) for p in range(5, -1, -1)], axis=1)
-    table.flags.writeable = False  # shared by every user of the cache
-    return table, spacing
+    tables = np.empty((len(widths), n_intervals, 6, (l_max + 1) * n_max))
+    odd = np.arange(l_max + 1) % 2 == 1
+    for table, width in zip(tables, widths, strict=True):
+        # the width goes on falling below d = 0: it has no kink there, and neither has the spline
+        sigma = width + scaling * d
+        values = density_integrals(np.abs(d), basis, n_max, l_max, cutoff, cutoff_width, sigma)
+        values[np.ix_(d < 0, odd)] *= -1  # G_nl has the parity of l
+        spline = make_interp_spline(d, values.reshape(len(d), -1), k=5)
+        for p in range(6):
+            table[:, 5 - p] = spline(knots, p) / factorial(p)
+    tables.flags.writeable = False  # shared by every user of the cache
+    return tables, spacing
+
+
+@lru_cache(maxsize=8)
+def contracted_tables(parameters, table_of, n_max, contraction):
+    """The tables of combinations of radial functions.
+
+    Parameters
+    ----------
+    parameters : tuple
+        What `spline_tables` takes for the primitive functions.
+    table_of : tuple of int
+        The table of each species among these.
+    n_max : int
+        Number of combinations for each l.
+    contraction : bytes
+        The combinations, an array (n_species or 1, l_max + 1, n_max, n_primitives) as bytes.
+
+    Returns
+    -------
+    tables : ndarray, shape (n_tables, n_intervals, 6, (l_max + 1) * n_max)
+    table_of : ndarray of int, shape (n_species,)
+    """
+    tables, _ = spline_tables(*parameters)
+    n_primitives, l_max = parameters[1:3]
+    matrices = np.frombuffer(contraction).reshape(-1, l_max + 1, n_max, n_primitives)
+    if len(matrices) > 1:
+        tables, table_of = tables[list(table_of)], range(len(table_of))
+    primitive = tables.reshape(*tables.shape[:3], l_max + 1, n_primitives)
+    contracted = np.einsum("tkdlp,tlnp->tkdln", primitive, matrices, optimize=True)
+    contracted = np.ascontiguousarray(contracted).reshape(*tables.shape[:3], -1)
+    contracted.flags.writeable = False  # shared by every user of the cache
+    return contracted, np.array(table_of)
 
 
 def density_integrals(d, basis, n_max, l_max, cutoff, cutoff_width, sigma):
-    """G_nl at the distances ``d``: shape (len(d), l_max + 1, n_max)."""
-    end = cutoff if basis == "bessel" else cutoff + _GAUSSIAN_REACH * sigma
-    r, weights = _quadrature(end, sigma, n_max)
+    """G_nl at the distances ``d``: shape (len(d), l_max + 1, n_max).
+
+    ``sigma`` is the width at each distance, or one for all.
+    """
+    sigma = np.broadcast_to(sigma, d.shape)
+    if basis == "bessel":
+        end = cutoff
+    else:  # where the Gaussians end, or r^k exp(-r²/2σ_k²) with its peak below the cutoff
+        end = cutoff + _GAUSSIAN_REACH * min(sigma.max(), cutoff / np.sqrt(n_max))
+    r, weights = _quadrature(end, sigma.min(), n_max)
     if basis == "bessel":
         functions = bessel_basis(r, n_max, l_max, cutoff)
     else:
         functions = np.repeat(gto_basis(r, n_max, cutoff - cutoff_width)[None], l_max + 1, axis=0)
     values = np.empty((len(d), l_max + 1, n_max))
-    exponent = (r - d[:, None]) ** 2 / (2 * sigma**2)
+    variance = sigma[:, None] ** 2
+    exponent = (r - d[:, None]) ** 2 / (2 * variance)
     near = exponent < _GAUSSIAN_REACH**2 / 2
-    x = (r * d[:, None] / sigma**2)[near]
+    x = (r * d[:, None] / variance)[near]
     weight = (4 * np.pi * weights * r**2 * np.exp(-exponent))[near]
     integrand = np.zeros(exponent.shape)
     for l in range(l_max + 1):

@@ -12,10 +12,11 @@ from skatom._device import DEVICES
 from skatom.descriptors._cpu import soap as _cpu
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._cpu.harmonics import normalization
-from skatom.descriptors.alchemy import mixing_matrix
+from skatom.descriptors.alchemy import learnt_mixing, mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import coupling_table, l_triples
-from skatom.descriptors.radial import spline_table
+from skatom.descriptors.density_covariance import density_covariance, radial_contraction
+from skatom.descriptors.radial import contracted_tables, gaussian_widths, spline_tables
 
 _NO_SCALING = {"rate": 1.0, "scale": 1.0, "exponent": 0.0}
 
@@ -28,7 +29,7 @@ class SOAP(AtomicDescriptor):
 
     .. math::
         c_{\alpha nlm} = \int R_n(r) Y_{lm}(\hat r) \sum_{j \in \alpha}
-            w(r_j) e^{-|r - r_j|^2 / 2\sigma^2} dr
+            w(r_j) e^{-|r - r_j|^2 / 2\sigma(r_j)^2} dr
 
         p_{\alpha n} = \sqrt{8\pi^2}\, c_{\alpha n00} \quad (\nu = 1) \qquad
         p_{\alpha n, \alpha' n', l} = \sqrt{\tfrac{8\pi^2}{2l+1}}
@@ -51,8 +52,9 @@ class SOAP(AtomicDescriptor):
         Number of radial functions.
     l_max : int, default=6
         Largest degree of the spherical harmonics.
-    sigma : float, default=0.5
-        Width of the Gaussians in Å.
+    sigma : float or dict of str to float, default=0.5
+        Width of the Gaussians in Å: one for all, or one for each element by symbol, such as
+        ``{"H": 0.3, "O": 0.5}``; elements that the structures do not have may be in it, too.
     nu : {1, 2, 3}, default=2
         Number of coefficients in a product: the radial spectrum (1) depends on distances, the
         power spectrum (2) also on angles, and the bispectrum (3) also on triples of neighbours; the
@@ -60,10 +62,14 @@ class SOAP(AtomicDescriptor):
     parity : {"even", "both"}, default="even"
         For the bispectrum: "both" adds the products with an odd sum of l, which change sign under
         reflection and distinguish left-handed from right-handed environments.
-    radial_basis : {"bessel", "gto"}, default="bessel"
+    radial_basis : {"bessel", "gto", "optimal"}, default="bessel"
         "bessel": spherical Bessel functions that vanish at the cutoff, orthogonal at any n_max.
         "gto": orthogonalised Gaussian-type orbitals, r^k exp(-r²/2σ_k²) with k < n_max, the
         basis of librascal and featomic; their overlap becomes singular beyond n_max = 14.
+        "optimal": for each species and l, the n_max combinations of ``n_primitives`` Bessel
+        functions in which the densities around the atoms given to ``fit`` have most of their
+        square [5]_: fewer functions describe the same structures, at the cost of n_max functions.
+        With ``species_compression`` all species have the same functions.
     cutoff_width : float, default=0.5
         Width in Å of the shell below the cutoff radius over which the weight of a neighbour falls
         from 1 to 0 as a cosine. 0: a step, at which forces do not exist.
@@ -73,10 +79,24 @@ class SOAP(AtomicDescriptor):
     species_compression : int or array-like of shape (n_channels, n_species), default=None
         Mix the species into fewer channels, which replace the species in the features. An array
         U: channel J receives U_Ja times the density of species a, so that κ = UᵀU is the
-        similarity of species in the kernel [2]_. An int: that many leading eigenvectors of a κ
-        from covalent radii and groups of the periodic table.
+        similarity of species in the kernel [2]_. An int: that many channels, chosen by
+        ``species_similarity``.
     central_weight : float, default=1.0
         Weight of the centre itself in its density.
+    sigma_scaling : float, default=0.0
+        Growth of the widths with the distance, from 0 to 1: :math:`\sigma(r) = \sigma_\alpha +
+        \text{sigma\_scaling} \cdot r`, so that distant neighbours, whose exact place matters
+        less, are smoother [4]_.
+    n_primitives : int, default=20
+        Number of Bessel functions that ``radial_basis="optimal"`` combines, at least n_max.
+    species_similarity : {"elements", "data"}, default="elements"
+        Where an int ``species_compression`` takes its channels from. "elements": leading
+        eigenvectors, times the root of their eigenvalues, of a κ from covalent radii and groups of
+        the periodic table; as many channels as species have the kernel of this κ. "data": leading
+        eigenvectors of the overlap of densities around the atoms given to ``fit`` [5]_,
+        :math:`\kappa_{ab} = \sum_i c_{ia} \cdot c_{ib}`, divided by the root of
+        :math:`\kappa_{aa} \kappa_{bb}`; as many channels as species have the kernel without
+        compression. Species that never share an environment do not share a channel then.
     normalize : bool, default=True
         Divide the features of each atom by their norm. Features of an environment without any
         density stay zero.
@@ -99,12 +119,17 @@ class SOAP(AtomicDescriptor):
         Sorted atomic numbers seen in `fit`.
     mixing_ : ndarray of float, shape (n_channels, n_species)
         Weight of each species in each channel; the identity without compression.
+    radial_contraction_ : ndarray of float, shape (n_species or 1, l_max + 1, n_max, n_primitives)
+        The weight of each Bessel function in each optimal function; orthonormal rows. One for all
+        species with ``species_compression``. None for another radial basis; only l = 0 if nu = 1.
 
     References
     ----------
     .. [1] A. P. Bartók, R. Kondor, G. Csányi, Phys. Rev. B 87, 184115 (2013).
     .. [2] M. J. Willatt, F. Musil, M. Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018).
     .. [3] F. Musil et al., J. Chem. Phys. 154, 114109 (2021).
+    .. [4] M. A. Caro, Phys. Rev. B 100, 024112 (2019).
+    .. [5] A. Goscinski et al., J. Chem. Phys. 155, 104106 (2021).
 
     Examples
     --------
@@ -125,14 +150,17 @@ class SOAP(AtomicDescriptor):
         "cutoff": [Interval(Real, 0, None, closed="neither")],
         "n_max": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 0, 20, closed="both")],
-        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "sigma": [Interval(Real, 0, None, closed="neither"), dict],
         "nu": [Interval(Integral, 1, 3, closed="both")],
         "parity": [StrOptions({"even", "both"})],
-        "radial_basis": [StrOptions({"bessel", "gto"})],
+        "radial_basis": [StrOptions({"bessel", "gto", "optimal"})],
         "cutoff_width": [Interval(Real, 0, None, closed="left")],
         "radial_scaling": [dict, None],
         "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "central_weight": [Interval(Real, 0, None, closed="left")],
+        "n_primitives": [Interval(Integral, 1, None, closed="left")],
+        "species_similarity": [StrOptions({"elements", "data"})],
+        "sigma_scaling": [Interval(Real, 0, 1, closed="both")],
         "normalize": ["boolean"],
     }
     _size_parameters = "n_max or l_max, or use species_compression"
@@ -151,6 +179,9 @@ class SOAP(AtomicDescriptor):
         radial_scaling=None,
         species_compression=None,
         central_weight=1.0,
+        sigma_scaling=0.0,
+        n_primitives=20,
+        species_similarity="elements",
         normalize=True,
         pool=None,
         device="cpu",
@@ -168,6 +199,9 @@ class SOAP(AtomicDescriptor):
         self.radial_scaling = radial_scaling
         self.species_compression = species_compression
         self.central_weight = central_weight
+        self.sigma_scaling = sigma_scaling
+        self.n_primitives = n_primitives
+        self.species_similarity = species_similarity
         self.normalize = normalize
         self.pool = pool
         self.device = device
@@ -191,8 +225,37 @@ class SOAP(AtomicDescriptor):
                 f"cutoff_width={self.cutoff_width} must be smaller than cutoff={self.cutoff}"
             )
         self._check_scaling()
+        self._check_learnt()
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
+        self.radial_contraction_ = None
+        if self.species_similarity == "data" or self.radial_basis == "optimal":
+            self._learn(structures)
         self._compiled()
+
+    def _learn(self, structures):
+        species = self._species_index(structures)
+        covariance = density_covariance(structures, species, self._density())
+        if self.species_similarity == "data":
+            self.mixing_ = learnt_mixing(covariance.species, self.species_compression)
+        if self.radial_basis == "optimal":
+            radial = np.swapaxes(covariance.radial, 0, 1)
+            if self.species_compression is not None:  # mixed species need the same functions
+                radial = radial.sum(axis=0, keepdims=True)
+            self.radial_contraction_ = radial_contraction(radial, self.n_max)
+
+    def _check_learnt(self):
+        if self.radial_basis == "optimal" and self.n_max > self.n_primitives:
+            raise ValueError(
+                f"n_max={self.n_max} optimal functions cannot be made of "
+                f"n_primitives={self.n_primitives}: choose n_max <= n_primitives"
+            )
+        compression = self.species_compression
+        if self.species_similarity == "data" and not isinstance(compression, Integral):
+            raise ValueError(
+                "species_similarity='data' learns the mixing of species, but species_compression "
+                + ("is None" if compression is None else "is a matrix that gives it")
+                + ": choose a number of channels for species_compression"
+            )
 
     def _check_scaling(self):
         scaling = self.radial_scaling
@@ -205,19 +268,21 @@ class SOAP(AtomicDescriptor):
             )
 
     def _compiled(self):
+        return self._density(self.radial_contraction_)
+
+    def _density(self, contraction=None):
+        """The density in combinations of the radial functions, or in these themselves."""
         l_max = self.l_max if self.nu > 1 else 0
-        table, spacing = spline_table(
-            self.radial_basis, self.n_max, l_max,
-            float(self.cutoff), float(self.cutoff_width), float(self.sigma),
-        )  # fmt: skip
+        table, table_of, spacing = self._tables(l_max, contraction)
         scaling = self.radial_scaling or _NO_SCALING
         triples, components, weights = coupling_table(l_max if self.nu == 3 else 0, self.parity)
         return Density(
             nu=int(self.nu),
             normalize=bool(self.normalize),
-            n_max=int(self.n_max),
+            n_max=table.shape[-1] // (l_max + 1),
             l_max=int(l_max),
             table=table,
+            table_of=table_of,
             spacing=spacing,
             norm=normalization(l_max),
             cutoff=float(self.cutoff),
@@ -232,6 +297,24 @@ class SOAP(AtomicDescriptor):
             components=components,
             weights=weights,
         )
+
+    def _tables(self, l_max, contraction):
+        """The splines of the radial functions, those of each species, and their spacing."""
+        optimal = self.radial_basis == "optimal"
+        widths = gaussian_widths(self.sigma, self.species_)
+        widths, table_of = np.unique(widths, return_inverse=True)
+        parameters = (
+            "bessel" if optimal else self.radial_basis,
+            int(self.n_primitives if optimal else self.n_max),
+            int(l_max), float(self.cutoff), float(self.cutoff_width), tuple(widths.tolist()),
+            float(self.sigma_scaling),
+        )  # fmt: skip
+        table, spacing = spline_tables(*parameters)
+        if contraction is not None:
+            table, table_of = contracted_tables(
+                parameters, tuple(table_of.tolist()), int(self.n_max), contraction.tobytes()
+            )
+        return table, table_of, spacing
 
     def _n_features(self):
         channels = len(self.mixing_) * self.n_max

@@ -6,7 +6,8 @@ from importlib import import_module
 import numpy as np
 
 from skatom._cpu.pairs import collect_jacobian
-from skatom._device import beside, is_tensor, namespace
+from skatom._device import beside, is_tensor, moved, namespace, resolve
+from skatom.descriptors.atomic_derivatives import with_device
 from skatom.descriptors.chain import NO_MAPS
 from skatom.memory import check_memory
 from skatom.structures import groups_by_size
@@ -57,6 +58,9 @@ class StructureDerivatives:
     def __init__(self, structures, chain=NO_MAPS):
         self.structures = structures
         self.chain = chain
+
+    def __getstate__(self):
+        return {**vars(self), "chain": self.chain.to(None)}
 
     def mapped(self, feature_map, values):
         """The derivatives after one more map; ``values`` are the features it is applied to."""
@@ -145,17 +149,29 @@ class GlobalDerivatives(StructureDerivatives):
         The fitted descriptor.
     chain : Chain
         Maps applied to the features.
+    device : Device or None
+        Where the features are. None: they are arrays of numpy, as after pickling.
     """
 
-    def __init__(self, structures, descriptor, chain=NO_MAPS):
+    def __init__(self, structures, descriptor, chain=NO_MAPS, device=None):
         super().__init__(structures, chain)
         self.descriptor = descriptor
+        self.device = device
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "device": None}
+
+    def to(self, device):
+        """The derivatives on another device, a value of the parameter ``device``."""
+        descriptor = with_device(self.descriptor, device)
+        place = resolve(device)
+        return GlobalDerivatives(self.structures, descriptor, self.chain.to(place), place)
 
     def _with(self, chain):
-        return GlobalDerivatives(self.structures, self.descriptor, chain)
+        return GlobalDerivatives(self.structures, self.descriptor, chain, self.device)
 
     def _select(self, key, chain):
-        return GlobalDerivatives(self.structures[key], self.descriptor, chain)
+        return GlobalDerivatives(self.structures[key], self.descriptor, chain, self.device)
 
     @property
     def _own_features(self):
@@ -166,10 +182,12 @@ class GlobalDerivatives(StructureDerivatives):
 
     def _pullback(self, cotangent):
         shape = (len(self.structures), cotangent.shape[1])
-        return self.descriptor._pullback(self.structures, np.broadcast_to(cotangent, shape))
+        cotangent = namespace(cotangent).broadcast_to(cotangent, shape)
+        return self.descriptor._pullback(self.structures, cotangent)
 
     def _jacobian(self, needed):
-        return self.descriptor._jacobian(self.structures, needed)
+        found = self.descriptor._jacobian(self.structures, needed)
+        return found and tuple(moved(array, self.device) for array in found)
 
 
 class PooledDerivatives(StructureDerivatives):
@@ -193,6 +211,15 @@ class PooledDerivatives(StructureDerivatives):
     @property
     def descriptor(self):
         return self.atomic.descriptor
+
+    @property
+    def device(self):
+        return self.atomic.device
+
+    def to(self, device):
+        """The derivatives on another device, a value of the parameter ``device``."""
+        atomic = self.atomic.to(device)
+        return PooledDerivatives(atomic, self.how, self.chain.to(atomic.device))
 
     def _with(self, chain):
         return PooledDerivatives(self.atomic, self.how, chain)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import on_host
 from skatom.descriptors.features import Features
 
 
@@ -131,8 +132,8 @@ class StructureFeatures(Features):
         ----------
         batch : int, slice, mask or index array
             The structures. The result has n_features numbers for each coordinate and each
-            component of the strain, so take a few structures at a time. Descriptors without a
-            Jacobian of their own, such as `WaveletScattering`, need one pullback for each feature.
+            component of the strain, so take a few structures at a time, and only the features that
+            are needed, ``features[:, columns].jacobian(batch)``.
 
         Returns
         -------
@@ -141,7 +142,7 @@ class StructureFeatures(Features):
         return self.derivatives.select(batch).jacobian()
 
     def __array__(self, dtype=None, copy=None):
-        return np.array(self.values, dtype=dtype, copy=copy)
+        return np.array(on_host(self.values), dtype=dtype, copy=copy)
 
     def __repr__(self):
         return f"StructureFeatures({len(self)} structures, {self.n_features} features)"

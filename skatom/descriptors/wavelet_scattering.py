@@ -61,7 +61,8 @@ class WaveletScattering(StructureDescriptor):
     The transform is global and gives `StructureFeatures`, a table for any scikit-learn estimator,
     whose `pullback` gives forces and stress from the derivatives dE/d features. Convolutions whose
     cotangents are all zero are not computed. A model that uses few features should `select` them:
-    only the convolutions that they need are computed.
+    only the convolutions that they need are computed. In a Pipeline, `GreedyOLS` learns from
+    energies, forces and stresses.
 
     Parameters
     ----------
@@ -97,17 +98,22 @@ class WaveletScattering(StructureDescriptor):
         its first-order feature, the first order by order 0, and order 0 by the number of atoms; 0
         where the channel has no charge. None: extensive features.
     grid_spacing : "auto" or float, default="auto"
-        Largest spacing of the finest grid in Å. Along each axis of a cell, the number of points is
-        the smallest that reaches this spacing and is fast for the FFT. "auto": the largest spacing
-        at which the spectra of the wavelets are cut below ``alias`` times their maximum.
+        Largest spacing of the grid of scale 0 in Å. Along each axis of a cell, the number of points
+        is a small integer times a power of 2, so that cells repeated 2, 4, 8 … times have the same
+        features. "auto": fields have the largest spacing at
+        which the spectra of the wavelets are cut below ``alias`` times their maximum, and the
+        points at which moduli are taken are up to three times denser, the more the kinks of the
+        modulus need it.
     alias : float, default=1e-6
-        Relative height at which spectra are cut, see ``grid_spacing``.
+        Relative height at which spectra are cut, see ``grid_spacing``. At 1e-6 or below, points are
+        so dense that features have relative errors of about 1e-4; from 1e-3 on they are not denser
+        than fields need, which leaves errors of 1e-2 at a twentieth of the cost.
     grid_shape : tuple of 3 int, default=None
         Number of points of the finest grid of every cell, instead of ``grid_spacing``: for
         energies along a path of changing cells, which are smooth only at a constant shape.
     multiresolution : bool, default=True
-        Compute convolutions of scale j on a grid of spacing 2^⌊j⌋ times the finest, with the same
-        relative resolution. False: all on the finest grid.
+        Compute convolutions of scale j on a grid of spacing 2^⌊j⌋ times that of scale 0. False: all
+        on the grid of scale 0.
     padding : float, default=6.0
         Empty space around molecules, in standard deviations of the wavelets.
     features : array-like of int, bool or str, default=None
@@ -131,7 +137,7 @@ class WaveletScattering(StructureDescriptor):
     scales_ : tuple of float
         The scales j.
     grid_spacing_ : float
-        Spacing of the finest grid in Å.
+        Spacing in Å that resolves the fields of scale 0.
     support_ : ndarray of int
         Indices of the features that are computed.
 
@@ -147,11 +153,12 @@ class WaveletScattering(StructureDescriptor):
     -----
     Convolutions are exact on the grid, for cells of any shape. Integrals of σ^q are sums over the
     grid. For q = 2 in first order they are exact to rounding; σ itself is not band-limited, so
-    other features have a relative error of 1e-4 to 1e-3 at the automatic spacing, by which they
-    also change when a structure is shifted against the grid or rotated. The error decreases with
-    ``alias``. Derivatives are exact derivatives of the features on the grid. Forces in cells of
-    unequal lengths sum to zero only within the same error; grids of molecules follow their mean
-    position.
+    other features have a relative error, by which they also change when a structure is shifted
+    against the grid or rotated: below 1e-4 with the default parameters, up to 4e-4 where a cell has
+    one or two atoms of a channel, and more where a feature nearly vanishes, as of wide second
+    wavelets in crystals. Derivatives are exact derivatives of the features on the grid. Forces in
+    cells of unequal lengths sum to zero only within the same error; grids of molecules follow their
+    mean position.
 
     References
     ----------

@@ -126,10 +126,14 @@ class _Side:
         self.places = offsets_from_counts(row_counts(structures.n_atoms, kinds))
 
     def _strike(self, structures):
-        kept, self._completions = [], []
-        for motions in _rigid_motions_of_each(structures):
-            kept.append(kept_coordinates(motions))
-            self._completions.append(completion(motions, kept[-1]))
+        kept, self._completions = [None] * len(structures), [None] * len(structures)
+        for size in np.unique(structures.n_atoms):
+            of_size = np.flatnonzero(structures.n_atoms == size)
+            motions = rigid_motions(structures[of_size])
+            for s, own, coordinates in zip(
+                of_size, motions, kept_coordinates(motions), strict=True
+            ):
+                kept[s], self._completions[s] = coordinates, completion(own, coordinates)
         return kept
 
     def complete(self, matrix, first, last):
@@ -153,16 +157,6 @@ class _Side:
             out[place : place + after] = matrix[taken : taken + after]
             place, taken = place + after, taken + after
         return out
-
-
-def _rigid_motions_of_each(structures):
-    """`rigid_motions` of structures of any sizes, a list; those of a size are found at once."""
-    found = [None] * len(structures)
-    for size in np.unique(structures.n_atoms):
-        of_size = np.flatnonzero(structures.n_atoms == size)
-        for s, motions in zip(of_size, rigid_motions(structures[of_size]), strict=True):
-            found[s] = motions
-    return found
 
 
 def layout(n_dof, has_energy):

@@ -3,6 +3,7 @@
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import on_host
 from skatom.base import BaseEstimator
 from skatom.kernels.base import Kernel
 
@@ -83,7 +84,7 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
         -------
         ndarray of float, shape (n, n)
         """
-        return self.kernel(self.fit(X, y).X_fit_)
+        return on_host(self.kernel(self.fit(X, y).X_fit_))
 
     def transform(self, X):
         """Compare structures with the training structures.
@@ -97,4 +98,4 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
         ndarray of float, shape (m, n)
         """
         check_is_fitted(self)
-        return self.kernel(X, self.X_fit_)
+        return on_host(self.kernel(X, self.X_fit_))

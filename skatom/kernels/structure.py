@@ -56,7 +56,9 @@ class StructureKernel(Kernel):
     The kernel is raised to the power ζ, or normalised,
     :math:`\big( K(A, B) / \sqrt{K(A, A) K(B, B)} \big)^\zeta`. "sum" and "average" of a `DotKernel`
     have derivatives, normalised or not, so `ForceKernelRidge` learns forces and stresses with them.
-    For scikit-learn's estimators, `KernelMatrix` makes the matrix in a Pipeline.
+    For scikit-learn's estimators, `KernelMatrix` makes the matrix in a Pipeline. The inner average,
+    of the density of neighbours before its invariants are taken, is the descriptor `AveragedSOAP`
+    with a kernel of feature vectors such as `Cosine`.
 
     Parameters
     ----------

@@ -1,5 +1,7 @@
 """The predictor of kernel models of features: an expansion in environments, and its gradient."""
 
+from collections import deque
+
 import numpy as np
 
 from skatom._device import device_of, is_tensor, namespace, on_host
@@ -92,23 +94,25 @@ class EnvironmentExpansion(Predictor):
         here, xp = self._beside(features), namespace(features.values)
         energies = xp.zeros_like(features.values[:, 0])
         cotangent = xp.zeros_like(features.values) if with_gradient else None
-        for z, atoms, (found, along, own) in here._of_features(features, with_gradient):
-            energies[atoms] = found
-            if with_gradient:
-                slopes = along if here.bases is None else along @ here.bases[z].T
-                slopes += own[:, None] * features.values[atoms]
-                cotangent[atoms] = slopes
-        return energies, cotangent
-
-    def _of_features(self, features, with_gradient):
         numbers = rows_of(features).numbers
         atoms = {z: np.flatnonzero(numbers == z) for z in self.values}
-        queries = {}
-        for z in self.values:
-            x = features.values[atoms[z]]
-            queries[z] = (x if self.bases is None else x @ self.bases[z], squared_norms(x))
-        found = self.evaluate(queries, with_gradient)
-        return [(z, atoms[z], found[z]) for z in self.values]
+
+        def work(z, rows):
+            mine = atoms[z][rows]
+            x = features.values[mine]
+            query = x if here.bases is None else x @ here.bases[z]
+            norms = squared_norms(x)
+            found, along, own = (xp.zeros_like(like) for like in (norms, query, norms))
+            here._add_all(z, query, norms, with_gradient, found, along, own)
+            energies[mine] = found
+            if with_gradient:
+                slopes = along if here.bases is None else along @ here.bases[z].T
+                slopes += own[:, None] * x
+                cotangent[mine] = slopes
+
+        counts = {z: len(mine) for z, mine in atoms.items()}
+        _share(counts, work, is_tensor(features.values))
+        return energies, cotangent
 
     def evaluate(self, queries, with_gradient):
         """ε of atoms given by species, and ∂ε/∂x = P along + own x.
@@ -126,30 +130,22 @@ ndarray of shape (n_atoms,))
             ε, along and own. Without the gradient the last two are zero.
         """
         tensors = any(is_tensor(x) for x, _ in queries.values())
-        n_atoms, n_environments = (
-            (_TENSOR_ATOMS, _TENSOR_ENVIRONMENTS) if tensors else (_ATOMS, _ENVIRONMENTS)
-        )
         found = {
             z: tuple(namespace(x).zeros_like(y) for y in (u, x, u)) for z, (x, u) in queries.items()
         }
-        jobs = [(z, rows) for z, (x, _) in queries.items() for rows in split_rows(len(x), n_atoms)]
 
-        def work(job):
-            z, rows = job
-            x, u = (array[rows] for array in queries[z])
+        def work(z, rows):
             into = [array[rows] for array in found[z]]
-            for part in split_rows(len(self.values[z]), n_environments):
-                self._add(z, part, x, u[:, None], with_gradient, *into)
+            self._add_all(z, *(array[rows] for array in queries[z]), with_gradient, *into)
 
-        if tensors:
-            list(map(work, jobs))
-        elif sum(len(x) for x, _ in queries.values()) <= _ATOMS:  # threads cost more than they gain
-            with serial_blas():
-                list(map(work, jobs))
-        else:
-            with threads_over_blas() as pool:
-                list(pool.map(work, jobs))
+        _share({z: len(x) for z, (x, _) in queries.items()}, work, tensors)
         return found
+
+    def _add_all(self, z, x, norms, with_gradient, energies, along, own):
+        """`_add` of all environments."""
+        size = _TENSOR_ENVIRONMENTS if is_tensor(x) else _ENVIRONMENTS
+        for part in split_rows(len(self.values[z]), size):
+            self._add(z, part, x, norms[:, None], with_gradient, energies, along, own)
 
     def _add(self, z, part, x, u, with_gradient, energies, along, own):
         y, v = self.values[z][part], self._norms[z][part]
@@ -174,6 +170,22 @@ ndarray of shape (n_atoms,))
             own += 2 * _row_sums(phi.u, a, s.shape)
             own += 2 * xp.einsum("ij,ij->i", xp.broadcast_to(phi.su, s.shape), p)
             own += 4 * _row_sums(phi.uv, t, s.shape)
+
+
+def _share(counts, work, tensors):
+    """Call ``work(z, rows)`` for pieces of ``counts[z]`` atoms of each species, in threads."""
+    size = _TENSOR_ATOMS if tensors else _ATOMS
+    jobs = [(z, rows) for z, count in counts.items() for rows in split_rows(count, size)]
+    if tensors:
+        for job in jobs:
+            work(*job)
+    elif sum(counts.values()) <= _ATOMS:  # threads cost more than they gain
+        with serial_blas():
+            for job in jobs:
+                work(*job)
+    else:
+        with threads_over_blas() as pool:
+            deque(pool.map(work, *zip(*jobs, strict=True)), 0)
 
 
 def _row_sums(f, weights, shape):

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
 from skatom.baseline import less_baseline
-from skatom.descriptors.features import Features
 from skatom.targets import Targets
 
 # The energy and its derivatives.
@@ -168,31 +167,23 @@ def check_labels(targets, learns, model):
     return usable
 
 
-def check_array_labels(X, y, model):
-    """Raise a ValueError if labels of forces or stresses meet features that cannot use them.
+def check_array_labels(y):
+    """Raise a ValueError if labels of forces or stresses meet a plain array.
 
     Parameters
     ----------
-    X : array, or StructureFeatures
     y : Targets, or array
-    model : str
-        Its name, for messages.
     """
     if not isinstance(y, Targets):
         return
     names = " and ".join(name for name in ("forces", "stress") if y.labelled(name).any())
     if not names:
         return
-    energies = "learn from energies alone with y=Targets(energy=targets.energy)"
-    if isinstance(X, Features):
-        raise ValueError(
-            f"y has {names}, but {model} does not learn them from features of whole structures: "
-            f"give features of atoms, from a descriptor without pool, or {energies}"
-        )
     raise ValueError(
         f"y has {names}, but X is a plain array, without derivatives: keep the features that the "
         "descriptor gives (FeatureScaler and FeatureSelector of skatom.descriptors do for them "
-        f"what StandardScaler and SelectKBest do for arrays), or {energies}"
+        "what StandardScaler and SelectKBest do for arrays), or learn from energies alone with "
+        "y=Targets(energy=targets.energy)"
     )
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.base import BaseEstimator
 from skatom.baseline import check_virial
 from skatom.descriptors.features import structures_of
-from skatom.properties import OUTPUTS, asked_for, in_order, takes_outputs
+from skatom.properties import LABELS, OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
@@ -145,7 +145,7 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
             found[name] = found[name] + known[name]
 
     def score(self, X, y, sample_weight=None):
-        r"""R² of the energies, or of the next output if the model learnt no energies.
+        r"""R² of the first output that is labelled: of energies, if the model learnt them.
 
         .. math:: R^2 = 1 - \frac{\sum_s u_s (y_s - \hat y_s)^2}{\sum_s u_s (y_s - \bar y)^2}
 
@@ -168,7 +168,7 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
             return super().score(X, np.asarray(y), sample_weight)
         structures = structures_of(X)
         targets = as_targets(y, structures)
-        name = next(n for n in self.outputs_ if n != "energy" or self.absolute_energies_)
+        name = self._scored(targets)
         found = self._outputs(X, in_order({self.outputs_[0], name}))[name]
         true = targets.require(name)
         if sample_weight is not None and OUTPUTS[name].per == "atom":
@@ -177,6 +177,12 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         if sample_weight is not None:
             sample_weight = np.repeat(sample_weight, size)
         return r2_score(true.ravel(), found.ravel(), sample_weight=sample_weight)
+
+    def _scored(self, targets):
+        """The first output that is labelled; relative energies are compared with nothing."""
+        names = [n for n in self.outputs_ if n != "energy" or self.absolute_energies_]
+        labelled = [n for n in names if n in LABELS and targets.labelled(n).any()]
+        return (labelled or names)[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -103,6 +103,7 @@ class GatedExperts(MetaEstimatorMixin, StructureRegressor):
     """
 
     gives = ("energy", "forces", "stress", "energy_std")
+    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "predict"]), None],

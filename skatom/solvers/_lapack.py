@@ -88,9 +88,8 @@ def append_rows(factor, block, panel, height):
     _call(cython_lapack, "dtpqrt", m, n, height, panel, factor, n, block, m, t, panel, work, info)
 
 
-def triangle_of(block):
-    """R (n, n) of a column-major block of m ≥ n rows, which is overwritten."""
-    m, n = block.shape
+def triangle_in_place(matrix):
+    """R of a column-major square matrix, on and above its diagonal."""
+    n = len(matrix)
     info, size, tau = np.zeros(1, np.intc), _PANEL * n, np.empty(n)
-    _call(cython_lapack, "dgeqrf", m, n, block, m, tau, np.empty(size), size, info)
-    return np.asfortranarray(np.triu(block[:n]))
+    _call(cython_lapack, "dgeqrf", n, n, matrix, n, tau, np.empty(size), size, info)

@@ -34,14 +34,14 @@ def _memory(size, width):
 class PackedCholesky:
     r"""Factor :math:`A = L L^\top` in block columns, in half the memory of a square matrix.
 
-    The lower triangle lives in block columns, each from its diagonal block downwards. They are
-    made one after the other and each is factored as soon as it is made (left-looking), so that A
-    never exists as a whole:
+    The lower triangle lives in block columns, each from its diagonal block downwards, so that A
+    never exists as a whole. They are made one after the other, then factored in place, from left
+    to right, in tiles that threads share:
 
     .. math:: L_{ij} = \Big(A_{ij} - \sum_{k<j} L_{ik} L_{jk}^\top\Big) L_{jj}^{-\top}
 
-    All work is matrix products, so it is as fast as LAPACK's full-storage routine, without the
-    32-bit index of its packed routines.
+    Nearly all work is matrix products, at about the speed of LAPACK's full-storage routine, without
+    the 32-bit index of its packed routines.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class PackedCholesky:
         self._columns = None
 
     def factor(self, system):
-        """Make and factor the matrix, block column by block column.
+        """Make the matrix, block column by block column, and factor it.
 
         Parameters
         ----------

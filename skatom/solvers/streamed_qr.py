@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
 
-from skatom.parallel import serial_blas, split_rows
-from skatom.solvers._lapack import append_rows, triangle_of
+from skatom.parallel import serial_blas
+from skatom.solvers._lapack import append_rows, triangle_in_place
 from skatom.solvers.base import check_system, solver
 
 # Rows taken at once: enough for fast products, few enough to stay in the cache.
@@ -87,9 +87,9 @@ class StreamedQR:
         self.n_targets = n_targets
         self.n_rows = 0
         self.has_prior = prior is not None
+        # what is below the diagonal is never looked at
         self._factor = np.zeros((size, size), order="F")
         if prior is not None:
-            # what is below the diagonal is never looked at
             self._factor[:n_columns, :n_columns] = prior
             self.n_rows = n_columns
 
@@ -135,14 +135,16 @@ class StreamedQR:
             )
         if not (np.isfinite(rows).all() and np.isfinite(targets).all()):
             raise ValueError("rows and targets must be finite")
-        # in a copy, so that an interrupt leaves all of the block or nothing
-        factor = self._factor.copy(order="F")
         with serial_blas():  # threads would round in another way, and wait for each other
-            if not self.n_rows and n_rows >= len(factor):
-                factor = triangle_of(self._block(rows, targets, slice(None)))
+            # not in place, so that an interrupt leaves all of the block or nothing
+            if self.n_rows or n_rows < len(self._factor):
+                first, factor = 0, self._factor.copy(order="F")
             else:
-                for part in split_rows(n_rows, _ROWS):
-                    _factor_below(factor, self._block(rows, targets, part))
+                first = len(self._factor)
+                factor = self._block(rows, targets, slice(first))
+                triangle_in_place(factor)
+            for start in range(first, n_rows, _ROWS):
+                _factor_below(factor, self._block(rows, targets, slice(start, start + _ROWS)))
         self._factor, self.n_rows = factor, self.n_rows + n_rows
 
     def _block(self, rows, targets, part):

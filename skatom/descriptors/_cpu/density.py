@@ -21,7 +21,8 @@ class Density(NamedTuple):
     normalize: bool
     n_max: int
     l_max: int
-    table: np.ndarray  # (n_intervals, 6, (l_max + 1) * n_max), see radial.spline_table
+    table: np.ndarray  # (n_tables, n_intervals, 6, (l_max + 1) * n_max), see radial.spline_tables
+    table_of: np.ndarray  # (n_species,): the table of each species
     spacing: float
     norm: np.ndarray  # see harmonics.normalization
     cutoff: float
@@ -62,20 +63,20 @@ def weight_parameters(density):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def radial_values(r, table, spacing, values):
-    """G_nl(r), flat, l being the slow index."""
-    k = min(int(r / spacing), len(table) - 1)
-    x, p = r - k * spacing, table[k]
+def radial_values(r, table, t, spacing, values):
+    """G_nl(r) of the table t, flat, l being the slow index."""
+    k = min(int(r / spacing), table.shape[1] - 1)
+    x, p = r - k * spacing, table[t, k]
     for f in range(p.shape[1]):
         quintic = ((p[0, f] * x + p[1, f]) * x + p[2, f]) * x + p[3, f]
         values[f] = (quintic * x + p[4, f]) * x + p[5, f]
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def radial_derivatives(r, table, spacing, derivatives):
-    """G'_nl(r)."""
-    k = min(int(r / spacing), len(table) - 1)
-    x, p = r - k * spacing, table[k]
+def radial_derivatives(r, table, t, spacing, derivatives):
+    """G'_nl(r) of the table t."""
+    k = min(int(r / spacing), table.shape[1] - 1)
+    x, p = r - k * spacing, table[t, k]
     for f in range(p.shape[1]):
         quartic = ((5 * p[0, f] * x + 4 * p[1, f]) * x + 3 * p[2, f]) * x + 2 * p[3, f]
         derivatives[f] = quartic * x + p[4, f]
@@ -124,18 +125,20 @@ def expand(vectors, species, center, density, work, c):
     """c (n_species, n_lm, n_max) of one centre whose own species is ``center``."""
     recursion, y, _, g, _ = work
     flat = g.ravel()
-    table, spacing, weight = density.table, density.spacing, weight_parameters(density)
+    table, table_of = density.table, density.table_of
+    spacing, weight = density.spacing, weight_parameters(density)
     norm, l_max = density.norm, density.l_max
     c[:] = 0.0
     for k in range(len(vectors)):
         dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         w, _ = neighbor_weight(r, weight)
-        radial_values(r, table, spacing, flat)
+        radial_values(r, table, table_of[species[k]], spacing, flat)
         harmonics(dx / r, dy / r, dz / r, norm, l_max, recursion, y)
         _add_outer(w, y, g, c[species[k]])
+    own = table[table_of[center], 0, 5]
     for n in range(density.n_max):
-        c[center, 0, n] += density.central_weight * norm[0] * table[0, 5, n]
+        c[center, 0, n] += density.central_weight * norm[0] * own[n]
 
 
 @njit(cache=True, fastmath=FASTMATH)
@@ -144,15 +147,16 @@ def expansion_gradients(vectors, species, density, work, dc, gradients):
     recursion, y, grad, g, dg = work
     flat, dflat = g.ravel(), dg.ravel()
     a, b = recursion[0], recursion[1]  # free once the harmonics are there
-    table, spacing, weight = density.table, density.spacing, weight_parameters(density)
+    table, table_of = density.table, density.table_of
+    spacing, weight = density.spacing, weight_parameters(density)
     norm, l_max = density.norm, density.l_max
     for k in range(len(vectors)):
         dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         dx, dy, dz = dx / r, dy / r, dz / r
         w, dw = neighbor_weight(r, weight)
-        radial_values(r, table, spacing, flat)
-        radial_derivatives(r, table, spacing, dflat)
+        radial_values(r, table, table_of[species[k]], spacing, flat)
+        radial_derivatives(r, table, table_of[species[k]], spacing, dflat)
         harmonics_with_gradients(dx, dy, dz, norm, l_max, recursion, y, grad)
         _contract(dc[species[k]], g, dg, a, b)
         along, fx, fy, fz = 0.0, 0.0, 0.0, 0.0
@@ -168,20 +172,21 @@ def expansion_gradients(vectors, species, density, work, dc, gradients):
 
 
 @njit(cache=True, fastmath=FASTMATH)
-def neighbor_tangent(vector, density, work, place, tangents):
-    """Derivative along its vector of what one neighbour adds to c.
+def neighbor_tangent(vector, species, density, work, place, tangents):
+    """Derivative along its vector of what one neighbour of a species adds to c.
 
     It is written to ``tangents[:, place]`` of (n_lm, n_neighbors, 3, n_max).
     """
     recursion, y, grad, g, dg = work
     flat, dflat = g.ravel(), dg.ravel()
-    table, spacing, weight = density.table, density.spacing, weight_parameters(density)
+    table, t = density.table, density.table_of[species]
+    spacing, weight = density.spacing, weight_parameters(density)
     dx, dy, dz = vector[0], vector[1], vector[2]
     r = np.sqrt(dx * dx + dy * dy + dz * dz)
     unit = (dx / r, dy / r, dz / r)
     w, dw = neighbor_weight(r, weight)
-    radial_values(r, table, spacing, flat)
-    radial_derivatives(r, table, spacing, dflat)
+    radial_values(r, table, t, spacing, flat)
+    radial_derivatives(r, table, t, spacing, dflat)
     harmonics_with_gradients(
         unit[0], unit[1], unit[2], density.norm, density.l_max, recursion, y, grad
     )
@@ -224,3 +229,12 @@ def unmix(mixed, mixing, by_species):
                 row, source = by_species[a, lm], mixed[lm, j * n_max : (j + 1) * n_max]
                 for n in range(n_max):
                     row[n] += mixing[j, a] * source[n]
+
+
+@njit(cache=True, nogil=True)
+def coefficients(first, last, starts, vectors, centers, species, density, out):
+    """c of the centres first ... last - 1 into ``out`` (last - first, n_species, n_lm, n_max)."""
+    work = scratch(density)
+    for i in range(first, last):
+        a, b = starts[i], starts[i + 1]
+        expand(vectors[a:b], species[a:b], centers[i], density, work, out[i - first])

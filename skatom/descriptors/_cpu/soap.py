@@ -284,7 +284,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
         for k in range(a, b, _TOGETHER):
             stop = min(k + _TOGETHER, b)
             for j in range(k, stop):
-                neighbor_tangent(vectors[j], density, work, j - k, tangents)
+                neighbor_tangent(vectors[j], species[j], density, work, j - k, tangents)
             dc, blocks = tangents, species[k:stop]
             if density.mixes:
                 for j in range(k, stop):

@@ -63,8 +63,9 @@ class PairFunctions:
     @cached_property
     def _interval(self):
         table, spacing = self.density.table, self.density.spacing
-        k = torch.clip((self.r / spacing).long(), max=len(table) - 1)
-        return table[k], (self.r - k.double() * spacing)[:, None]
+        k = torch.clip((self.r / spacing).long(), max=table.shape[1] - 1)
+        tables = self.density.table_of[self.pairs.species]
+        return table[tables, k], (self.r - k.double() * spacing)[:, None]
 
     @cached_property
     def radial(self):
@@ -98,8 +99,8 @@ def expand(functions):
     c.index_add_(0, pairs.centers * n_species + pairs.species, terms.flatten(1))
     c = c.view(-1, n_species, len(functions.degrees), n_max)
     every = torch.arange(len(c), device=c.device)
-    own = density.central_weight * density.norm[0] * density.table[0, 5, :n_max]
-    c[every, pairs.own, 0] += own
+    own = density.table[density.table_of[pairs.own], 0, 5, :n_max]
+    c[every, pairs.own, 0] += density.central_weight * density.norm[0] * own
     return c
 
 

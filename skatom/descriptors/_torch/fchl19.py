@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skatom.descriptors._torch.triplets import block_of, enumerate_triplets
+
 # The sine of an angle has a cusp at 0 and π, where its derivative is set to zero.
 _LINEAR = 1e-8
 
@@ -150,10 +152,8 @@ class TripletTensors(NamedTuple):
 
 def _triplets(pairs, basis):
     r = _lengths(pairs.vectors)
-    j, k = _enumerate(torch.nonzero(r < basis.cutoff3)[:, 0], pairs.centers)
-    s_j, s_k = pairs.species[j], pairs.species[k]
-    p, q = torch.minimum(s_j, s_k), torch.maximum(s_j, s_k)
-    which = p * basis.n_species - p * (p - 1) // 2 + q - p
+    j, k = enumerate_triplets(torch.nonzero(r < basis.cutoff3)[:, 0], pairs.centers)
+    which = block_of(pairs.species[j], pairs.species[k], basis.n_species)
     x_j, x_k, r_j, r_k = pairs.vectors[j], pairs.vectors[k], r[j], r[k]
     inverse = 1 / (r_j * r_k)
     sine = torch.linalg.vector_norm(torch.linalg.cross(x_j, x_k), dim=1) * inverse
@@ -165,18 +165,6 @@ def _triplets(pairs, basis):
     weight, *derivatives = _weights(r_j, r_k, d, over, mean, basis)
     block = pairs.centers[j] * _n_blocks(basis) + which
     return TripletTensors(j, k, block, weight, shells, angular, slopes, *derivatives)
-
-
-def _enumerate(near, centers):
-    """The places j < k among the pairs ``near`` of all pairs of neighbours of one centre."""
-    counts = torch.bincount(centers[near])
-    ends = torch.cumsum(counts, 0)[centers[near]]
-    place = torch.arange(len(near), device=near.device)
-    partners = ends - place - 1
-    first = torch.repeat_interleave(place, partners)
-    begin = torch.cumsum(partners, 0) - partners
-    second = torch.arange(len(first), device=near.device) - begin[first] + first + 1
-    return near[first], near[second]
 
 
 def _harmonics(cosine, sine, factors):

@@ -66,7 +66,10 @@ def pieces(counts, n_bytes, device):
     sizes = offsets_from_counts(np.ceil(n_bytes))
     if len(counts) == 0 or sizes[-1] == 0:
         return []
-    groups = groups_by_size(sizes, _PIECE[device.is_card])
+    limit = _PIECE[device.is_card]
+    if device.is_card and sizes[-1] > limit // 8:
+        limit = int(min(limit, device.free_memory() / 4))
+    groups = groups_by_size(sizes, max(limit, 1))
     return [(group, slice(starts[group.start], starts[group.stop])) for group in groups]
 
 

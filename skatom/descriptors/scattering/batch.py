@@ -5,7 +5,6 @@ from functools import cache, partial
 from threading import Lock
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from joblib import effective_n_jobs
 from tqdm import tqdm
@@ -15,10 +14,12 @@ from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.transform import Scene, features, gradients
 from skatom.memory import check_memory
-from skatom.parallel import map_jobs, threads_over_blas
+from skatom.parallel import available_threads, map_jobs, threads_over_blas
 
 # Tables of filters that are kept for the next structure.
 _TABLE_BYTES = 2**28
+# Tables of the structures that threads work on at the same time, if there are few structures.
+_TABLES_BYTES = 2**30
 # denominators of ratios below this: the channel is empty in that structure
 _EMPTY = 1e-12
 
@@ -123,34 +124,39 @@ def jacobian_batch(settings, structures, needed, update=None):
 def _run(settings, structures, one, update):
     """Call ``one(s, scene, run)`` for all structures.
 
-    Threads share the structures or, where these are few, the tasks of each.
+    Threads share the structures and, when no structure is left, the tasks of the others; only the
+    tasks where the tables of a structure are large.
     """
-    _check_grids(settings, structures)
+    largest = _check_grids(settings, structures)
     scenes = _Scenes(settings, structures)
-    threads = numba.get_num_threads()
+    threads = available_threads()
     with threads_over_blas() as pool:
-        share = pool.map if threads > 1 else map
-        inner, outer = (map, share) if len(structures) >= 2 * threads else (share, map)
-        for _ in outer(lambda s: one(s, scenes[s], inner), range(len(structures))):
+        together = len(structures) >= 2 * threads or largest * threads < _TABLES_BYTES
+        outer = pool.map if together else map
+        for _ in outer(lambda s: one(s, scenes[s], pool.map), range(len(structures))):
             if update:
                 update()
 
 
 def _check_grids(settings, structures):
-    """MemoryError if the largest grid, with its tables and one task a thread, would not fit."""
+    """MemoryError if the largest grid, with its tables and one task a thread, would not fit.
+
+    Returns the size of these tables in bytes.
+    """
     paths = settings.paths
     if not paths.wavelets:
-        return
+        return 0.0
     largest, s = _largest_grid(settings, structures)
     l_max = max(w.l for w in paths.wavelets)
-    numbers = 0.5 * ((l_max + 1) ** 2 + 5 + len(paths.wavelets))
-    numbers += numba.get_num_threads() * (4 * (2 * l_max + 1) + 4)
+    tables = 0.5 * ((l_max + 1) ** 2 + 5 + len(paths.wavelets))
+    numbers = tables + available_threads() * (4 * (2 * l_max + 1) + 4)
     check_memory(
         8.0 * largest * numbers,
         f"the grid of structure {s}, of {largest:.3g} points,",
         "increase grid_spacing or alias, reduce padding or leave out the largest scales of "
         "molecules, or use fewer threads",
     )
+    return 8.0 * largest * tables
 
 
 def _largest_grid(settings, structures):

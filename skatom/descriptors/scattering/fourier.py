@@ -1,11 +1,30 @@
-"""Fourier transforms between the half spectra of a band of frequencies and the points of a grid.
+"""Fourier transforms between half spectra of a band of frequencies and points, and their sizes.
 
 A grid with more points than its band has frequencies needs no transforms of lines of zeros, nor of
 frequencies that are not wanted: this halves their cost.
 """
 
+from math import ceil, floor, log2
+
 import numpy as np
 from scipy.fft import fft, ifft, irfft, irfftn, rfft, rfftn
+
+# Factors at which the FFT is slow.
+_SLOW = (11, 13)
+
+
+def even_size(smallest, steps=4):
+    """The smallest of some integers times a power of 2 that is not below a number.
+
+    These are 4, 5, 6 and 7 or, with 8 ``steps``, 8, 9, 10, 12, 14 and 15. Twice as long an edge has
+    twice as many points, so that a supercell has the grid of its cell, repeated, if there are more
+    points than steps; the fast lengths of the FFT do not have this property.
+    """
+    # rounding must not add a point to an edge that is a multiple of the spacing
+    smallest = max(1.0, smallest * (1 - 1e-9))
+    unit = 2 ** max(0, floor(log2(smallest / steps)))
+    count = ceil(smallest / unit)
+    return unit * (count + (count in _SLOW))
 
 
 def to_points(spectra, band, shape):

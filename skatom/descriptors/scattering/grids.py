@@ -6,7 +6,7 @@ A field needs few frequencies, the band of its grid; its modulus has kinks and n
 """
 
 from functools import cached_property
-from math import ceil, floor, log2
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.fft import next_fast_len
 
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
-from skatom.descriptors.scattering.fourier import crop, to_points, to_spectra
+from skatom.descriptors.scattering.fourier import crop, even_size, to_points, to_spectra
 
 
 class Level(NamedTuple):
@@ -238,26 +238,27 @@ class CellGrids:
         self.make_tables = make_tables
         self._grids, self._tables = {}, {}
 
-    def shape(self, octaves):
-        """Points along each axis at the spacing 2^octaves."""
+    def shape(self, level):
+        """Points along each axis."""
+        octaves = level.octaves - level.finer
         if self.own_shape is None:
-            edges = np.linalg.norm(self.cell, axis=1)
-            return tuple(even_size(edge / (self.spacing * 2.0**octaves)) for edge in edges)
+            sizes = np.linalg.norm(self.cell, axis=1) / (self.spacing * 2.0**octaves)
+            return tuple(even_size(size, 8 if level.finer >= 1 else 4) for size in sizes)
         if octaves == 0:
             return tuple(int(size) for size in self.own_shape)
         return tuple(next_fast_len(ceil(n / 2**octaves), real=True) for n in self.own_shape)
 
     def estimate(self, level, reach):
         """Number of points of `grid`."""
-        return float(np.prod(self.shape(level.octaves - level.finer), dtype=float))
+        return float(np.prod(self.shape(level), dtype=float))
 
     def grid(self, level, reach):
         """The grid of a level; ``reach`` does not matter in a cell."""
         if level not in self._grids:
             if level.octaves not in self._tables:
-                band = self.shape(level.octaves)
+                band = self.shape(Level(level.octaves))
                 self._tables[level.octaves] = self.make_tables(band, self.cell)
-            shape = self.shape(level.octaves - level.finer)
+            shape = self.shape(level)
             tables = self._tables[level.octaves]
             self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
         return self._grids[level]
@@ -377,18 +378,6 @@ class BoxGrids:
                 for axis in range(3)
             ]  # fmt: skip
         return self._factors[key]
-
-
-def even_size(smallest):
-    """The smallest of 4, 5, 6 and 7 times a power of 2, or of 1, 2, 3, that is not below a number.
-
-    Twice as long an edge has twice as many points, so that a supercell has the grid of its cell,
-    repeated; the fast lengths of the FFT do not have this property.
-    """
-    # rounding must not add a point to an edge that is a multiple of the spacing
-    smallest = max(1.0, smallest * (1 - 1e-9))
-    unit = 2 ** max(0, floor(log2(smallest)) - 2)
-    return unit * ceil(smallest / unit)
 
 
 def _waves(frequencies, points):

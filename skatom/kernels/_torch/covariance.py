@@ -16,9 +16,12 @@ import torch
 
 from skatom._device import device_of
 from skatom.kernels._cpu.covariance import STRAINS
+from skatom.structures import groups_by_size
 
 # Rows of Jacobians that are multiplied with features at a time.
 _ROWS = 2**17
+# Numbers in the matrices G of one piece, on the CPU and on a card.
+_NUMBERS = {False: 2**24, True: 2**28}
 
 
 def add_jacobians(centers, indices, vectors, values, atom, structure, coordinate, strain, side):
@@ -64,9 +67,19 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """Add what one species contributes to ``out``: rows of the structures b, columns of a.
 
     The arguments are those of the compiled function; pairs above the ``diagonal`` are not left out.
+    The rows are cut into pieces whose matrices G fit in memory.
     """
     if 0 in out.shape:
         return
+    size = max(1, _NUMBERS[device_of(out).is_card] // max(1, a.projected.numel()))
+    for piece in groups_by_size(b_rows.starts, size):
+        atoms, rows = (slice(*x[[piece.start, piece.stop]]) for x in (b.starts, b_rows.starts))
+        if atoms.start < atoms.stop and rows.start < rows.stop:
+            part = b.part(piece.start, piece.stop), b_rows.part(piece.start, piece.stop)
+            _add_piece(a, a_rows, *part, type(phi)(*(f[atoms] for f in phi)), out[rows])
+
+
+def _add_piece(a, a_rows, b, b_rows, phi, out):
     of_a, of_b = _padded(a, a_rows), _padded(b, b_rows)
     phi = _PaddedPhi(phi, of_b, of_a)
     slopes = _slopes(of_b, of_a)

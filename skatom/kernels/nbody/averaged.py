@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from skatom.base import Predictor, TupleKeys
-from skatom.kernels.nbody import centered, harmonics, nplets
+from skatom.kernels.nbody import centered, functionals, harmonics, nplets
 from skatom.kernels.nbody.base import PletKernel
 from skatom.structures import as_structures
 
@@ -275,7 +275,7 @@ class FeatureExpansion(TupleKeys, Predictor):
 
     def differentiate(self, X):
         """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
-        virial = self._sum(X, "virial").reshape(-1, 6)[:, nplets.FROM_VOIGT]
+        virial = self._sum(X, "virial").reshape(-1, 6)[:, functionals.FROM_VOIGT]
         return self.energies(X), -self.forces(X), virial
 
     def _sum(self, structures, what):

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom.base import Predictor
 from skatom.kernels._cpu import nbody as _cpu
-from skatom.kernels.nbody import centered, nplets
+from skatom.kernels.nbody import centered, functionals, nplets
 from skatom.kernels.nbody.base import NBodyKernel
 from skatom.parallel import run_in_threads
 
@@ -136,7 +136,7 @@ class CartesianPairs(NBodyKernel):
                 float(self.sigma), matrix,
             )  # fmt: skip
         matrix *= self.amplitude**2
-        return matrix.reshape(a.n_groups * a.n_rows, -1)
+        return matrix.reshape(a.n_groups * a.n_rows, b.n_groups * b.n_rows)
 
     def expand(self, rows, coefficients):
         """The mean of a Gaussian process with this kernel.
@@ -186,7 +186,7 @@ class RowExpansion(Predictor):
         for s in range(len(X)):  # matrices grow with the square of the batch
             atoms = slice(X.offsets[s], X.offsets[s + 1])
             gradient[atoms] = -self._sum(X[s], "forces").reshape(-1, 3)
-            virial[s] = self._sum(X[s], "virial")[nplets.FROM_VOIGT]
+            virial[s] = self._sum(X[s], "virial")[functionals.FROM_VOIGT]
         return self.energies(X), gradient, virial
 
     def _sum(self, structures, what):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom.kernels.nbody import nplets
+from skatom.kernels.nbody import functionals, nplets
 from skatom.structures import offsets_from_counts
 
 
@@ -100,10 +100,10 @@ def split_by_keys(keys, owners, n_groups, sides, coefficients):
     for key in np.unique(keys, axis=0):
         chosen = np.flatnonzero((keys == key).all(axis=1))
         starts = offsets_from_counts(np.bincount(owners[chosen], minlength=n_groups))
-        parts[tuple(key.tolist())] = nplets.Part(
+        parts[tuple(key.tolist())] = functionals.Part(
             starts, np.ascontiguousarray(sides[:, chosen]), coefficients[..., chosen]
         )
-    return nplets.NPletRows(n_groups, len(coefficients), parts)
+    return functionals.NPletRows(n_groups, len(coefficients), parts)
 
 
 def neighbors_by_vector(structures, cutoff):
@@ -218,4 +218,4 @@ def _strains(vectors, slopes):
     """∂T/∂strain, symmetric, from the vectors of neighbours (3, n) and ∂T/∂r of these."""
     total = sum(np.einsum("bn,akn->abkn", v, s) for v, s in zip(vectors, slopes, strict=True))
     total = 0.5 * (total + total.swapaxes(0, 1))
-    return total[nplets.VOIGT]
+    return total[functionals.VOIGT]

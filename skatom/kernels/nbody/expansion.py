@@ -5,7 +5,7 @@ import numpy as np
 from skatom._cpu.pairs import collect
 from skatom.base import Predictor, TupleKeys
 from skatom.kernels._cpu import nbody as _cpu
-from skatom.kernels.nbody import nplets
+from skatom.kernels.nbody import functionals, nplets
 from skatom.kernels.nbody.features import RadialBasis, sums_of_products
 from skatom.parallel import run_in_threads, split_rows, threads_over_blas
 
@@ -37,7 +37,7 @@ class NPletExpansion(TupleKeys, Predictor):
         Coefficients of the columns of the kernel matrix.
     """
 
-    _keyed_by_tuples = ("centers", "weights", "tables")
+    _keyed_by_tuples = ("centers", "weights")
 
     def __init__(self, kernel, rows, coefficients):
         self.order = kernel.order
@@ -52,10 +52,23 @@ class NPletExpansion(TupleKeys, Predictor):
                     sides = np.concatenate([self.centers[elements], sides], axis=1)
                     weights = np.concatenate([self.weights[elements], weights], axis=1)
                 self.centers[elements], self.weights[elements] = sides, weights
-        self.tables = {elements: self._table(elements) for elements in self.centers}
+        self._tables = {}
 
-    def _table(self, elements):
-        """The interval of the sides, a basis of it, and S in the basis; None: no gain."""
+    def __getstate__(self):
+        return super().__getstate__() | {"_tables": {}}
+
+    def table(self, elements):
+        """The interval of the sides, a basis of it, and S in the basis; None: no gain.
+
+        It is made at the first prediction: a process that is only tabulated does not need it.
+        """
+        if elements not in self._tables:
+            self._tables[elements] = self._new_table(elements)
+        return self._tables[elements]
+
+    def _new_table(self, elements):
+        if elements not in self.centers:
+            return None
         sides = self.centers[elements][: self.n_sides]
         if not sides.size:
             return None
@@ -82,7 +95,7 @@ class NPletExpansion(TupleKeys, Predictor):
 
     def smooth_part(self, elements, sides):
         """S and ∂S/∂T, shape (4, n), of sides (3, n); zero for elements without training data."""
-        table = self.tables.get(elements)
+        table = self.table(elements)
         if table is None:
             return self.sum_over_training(elements, sides)
         low, high, basis, tensor = table
@@ -123,7 +136,7 @@ class NPletExpansion(TupleKeys, Predictor):
         centers, weights = self.centers[elements], self.weights[elements]
 
         def sums(piece):
-            part = nplets.Part(
+            part = functionals.Part(
                 np.array([0, piece.stop - piece.start]), centers[:, piece], weights[None, :, piece]
             )
             return sum(found[0, 0] for _, found in sums_of_products(part, basis, self.n_sides))
@@ -151,7 +164,7 @@ class NPletExpansion(TupleKeys, Predictor):
         energies, slopes = np.empty(len(plets.centers)), np.empty_like(plets.sides)
         for elements, chosen in plets.by_elements():
             sides = plets.sides[:, chosen]
-            total, gradient = nplets.cutoff_product(sides, self.cutoff, self.order)
+            total, gradient = functionals.cutoff_product(sides, self.cutoff, self.order)
             smooth = self.smooth_part(elements, sides)
             energies[chosen] = total * smooth[0]
             slopes[:, chosen] = gradient * smooth[0] + total * smooth[1:]

@@ -7,12 +7,13 @@ matrix product. Its cost is linear, not quadratic, in the number of n-plets.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from skatom.kernels._cpu.nbody import add_products
-from skatom.kernels.nbody.nplets import Part, like_sides
+from skatom.kernels.nbody.functionals import Part
+from skatom.kernels.nbody.nplets import like_sides
 from skatom.memory import check_memory
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
@@ -44,7 +45,7 @@ class RadialBasis:
         # slopes are less exact towards the ends, and a single distance needs them too
         low, high = low - _PADDING * sigma, high + _PADDING * sigma
         length = high - low
-        nodes, weights = np.polynomial.legendre.leggauss(int(40 + 6 * length / sigma))
+        nodes, weights = legendre_rule(int(40 + 6 * length / sigma))
         self.nodes = low + 0.5 * length * (nodes + 1)
         roots = np.sqrt(0.5 * length * weights)
         kernel = roots[:, None] * self._kernel(self.nodes) * roots
@@ -66,6 +67,16 @@ class RadialBasis:
 
     def _kernel(self, r):
         return np.exp(-0.5 * ((r[:, None] - self.nodes) / self.sigma) ** 2)
+
+
+@lru_cache(maxsize=64)
+def legendre_rule(n):
+    """Nodes and weights of Gauss-Legendre quadrature on [-1, 1], which take as long as a basis."""
+    with serial_blas():
+        rule = np.polynomial.legendre.leggauss(n)
+    for array in rule:
+        array.flags.writeable = False
+    return rule
 
 
 def interval(parts):

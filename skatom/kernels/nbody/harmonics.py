@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import eval_legendre, ive
 
 from skatom.kernels._cpu.nbody import add_harmonic_products
+from skatom.kernels.nbody.features import legendre_rule
 from skatom.memory import check_memory
 from skatom.parallel import serial_blas, threads_over_blas
 
@@ -43,7 +44,7 @@ class HarmonicBasis:
     def __init__(self, high, sigma, n_neighbors):
         self.sigma = sigma
         high = high + _PADDING * sigma
-        nodes, weights = np.polynomial.legendre.leggauss(int(40 + 6 * high / sigma))
+        nodes, weights = legendre_rule(int(40 + 6 * high / sigma))
         self.nodes = 0.5 * high * (nodes + 1)
         roots = np.sqrt(0.5 * high * weights)
         self.coefficients, self.eigenvalues = [], []
@@ -158,15 +159,13 @@ def vectors(part, key, basis):
     if len(key) == 2:
         values, _ = basis.tables(part.sides[0])[1]
         return _sums(part, np.moveaxis(part.coefficients[:, 0, :, None] * values, 0, 1))
-    groups, found = np.flatnonzero(np.diff(part.starts)), []
+    groups = np.flatnonzero(np.diff(part.starts))
+    pairs = [(n, m) for n in range(len(basis)) for m in (n, n + 1) if 0 < m < len(basis)]
+    n_features = sum(_products(basis, *pair).sum() for pair in pairs)
+    check_features(len(part.starts) - 1, 3, n_features)
     tables = _tables_of_both(part, basis)
-    for lower in range(len(basis)):
-        for upper in (lower, lower + 1):
-            if upper in (0, len(basis)):
-                continue
-            found.append(_coupled(part, basis, tables, lower, upper))
-    features = np.concatenate(found, axis=-1)
-    return groups, features[groups]
+    found = [_coupled(part, basis, tables, *pair)[groups] for pair in pairs]
+    return groups, np.concatenate(found, axis=-1)
 
 
 def _coupled(part, basis, tables, lower, upper):
@@ -184,8 +183,7 @@ def _coupled(part, basis, tables, lower, upper):
     out = np.zeros((len(part.starts) - 1, 3, first[0].shape[1], second[0].shape[1]))
     one = np.ones(len(cosines))
     add_harmonic_products(part.starts, coefficients, one, one, *first, *second, out)
-    kept = _matter(2 * lower + 1, basis.eigenvalues[lower], basis.eigenvalues[upper])
-    return out[..., kept]
+    return out[..., _products(basis, lower, upper)]
 
 
 def _tables_of_both(part, basis):
@@ -201,7 +199,7 @@ def _tables_of_both(part, basis):
 
 def _mean_length(lower, upper):
     """Root mean square, over directions, of |P'_l n × n'| or |P'_(l+1) n' - P'_l n|."""
-    c, w = np.polynomial.legendre.leggauss(lower + 2)
+    c, w = legendre_rule(lower + 2)
     p, q = legendre_slopes(lower, c), legendre_slopes(upper, c)
     square = p**2 * (1 - c**2) if lower == upper else p**2 + q**2 - 2 * c * p * q
     return np.sqrt(0.5 * np.sum(w * square))
@@ -219,7 +217,7 @@ def _of_degrees(part, basis, of_degree):
     """Features of all degrees, whose products of functions matter."""
     groups = np.flatnonzero(np.diff(part.starts))
     n_groups, n_rows = len(part.starts) - 1, len(part.coefficients)
-    kept = [_matter(2 * degree + 1, e, e) for degree, e in enumerate(basis.eigenvalues)]
+    kept = [_products(basis, degree, degree) for degree in range(len(basis))]
     n_features = sum(k.sum() for k in kept)
     check_features(n_groups, n_rows, n_features)
 
@@ -232,9 +230,10 @@ def _of_degrees(part, basis, of_degree):
     return groups, np.concatenate(found, axis=-1)
 
 
-def _matter(factor, first, second):
-    """Which products of two functions are not negligible."""
-    return factor * np.multiply.outer(first, second) > _SMALLEST
+def _products(basis, lower, upper):
+    """Which products of functions of two degrees are not negligible."""
+    shares = np.multiply.outer(basis.eigenvalues[lower], basis.eigenvalues[upper])
+    return (2 * lower + 1) * shares > _SMALLEST
 
 
 def _sums(part, terms):

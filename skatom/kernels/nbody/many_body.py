@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.dot_product import Polynomial
-from skatom.kernels.nbody import nplets
+from skatom.kernels.nbody import functionals
 from skatom.kernels.nbody.averaged import HaarNBody
 from skatom.kernels.nbody.base import NBodyKernel
 from skatom.kernels.nbody.cartesian import CartesianPairs, RowExpansion
@@ -216,9 +216,9 @@ class EnvironmentRows:
 
     n_groups: int
     n_rows: int
-    values: nplets.NPletRows
+    values: functionals.NPletRows
     owners: np.ndarray
-    slopes: nplets.NPletRows | None = None
+    slopes: functionals.NPletRows | None = None
     environments: np.ndarray | None = None
     targets: np.ndarray | None = None
     own: np.ndarray | None = None
@@ -252,5 +252,6 @@ class EnvironmentRows:
             np.add.at(out, self.owners, matrix)
             return out
         out = np.zeros((self.n_groups, self.n_rows, matrix.shape[1]))
-        np.add.at(out, self.targets, matrix.reshape(-1, self.n_rows, matrix.shape[1]))
-        return out.reshape(self.n_groups * self.n_rows, -1)
+        groups = matrix.reshape(len(self.targets), self.n_rows, matrix.shape[1])
+        np.add.at(out, self.targets, groups)
+        return out.reshape(self.n_groups * self.n_rows, matrix.shape[1])

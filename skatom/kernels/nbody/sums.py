@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from skatom.kernels.nbody import nplets
+from skatom.kernels.nbody import functionals, nplets
 from skatom.kernels.nbody.base import PletKernel
 from skatom.kernels.nbody.expansion import NPletExpansion
 from skatom.kernels.nbody.features import RadialBasis, interval, part_features
@@ -122,10 +122,12 @@ class NBody(PletKernel):
         NPletRows
         """
         if what == "forces":
-            return nplets.force_rows(structures, self.order, self.transition, atoms)
+            return functionals.force_rows(structures, self.order, self.transition, atoms)
         make = {
-            "energy": nplets.energy_rows, "local": nplets.local_rows, "virial": nplets.virial_rows,
-        }  # fmt: skip
+            "energy": functionals.energy_rows,
+            "local": functionals.local_rows,
+            "virial": functionals.virial_rows,
+        }
         return make[what](structures, self.order, self.transition)
 
     def slopes(self, structures, what, atoms=None):
@@ -151,9 +153,9 @@ class NBody(PletKernel):
         n_atoms = len(structures.numbers)
         if what == "forces":
             atoms = np.arange(n_atoms) if atoms is None else atoms
-            return nplets.force_slopes(plets, self.transition, n_atoms, atoms)
-        directions = nplets.virial_directions(plets)
-        rows = nplets.make_rows(plets, self.transition, plets.centers, n_atoms, directions)
+            return functionals.force_slopes(plets, self.transition, n_atoms, atoms)
+        directions = functionals.virial_directions(plets)
+        rows = functionals.make_rows(plets, self.transition, plets.centers, n_atoms, directions)
         owners = np.repeat(np.arange(len(structures)), structures.n_atoms)
         return rows, np.arange(n_atoms), owners
 

@@ -5,7 +5,7 @@ import numpy as np
 from skatom.base import Predictor
 from skatom.descriptors.inverse_distances import incidence, pair_features
 from skatom.models._cpu.sgdml import scaled_distances, weigh_kernel
-from skatom.parallel import serial_blas, threads_over_blas
+from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
 # Queries (times permutations) that are worked on at once: their weights stay in the cache.
 _CHUNK = 512
@@ -57,27 +57,30 @@ class KernelExpansion(Predictor):
 
     def differentiate(self, X, with_virial=True):
         """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3), or None, of structures of one composition."""
-        features = pair_features(X)
-        energies, slopes = self.of_descriptors(features.values)
-        on_pairs = slopes[:, :, None] * features.gradients
-        gradient = incidence(len(X.numbers) // len(X)) @ on_pairs
-        if not with_virial:
-            return energies, gradient.reshape(-1, 3), None
-        cubes = features.values * features.values * features.values
-        vectors = features.gradients / cubes[:, :, None]
-        virial = -(on_pairs.transpose(0, 2, 1) @ vectors)
-        return energies, gradient.reshape(-1, 3), virial
+        values, gradients = pair_features(X)
+        signs = incidence(len(X.numbers) // len(X))
+
+        def work(rows):
+            energies, slopes = self._evaluate(values[rows])
+            found = _on_atoms(slopes, values[rows], gradients[rows], signs, with_virial)
+            return energies, *found
+
+        energies, gradient, *virial = self._in_pieces(work, len(values))
+        return energies, gradient.reshape(-1, 3), virial[0] if with_virial else None
 
     def of_descriptors(self, values):
         """Energies (n,) and their slopes ∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
-        size = max(1, _CHUNK // len(self.pair_permutations))
-        chunks = [values[start : start + size] for start in range(0, len(values), size)]
-        if len(chunks) == 1:
+        return self._in_pieces(lambda rows: self._evaluate(values[rows]), len(values))
+
+    def _in_pieces(self, work, n):
+        """Arrays that ``work`` gives for slices of ``n`` structures, concatenated."""
+        pieces = split_rows(n, max(1, _CHUNK // len(self.pair_permutations)))
+        if len(pieces) < 2:
             with serial_blas():
-                return self._evaluate(values)
+                return work(slice(0, n))
         with threads_over_blas() as pool:
-            energies, slopes = zip(*pool.map(self._evaluate, chunks), strict=True)
-        return np.concatenate(energies), np.concatenate(slopes)
+            parts = zip(*pool.map(work, pieces), strict=True)
+            return tuple(np.concatenate(part) for part in parts)
 
     def _evaluate(self, values):
         n, n_pairs = values.shape
@@ -150,3 +153,13 @@ class KernelExpansion(Predictor):
             stretched = jacobian.T @ self.hessian(x) @ jacobian
             hessians[n] = stretched + bent.reshape(size, size)
         return hessians
+
+
+def _on_atoms(slopes, values, gradients, signs, with_virial):
+    """∂E/∂R (n, N, 3) and, if wanted, ∂E/∂ε (n, 3, 3) for slopes ∂E/∂x (n, D), a tuple."""
+    on_pairs = slopes[:, :, None] * gradients
+    gradient = signs @ on_pairs
+    if not with_virial:
+        return (gradient,)
+    cubes = values * values * values
+    return gradient, -(on_pairs.transpose(0, 2, 1) @ (gradients / cubes[:, :, None]))

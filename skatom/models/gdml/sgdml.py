@@ -100,8 +100,8 @@ class GDML(StructureRegressor):
     energies and the noise variance :math:`s^2 \lambda` of forces, where s² maximises the likelihood
     of the labels. That of the energy is the deviation of its difference to the mean over the
     training frames, which fixes the integration constant; with ``energy_constraint``, that of the
-    energy itself. One deviation costs as much as the factorisation costs for one row of the kernel
-    matrix: :math:`n^2` operations with n = (3N - 6) M, and 3N times as many for the forces.
+    energy itself. With n = (3N - 6) M labels, the deviation of an energy costs about n² operations,
+    and those of the forces of a frame 3N n².
 
     See Also
     --------

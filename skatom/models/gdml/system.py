@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skatom._rigid_motions import kept_of_frames, rigid_motions
+from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.descriptors.inverse_distances import incidence, pair_indices
 from skatom.memory import check_memory
 from skatom.models._cpu.sgdml import force_kernel_columns
@@ -72,7 +72,7 @@ class GDMLSystem:
         self.sigma = sigma
         self.alpha = alpha
         self.rigid = rigid_motions(structures)
-        kept = kept_of_frames(self.rigid)
+        kept = kept_coordinates(self.rigid)
         self.kept = np.concatenate(kept)
         self.rows = offsets_from_counts([len(row) for row in kept])
         self.n_energies = len(structures) if energy_constraint else 0

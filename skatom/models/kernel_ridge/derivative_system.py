@@ -155,7 +155,7 @@ class CholeskySystem(DerivativeSystem):
     """
 
     def _coordinates(self, motions):
-        return kept_coordinates(motions)
+        return kept_coordinates(motions[None])[0]
 
     def _check_memory(self, size):
         device = device_of(self.features.values)

@@ -60,7 +60,8 @@ class ForceKernelRidge(StructureRegressor):
 
     If the features are those of whole structures (`StructureFeatures`), as of `InverseDistances`,
     `WaveletScattering` or a descriptor with ``pool="sum"``, the sums over atoms have one term for
-    each structure, and ε is a constant of the composition as before.
+    each structure, and ε is a constant of the composition as before. A `StructureKernel` compares
+    structures by the features of their atoms; its sums over J are over training structures.
 
     Standard deviations of energies, forces and stresses are those of the posterior distribution of
     the Gaussian process, and with ``basis="operators"`` of Bayesian linear regression with the
@@ -78,8 +79,9 @@ class ForceKernelRidge(StructureRegressor):
     Parameters
     ----------
     kernel : Kernel, default=None
-        Kernel of the features of atoms (a `DotKernel`), of structures (`FCHL18`), or of the rows
-        of an array (any kernel). None: ``Gaussian(sigma=2)``, which suits `FCHL19`.
+        Kernel of features (a `DotKernel`), of structures by the features of their atoms
+        (`StructureKernel`) or directly (`FCHL18`), or of the rows of an array (any kernel). None:
+        ``Gaussian(sigma=2)``, which suits `FCHL19`.
     basis : {"derivatives", "operators"}, default="derivatives"
         Functions in which the energy is expanded, see above.
     alpha : float, dict or array-like of shape (n,), default=None
@@ -342,7 +344,7 @@ class ForceKernelRidge(StructureRegressor):
 
     def _fit_array(self, kernel, X, y):
         alpha = _ALPHA["derivatives"] if self.alpha is None else self.alpha
-        check_array(kernel, X, y, alpha, type(self).__name__)
+        check_array(kernel, X, y, alpha)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self.dual_coef_ = solve_ridge(kernel, X, y, alpha, self.max_memory)
         self.X_fit_, self.n_iter_, self.outputs_ = X, 1, ("energy",)

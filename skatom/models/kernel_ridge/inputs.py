@@ -21,7 +21,7 @@ def is_array(X, kernel):
     return not (isinstance(X, Features) and isinstance(kernel, DotKernel | StructureKernel))
 
 
-def check_array(kernel, X, y, alpha, model):
+def check_array(kernel, X, y, alpha):
     """Raise an error if X, its labels or their regularisation are not those of plain arrays."""
     if isinstance(X, Structures) or is_atoms(X):
         raise TypeError(
@@ -31,7 +31,7 @@ def check_array(kernel, X, y, alpha, model):
     labels = [y.labelled(name) for name in ("forces", "stress") if isinstance(y, Targets)]
     if isinstance(X, Features) and np.any(labels):
         kernel.check_derivatives(2)
-    check_array_labels(X, y, model)
+    check_array_labels(y)
     if not isinstance(alpha, Real):
         raise ValueError(
             "alpha must be a number where X is a plain array: structures have configurations, "

@@ -144,7 +144,8 @@ class DerivativeRows:
             parts = [np.empty((0, n_columns))]
             if self.labels.has_forces[s]:
                 atoms = slice(*jacobian.offsets[k : k + 2])
-                parts.append(-jacobian.gradients[atoms].reshape(-1, n_columns))
+                n_rows = 3 * (atoms.stop - atoms.start)
+                parts.append(-jacobian.gradients[atoms].reshape(n_rows, n_columns))
             if self.labels.has_virial[s]:
                 parts.append(voigt(np.moveaxis(jacobian.strains[k], 2, 0)).T)
             yield np.concatenate(parts)

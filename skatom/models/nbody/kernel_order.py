@@ -83,7 +83,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         self.tol = tol
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, **fit_params):
         """Fit with every kernel and keep the best.
 
         Parameters
@@ -92,6 +92,8 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
             The n structures.
         y : Targets, or array-like of float, shape (n,), eV
             Energies, forces and stresses, or some of them.
+        **fit_params
+            ``configurations`` and ``sample_weight`` of `NBodyGaussianProcess.fit`.
 
         Returns
         -------
@@ -100,7 +102,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         if not self.kernels:
             raise ValueError("kernels is empty: give those to choose from, simplest first")
         models = [
-            clone(self.estimator).set_params(kernel=clone(kernel)).fit(X, y)
+            clone(self.estimator).set_params(kernel=clone(kernel)).fit(X, y, **fit_params)
             for kernel in self.kernels
         ]
         self.log_marginal_likelihoods_ = np.array([

@@ -167,7 +167,7 @@ class MappedForceField(StructureRegressor):
         return model._tabulate(estimator)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, **fit_params):
         """Train the Gaussian process and tabulate it.
 
         Parameters
@@ -176,13 +176,15 @@ class MappedForceField(StructureRegressor):
             The n structures.
         y : Targets, or array-like of float, shape (n,), eV
             Energies, forces and stresses, or some of them.
+        **fit_params
+            ``configurations`` and ``sample_weight`` of `NBodyGaussianProcess.fit`.
 
         Returns
         -------
         self
         """
         process = NBodyGaussianProcess() if self.estimator is None else clone(self.estimator)
-        return self._tabulate(process.fit(X, y))
+        return self._tabulate(process.fit(X, y, **fit_params))
 
     def _tabulate(self, process):
         check_is_fitted(process)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
-from skatom.kernels.nbody.nplets import FROM_VOIGT
+from skatom.kernels.nbody.functionals import FROM_VOIGT
 from skatom.kernels.nbody.sums import NBody
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_labels

@@ -14,10 +14,9 @@ from skatom.models._cpu import sparse_rows as _cpu
 from skatom.models.sparse.centers import WholeStructures, symmetrised
 from skatom.parallel import split_rows
 
-# Size of the derivatives of one piece of centres: near the size of the cache.
-_PIECE_BYTES = 2**21
-# A descriptor's loop starts no threads for fewer than 64 centres; these run in threads already.
-_MOST_CENTERS = 60
+# Size of the derivatives of one piece of centres: near the size of the cache, and large enough that
+# threads seldom wait for each other's steps between the products.
+_PIECE_BYTES = 2**22
 # Atoms of one matrix product.
 _ATOMS = 256
 
@@ -197,8 +196,7 @@ def pieces(centers, pairs, width):
     list of ndarray of int
     """
     filled = np.cumsum(np.diff(pairs.offsets)[centers]) * 24 * width // _PIECE_BYTES
-    ranks = np.arange(len(centers)) // _MOST_CENTERS
-    edges = np.flatnonzero(np.diff(filled) | np.diff(ranks)) + 1
+    edges = np.flatnonzero(np.diff(filled)) + 1
     return [piece for piece in np.split(centers, edges) if len(piece)]
 
 

@@ -171,6 +171,6 @@ def check_not_symmetric(trace, n_atoms, lam):
     """Raise a ValueError if the trace of K is rounding error."""
     if trace < ROUNDING * n_atoms:
         raise ValueError(
-            f"all features of order {lam} vanish: every atom of every structure has symmetric or "
+            f"all features of order {lam} vanish: every atom or representative has symmetric or "
             "empty surroundings; give structures of less symmetry or a larger cutoff"
         )

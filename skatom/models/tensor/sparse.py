@@ -1,5 +1,7 @@
 """Least squares of one order λ on representative environments, and its standard deviations."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
@@ -47,20 +49,17 @@ def fit_sparse(
     """
     n_mu = components.shape[1]
     _check_memory(representatives.n, n_mu, max_memory)
-    columns, factor = independent_columns(
-        kernel_between(representatives, representatives, lam, zeta)
-    )
-    rows, trace, start = StreamedQR(max(1, len(columns))), 0.0, 0
-    for block in tqdm(blocks_of(features, lam), desc="fit", disable=not verbose, leave=False):
+    own = kernel_between(representatives, representatives, lam, zeta)
+    check_not_symmetric(np.trace(own), representatives.n, lam)
+    columns, factor = independent_columns(own)
+    rows, mean = StreamedQR(len(columns)), 0.0
+    blocks = tqdm(blocks_of(features, lam), desc="fit", disable=not verbose, leave=False)
+    for block, part in zip(blocks, _slices(blocks), strict=True):
         environments = CovariantEnvironments.of_structures(block, lam)
-        trace += np.einsum("nmm->", kernel_diagonal(environments, zeta))
-        part, start = slice(start, start + len(block)), start + len(block)
+        mean += np.einsum("nmm->", kernel_diagonal(environments, zeta)) / components.size
+        kernel = kernel_between(environments, representatives, lam, zeta)[:, columns]
         weights = 1 / np.sqrt(np.repeat(noise[part], n_mu))
-        if len(columns):
-            kernel = kernel_between(environments, representatives, lam, zeta)[:, columns]
-            rows.update(weights[:, None] * kernel, weights * components[part].ravel())
-    check_not_symmetric(trace if len(columns) else 0.0, len(features.structures.numbers), lam)
-    mean = trace / components.size
+        rows.update(weights[:, None] * kernel, weights * components[part].ravel())
     # with all variances in units of the mean of the diagonal, which is known at the end only
     solver = StreamedQR(len(columns), prior=np.sqrt(mean) * factor.T).merge(rows)
     c = np.zeros(representatives.n * n_mu)
@@ -130,9 +129,8 @@ class SparsePosterior:
         -------
         self
         """
-        total, start = 0.0, 0
-        for block in blocks_of(features, self.lam):
-            part, start = slice(start, start + len(block)), start + len(block)
+        total, blocks = 0.0, blocks_of(features, self.lam)
+        for block, part in zip(blocks, _slices(blocks), strict=True):
             cross, lacking, open_ = self._parts(block)
             residuals = components[part] - (cross.T @ coefficients).reshape(len(block), -1)
             variance = noise[part, None, None]
@@ -176,6 +174,12 @@ def independent_columns(matrix):
     largest = matrix.diagonal().max()
     factor, order, rank, _ = dpstrf(matrix, tol=_DEPENDENT * largest, lower=1)
     return order[:rank] - 1, np.tril(factor[:rank, :rank])
+
+
+def _slices(blocks):
+    """The places of the structures of blocks among all of them."""
+    edges = np.cumsum([0, *(len(block) for block in blocks)])
+    return [slice(*pair) for pair in pairwise(edges)]
 
 
 def _check_memory(n_sparse, n_mu, max_memory):

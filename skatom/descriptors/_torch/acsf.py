@@ -1,0 +1,135 @@
+"""Symmetry functions of many centres on a device; their derivatives by torch.
+
+The functions are those of the compiled loops, pairs and triplets being rows of long arrays. The
+features of a centre depend on the vectors of its own pairs only, so that the gradient of a sum
+over all centres with respect to all vectors is the derivative of each.
+"""
+
+from math import pi, tanh
+
+import torch
+
+from skatom._cpu.elementwise import COSINE, TANH3, TANH3_PLAIN
+from skatom.descriptors._torch.triplets import block_of, enumerate_triplets
+
+# sin θ of a triplet that counts as straight, whose slope is 0.
+_STRAIGHT = 1e-10
+
+
+def scratch(counts, functions):
+    """Bytes of the intermediate results of centres with these numbers of neighbours.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (n_centers,)
+    functions : Functions
+
+    Returns
+    -------
+    values, jacobian : ndarray of float, shape (n_centers,)
+        For `values` and `pair_gradients`, and for `pair_jacobian`.
+    """
+    triplets = counts * (counts - 1.0) / 2 * (len(functions.terms) > 0)
+    factors = len(functions.gaussians) + len(functions.zeta) + len(functions.bases)
+    of_triplet = 6 * len(functions.terms) + 8 * factors + 40
+    of_pair = 8 * (len(functions.radial) + len(functions.kappa)) + 40
+    n_bytes = 8.0 * (triplets * of_triplet + counts * of_pair + 1)
+    n = functions.n_channels
+    n_features = n * (len(functions.radial) + len(functions.kappa))
+    n_features += n * (n + 1) // 2 * len(functions.terms)
+    return n_bytes, n_bytes + 24.0 * counts * n_features
+
+
+def values(pairs, functions):
+    """Features of the centres, (n_centers, n_features)."""
+    r = torch.linalg.vector_norm(pairs.vectors, dim=1)
+    weights, channels = functions.weights[pairs.species], functions.channels[pairs.species]
+    parts = [_radial(pairs, functions, r, weights, channels)]
+    if len(functions.terms):
+        parts.append(_angular(pairs, functions, r, weights, channels))
+    return torch.cat(parts, 1)
+
+
+def pair_gradients(pairs, functions, cotangent):
+    """dE/dr_ij (n_pairs, 3) for dE/d features, (n_centers, n_features) or (1, n_features)."""
+    with torch.enable_grad():
+        vectors = pairs.vectors.detach().requires_grad_()
+        energy = (values(pairs._replace(vectors=vectors), functions) * cotangent).sum()
+        return torch.autograd.grad(energy, vectors)[0]
+
+
+def pair_jacobian(pairs, functions):
+    """d features_i / dr_ij, (n_pairs, 3, n_features): a pass backwards for each feature."""
+    with torch.enable_grad():
+        vectors = pairs.vectors.detach().requires_grad_()
+        sums = values(pairs._replace(vectors=vectors), functions).sum(0)
+        jacobian = vectors.new_empty((*vectors.shape, len(sums)))
+        for f, total in enumerate(sums):
+            jacobian[:, :, f] = torch.autograd.grad(total, vectors, retain_graph=True)[0]
+    return jacobian.detach()
+
+
+def _cutoff(kind, cutoff, r):
+    """f_c(r), zero from the cutoff on, as the compiled `cutoff_values`."""
+    x = torch.clip(r / cutoff, max=1.0)
+    if kind == COSINE:
+        return 0.5 + 0.5 * torch.cos(pi * x)
+    if kind in (TANH3, TANH3_PLAIN):
+        scale = tanh(1.0) ** 3 if kind == TANH3 else 1.0
+        return torch.tanh(1 - x) ** 3 / scale
+    u = 1 - x
+    return (((-20 * u + 70) * u - 84) * u + 35) * u**4
+
+
+def _radial(pairs, functions, r, weights, channels):
+    """Radial functions, (n_centers, n_channels · n_radial)."""
+    eta, shift = functions.radial.T
+    cosines = torch.cos(r[:, None] * functions.kappa)
+    e = torch.cat([torch.exp(-eta * (r[:, None] - shift) ** 2), cosines], 1)
+    e = e * (weights * _cutoff(functions.cutoff_kind, functions.cutoff, r))[:, None]
+    out = e.new_zeros((len(pairs.own) * functions.n_channels, e.shape[1]))
+    rows = pairs.centers * functions.n_channels + channels
+    return out.index_add(0, rows, e).view(len(pairs.own), functions.n_channels * e.shape[1])
+
+
+def _angular(pairs, functions, r, weights, channels):
+    """Angular functions, (n_centers, n_blocks · n_angular)."""
+    n, cutoff = functions.n_channels, functions.angular_cutoff
+    near = torch.nonzero(r < cutoff)[:, 0]
+    j, k = enumerate_triplets(near, pairs.centers)
+    f = weights * _cutoff(functions.cutoff_kind, cutoff, r)
+    unit = pairs.vectors / r[:, None]
+    a = _powers(functions, unit[j], unit[k])
+    apart = torch.linalg.vector_norm(pairs.vectors[k] - pairs.vectors[j], dim=1)
+    b = _gaussians(functions, r[j], r[k], apart) * (f[j] * f[k])[:, None]
+    power, gaussian = functions.terms.T
+    terms = functions.scale * a[:, power] * b[:, gaussian]
+    n_blocks = n * (n + 1) // 2
+    rows = pairs.centers[j] * n_blocks + block_of(channels[j], channels[k], n)
+    out = terms.new_zeros((len(pairs.own) * n_blocks, terms.shape[1]))
+    return out.index_add(0, rows, terms).view(len(pairs.own), n_blocks * terms.shape[1])
+
+
+def _powers(functions, first, second):
+    """(1 + p cos θ + q sin θ)^ζ of every triplet, (n, n_powers)."""
+    cosine = (first * second).sum(1)[:, None]
+    square = (torch.linalg.cross(first, second) ** 2).sum(1)[:, None]
+    straight = square < _STRAIGHT**2
+    sine = torch.where(straight, 0.0, torch.sqrt(torch.where(straight, 1.0, square)))
+    p, q = functions.bases.T
+    bases = torch.clip(1 + p * cosine + q * sine, min=0.0)
+    return bases[:, functions.power_of[:, 0]] ** functions.zeta
+
+
+def _gaussians(functions, r_j, r_k, r_jk):
+    """The Gaussians of every triplet, (n, n_gauss), with the cutoff function of r_jk of G4."""
+    eta, shift = functions.gaussians.T
+    n_g4, n_g5 = functions.n_g4, functions.n_g5
+    r_j, r_k, r_jk = r_j[:, None], r_k[:, None], r_jk[:, None]
+    behler, g4, ani = slice(0, n_g4 + n_g5), slice(0, n_g4), slice(n_g4 + n_g5, None)
+    squares = (r_j - shift[behler]) ** 2 + (r_k - shift[behler]) ** 2
+    exponents = [squares[:, g4] + (r_jk - shift[g4]) ** 2, squares[:, n_g4:]]
+    exponents.append((0.5 * (r_j + r_k) - shift[ani]) ** 2)
+    found = torch.exp(-eta * torch.cat(exponents, 1))
+    inside = _cutoff(functions.cutoff_kind, functions.angular_cutoff, r_jk)
+    return torch.cat([found[:, g4] * inside, found[:, n_g4:]], 1)
