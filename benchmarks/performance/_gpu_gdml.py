@@ -284,11 +284,11 @@ def _rate_on_device(bench, name, model, frames, aim):
 def _one_geometry(bench, name, model, queries):
     """Median milliseconds of calls for one geometry and for some, on both devices."""
     for n, aim in ((1, 0.3), (100, None)):
-        found = {}
+        some, found = queries[:n], {}
         for device in ("cpu", bench.name):
             model.set_params(device=device)
             found[device] = 1000 * _median_seconds(
-                lambda n=n: model.predict(queries[:n], return_forces=True),
+                lambda some=some: model.predict(some, return_forces=True),
                 20 if bench.small else 300,
             )
         told = {"CPU/time": found["cpu"] / found[bench.name]}
