@@ -117,11 +117,15 @@ def contracted_tables(parameters, table_of, n_max, contraction):
     tables, _ = spline_tables(*parameters)
     n_primitives, l_max = parameters[1:3]
     matrices = np.frombuffer(contraction).reshape(-1, l_max + 1, n_max, n_primitives)
-    if len(matrices) > 1:
-        tables, table_of = tables[list(table_of)], range(len(table_of))
     primitive = tables.reshape(*tables.shape[:3], l_max + 1, n_primitives)
-    contracted = np.einsum("tkdlp,tlnp->tkdln", primitive, matrices, optimize=True)
-    contracted = np.ascontiguousarray(contracted).reshape(*tables.shape[:3], -1)
+    if len(matrices) > 1:
+        kinds, table_of = list(zip(table_of, matrices, strict=True)), range(len(table_of))
+    else:
+        kinds = [(t, matrices[0]) for t in range(len(tables))]
+    contracted = np.empty((len(kinds), *tables.shape[1:3], l_max + 1, n_max))
+    for table, (t, matrix) in zip(contracted, kinds, strict=True):
+        np.matmul(primitive[t][..., None, :], matrix.swapaxes(1, 2), out=table[..., None, :])
+    contracted = contracted.reshape(*contracted.shape[:3], -1)
     contracted.flags.writeable = False  # shared by every user of the cache
     return contracted, np.array(table_of)
 
