@@ -108,8 +108,8 @@ def test_a_baseline_without_stress_where_stresses_are_learnt(name):
     model.set_params(**{baseline_parameter(model): NoStress()})
     with pytest.raises(ValueError, match="predicts no stress.*or baseline=None"):
         model.fit(structures, targets)
-    # the forces alone are learnt, but a stress cannot be predicted
-    model.fit(structures, Targets(targets.energy, targets.forces, offsets=targets.offsets))
+    # energies and forces are learnt, but a stress cannot be predicted
+    model.fit(structures, labels_of(structures, ["energy", "forces"]))
     assert np.isfinite(predict(model, structures, ["forces"])["forces"]).all()
     with pytest.raises(ValueError, match="predicts no stress.*or baseline=None"):
         predict(model, structures, ["stress"])
