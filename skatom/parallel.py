@@ -19,11 +19,12 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from threading import Lock, local
 
-import numba
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
+
+from skatom._numba import get_num_threads
 
 # Atoms in one call of a compiled loop: a call costs some 50 µs, an atom some 10.
 _SMALLEST_PIECE, _LARGEST_PIECE = 32, 8192
@@ -47,7 +48,7 @@ def threads_over_blas():
 
 def available_threads():
     """Number of threads for new work: numba's, or one within work that threads share already."""
-    return 1 if getattr(_this_thread, "shares", False) else numba.get_num_threads()
+    return 1 if getattr(_this_thread, "shares", False) else get_num_threads()
 
 
 _this_thread = local()

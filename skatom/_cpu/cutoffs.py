@@ -1,7 +1,8 @@
 """Cutoff functions of a distance and their slopes, for loops over pairs and triangles."""
 
 import numpy as np
-from numba import njit
+
+from skatom._numba import njit
 
 NO_CUTOFF, COSINE, EXPONENTIAL = range(3)
 

@@ -4,9 +4,9 @@ The library's exp and cos are calls, one number each; the polynomials here are a
 """
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 COSINE, TANH3, POLYNOMIAL, TANH3_PLAIN = range(4)
 

@@ -7,8 +7,8 @@ as the cutoff reaches.
 """
 
 import numpy as np
-from numba import njit
 
+from skatom._numba import njit
 from skatom.parallel import run_in_threads
 
 # Closer than this (Å) two atoms are at the same place, where no descriptor is defined.

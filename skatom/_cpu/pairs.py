@@ -1,8 +1,8 @@
 """From derivatives along pair vectors to derivatives along atoms and strains."""
 
 import numpy as np
-from numba import njit
 
+from skatom._numba import njit
 from skatom.parallel import run_in_threads
 
 

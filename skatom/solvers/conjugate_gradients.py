@@ -2,13 +2,13 @@
 
 import warnings
 
-import numba
 import numpy as np
 from scipy.linalg import cho_factor, solve_triangular
 from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
+from skatom._numba import get_num_threads
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 
@@ -20,7 +20,7 @@ _ROWS = 4096
 
 def _preconditioner_memory(size, n_columns):
     """Bytes of the preconditioner of ``n_columns`` columns of ``size`` rows each."""
-    at_work = min(size, _ROWS * numba.get_num_threads())
+    at_work = min(size, _ROWS * get_num_threads())
     return 8.0 * n_columns * (size + at_work + 2 * n_columns)
 
 

@@ -1,8 +1,8 @@
 """Density coefficients of atoms, the invariants of their averages, and the way back."""
 
 import numpy as np
-from numba import njit
 
+from skatom._numba import njit
 from skatom.descriptors._cpu.density import expand, expansion_gradients, mix, scratch, unmix
 from skatom.descriptors._cpu.soap import _inverse_length, _project, features, features_cotangent
 

@@ -8,9 +8,9 @@ orders; odd ones with two equal channels vanish and are left out.
 """
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 
 @njit(cache=True)

@@ -11,8 +11,8 @@ so that no loop over pairs of neighbours is needed.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from skatom._numba import njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 

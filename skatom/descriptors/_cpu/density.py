@@ -8,9 +8,9 @@ and for a cotangent D = dE/dc the gradients dE/dr_j, in one pass over the neighb
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 

@@ -14,7 +14,8 @@ has the index l² + l + m.
 from math import factorial, pi, sqrt
 
 import numpy as np
-from numba import njit
+
+from skatom._numba import njit
 
 
 def normalization(l_max):

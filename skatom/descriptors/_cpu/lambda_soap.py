@@ -9,9 +9,9 @@ kept once, times √2, as in the power spectrum.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.density import Density, expand, mix, scratch
 from skatom.descriptors._cpu.soap import _coefficient_buffers, _dot, _product
 

@@ -8,9 +8,9 @@ side in memory, so that one instruction serves several; the derivatives along pa
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 # Sums of products take 0.3 ns a product and centre; with 4 lanes, or 1, it is 2 or 10 times that.
 LANES = 16

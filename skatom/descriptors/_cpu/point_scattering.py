@@ -10,9 +10,9 @@ Wavelets of all (n, l) of a scale share the distance, the Gaussian and the harmo
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 

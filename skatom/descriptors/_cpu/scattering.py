@@ -5,10 +5,10 @@ i^l radial(|ω|) R_lm(ω), radial and R_lm real; only the parity of l matters to
 """
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.elementwise import exp_reduced
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 # points whose logarithms are in the fastest cache while their powers are formed

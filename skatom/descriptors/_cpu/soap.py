@@ -5,9 +5,9 @@ q < q' by √2, so that dot products are those of the full square.
 """
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.bispectrum import (
     bispectrum,
     bispectrum_cotangent,

@@ -16,9 +16,9 @@ a instead of one for each pair, and the gradients of several structures b stand 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**18

@@ -9,10 +9,10 @@ numbers.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.elementwise import exponential
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 # Below this sine an angle counts as straight, where its sine has a cusp.
 _STRAIGHT = 1e-8

@@ -1,7 +1,8 @@
 """Regularised best match of the environments of two structures."""
 
 import numpy as np
-from numba import njit
+
+from skatom._numba import njit
 
 # Iterations after which the weights are taken as they are, and those between two tests.
 _MOST, _BETWEEN = 100_000, 10

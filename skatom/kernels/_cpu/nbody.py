@@ -11,10 +11,10 @@ the same n-plets (three components of a force) make a *group*.
 """
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.elementwise import exponential
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 # Training n-plets that are worked on at once: their weights and exponentials stay in the cache.
 _CHUNK = 1024

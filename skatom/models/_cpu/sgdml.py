@@ -8,8 +8,8 @@ into the matrix of entries x[q[a], q[b]].
 from math import exp, sqrt
 
 import numpy as np
-from numba import njit
 
+from skatom._numba import njit
 from skatom.parallel import split_rows, threads_over_blas
 
 # Sums may be reordered and multiply-adds fused; NaN and infinity keep their meaning.

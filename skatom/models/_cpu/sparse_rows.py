@@ -1,8 +1,7 @@
 """Loops of the rows of sparse Gaussian processes, on plain arrays."""
 
-from numba import njit
-
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)

@@ -6,9 +6,9 @@ on make the spline between the knots m and m + 1. Below the first knot S is extr
 """
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.cutoffs import cutoff_function
+from skatom._numba import njit
 
 
 @njit(cache=True, inline="always")

@@ -5,9 +5,9 @@ axes of one target, such as the three coordinates of an atom.
 """
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)

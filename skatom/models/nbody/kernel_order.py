@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom.base import BaseEstimator
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
+from skatom.properties import takes_outputs
 
 
 class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
@@ -113,13 +114,16 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         self.best_estimator_ = models[self.best_index_]
         return self
 
-    def predict(self, X, **options):
+    @takes_outputs
+    def predict(self, X, *, neighbors=None, **returns):
         """Predict with the best estimator; see `NBodyGaussianProcess.predict`.
 
         Parameters
         ----------
         X : Structures or list of ase.Atoms
-        **options
+        neighbors : NeighborList, default=None
+            Neighbour list of these structures.
+        **returns
             ``return_forces``, ``return_stress``, ``return_std`` and so on.
 
         Returns
@@ -127,7 +131,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         ndarray, or tuple of them
         """
         check_is_fitted(self)
-        return self.best_estimator_.predict(X, **options)
+        return self.best_estimator_.predict(X, neighbors=neighbors, **returns)
 
     def score(self, X, y):
         """R² of the best estimator.

@@ -1,8 +1,7 @@
 """Loops over two or three rows of numbers."""
 
-from numba import njit
-
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 
 @njit(cache=True, fastmath=FASTMATH)

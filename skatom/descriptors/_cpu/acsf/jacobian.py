@@ -1,9 +1,9 @@
 """Derivatives of every symmetry function along the vectors of its pairs."""
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.acsf.arithmetic import add
 from skatom.descriptors._cpu.acsf.gradients import slopes_at_ends
 from skatom.descriptors._cpu.acsf.neighborhoods import gather

@@ -1,10 +1,10 @@
 """The neighbours of one centre: sorted, and what depends on one of them."""
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.elementwise import cutoff_slopes, cutoff_values, exponential
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.acsf.arithmetic import multiply
 from skatom.descriptors._cpu.acsf.tables import (
     ANGULAR_DF,

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from skatom._numba import njit
 
 # Triplets of one round.
 _TRIPLETS = 256

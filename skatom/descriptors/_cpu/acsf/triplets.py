@@ -1,10 +1,10 @@
 """The triplets of one centre: listed by channels, with their bases, powers and Gaussians."""
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.elementwise import cutoff_slopes, cutoff_values
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.acsf.arithmetic import multiply, product
 from skatom.descriptors._cpu.acsf.neighborhoods import gaussian
 from skatom.descriptors._cpu.acsf.tables import (

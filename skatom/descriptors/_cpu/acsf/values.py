@@ -1,9 +1,9 @@
 """Symmetry functions of every centre."""
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 from skatom.descriptors._cpu.acsf.arithmetic import dot
 from skatom.descriptors._cpu.acsf.neighborhoods import gather
 from skatom.descriptors._cpu.acsf.tables import F, neighborhood, triplets

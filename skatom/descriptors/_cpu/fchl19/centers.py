@@ -1,8 +1,8 @@
 """FCHL19 features of all centres, and their derivatives along pairs."""
 
 import numpy as np
-from numba import njit
 
+from skatom._numba import njit
 from skatom.descriptors._cpu.fchl19.functions import most_neighbors
 from skatom.descriptors._cpu.fchl19.three_body import (
     three_body,

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
 
 # Checks for a division by zero would keep loops from being vectorised; no two atoms are at the same
 # place, so there is none.

@@ -1,7 +1,6 @@
 """Shells and harmonics of the pairs of neighbours of one centre, and the way back."""
 
-from numba import njit
-
+from skatom._numba import njit
 from skatom.descriptors._cpu.fchl19.functions import LOOPS
 from skatom.descriptors._cpu.fchl19.triplets import (
     angular_sums,

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from skatom._numba import njit
 from skatom.descriptors._cpu.fchl19.functions import LOOPS, cutoff_slope, cutoff_value, length
 
 # The sine of an angle has a cusp at 0 and π, where its derivative is set to zero.

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from skatom._cpu.elementwise import exponential
+from skatom._numba import njit
 from skatom.descriptors._cpu.fchl19.functions import LOOPS, cutoff_slope, cutoff_value, length
 
 

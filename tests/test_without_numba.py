@@ -1,0 +1,60 @@
+"""A node without numba imports everything, and works with torch where that is possible."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skatom
+
+BLOCK = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "numba":
+            raise ImportError("no numba")
+sys.meta_path.insert(0, Finder())
+"""
+
+WORK = """
+import numpy as np
+from skatom import Structures, Targets
+from skatom.models import SGDML
+from skatom.parallel import run_in_threads
+import skatom.cli, skatom.plotting, skatom.vibrations, skatom.calculators
+
+rng = np.random.default_rng(0)
+positions = [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]] + rng.normal(size=(30, 3, 3)) * 0.1
+X = Structures.from_frames([8, 1, 1], positions)
+arms = positions[:, :, None] - positions[:, None]
+lengths = np.sqrt((arms**2).sum(-1)) + np.eye(3)
+forces = -(2 * (lengths - 1)[..., None] * arms / lengths[..., None]).sum(2)
+model = SGDML(sigma=3.0, device="torch").fit(X[:20], Targets(forces=forces[:20].reshape(-1, 3),
+    offsets=X[:20].offsets))
+energy, found = model.predict(X[20:], return_forces=True)
+assert abs(found - forces[20:].reshape(-1, 3)).max() < 0.1 * abs(forces).max()
+assert model.hessian(X[:2]).shape == (2, 9, 9)
+try:
+    model.set_params(device="cpu").predict(X)
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_sgdml_on_a_device_of_torch():
+    pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, "-c", BLOCK + WORK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "is a compiled loop, which needs numba: pip install numba" in done.stdout
+
+
+def test_modules_take_numba_from_one_place():
+    root = Path(skatom.__file__).parent
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if any(name.split(".")[0] == "numba" for name in names):
+                assert path.name == "_numba.py", path
