@@ -201,7 +201,5 @@ def test_values_of_features_on_a_device(kernel, features):
     with pytest.raises(ValueError, match="not on a device yet"):
         covariance(kernel, tensors)
     targets = Targets(energy=np.arange(8.0), forces=np.zeros((41, 3)), offsets=features.offsets)
-    with pytest.raises(
-        ValueError, match="StructureKernel is not on a device yet"
-    ):
+    with pytest.raises(ValueError, match="StructureKernel is not on a device yet"):
         ForceKernelRidge(kernel).fit(tensors, targets)
