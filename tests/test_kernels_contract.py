@@ -490,7 +490,7 @@ def test_what_is_no_kernel_cannot_be_added_or_multiplied():
             kernel(np.ones((2, 3)))
 
 
-@pytest.mark.parametrize("kernel", [NBody(), 2.0 * FCHL18(), NBody() + FCHL18()], ids=type)
+@pytest.mark.parametrize("kernel", [NBody(), 2.0 * NBody(), NBody() + FCHL18()], ids=type)
 def test_kernels_without_virials_say_so(kernel):
     with pytest.raises(ValueError, match="has no covariances of virials: ask for energies and"):
         covariance(kernel, molecules(), rows=ENERGY, columns=VIRIAL)
