@@ -675,7 +675,7 @@ def test_selected_features_are_columns_of_all(skewed, methanol):
     structures = [skewed, methanol]
     for normalize in (None, "ratio"):
         everything = WaveletScattering(
-            orbitals=2, scales=(0, 1), beta=0.4, normalize=normalize, padding=4.0
+            orbitals=2, scales=(0, 1), beta=0.4, normalize=normalize, padding=4.0, alias=1e-3
         ).fit(structures)
         features = everything.transform(structures)
         values = features.values
