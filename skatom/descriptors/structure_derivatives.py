@@ -14,6 +14,8 @@ from skatom.structures import groups_by_size
 
 # Number of cotangents of the atoms of pooled features that are made at a time.
 _BATCH_BYTES = 2**28
+# Derivatives along the pairs of some structures, before they are collected.
+_SLOPES_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -261,23 +263,34 @@ class PooledDerivatives(StructureDerivatives):
         zeros = np.zeros if device is None else lambda shape: device.zeros(*shape)
         gradients, strains = map(zeros, shapes)
         weights = np.ones(len(x)) if self.how == "sum" else 1 / x.n_atoms
-        add = _add_pooled if pooled else _add_along_pairs
+        if not pooled:
+            self._add_along_pairs(weights, gradients, strains)
+            return gradients, strains
         for s, weight in enumerate(weights):
             atoms = slice(*x.offsets[s : s + 2])
-            add(self.atomic.select(s), weight, gradients[atoms], strains[s])
+            _add_pooled(self.atomic.select(s), weight, gradients[atoms], strains[s])
         return gradients, strains
 
-
-def _add_along_pairs(atomic, weight, gradients, strain):
-    """Add the Jacobian of weight · Σ_i x_i of one structure, collected from the pairs of atoms."""
-    add = collect_jacobian
-    if atomic.device is not None:
-        add = import_module("skatom.descriptors._torch.features").collect_jacobian
-    pairs = atomic.neighbors()
-    add(
-        pairs.centers, pairs.indices, pairs.vectors, atomic.along_pairs(pairs), weight, gradients,
-        strain,
-    )  # fmt: skip
+    def _add_along_pairs(self, weights, gradients, strains):
+        """Add the Jacobians of Σ_i x_i of the structures, collected from the pairs of atoms."""
+        add = collect_jacobian
+        if self.atomic.device is not None:
+            add = import_module("skatom.descriptors._torch.features").collect_jacobian
+        x, pairs = self.structures, self.atomic.neighbors()
+        edges = pairs.offsets[x.offsets]
+        size = max(1, _SLOPES_BYTES // (24 * self._own_features))
+        for group in groups_by_size(edges, size):
+            # a descriptor's fixed cost is paid once for a group
+            own_pairs = pairs.of_structures(x.offsets, group)
+            slopes = self.atomic.select(group).along_pairs(own_pairs)
+            for s in range(group.start, group.stop):
+                first, atoms = x.offsets[s], slice(*x.offsets[s : s + 2])
+                own = slice(*edges[s : s + 2])
+                here = slice(own.start - edges[group.start], own.stop - edges[group.start])
+                add(
+                    pairs.centers[own] - first, pairs.indices[own] - first, pairs.vectors[own],
+                    slopes[here], weights[s], gradients[atoms], strains[s],
+                )  # fmt: skip
 
 
 def _add_pooled(atomic, weight, gradients, strain):
