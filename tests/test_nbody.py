@@ -313,9 +313,9 @@ def test_diagonals_of_environments_do_not_take_the_whole_matrix(what, monkeypatc
     structures = Structures.from_ase([molecule(name) for name in ("H2O", "NH3", "CH4")])
     rows = kernel.rows(structures, what)
     expected = kernel.cross([rows]).diagonal()
-    sizes, between = [], ManyBody._between_rows
+    sizes, between = [], ManyBody._between
     monkeypatch.setattr(
-        ManyBody, "_between_rows",
+        ManyBody, "_between",
         lambda self, a, b: sizes.append(a.values.n_groups) or between(self, a, b),
     )  # fmt: skip
     found = np.diagonal(kernel.diagonal_blocks(rows), axis1=1, axis2=2).ravel()

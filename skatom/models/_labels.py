@@ -12,7 +12,8 @@ from skatom.targets import Targets
 
 # The energy and its derivatives.
 _OF_THE_ENERGY = ("energy", "forces", "stress")
-_XX_TO_XY = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+# Rows and columns of the components xx, yy, zz, yz, xz, xy of a matrix.
+VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ def virials(targets, structures):
 
 def voigt(matrices):
     """Six components xx, yy, zz, yz, xz, xy of symmetric matrices (n, 3, 3)."""
-    return matrices[:, *_XX_TO_XY]
+    return matrices[:, *VOIGT]
 
 
 def _or_nan(values, shape):

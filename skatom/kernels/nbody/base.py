@@ -16,7 +16,8 @@ class NBodyKernel(Kernel):
 
     A subclass implements ``rows(structures, what, atoms=None)``, which prepares the rows
     ``"energy"`` of structures, ``"local"`` of atoms, ``"forces"`` of atoms or ``"virial"`` of
-    structures, ``cross`` and ``diagonal_blocks``. Kernels add up: ``NBody(order=2) +
+    structures, ``diagonal_blocks``, and ``_between(a, b)``, the kernel matrix between two
+    preparations of rows, or all of ``cross``. Kernels add up: ``NBody(order=2) +
     NBody(order=3)``.
     """
 
@@ -63,6 +64,21 @@ class NBodyKernel(Kernel):
         same = Y is X and rows == columns
         stacked = self.cross(left, None if same else [self.rows(Y, what) for what in columns])
         return by_structure(stacked, X, Y, rows, columns)
+
+    def cross(self, rows, others=None):
+        """The kernel matrix between rows.
+
+        Parameters
+        ----------
+        rows, others : list of NPletRows or EnvironmentRows
+            others=None: the rows themselves.
+
+        Returns
+        -------
+        ndarray of float, shape (n, m)
+        """
+        others = rows if others is None else others
+        return np.block([[self._between(a, b) for b in others] for a in rows])
 
     def local(self, X, Y=None):
         """Covariances of the environments of single atoms.

@@ -98,21 +98,6 @@ class CartesianPairs(NBodyKernel):
         """Derivatives of each environment, see `NBody.slopes`."""
         return self._plets(structures).slopes(structures, what, atoms)
 
-    def cross(self, rows, others=None):
-        """The kernel matrix between rows.
-
-        Parameters
-        ----------
-        rows, others : list of NPletRows
-            others=None: the rows themselves.
-
-        Returns
-        -------
-        ndarray of float, shape (n, m)
-        """
-        others = rows if others is None else others
-        return np.block([[self._between(a, b) for b in others] for a in rows])
-
     def diagonal_blocks(self, rows):
         """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
         return self.paired_blocks(rows, rows, np.arange(rows.n_groups))

@@ -127,27 +127,12 @@ class ManyBody(NBodyKernel):
             n_groups, slopes.n_rows, values, owners, slopes, environments, targets, own
         )
 
-    def cross(self, rows, others=None):
-        """The kernel matrix between rows.
-
-        Parameters
-        ----------
-        rows, others : list of EnvironmentRows
-            others=None: the rows themselves.
-
-        Returns
-        -------
-        ndarray of float, shape (n, m)
-        """
-        others = rows if others is None else others
-        return np.block([[self._between_rows(a, b) for b in others] for a in rows])
-
     def diagonal_blocks(self, rows):
         """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
         blocks = np.empty((rows.n_groups, rows.n_rows, rows.n_rows))
         for group in range(rows.n_groups):  # the environments of a group alone, not of all
             own = rows.of_group(group)
-            blocks[group] = self._between_rows(own, own)
+            blocks[group] = self._between(own, own)
         return blocks
 
     def expand(self, rows, coefficients):
@@ -166,7 +151,7 @@ class ManyBody(NBodyKernel):
         """
         return RowExpansion(self, rows, coefficients)
 
-    def _between_rows(self, a, b):
+    def _between(self, a, b):
         """φ and its derivatives by the chain rule, summed over environments."""
         base = self._base
         products = base.cross(a.blocks, b.blocks)

@@ -7,6 +7,7 @@ from skatom.kernels import covariance
 from skatom.kernels.blocks import kinds_of_rows
 from skatom.kernels.fchl18.expansion import FCHL18Expansion
 from skatom.memory import check_memory
+from skatom.models._labels import VOIGT
 from skatom.models.kernel_ridge.labels import parameter_of
 from skatom.solvers import MatrixSystem, PackedCholesky
 
@@ -14,8 +15,7 @@ _KINDS = ("energy", "forces", "virial")
 _SHAPES = {"energy": (), "forces": (3,), "virial": (6,)}
 # Width of block columns of the matrix, and structures whose deviations are computed at once.
 _WIDTH, _BATCH = 512, 16
-# The components xx, yy, zz, yz, xz, xy of a matrix.
-_ROWS, _COLUMNS = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+_ROWS, _COLUMNS = VOIGT
 
 
 class StructureSystem:

@@ -7,6 +7,7 @@ from skatom._device import check_is_array, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
 from skatom.descriptors.structure_features import StructureFeatures
+from skatom.models._labels import VOIGT
 
 # Number of structures whose features are computed at once to keep those of a few centres.
 _BATCH = 16
@@ -124,5 +125,5 @@ def described(number):
 
 def symmetrised(strains):
     """Six components xx, yy, zz, yz, xz, xy (n, 6, …) of the symmetric part of (n, 3, 3, …)."""
-    rows, columns = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+    rows, columns = VOIGT
     return 0.5 * (strains[:, rows, columns] + strains[:, columns, rows])
