@@ -1,10 +1,54 @@
 """The base classes of all estimators and of all fitted predictors."""
 
 from abc import ABC, abstractmethod
+from math import inf
+from numbers import Real
 
 import sklearn.base
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skatom import __version__
+
+# Squares of numbers within these bounds neither overflow nor vanish.
+_SMALLEST, _LARGEST = 1e-100, 1e100
+
+
+def check_parameters(constraints, parameters, owner):
+    """scikit-learn's check of parameters, and of numbers that pass it but cannot be meant.
+
+    Parameters
+    ----------
+    constraints : dict
+        ``_parameter_constraints`` of the class.
+    parameters : dict
+        Values by name.
+    owner : str
+        Name of the class, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, is a bool where a number is needed, or a number so large
+        or small that its square overflows or vanishes.
+    """
+    validate_parameter_constraints(constraints, parameters, owner)
+    for name, value in parameters.items():
+        flag = any(kind in ("boolean", "verbose", bool) for kind in constraints.get(name, ()))
+        if isinstance(value, bool) and not flag:
+            raise ValueError(f"{name}={value} of {owner}: give a number, not a bool")
+        if _is_extreme(value):
+            raise ValueError(
+                f"{name}={value} of {owner} is out of range: give 0, where it is allowed, or a "
+                f"number between {_SMALLEST:g} and {_LARGEST:g} in magnitude"
+            )
+
+
+def _is_extreme(value):
+    if not isinstance(value, Real) or isinstance(value, bool) or value in (0, inf, -inf):
+        return False
+    # an int may be too large for a float, and float32 for the comparison
+    value = value if isinstance(value, int) else float(value)
+    return abs(value) > _LARGEST or abs(float(value)) < _SMALLEST
 
 
 def _series(version):
@@ -18,6 +62,11 @@ class BaseEstimator(sklearn.base.BaseEstimator):
     Reading a model that another major or minor version wrote raises a ValueError: its attributes
     may have another meaning, and predictions could be silently wrong.
     """
+
+    def _validate_params(self):
+        check_parameters(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
 
     def __getstate__(self):
         state = {**super().__getstate__(), "_skatom_version": __version__}

@@ -345,8 +345,9 @@ def _check_cells(cells, pbc):
         unit = vectors / np.where(lengths > 0, lengths, 1.0)[:, None]
         if np.sqrt(np.linalg.det(unit @ unit.T).clip(0)) < _SINGULAR:
             raise ValueError(
-                f"the cell of structure {s} is flat: its periodic lattice vectors\n{vectors}\nare "
-                "linearly dependent; give vectors that span the periodic directions or pbc=False"
+                f"the cell of structure {s} is flat: its periodic lattice vectors "
+                f"{vectors.tolist()} are linearly dependent; give vectors that span the periodic "
+                "directions or pbc=False"
             )
         if pbc[s].all() and np.linalg.det(cells[s]) < 0:
             raise ValueError(

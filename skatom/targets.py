@@ -5,6 +5,8 @@ import numpy as np
 from skatom.properties import LABELS
 from skatom.structures import offsets_from_counts, select, structure_of
 
+_LARGEST = 1e100  # squares of larger labels, and sums of these, would overflow
+
 
 class Targets:
     """Labels of structures and of their atoms, sliced together like an array.
@@ -96,6 +98,13 @@ class Targets:
             raise ValueError(
                 f"{name} of structure {s} is not finite: repair it, or make all of it NaN to say "
                 "that it is not labelled"
+            )
+        large = np.flatnonzero(np.abs(value.reshape(len(value), -1)).max(axis=1) > _LARGEST)
+        if len(large):
+            s = large[0] if per == "structure" else structure_of(self.offsets, large[0])
+            raise ValueError(
+                f"{name} of structure {s} exceeds {_LARGEST:.0e}: repair it, or make all of it NaN "
+                "to say that it is not labelled"
             )
 
     @classmethod

@@ -68,7 +68,7 @@ class AveragedSOAP(StructureDescriptor):
     def __init__(self, soap=None):
         self.soap = soap
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
         """Learn the species.
 

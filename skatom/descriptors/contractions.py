@@ -103,8 +103,8 @@ def _connected_graphs(basis):
     """Connected contractions sorted by level: one of each class of isomorphic graphs."""
     types = [
         Moment(mu, nu, channel)
-        for mu in range(basis.max_mu + 1)
-        for nu in range(basis.max_nu + 1)
+        for mu in range(min(basis.max_mu, basis.level) + 1)
+        for nu in range(min(basis.max_nu, basis.level) + 1)
         for channel in range(basis.n_channels)
         if 2 + basis.mu_level * mu + nu <= basis.level
     ]

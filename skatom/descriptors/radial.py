@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import gamma, ive, spherical_jn
 
 from skatom.elements import symbols
+from skatom.memory import check_memory
 
 # A Gaussian is zero in double precision this many widths from its centre.
 _GAUSSIAN_REACH = 9.0
@@ -75,6 +76,12 @@ def spline_tables(basis, n_max, l_max, cutoff, cutoff_width, widths, scaling=0.0
     """
     # a step changes the place of a Gaussian and its width
     n_intervals = int(np.ceil(cutoff / min(widths) * (1 + scaling) * _KNOTS_PER_SIGMA))
+    # the integrals at all knots, on a quadrature about as fine as the knots
+    check_memory(
+        8 * len(widths) * n_intervals * (8 * (l_max + 1) * n_max + 4 * n_intervals),
+        f"the table of radial functions for cutoff={cutoff:g} and sigma={min(widths):g}",
+        "use a shorter cutoff or a larger sigma",
+    )
     spacing = cutoff / n_intervals
     # Knots beyond both ends keep the end conditions of the spline out of the range.
     margin = 8

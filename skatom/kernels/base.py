@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from numbers import Real
 
-from sklearn.utils._param_validation import Interval, validate_parameter_constraints
+from sklearn.utils._param_validation import Interval
 
 from skatom._device import namespace
-from skatom.base import BaseEstimator
+from skatom.base import BaseEstimator, check_parameters
 
 # Kernels that have covariances of forces with forces, which errors recommend.
 _SMOOTH = (
@@ -101,7 +101,7 @@ class Kernel(BaseEstimator, ABC):
     def check_parameters(self):
         """Raise a ValueError if a parameter is out of range."""
         parameters = self.get_params(deep=False)
-        validate_parameter_constraints(self._parameter_constraints, parameters, type(self).__name__)
+        check_parameters(self._parameter_constraints, parameters, type(self).__name__)
         for value in parameters.values():
             if isinstance(value, Kernel):
                 value.check_parameters()

@@ -55,7 +55,7 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
     def __init__(self, kernel):
         self.kernel = kernel
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
         """Keep the training structures.
 

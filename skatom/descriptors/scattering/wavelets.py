@@ -52,7 +52,8 @@ def orbital_pairs(orbitals):
         if isinstance(item, Integral):
             found = [(int(item), l) for l in range(item)]
         else:
-            found = [tuple(int(k) for k in item)]
+            pair = np.ravel(item).tolist()
+            found = [tuple(pair)] if all(isinstance(k, int) for k in pair) else []
         if any(len(pair) != 2 or not 0 <= pair[1] < pair[0] for pair in found) or not found:
             raise ValueError(
                 f"orbitals contain {item!r}; each must be an n >= 1, for all l < n, or a pair "

@@ -257,5 +257,7 @@ def _groups(structures):
 
 def _angular_norm(width):
     """2 √(π Σ_n e^{-(n σ_θ)²} (2 - 2 cos nπ)), in which even n vanish."""
+    if width < 0.1:  # Σ over odd n is √π / 4σ but for exp(-(π / 2σ)²), by Poisson's summation
+        return 2 * np.sqrt(np.pi * 2 * np.sqrt(np.pi) / width)
     odd = np.arange(1, 20 / width + 2, 2)
     return 2 * np.sqrt(np.pi * 8 * np.exp(-((odd * width) ** 2)).sum())

@@ -156,7 +156,7 @@ class GDML(StructureRegressor):
         self.device = device
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Solve for the coefficients.
 

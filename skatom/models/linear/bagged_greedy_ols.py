@@ -177,7 +177,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, groups=None, configurations=None):
         """Fit the members and take their mean.
 

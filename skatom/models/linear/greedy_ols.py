@@ -214,7 +214,7 @@ class GreedyOLS(GreedyRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None, groups=None, configurations=None):
         """Compute the path and keep M terms.
 

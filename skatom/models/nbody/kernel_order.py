@@ -83,7 +83,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         self.kernels = kernels
         self.tol = tol
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, **fit_params):
         """Fit with every kernel and keep the best.
 

@@ -166,7 +166,7 @@ class MappedForceField(StructureRegressor):
         model._validate_params()
         return model._tabulate(estimator)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, **fit_params):
         """Train the Gaussian process and tabulate it.
 

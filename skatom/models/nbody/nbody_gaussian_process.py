@@ -182,7 +182,7 @@ class NBodyGaussianProcess(StructureRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, configurations=None, sample_weight=None):
         """Build the kernel matrix and solve for the coefficients.
 

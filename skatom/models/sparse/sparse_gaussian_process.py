@@ -223,7 +223,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, configurations=None, sample_weight=None):
         """Select representative environments and solve for their coefficients.
 
@@ -247,7 +247,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         self._start(X, structures, targets, sample_weight)
         return self._learn(X, structures, targets, configurations, sample_weight)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X, y, configurations=None, sample_weight=None):
         """Learn from more structures, with the same representatives and baseline.
 

@@ -190,7 +190,7 @@ class TensorKernelRidge(StructureRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, configurations=None, sample_weight=None):
         """Solve for the coefficients of every component.
 
