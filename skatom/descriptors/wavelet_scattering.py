@@ -18,7 +18,7 @@ from skatom.descriptors.scattering.batch import (
     transform_batch,
 )
 from skatom.descriptors.scattering.charges import channel_table
-from skatom.descriptors.scattering.lengths import half_edge, nearest_distance, widths
+from skatom.descriptors.scattering.lengths import check_places, half_edge, nearest_distance, widths
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.wavelets import (
     alias_free_spacing,
@@ -300,6 +300,7 @@ class WaveletScattering(StructureDescriptor):
         """
         structures = as_structures(X)
         _check_periodicity(structures)
+        check_places(structures)
         pairs = orbital_pairs(self.orbitals)
         self.species_ = structures.species
         self.channels_, self.charges_ = channel_table(self.channels, self.species_)
@@ -426,6 +427,7 @@ class WaveletScattering(StructureDescriptor):
 
     def _check_structures(self, structures):
         _check_periodicity(structures)
+        check_places(structures)
         species_index(structures, self.species_)  # raises for species not seen in fit
         self._check_cells(structures)
 
