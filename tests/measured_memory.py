@@ -94,15 +94,15 @@ def many(system, n):
 
 @dataclass
 class Fit:
-    """The fit of a model to n structures."""
+    """The fit of a model to so many structures."""
 
     make: object
-    n: int
+    size: int
     labels: tuple = ENERGY
     system: str = "waters"
 
     def prepared(self, n=None):
-        structures = SYSTEMS[self.system](n or self.n)
+        structures = SYSTEMS[self.system](n or self.size)
         targets = labels_of(structures, self.labels)
         return lambda: self.make().fit(structures, targets)
 
@@ -112,7 +112,7 @@ class Predict:
     """All predictions of a model, which was fitted to few structures, for n."""
 
     make: object
-    n: int
+    size: int
     labels: tuple = ENERGY
     system: str = "waters"
     few: int = 32
@@ -120,7 +120,7 @@ class Predict:
     def prepared(self, n=None):
         structures = SYSTEMS[self.system](self.few)
         model = self.make().fit(structures, labels_of(structures, self.labels))
-        X = many(self.system, n or self.n)
+        X = many(self.system, n or self.size)
         outputs = getattr(model, "outputs_", None) or model[-1].outputs_
         if not X.pbc.all():
             outputs = [name for name in outputs if "stress" not in name]
@@ -132,11 +132,11 @@ class Transform:
     """The features of n structures."""
 
     descriptor: object
-    n: int
+    size: int
     system: str = "crystals"
 
     def prepared(self, n=None):
-        X = many(self.system, n or self.n)
+        X = many(self.system, n or self.size)
         descriptor = self.descriptor.fit(X[:8])
         return lambda: descriptor.transform(X)
 
@@ -146,12 +146,12 @@ class Call:
     """A function of what is made of n structures."""
 
     function: object
-    n: int
+    size: int
     make: object = None
     system: str = "waters"
 
     def prepared(self, n=None):
-        X = SYSTEMS[self.system](n or self.n)
+        X = SYSTEMS[self.system](n or self.size)
         X = X if self.make is None else self.make.fit_transform(X)
         return lambda: self.function(X)
 
@@ -163,8 +163,12 @@ class Table:
     function: object
     shape: tuple
 
+    @property
+    def size(self):
+        return self.shape[0]
+
     def prepared(self, n=None):
-        table = np.random.default_rng(0).normal(size=(2 * n, 2 * n) if n else self.shape)
+        table = np.random.default_rng(0).normal(size=(n or self.size, self.shape[1]))
         return lambda: self.function(table)
 
 
@@ -380,7 +384,7 @@ JOBS = {
 def measured(name):
     """What is said and what is used, in bytes, and the largest calls of `check_memory`."""
     job = JOBS[name]
-    job.prepared(32)()  # compiled and loaded
+    job.prepared(max(32, job.size // 4))()  # compiled and loaded, and buffers of BLAS made
     work = job.prepared()
     ctypes.CDLL(None).malloc_trim(0)
     recorder.calls.clear()

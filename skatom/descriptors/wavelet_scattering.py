@@ -9,6 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._intervals import POSITIVE
 from skatom.descriptors.base import StructureDescriptor
 from skatom.descriptors.scattering.batch import (
     Settings,
@@ -199,17 +200,17 @@ class WaveletScattering(StructureDescriptor):
         "order": [Interval(Integral, 0, 2, closed="both")],
         "exponents": ["array-like"],
         "channels": ["array-like", str, dict, callable],
-        "beta": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "beta": [POSITIVE, StrOptions({"auto"})],
         "overlap": [Interval(Real, 0, 1, closed="neither")],
         "scale_gap": [Real],
         "pairing": [StrOptions({"all", "lexicographic", "same_l"})],
         "density_width": [Interval(Real, 0, None, closed="left")],
         "normalize": [StrOptions({"per_atom", "ratio"}), None],
-        "grid_spacing": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "grid_spacing": [POSITIVE, StrOptions({"auto"})],
         "alias": [Interval(Real, 0, 1, closed="neither")],
         "grid_shape": ["array-like", None],
         "multiresolution": ["boolean"],
-        "padding": [Interval(Real, 0, None, closed="neither")],
+        "padding": [POSITIVE],
         "features": ["array-like", None],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from skatom._device import is_tensor
+from skatom._intervals import POSITIVE
 from skatom.kernels.base import Kernel, squared_norms
 from skatom.kernels.blocks import block, feature_covariance
 from skatom.kernels.feature_kernel import FeatureKernel
@@ -171,7 +171,7 @@ class Scaled(DotKernel):
 
     _parameter_constraints = {
         "kernel": [DotKernel],
-        "factor": [Interval(Real, 0, None, closed="neither")],
+        "factor": [POSITIVE],
     }
 
     def __init__(self, kernel, factor=1.0):
