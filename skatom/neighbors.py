@@ -13,8 +13,18 @@ from skatom._pair_checks import (
     checked_atoms,
     lattice_shifts,
 )
+from skatom.memory import check_memory
 from skatom.parallel import run_in_threads
 from skatom.structures import as_structures, offsets_from_counts, select, structure_of
+
+# Memory of the index and the vector of a pair.
+_PAIR_BYTES = 32
+# Bins around one atom that are searched at most: 0.01 s. A grid that reaches less far than _FAR in
+# any direction is below it.
+_MOST_SEARCHED, _FAR = 1_000_000, 50
+# Atoms in 1 Å³: fifty times as many as in diamond. Below the number, an atom's neighbours are not
+# judged: short cutoffs contain few.
+_DENSEST, _FEW = 10.0, 1000
 
 
 @dataclass(frozen=True)
@@ -239,7 +249,10 @@ def neighbor_list(structures, cutoff):
     Raises
     ------
     ValueError
-        If the cutoff is not positive and finite, or two atoms are at the same place.
+        If the cutoff is not positive and finite, two atoms are at the same place, or atoms are
+        denser than 10 in 1 Å³, as where lengths are not in Å.
+    MemoryError
+        If the pairs would not fit in memory.
 
     Examples
     --------
@@ -256,16 +269,51 @@ def neighbor_list(structures, cutoff):
     grids = _cpu.build_grids(
         structures.positions, structures.offsets, structures.cells, structures.pbc, cutoff
     )
+    _check_reach(structures, cutoff, grids[3])
     n_atoms = len(structures.numbers)
     counts, clashes = np.empty((2, n_atoms), np.int64)
     search = (grids, structures.pbc, cutoff)
     run_in_threads(_cpu.count_neighbors, n_atoms, *search, counts, clashes)
     if clashes.max() >= 0:
         raise ValueError(_clash_message(structures, int(np.argmax(clashes >= 0)), clashes))
+    _check_density(structures, counts, cutoff)
     offsets = offsets_from_counts(counts)
+    check_memory(
+        _PAIR_BYTES * offsets[-1],
+        f"the list of {offsets[-1]} pairs of neighbours within {cutoff:g} Å",
+        "lower the cutoff or take fewer structures at a time",
+    )
     indices, vectors = np.empty(offsets[-1], np.int64), np.empty((offsets[-1], 3))
     run_in_threads(_cpu.fill_neighbors, n_atoms, *search, offsets, indices, vectors)
     return NeighborList(offsets, indices, vectors, cutoff)
+
+
+def _check_reach(structures, cutoff, reach):
+    """ValueError where a cell is so small that a search would never end."""
+    if reach.max() < _FAR:
+        return
+    searched = (2.0 * reach + 1.0).prod(axis=1)
+    s = int(np.argmax(searched))
+    if searched[s] > _MOST_SEARCHED:
+        lengths = np.linalg.norm(structures.cells[s][structures.pbc[s]], axis=1)
+        raise ValueError(
+            f"structure {s}: within {cutoff:g} Å of an atom there are more than "
+            f"{_MOST_SEARCHED:,} periodic images of its cell, whose lattice vectors are "
+            f"{', '.join(f'{length:.3g}' for length in lengths)} Å long: check the unit of the "
+            "cell, or lower the cutoff"
+        )
+
+
+def _check_density(structures, counts, cutoff):
+    """ValueError where atoms are so dense that work with pairs of neighbours would not end."""
+    atom = int(np.argmax(counts))
+    if counts[atom] > max(_FEW, _DENSEST * 4 / 3 * np.pi * cutoff**3):
+        s = structure_of(structures.offsets, atom)
+        raise ValueError(
+            f"structure {s}: atom {atom - structures.offsets[s]} has {counts[atom]} neighbours "
+            f"within {cutoff:g} Å, more than {_DENSEST:g} in 1 Å³: convert positions and cell to "
+            "Å, or remove the structure"
+        )
 
 
 def _clash_message(structures, i, clashes):

@@ -10,6 +10,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 _MAX_NUMBER = 118
 # lattice vectors do not span space if their determinant, at unit lengths, is below this
 _SINGULAR = 1e-6
+# longest coordinates, Å: rounding leaves 1e-7 Å of a distance between atoms there
+_LONGEST = 1e9
 
 
 class Structures(Sequence):
@@ -330,6 +332,14 @@ def _check_physics(structures):
             f"structure {s}, atom {bad[0] - structures.offsets[s]} has the position "
             f"{structures.positions[bad[0]]}: positions must be finite; remove or repair the frame"
         )
+    bad = np.flatnonzero((np.abs(structures.positions) > _LONGEST).any(axis=1))
+    if len(bad):
+        s = structure_of(structures.offsets, bad[0])
+        raise ValueError(
+            f"structure {s}, atom {bad[0] - structures.offsets[s]} has the position "
+            f"{structures.positions[bad[0]]}, more than {_LONGEST:.0e} Å from the origin, where "
+            "rounding hides distances between atoms: convert it to Å, or repair the frame"
+        )
     _check_cells(structures.cells, structures.pbc)
 
 
@@ -337,6 +347,12 @@ def _check_cells(cells, pbc):
     bad = np.flatnonzero(~np.isfinite(cells).all(axis=(1, 2)))
     if len(bad):
         raise ValueError(f"the cell of structure {bad[0]} is not finite")
+    bad = np.flatnonzero((np.abs(cells) > _LONGEST).any(axis=(1, 2)))
+    if len(bad):
+        raise ValueError(
+            f"the cell of structure {bad[0]} is longer than {_LONGEST:.0e} Å: convert it to Å, or "
+            "set pbc=False and no cell"
+        )
     # A direction that is not periodic needs no lattice vector: complete those with unit vectors
     # orthogonal to the periodic ones, so that only the periodic ones are judged.
     for s in np.flatnonzero(pbc.any(axis=1)):

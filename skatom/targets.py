@@ -65,7 +65,7 @@ class Targets:
     ):
         values = (energy, forces, stress, dipole, polarizability)
         given = {
-            name: np.asarray(value, dtype=float)
+            name: _as_numbers(name, value)
             for name, value in zip(LABELS, values, strict=True)
             if value is not None
         }
@@ -86,8 +86,8 @@ class Targets:
         expected = (self._n if per == "structure" else int(self.offsets[-1]), *shape)
         if value.shape != expected:
             raise ValueError(f"{name} has the shape {value.shape}; these targets need {expected}")
-        finite = np.isfinite(value).reshape(len(value), -1).all(axis=1)
-        missing = np.isnan(value).reshape(len(value), -1).all(axis=1)
+        rest = tuple(range(1, value.ndim))
+        finite, missing = np.isfinite(value).all(axis=rest), np.isnan(value).all(axis=rest)
         if per == "atom":
             missing = np.logical_and.reduceat(missing, self.offsets[:-1]).repeat(
                 np.diff(self.offsets)
@@ -237,6 +237,20 @@ def as_targets(y, structures):
                 f"{np.diff(targets.offsets)[s]}: give one force for each atom"
             )
     return targets
+
+
+def _as_numbers(name, value):
+    """Labels as an array of floats, one row a structure or an atom."""
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} is a {type(value).__name__} that cannot be read as an array of numbers: give "
+            "one number or array for each structure, NaN where there is no label"
+        ) from error
+    if not numbers.ndim:
+        raise ValueError(f"{name}={numbers} is a single number: give one for each structure")
+    return numbers
 
 
 def _flatten_forces(forces):

@@ -13,6 +13,8 @@ from skatom.parallel import run_in_threads
 
 # Closer than this (Å) two atoms are at the same place, where no descriptor is defined.
 _COINCIDENT = 1e-3
+# No more bins than this are counted in one direction: any search would be refused before.
+_MOST_BINS = 1e6
 
 
 @njit(cache=True)
@@ -40,13 +42,13 @@ def complete_lattice(cell, pbc):
 def _plan_grid(low, high, heights, pbc, n_atoms, cutoff):
     """Bins along each lattice vector and how many of them the cutoff reaches across."""
     lengths = np.where(pbc, heights, (high - low) * heights)
-    bins = np.maximum(1, np.minimum(lengths / cutoff, 1e6).astype(np.int64))
+    bins = np.maximum(1, np.minimum(lengths / cutoff, _MOST_BINS).astype(np.int64))
     while bins.prod() > max(8, n_atoms):  # do not walk through empty space
         bins[np.argmax(bins)] //= 2
     reach = np.zeros(3, np.int64)
     for k in range(3):
         if pbc[k]:
-            reach[k] = int(np.ceil(cutoff * bins[k] / heights[k]))
+            reach[k] = int(min(np.ceil(cutoff * bins[k] / heights[k]), _MOST_BINS))
         elif bins[k] > 1:
             reach[k] = 1
     return bins, reach

@@ -7,6 +7,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from skatom._cpu.pairs import collect
+from skatom._intervals import POSITIVE
 from skatom.baseline.base import Baseline
 from skatom.neighbors import neighbor_list
 from skatom.structures import as_structures
@@ -59,7 +60,7 @@ class PairRepulsion(Baseline):
     """
 
     _parameter_constraints = {
-        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "cutoff": [POSITIVE],
         "inner": [Interval(Real, 0, None, closed="left")],
     }
 

@@ -1,14 +1,13 @@
 """ACSF: atom-centred symmetry functions."""
 
-from numbers import Real
-
 import numpy as np
 from ase.data import chemical_symbols
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._cpu.elementwise import COSINE, POLYNOMIAL, TANH3, TANH3_PLAIN
 from skatom._device import DEVICES
+from skatom._intervals import POSITIVE
 from skatom.descriptors._cpu import acsf as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
@@ -138,11 +137,11 @@ class ACSF(AtomicDescriptor):
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "device": [DEVICES],
-        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "cutoff": [POSITIVE],
         "g1": ["boolean"],
         **{kind: ["array-like"] for kind in _COLUMNS},
         "cutoff_function": [StrOptions(set(_CUTOFFS))],
-        "angular_cutoff": [Interval(Real, 0, None, closed="neither"), None],
+        "angular_cutoff": [POSITIVE, None],
         "weighting": [StrOptions({"Z"}), None],
     }
     _size_parameters = "the number of functions, or use weighting='Z'"

@@ -1,12 +1,13 @@
 """Chebyshev expansions of radial and angular distributions around atoms."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from numpy.polynomial import chebyshev, legendre
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._intervals import POSITIVE
 from skatom.descriptors._cpu import chebyshev as _cpu
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.base import AtomicDescriptor
@@ -73,10 +74,10 @@ class ChebyshevFunctions(AtomicDescriptor):
     _loops = _cpu
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
-        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "cutoff": [POSITIVE],
         "radial_order": [Interval(Integral, -1, None, closed="left")],
         "angular_order": [Interval(Integral, -1, 30, closed="both")],
-        "angular_cutoff": [Interval(Real, 0, None, closed="neither"), None],
+        "angular_cutoff": [POSITIVE, None],
     }
     _size_parameters = "radial_order or angular_order"
 

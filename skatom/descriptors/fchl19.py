@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES
+from skatom._intervals import POSITIVE
 from skatom.descriptors._cpu import fchl19 as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
@@ -110,17 +111,17 @@ class FCHL19(AtomicDescriptor):
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "device": [DEVICES],
-        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "cutoff": [POSITIVE],
         "n_r2": [Interval(Integral, 1, None, closed="left")],
         "n_r3": [Interval(Integral, 1, None, closed="left")],
-        "eta2": [Interval(Real, 0, None, closed="neither")],
-        "eta3": [Interval(Real, 0, None, closed="neither")],
+        "eta2": [POSITIVE],
+        "eta3": [POSITIVE],
         "decay2": [Interval(Real, 0, None, closed="left")],
         "decay3": [Interval(Real, 0, None, closed="left")],
         "weight3": [Interval(Real, 0, None, closed="left")],
         "zeta": [Interval(Real, 0, None, closed="left")],
         "n_fourier": [Interval(Integral, 1, None, closed="left")],
-        "cutoff3": [Interval(Real, 0, None, closed="neither"), None],
+        "cutoff3": [POSITIVE, None],
     }
     _size_parameters = "n_r2, n_r3 or n_fourier"
 

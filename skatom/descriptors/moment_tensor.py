@@ -7,6 +7,7 @@ from ase.data import chemical_symbols
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._intervals import POSITIVE
 from skatom.descriptors._cpu import moment_tensor as _cpu
 from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
@@ -133,7 +134,7 @@ class MomentTensor(AtomicDescriptor):
     _loops = _cpu
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
-        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "cutoff": [POSITIVE],
         "level": [Interval(Integral, 2, 28, closed="both")],
         "mu_level": [Interval(Integral, 1, None, closed="left")],
         "max_factors": [Interval(Integral, 1, None, closed="left"), None],

@@ -8,6 +8,7 @@ from scipy.special import binom
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._intervals import POSITIVE
 from skatom.descriptors._cpu import point_scattering as _cpu
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.base import AtomicDescriptor
@@ -151,10 +152,10 @@ class PointScattering(AtomicDescriptor):
         "order": [Interval(Integral, 0, 2, closed="both")],
         "exponents": ["array-like"],
         "channels": ["array-like", str, dict, callable],
-        "beta": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "beta": [POSITIVE, StrOptions({"auto"})],
         "overlap": [Interval(Real, 0, 1, closed="neither")],
         "scale_gap": [Real],
-        "cutoff": [Interval(Real, 0, None, closed="neither"), None],
+        "cutoff": [POSITIVE, None],
         "cutoff_width": [Interval(Real, 0, None, closed="left")],
         "self_term": ["boolean"],
     }

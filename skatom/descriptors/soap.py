@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES
+from skatom._intervals import POSITIVE
 from skatom.descriptors._cpu import soap as _cpu
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._cpu.harmonics import normalization
@@ -147,10 +148,10 @@ class SOAP(AtomicDescriptor):
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "device": [DEVICES],
-        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "cutoff": [POSITIVE],
         "n_max": [Interval(Integral, 1, None, closed="left")],
         "l_max": [Interval(Integral, 0, 20, closed="both")],
-        "sigma": [Interval(Real, 0, None, closed="neither"), dict],
+        "sigma": [POSITIVE, dict],
         "nu": [Interval(Integral, 1, 3, closed="both")],
         "parity": [StrOptions({"even", "both"})],
         "radial_basis": [StrOptions({"bessel", "gto", "optimal"})],

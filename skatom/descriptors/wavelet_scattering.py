@@ -9,6 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._intervals import POSITIVE
 from skatom.descriptors.base import StructureDescriptor
 from skatom.descriptors.scattering.batch import (
     Settings,
@@ -18,7 +19,7 @@ from skatom.descriptors.scattering.batch import (
     transform_batch,
 )
 from skatom.descriptors.scattering.charges import channel_table
-from skatom.descriptors.scattering.lengths import half_edge, nearest_distance, widths
+from skatom.descriptors.scattering.lengths import check_places, half_edge, nearest_distance, widths
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.wavelets import (
     alias_free_spacing,
@@ -199,17 +200,17 @@ class WaveletScattering(StructureDescriptor):
         "order": [Interval(Integral, 0, 2, closed="both")],
         "exponents": ["array-like"],
         "channels": ["array-like", str, dict, callable],
-        "beta": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "beta": [POSITIVE, StrOptions({"auto"})],
         "overlap": [Interval(Real, 0, 1, closed="neither")],
         "scale_gap": [Real],
         "pairing": [StrOptions({"all", "lexicographic", "same_l"})],
         "density_width": [Interval(Real, 0, None, closed="left")],
         "normalize": [StrOptions({"per_atom", "ratio"}), None],
-        "grid_spacing": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "grid_spacing": [POSITIVE, StrOptions({"auto"})],
         "alias": [Interval(Real, 0, 1, closed="neither")],
         "grid_shape": ["array-like", None],
         "multiresolution": ["boolean"],
-        "padding": [Interval(Real, 0, None, closed="neither")],
+        "padding": [POSITIVE],
         "features": ["array-like", None],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
@@ -300,6 +301,7 @@ class WaveletScattering(StructureDescriptor):
         """
         structures = as_structures(X)
         _check_periodicity(structures)
+        check_places(structures)
         pairs = orbital_pairs(self.orbitals)
         self.species_ = structures.species
         self.channels_, self.charges_ = channel_table(self.channels, self.species_)
@@ -426,6 +428,7 @@ class WaveletScattering(StructureDescriptor):
 
     def _check_structures(self, structures):
         _check_periodicity(structures)
+        check_places(structures)
         species_index(structures, self.species_)  # raises for species not seen in fit
         self._check_cells(structures)
 

@@ -3,9 +3,8 @@
 from abc import ABC, abstractmethod
 from numbers import Real
 
-from sklearn.utils._param_validation import Interval
-
 from skatom._device import namespace
+from skatom._intervals import POSITIVE
 from skatom.base import BaseEstimator, check_parameters
 
 # Kernels that have covariances of forces with forces, which errors recommend.
@@ -206,7 +205,7 @@ class ScaledKernel(Kernel):
 
     _parameter_constraints = {
         "kernel": [Kernel],
-        "factor": [Interval(Real, 0, None, closed="neither")],
+        "factor": [POSITIVE],
     }
 
     def __init__(self, kernel, factor=1.0):

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from skatom._device import is_tensor
+from skatom._intervals import POSITIVE
 from skatom.kernels.base import Kernel, squared_norms
 from skatom.kernels.blocks import block, feature_covariance
 from skatom.kernels.feature_kernel import FeatureKernel
 from skatom.kernels.feature_rows import check_features
+from skatom.parallel import split_rows
+
+# Kernel values that are computed at once: their arrays stay in the cache.
+_PIECE = 2**17
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,13 @@ class DotKernel(FeatureKernel):
         return 2
 
     def matrix(self, X, Y):
-        return self.value(X @ Y.T, squared_norms(X)[:, None], squared_norms(Y))
+        products, own, others = X @ Y.T, squared_norms(X)[:, None], squared_norms(Y)
+        if is_tensor(products) or products.size <= _PIECE:
+            return self.value(products, own, others)
+        # in place, so that what `value` makes on the way is not as large as the matrix
+        for rows in split_rows(len(X), max(1, _PIECE // len(Y))):
+            products[rows] = self.value(products[rows], own[rows], others)
+        return products
 
     def matrix_diagonal(self, X):
         norms = squared_norms(X)
@@ -160,7 +171,7 @@ class Scaled(DotKernel):
 
     _parameter_constraints = {
         "kernel": [DotKernel],
-        "factor": [Interval(Real, 0, None, closed="neither")],
+        "factor": [POSITIVE],
     }
 
     def __init__(self, kernel, factor=1.0):

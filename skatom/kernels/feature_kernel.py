@@ -8,6 +8,7 @@ from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels.atom_sums import own_sums, sums_of_atoms
 from skatom.kernels.base import Kernel
 from skatom.kernels.feature_rows import check_features
+from skatom.memory import check_memory
 
 
 class FeatureKernel(Kernel):
@@ -66,7 +67,13 @@ class FeatureKernel(Kernel):
         if isinstance(X, AtomicFeatures):
             return sums_of_atoms(self.matrix, X, Y)
         X = np.asarray(X, float)
-        return self.matrix(X, X if Y is None else np.asarray(Y, float))
+        Y = X if Y is None else np.asarray(Y, float)
+        check_memory(
+            8.0 * len(X) * len(Y),
+            f"the kernel matrix of {len(X)} x {len(Y)} rows",
+            "use fewer rows",
+        )
+        return self.matrix(X, Y)
 
     def diagonal(self, X):
         """k(x, x) of each row, or of each structure.

@@ -5,13 +5,12 @@ from numbers import Real
 
 import numpy as np
 from sklearn.metrics.pairwise import laplacian_kernel
-from sklearn.utils._param_validation import Interval, Options
+from sklearn.utils._param_validation import Options
 
 from skatom._device import is_tensor, namespace
+from skatom._intervals import POSITIVE
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.feature_kernel import FeatureKernel
-
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class _Stationary(DotKernel):
@@ -53,7 +52,7 @@ class Gaussian(_Stationary):
     2.0
     """
 
-    _parameter_constraints = {"sigma": [_POSITIVE]}
+    _parameter_constraints = {"sigma": [POSITIVE]}
 
     def __init__(self, sigma=1.0):
         self.sigma = sigma
@@ -88,7 +87,7 @@ class Matern(_Stationary):
     array([[0.4834]])
     """
 
-    _parameter_constraints = {"sigma": [_POSITIVE], "nu": [Options(Real, {0.5, 1.5, 2.5})]}
+    _parameter_constraints = {"sigma": [POSITIVE], "nu": [Options(Real, {0.5, 1.5, 2.5})]}
 
     def __init__(self, sigma=1.0, nu=2.5):
         self.sigma = sigma
@@ -136,7 +135,7 @@ class Laplacian(FeatureKernel):
     array([[0.3679]])
     """
 
-    _parameter_constraints = {"sigma": [_POSITIVE]}
+    _parameter_constraints = {"sigma": [POSITIVE]}
 
     def __init__(self, sigma=1.0):
         self.sigma = sigma

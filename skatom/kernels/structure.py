@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom._device import beside, check_is_array, namespace
+from skatom._intervals import POSITIVE
 from skatom.kernels._cpu.matching import rematch
 from skatom.kernels.atom_sums import (
     check_atomic_features,
@@ -100,7 +101,7 @@ class StructureKernel(Kernel):
     _parameter_constraints = {
         "kernel": [FeatureKernel],
         "match": [StrOptions({"sum", "average", "best", "rematch"})],
-        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "gamma": [POSITIVE],
         "weights": [dict, None],
         "normalize": ["boolean"],
         "zeta": [Interval(Real, 1, None, closed="left")],

@@ -8,6 +8,13 @@ from skatom.neighbors import neighbor_list
 _FIRST_RADIUS, _LAST_RADIUS = 1.5, 50.0
 # extent of a single atom, Å
 _COINCIDENT = 1e-3
+# radius in which atoms at the same place are looked for, Å
+_SAME_PLACE = 1e-2
+
+
+def check_places(structures):
+    """Raise a ValueError if two atoms are at the same place: maps do not need their distance."""
+    neighbor_list(structures, _SAME_PLACE)
 
 
 def nearest_distance(structures):

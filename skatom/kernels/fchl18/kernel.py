@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm import tqdm
 
+from skatom._intervals import POSITIVE
 from skatom.kernels.base import Kernel
 from skatom.kernels.charges import arms_of_atoms, fictitious_charges
 from skatom.kernels.covariances import by_structure
@@ -137,21 +138,21 @@ class FCHL18(Kernel):
     """
 
     _parameter_constraints = {
-        "sigma": [Interval(Real, 0, None, closed="neither")],
-        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "sigma": [POSITIVE],
+        "cutoff": [POSITIVE],
         "cut_start": [Interval(Real, 0, 1, closed="both")],
         "weight2": [Interval(Real, 0, None, closed="left")],
         "weight3": [Interval(Real, 0, None, closed="left")],
-        "width2": [Interval(Real, 0, None, closed="neither")],
-        "width3": [Interval(Real, 0, None, closed="neither")],
+        "width2": [POSITIVE],
+        "width3": [POSITIVE],
         "decay2": [Interval(Real, 0, None, closed="left")],
         "decay3": [Interval(Real, 0, None, closed="left")],
         "n_fourier": [Interval(Integral, 1, None, closed="left")],
         "alchemy": [StrOptions({"periodic-table", "off"}), "array-like"],
-        "period_width": [Interval(Real, 0, None, closed="neither")],
-        "group_width": [Interval(Real, 0, None, closed="neither")],
+        "period_width": [POSITIVE],
+        "group_width": [POSITIVE],
         "field": [StrOptions({"scaling", "charges"})],
-        "field_scale": [Interval(Real, 0, None, closed="neither")],
+        "field_scale": [POSITIVE],
         "scope": [StrOptions({"local", "global"})],
         "verbose": ["verbose"],
     }

@@ -1,17 +1,17 @@
 """Kernels of neighbours that are averaged over rotations: invariant, and covariant."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Options, StrOptions
 
+from skatom._intervals import POSITIVE
 from skatom.base import Predictor, TupleKeys
 from skatom.kernels.nbody import centered, functionals, harmonics, nplets
 from skatom.kernels.nbody.base import PletKernel
 from skatom.structures import as_structures
 
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 # The largest ratio of the cutoff to sigma: the number of features grows with its third power.
 _LONGEST = 15.0
 
@@ -24,11 +24,11 @@ class AveragedKernel(PletKernel):
 
     _parameter_constraints = {
         "order": [Options(Integral, {2, 3})],
-        "sigma": [_POSITIVE],
-        "cutoff": [_POSITIVE],
+        "sigma": [POSITIVE],
+        "cutoff": [POSITIVE],
         "cutoff_function": [StrOptions({"cosine", "exponential"})],
-        "cutoff_width": [_POSITIVE],
-        "amplitude": [_POSITIVE],
+        "cutoff_width": [POSITIVE],
+        "amplitude": [POSITIVE],
     }
 
     def __init__(

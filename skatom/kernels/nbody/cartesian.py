@@ -1,18 +1,15 @@
 """The kernel of the positions of neighbours, which is not invariant under rotations."""
 
-from numbers import Real
-
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
+from skatom._intervals import POSITIVE
 from skatom.base import Predictor
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.kernels.nbody import centered, functionals, nplets
 from skatom.kernels.nbody.base import NBodyKernel
 from skatom.parallel import run_in_threads
-
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class CartesianPairs(NBodyKernel):
@@ -58,11 +55,11 @@ class CartesianPairs(NBodyKernel):
     """
 
     _parameter_constraints = {
-        "sigma": [_POSITIVE],
-        "cutoff": [_POSITIVE, None],
+        "sigma": [POSITIVE],
+        "cutoff": [POSITIVE, None],
         "cutoff_function": [StrOptions({"cosine", "exponential"})],
-        "cutoff_width": [_POSITIVE],
-        "amplitude": [_POSITIVE],
+        "cutoff_width": [POSITIVE],
+        "amplitude": [POSITIVE],
     }
 
     def __init__(

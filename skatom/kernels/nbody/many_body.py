@@ -1,12 +1,11 @@
 """Kernels of whole atomic environments: functions of their n-body kernels."""
 
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import Interval
 
+from skatom._intervals import POSITIVE
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.dot_product import Polynomial
 from skatom.kernels.nbody import functionals
@@ -61,7 +60,7 @@ class ManyBody(NBodyKernel):
     _parameter_constraints = {
         "kernel": [NBody, HaarNBody, CartesianPairs, None],
         "function": [DotKernel, None],
-        "amplitude": [Interval(Real, 0, None, closed="neither")],
+        "amplitude": [POSITIVE],
     }
 
     def __init__(self, kernel=None, function=None, amplitude=1.0):

@@ -1,16 +1,16 @@
 """Kernels of pairs and triangles of atoms."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Options, StrOptions
 
+from skatom._intervals import POSITIVE
 from skatom.kernels.nbody import functionals, nplets
 from skatom.kernels.nbody.base import PletKernel
 from skatom.kernels.nbody.expansion import NPletExpansion
 from skatom.kernels.nbody.features import RadialBasis, interval, part_features
 
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 # The largest ratio of a range of distances to sigma: the number of features of pairs grows with it,
 # the number of features of triangles with its third power.
 _LONGEST = {2: 500.0, 3: 45.0}
@@ -72,11 +72,11 @@ class NBody(PletKernel):
 
     _parameter_constraints = {
         "order": [Options(Integral, {2, 3})],
-        "sigma": [_POSITIVE],
-        "cutoff": [_POSITIVE, None],
+        "sigma": [POSITIVE],
+        "cutoff": [POSITIVE, None],
         "cutoff_function": [StrOptions({"cosine", "exponential"})],
-        "cutoff_width": [_POSITIVE],
-        "amplitude": [_POSITIVE],
+        "cutoff_width": [POSITIVE],
+        "amplitude": [POSITIVE],
     }
 
     def __init__(

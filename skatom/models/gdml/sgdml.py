@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES, resolve
+from skatom._intervals import POSITIVE
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.inverse_distances import (
     check_composition,
@@ -125,7 +126,7 @@ class GDML(StructureRegressor):
     gives = in_order({"energy", "forces", "stress", "energy_std", "forces_std"})
 
     _parameter_constraints = {
-        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "sigma": [POSITIVE],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "energy_constraint": ["boolean"],
         "baseline": "no_validation",

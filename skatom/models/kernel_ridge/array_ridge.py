@@ -6,6 +6,12 @@ import numpy as np
 from scipy.linalg import LinAlgWarning, solve
 
 from skatom.memory import check_memory
+from skatom.parallel import split_rows
+
+# Kernel values that are computed at once in a prediction.
+_PIECE = 2**22
+# Size of the matrix, and of what the solver adds, in units of the matrix.
+_COPIES = 1.125
 
 
 def solve_ridge(kernel, X, y, alpha, max_memory=None):
@@ -32,7 +38,7 @@ def solve_ridge(kernel, X, y, alpha, max_memory=None):
         If the matrix would not fit in memory.
     """
     check_memory(
-        8.0 * len(X) ** 2,
+        _COPIES * 8.0 * len(X) ** 2,
         f"the kernel matrix of {len(X)} samples",
         "use fewer samples",
         max_memory,
@@ -41,9 +47,29 @@ def solve_ridge(kernel, X, y, alpha, max_memory=None):
     matrix.flat[:: len(X) + 1] += alpha
     try:
         with warnings.catch_warnings(action="error", category=LinAlgWarning):
-            return solve(matrix, y, assume_a="pos", overwrite_a=True)
+            # the transpose is the same matrix, in the order in which LAPACK does not copy it
+            return solve(matrix.T, y, assume_a="pos", overwrite_a=True)
     except (np.linalg.LinAlgError, LinAlgWarning) as error:
         raise ValueError(
             f"the kernel matrix is not positive definite with alpha={alpha:g}: raise it tenfold, "
             "or remove samples that are equal"
         ) from error
+
+
+def predict_ridge(kernel, X, references, coefficients):
+    """Energies Σ_j k(x, x_j) α_j of the rows of X, a few rows at a time.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    X, references : ndarray of float, shapes (m, n_features) and (n, n_features)
+    coefficients : ndarray of float, shape (n,) or (n, n_targets)
+
+    Returns
+    -------
+    ndarray of float, shape (m,) or (m, n_targets)
+    """
+    energies = np.empty((len(X), *coefficients.shape[1:]))
+    for rows in split_rows(len(X), max(1, _PIECE // len(references))):
+        energies[rows] = kernel(X[rows], references) @ coefficients
+    return energies

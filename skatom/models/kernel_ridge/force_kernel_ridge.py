@@ -15,7 +15,7 @@ from skatom.descriptors.features import Features, structures_of
 from skatom.kernels import FCHL18, Gaussian, Kernel, StructureKernel
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
-from skatom.models.kernel_ridge.array_ridge import solve_ridge
+from skatom.models.kernel_ridge.array_ridge import predict_ridge, solve_ridge
 from skatom.models.kernel_ridge.deviations import deviations
 from skatom.models.kernel_ridge.factors import derivative_system, factor_again, operator_factor
 from skatom.models.kernel_ridge.inputs import (
@@ -323,7 +323,8 @@ class ForceKernelRidge(StructureRegressor):
 
     def _evaluate(self, X, names):
         if hasattr(self, "dual_coef_"):
-            return {"energy": self._kernel()(X, self.X_fit_) @ self.dual_coef_}
+            energy = predict_ridge(self._kernel(), X, self.X_fit_, self.dual_coef_)
+            return {"energy": energy}
         found = {}
         if {"gradient", "virial"} & {*names}:
             parts = self.expansion_.differentiate(X)

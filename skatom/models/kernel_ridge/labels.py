@@ -91,6 +91,11 @@ class RidgeLabels:
             for s in np.flatnonzero(self.labelled["forces"])
         )
         self.n_independent = int(total - np.round(rigid))
+        if self.n_independent == 0:
+            raise ValueError(
+                "the only labels are forces of single atoms, which are zero whatever the energy: "
+                "give energies, or forces of structures of several atoms"
+            )
 
     def heights(self, kind):
         """Number of rows of each structure that has the label, shape (n,)."""

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skatom._device import check_is_array
+from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
@@ -19,8 +20,6 @@ from skatom.models.linear.structure_problem import StructureProblem
 from skatom.parallel import serial_blas
 from skatom.solvers import orthogonal_least_squares
 from skatom.targets import Targets, as_targets
-
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class GreedyRegressor(StructureRegressor):
@@ -42,11 +41,11 @@ class GreedyRegressor(StructureRegressor):
         "fit_intercept": ["boolean", StrOptions({"candidate"})],
         "tol": [Interval(Real, 1e-7, 1, closed="left")],
         "method": [StrOptions({"auto", "gram", "gram-schmidt"})],
-        "noise_energy": [_POSITIVE, dict, "array-like"],
-        "noise_forces": [_POSITIVE, dict, "array-like"],
-        "noise_virial": [_POSITIVE, dict, "array-like"],
+        "noise_energy": [POSITIVE, dict, "array-like"],
+        "noise_forces": [POSITIVE, dict, "array-like"],
+        "noise_virial": [POSITIVE, dict, "array-like"],
         "baseline": "no_validation",
-        "max_memory": [None, _POSITIVE],
+        "max_memory": [None, POSITIVE],
         "cv": ["cv_object"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],

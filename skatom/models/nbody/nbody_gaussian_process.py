@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from tqdm import tqdm
 
+from skatom._intervals import POSITIVE
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
@@ -24,7 +25,6 @@ from skatom.models.sparse.fitting import batches
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 # Number of atoms whose rows of a kernel matrix are in memory at once in a prediction.
 _BATCH_ATOMS = 512
 
@@ -146,9 +146,9 @@ class NBodyGaussianProcess(StructureRegressor):
 
     _parameter_constraints = {
         "kernel": [NBodyKernel, None],
-        "noise_energy": [_POSITIVE, dict, "array-like"],
-        "noise_forces": [_POSITIVE, dict, "array-like"],
-        "noise_virial": [_POSITIVE, dict, "array-like"],
+        "noise_energy": [POSITIVE, dict, "array-like"],
+        "noise_forces": [POSITIVE, dict, "array-like"],
+        "noise_virial": [POSITIVE, dict, "array-like"],
         "baseline": "no_validation",
         "n_environments": [Interval(Integral, 1, None, closed="left"), None],
         "optimize": ["boolean"],

@@ -1,6 +1,6 @@
 """Sparse Gaussian processes of atomic environments."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import _fit_context, clone
@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._intervals import POSITIVE
 from skatom.baseline import fit_baseline
 from skatom.descriptors.features import Features
 from skatom.elements import species_index
@@ -33,7 +34,6 @@ from skatom.properties import in_order
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
-_POSITIVE = Interval(Real, 0, None, closed="neither")
 _PREDICTED_ATOMS = 4096
 
 
@@ -183,13 +183,13 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         "kernel": [DotKernel, None],
         "n_sparse": [Interval(Integral, 1, None, closed="left"), dict],
         "selection": [StrOptions({"fps", "cur", "random"}), "array-like"],
-        "noise_energy": [_POSITIVE, dict, "array-like"],
-        "noise_forces": [_POSITIVE, dict, "array-like"],
-        "noise_virial": [_POSITIVE, dict, "array-like"],
+        "noise_energy": [POSITIVE, dict, "array-like"],
+        "noise_forces": [POSITIVE, dict, "array-like"],
+        "noise_virial": [POSITIVE, dict, "array-like"],
         "terms": [list, None],
         "baseline": "no_validation",
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
-        "max_memory": [None, _POSITIVE],
+        "max_memory": [None, POSITIVE],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
