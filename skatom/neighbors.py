@@ -258,13 +258,20 @@ def neighbor_list(structures, cutoff):
     )
     n_atoms = len(structures.numbers)
     counts, clashes = np.empty((2, n_atoms), np.int64)
-    search = (grids, structures.pbc, cutoff)
-    run_in_threads(_cpu.count_neighbors, n_atoms, *search, counts, clashes)
+    nothing = np.empty(0, np.int64), np.empty((0, 3))
+
+    def search(starts, indices, vectors):
+        run_in_threads(
+            _cpu.find_neighbors, n_atoms, grids, structures.pbc, cutoff, starts, counts, clashes,
+            indices, vectors,
+        )  # fmt: skip
+
+    search(nothing[0], *nothing)
     if clashes.max() >= 0:
         raise ValueError(_clash_message(structures, int(np.argmax(clashes >= 0)), clashes))
     offsets = offsets_from_counts(counts)
     indices, vectors = np.empty(offsets[-1], np.int64), np.empty((offsets[-1], 3))
-    run_in_threads(_cpu.fill_neighbors, n_atoms, *search, offsets, indices, vectors)
+    search(offsets, indices, vectors)
     return NeighborList(offsets, indices, vectors, cutoff)
 
 

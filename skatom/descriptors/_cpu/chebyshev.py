@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 
@@ -36,7 +36,7 @@ def _cosine(r, cutoff):
     return 0.5 * (np.cos(x) + 1), -0.5 * np.pi / cutoff * np.sin(x)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _polynomials(x, t, dt):
     """T_n(x) and their slopes."""
     for n in range(len(t)):
@@ -49,7 +49,7 @@ def _polynomials(x, t, dt):
             dt[n] = 2 * t[n - 1] + 2 * x * dt[n - 1] - dt[n - 2]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _moments(vectors, species, expansion, work, y, moments, squares):
     """Σ_j w_j f_j Y_lm (n_channels, n_lm) and Σ_j (w_j f_j)² of one centre."""
     moments[:] = 0.0
@@ -69,7 +69,7 @@ def _moments(vectors, species, expansion, work, y, moments, squares):
                 moments[channel, k] += weight * y[k]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _scratch(expansion):
     n_channels, n_l = len(expansion.weights), expansion.legendre.shape[1]
     n_lm = n_l * n_l
@@ -107,7 +107,7 @@ def values(first, last, starts, vectors, centers, species, expansion, out):
                     row[begin + n] += expansion.legendre[n, l] * power
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _pair_slopes(vector, weight, expansion, moments, work, y, gradients, along):
     """∂(Σ_m moments²/2)/∂r of one pair and channel for every l, (n_l, 3), and (w f)² / 2.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import exp_reduced
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 # points whose logarithms are in the fastest cache while their powers are formed
@@ -199,13 +199,13 @@ def scale_fields(slopes, fields):
                 field[i] *= row[i]
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _square_root(x, out):
     for i in range(len(x)):
         out[i] = np.sqrt(x[i])
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _power_sum(x, n_x, r, n_r, terms):
     """Σ x^n_x r^n_r; ``terms``: scratch."""
     for i in range(len(x)):
@@ -222,14 +222,14 @@ def _power_sum(x, n_x, r, n_r, terms):
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_multiple(x, factor, out):
     for i in range(len(x)):
         out[i] += factor * x[i]
 
 
 # Python's check of the divisor would keep the loop from being vectorised
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@callee(cache=True, fastmath={"contract"}, error_model="numpy")
 def log2(x, bits, out):
     """out = log2(x) for x >= 0 to 1e-15 of max(1, |log2 x|); zero is taken for 2^-600.
 
@@ -259,7 +259,7 @@ def log2(x, bits, out):
         out[i] = np.float64(bits[i]) + 2.0 * _LOG2E * (p * z * t + t)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@callee(cache=True, fastmath={"contract"})
 def exp2(x, factor, bits, out):
     """out = 2^(factor x), for exponents between -1022 and 1023, to 1e-15."""
     for i in range(len(x)):

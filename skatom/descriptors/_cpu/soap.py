@@ -7,7 +7,7 @@ q < q' by √2, so that dot products are those of the full square.
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.bispectrum import (
     bispectrum,
     bispectrum_cotangent,
@@ -29,12 +29,12 @@ _TOGETHER = 4
 # is several times faster than that of an array made in compiled code.
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _weight(l):
     return np.sqrt(8 * np.pi**2 / (2 * l + 1))
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _product(a, column, c, first, l, out):
     """out[i] = Σ_m a[lm, column] c[lm, first + i] of one l.
 
@@ -51,7 +51,7 @@ def _product(a, column, c, first, l, out):
             out[i] += x1 * row1[i] + x2 * row2[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def power_spectrum(c, l_max, out):
     """p[l, q <= q'] = √(8π²/(2l+1)) Σ_m c_q c_q' of one centre."""
     n_channels = c.shape[1]
@@ -67,7 +67,7 @@ def power_spectrum(c, l_max, out):
             row[0] *= np.sqrt(0.5)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _unpack(row, q, factor, square):
     """Symmetric matrix elements (q, q') of a packed row q <= q'."""
     line = square[q, q:]
@@ -77,7 +77,7 @@ def _unpack(row, q, factor, square):
     square[q, q] *= np.sqrt(2.0)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
     """dE/dc of one centre for dE/dp. ``square``: scratch (n_channels, n_channels)."""
     n_channels = c.shape[1]
@@ -99,7 +99,7 @@ def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
                     target[i] += x[n_channels - 1] * last[i]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def packing(n_channels, width, stride):
     """Where `power_spectrum_tangent` finds the two terms of each product q <= q'.
 
@@ -123,7 +123,7 @@ def packing(n_channels, width, stride):
     return both, factors
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, out):
     """dp (n, 3, n_features) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c.
 
@@ -147,7 +147,7 @@ def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, ou
                     row[k] = weight * factors[k] * (shifted[one[k]] + shifted[two[k]])
 
 
-@njit(cache=True)
+@callee(cache=True)
 def features(c, density, out):
     """Unnormalised features of one centre."""
     if density.nu == 1:
@@ -158,7 +158,7 @@ def features(c, density, out):
         bispectrum(c, density.triples, density.components, density.weights, out)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def features_cotangent(c, density, cotangent, square, dc):
     """dE/dc of one centre for dE/d features."""
     if density.nu == 1:
@@ -170,7 +170,7 @@ def features_cotangent(c, density, cotangent, square, dc):
         bispectrum_cotangent(c, density.triples, density.components, density.weights, cotangent, dc)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def features_tangent(c, tangents, blocks, density, table, square, out):
     """d features (n, 3, …) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c."""
     width = tangents.shape[3]
@@ -192,7 +192,7 @@ def features_tangent(c, tangents, blocks, density, table, square, out):
             )
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _dot(a, b):
     total = 0.0
     for i in range(len(a)):
@@ -200,7 +200,7 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _project(p, scale, row, out):
     """out = scale (row - p (p · row) / |p|²): the transpose, and itself, of d(p / |p|) / dp."""
     along = scale**2 * _dot(p, row)
@@ -208,14 +208,14 @@ def _project(p, scale, row, out):
         out[i] = scale * (row[i] - along * p[i])
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _inverse_length(p):
     """1/|p|, and 0 for the empty environment, whose normalised features are 0."""
     length = np.sqrt(_dot(p, p))
     return 1 / length if length > 0 else 0.0
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _coefficient_buffers(density):
     """c by species, and c in the channels of the invariants."""
     n_lm, n_species = (density.l_max + 1) ** 2, density.mixing.shape[1]
@@ -297,7 +297,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
                         _project(p, scale, out[j, axis], out[j, axis])
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _spread(tangents, weights, place, mixed):
     """The tangent (n_lm, 3, n_max) of one neighbour in all mixed channels."""
     n_max = tangents.shape[3]

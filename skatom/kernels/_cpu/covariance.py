@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**18
@@ -128,7 +128,7 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
             first = last
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out):
     """E_b E_a and F_b E_a."""
     begin, end = b.starts[sb], b.starts[sb + 1]
@@ -146,7 +146,7 @@ def _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out):
             place += 1
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _gradients(phi, slopes, b, sb, atoms_a, has_energy, out, along_x):
     """-g and G of one structure b (its rows, n_atoms of a, rank), but for the multiples of x.
 
@@ -181,13 +181,13 @@ def _gradients(phi, slopes, b, sb, atoms_a, has_energy, out, along_x):
             _add_rows(weights, b.jacobians[place : place + end - begin], out[has_energy + c, k])
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_row(weight, row, out):
     for d in range(len(out)):
         out[d] += weight * row[d]
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_rows(weights, rows, out):
     """out += Σ_j weights[j] rows[j], up to four rows at a time, to read and write less."""
     rest = len(rows) % 4

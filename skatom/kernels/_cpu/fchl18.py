@@ -12,7 +12,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import exponential
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 # Below this sine an angle counts as straight, where its sine has a cusp.
 _STRAIGHT = 1e-8
@@ -59,7 +59,7 @@ def _damped(r, power, terms):
     return f * inverse, (df - power * f / r) * inverse
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _radial(vectors, power, terms, distances, values, slopes):
     for i in range(len(vectors)):
         x, y, z = vectors[i]

@@ -9,7 +9,7 @@ from math import exp, sqrt
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.parallel import split_rows, threads_over_blas
 
 # Sums may be reordered and multiply-adds fused; NaN and infinity keep their meaning.
@@ -96,7 +96,7 @@ def _fill_rows(
                     out[r - rows[first], s - rows[first]] = flat_row[places[s], j - first]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _permute(values, gradients, permutation, permuted_values, permuted_gradients):
     n_atoms = len(permutation)
     for a in range(n_atoms):
@@ -106,7 +106,7 @@ def _permute(values, gradients, permutation, permuted_values, permuted_gradients
                 permuted_gradients[x, a, b] = gradients[x, permutation[a], permutation[b]]
 
 
-@njit(cache=True, fastmath=_FASTMATH)
+@callee(cache=True, fastmath=_FASTMATH)
 def _project(values, gradients, column_values, column_gradients, sigma, w1, left, right):
     """w1; the projections w2 J_iᵀδ and J_jᵀδ, where (Jᵀδ)_a = -Σ_b C_ab δ_ab."""
     n_atoms, n_columns = len(values), len(w1)
@@ -128,7 +128,7 @@ def _project(values, gradients, column_values, column_gradients, sigma, w1, left
         left[:, :, j] *= w2
 
 
-@njit(cache=True, fastmath=_FASTMATH)
+@callee(cache=True, fastmath=_FASTMATH)
 def _kernel_row(atom, x, inverses, gradients, column_gradients, w1, left, right, row):
     """One row of the blocks (i, j): force component x on an atom of i, all of those of each j.
 

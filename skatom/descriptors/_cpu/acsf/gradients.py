@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.acsf.arithmetic import dot
 from skatom.descriptors._cpu.acsf.neighborhoods import gather
 from skatom.descriptors._cpu.acsf.tables import (
@@ -29,7 +29,7 @@ from skatom.descriptors._cpu.acsf.tables import (
 from skatom.descriptors._cpu.acsf.triplets import collect, evaluate
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_gradients(n_channels, edges, slopes, cotangent, out):
     """Add to dE/dr_ij in the form of `_scatter`."""
     n_radial = slopes.shape[1]
@@ -39,7 +39,7 @@ def radial_gradients(n_channels, edges, slopes, cotangent, out):
             out[i, 0] += dot(row, slopes[i])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _weigh(weight, zeta, a, b, x, p, q):
     """Add weight times one function to dE/dx = Σ weight ζ x^(ζ-1) b and to q = Σ weight x^ζ."""
     for k in range(len(a)):
@@ -49,7 +49,7 @@ def _weigh(weight, zeta, a, b, x, p, q):
         p[k] += weight * a[k] * b[k] / max(x[k], TINY)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sum_gaussian(eta, shift, q, e, sums):
     """Add one Gaussian of G4 or G5 to the sums that the slopes along distances need.
 
@@ -67,7 +67,7 @@ def _sum_gaussian(eta, shift, q, e, sums):
             constant[k] += 2 * eta * shift * q[k] * e[k]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sum_ani(eta, shift, r, first, second, q, e, sums):
     """The same of ANI, whose slope is equal along both distances."""
     total, constant = sums[0], sums[2]
@@ -78,7 +78,7 @@ def _sum_ani(eta, shift, r, first, second, q, e, sums):
         constant[k] -= eta * (mean - shift) * q[k] * e[k]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sum_base(cosine, sine, p, c, s, dc):
     """Add dE/dx of a base to dE/dcos θ."""
     if sine == 0.0:
@@ -90,7 +90,7 @@ def _sum_base(cosine, sine, p, c, s, dc):
             dc[k] += (cosine - sine * tangent) * p[k]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _sum(i, j, g, functions, hood, t):
     """Add the Gaussian g of the triplets i to j to their sums."""
     eta, shift = functions.gaussians[g]
@@ -104,7 +104,7 @@ def _sum(i, j, g, functions, hood, t):
         _sum_ani(eta, shift, hood.rows[R], first, second, q, e, t.rows[SUMS + 3 :, i:j])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def slopes_at_ends(a, b, total, linear, constant, ratio, turn, w, of):
     """Slopes along the unit vectors of the neighbours a and b of one triplet, see `_scatter`."""
     ra, rb = of[R, a], of[R, b]
@@ -116,7 +116,7 @@ def slopes_at_ends(a, b, total, linear, constant, ratio, turn, w, of):
     )
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _scatter(n, has_g4, of, t, jk, out):
     """Add the slopes along the vectors of both neighbours of n triplets.
 
@@ -151,7 +151,7 @@ def _scatter(n, has_g4, of, t, jk, out):
             out[b, 1 + axis] += to_b * of[X + axis, a]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
     """Add dE/dr_ij, in the form of `_scatter`, of n triplets."""
     n_angular, rows, terms = len(functions.terms), t.rows, functions.terms

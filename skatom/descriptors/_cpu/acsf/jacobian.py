@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.acsf.arithmetic import add
 from skatom.descriptors._cpu.acsf.gradients import slopes_at_ends
 from skatom.descriptors._cpu.acsf.neighborhoods import gather
@@ -25,7 +25,7 @@ from skatom.descriptors._cpu.acsf.tables import (
 from skatom.descriptors._cpu.acsf.triplets import collect, evaluate
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _gaussian_slopes(kind, eta, shift, of, t, jk, e, at_j, at_k, between):
     """Slopes of E with all cutoff functions along r_ij, r_ik and r_jk, the last over r_jk."""
     for i in range(len(e)):
@@ -42,7 +42,7 @@ def _gaussian_slopes(kind, eta, shift, of, t, jk, e, at_j, at_k, between):
         between[i] = ratio
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _power_slopes(zeta, p, q, a, x, c, s, out):
     """d(x^ζ)/dcos θ."""
     for i in range(len(a)):
@@ -50,7 +50,7 @@ def _power_slopes(zeta, p, q, a, x, c, s, out):
         out[i] = zeta * a[i] / max(x[i], TINY) * (p - q * tangent)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _function_slopes(k, c, inverse_j, inverse_k, terms, scale, a, b, da, db, slopes):
     """Slopes (3, n_angular) of every function on one triplet: at both ends, and X of `_scatter`.
 
@@ -65,7 +65,7 @@ def _function_slopes(k, c, inverse_j, inverse_k, terms, scale, a, b, da, db, slo
         slopes[2, m] = dc * inverse - value * db[2, g, k]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, out):
     """Add the derivatives of every function, (n_neighbors, 4, n_features), of n triplets."""
     n_angular, of, rows, jk = len(functions.terms), hood.rows, t.rows, t.jk

@@ -4,7 +4,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import cutoff_slopes, cutoff_values, exponential
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee
 from skatom.descriptors._cpu.acsf.arithmetic import multiply
 from skatom.descriptors._cpu.acsf.tables import (
     ANGULAR_DF,
@@ -19,7 +19,7 @@ from skatom.descriptors._cpu.acsf.tables import (
 )  # fmt: skip
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sort(vectors, species, functions, edges, order, rows):
     """Fill the distances, unit vectors and weights of the neighbours, sorted."""
     n = len(vectors)
@@ -48,7 +48,7 @@ def _sort(vectors, species, functions, edges, order, rows):
         rows[WEIGHT, i] = functions.weights[species[k]]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def gather(vectors, species, functions, with_slopes, hood):
     """Sort the neighbours of one centre and evaluate what depends on one of them; their number."""
     n = len(vectors)
@@ -74,7 +74,7 @@ def gather(vectors, species, functions, with_slopes, hood):
     return n
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def gaussian(eta, shift, r, work, exponents, out):
     """exp(-η (r - R)²)."""
     for i in range(len(r)):
@@ -82,7 +82,7 @@ def gaussian(eta, shift, r, work, exponents, out):
     exponential(work, exponents, out)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_functions(r, radial, kappa, work, exponents, e):
     """Gaussians and cosines of each neighbour, without cutoff, as rows of e (n, n_radial)."""
     n_gauss = len(radial)
@@ -98,7 +98,7 @@ def radial_functions(r, radial, kappa, work, exponents, e):
             e[i, n_gauss + m] = np.cos(kappa[m] * r[i])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_slopes(r, f, df, radial, kappa, e, slopes):
     """d(e f_c)/dr of every function, (n, n_radial)."""
     n_gauss = len(radial)

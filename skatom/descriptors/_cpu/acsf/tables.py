@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee
 
 # Triplets of one round.
 _TRIPLETS = 256
@@ -79,7 +79,7 @@ class Triplets(NamedTuple):
     p: np.ndarray  # (n_bases, n): dE/dx
 
 
-@njit(cache=True)
+@callee(cache=True)
 def neighborhood(n_max, functions):
     """Buffers for up to n_max neighbours."""
     n_radial = len(functions.radial) + len(functions.kappa)
@@ -94,7 +94,7 @@ def neighborhood(n_max, functions):
     )
 
 
-@njit(cache=True)
+@callee(cache=True)
 def triplets(n_max, functions, with_derivatives):
     """Buffers; a row of triplets (one j, all k) always fits."""
     n = max(_TRIPLETS, n_max)

@@ -3,14 +3,14 @@
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.acsf.arithmetic import dot
 from skatom.descriptors._cpu.acsf.neighborhoods import gather
 from skatom.descriptors._cpu.acsf.tables import F, neighborhood, triplets
 from skatom.descriptors._cpu.acsf.triplets import collect, evaluate
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_values(n_channels, edges, f, e, out):
     """Radial functions of one centre, (n_channels, n_radial) flat."""
     n_radial = e.shape[1]
@@ -22,7 +22,7 @@ def radial_values(n_channels, edges, f, e, out):
                 row[m] += weight * source[m]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def angular_values(n_runs, runs, terms, scale, a, b, out):
     """Add the triplets to the angular functions of one centre, (n_blocks, n_angular) flat."""
     for run in range(n_runs):
