@@ -45,9 +45,7 @@ def _options(decorator, **defaults):
 
 # A division by zero gives an infinity, not an error: its check would keep loops from being
 # vectorised, and takes time to compile. C's way to call a function is not needed.
-njit = _options(
-    _njit if numba is None else numba.njit, error_model="numpy", no_cfunc_wrapper=True
-)
+njit = _options(_njit if numba is None else numba.njit, error_model="numpy", no_cfunc_wrapper=True)
 
 # For functions that only compiled functions call: the way from Python is not compiled, which is
 # a fifth of all compilation. Python must not call them; it would end with a segmentation fault.

@@ -33,10 +33,7 @@ class Density(NamedTuple):
     central_weight: float
     mixing: np.ndarray  # (n_channels, n_species)
     mixes: bool  # False: the matrix is the identity
-    # for nu = 3, see coupling.coupling_table
-    triples: np.ndarray
-    components: np.ndarray
-    weights: np.ndarray
+    coupling: tuple | None  # for nu = 3, see coupling.coupling_table; without it, not compiled
 
 
 @callee(cache=True)
@@ -56,7 +53,7 @@ def neighbor_weight(r, parameters):
     return f * u, df * u + f * du
 
 
-@callee(cache=True)
+@njit(cache=True, inline="always")
 def weight_parameters(density):
     """What `neighbor_weight` takes."""
     return density.cutoff, density.cutoff_width, density.rate, density.scale, density.exponent

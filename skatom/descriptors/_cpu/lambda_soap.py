@@ -13,7 +13,7 @@ import numpy as np
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
 from skatom.descriptors._cpu.density import Density, expand, mix, scratch
-from skatom.descriptors._cpu.soap import _coefficient_buffers, _dot, _product
+from skatom.descriptors._cpu.soap import _coefficient_buffers, _dot, _multiply, _product
 
 
 class CovariantDensity(NamedTuple):
@@ -86,7 +86,6 @@ def values(first, last, starts, vectors, centers, species, parameters, out):
         start, stop = starts[i], starts[i + 1]
         expand(vectors[start:stop], species[start:stop], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
-        features = out[i].reshape(n_mu, -1)
-        covariants(c, n_mu, pairs, couplings, b, features)
+        covariants(c, n_mu, pairs, couplings, b, out[i].reshape(n_mu, out.shape[1] // n_mu))
         if parameters.normalize:
-            features *= _inverse_density(c, density.l_max)
+            _multiply(out[i], _inverse_density(c, density.l_max), out[i])

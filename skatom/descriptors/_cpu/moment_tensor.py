@@ -93,7 +93,7 @@ def scratch(moments):
 def _neighbor(vector, moments, work):
     """Radial functions and monomials of one neighbour; its distance and the monomials' vector."""
     f, df, values, _ = work
-    x, y, z = vector
+    x, y, z = vector[0], vector[1], vector[2]
     r = np.sqrt(x * x + y * y + z * z)
     radial(r, moments, f, df)
     if moments.unit_vectors:

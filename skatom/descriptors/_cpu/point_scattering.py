@@ -206,8 +206,8 @@ def moduli(first, last, starts, indices, vectors, scale, x, powers, columns, out
                 for p in range(len(powers)):
                     row[column + p] = _power(modulus[c], powers[p])
             if keep:
-                start = place + w * n_fields
-                u[i, start : start + n_fields] = modulus
+                for c in range(n_fields):
+                    u[i, place + w * n_fields + c] = modulus[c]
 
 
 @njit(cache=True, nogil=True)

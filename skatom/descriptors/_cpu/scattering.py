@@ -26,8 +26,8 @@ def solid_harmonics(omega, norm, l_max, values):
         x, y, z = omega[i, 0], omega[i, 1], omega[i, 2]
         r = np.sqrt(x * x + y * y + z * z)
         if r == 0.0:
-            values[:, i] = 0.0
-            values[0, i] = norm[0]
+            for lm in range(n_lm):
+                values[lm, i] = norm[0] if lm == 0 else 0.0
             continue
         harmonics(x / r, y / r, z / r, norm, l_max, work, unit)
         power = 1.0
@@ -50,7 +50,9 @@ def solid_harmonic_gradients(omega, norm, l_max, gradients):
             # only l = 1 has a slope at the origin, and that is the same everywhere
             if l_max > 0:
                 harmonics_with_gradients(0.0, 0.0, 1.0, norm, l_max, work, unit, slopes)
-                gradients[:, 1:4, i] = slopes[:, 1:4]
+                for a in range(3):
+                    for lm in range(1, 4):
+                        gradients[a, lm, i] = slopes[a, lm]
             continue
         harmonics_with_gradients(x / r, y / r, z / r, norm, l_max, work, unit, slopes)
         power = 1.0
@@ -162,12 +164,14 @@ def power_sums(squares, exponents, root, sums):
                 log2(piece, bits, logs)
             for q in range(len(exponents)):
                 if root > 0:
-                    whole, rest = divmod(int(round(exponents[q] * root)), root)
-                    sums[c, q] += _power_sum(sigma, whole, r, rest, terms)
+                    multiple = int(np.floor(exponents[q] * root + 0.5))
+                    whole = multiple // root
+                    sums[c, q] += _power_sum(sigma, whole, r, multiple - whole * root, terms)
                 else:
                     exp2(logs, 0.5 * exponents[q], bits, r)
-                    sums[c, q] += _power_sum(r, 1, r, 0, terms)
-            piece[:] = sigma
+                    sums[c, q] += _power_sum(r, np.int64(1), r, np.int64(0), terms)
+            for i in range(size):
+                piece[i] = sigma[i]
 
 
 @njit(cache=True, nogil=True)

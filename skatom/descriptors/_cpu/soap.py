@@ -136,7 +136,7 @@ def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, ou
     length, n_products, numbers = len(blocks) * n_axes * width, len(factors), square.ravel()
     for l in range(l_max + 1):
         for q in range(n_channels):
-            _product(c, q, flat, 0, l, square[q, :length])
+            _product(c, q, flat, np.int64(0), l, square[q, :length])
         weight = _weight(l)
         for j in range(len(blocks)):
             one, two = both[blocks[j], 0], both[blocks[j], 1]
@@ -147,49 +147,60 @@ def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, ou
                     row[k] = weight * factors[k] * (shifted[one[k]] + shifted[two[k]])
 
 
+# Where nu < 3, the coupling is None, and what it is for is not compiled.
+
+
 @callee(cache=True)
-def features(c, density, out):
+def features(c, nu, l_max, coupling, out):
     """Unnormalised features of one centre."""
-    if density.nu == 1:
-        out[:] = np.sqrt(8 * np.pi**2) * c[0]
-    elif density.nu == 2:
-        power_spectrum(c, density.l_max, out)
+    if coupling is not None:
+        bispectrum(c, coupling[0], coupling[1], coupling[2], out)
+    elif nu == 2:
+        power_spectrum(c, l_max, out)
     else:
-        bispectrum(c, density.triples, density.components, density.weights, out)
+        _multiply(c[0], np.sqrt(8 * np.pi**2), out)
 
 
 @callee(cache=True)
-def features_cotangent(c, density, cotangent, square, dc):
+def features_cotangent(c, nu, l_max, coupling, cotangent, square, dc):
     """dE/dc of one centre for dE/d features."""
-    if density.nu == 1:
-        dc[:] = 0.0
-        dc[0] = np.sqrt(8 * np.pi**2) * cotangent
-    elif density.nu == 2:
-        power_spectrum_cotangent(c, density.l_max, cotangent, square, dc)
+    if coupling is not None:
+        bispectrum_cotangent(c, coupling[0], coupling[1], coupling[2], cotangent, dc)
+    elif nu == 2:
+        power_spectrum_cotangent(c, l_max, cotangent, square, dc)
     else:
-        bispectrum_cotangent(c, density.triples, density.components, density.weights, cotangent, dc)
+        dc[:] = 0.0
+        _multiply(cotangent, np.sqrt(8 * np.pi**2), dc[0])
 
 
 @callee(cache=True)
-def features_tangent(c, tangents, blocks, density, table, square, out):
+def features_tangent(c, tangents, blocks, nu, l_max, coupling, table, square, out):
     """d features (n, 3, …) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c."""
     width = tangents.shape[3]
-    if density.nu == 2:
+    if coupling is not None:
+        for j in range(len(blocks)):
+            for axis in range(3):
+                full = np.zeros(c.shape)
+                for lm in range(len(c)):
+                    for q in range(width):
+                        full[lm, blocks[j] * width + q] = tangents[lm, j, axis, q]
+                bispectrum_tangent(c, full, coupling[0], coupling[1], coupling[2], out[j, axis])
+    elif nu == 2:
         both, factors = table
-        power_spectrum_tangent(c, tangents, blocks, both, factors, density.l_max, square, out)
-        return
-    for j in range(len(blocks)):
-        low = blocks[j] * width
-        if density.nu == 1:
-            out[j] = 0.0
-            out[j, :, low : low + width] = np.sqrt(8 * np.pi**2) * tangents[0, j]
-            continue
-        for axis in range(3):
-            full = np.zeros(c.shape)
-            full[:, low : low + width] = tangents[:, j, axis]
-            bispectrum_tangent(
-                c, full, density.triples, density.components, density.weights, out[j, axis]
-            )
+        power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, out)
+    else:
+        for j in range(len(blocks)):
+            low = blocks[j] * width
+            for axis in range(3):
+                row = out[j, axis]
+                row[:] = 0.0
+                _multiply(tangents[0, j, axis], np.sqrt(8 * np.pi**2), row[low : low + width])
+
+
+@callee(cache=True, fastmath=FASTMATH)
+def _multiply(row, factor, out):
+    for i in range(len(out)):
+        out[i] = factor * row[i]
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -216,6 +227,12 @@ def _inverse_length(p):
 
 
 @callee(cache=True)
+def normalize(p):
+    """p / |p|, in place."""
+    _multiply(p, _inverse_length(p), p)
+
+
+@callee(cache=True)
 def _coefficient_buffers(density):
     """c by species, and c in the channels of the invariants."""
     n_lm, n_species = (density.l_max + 1) ** 2, density.mixing.shape[1]
@@ -232,9 +249,9 @@ def values(first, last, starts, vectors, centers, species, density, out):
         a, b = starts[i], starts[i + 1]
         expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
-        features(c, density, out[i])
+        features(c, density.nu, density.l_max, density.coupling, out[i])
         if density.normalize:
-            out[i] *= _inverse_length(out[i])
+            normalize(out[i])
 
 
 @njit(cache=True, nogil=True)
@@ -251,10 +268,10 @@ def pair_gradients(first, last, starts, vectors, centers, species, density, cota
         mix(by_species, density.mixing, c)
         row = cotangent[min(i, len(cotangent) - 1)]
         if density.normalize:
-            features(c, density, p)
+            features(c, density.nu, density.l_max, density.coupling, p)
             _project(p, _inverse_length(p), row, p)
             row = p
-        features_cotangent(c, density, row, square, dc)
+        features_cotangent(c, density.nu, density.l_max, density.coupling, row, square, dc)
         unmix(dc, density.mixing, by_species)
         expansion_gradients(vectors[a:b], species[a:b], density, work, by_species, out[a:b])
 
@@ -279,7 +296,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
         mix(by_species, density.mixing, c)
         scale = 0.0
         if density.normalize:
-            features(c, density, p)
+            features(c, density.nu, density.l_max, density.coupling, p)
             scale = _inverse_length(p)
         for k in range(a, b, _TOGETHER):
             stop = min(k + _TOGETHER, b)
@@ -290,7 +307,10 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
                 for j in range(k, stop):
                     _spread(tangents, density.mixing[:, species[j]], j - k, mixed)
                 dc, blocks = mixed, first_block[: stop - k]
-            features_tangent(c, dc, blocks, density, table, square, out[k:stop])
+            features_tangent(
+                c, dc, blocks, density.nu, density.l_max, density.coupling, table, square,
+                out[k:stop],
+            )  # fmt: skip
             if density.normalize:
                 for j in range(k, stop):
                     for axis in range(3):
@@ -300,6 +320,10 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
 @callee(cache=True)
 def _spread(tangents, weights, place, mixed):
     """The tangent (n_lm, 3, n_max) of one neighbour in all mixed channels."""
-    n_max = tangents.shape[3]
-    for j in range(len(weights)):
-        mixed[:, place, :, j * n_max : (j + 1) * n_max] = weights[j] * tangents[:, place]
+    n_lm, _, n_axes, n_max = tangents.shape
+    for lm in range(n_lm):
+        for axis in range(n_axes):
+            source, target = tangents[lm, place, axis], mixed[lm, place, axis]
+            for j in range(len(weights)):
+                for n in range(n_max):
+                    target[j * n_max + n] = weights[j] * source[n]

@@ -125,7 +125,9 @@ def _project(values, gradients, column_values, column_gradients, sigma, w1, left
                     right[x, a, j] -= column_gradients[x, a, b, j] * delta[j]
     for j in range(n_columns):  # each pair was counted twice
         w1[j], w2 = matern_weights(0.5 * squared[j], sigma)
-        left[:, :, j] *= w2
+        for x in range(3):
+            for a in range(n_atoms):
+                left[x, a, j] *= w2
 
 
 @callee(cache=True, fastmath=_FASTMATH)

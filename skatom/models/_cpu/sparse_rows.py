@@ -35,7 +35,7 @@ def scatter(
 
 @callee(cache=True, fastmath=FASTMATH)
 def _strain(vector, g, virial):
-    x, y, z = vector
+    x, y, z = vector[0], vector[1], vector[2]
     gx, gy, gz = g[0], g[1], g[2]
     xx, yy, zz = virial[0], virial[1], virial[2]
     for m in range(len(gx)):

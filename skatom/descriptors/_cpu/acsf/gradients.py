@@ -23,6 +23,7 @@ from skatom.descriptors._cpu.acsf.tables import (
     S,
     W,
     X,
+    most_neighbors,
     neighborhood,
     triplets,
 )  # fmt: skip
@@ -91,17 +92,17 @@ def _sum_base(cosine, sine, p, c, s, dc):
 
 
 @callee(cache=True)
-def _sum(i, j, g, functions, hood, t):
-    """Add the Gaussian g of the triplets i to j to their sums."""
-    eta, shift = functions.gaussians[g]
-    q, e = t.q[g, i:j], t.e[g, i:j]
+def _sum(n, g, functions, hood, t):
+    """Add the Gaussian g of the n triplets to their sums."""
+    eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
+    q, e = t.q[g, :n], t.e[g, :n]
     if g < functions.n_g4:
-        _sum_gaussian(eta, shift, q, e, t.rows[SUMS:, i:j])
+        _sum_gaussian(eta, shift, q, e, t.rows[SUMS:, :n])
     elif g < functions.n_g4 + functions.n_g5:
-        _sum_gaussian(eta, shift, q, e, t.rows[SUMS + 3 :, i:j])
+        _sum_gaussian(eta, shift, q, e, t.rows[SUMS + 3 :, :n])
     else:
-        first, second = t.jk[0, i:j], t.jk[1, i:j]
-        _sum_ani(eta, shift, hood.rows[R], first, second, q, e, t.rows[SUMS + 3 :, i:j])
+        first, second = t.jk[0, :n], t.jk[1, :n]
+        _sum_ani(eta, shift, hood.rows[R], first, second, q, e, t.rows[SUMS + 3 :, :n])
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -162,16 +163,16 @@ def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
         i, j = t.runs[1, run], t.runs[1, run + 1]
         row = cotangent[t.runs[0, run] * n_angular :]
         for m in range(n_angular):
-            power, g = terms[m]
+            power, g = terms[m, 0], terms[m, 1]
             base = functions.power_of[power, 0]
             _weigh(
                 row[m] * functions.scale[m], functions.zeta[power], t.a[power, i:j],
                 t.b[g, i:j], t.x[base, i:j], t.p[base, i:j], t.q[g, i:j],
             )  # fmt: skip
     for g in range(len(functions.gaussians)):
-        _sum(0, n, g, functions, hood, t)
+        _sum(n, g, functions, hood, t)
     for base in range(len(functions.bases)):
-        p, q = functions.bases[base]
+        p, q = functions.bases[base, 0], functions.bases[base, 1]
         _sum_base(p, q, t.p[base, :n], rows[C, :n], rows[S, :n], rows[DC, :n])
     _scatter(n, functions.n_g4 > 0, hood.rows, rows, t.jk, out)
 
@@ -179,21 +180,21 @@ def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
 @njit(cache=True, nogil=True)
 def pair_gradients(first, last, starts, vectors, centers, species, functions, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
+    n_max = most_neighbors(first, last, starts)
     per_channel = len(functions.radial) + len(functions.kappa)
     n_radial = functions.n_channels * per_channel
-    hood, t = neighborhood(n_max, functions), triplets(n_max, functions, True)
+    hood, t = neighborhood(n_max, functions), triplets(n_max, n_max, functions)
     state, gradient = np.empty(3, np.int64), np.empty((n_max, 4))
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         row = cotangent[min(i, len(cotangent) - 1)]
-        n_neighbors = gather(vectors[a:b], species[a:b], functions, True, hood)
+        n_neighbors = gather(vectors[a:b], species[a:b], functions, t.q.shape[1] > 0, hood)
         gradient[:n_neighbors] = 0.0
         radial_gradients(functions.n_channels, hood.edges[0], hood.slopes, row, gradient)
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
             n, n_runs = collect(state, functions, hood, t)
-            evaluate(n, functions, True, hood, t)
+            evaluate(n, functions, hood, t)
             angular_gradients(n, n_runs, functions, hood, t, row[n_radial:], gradient)
         for k in range(n_neighbors):
             for axis in range(3):

@@ -19,6 +19,7 @@ from skatom.descriptors._cpu.acsf.tables import (
     S,
     W,
     X,
+    most_neighbors,
     neighborhood,
     triplets,
 )  # fmt: skip
@@ -71,13 +72,13 @@ def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, ou
     n_angular, of, rows, jk = len(functions.terms), hood.rows, t.rows, t.jk
     for g in range(len(functions.gaussians)):
         kind = 0 if g < functions.n_g4 else 1 if g < functions.n_g4 + functions.n_g5 else 2
-        eta, shift = functions.gaussians[g]
+        eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         _gaussian_slopes(
             kind, eta, shift, of, rows, jk, t.e[g, :n], db[0, g, :n], db[1, g, :n], db[2, g, :n]
         )
     for m in range(len(functions.zeta)):
         base = functions.power_of[m, 0]
-        p, q = functions.bases[base]
+        p, q = functions.bases[base, 0], functions.bases[base, 1]
         _power_slopes(
             functions.zeta[m], p, q, t.a[m, :n], t.x[base, :n], rows[C, :n], rows[S, :n], da[m, :n]
         )
@@ -100,29 +101,31 @@ def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, ou
 @njit(cache=True, nogil=True)
 def pair_jacobian(first, last, starts, vectors, centers, species, functions, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
+    n_max = most_neighbors(first, last, starts)
     per_channel, n_features = len(functions.radial) + len(functions.kappa), out.shape[2]
     n_radial = functions.n_channels * per_channel
-    hood, t = neighborhood(n_max, functions), triplets(n_max, functions, True)
+    hood, t = neighborhood(n_max, functions), triplets(n_max, n_max, functions)
     state, gradient = np.empty(3, np.int64), np.empty((n_max, 4, n_features))
     slopes = np.empty((3, len(functions.terms)))
     da, db = np.empty(t.a.shape), np.empty((3, *t.e.shape))
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        n_neighbors = gather(vectors[a:b], species[a:b], functions, True, hood)
+        n_neighbors = gather(vectors[a:b], species[a:b], functions, t.q.shape[1] > 0, hood)
         gradient[:n_neighbors] = 0.0
         edges = hood.edges[0]
         for channel in range(functions.n_channels):
             for k in range(edges[2 * channel], edges[2 * channel + 2]):
                 first = channel * per_channel
-                gradient[k, 0, first : first + per_channel] = hood.slopes[k]
+                for m in range(per_channel):
+                    gradient[k, 0, first + m] = hood.slopes[k, m]
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
             n, n_runs = collect(state, functions, hood, t)
-            evaluate(n, functions, True, hood, t)
+            evaluate(n, functions, hood, t)
             angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, gradient)
         for k in range(n_neighbors):
             for axis in range(3):
                 target = out[a + hood.order[0, k], axis]
-                target[:] = gradient[k, 1 + axis]
+                for m in range(n_features):
+                    target[m] = gradient[k, 1 + axis, m]
                 add(hood.rows[X + axis, k], gradient[k, 0], target)

@@ -26,15 +26,16 @@ def _sort(vectors, species, functions, edges, order, rows):
     counts, start = edges[0], edges[1]
     counts[:] = 0
     for k in range(n):
-        dx, dy, dz = vectors[k]
+        dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         rows[WORK, k] = r
         key = 2 * functions.channels[species[k]] + (r >= functions.angular_cutoff)
         order[1, k] = key
         counts[key + 1] += 1
+    start[0] = counts[0]
     for key in range(1, len(counts)):
         counts[key] += counts[key - 1]
-    start[:] = counts
+        start[key] = counts[key]
     for k in range(n):
         key = order[1, k]
         i = start[key]
@@ -65,7 +66,7 @@ def gather(vectors, species, functions, with_slopes, hood):
         multiply(rows[DF, :n], weight)
         multiply(rows[ANGULAR_DF, :n], weight)
     for g in range(functions.n_g4 + functions.n_g5):
-        eta, shift = functions.gaussians[g]
+        eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         gaussian(eta, shift, r, work, exponents, hood.e[g, :n])
     radial, kappa, e, scratch = functions.radial, functions.kappa, hood.radial[:n], hood.slopes[:n]
     radial_functions(r, radial, kappa, scratch, hood.exponents[: e.size], e)

@@ -129,8 +129,9 @@ def _power(x, zeta, work, out):
         for i in range(len(x)):
             out[i] = x[i] ** zeta
         return
-    out[:] = 1.0
-    work[:] = x
+    for i in range(len(x)):
+        out[i] = 1.0
+        work[i] = x[i]
     while whole > 0:
         if whole % 2:
             for i in range(len(x)):
@@ -171,7 +172,7 @@ def _mean(r, first, second, out):
 
 
 @callee(cache=True)
-def evaluate(n, functions, with_slopes, hood, t):
+def evaluate(n, functions, hood, t):
     """Bases, powers and Gaussians of n triplets."""
     first, second, rows = t.jk[0, :n], t.jk[1, :n], t.rows
     w, d, work, exponents = rows[W, :n], rows[D, :n], rows[T_WORK, :n], t.exponents[:n]
@@ -180,19 +181,19 @@ def evaluate(n, functions, with_slopes, hood, t):
     if n_g4 > 0:
         _root(d)
         cutoff_values(functions.cutoff_kind, functions.angular_cutoff, d, rows[FD, :n])
-        if with_slopes:
+        if t.q.shape[1] > 0:
             cutoff_slopes(functions.cutoff_kind, functions.angular_cutoff, d, rows[DFD, :n])
     for base in range(len(functions.bases)):
-        p, q = functions.bases[base]
+        p, q = functions.bases[base, 0], functions.bases[base, 1]
         _base(p, q, rows[C, :n], rows[S, :n], t.x[base, :n])
     for m in range(len(functions.zeta)):
-        base, parent = functions.power_of[m]
+        base, parent = functions.power_of[m, 0], functions.power_of[m, 1]
         if parent >= 0:
             product(t.a[parent, :n], t.a[parent, :n], t.a[m, :n])
         else:
             _power(t.x[base, :n], functions.zeta[m], work, t.a[m, :n])
     for g in range(len(functions.gaussians)):
-        eta, shift = functions.gaussians[g]
+        eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         e, b = t.e[g, :n], t.b[g, :n]
         if g < n_g4:
             _outer(hood.e[g], first, second, b)

@@ -154,7 +154,8 @@ def three_body_gradients(env, basis, cotangent, buffers, gradients):
                     angular_sums(j, start, last, near, dots, sums)
                     _pull(j, start, last, near, eta, decay, reach, sums, sorted_gradients)
     for j in range(n):
-        gradients[env.pair[j]] += sorted_gradients[j]
+        for axis in range(3):
+            gradients[env.pair[j], axis] += sorted_gradients[j, axis]
 
 
 @callee(cache=True)
@@ -176,7 +177,8 @@ def three_body_jacobian(env, basis, buffers, jacobian):
                     )
                     of_j, of_k = jacobian[env.pair[j]], jacobian[env.pair[k]]
                     for c in range(width):
-                        dots[k] = 0.0
+                        for column in range(2 * width):
+                            dots[k, column] = 0.0
                         dots[k, c] = dots[k, width + c] = basis.harmonics[c // 2]
                         angular_sums(j, k, k + 1, near, dots, sums)
                         t, v, m = sums[k, 0], sums[k, 1], sums[k, 2]
