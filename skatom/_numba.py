@@ -5,6 +5,7 @@ tensors.
 """
 
 import os
+from functools import partial
 
 from joblib import cpu_count
 
@@ -13,7 +14,7 @@ try:
 except ImportError:
     numba = None
 
-__all__ = ["get_num_threads", "njit"]
+__all__ = ["callee", "get_num_threads", "njit"]
 
 
 def get_num_threads():
@@ -37,4 +38,15 @@ def _njit(function=None, **options):
     return refuse
 
 
-njit = _njit if numba is None else numba.njit
+def _options(decorator, **defaults):
+    """The decorator with other defaults."""
+    return decorator if numba is None else partial(decorator, **defaults)
+
+
+# A division by zero gives an infinity, not an error: its check would keep loops from being
+# vectorised, and takes time to compile. C's way to call a function is not needed.
+njit = _options(_njit if numba is None else numba.njit, error_model="numpy", no_cfunc_wrapper=True)
+
+# For functions that only compiled functions call: the way from Python is not compiled, which is
+# a fifth of all compilation. Python must not call them; it would end with a segmentation fault.
+callee = _options(njit, no_cpython_wrapper=True)

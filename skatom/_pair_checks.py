@@ -48,9 +48,9 @@ def check_owners(owners, centers, indices):
 
 def lattice_shifts(structures, owners, centers, indices, vectors):
     """How many lattice vectors (n_pairs, 3) lie between the image of j and j itself."""
-    lattices = np.array(
-        [complete_lattice(*box) for box in zip(structures.cells, structures.pbc, strict=True)]
-    )
+    lattices = np.empty(structures.cells.shape)
+    for cell, pbc, lattice in zip(structures.cells, structures.pbc, lattices, strict=True):
+        complete_lattice(cell, pbc, lattice)
     inverses, owners = np.linalg.inv(lattices), owners[centers]
     apart = vectors - (structures.positions[indices] - structures.positions[centers])
     images = np.rint(np.einsum("px,pxy->py", apart, inverses[owners]))

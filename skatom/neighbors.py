@@ -272,8 +272,15 @@ def neighbor_list(structures, cutoff):
     _check_reach(structures, cutoff, grids[3])
     n_atoms = len(structures.numbers)
     counts, clashes = np.empty((2, n_atoms), np.int64)
-    search = (grids, structures.pbc, cutoff)
-    run_in_threads(_cpu.count_neighbors, n_atoms, *search, counts, clashes)
+    nothing = np.empty(0, np.int64), np.empty((0, 3))
+
+    def search(starts, indices, vectors):
+        run_in_threads(
+            _cpu.find_neighbors, n_atoms, grids, structures.pbc, cutoff, starts, counts, clashes,
+            indices, vectors,
+        )  # fmt: skip
+
+    search(nothing[0], *nothing)
     if clashes.max() >= 0:
         raise ValueError(_clash_message(structures, int(np.argmax(clashes >= 0)), clashes))
     _check_density(structures, counts, cutoff)
@@ -284,7 +291,7 @@ def neighbor_list(structures, cutoff):
         "lower the cutoff or take fewer structures at a time",
     )
     indices, vectors = np.empty(offsets[-1], np.int64), np.empty((offsets[-1], 3))
-    run_in_threads(_cpu.fill_neighbors, n_atoms, *search, offsets, indices, vectors)
+    search(offsets, indices, vectors)
     return NeighborList(offsets, indices, vectors, cutoff)
 
 

@@ -8,7 +8,7 @@ as the cutoff reaches.
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.parallel import run_in_threads
 
 # Closer than this (Å) two atoms are at the same place, where no descriptor is defined.
@@ -18,40 +18,78 @@ _MOST_BINS = 1e6
 
 
 @njit(cache=True)
-def complete_lattice(cell, pbc):
+def complete_lattice(cell, pbc, lattice):
     """The cell with the vectors of non-periodic directions replaced by orthogonal unit vectors."""
-    lattice = np.zeros((3, 3))
     for k in range(3):
-        if pbc[k]:
-            lattice[k] = cell[k]
+        for x in range(3):
+            lattice[k, x] = cell[k, x] if pbc[k] else 0.0
     for k in range(3):
-        if pbc[k]:
-            continue
-        a, b = lattice[(k + 1) % 3], lattice[(k + 2) % 3]
-        normal = np.cross(a, b)
-        if not normal.any():  # at most one of the other two is known yet: any orthogonal vector
-            known = a if a.any() else b
-            axis = np.zeros(3)
-            axis[np.argmin(np.abs(known))] = 1.0
-            normal = np.cross(known, axis) if known.any() else np.eye(3)[k]
-        lattice[k] = normal / np.sqrt((normal**2).sum())
-    return lattice
+        if not pbc[k]:
+            _add_normal(k, lattice)
 
 
-@njit(cache=True)
-def _plan_grid(low, high, heights, pbc, n_atoms, cutoff):
+@callee(cache=True)
+def _add_normal(k, lattice):
+    """Write a unit vector orthogonal to the other two, which may be zero, to row k."""
+    i, j = (k + 1) % 3, (k + 2) % 3
+    square = 0.0
+    for x in range(3):
+        y, z = (x + 1) % 3, (x + 2) % 3
+        lattice[k, x] = lattice[i, y] * lattice[j, z] - lattice[i, z] * lattice[j, y]
+        square += lattice[k, x] * lattice[k, x]
+    if square == 0.0:  # at most one of the other two is known yet: any orthogonal vector
+        for x in range(3):
+            square += lattice[i, x] * lattice[i, x]
+        known = i if square > 0.0 else j
+        least = 0
+        for x in range(3):
+            if abs(lattice[known, x]) < abs(lattice[known, least]):
+                least = x
+        # the known vector × the axis along which it is shortest
+        y, z = (least + 1) % 3, (least + 2) % 3
+        lattice[k, y], lattice[k, z] = lattice[known, z], -lattice[known, y]
+        square = lattice[k, y] * lattice[k, y] + lattice[k, z] * lattice[k, z]
+        if square == 0.0:
+            lattice[k, k] = square = 1.0
+    for x in range(3):
+        lattice[k, x] /= np.sqrt(square)
+
+
+@callee(cache=True)
+def _invert(lattice, inverse):
+    """The inverse of a 3 by 3 matrix, by cofactors."""
+    determinant = 0.0
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        for x in range(3):
+            y, z = (x + 1) % 3, (x + 2) % 3
+            inverse[x, k] = lattice[i, y] * lattice[j, z] - lattice[i, z] * lattice[j, y]
+    for x in range(3):
+        determinant += lattice[0, x] * inverse[x, 0]
+    for k in range(3):
+        for x in range(3):
+            inverse[x, k] /= determinant
+
+
+@callee(cache=True)
+def _plan_grid(low, high, inverse, pbc, n_atoms, cutoff, bins, reach):
     """Bins along each lattice vector and how many of them the cutoff reaches across."""
-    lengths = np.where(pbc, heights, (high - low) * heights)
-    bins = np.maximum(1, np.minimum(lengths / cutoff, _MOST_BINS).astype(np.int64))
-    while bins.prod() > max(8, n_atoms):  # do not walk through empty space
-        bins[np.argmax(bins)] //= 2
-    reach = np.zeros(3, np.int64)
     for k in range(3):
+        height = 1 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
+        length = height if pbc[k] else (high[k] - low[k]) * height
+        bins[k] = max(1, int(min(length / cutoff, _MOST_BINS)))
+    while bins[0] * bins[1] * bins[2] > max(8, n_atoms):  # do not walk through empty space
+        most = 0
+        for k in range(3):
+            if bins[k] > bins[most]:
+                most = k
+        bins[most] //= 2
+    for k in range(3):
+        height = 1 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
         if pbc[k]:
-            reach[k] = int(min(np.ceil(cutoff * bins[k] / heights[k]), _MOST_BINS))
-        elif bins[k] > 1:
-            reach[k] = 1
-    return bins, reach
+            reach[k] = int(min(np.ceil(cutoff * bins[k] / height), _MOST_BINS))
+        else:
+            reach[k] = 1 if bins[k] > 1 else 0
 
 
 def build_grids(positions, offsets, cells, pbc, cutoff):
@@ -76,43 +114,53 @@ def _place_atoms(
     structure,
 ):  # fmt: skip
     """The lattices and bins of the structures first … last - 1, and their atoms' places in them."""
+    inverse, low, high = np.empty((3, 3)), np.empty(3), np.empty(3)
     for s in range(first, last):
         start, stop = offsets[s], offsets[s + 1]
-        lattices[s] = complete_lattice(cells[s], pbc[s])
-        inverse = np.linalg.inv(lattices[s])
-        heights = 1 / np.sqrt((inverse**2).sum(axis=0))
-        fractions = np.dot(positions[start:stop], inverse)
-        low, high = np.zeros(3), np.ones(3)
+        lattice = lattices[s]
+        complete_lattice(cells[s], pbc[s], lattice)
+        _invert(lattice, inverse)
         for k in range(3):
-            if not pbc[s, k]:
-                low[k], high[k] = fractions[:, k].min(), fractions[:, k].max()
-        bins[s], reach[s] = _plan_grid(low, high, heights, pbc[s], stop - start, cutoff)
+            low[k], high[k] = (0.0, 1.0) if pbc[s, k] else (np.inf, -np.inf)
         for i in range(start, stop):
             structure[i] = s
-            wrapped[i] = positions[i]
             for k in range(3):
-                f = fractions[i - start, k]
-                if pbc[s, k]:
-                    wrapped[i] -= np.floor(f) * lattices[s, k]
-                    f -= np.floor(f)
+                f = 0.0
+                for x in range(3):
+                    f += positions[i, x] * inverse[x, k]
+                wrapped[i, k] = f  # for now
+                if not pbc[s, k]:
+                    low[k], high[k] = min(low[k], f), max(high[k], f)
+        _plan_grid(low, high, inverse, pbc[s], stop - start, cutoff, bins[s], reach[s])
+        for i in range(start, stop):
+            sx = np.floor(wrapped[i, 0]) if pbc[s, 0] else 0.0
+            sy = np.floor(wrapped[i, 1]) if pbc[s, 1] else 0.0
+            sz = np.floor(wrapped[i, 2]) if pbc[s, 2] else 0.0
+            for k in range(3):
+                f = wrapped[i, k] - (sx if k == 0 else sy if k == 1 else sz)
                 width = max(high[k] - low[k], 1e-300)
                 b = int((f - low[k]) / width * bins[s, k])
                 place[i, k] = min(max(b, 0), bins[s, k] - 1)
+            for x in range(3):
+                here = positions[i, x] - sx * lattice[0, x]
+                wrapped[i, x] = here - sy * lattice[1, x] - sz * lattice[2, x]
 
 
 @njit(cache=True)
 def _sort_by_bin(place, structure, bins, first_bin):
     """Counting sort of all atoms by bin; the bins of all structures are numbered through."""
-    n_atoms = len(place)
-    flat = np.empty(n_atoms, np.int64)
-    start = np.zeros(first_bin[-1] + 1, np.int64)
+    n_atoms, n_bins = len(place), first_bin[-1]
+    flat, order = np.empty(n_atoms, np.int64), np.empty(n_atoms, np.int64)
+    start, fill = np.empty(n_bins + 1, np.int64), np.empty(n_bins + 1, np.int64)
+    for b in range(n_bins + 1):
+        start[b] = 0
     for i in range(n_atoms):
         s = structure[i]
         flat[i] = first_bin[s] + _flat_bin(place[i, 0], place[i, 1], place[i, 2], bins[s])
         start[flat[i] + 1] += 1
-    start = np.cumsum(start)
-    fill = start[:-1].copy()
-    order = np.empty(n_atoms, np.int64)
+    for b in range(n_bins):
+        start[b + 1] += start[b]
+        fill[b] = start[b]
     for i in range(n_atoms):
         order[fill[flat[i]]] = i
         fill[flat[i]] += 1
@@ -124,7 +172,7 @@ def _flat_bin(x, y, z, bins):
     return (x * bins[1] + y) * bins[2] + z
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _fold(b, n, periodic):
     """The bin inside the cell and the number of lattice vectors between; -1 where there is none."""
     if 0 <= b < n:
@@ -135,56 +183,48 @@ def _fold(b, n, periodic):
     return b - shift * n, shift
 
 
-@njit(cache=True)
-def _neighbors_of(i, grids, pbc, cutoff, indices, vectors, write):
-    """Count, and if asked write, the neighbours of one atom; also the closest one too close."""
-    wrapped, lattices, bins, reach, place, structure, first_bin, bin_start, order = grids
-    s = structure[i]
-    lattice, n, far = lattices[s], bins[s], reach[s]
-    count, clash = 0, -1
-    for x in range(place[i, 0] - far[0], place[i, 0] + far[0] + 1):
-        bx, sx = _fold(x, n[0], pbc[s, 0])
-        if bx < 0:
-            continue
-        for y in range(place[i, 1] - far[1], place[i, 1] + far[1] + 1):
-            by, sy = _fold(y, n[1], pbc[s, 1])
-            if by < 0:
+@njit(cache=True, nogil=True)
+def find_neighbors(first, last, grids, pbc, cutoff, starts, counts, clashes, indices, vectors):
+    """Number of neighbours of the atoms first … last - 1, and an atom at the same place (or -1).
+
+    If there are ``starts``, the neighbours' indices and vectors are written from there on.
+    """
+    wrapped, lattices, all_bins, reach, place, structure, first_bin, bin_start, order = grids
+    for i in range(first, last):
+        s = structure[i]
+        lattice, n, far = lattices[s], all_bins[s], reach[s]
+        count, clash, at = 0, -1, -1
+        if len(starts) > 0:
+            at = starts[i]
+        for x in range(place[i, 0] - far[0], place[i, 0] + far[0] + 1):
+            bx, sx = _fold(x, n[0], pbc[s, 0])
+            if bx < 0:
                 continue
-            for z in range(place[i, 2] - far[2], place[i, 2] + far[2] + 1):
-                bz, sz = _fold(z, n[2], pbc[s, 2])
-                if bz < 0:
+            for y in range(place[i, 1] - far[1], place[i, 1] + far[1] + 1):
+                by, sy = _fold(y, n[1], pbc[s, 1])
+                if by < 0:
                     continue
-                ox = sx * lattice[0, 0] + sy * lattice[1, 0] + sz * lattice[2, 0] - wrapped[i, 0]
-                oy = sx * lattice[0, 1] + sy * lattice[1, 1] + sz * lattice[2, 1] - wrapped[i, 1]
-                oz = sx * lattice[0, 2] + sy * lattice[1, 2] + sz * lattice[2, 2] - wrapped[i, 2]
-                here = sx == 0 and sy == 0 and sz == 0
-                b = first_bin[s] + _flat_bin(bx, by, bz, n)
-                for slot in range(bin_start[b], bin_start[b + 1]):
-                    j = order[slot]
-                    dx, dy, dz = wrapped[j, 0] + ox, wrapped[j, 1] + oy, wrapped[j, 2] + oz
-                    r2 = dx * dx + dy * dy + dz * dz
-                    if r2 >= cutoff * cutoff or (here and j == i):
+                for z in range(place[i, 2] - far[2], place[i, 2] + far[2] + 1):
+                    bz, sz = _fold(z, n[2], pbc[s, 2])
+                    if bz < 0:
                         continue
-                    if r2 < _COINCIDENT**2:
-                        clash = j
-                    if write:
-                        indices[count] = j
-                        vectors[count, 0], vectors[count, 1], vectors[count, 2] = dx, dy, dz
-                    count += 1
-    return count, clash
-
-
-@njit(cache=True, nogil=True)
-def count_neighbors(first, last, grids, pbc, cutoff, counts, clashes):
-    """Number of neighbours of the atoms first ... last - 1, and a coincident atom (or -1)."""
-    nothing = np.empty(0, np.int64), np.empty((0, 3))
-    for i in range(first, last):
-        counts[i], clashes[i] = _neighbors_of(i, grids, pbc, cutoff, nothing[0], nothing[1], False)
-
-
-@njit(cache=True, nogil=True)
-def fill_neighbors(first, last, grids, pbc, cutoff, starts, indices, vectors):
-    """Neighbour indices and vectors, centre after centre."""
-    for i in range(first, last):
-        start, stop = starts[i], starts[i + 1]
-        _neighbors_of(i, grids, pbc, cutoff, indices[start:stop], vectors[start:stop], True)
+                    ox = sx * lattice[0, 0] + sy * lattice[1, 0] + sz * lattice[2, 0]
+                    oy = sx * lattice[0, 1] + sy * lattice[1, 1] + sz * lattice[2, 1]
+                    oz = sx * lattice[0, 2] + sy * lattice[1, 2] + sz * lattice[2, 2]
+                    ox, oy, oz = ox - wrapped[i, 0], oy - wrapped[i, 1], oz - wrapped[i, 2]
+                    here = sx == 0 and sy == 0 and sz == 0
+                    b = first_bin[s] + _flat_bin(bx, by, bz, n)
+                    for slot in range(bin_start[b], bin_start[b + 1]):
+                        j = order[slot]
+                        dx, dy, dz = wrapped[j, 0] + ox, wrapped[j, 1] + oy, wrapped[j, 2] + oz
+                        r2 = dx * dx + dy * dy + dz * dz
+                        if r2 >= cutoff * cutoff or (here and j == i):
+                            continue
+                        if r2 < _COINCIDENT**2:
+                            clash = j
+                        if at >= 0:
+                            indices[at] = j
+                            vectors[at, 0], vectors[at, 1], vectors[at, 2] = dx, dy, dz
+                            at += 1
+                        count += 1
+        counts[i], clashes[i] = count, clash

@@ -276,7 +276,6 @@ class SOAP(AtomicDescriptor):
         l_max = self.l_max if self.nu > 1 else 0
         table, table_of, spacing = self._tables(l_max, contraction)
         scaling = self.radial_scaling or _NO_SCALING
-        triples, components, weights = coupling_table(l_max if self.nu == 3 else 0, self.parity)
         return Density(
             nu=int(self.nu),
             normalize=bool(self.normalize),
@@ -294,9 +293,7 @@ class SOAP(AtomicDescriptor):
             central_weight=float(self.central_weight),
             mixing=self.mixing_,
             mixes=self.species_compression is not None,
-            triples=triples,
-            components=components,
-            weights=weights,
+            coupling=coupling_table(l_max, self.parity) if self.nu == 3 else None,
         )
 
     def _tables(self, l_max, contraction):

@@ -4,7 +4,13 @@ import numpy as np
 
 from skatom._numba import njit
 from skatom.descriptors._cpu.density import expand, expansion_gradients, mix, scratch, unmix
-from skatom.descriptors._cpu.soap import _inverse_length, _project, features, features_cotangent
+from skatom.descriptors._cpu.soap import (
+    _inverse_length,
+    _project,
+    features,
+    features_cotangent,
+    normalize,
+)
 
 
 @njit(cache=True, nogil=True)
@@ -23,9 +29,9 @@ def coefficients(first, last, starts, vectors, centers, species, density, out):
 def invariants(c, density, out):
     """Features (n, n_features) of the averages c (n, n_lm, n_channels)."""
     for s in range(len(c)):
-        features(c[s], density, out[s])
+        features(c[s], density.nu, density.l_max, density.coupling, out[s])
         if density.normalize:
-            out[s] *= _inverse_length(out[s])
+            normalize(out[s])
 
 
 @njit(cache=True)
@@ -36,14 +42,15 @@ def cotangents(c, density, cotangent, out):
     """
     dc = np.empty(c.shape[1:])
     square = np.empty((c.shape[2], c.shape[2]))
-    p, row = np.empty(cotangent.shape[1]), np.empty(cotangent.shape[1])
+    p = np.empty(cotangent.shape[1])
     for s in range(len(cotangent)):
         own = c[min(s, len(c) - 1)]
-        row[:] = cotangent[s]
+        row = cotangent[s]
         if density.normalize:
-            features(own, density, p)
-            _project(p, _inverse_length(p), cotangent[s], row)
-        features_cotangent(own, density, row, square, dc)
+            features(own, density.nu, density.l_max, density.coupling, p)
+            _project(p, _inverse_length(p), row, p)
+            row = p
+        features_cotangent(own, density.nu, density.l_max, density.coupling, row, square, dc)
         unmix(dc, density.mixing, out[s])
 
 
@@ -65,4 +72,6 @@ def pair_jacobian(first, last, starts, vectors, species, density, dc, out):
         gradients = np.empty((b - a, 3))
         for f in range(len(dc)):
             expansion_gradients(vectors[a:b], species[a:b], density, work, dc[f], gradients)
-            out[a:b, :, f] = gradients
+            for k in range(b - a):
+                for axis in range(3):
+                    out[a + k, axis, f] = gradients[k, axis]

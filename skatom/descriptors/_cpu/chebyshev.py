@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 
@@ -36,7 +36,13 @@ def _cosine(r, cutoff):
     return 0.5 * (np.cos(x) + 1), -0.5 * np.pi / cutoff * np.sin(x)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
+def _length(vectors, j):
+    x, y, z = vectors[j, 0], vectors[j, 1], vectors[j, 2]
+    return np.sqrt(x * x + y * y + z * z)
+
+
+@callee(cache=True)
 def _polynomials(x, t, dt):
     """T_n(x) and their slopes."""
     for n in range(len(t)):
@@ -49,19 +55,19 @@ def _polynomials(x, t, dt):
             dt[n] = 2 * t[n - 1] + 2 * x * dt[n - 1] - dt[n - 2]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _moments(vectors, species, expansion, work, y, moments, squares):
     """Σ_j w_j f_j Y_lm (n_channels, n_lm) and Σ_j (w_j f_j)² of one centre."""
     moments[:] = 0.0
     squares[:] = 0.0
     l_max = expansion.legendre.shape[1] - 1
     for j in range(len(vectors)):
-        r = np.sqrt(np.sum(vectors[j] ** 2))
+        r = _length(vectors, j)
         f, _ = _cosine(r, expansion.angular_cutoff)
         if f == 0.0:
             continue
-        u = vectors[j] / r
-        harmonics(u[0], u[1], u[2], expansion.norm, l_max, work, y)
+        ux, uy, uz = vectors[j, 0] / r, vectors[j, 1] / r, vectors[j, 2] / r
+        harmonics(ux, uy, uz, expansion.norm, l_max, work, y)
         for channel in range(len(moments)):
             weight = f * expansion.weights[channel, species[j]]
             squares[channel] += weight * weight
@@ -69,7 +75,7 @@ def _moments(vectors, species, expansion, work, y, moments, squares):
                 moments[channel, k] += weight * y[k]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _scratch(expansion):
     n_channels, n_l = len(expansion.weights), expansion.legendre.shape[1]
     n_lm = n_l * n_l
@@ -89,7 +95,7 @@ def values(first, last, starts, vectors, centers, species, expansion, out):
         row = out[i]
         row[:] = 0.0
         for j in range(starts[i], starts[i + 1]):
-            r = np.sqrt(np.sum(vectors[j] ** 2))
+            r = _length(vectors, j)
             f, _ = _cosine(r, expansion.cutoff)
             _polynomials(2 * r / expansion.cutoff - 1, t[0], t[1])
             for channel in range(len(moments)):
@@ -102,24 +108,26 @@ def values(first, last, starts, vectors, centers, species, expansion, out):
             for n in range(n_angular):
                 row[begin + n] -= 0.5 * squares[channel]
             for l in range(expansion.legendre.shape[1]):
-                power = 0.5 * np.sum(moments[channel, l * l : (l + 1) * (l + 1)] ** 2)
+                power = 0.0
+                for k in range(l * l, (l + 1) * (l + 1)):
+                    power += 0.5 * moments[channel, k] * moments[channel, k]
                 for n in range(n_angular):
                     row[begin + n] += expansion.legendre[n, l] * power
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _pair_slopes(vector, weight, expansion, moments, work, y, gradients, along):
     """∂(Σ_m moments²/2)/∂r of one pair and channel for every l, (n_l, 3), and (w f)² / 2.
 
     The last row of ``along`` is the slope of the square.
     """
-    r = np.sqrt(np.sum(vector**2))
+    r = np.sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2])
     f, df = _cosine(r, expansion.angular_cutoff)
     along[:] = 0.0
     if f == 0.0:
         return
-    u, n_l = vector / r, expansion.legendre.shape[1]
-    harmonics_with_gradients(u[0], u[1], u[2], expansion.norm, n_l - 1, work, y, gradients)
+    ux, uy, uz, n_l = vector[0] / r, vector[1] / r, vector[2] / r, expansion.legendre.shape[1]
+    harmonics_with_gradients(ux, uy, uz, expansion.norm, n_l - 1, work, y, gradients)
     for l in range(n_l):
         value, gx, gy, gz = 0.0, 0.0, 0.0, 0.0
         for k in range(l * l, (l + 1) * (l + 1)):
@@ -128,11 +136,11 @@ def _pair_slopes(vector, weight, expansion, moments, work, y, gradients, along):
             gy += moments[k] * gradients[1, k]
             gz += moments[k] * gradients[2, k]
         radial = weight * (df - f * l / r) * value
-        along[l, 0] = radial * u[0] + weight * f / r * gx
-        along[l, 1] = radial * u[1] + weight * f / r * gy
-        along[l, 2] = radial * u[2] + weight * f / r * gz
-    for axis in range(3):
-        along[n_l, axis] = weight * weight * f * df * u[axis]
+        along[l, 0] = radial * ux + weight * f / r * gx
+        along[l, 1] = radial * uy + weight * f / r * gy
+        along[l, 2] = radial * uz + weight * f / r * gz
+    square = weight * weight * f * df
+    along[n_l, 0], along[n_l, 1], along[n_l, 2] = square * ux, square * uy, square * uz
 
 
 @njit(cache=True, nogil=True)
@@ -148,11 +156,14 @@ def pair_gradients(first, last, starts, vectors, centers, species, expansion, co
         _moments(vectors[pairs], species[pairs], expansion, work, y, moments, squares)
         for channel in range(len(moments)):
             angular = row[channel, n_radial:]
-            for l in range(n_l):
-                pulls[channel, l] = np.sum(angular * expansion.legendre[:, l])
-            pulls[channel, n_l] = -np.sum(angular)
+            for l in range(n_l + 1):
+                pulls[channel, l] = 0.0
+            for n in range(n_angular):
+                for l in range(n_l):
+                    pulls[channel, l] += angular[n] * expansion.legendre[n, l]
+                pulls[channel, n_l] -= angular[n]
         for j in range(starts[i], starts[i + 1]):
-            r = np.sqrt(np.sum(vectors[j] ** 2))
+            r = _length(vectors, j)
             f, df = _cosine(r, expansion.cutoff)
             _polynomials(2 * r / expansion.cutoff - 1, t[0], t[1])
             slope = 0.0
@@ -183,7 +194,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, expansion, out
         pairs = slice(starts[i], starts[i + 1])
         _moments(vectors[pairs], species[pairs], expansion, work, y, moments, squares)
         for j in range(starts[i], starts[i + 1]):
-            r = np.sqrt(np.sum(vectors[j] ** 2))
+            r = _length(vectors, j)
             f, df = _cosine(r, expansion.cutoff)
             _polynomials(2 * r / expansion.cutoff - 1, t[0], t[1])
             for channel in range(len(moments)):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 
@@ -33,13 +33,10 @@ class Density(NamedTuple):
     central_weight: float
     mixing: np.ndarray  # (n_channels, n_species)
     mixes: bool  # False: the matrix is the identity
-    # for nu = 3, see coupling.coupling_table
-    triples: np.ndarray
-    components: np.ndarray
-    weights: np.ndarray
+    coupling: tuple | None  # for nu = 3, see coupling.coupling_table; without it, not compiled
 
 
-@njit(cache=True)
+@callee(cache=True)
 def neighbor_weight(r, parameters):
     """w(r), cosine cutoff times radial scaling, and its derivative."""
     cutoff, cutoff_width, rate, scale, exponent = parameters
@@ -56,13 +53,13 @@ def neighbor_weight(r, parameters):
     return f * u, df * u + f * du
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def weight_parameters(density):
     """What `neighbor_weight` takes."""
     return density.cutoff, density.cutoff_width, density.rate, density.scale, density.exponent
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_values(r, table, t, spacing, values):
     """G_nl(r) of the table t, flat, l being the slow index."""
     k = min(int(r / spacing), table.shape[1] - 1)
@@ -72,7 +69,7 @@ def radial_values(r, table, t, spacing, values):
         values[f] = (quintic * x + p[4, f]) * x + p[5, f]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_derivatives(r, table, t, spacing, derivatives):
     """G'_nl(r) of the table t."""
     k = min(int(r / spacing), table.shape[1] - 1)
@@ -82,7 +79,7 @@ def radial_derivatives(r, table, t, spacing, derivatives):
         derivatives[f] = quartic * x + p[4, f]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def scratch(density):
     """Buffers of one thread for one neighbour at a time."""
     n_lm = (density.l_max + 1) ** 2
@@ -96,7 +93,7 @@ def scratch(density):
 # unit strides and vectorises.
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_outer(w, y, g, c):
     """c[lm, n] += w Y[lm] G[l, n] for one neighbour and its channel."""
     for l in range(len(g)):
@@ -107,7 +104,7 @@ def _add_outer(w, y, g, c):
                 row[n] += wy * gl[n]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _contract(dc, g, dg, a, b):
     """a[lm] = Σ_n D[lm, n] G[l, n], and b with G'."""
     for l in range(len(g)):
@@ -120,7 +117,7 @@ def _contract(dc, g, dg, a, b):
             a[lm], b[lm] = total, slope
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def expand(vectors, species, center, density, work, c):
     """c (n_species, n_lm, n_max) of one centre whose own species is ``center``."""
     recursion, y, _, g, _ = work
@@ -141,7 +138,7 @@ def expand(vectors, species, center, density, work, c):
         c[center, 0, n] += density.central_weight * norm[0] * own[n]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def expansion_gradients(vectors, species, density, work, dc, gradients):
     """dE/dr_j (n_neighbors, 3) for the cotangent dc (n_species, n_lm, n_max)."""
     recursion, y, grad, g, dg = work
@@ -171,7 +168,7 @@ def expansion_gradients(vectors, species, density, work, dc, gradients):
         gradients[k, 2] = along * dz + w / r * fz
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def neighbor_tangent(vector, species, density, work, place, tangents):
     """Derivative along its vector of what one neighbour of a species adds to c.
 
@@ -201,7 +198,7 @@ def neighbor_tangent(vector, species, density, work, place, tangents):
                     row[n] = turn * gl[n] + w * along * dgl[n]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def mix(by_species, mixing, mixed):
     """mixed[lm, J n] = Σ_a U_Ja by_species[a, lm, n]."""
     n_species, n_lm, n_max = by_species.shape
@@ -216,7 +213,7 @@ def mix(by_species, mixing, mixed):
                     row[n] += mixing[j, a] * source[n]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def unmix(mixed, mixing, by_species):
     """The transpose of `mix`."""
     n_species, n_lm, n_max = by_species.shape

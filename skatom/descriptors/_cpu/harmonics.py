@@ -15,7 +15,7 @@ from math import factorial, pi, sqrt
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 
 def normalization(l_max):
@@ -27,7 +27,7 @@ def normalization(l_max):
     ])  # fmt: skip
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _legendre(z, l_max, q):
     """Q_l^m on the unit sphere, at l(l+1)/2 + m."""
     q[0] = 1.0
@@ -42,7 +42,7 @@ def _legendre(z, l_max, q):
             ) / (l - m)  # fmt: skip
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _azimuth(x, y, l_max, c, s):
     c[0], s[0] = 1.0, 0.0
     for m in range(1, l_max + 1):

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.density import Density, expand, mix, scratch
-from skatom.descriptors._cpu.soap import _coefficient_buffers, _dot, _product
+from skatom.descriptors._cpu.soap import _coefficient_buffers, _dot, _multiply, _product
 
 
 class CovariantDensity(NamedTuple):
@@ -25,7 +25,7 @@ class CovariantDensity(NamedTuple):
     normalize: bool
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _couple(coupling, c, l, l2, b):
     """b[l'm', q] = Σ_m W[m, m'] c[lm, q] of one μ."""
     for m2 in range(2 * l2 + 1):
@@ -39,7 +39,7 @@ def _couple(coupling, c, l, l2, b):
                     row[q] += weight * source[q]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def covariants(c, n_mu, pairs, couplings, b, out):
     """F (2λ + 1, n_features) of one centre. ``b``: scratch like c."""
     n_channels = c.shape[1]
@@ -61,7 +61,7 @@ def covariants(c, n_mu, pairs, couplings, b, out):
         begin = stop
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _inverse_density(c, l_max):
     """1/|p| of the power spectrum p, without p: Σ_qq' (Σ_m c_q c_q')² = Σ_mm' (Σ_q c_m c_m')²."""
     square = 0.0
@@ -86,7 +86,6 @@ def values(first, last, starts, vectors, centers, species, parameters, out):
         start, stop = starts[i], starts[i + 1]
         expand(vectors[start:stop], species[start:stop], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
-        features = out[i].reshape(n_mu, -1)
-        covariants(c, n_mu, pairs, couplings, b, features)
+        covariants(c, n_mu, pairs, couplings, b, out[i].reshape(n_mu, out.shape[1] // n_mu))
         if parameters.normalize:
-            features *= _inverse_density(c, density.l_max)
+            _multiply(out[i], _inverse_density(c, density.l_max), out[i])

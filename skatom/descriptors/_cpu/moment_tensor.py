@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 # Sums of products take 0.3 ns a product and centre; with 4 lanes, or 1, it is 2 or 10 times that.
 LANES = 16
@@ -37,7 +37,7 @@ class Moments(NamedTuple):
 # --- one neighbour ------------------------------------------------------------------------------
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial(r, moments, f, df):
     """f_μ(r) = T_μ(ξ) (cutoff - r)² and f'_μ(r)."""
     scale = 2 / (moments.cutoff - moments.r_min)
@@ -51,7 +51,7 @@ def radial(r, moments, f, df):
         t, before = 2 * x * t - before, t
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def monomials(x, y, z, degree, out):
     """x^a y^b z^c, by degree, then by b + c, then by c."""
     out[0] = 1.0
@@ -67,13 +67,13 @@ def monomials(x, y, z, degree, out):
         start, stop = stop, stop + size + n + 1
 
 
-@njit(cache=True)
+@callee(cache=True)
 def n_monomials(degree):
     """Monomials of degree up to ``degree``."""
     return (degree + 1) * (degree + 2) * (degree + 3) // 6
 
 
-@njit(cache=True)
+@callee(cache=True)
 def n_components(moments):
     """Components of all moments of one channel."""
     total = 0
@@ -82,18 +82,18 @@ def n_components(moments):
     return total
 
 
-@njit(cache=True)
+@callee(cache=True)
 def scratch(moments):
     """Buffers of one thread for one neighbour at a time."""
     n_mu, size = len(moments.degrees), n_monomials(moments.degrees[0])
     return np.empty(n_mu), np.empty(n_mu), np.empty(size), np.empty(size)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _neighbor(vector, moments, work):
     """Radial functions and monomials of one neighbour; its distance and the monomials' vector."""
     f, df, values, _ = work
-    x, y, z = vector
+    x, y, z = vector[0], vector[1], vector[2]
     r = np.sqrt(x * x + y * y + z * z)
     radial(r, moments, f, df)
     if moments.unit_vectors:
@@ -102,7 +102,7 @@ def _neighbor(vector, moments, work):
     return r, x, y, z
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def accumulate(vectors, species, moments, work, out):
     """M_μν (n_species, n_components) of one centre, of each species of neighbours."""
     f, _, values, _ = work
@@ -118,7 +118,7 @@ def accumulate(vectors, species, moments, work, out):
                 row[m] += factor * values[m]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def differentiate(weights, degrees, out):
     """From W, the weights of monomials, those (3, n_components) of their gradients.
 
@@ -139,7 +139,7 @@ def differentiate(weights, degrees, out):
         offset = above
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def moment_gradients(vectors, species, moments, work, cotangent, slopes, gradients):
     """dE/dr_j (n_neighbors, 3) for dE/dM (n_species, n_components).
 
@@ -170,7 +170,7 @@ def moment_gradients(vectors, species, moments, work, cotangent, slopes, gradien
         gradients[k, 0], gradients[k, 1], gradients[k, 2] = gx, gy, gz
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _dot(a, b):
     """Over the length of b, the shorter."""
     total = 0.0
@@ -179,7 +179,7 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def moment_tangent(vector, moments, work, tangent):
     """Derivative (3, n_components) along its vector of what one neighbour adds to M_μν."""
     f, df, values, weights = work
@@ -199,7 +199,7 @@ def moment_tangent(vector, moments, work, tangent):
                 row[m] = f[mu] * weights[m] + df[mu] * along * values[m]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _monomials_tangent(x, y, z, dx, dy, dz, degree, values, out):
     """Change of the monomials for a step of x, y and z."""
     out[0] = 0.0
@@ -218,7 +218,7 @@ def _monomials_tangent(x, y, z, dx, dy, dz, degree, values, out):
 # --- all contractions of a block of centres -----------------------------------------------------
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def contract(moments, numbers):
     """From the moments, the first rows of ``numbers`` (n_numbers, lanes), all others."""
     first = len(numbers) - len(moments.starts) + 1
@@ -231,7 +231,7 @@ def contract(moments, numbers):
                 target[i] += c * a[i] * b[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def contract_pullback(moments, numbers, cotangent):
     """From dE/d contractions, in their rows of ``cotangent``, dE/d number for all others."""
     first = len(numbers) - len(moments.starts) + 1
@@ -248,7 +248,7 @@ def contract_pullback(moments, numbers, cotangent):
                 target[i] += c * source[i] * other[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def contract_tangent(moments, numbers, tangent, n_lanes):
     """From the changes of one centre's moments, the first rows (n_numbers, lanes), all others.
 
@@ -265,12 +265,12 @@ def contract_tangent(moments, numbers, tangent, n_lanes):
                 target[i] += x * a[i] + y * b[i]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _n_numbers(moments):
     return len(moments.mixing) * n_components(moments) + len(moments.starts) - 1
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _block_numbers(starts, vectors, species, moments, work, by_species, numbers, a, b):
     """All numbers (n_numbers, lanes) of the centres a to b; those of empty lanes are zero."""
     n_moments = by_species.shape[1]
@@ -287,7 +287,7 @@ def _block_numbers(starts, vectors, species, moments, work, by_species, numbers,
     contract(moments, numbers)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _unmix(cotangent, lane, mixing, by_species):
     """dE/dM of every species from that of the channels."""
     n_moments = by_species.shape[1]
@@ -300,7 +300,7 @@ def _unmix(cotangent, lane, mixing, by_species):
                     by_species[s, m] += weight * cotangent[j * n_moments + m, lane]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _own_features(row, center, moments):
     """The features of a row that are not zero for a centre of this species, without the bias."""
     n = len(moments.scalars) + moments.n_bias
@@ -376,7 +376,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
                         row[q] = tangent[moments.scalars[q], 3 * (k - k0) + axis]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _spread(one, weights, place, tangent):
     """The tangent (3, n_components) of one neighbour in all channels, at its place."""
     n_moments = one.shape[1]

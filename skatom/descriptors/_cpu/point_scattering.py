@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 
@@ -36,7 +36,7 @@ class WaveletBank(NamedTuple):
 _ZERO = 1e-12
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _taper(r, cutoff, cutoff_width):
     """1, falling as a cosine to 0 over the last ``cutoff_width``; and its derivative."""
     start = cutoff - cutoff_width
@@ -46,7 +46,7 @@ def _taper(r, cutoff, cutoff_width):
     return 0.5 * (1 + np.cos(x)), -0.5 * np.pi / cutoff_width * np.sin(x)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _radial(r, shape, degrees, coefficients, g, dg):
     """G_w(r) and G'_w(r) of all wavelets of the scale."""
     width, cutoff, cutoff_width = shape
@@ -66,7 +66,7 @@ def _radial(r, shape, degrees, coefficients, g, dg):
         dg[w] = f * (power * dt * (dp - p) + before * p) + df * power * p
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _scratch(scale):
     l_max = 0
     for l in scale.degrees:
@@ -80,7 +80,7 @@ def _scratch(scale):
 # references to its arrays, which takes longer than the pair.
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _wavelets(
     x, y, z, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, g, dg, psi
 ):
@@ -95,7 +95,7 @@ def _wavelets(
             place += 1
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _wavelets_with_gradients(
     x, y, z, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, solid, g, dg, psi,
     dpsi,
@@ -117,13 +117,13 @@ def _wavelets_with_gradients(
             place += 1
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_scaled(factor, source, target):
     for c in range(len(target)):
         target[c] += factor * source[c]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _dot(a, b):
     total = 0.0
     for c in range(len(a)):
@@ -131,7 +131,7 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _convolve_one(i, atom, starts, indices, vectors, scale, x, work, psi, f, total):
     """f (n_components, n_fields) of the centre i, which is this atom, and Σ_k x[k]."""
     l_max, recursion, harmonic, _, radial = work
@@ -162,7 +162,7 @@ def _convolve_one(i, atom, starts, indices, vectors, scale, x, work, psi, f, tot
                 _add_scaled(coefficients[w, 0] * norm[0], row, f[scale.starts[w]])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _modulus(f, start, stop, out):
     """√(Σ_m f_m²) of one wavelet."""
     out[:] = 0.0
@@ -174,7 +174,7 @@ def _modulus(f, start, stop, out):
         out[c] = np.sqrt(out[c])
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _power(u, q):
     if q == 1.0:
         return u
@@ -206,8 +206,8 @@ def moduli(first, last, starts, indices, vectors, scale, x, powers, columns, out
                 for p in range(len(powers)):
                     row[column + p] = _power(modulus[c], powers[p])
             if keep:
-                start = place + w * n_fields
-                u[i, start : start + n_fields] = modulus
+                for c in range(n_fields):
+                    u[i, place + w * n_fields + c] = modulus[c]
 
 
 @njit(cache=True, nogil=True)
@@ -338,7 +338,7 @@ def jacobian(first, last, starts, indices, vectors, scale, atoms, x, powers, col
                             out[k, axis, column + p] = power * slope
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_to_pair(slope, vector, here, there, strain):
     """Add one component of d(sum over atoms)/dr_ij of all features to atoms i and j, and strain."""
     for c in range(len(slope)):
@@ -350,7 +350,7 @@ def _add_to_pair(slope, vector, here, there, strain):
             row[c] += factor * slope[c]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _product(a, b, out):
     for c in range(len(out)):
         out[c] = a[c] * b[c]

@@ -8,7 +8,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import exp_reduced
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 # points whose logarithms are in the fastest cache while their powers are formed
@@ -26,8 +26,8 @@ def solid_harmonics(omega, norm, l_max, values):
         x, y, z = omega[i, 0], omega[i, 1], omega[i, 2]
         r = np.sqrt(x * x + y * y + z * z)
         if r == 0.0:
-            values[:, i] = 0.0
-            values[0, i] = norm[0]
+            for lm in range(n_lm):
+                values[lm, i] = norm[0] if lm == 0 else 0.0
             continue
         harmonics(x / r, y / r, z / r, norm, l_max, work, unit)
         power = 1.0
@@ -50,7 +50,9 @@ def solid_harmonic_gradients(omega, norm, l_max, gradients):
             # only l = 1 has a slope at the origin, and that is the same everywhere
             if l_max > 0:
                 harmonics_with_gradients(0.0, 0.0, 1.0, norm, l_max, work, unit, slopes)
-                gradients[:, 1:4, i] = slopes[:, 1:4]
+                for a in range(3):
+                    for lm in range(1, 4):
+                        gradients[a, lm, i] = slopes[a, lm]
             continue
         harmonics_with_gradients(x / r, y / r, z / r, norm, l_max, work, unit, slopes)
         power = 1.0
@@ -162,12 +164,14 @@ def power_sums(squares, exponents, root, sums):
                 log2(piece, bits, logs)
             for q in range(len(exponents)):
                 if root > 0:
-                    whole, rest = divmod(int(round(exponents[q] * root)), root)
-                    sums[c, q] += _power_sum(sigma, whole, r, rest, terms)
+                    multiple = int(np.floor(exponents[q] * root + 0.5))
+                    whole = multiple // root
+                    sums[c, q] += _power_sum(sigma, whole, r, multiple - whole * root, terms)
                 else:
                     exp2(logs, 0.5 * exponents[q], bits, r)
-                    sums[c, q] += _power_sum(r, 1, r, 0, terms)
-            piece[:] = sigma
+                    sums[c, q] += _power_sum(r, np.int64(1), r, np.int64(0), terms)
+            for i in range(size):
+                piece[i] = sigma[i]
 
 
 @njit(cache=True, nogil=True)
@@ -199,13 +203,13 @@ def scale_fields(slopes, fields):
                 field[i] *= row[i]
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _square_root(x, out):
     for i in range(len(x)):
         out[i] = np.sqrt(x[i])
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _power_sum(x, n_x, r, n_r, terms):
     """Σ x^n_x r^n_r; ``terms``: scratch."""
     for i in range(len(x)):
@@ -222,14 +226,14 @@ def _power_sum(x, n_x, r, n_r, terms):
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_multiple(x, factor, out):
     for i in range(len(x)):
         out[i] += factor * x[i]
 
 
 # Python's check of the divisor would keep the loop from being vectorised
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@callee(cache=True, fastmath={"contract"}, error_model="numpy")
 def log2(x, bits, out):
     """out = log2(x) for x >= 0 to 1e-15 of max(1, |log2 x|); zero is taken for 2^-600.
 
@@ -259,7 +263,7 @@ def log2(x, bits, out):
         out[i] = np.float64(bits[i]) + 2.0 * _LOG2E * (p * z * t + t)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@callee(cache=True, fastmath={"contract"})
 def exp2(x, factor, bits, out):
     """out = 2^(factor x), for exponents between -1022 and 1023, to 1e-15."""
     for i in range(len(x)):

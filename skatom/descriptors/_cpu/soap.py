@@ -7,7 +7,7 @@ q < q' by √2, so that dot products are those of the full square.
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.bispectrum import (
     bispectrum,
     bispectrum_cotangent,
@@ -29,12 +29,12 @@ _TOGETHER = 4
 # is several times faster than that of an array made in compiled code.
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _weight(l):
     return np.sqrt(8 * np.pi**2 / (2 * l + 1))
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _product(a, column, c, first, l, out):
     """out[i] = Σ_m a[lm, column] c[lm, first + i] of one l.
 
@@ -51,7 +51,7 @@ def _product(a, column, c, first, l, out):
             out[i] += x1 * row1[i] + x2 * row2[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def power_spectrum(c, l_max, out):
     """p[l, q <= q'] = √(8π²/(2l+1)) Σ_m c_q c_q' of one centre."""
     n_channels = c.shape[1]
@@ -67,7 +67,7 @@ def power_spectrum(c, l_max, out):
             row[0] *= np.sqrt(0.5)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _unpack(row, q, factor, square):
     """Symmetric matrix elements (q, q') of a packed row q <= q'."""
     line = square[q, q:]
@@ -77,7 +77,7 @@ def _unpack(row, q, factor, square):
     square[q, q] *= np.sqrt(2.0)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
     """dE/dc of one centre for dE/dp. ``square``: scratch (n_channels, n_channels)."""
     n_channels = c.shape[1]
@@ -99,7 +99,7 @@ def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
                     target[i] += x[n_channels - 1] * last[i]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def packing(n_channels, width, stride):
     """Where `power_spectrum_tangent` finds the two terms of each product q <= q'.
 
@@ -123,7 +123,7 @@ def packing(n_channels, width, stride):
     return both, factors
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, out):
     """dp (n, 3, n_features) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c.
 
@@ -136,7 +136,7 @@ def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, ou
     length, n_products, numbers = len(blocks) * n_axes * width, len(factors), square.ravel()
     for l in range(l_max + 1):
         for q in range(n_channels):
-            _product(c, q, flat, 0, l, square[q, :length])
+            _product(c, q, flat, np.int64(0), l, square[q, :length])
         weight = _weight(l)
         for j in range(len(blocks)):
             one, two = both[blocks[j], 0], both[blocks[j], 1]
@@ -147,52 +147,63 @@ def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, ou
                     row[k] = weight * factors[k] * (shifted[one[k]] + shifted[two[k]])
 
 
-@njit(cache=True)
-def features(c, density, out):
+# Where nu < 3, the coupling is None, and what it is for is not compiled.
+
+
+@callee(cache=True)
+def features(c, nu, l_max, coupling, out):
     """Unnormalised features of one centre."""
-    if density.nu == 1:
-        out[:] = np.sqrt(8 * np.pi**2) * c[0]
-    elif density.nu == 2:
-        power_spectrum(c, density.l_max, out)
+    if coupling is not None:
+        bispectrum(c, coupling[0], coupling[1], coupling[2], out)
+    elif nu == 2:
+        power_spectrum(c, l_max, out)
     else:
-        bispectrum(c, density.triples, density.components, density.weights, out)
+        _multiply(c[0], np.sqrt(8 * np.pi**2), out)
 
 
-@njit(cache=True)
-def features_cotangent(c, density, cotangent, square, dc):
+@callee(cache=True)
+def features_cotangent(c, nu, l_max, coupling, cotangent, square, dc):
     """dE/dc of one centre for dE/d features."""
-    if density.nu == 1:
-        dc[:] = 0.0
-        dc[0] = np.sqrt(8 * np.pi**2) * cotangent
-    elif density.nu == 2:
-        power_spectrum_cotangent(c, density.l_max, cotangent, square, dc)
+    if coupling is not None:
+        bispectrum_cotangent(c, coupling[0], coupling[1], coupling[2], cotangent, dc)
+    elif nu == 2:
+        power_spectrum_cotangent(c, l_max, cotangent, square, dc)
     else:
-        bispectrum_cotangent(c, density.triples, density.components, density.weights, cotangent, dc)
+        dc[:] = 0.0
+        _multiply(cotangent, np.sqrt(8 * np.pi**2), dc[0])
 
 
-@njit(cache=True)
-def features_tangent(c, tangents, blocks, density, table, square, out):
+@callee(cache=True)
+def features_tangent(c, tangents, blocks, nu, l_max, coupling, table, square, out):
     """d features (n, 3, …) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c."""
     width = tangents.shape[3]
-    if density.nu == 2:
+    if coupling is not None:
+        for j in range(len(blocks)):
+            for axis in range(3):
+                full = np.zeros(c.shape)
+                for lm in range(len(c)):
+                    for q in range(width):
+                        full[lm, blocks[j] * width + q] = tangents[lm, j, axis, q]
+                bispectrum_tangent(c, full, coupling[0], coupling[1], coupling[2], out[j, axis])
+    elif nu == 2:
         both, factors = table
-        power_spectrum_tangent(c, tangents, blocks, both, factors, density.l_max, square, out)
-        return
-    for j in range(len(blocks)):
-        low = blocks[j] * width
-        if density.nu == 1:
-            out[j] = 0.0
-            out[j, :, low : low + width] = np.sqrt(8 * np.pi**2) * tangents[0, j]
-            continue
-        for axis in range(3):
-            full = np.zeros(c.shape)
-            full[:, low : low + width] = tangents[:, j, axis]
-            bispectrum_tangent(
-                c, full, density.triples, density.components, density.weights, out[j, axis]
-            )
+        power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, out)
+    else:
+        for j in range(len(blocks)):
+            low = blocks[j] * width
+            for axis in range(3):
+                row = out[j, axis]
+                row[:] = 0.0
+                _multiply(tangents[0, j, axis], np.sqrt(8 * np.pi**2), row[low : low + width])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
+def _multiply(row, factor, out):
+    for i in range(len(out)):
+        out[i] = factor * row[i]
+
+
+@callee(cache=True, fastmath=FASTMATH)
 def _dot(a, b):
     total = 0.0
     for i in range(len(a)):
@@ -200,7 +211,7 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _project(p, scale, row, out):
     """out = scale (row - p (p · row) / |p|²): the transpose, and itself, of d(p / |p|) / dp."""
     along = scale**2 * _dot(p, row)
@@ -208,14 +219,20 @@ def _project(p, scale, row, out):
         out[i] = scale * (row[i] - along * p[i])
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _inverse_length(p):
     """1/|p|, and 0 for the empty environment, whose normalised features are 0."""
     length = np.sqrt(_dot(p, p))
     return 1 / length if length > 0 else 0.0
 
 
-@njit(cache=True)
+@callee(cache=True)
+def normalize(p):
+    """p / |p|, in place."""
+    _multiply(p, _inverse_length(p), p)
+
+
+@callee(cache=True)
 def _coefficient_buffers(density):
     """c by species, and c in the channels of the invariants."""
     n_lm, n_species = (density.l_max + 1) ** 2, density.mixing.shape[1]
@@ -232,9 +249,9 @@ def values(first, last, starts, vectors, centers, species, density, out):
         a, b = starts[i], starts[i + 1]
         expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
-        features(c, density, out[i])
+        features(c, density.nu, density.l_max, density.coupling, out[i])
         if density.normalize:
-            out[i] *= _inverse_length(out[i])
+            normalize(out[i])
 
 
 @njit(cache=True, nogil=True)
@@ -251,10 +268,10 @@ def pair_gradients(first, last, starts, vectors, centers, species, density, cota
         mix(by_species, density.mixing, c)
         row = cotangent[min(i, len(cotangent) - 1)]
         if density.normalize:
-            features(c, density, p)
+            features(c, density.nu, density.l_max, density.coupling, p)
             _project(p, _inverse_length(p), row, p)
             row = p
-        features_cotangent(c, density, row, square, dc)
+        features_cotangent(c, density.nu, density.l_max, density.coupling, row, square, dc)
         unmix(dc, density.mixing, by_species)
         expansion_gradients(vectors[a:b], species[a:b], density, work, by_species, out[a:b])
 
@@ -279,7 +296,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
         mix(by_species, density.mixing, c)
         scale = 0.0
         if density.normalize:
-            features(c, density, p)
+            features(c, density.nu, density.l_max, density.coupling, p)
             scale = _inverse_length(p)
         for k in range(a, b, _TOGETHER):
             stop = min(k + _TOGETHER, b)
@@ -290,16 +307,23 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
                 for j in range(k, stop):
                     _spread(tangents, density.mixing[:, species[j]], j - k, mixed)
                 dc, blocks = mixed, first_block[: stop - k]
-            features_tangent(c, dc, blocks, density, table, square, out[k:stop])
+            features_tangent(
+                c, dc, blocks, density.nu, density.l_max, density.coupling, table, square,
+                out[k:stop],
+            )  # fmt: skip
             if density.normalize:
                 for j in range(k, stop):
                     for axis in range(3):
                         _project(p, scale, out[j, axis], out[j, axis])
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _spread(tangents, weights, place, mixed):
     """The tangent (n_lm, 3, n_max) of one neighbour in all mixed channels."""
-    n_max = tangents.shape[3]
-    for j in range(len(weights)):
-        mixed[:, place, :, j * n_max : (j + 1) * n_max] = weights[j] * tangents[:, place]
+    n_lm, _, n_axes, n_max = tangents.shape
+    for lm in range(n_lm):
+        for axis in range(n_axes):
+            source, target = tangents[lm, place, axis], mixed[lm, place, axis]
+            for j in range(len(weights)):
+                for n in range(n_max):
+                    target[j * n_max + n] = weights[j] * source[n]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**18
@@ -91,8 +91,13 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """
     n_b, rank = len(b.n_dof), a.projected.shape[1]
     slopes = np.dot(b.jacobians, a.projected.T)  # J_Jᵀ x_I
-    largest = np.diff(b_rows.starts).max() * np.diff(a.starts).max() * rank
-    memory = np.empty(max(_GRADIENTS, largest) if a.n_dof.any() else 0)
+    most_rows, most_atoms, most_dof = 0, 0, 0
+    for sb in range(n_b):
+        most_rows = max(most_rows, b_rows.starts[sb + 1] - b_rows.starts[sb])
+    for sa in range(len(a.n_dof)):
+        most_atoms = max(most_atoms, a.starts[sa + 1] - a.starts[sa])
+        most_dof = max(most_dof, a.n_dof[sa])
+    memory = np.empty(max(_GRADIENTS, most_rows * most_atoms * rank) if most_dof > 0 else 0)
     for sa in range(len(a.n_dof)):
         atoms_a, dof_a = (a.starts[sa], a.starts[sa + 1]), a.n_dof[sa]
         n_i = atoms_a[1] - atoms_a[0]
@@ -123,12 +128,12 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
                     along_x[rows_b],
                 )  # fmt: skip
             block = out[top : top + height, column : column + dof_a]
-            block += np.dot(gradients.reshape(height, n_i * rank), jacobian.T)
-            block += np.dot(along_x, own.T)
+            _add(np.dot(gradients.reshape(height, n_i * rank), jacobian.T), block)
+            _add(np.dot(along_x, own.T), block)
             first = last
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out):
     """E_b E_a and F_b E_a."""
     begin, end = b.starts[sb], b.starts[sb + 1]
@@ -146,7 +151,7 @@ def _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out):
             place += 1
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _gradients(phi, slopes, b, sb, atoms_a, has_energy, out, along_x):
     """-g and G of one structure b (its rows, n_atoms of a, rank), but for the multiples of x.
 
@@ -175,19 +180,28 @@ def _gradients(phi, slopes, b, sb, atoms_a, has_energy, out, along_x):
     )
     weights = np.empty(end - begin)
     for k in range(n_i):
-        weights[:] = phi.s[begin:end, atoms_a[0] + k]
+        for j in range(begin, end):
+            weights[j - begin] = phi.s[j, atoms_a[0] + k]
         for c in range(b.n_dof[sb]):
             place = b.row_starts[sb] + c * (end - begin)
             _add_rows(weights, b.jacobians[place : place + end - begin], out[has_energy + c, k])
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True)
+def _add(block, out):
+    for i in range(len(out)):
+        row, target = block[i], out[i]
+        for j in range(len(target)):
+            target[j] += row[j]
+
+
+@callee(cache=True, fastmath=FASTMATH)
 def _add_row(weight, row, out):
     for d in range(len(out)):
         out[d] += weight * row[d]
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_rows(weights, rows, out):
     """out += Σ_j weights[j] rows[j], up to four rows at a time, to read and write less."""
     rest = len(rows) % 4

@@ -12,7 +12,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import exponential
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 # Below this sine an angle counts as straight, where its sine has a cusp.
 _STRAIGHT = 1e-8
@@ -59,10 +59,10 @@ def _damped(r, power, terms):
     return f * inverse, (df - power * f / r) * inverse
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _radial(vectors, power, terms, distances, values, slopes):
     for i in range(len(vectors)):
-        x, y, z = vectors[i]
+        x, y, z = vectors[i, 0], vectors[i, 1], vectors[i, 2]
         distances[i] = np.sqrt(x * x + y * y + z * z)
         values[i], slopes[i] = _damped(distances[i], power, terms)
 
@@ -74,6 +74,11 @@ def _sine(u, v):
     y = u[2] * v[0] - u[0] * v[2]
     z = u[0] * v[1] - u[1] * v[0]
     return np.sqrt(x * x + y * y + z * z)
+
+
+@njit(cache=True, inline="always")
+def _length(u):
+    return np.sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2])
 
 
 @njit(cache=True, inline="always")
@@ -93,7 +98,10 @@ def _cosines(a, b, c):
 def pair_features(starts, vectors, channels, terms, out):
     """Features of the pairs of environments, which are zero before."""
     n_fourier = len(terms.scale3)
-    d, f, unused = np.empty((3, np.max(starts[1:] - starts[:-1])))
+    most = 0
+    for e in range(len(starts) - 1):
+        most = max(most, starts[e + 1] - starts[e])
+    d, f, unused = np.empty(most), np.empty(most), np.empty(most)
     for e in range(len(starts) - 1):
         start, n = starts[e], starts[e + 1] - starts[e]
         r, z, features = vectors[start:], channels[start:], out[start:]
@@ -137,16 +145,18 @@ def field_features(starts, vectors, channels, neighbors, dipoles, terms, out):
     for e in range(len(starts) - 1):
         own = dipoles[e]
         for i in range(starts[e], starts[e + 1]):
-            d_i = np.sqrt(np.sum(vectors[i] ** 2))
+            d_i = _length(vectors[i])
             f_i, _ = _cut(d_i, terms)
-            out[i, :, 0] += terms.scale2 * f_i * (own + dipoles[neighbors[i]])
+            for a in range(3):
+                out[i, a, 0] += terms.scale2 * f_i * (own[a] + dipoles[neighbors[i], a])
             for j in range(starts[e], i):
                 c = _distance(vectors[i], vectors[j])
                 if c >= terms.cutoff:
                     continue
-                d_j = np.sqrt(np.sum(vectors[j] ** 2))
+                d_j = _length(vectors[j])
                 f = f_i * _cut(d_j, terms)[0] * _cut(c, terms)[0]
-                mu[:] = f * (own + dipoles[neighbors[i]] + dipoles[neighbors[j]])
+                for a in range(3):
+                    mu[a] = f * (own[a] + dipoles[neighbors[i], a] + dipoles[neighbors[j], a])
                 sine = _sine(vectors[i], vectors[j]) / (d_i * d_j)
                 theta = np.arctan2(sine, _cosines(d_i, d_j, c)[0])
                 for m in range(n_fourier):
@@ -161,7 +171,7 @@ def field_features(starts, vectors, channels, neighbors, dipoles, terms, out):
                         out[j, a, at_j + 1] += mu[a] * sin_m
 
 
-@njit(cache=True, inline="always")
+@callee(cache=True)
 def _add_slope(x, y, z, column, row, center, vector, strain, out):
     """Add ∂/∂vector to a column of derivatives along atoms, or along strains."""
     if strain:
@@ -189,10 +199,10 @@ def feature_slopes(r, z, strain, terms, features, out):
     """
     n, n_features = features.shape
     n_fourier, width = len(terms.scale3), n_features + 1
-    d, f, df = np.empty((3, n))
+    d, f, df = np.empty(n), np.empty(n), np.empty(n)
     _radial(r, terms.decay2, terms, d, f, df)
     for i in range(n):
-        x, y, w = r[i] / d[i]
+        x, y, w = r[i, 0] / d[i], r[i, 1] / d[i], r[i, 2] / d[i]
         slope = terms.scale2 * df[i]
         _add_slope(slope * x, slope * y, slope * w, i * width, i, n, r[i], strain, out)
         _add_slope(x, y, w, i * width + n_features, i, n, r[i], strain, out)
@@ -231,10 +241,14 @@ def feature_slopes(r, z, strain, terms, features, out):
                     ga = (xi_a * g + dg * a0) / a
                     gb = (xi_b * g + dg * b0) / b
                     gc = (xi_c * g + dg * c0) / c
-                    x, y, w = ga * r[i] + gc * (r[i] - r[j])
+                    x = ga * r[i, 0] + gc * (r[i, 0] - r[j, 0])
+                    y = ga * r[i, 1] + gc * (r[i, 1] - r[j, 1])
+                    w = ga * r[i, 2] + gc * (r[i, 2] - r[j, 2])
                     _add_slope(x, y, w, at_i + s, i, n, r[i], strain, out)
                     _add_slope(x, y, w, at_j + s, i, n, r[i], strain, out)
-                    x, y, w = gb * r[j] + gc * (r[j] - r[i])
+                    x = gb * r[j, 0] + gc * (r[j, 0] - r[i, 0])
+                    y = gb * r[j, 1] + gc * (r[j, 1] - r[i, 1])
+                    w = gb * r[j, 2] + gc * (r[j, 2] - r[i, 2])
                     _add_slope(x, y, w, at_i + s, j, n, r[j], strain, out)
                     _add_slope(x, y, w, at_j + s, j, n, r[j], strain, out)
 

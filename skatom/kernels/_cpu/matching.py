@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 # Iterations after which the weights are taken as they are, and those between two tests.
 _MOST, _BETWEEN = 100_000, 10
 
 
-@njit(cache=True, nogil=True)
+@callee(cache=True)
 def _log_sum_exp(x):
     largest = x.max()
     return largest + np.log(np.exp(x - largest).sum())

@@ -14,7 +14,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import exponential
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 # Training n-plets that are worked on at once: their weights and exponentials stay in the cache.
 _CHUNK = 1024
@@ -51,7 +51,7 @@ def fill_triangles(first, last, starts, vectors, cutoff, offsets, slots):
                     n += 1
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _kernel_row(x, y, z, sides, begin, end, length_scale, powers, kernel):
     """kernel = exp(-|T - T'|²/2l²) for T = (x, y, z) and the T' from ``begin`` to ``end``."""
     scale = -0.5 / length_scale**2
@@ -62,7 +62,7 @@ def _kernel_row(x, y, z, sides, begin, end, length_scale, powers, kernel):
     exponential(kernel, powers, kernel)
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _row_sums(x, y, z, kernel, sides, coefficients, begin, end, length_scale, sums):
     """Sums over T' of k s, d k s and k c', with d = (T - T')/l² and s = a' + c'·d."""
     scale = 1 / length_scale**2
@@ -189,7 +189,7 @@ def add_harmonic_products(
                         line[q] += x * row[q] + y * d_row[q]
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _add_sums(a_begin, a_end, T, a, b_begin, b_end, U, b, length_scale, out):
     """Add the kernel of two groups: out[r, q] += Σ_TU [a + c · ∂_T] [b + d · ∂_U] k(T, U)."""
     scale = 1 / length_scale**2

@@ -9,7 +9,7 @@ from math import exp, sqrt
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.parallel import split_rows, threads_over_blas
 
 # Sums may be reordered and multiply-adds fused; NaN and infinity keep their meaning.
@@ -96,7 +96,7 @@ def _fill_rows(
                     out[r - rows[first], s - rows[first]] = flat_row[places[s], j - first]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _permute(values, gradients, permutation, permuted_values, permuted_gradients):
     n_atoms = len(permutation)
     for a in range(n_atoms):
@@ -106,7 +106,7 @@ def _permute(values, gradients, permutation, permuted_values, permuted_gradients
                 permuted_gradients[x, a, b] = gradients[x, permutation[a], permutation[b]]
 
 
-@njit(cache=True, fastmath=_FASTMATH)
+@callee(cache=True, fastmath=_FASTMATH)
 def _project(values, gradients, column_values, column_gradients, sigma, w1, left, right):
     """w1; the projections w2 J_iᵀδ and J_jᵀδ, where (Jᵀδ)_a = -Σ_b C_ab δ_ab."""
     n_atoms, n_columns = len(values), len(w1)
@@ -125,10 +125,12 @@ def _project(values, gradients, column_values, column_gradients, sigma, w1, left
                     right[x, a, j] -= column_gradients[x, a, b, j] * delta[j]
     for j in range(n_columns):  # each pair was counted twice
         w1[j], w2 = matern_weights(0.5 * squared[j], sigma)
-        left[:, :, j] *= w2
+        for x in range(3):
+            for a in range(n_atoms):
+                left[x, a, j] *= w2
 
 
-@njit(cache=True, fastmath=_FASTMATH)
+@callee(cache=True, fastmath=_FASTMATH)
 def _kernel_row(atom, x, inverses, gradients, column_gradients, w1, left, right, row):
     """One row of the blocks (i, j): force component x on an atom of i, all of those of each j.
 

@@ -1,7 +1,7 @@
 """Loops of the rows of sparse Gaussian processes, on plain arrays."""
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -33,9 +33,9 @@ def scatter(
                 _strain(vectors[k], products[k], virial)
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _strain(vector, g, virial):
-    x, y, z = vector
+    x, y, z = vector[0], vector[1], vector[2]
     gx, gy, gz = g[0], g[1], g[2]
     xx, yy, zz = virial[0], virial[1], virial[2]
     for m in range(len(gx)):

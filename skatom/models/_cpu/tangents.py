@@ -43,7 +43,7 @@ def by_strains(starts, vectors, jacobian, tangents):
         xx, yy, zz = tangents[c, 0], tangents[c, 1], tangents[c, 2]
         yz, xz, xy = tangents[c, 3], tangents[c, 4], tangents[c, 5]
         for k in range(starts[c], starts[c + 1]):
-            x, y, z = vectors[k]
+            x, y, z = vectors[k, 0], vectors[k, 1], vectors[k, 2]
             gx, gy, gz = jacobian[k, 0], jacobian[k, 1], jacobian[k, 2]
             for f in range(len(gx)):
                 xx[f] += x * gx[f]

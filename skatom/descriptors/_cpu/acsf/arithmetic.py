@@ -1,10 +1,10 @@
 """Loops over two or three rows of numbers."""
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def dot(a, b):
     total = 0.0
     for i in range(len(a)):
@@ -12,19 +12,19 @@ def dot(a, b):
     return total
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def multiply(a, b):
     for i in range(len(a)):
         a[i] *= b[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def product(a, b, out):
     for i in range(len(out)):
         out[i] = a[i] * b[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def add(a, x, out):
     for i in range(len(out)):
         out[i] += a * x[i]

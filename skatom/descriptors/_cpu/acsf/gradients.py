@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.acsf.arithmetic import dot
 from skatom.descriptors._cpu.acsf.neighborhoods import gather
 from skatom.descriptors._cpu.acsf.tables import (
@@ -23,13 +23,14 @@ from skatom.descriptors._cpu.acsf.tables import (
     S,
     W,
     X,
+    most_neighbors,
     neighborhood,
     triplets,
 )  # fmt: skip
 from skatom.descriptors._cpu.acsf.triplets import collect, evaluate
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_gradients(n_channels, edges, slopes, cotangent, out):
     """Add to dE/dr_ij in the form of `_scatter`."""
     n_radial = slopes.shape[1]
@@ -39,7 +40,7 @@ def radial_gradients(n_channels, edges, slopes, cotangent, out):
             out[i, 0] += dot(row, slopes[i])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _weigh(weight, zeta, a, b, x, p, q):
     """Add weight times one function to dE/dx = Σ weight ζ x^(ζ-1) b and to q = Σ weight x^ζ."""
     for k in range(len(a)):
@@ -49,7 +50,7 @@ def _weigh(weight, zeta, a, b, x, p, q):
         p[k] += weight * a[k] * b[k] / max(x[k], TINY)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sum_gaussian(eta, shift, q, e, sums):
     """Add one Gaussian of G4 or G5 to the sums that the slopes along distances need.
 
@@ -67,7 +68,7 @@ def _sum_gaussian(eta, shift, q, e, sums):
             constant[k] += 2 * eta * shift * q[k] * e[k]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sum_ani(eta, shift, r, first, second, q, e, sums):
     """The same of ANI, whose slope is equal along both distances."""
     total, constant = sums[0], sums[2]
@@ -78,7 +79,7 @@ def _sum_ani(eta, shift, r, first, second, q, e, sums):
         constant[k] -= eta * (mean - shift) * q[k] * e[k]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sum_base(cosine, sine, p, c, s, dc):
     """Add dE/dx of a base to dE/dcos θ."""
     if sine == 0.0:
@@ -90,21 +91,21 @@ def _sum_base(cosine, sine, p, c, s, dc):
             dc[k] += (cosine - sine * tangent) * p[k]
 
 
-@njit(cache=True)
-def _sum(i, j, g, functions, hood, t):
-    """Add the Gaussian g of the triplets i to j to their sums."""
-    eta, shift = functions.gaussians[g]
-    q, e = t.q[g, i:j], t.e[g, i:j]
+@callee(cache=True)
+def _sum(n, g, functions, hood, t):
+    """Add the Gaussian g of the n triplets to their sums."""
+    eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
+    q, e = t.q[g, :n], t.e[g, :n]
     if g < functions.n_g4:
-        _sum_gaussian(eta, shift, q, e, t.rows[SUMS:, i:j])
+        _sum_gaussian(eta, shift, q, e, t.rows[SUMS:, :n])
     elif g < functions.n_g4 + functions.n_g5:
-        _sum_gaussian(eta, shift, q, e, t.rows[SUMS + 3 :, i:j])
+        _sum_gaussian(eta, shift, q, e, t.rows[SUMS + 3 :, :n])
     else:
-        first, second = t.jk[0, i:j], t.jk[1, i:j]
-        _sum_ani(eta, shift, hood.rows[R], first, second, q, e, t.rows[SUMS + 3 :, i:j])
+        first, second = t.jk[0, :n], t.jk[1, :n]
+        _sum_ani(eta, shift, hood.rows[R], first, second, q, e, t.rows[SUMS + 3 :, :n])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def slopes_at_ends(a, b, total, linear, constant, ratio, turn, w, of):
     """Slopes along the unit vectors of the neighbours a and b of one triplet, see `_scatter`."""
     ra, rb = of[R, a], of[R, b]
@@ -116,7 +117,7 @@ def slopes_at_ends(a, b, total, linear, constant, ratio, turn, w, of):
     )
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _scatter(n, has_g4, of, t, jk, out):
     """Add the slopes along the vectors of both neighbours of n triplets.
 
@@ -151,7 +152,7 @@ def _scatter(n, has_g4, of, t, jk, out):
             out[b, 1 + axis] += to_b * of[X + axis, a]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
     """Add dE/dr_ij, in the form of `_scatter`, of n triplets."""
     n_angular, rows, terms = len(functions.terms), t.rows, functions.terms
@@ -162,16 +163,16 @@ def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
         i, j = t.runs[1, run], t.runs[1, run + 1]
         row = cotangent[t.runs[0, run] * n_angular :]
         for m in range(n_angular):
-            power, g = terms[m]
+            power, g = terms[m, 0], terms[m, 1]
             base = functions.power_of[power, 0]
             _weigh(
                 row[m] * functions.scale[m], functions.zeta[power], t.a[power, i:j],
                 t.b[g, i:j], t.x[base, i:j], t.p[base, i:j], t.q[g, i:j],
             )  # fmt: skip
     for g in range(len(functions.gaussians)):
-        _sum(0, n, g, functions, hood, t)
+        _sum(n, g, functions, hood, t)
     for base in range(len(functions.bases)):
-        p, q = functions.bases[base]
+        p, q = functions.bases[base, 0], functions.bases[base, 1]
         _sum_base(p, q, t.p[base, :n], rows[C, :n], rows[S, :n], rows[DC, :n])
     _scatter(n, functions.n_g4 > 0, hood.rows, rows, t.jk, out)
 
@@ -179,21 +180,21 @@ def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
 @njit(cache=True, nogil=True)
 def pair_gradients(first, last, starts, vectors, centers, species, functions, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
+    n_max = most_neighbors(first, last, starts)
     per_channel = len(functions.radial) + len(functions.kappa)
     n_radial = functions.n_channels * per_channel
-    hood, t = neighborhood(n_max, functions), triplets(n_max, functions, True)
+    hood, t = neighborhood(n_max, functions), triplets(n_max, n_max, functions)
     state, gradient = np.empty(3, np.int64), np.empty((n_max, 4))
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         row = cotangent[min(i, len(cotangent) - 1)]
-        n_neighbors = gather(vectors[a:b], species[a:b], functions, True, hood)
+        n_neighbors = gather(vectors[a:b], species[a:b], functions, t.q.shape[1] > 0, hood)
         gradient[:n_neighbors] = 0.0
         radial_gradients(functions.n_channels, hood.edges[0], hood.slopes, row, gradient)
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
             n, n_runs = collect(state, functions, hood, t)
-            evaluate(n, functions, True, hood, t)
+            evaluate(n, functions, hood, t)
             angular_gradients(n, n_runs, functions, hood, t, row[n_radial:], gradient)
         for k in range(n_neighbors):
             for axis in range(3):

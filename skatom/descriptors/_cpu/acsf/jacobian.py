@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.acsf.arithmetic import add
 from skatom.descriptors._cpu.acsf.gradients import slopes_at_ends
 from skatom.descriptors._cpu.acsf.neighborhoods import gather
@@ -19,13 +19,14 @@ from skatom.descriptors._cpu.acsf.tables import (
     S,
     W,
     X,
+    most_neighbors,
     neighborhood,
     triplets,
 )  # fmt: skip
 from skatom.descriptors._cpu.acsf.triplets import collect, evaluate
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _gaussian_slopes(kind, eta, shift, of, t, jk, e, at_j, at_k, between):
     """Slopes of E with all cutoff functions along r_ij, r_ik and r_jk, the last over r_jk."""
     for i in range(len(e)):
@@ -42,7 +43,7 @@ def _gaussian_slopes(kind, eta, shift, of, t, jk, e, at_j, at_k, between):
         between[i] = ratio
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _power_slopes(zeta, p, q, a, x, c, s, out):
     """d(x^ζ)/dcos θ."""
     for i in range(len(a)):
@@ -50,7 +51,7 @@ def _power_slopes(zeta, p, q, a, x, c, s, out):
         out[i] = zeta * a[i] / max(x[i], TINY) * (p - q * tangent)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _function_slopes(k, c, inverse_j, inverse_k, terms, scale, a, b, da, db, slopes):
     """Slopes (3, n_angular) of every function on one triplet: at both ends, and X of `_scatter`.
 
@@ -65,19 +66,19 @@ def _function_slopes(k, c, inverse_j, inverse_k, terms, scale, a, b, da, db, slo
         slopes[2, m] = dc * inverse - value * db[2, g, k]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, out):
     """Add the derivatives of every function, (n_neighbors, 4, n_features), of n triplets."""
     n_angular, of, rows, jk = len(functions.terms), hood.rows, t.rows, t.jk
     for g in range(len(functions.gaussians)):
         kind = 0 if g < functions.n_g4 else 1 if g < functions.n_g4 + functions.n_g5 else 2
-        eta, shift = functions.gaussians[g]
+        eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         _gaussian_slopes(
             kind, eta, shift, of, rows, jk, t.e[g, :n], db[0, g, :n], db[1, g, :n], db[2, g, :n]
         )
     for m in range(len(functions.zeta)):
         base = functions.power_of[m, 0]
-        p, q = functions.bases[base]
+        p, q = functions.bases[base, 0], functions.bases[base, 1]
         _power_slopes(
             functions.zeta[m], p, q, t.a[m, :n], t.x[base, :n], rows[C, :n], rows[S, :n], da[m, :n]
         )
@@ -100,29 +101,31 @@ def angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, ou
 @njit(cache=True, nogil=True)
 def pair_jacobian(first, last, starts, vectors, centers, species, functions, out):
     """d features_i / dr_ij: (n_pairs, 3, n_features)."""
-    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
+    n_max = most_neighbors(first, last, starts)
     per_channel, n_features = len(functions.radial) + len(functions.kappa), out.shape[2]
     n_radial = functions.n_channels * per_channel
-    hood, t = neighborhood(n_max, functions), triplets(n_max, functions, True)
+    hood, t = neighborhood(n_max, functions), triplets(n_max, n_max, functions)
     state, gradient = np.empty(3, np.int64), np.empty((n_max, 4, n_features))
     slopes = np.empty((3, len(functions.terms)))
     da, db = np.empty(t.a.shape), np.empty((3, *t.e.shape))
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        n_neighbors = gather(vectors[a:b], species[a:b], functions, True, hood)
+        n_neighbors = gather(vectors[a:b], species[a:b], functions, t.q.shape[1] > 0, hood)
         gradient[:n_neighbors] = 0.0
         edges = hood.edges[0]
         for channel in range(functions.n_channels):
             for k in range(edges[2 * channel], edges[2 * channel + 2]):
                 first = channel * per_channel
-                gradient[k, 0, first : first + per_channel] = hood.slopes[k]
+                for m in range(per_channel):
+                    gradient[k, 0, first + m] = hood.slopes[k, m]
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
             n, n_runs = collect(state, functions, hood, t)
-            evaluate(n, functions, True, hood, t)
+            evaluate(n, functions, hood, t)
             angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, gradient)
         for k in range(n_neighbors):
             for axis in range(3):
                 target = out[a + hood.order[0, k], axis]
-                target[:] = gradient[k, 1 + axis]
+                for m in range(n_features):
+                    target[m] = gradient[k, 1 + axis, m]
                 add(hood.rows[X + axis, k], gradient[k, 0], target)

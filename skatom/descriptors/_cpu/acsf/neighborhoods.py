@@ -4,7 +4,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import cutoff_slopes, cutoff_values, exponential
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee
 from skatom.descriptors._cpu.acsf.arithmetic import multiply
 from skatom.descriptors._cpu.acsf.tables import (
     ANGULAR_DF,
@@ -19,22 +19,23 @@ from skatom.descriptors._cpu.acsf.tables import (
 )  # fmt: skip
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sort(vectors, species, functions, edges, order, rows):
     """Fill the distances, unit vectors and weights of the neighbours, sorted."""
     n = len(vectors)
     counts, start = edges[0], edges[1]
     counts[:] = 0
     for k in range(n):
-        dx, dy, dz = vectors[k]
+        dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         rows[WORK, k] = r
         key = 2 * functions.channels[species[k]] + (r >= functions.angular_cutoff)
         order[1, k] = key
         counts[key + 1] += 1
+    start[0] = counts[0]
     for key in range(1, len(counts)):
         counts[key] += counts[key - 1]
-    start[:] = counts
+        start[key] = counts[key]
     for k in range(n):
         key = order[1, k]
         i = start[key]
@@ -48,7 +49,7 @@ def _sort(vectors, species, functions, edges, order, rows):
         rows[WEIGHT, i] = functions.weights[species[k]]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def gather(vectors, species, functions, with_slopes, hood):
     """Sort the neighbours of one centre and evaluate what depends on one of them; their number."""
     n = len(vectors)
@@ -65,7 +66,7 @@ def gather(vectors, species, functions, with_slopes, hood):
         multiply(rows[DF, :n], weight)
         multiply(rows[ANGULAR_DF, :n], weight)
     for g in range(functions.n_g4 + functions.n_g5):
-        eta, shift = functions.gaussians[g]
+        eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         gaussian(eta, shift, r, work, exponents, hood.e[g, :n])
     radial, kappa, e, scratch = functions.radial, functions.kappa, hood.radial[:n], hood.slopes[:n]
     radial_functions(r, radial, kappa, scratch, hood.exponents[: e.size], e)
@@ -74,7 +75,7 @@ def gather(vectors, species, functions, with_slopes, hood):
     return n
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def gaussian(eta, shift, r, work, exponents, out):
     """exp(-η (r - R)²)."""
     for i in range(len(r)):
@@ -82,7 +83,7 @@ def gaussian(eta, shift, r, work, exponents, out):
     exponential(work, exponents, out)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_functions(r, radial, kappa, work, exponents, e):
     """Gaussians and cosines of each neighbour, without cutoff, as rows of e (n, n_radial)."""
     n_gauss = len(radial)
@@ -98,7 +99,7 @@ def radial_functions(r, radial, kappa, work, exponents, e):
             e[i, n_gauss + m] = np.cos(kappa[m] * r[i])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_slopes(r, f, df, radial, kappa, e, slopes):
     """d(e f_c)/dr of every function, (n, n_radial)."""
     n_gauss = len(radial)

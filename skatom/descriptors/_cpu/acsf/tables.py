@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee
 
 # Triplets of one round.
 _TRIPLETS = 256
@@ -79,7 +79,16 @@ class Triplets(NamedTuple):
     p: np.ndarray  # (n_bases, n): dE/dx
 
 
-@njit(cache=True)
+@callee(cache=True)
+def most_neighbors(first, last, starts):
+    """Of the centres first … last - 1."""
+    most = 0
+    for i in range(first, last):
+        most = max(most, starts[i + 1] - starts[i])
+    return most
+
+
+@callee(cache=True)
 def neighborhood(n_max, functions):
     """Buffers for up to n_max neighbours."""
     n_radial = len(functions.radial) + len(functions.kappa)
@@ -94,11 +103,11 @@ def neighborhood(n_max, functions):
     )
 
 
-@njit(cache=True)
-def triplets(n_max, functions, with_derivatives):
-    """Buffers; a row of triplets (one j, all k) always fits."""
+@callee(cache=True)
+def triplets(n_max, n_derivatives, functions):
+    """Buffers; a row of triplets (one j, all k) always fits. Derivatives: for none if 0."""
     n = max(_TRIPLETS, n_max)
-    m = n if with_derivatives else 0
+    m = n if n_derivatives > 0 else 0
     n_blocks = functions.n_channels * (functions.n_channels + 1) // 2
     n_gauss, n_bases = len(functions.gaussians), len(functions.bases)
     return Triplets(

@@ -4,7 +4,7 @@ import numpy as np
 
 from skatom._cpu.elementwise import cutoff_slopes, cutoff_values
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee
 from skatom.descriptors._cpu.acsf.arithmetic import multiply, product
 from skatom.descriptors._cpu.acsf.neighborhoods import gaussian
 from skatom.descriptors._cpu.acsf.tables import (
@@ -23,7 +23,7 @@ from skatom.descriptors._cpu.acsf.tables import (
 )  # fmt: skip
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _list(state, capacity, n_channels, edges, first, second, runs):
     """The neighbours j and k of the next triplets; see `collect`."""
     n = n_runs = 0
@@ -57,14 +57,14 @@ def _list(state, capacity, n_channels, edges, first, second, runs):
     return n, n_runs
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _cosines(x, y, z, first, second, c):
     for i in range(len(c)):
         j, k = first[i], second[i]
         c[i] = x[j] * x[k] + y[j] * y[k] + z[j] * z[k]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _squares(r, first, second, c, d):
     """r_jk², by the law of cosines."""
     for i in range(len(c)):
@@ -72,7 +72,7 @@ def _squares(r, first, second, c, d):
         d[i] = r[j] * r[j] + r[k] * r[k] - 2 * r[j] * r[k] * c[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _sines(x, y, z, first, second, s):
     """|cross product|: exact for nearly straight triplets, unlike √(1 - cos²θ)."""
     for i in range(len(s)):
@@ -83,7 +83,7 @@ def _sines(x, y, z, first, second, s):
         s[i] = np.sqrt(sx * sx + sy * sy + sz * sz)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def _leave_out(limit, n_runs, runs, first, second, c, d):
     """Keep the triplets with r_jk² < limit, without a branch to mispredict; their number."""
     n = begin = 0
@@ -99,7 +99,7 @@ def _leave_out(limit, n_runs, runs, first, second, c, d):
     return n
 
 
-@njit(cache=True)
+@callee(cache=True)
 def collect(state, functions, hood, t):
     """The next triplets of a centre: how many, and in how many runs.
 
@@ -121,7 +121,7 @@ def collect(state, functions, hood, t):
     return n, n_runs
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _power(x, zeta, work, out):
     """x^ζ, by repeated squaring for a whole number."""
     whole = int(zeta)
@@ -129,8 +129,9 @@ def _power(x, zeta, work, out):
         for i in range(len(x)):
             out[i] = x[i] ** zeta
         return
-    out[:] = 1.0
-    work[:] = x
+    for i in range(len(x)):
+        out[i] = 1.0
+        work[i] = x[i]
     while whole > 0:
         if whole % 2:
             for i in range(len(x)):
@@ -141,13 +142,13 @@ def _power(x, zeta, work, out):
                 work[i] *= work[i]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _root(d):
     for i in range(len(d)):
         d[i] = np.sqrt(d[i])
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _base(p, q, c, s, x):
     if q == 0.0:
         for i in range(len(x)):
@@ -157,21 +158,21 @@ def _base(p, q, c, s, x):
             x[i] = max(1 + p * c[i] + q * s[i], 0.0)
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _outer(values, first, second, out):
     """out = values_j values_k."""
     for i in range(len(out)):
         out[i] = values[first[i]] * values[second[i]]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def _mean(r, first, second, out):
     for i in range(len(out)):
         out[i] = 0.5 * (r[first[i]] + r[second[i]])
 
 
-@njit(cache=True)
-def evaluate(n, functions, with_slopes, hood, t):
+@callee(cache=True)
+def evaluate(n, functions, hood, t):
     """Bases, powers and Gaussians of n triplets."""
     first, second, rows = t.jk[0, :n], t.jk[1, :n], t.rows
     w, d, work, exponents = rows[W, :n], rows[D, :n], rows[T_WORK, :n], t.exponents[:n]
@@ -180,19 +181,19 @@ def evaluate(n, functions, with_slopes, hood, t):
     if n_g4 > 0:
         _root(d)
         cutoff_values(functions.cutoff_kind, functions.angular_cutoff, d, rows[FD, :n])
-        if with_slopes:
+        if t.q.shape[1] > 0:
             cutoff_slopes(functions.cutoff_kind, functions.angular_cutoff, d, rows[DFD, :n])
     for base in range(len(functions.bases)):
-        p, q = functions.bases[base]
+        p, q = functions.bases[base, 0], functions.bases[base, 1]
         _base(p, q, rows[C, :n], rows[S, :n], t.x[base, :n])
     for m in range(len(functions.zeta)):
-        base, parent = functions.power_of[m]
+        base, parent = functions.power_of[m, 0], functions.power_of[m, 1]
         if parent >= 0:
             product(t.a[parent, :n], t.a[parent, :n], t.a[m, :n])
         else:
             _power(t.x[base, :n], functions.zeta[m], work, t.a[m, :n])
     for g in range(len(functions.gaussians)):
-        eta, shift = functions.gaussians[g]
+        eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         e, b = t.e[g, :n], t.b[g, :n]
         if g < n_g4:
             _outer(hood.e[g], first, second, b)

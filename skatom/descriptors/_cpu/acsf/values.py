@@ -3,14 +3,14 @@
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 from skatom.descriptors._cpu.acsf.arithmetic import dot
 from skatom.descriptors._cpu.acsf.neighborhoods import gather
-from skatom.descriptors._cpu.acsf.tables import F, neighborhood, triplets
+from skatom.descriptors._cpu.acsf.tables import F, most_neighbors, neighborhood, triplets
 from skatom.descriptors._cpu.acsf.triplets import collect, evaluate
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def radial_values(n_channels, edges, f, e, out):
     """Radial functions of one centre, (n_channels, n_radial) flat."""
     n_radial = e.shape[1]
@@ -22,7 +22,7 @@ def radial_values(n_channels, edges, f, e, out):
                 row[m] += weight * source[m]
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def angular_values(n_runs, runs, terms, scale, a, b, out):
     """Add the triplets to the angular functions of one centre, (n_blocks, n_angular) flat."""
     for run in range(n_runs):
@@ -35,20 +35,20 @@ def angular_values(n_runs, runs, terms, scale, a, b, out):
 @njit(cache=True, nogil=True)
 def values(first, last, starts, vectors, centers, species, functions, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
-    n_max = np.max(starts[first + 1 : last + 1] - starts[first:last])
+    n_max = most_neighbors(first, last, starts)
     n_radial = functions.n_channels * (len(functions.radial) + len(functions.kappa))
-    hood, t = neighborhood(n_max, functions), triplets(n_max, functions, False)
+    hood, t = neighborhood(n_max, functions), triplets(n_max, np.int64(0), functions)
     state = np.empty(3, np.int64)
     for i in range(first, last):
         row = out[i]
         row[:] = 0.0
         a, b = starts[i], starts[i + 1]
-        n = gather(vectors[a:b], species[a:b], functions, False, hood)
+        n = gather(vectors[a:b], species[a:b], functions, t.q.shape[1] > 0, hood)
         radial_values(functions.n_channels, hood.edges[0], hood.rows[F], hood.radial, row)
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
             n, n_runs = collect(state, functions, hood, t)
-            evaluate(n, functions, False, hood, t)
+            evaluate(n, functions, hood, t)
             angular_values(
                 n_runs, t.runs, functions.terms, functions.scale, t.a, t.b, row[n_radial:]
             )

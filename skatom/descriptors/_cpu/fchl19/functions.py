@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee
 
 # Checks for a division by zero would keep loops from being vectorised; no two atoms are at the same
 # place, so there is none.
@@ -29,7 +29,7 @@ class FCHL19Functions(NamedTuple):
     harmonics: np.ndarray  # factors of cos mθ and sin mθ for m = 1, 3, ..., (n_fourier,)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def most_neighbors(starts):
     most = 0
     for i in range(len(starts) - 1):
@@ -37,19 +37,19 @@ def most_neighbors(starts):
     return most
 
 
-@njit(cache=True)
+@callee(cache=True)
 def length(vectors, k):
     x, y, z = vectors[k, 0], vectors[k, 1], vectors[k, 2]
     return np.sqrt(x * x + y * y + z * z)
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def cutoff_value(r, cutoff):
     """½(1 + cos πr/R)."""
     return np.cos(0.5 * np.pi * r / cutoff) ** 2
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def cutoff_slope(r, cutoff):
     """The derivative of its logarithm."""
     return -np.pi / cutoff * np.tan(0.5 * np.pi * r / cutoff)

@@ -1,6 +1,6 @@
 """Shells and harmonics of the pairs of neighbours of one centre, and the way back."""
 
-from skatom._numba import njit
+from skatom._numba import callee
 from skatom.descriptors._cpu.fchl19.functions import LOOPS
 from skatom.descriptors._cpu.fchl19.triplets import (
     angular_sums,
@@ -12,7 +12,7 @@ from skatom.descriptors._cpu.fchl19.triplets import (
 )
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _weights(j, start, stop, near, reach, weights):
     """weights[k] = weight_jk (cos θ, sin θ, cos 3θ, sin 3θ, ...) of the triplets of one j."""
     one = neighbor(near, j)
@@ -35,7 +35,7 @@ def _weights(j, start, stop, near, reach, weights):
             weights[k, n + 1] = s
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _add_products(j, start, stop, weights, a, block):
     """block[c, l] += a[j, l] Σ_k weights[k, c] a[k, l], two neighbours k at a time."""
     odd = (stop - start) % 2
@@ -55,7 +55,7 @@ def _add_products(j, start, stop, weights, a, block):
                 sines[l] += a[j, l] * (sin1 * a[k, l] + sin2 * a[k + 1, l])
 
 
-@njit(cache=True)
+@callee(cache=True)
 def three_body(env, basis, buffers, out):
     """Three-body features of one centre, from all pairs j < k of its neighbours."""
     reach, weights, block = buffers
@@ -79,7 +79,7 @@ def three_body(env, basis, buffers, out):
                     out[begin + l * width + c] = basis.harmonics[c // 2] * block[c, l]
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _scale_rows(row, rho, block, rows):
     """rows[c] = block[c] row and rows[width + c] = ρ block[c] row."""
     width = len(block)
@@ -90,7 +90,7 @@ def _scale_rows(row, rho, block, rows):
             moment[l] = rho[l] * plain[l]
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _dot_products(start, stop, a, rows, dots):
     """dots[k, c] = Σ_l a[k, l] rows[c, l]."""
     for k in range(start, stop):
@@ -103,7 +103,7 @@ def _dot_products(start, stop, a, rows, dots):
             dots[k, c + 1] = two
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _pull(j, start, stop, near, eta, decay, reach, sums, gradients):
     """Add the gradients of the triplets of one j."""
     one = neighbor(near, j)
@@ -126,7 +126,7 @@ def _pull(j, start, stop, near, eta, decay, reach, sums, gradients):
     gradients[j, 2] += gz
 
 
-@njit(cache=True)
+@callee(cache=True)
 def three_body_gradients(env, basis, cotangent, buffers, gradients):
     """Add dE/dr_ij of one centre for dE/d three-body features."""
     reach, block, rows, dots, sums, sorted_gradients = buffers
@@ -154,10 +154,11 @@ def three_body_gradients(env, basis, cotangent, buffers, gradients):
                     angular_sums(j, start, last, near, dots, sums)
                     _pull(j, start, last, near, eta, decay, reach, sums, sorted_gradients)
     for j in range(n):
-        gradients[env.pair[j]] += sorted_gradients[j]
+        for axis in range(3):
+            gradients[env.pair[j], axis] += sorted_gradients[j, axis]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def three_body_jacobian(env, basis, buffers, jacobian):
     """Add d three-body features / dr_ij (n_neighbors, 3, n_features) of one centre."""
     reach, dots, sums = buffers
@@ -176,7 +177,8 @@ def three_body_jacobian(env, basis, buffers, jacobian):
                     )
                     of_j, of_k = jacobian[env.pair[j]], jacobian[env.pair[k]]
                     for c in range(width):
-                        dots[k] = 0.0
+                        for column in range(2 * width):
+                            dots[k, column] = 0.0
                         dots[k, c] = dots[k, width + c] = basis.harmonics[c // 2]
                         angular_sums(j, k, k + 1, near, dots, sums)
                         t, v, m = sums[k, 0], sums[k, 1], sums[k, 2]

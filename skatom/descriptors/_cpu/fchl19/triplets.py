@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skatom._numba import njit
+from skatom._numba import callee
 from skatom.descriptors._cpu.fchl19.functions import LOOPS, cutoff_slope, cutoff_value, length
 
 # The sine of an angle has a cusp at 0 and π, where its derivative is set to zero.
@@ -26,7 +26,7 @@ class SortedNeighbors(NamedTuple):
     a: np.ndarray  # a_jl, (n, n_r3)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def sorted_neighbors(n, basis):
     """Buffers for up to n neighbours."""
     return SortedNeighbors(
@@ -37,7 +37,7 @@ def sorted_neighbors(n, basis):
     )
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _shell_factors(y, basis, a):
     """a_jl of one neighbour: powers of exp(η y dρ), from the middle outwards."""
     rho, gaussians = basis.shells3, basis.gaussians3
@@ -55,7 +55,7 @@ def _shell_factors(y, basis, a):
         a[l] = power * gaussians[l]
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def arrange(vectors, species, basis, env):
     """Fill the environment of one centre."""
     first, near = env.first, env.near
@@ -87,13 +87,13 @@ def arrange(vectors, species, basis, env):
     first[0] = 0
 
 
-@njit(cache=True)
+@callee(cache=True)
 def neighbor(near, j):
     """A row of ``near``, out of reach of what a loop writes: only then is the loop vectorised."""
     return near[j, 0], near[j, 1], near[j, 2], near[j, 3], near[j, 4], near[j, 5], near[j, 6]
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def reach_of(j, start, stop, near, eta, decay, reach):
     """reach[k]: all of the weight of a triplet but (1 + 3X) and the harmonics."""
     one = neighbor(near, j)
@@ -104,7 +104,7 @@ def reach_of(j, start, stop, near, eta, decay, reach):
         reach[k] = one[DECAY] * near[k, DECAY] * np.exp(exponent)
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def triplet(one, near, k):
     """d, 1 / r_jk², r_ij² - d, r_ik² - d, cos θ, sin θ and the product X of the three cosines.
 
@@ -122,7 +122,7 @@ def triplet(one, near, k):
     return d, over, gap1, gap2, d * inverse, sine, d * gap1 * gap2 * inverse * inverse * over
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def triplet_slopes(one, near, k, eta, decay, reach):
     """How the gradients of a triplet follow from the sums that stand in it.
 
@@ -145,7 +145,7 @@ def triplet_slopes(one, near, k, eta, decay, reach):
     return first, second, (3 * reach * xd + away, g * inverse)
 
 
-@njit(cache=True)
+@callee(cache=True)
 def roles(p, q, first):
     """The rarer species first: few long sums over neighbours are faster than many short ones."""
     if first[p + 1] - first[p] > first[q + 1] - first[q]:
@@ -153,7 +153,7 @@ def roles(p, q, first):
     return p, q
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def angular_sums(j, start, stop, near, dots, sums):
     """sums[k] = t, v and m of `triplet_slopes` from dots[k] = s_c and Σ_l ρ_l s_cl."""
     one = neighbor(near, j)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.elementwise import exponential
-from skatom._numba import njit
+from skatom._numba import callee
 from skatom.descriptors._cpu.fchl19.functions import LOOPS, cutoff_slope, cutoff_value, length
 
 
@@ -18,14 +18,14 @@ class LogNormals(NamedTuple):
     powers: np.ndarray  # scratch of exponentials
 
 
-@njit(cache=True)
+@callee(cache=True)
 def log_normal_buffers(n, basis):
     """Buffers for up to n neighbours."""
     n_r2 = len(basis.log_shells2)
     return LogNormals(np.empty((n, n_r2)), np.empty(n), np.empty(n), np.empty(n * n_r2, np.int64))
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _log_normals(vectors, basis, radial):
     """Fill the two-body functions of one centre. One long array of exponents is the fastest."""
     values, mu, s = radial.values, radial.mu, radial.s
@@ -47,7 +47,7 @@ def _log_normals(vectors, basis, radial):
             values[k, l] *= scale * inverses[l]
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def _log_normal_slopes(r, s, basis):
     """Derivatives of the logarithms of two-body functions, as a polynomial in ln R_k - μ."""
     ds = -2 * basis.eta2 / (r * (r * r + basis.eta2))
@@ -55,7 +55,7 @@ def _log_normal_slopes(r, s, basis):
     return constant, (1 / r - 0.5 * ds) / s, 0.5 * ds / (s * s)
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def two_body(vectors, species, basis, radial, out):
     """Two-body features of one centre."""
     values = radial.values
@@ -67,7 +67,7 @@ def two_body(vectors, species, basis, radial, out):
             out[at + l] += values[k, l]
 
 
-@njit(**LOOPS)
+@callee(**LOOPS)
 def two_body_gradients(vectors, species, basis, cotangent, radial, gradients):
     """dE/dr_ij of one centre for dE/d two-body features."""
     values, mu, s, logs = radial.values, radial.mu, radial.s, basis.log_shells2
@@ -83,7 +83,7 @@ def two_body_gradients(vectors, species, basis, cotangent, radial, gradients):
             gradients[k, axis] = along / r * vectors[k, axis]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def two_body_jacobian(vectors, species, basis, radial, jacobian):
     """d two-body features / dr_ij of one centre, (n_neighbors, 3, n_features) of zeros."""
     _log_normals(vectors, basis, radial)
