@@ -15,16 +15,16 @@ round in another order, features agree to 1e-13 of their norm and predictions to
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from threading import Lock, local
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
-from tqdm import tqdm
 
 from skatom._numba import get_num_threads
+from skatom._progress import tqdm
 
 # Atoms in one call of a compiled loop: a call costs some 50 µs, an atom some 10.
 _SMALLEST_PIECE, _LARGEST_PIECE = 32, 8192
@@ -157,53 +157,63 @@ def serial_blas():
     and restored it, one would restore what another had set; so the first thread to enter sets it
     to one, and the last to leave restores it. With OpenMP each thread has its own number.
     """
-    own = _limit_to_one(lib for lib in _blas_libraries() if _is_openmp(lib))
-    _shared_limit.hold()
-    try:
+    if not hasattr(_this_thread, "limit"):
+        _this_thread.limit = _Limit(openmp=True)
+    limits, holder = (_limit_of_all, _this_thread.limit), object()
+    try:  # from the first change on: an interrupt may come between any two lines
+        for limit in limits:
+            limit.hold(holder)
         yield
     finally:
-        _shared_limit.release()
-        _restore(own)
+        with ExitStack() as stack:
+            for limit in limits:
+                stack.callback(limit.release, holder)
 
 
-class _SharedLimit:
-    """The limit of BLAS to one thread for as long as some thread of Python wants it."""
+class _Limit:
+    """The limit of BLAS to one thread for as long as somebody wants it.
 
-    def __init__(self):
+    The numbers of threads before the limit are kept until they are restored. If an interrupt stops
+    that, the next to leave does it.
+
+    Parameters
+    ----------
+    openmp : bool
+        Whether it is the limit of the libraries with OpenMP, in one thread, or of the others.
+    """
+
+    def __init__(self, openmp):
+        self._openmp = openmp
         self._lock = Lock()
-        self._holders = 0
+        self._holders = set()
+        self._before = []
 
-    def hold(self):
+    def hold(self, holder):
         with self._lock:
-            if not self._holders:
-                shared = (lib for lib in _blas_libraries() if not _is_openmp(lib))
-                self._before = _limit_to_one(shared)
-            self._holders += 1
+            if not self._before:
+                libraries = (lib for lib in _blas_libraries() if _is_openmp(lib) == self._openmp)
+                self._before = [(library, library.get_num_threads()) for library in libraries]
+            self._holders.add(holder)
+            if len(self._holders) == 1:
+                for library, _ in self._before:
+                    _set_threads(library, 1)
 
-    def release(self):
+    def release(self, holder):
         with self._lock:
-            self._holders -= 1
+            self._holders.discard(holder)
             if not self._holders:
-                _restore(self._before)
+                for library, threads in self._before:
+                    _set_threads(library, threads)
+                self._before = []
 
 
-_shared_limit = _SharedLimit()
+_limit_of_all = _Limit(openmp=False)
 
 
-def _limit_to_one(libraries):
-    """Set the libraries to one thread; return them with their former numbers of threads."""
-    before = [(library, library.get_num_threads()) for library in libraries]
-    for library, _ in before:
-        _free(library)
-        library.set_num_threads(1)
-    return before
-
-
-def _restore(before):
-    for library, threads in before:
-        _free(library)
-        library.set_num_threads(threads)
-        _free(library)
+def _set_threads(library, threads):
+    _free(library)
+    library.set_num_threads(threads)
+    _free(library)
 
 
 def _free(library):

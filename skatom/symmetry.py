@@ -4,8 +4,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import minimum_spanning_tree
 from sklearn.utils import check_random_state
-from tqdm import tqdm
 
+from skatom._progress import tqdm
 from skatom.descriptors.inverse_distances import fixed_composition, pair_features, pair_indices
 from skatom.structures import as_structures
 

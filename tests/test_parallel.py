@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skatom.parallel import ThreadTeam, available_threads, map_jobs, serial_blas, tree_reduce
+from skatom.parallel import (
+    ThreadTeam,
+    available_threads,
+    map_jobs,
+    serial_blas,
+    threads_over_blas,
+    tree_reduce,
+)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -193,12 +200,45 @@ def test_openmp_keeps_a_number_of_threads_for_each_thread(monkeypatch):
     assert [*seen, library.get_num_threads()] == [1, 4, 4]
 
 
-def test_blas_has_its_threads_again_after_an_error():
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_blas_has_its_threads_again_after_an_error(error):
+    def fail(_):
+        raise error
+
     with threadpool_limits(2, "blas"):
         before = blas_threads()
-        with pytest.raises(KeyError), serial_blas(), serial_blas():
-            raise KeyError
+        with pytest.raises(error), serial_blas(), serial_blas():
+            raise error
+        with pytest.raises(error), threads_over_blas() as pool:
+            list(pool.map(fail, range(4)))
         assert blas_threads() == before
+
+
+@pytest.mark.parametrize("openmp", [False, True])
+@pytest.mark.parametrize("call", range(4))
+def test_an_interrupt_within_the_limit_itself_leaves_no_limit(openmp, call, monkeypatch):
+    """The call of a number: entering, leaving, of two libraries."""
+
+    class Library:
+        threading_layer = "openmp" if openmp else "pthreads"
+        calls, threads = [], 4
+
+        def get_num_threads(self):
+            return self.threads
+
+        def set_num_threads(self, threads):
+            self.calls.append(threads)
+            if len(self.calls) == call + 1:
+                raise KeyboardInterrupt
+            self.threads = threads
+
+    libraries = [Library(), Library()]
+    monkeypatch.setattr("skatom.parallel._blas_libraries", lambda: libraries)
+    with pytest.raises(KeyboardInterrupt), serial_blas():
+        assert [library.threads for library in libraries] == [1, 1]
+    with serial_blas():
+        assert [library.threads for library in libraries] == [1, 1]
+    assert [library.threads for library in libraries] == [4, 4]
 
 
 class TestMapJobs:

@@ -4,9 +4,9 @@ from threading import Condition
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from tqdm import tqdm
 
 from skatom._device import device_of, is_tensor, resolve
+from skatom._progress import tqdm
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers._lapack import (
     cholesky_in_place,

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.linalg import cho_factor, solve_triangular
 from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.exceptions import ConvergenceWarning
-from tqdm import tqdm
 
 from skatom._numba import get_num_threads
+from skatom._progress import tqdm
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 from sklearn.utils import check_random_state
-from tqdm import tqdm
 
+from skatom._progress import tqdm
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 from skatom.solvers.greedy_path import GreedyPath

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
-from tqdm import tqdm
 
+from skatom._progress import tqdm
 from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
 from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths

@@ -5,9 +5,9 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from tqdm import tqdm
 
 from skatom._intervals import POSITIVE
+from skatom._progress import tqdm
 from skatom.kernels.base import Kernel
 from skatom.kernels.charges import arms_of_atoms, fictitious_charges
 from skatom.kernels.covariances import by_structure

@@ -1,8 +1,7 @@
 """The linear systems of a kernel ridge regression, and their factors."""
 
-from tqdm import tqdm
-
 from skatom._device import is_tensor
+from skatom._progress import tqdm
 from skatom.kernels import FCHL18, StructureKernel
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.iterative_system import IterativeSystem

@@ -10,8 +10,8 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
+from skatom._progress import tqdm
 from skatom.models.linear.greedy import GreedyRegressor, check_weights, count_samples, extend
 from skatom.models.linear.rows import WeightedRows
 from skatom.parallel import tree_reduce

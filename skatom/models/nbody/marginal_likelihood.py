@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.linalg import cho_solve
 from scipy.optimize import minimize
-from tqdm import tqdm
+
+from skatom._progress import tqdm
 
 # Factors by which sigma, amplitude and noise may change from their initial values.
 _SIGMA_RANGE, _AMPLITUDE_RANGE, _NOISE_RANGE = 4.0, 100.0, 10.0

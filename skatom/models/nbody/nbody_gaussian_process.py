@@ -7,9 +7,9 @@ from scipy.linalg import cho_solve, solve_triangular
 from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from tqdm import tqdm
 
 from skatom._intervals import POSITIVE
+from skatom._progress import tqdm
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel

@@ -4,9 +4,9 @@ from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
-from tqdm import tqdm
 
 from skatom._device import device_of
+from skatom._progress import tqdm
 from skatom.structures import groups_by_size
 
 # Atoms of a batch, and bytes of the rows that are factored together.

@@ -9,9 +9,9 @@ from threading import Lock
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.linalg import block_diag
-from tqdm import tqdm
 
 from skatom._device import is_tensor
+from skatom._progress import tqdm
 from skatom.elements import symbols
 from skatom.memory import check_memory
 from skatom.models.sparse.centers import WHOLE, CenterSource, as_centers

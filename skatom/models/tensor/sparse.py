@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
-from tqdm import tqdm
 
+from skatom._progress import tqdm
 from skatom.memory import check_memory
 from skatom.models.tensor.dense import grams
 from skatom.models.tensor.environments import (
