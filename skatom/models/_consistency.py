@@ -18,7 +18,7 @@ _RIDGES = (1e-7, 1e-5, 1e-3, 1e-1)
 _SMALL_FORCE, _SMALL_ENERGY, _LARGE_FORCE = 2e-3, 1e-4, 0.03
 # Held-out R² of forces from which their energies are judged, stresses, and whether they contradict.
 _JUDGES_ENERGY, _JUDGES_STRESS, _JUDGES_WELL = 0.6, 0.85, 0.93
-# … of forces and energies from which a contradicting component of the stress, or a pressure, is said
+# … of forces and energies, from which components of the stress are judged, and pressures
 _SURE, _CERTAIN = 0.955, 0.98
 # Shears, relative to pressures, from which they are compared.
 _SHEARED = 0.05
@@ -53,8 +53,8 @@ _OF_STRESSES = {
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of a least-squares problem, their labels, and the half that each belongs to."""
+class LabelRows:
+    """LabelRows of a least-squares problem, their labels, and the half that each belongs to."""
 
     matrix: np.ndarray
     labels: np.ndarray
@@ -68,7 +68,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Contradiction:
     """A sentence, and the signed ratio of labels to their expectation, or None."""
 
     text: str
@@ -76,7 +76,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Fit:
+class ProbeFit:
     """Coefficients of the probe, and R² of each kind of rows, predicted by the other half."""
 
     coefficients: np.ndarray
@@ -102,8 +102,6 @@ def inconsistencies(structures, targets, names):
     list of str
     """
     has = {name: targets.labelled(name) for name in names}
-    if len(has.keys() & {"energy", "forces", "stress"}) < 1:
-        return []
     anchor = "forces" if "forces" in has else "energy"
     if anchor not in has or has[anchor].sum() < _FEWEST:
         return []
@@ -160,7 +158,7 @@ class _Comparison:
             return None
         matrix = self.rows.forces[labelled].reshape(len(forces), -1)
         half = np.repeat(self.half, self.structures.n_atoms)[labelled]
-        return Rows(matrix, forces, np.repeat(half, 3))
+        return LabelRows(matrix, forces, np.repeat(half, 3))
 
     def _energy_rows(self):
         """Energies times 1/√N, without what depends on the composition."""
@@ -175,7 +173,7 @@ class _Comparison:
         energies, rows = rest(energies), rest(rows)
         if np.sqrt(np.mean(energies**2 / roots**2)) < _SMALL_ENERGY:
             return None
-        return Rows(rows, energies, self.half[labelled])
+        return LabelRows(rows, energies, self.half[labelled])
 
     def _is_uniform(self):
         """Whether all structures are of one composition, and nearly of one density."""
@@ -201,20 +199,20 @@ class _Comparison:
             return None
         numbers = f"(ratio {ratio:.3g}, correlation {correlation:.2f})"
         if correlation < -0.75:
-            return Finding(
+            return Contradiction(
                 "the energies fall where the forces, integrated, say that they rise "
                 f"{numbers}: are the forces gradients, with the wrong sign?",
                 -ratio,
             )
         limit = _ONE_UNIT if correlation > 0.85 else _ROUGHLY
         if correlation > 0.4 and abs(np.log(ratio)) > np.log(limit):
-            return Finding(
+            return Contradiction(
                 f"the energies change {ratio:.3g} times as much as the forces, integrated, say "
                 f"(correlation {correlation:.2f}): {self._unit_of_energies(ratio, forces)}",
                 ratio,
             )
         if correlation < 0.6 and forces.r2[0] > _JUDGES_WELL and self._is_uniform():
-            return Finding(
+            return Contradiction(
                 f"the energies do not follow the forces {numbers}: do they belong to other "
                 "structures?"
             )
@@ -247,11 +245,15 @@ class _Comparison:
         sure = min(fits[0].r2) > _SURE
         finding = None
         if np.sqrt(np.mean(_shears(found) ** 2)) > _SHEARED * _pressures(found).std():
-            finding = _stress_finding([_shears(of_fit) for of_fit in expected], _shears(found), sure)
+            finding = _stress_finding(
+                [_shears(of_fit) for of_fit in expected], _shears(found), sure
+            )
         if finding is None and both:  # only energies at several volumes tell what a pressure is
             finding = _stress_finding([_pressures(expected[0])], _pressures(found), sure)
         if finding is None and both and min(both.r2) > _CERTAIN:
-            finding = self._of_offsets((found - expected[0]) / weights, _pressures(found) / weights[:, 0])
+            finding = self._of_offsets(
+                (found - expected[0]) / weights, _pressures(found) / weights[:, 0]
+            )
         return finding
 
     def _of_offsets(self, difference, spread):
@@ -262,9 +264,10 @@ class _Comparison:
         deviation = 1.5 * np.median(abs(pressures - mean))  # that of the middle of a normal law
         if abs(mean) < max(3 * deviation, 0.3 * (spread / volumes).std() / units.GPa, 0.5):
             return None
-        return Finding(
-            f"the stresses differ from the derivatives of the energies by {mean:.2g} GPa throughout "
-            f"(deviation {deviation:.2g} GPa): are they converged and of the same calculation?"
+        return Contradiction(
+            f"the stresses differ from the derivatives of the energies by {mean:.2g} GPa "
+            f"throughout (deviation {deviation:.2g} GPa): are they converged, and of the same "
+            "calculation?"
         )
 
 
@@ -291,13 +294,13 @@ def _stress_finding(expected, found, sure):
     )
     if abs(correlation) < 0.6 or max(r2) > 0.3:
         text = "contradicting labels, components in another order or stresses of other structures?"
-        return Finding(start + text) if sure else None
+        return Contradiction(start + text) if sure else None
     if 1 / 2.5 < ratio < 2.5:
         text = "tension must be positive, so is the sign wrong?"
-        return Finding(start + text, signed) if correlation < 0 else None
+        return Contradiction(start + text, signed) if correlation < 0 else None
     sign = ", with compression positive" if correlation < 0 else ""
     named = _near(ratio, _OF_STRESSES, _NAMED)
-    return Finding(start + _suspicion(named, "they must be in eV/Å³") + sign, signed)
+    return Contradiction(start + _suspicion(named, "they must be in eV/Å³") + sign, signed)
 
 
 def _contradicts(expected, found):
@@ -338,7 +341,7 @@ def _fit(kinds):
 
     found = {ridge: held_out(ridge) for ridge in _RIDGES}
     ridge = max(_RIDGES, key=lambda ridge: sum(found[ridge]))
-    return Fit(solve(total, sum(sides), ridge), found[ridge])
+    return ProbeFit(solve(total, sum(sides), ridge), found[ridge])
 
 
 def _r2(rows, coefficients):

@@ -31,7 +31,7 @@ _ROOTS = np.sqrt([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 
 
 @dataclass(frozen=True)
-class Rows:
+class ProbeRows:
     """What p functions give: energy (n, p), forces (n_atoms, 3, p), virial (n, 6, p)."""
 
     energy: np.ndarray
@@ -48,7 +48,7 @@ def probe_rows(structures):
 
     Returns
     -------
-    Rows
+    ProbeRows
     """
     cutoff = _cutoff(structures)
     firsts = np.searchsorted(
@@ -59,7 +59,7 @@ def probe_rows(structures):
         _rows_of(structures[start:stop], structures.species, cutoff)
         for start, stop in zip(edges[:-1], edges[1:], strict=True)
     ]
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts])
+    return ProbeRows(*(np.concatenate([getattr(part, name) for part in parts])
                   for name in ("energy", "forces", "virial")))  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def _rows_of(structures, species, cutoff):
         virial = [of_pairs @ (slopes[:, a] * vectors[:, b, None])
                   for a, b in zip(*VOIGT, strict=True)]  # fmt: skip
         found.append((to_structure @ values, forces, np.stack(virial, axis=1)))
-    return Rows(*(np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)))
+    return ProbeRows(*(np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)))
 
 
 def _sums(targets, n):
