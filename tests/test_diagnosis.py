@@ -8,7 +8,7 @@ from models_under_contract import CASES, crystals, labels_of, waters
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from skatom import Targets
+from skatom import Structures, Targets
 from skatom.datasets import load_ethanol
 from skatom.descriptors import SOAP
 from skatom.kernels import NBody
@@ -195,6 +195,24 @@ class TestResiduals:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             model.fit(features, mixed, sample_weight=weights)
+
+    def test_crystals_beside_molecules(self):
+        """Stresses of some structures only."""
+        solid, molecules = crystals(12), waters(12)
+        both = Structures.from_ase([*molecules.to_ase(), *solid.to_ase()])
+        some, many = (labels_of(part, ("energy", "forces")) for part in (molecules, solid))
+        stress = np.full((24, 3, 3), np.nan)
+        stress[12:] = labels_of(solid, ("stress",)).stress
+        targets = Targets(
+            np.append(some.energy, many.energy), np.concatenate([some.forces, many.forces]),
+            stress, offsets=both.offsets,
+        )  # fmt: skip
+        model = make_pipeline(
+            SOAP(cutoff=3.5, n_max=3, l_max=2), SparseGaussianProcess(n_sparse=20, random_state=0)
+        )
+        assert warned(model, both, targets) == []
+        (found,) = warned(model, both, changed(targets, "stress", -1.0))
+        assert "is the sign wrong" in found
 
     def test_a_committee_speaks_once_of_a_list_of_atoms(self):
         structures = waters(16)

@@ -258,7 +258,7 @@ class _Comparison:
 
     def _of_offsets(self, difference, spread):
         """The finding that pressures differ from those of the energies by a constant."""
-        volumes = self.structures.volumes()[self.stressed]
+        volumes = self.structures[self.stressed].volumes()
         pressures = difference[:, :3].mean(axis=1) / volumes / units.GPa
         mean = np.median(pressures)
         deviation = 1.5 * np.median(abs(pressures - mean))  # that of the middle of a normal law

@@ -117,6 +117,8 @@ def training_errors(model, X, structures, targets, names):
     chosen = some_structures(structures, chosen, _STRUCTURES, _ATOMS)
     trivial = _TrivialResiduals(structures, targets)
     X, structures, targets = X[chosen], structures[chosen], targets[chosen]
+    if not structures.pbc.all():
+        names.discard("stress")
     found = model._outputs(model._checked(X), in_order({model.outputs_[0], *names}))
     predicted = Targets(**{name: found[name] for name in names}, offsets=structures.offsets)
     return {
