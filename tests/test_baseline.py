@@ -96,6 +96,26 @@ class TestIsolatedAtoms:
         np.testing.assert_allclose(baseline.energies_, [-13.6, -432.0])
         np.testing.assert_allclose(baseline.predict([molecule("H2O")]), [-459.2])
 
+    def test_determine_the_elements_where_each_has_one(self):
+        """Not least squares, which would miss them by a part of the binding energy."""
+        molecules = [Atoms("H"), Atoms("O"), molecule("H2O"), molecule("H2"), molecule("O2")]
+        energies = [-13.6, -432.0, -467.6, -31.7, -869.0]
+        baseline = AtomicBaseline().fit(molecules, energies)
+        np.testing.assert_array_equal(baseline.energies_, [-13.6, -432.0])
+
+    def test_of_some_elements_leave_least_squares(self):
+        molecules = [Atoms("H"), molecule("H2O"), molecule("H2"), molecule("O2")]
+        energies = [-13.6, -467.6, -31.7, -869.0]
+        baseline = AtomicBaseline().fit(molecules, energies)
+        counts = np.array([[1, 0], [2, 1], [2, 0], [0, 2]])
+        expected = np.linalg.lstsq(counts, energies, rcond=None)[0]
+        np.testing.assert_allclose(baseline.energies_, expected)
+
+    def test_of_different_energies_leave_least_squares(self):
+        molecules, energies = [Atoms("H"), Atoms("H"), molecule("H2")], [-13.6, -12.0, -31.7]
+        baseline = AtomicBaseline().fit(molecules, energies)
+        np.testing.assert_allclose(baseline.energies_, [(-13.6 - 12.0 - 63.4) / 6])
+
     def test_crystals_of_one_atom_are_not_isolated(self):
         X = [bulk("Al"), bulk("Cs"), Atoms("Al"), Atoms("Cs", **self.BOX)]
         baseline = AtomicBaseline("isolated").fit(X, [-4.0, -2.0, -1.0, -0.5])

@@ -499,7 +499,7 @@ class TestBadInput:
             SGDML().predict(ammonia[0])
 
     @pytest.mark.parametrize(
-        ("scale", "message"), [(-1.0, "are the forces gradients"), (0.0434, "in another unit")]
+        ("scale", "message"), [(-1.0, "are the forces gradients"), (0.0434, "are in kcal/mol")]
     )
     def test_labels_that_contradict_each_other_give_a_warning(self, ammonia, scale, message):
         X, y = ammonia

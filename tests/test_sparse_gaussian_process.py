@@ -394,16 +394,18 @@ class TestLearning:
 
     def test_isolated_atoms_that_the_model_cannot_represent(self, crystals):
         structures, targets, atoms = with_isolated_atoms(crystals)
-        model = SparseGaussianProcess(
-            terms=[(ACSF(), Cosine(2), 8)], baseline="isolated", random_state=0
-        )
-        message = r"cannot represent isolated atoms of Li, F \(structure 16\): their features"
-        with pytest.warns(UserWarning, match=message):
+        model = SparseGaussianProcess(terms=[(ACSF(), Cosine(2), 8)], random_state=0)
+        with warnings.catch_warnings():  # their energies are those of the elements
+            warnings.filterwarnings("error", "the model cannot represent")
             model.fit(structures, targets)
         np.testing.assert_allclose(model.predict(atoms), [-7.0, -30.0], rtol=1e-12)
+        other = {"Li": -7.1, "F": -30.0}
+        message = r"cannot represent isolated atoms of Li \(structure 16\): their features are zero"
+        with pytest.warns(UserWarning, match=message):
+            model.set_params(baseline=other).fit(structures, targets)
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            clone(model).set_params(terms=ONE).fit(structures, targets)
+            warnings.filterwarnings("error", "the model cannot represent")
+            model.set_params(terms=ONE).fit(structures, targets)
 
     def test_an_element_without_an_isolated_atom(self, crystals):
         structures, targets, _ = with_isolated_atoms(crystals)

@@ -25,15 +25,18 @@ class AtomicBaseline(Baseline):
     .. math:: \hat E = \sum_z N_z\, \varepsilon_z
 
     with the number :math:`N_z` of atoms of element z in the structure. This sum is most of a total
-    energy; a model of the geometry learns the rest. Where the compositions do not determine the
-    :math:`\varepsilon_z`, as in frames of one molecule, the solution of smallest norm is taken.
+    energy; a model of the geometry learns the rest. If every element has a structure of one
+    isolated atom, its energy is that of the element exactly; if not, energies are fitted. Where the
+    compositions do not determine the :math:`\varepsilon_z`, as in frames of one molecule, the
+    solution of smallest norm is taken.
 
     Parameters
     ----------
     elements : dict of str to float, "isolated" or None, default=None
         Energies of the elements by symbol, in eV, such as ``{"H": -13.6}``. "isolated": those of
         the structures of a single atom without neighbours, not periodic or with images at least
-        8 Å away, one for each element. None: fitted.
+        8 Å away, one for each element; an error if an element has none. None: the same, and fitted
+        to all structures if an element has none or several of different energies.
 
     Attributes
     ----------
@@ -102,6 +105,10 @@ class AtomicBaseline(Baseline):
             self.energies_ = _of_isolated_atoms(structures, targets.energy, self.species_)
             return self
         self.species_ = structures[labelled].species
+        alone = _isolated_atoms(structures, targets.energy, self.species_)
+        if all(len(of) and np.ptp(of) <= _EQUAL for of in alone):
+            self.energies_ = np.array([of.mean() for of in alone])
+            return self
         counts = count_species(structures[labelled], self.species_)
         self.energies_ = np.linalg.lstsq(counts, targets.energy[labelled], rcond=None)[0]
         return self
@@ -134,21 +141,14 @@ def _given(elements):
 
 
 def _of_isolated_atoms(structures, energies, species):
-    """Energies of the structures of one isolated atom of each species."""
-    alone = np.flatnonzero((structures.n_atoms == 1) & np.isfinite(energies))
-    if len(alone):
-        one = structures[alone]
-        # without a list of neighbours that was given, which is shorter
-        one = Structures(one.numbers, one.positions, one.offsets, one.cells, one.pbc)
-        alone = alone[np.diff(neighbor_list(one, _ISOLATED).offsets) == 0]
-    numbers = structures.numbers[structures.offsets[alone]]
-    missing = [chemical_symbols[z] for z in species if z not in numbers]
+    """The energy of the isolated atoms of each species, or a ValueError."""
+    found = _isolated_atoms(structures, energies, species)
+    missing = [chemical_symbols[z] for z, of in zip(species, found, strict=True) if not len(of)]
     if missing:
         raise ValueError(
             f"there is no isolated atom of {', '.join(missing)} among the structures: add one "
             f"with its energy for each element, or give energies such as {{{missing[0]!r}: -1.0}}"
         )
-    found = [energies[alone[numbers == z]] for z in species]
     for z, values in zip(species, found, strict=True):
         if np.ptp(values) > _EQUAL:
             raise ValueError(
@@ -157,6 +157,18 @@ def _of_isolated_atoms(structures, energies, species):
                 f"{{{chemical_symbols[z]!r}: {values.min()}}}"
             )
     return np.array([values.mean() for values in found])
+
+
+def _isolated_atoms(structures, energies, species):
+    """Energies of the structures of one isolated atom, an array for each species."""
+    alone = np.flatnonzero((structures.n_atoms == 1) & np.isfinite(energies))
+    if len(alone):
+        one = structures[alone]
+        # without a list of neighbours that was given, which is shorter
+        one = Structures(one.numbers, one.positions, one.offsets, one.cells, one.pbc)
+        alone = alone[np.diff(neighbor_list(one, _ISOLATED).offsets) == 0]
+    numbers = structures.numbers[structures.offsets[alone]]
+    return [energies[alone[numbers == z]] for z in species]
 
 
 def count_species(structures, species):

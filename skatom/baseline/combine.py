@@ -85,8 +85,9 @@ def as_baseline(baseline):
     Parameters
     ----------
     baseline : "elements", "isolated", dict, estimator, list of these, or None
-        "elements": an energy for each element by least squares; "isolated": those of the isolated
-        atoms among the structures; a dict: these energies, such as ``{"Si": -0.8}``.
+        "elements": an energy for each element, of isolated atoms if every element has one among the
+        structures, and by least squares if not; "isolated": those of the isolated atoms, which must
+        be there; a dict: these energies, such as ``{"Si": -0.8}``.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from functools import wraps
 from importlib import import_module
+from inspect import signature
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -12,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from skatom.base import BaseEstimator
 from skatom.baseline import check_virial
 from skatom.descriptors.features import structures_of
+from skatom.models._consistency import inconsistencies
+from skatom.models._diagnosis import diagnose, is_part, training_errors, undiagnosed
 from skatom.properties import LABELS, OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.structures import as_structures
 from skatom.targets import as_targets
@@ -98,6 +101,14 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         X = self._checked(X if neighbors is None else _with_neighbors(X, neighbors))
         found = self._outputs(X, names)
         return found[names[0]] if len(names) == 1 else tuple(found[name] for name in names)
+
+    def _contradictions(self, structures, targets, names):
+        """Sentences about labels, of these names, that contradict each other."""
+        return inconsistencies(structures, targets, names)
+
+    def _training_errors(self, X, structures, targets, names):
+        """Residuals of labels of a few training structures, see `training_errors`."""
+        return training_errors(self, X, structures, targets, names)
 
     def _check_given(self, names):
         missing = [name for name in names if name not in self.outputs_]
@@ -192,13 +203,18 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
 
 
 def _all_or_nothing(fit):
-    """A ``fit`` that leaves the estimator as it was before if it fails."""
+    """A ``fit`` that diagnoses its labels, and leaves the estimator as it was if it fails."""
 
     @wraps(fit)
     def safe_fit(self, *args, **kwargs):
-        before = dict(vars(self))
+        before, part = dict(vars(self)), is_part()
         try:
-            return fit(self, *args, **kwargs)
+            with undiagnosed():
+                fitted = fit(self, *args, **kwargs)
+            if not part:
+                given = signature(fit).bind(self, *args, **kwargs).arguments
+                diagnose(self, given["X"], given.get("y"), given.get("sample_weight"))
+            return fitted
         except BaseException as error:
             if isinstance(error, Exception) or not self._keeps_interrupted_fit:
                 vars(self).clear()

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_method_params, validate_data
 
 from skatom._prediction import comparable, predict, predictable
 from skatom.descriptors.features import as_batch
+from skatom.models._diagnosis import undiagnosed
 from skatom.models._labels import check_array_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.parallel import map_jobs
@@ -297,7 +298,8 @@ def _is_batch(X):
 
 def _fit_member(task):
     member, X, y, params = task
-    return member.fit(X, y, **params)
+    with undiagnosed():  # in a process of its own, too: the committee looks at the labels once
+        return member.fit(X, y, **params)
 
 
 def _seeds_of(estimator):

@@ -168,6 +168,19 @@ class GatedExperts(MetaEstimatorMixin, StructureRegressor):
         self._check_experts()
         return self
 
+    def _training_errors(self, X, structures, targets, names):
+        if not all(isinstance(expert, NBodyGaussianProcess) for expert in self.estimators_):
+            return super()._training_errors(X, structures, targets, names)
+        parts = [
+            expert._training_errors(X, structures, targets, names) for expert in self.estimators_
+        ]
+        return {
+            name: tuple(
+                np.concatenate(kinds) for kinds in zip(*(p[name] for p in parts), strict=True)
+            )
+            for name in set.intersection(*(set(part) for part in parts))
+        }
+
     def _check_experts(self):
         for expert, chosen in zip(self.estimators_, self.samples_, strict=True):
             if "energy" not in comparable(expert):

@@ -15,16 +15,20 @@ from skatom.descriptors.inverse_distances import (
     fixed_composition,
     pair_features,
 )
+from skatom.models._consistency import some_structures
 from skatom.models._regressor import StructureRegressor
 from skatom.models.gdml.deviations import GDMLPosterior
 from skatom.models.gdml.device_expansion import on_device
 from skatom.models.gdml.device_system import DeviceGDMLSystem, check_device_memory
 from skatom.models.gdml.expansion import KernelExpansion
-from skatom.models.gdml.labels import force_targets, warn_of_inconsistent_labels
+from skatom.models.gdml.labels import energies_contradict, force_targets
 from skatom.models.gdml.system import GDMLSystem, check_kernel_memory, permute_pairs
 from skatom.properties import in_order
 from skatom.structures import as_structures
 from skatom.symmetry import check_permutations, find_permutations
+
+# Frames and atoms whose energies are compared with those of the integrated forces.
+_COMPARED, _COMPARED_ATOMS = 100, 2000
 
 
 class GDML(StructureRegressor):
@@ -203,9 +207,19 @@ class GDML(StructureRegressor):
         if not self.energy_constraint:
             predicted = self._predictor().of_descriptors(features.values)[0]
             self.constant_ -= float(predicted.mean())
-            if has_energies:
-                warn_of_inconsistent_labels(predicted, targets.energy)
         return self
+
+    def _contradictions(self, structures, targets, names):
+        """If forces alone were learnt, energies are compared with the model's own."""
+        if self.energy_constraint or "energy" not in names:
+            return super()._contradictions(structures, targets, names)
+        labelled = np.flatnonzero(targets.labelled("energy"))
+        chosen = some_structures(structures, labelled, most=_COMPARED, atoms=(_COMPARED_ATOMS,) * 2)
+        predicted = self._outputs(structures[chosen], ("energy",))["energy"]
+        found = energies_contradict(predicted, targets.energy[chosen])
+        if not found:
+            return []
+        return super()._contradictions(structures, targets, names) or found
 
     def _check_memory(self, n_frames):
         arguments = n_frames, len(self.numbers_), self.max_memory

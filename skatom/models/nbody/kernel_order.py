@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skatom.base import BaseEstimator
+from skatom.models._diagnosis import diagnose, is_part, undiagnosed
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
 from skatom.properties import takes_outputs
 
@@ -102,16 +103,19 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         """
         if not self.kernels:
             raise ValueError("kernels is empty: give those to choose from, simplest first")
-        models = [
-            clone(self.estimator).set_params(kernel=clone(kernel)).fit(X, y, **fit_params)
-            for kernel in self.kernels
-        ]
+        with undiagnosed():
+            models = [
+                clone(self.estimator).set_params(kernel=clone(kernel)).fit(X, y, **fit_params)
+                for kernel in self.kernels
+            ]
         self.log_marginal_likelihoods_ = np.array([
             model.log_marginal_likelihood_ / model.n_observations_ for model in models
         ])  # fmt: skip
         best = self.log_marginal_likelihoods_.max()
         self.best_index_ = int(np.argmax(self.log_marginal_likelihoods_ >= best - self.tol))
         self.best_estimator_ = models[self.best_index_]
+        if not is_part():
+            diagnose(self.best_estimator_, X, y, fit_params.get("sample_weight"))
         return self
 
     @takes_outputs

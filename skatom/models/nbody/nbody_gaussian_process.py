@@ -19,7 +19,7 @@ from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.nbody.marginal_likelihood import cholesky, log_likelihood, maximise_likelihood
-from skatom.models.nbody.training import TrainingRows, observations
+from skatom.models.nbody.training import TrainingRows, by_kind, observations
 from skatom.models.nbody.variance_table import VarianceTable
 from skatom.models.sparse.fitting import batches
 from skatom.structures import as_structures
@@ -240,11 +240,17 @@ class NBodyGaussianProcess(StructureRegressor):
         self._training.noise = scales @ self.noise_scale_
         self._factor = cholesky(self._training.covariance(self.kernel_), self._training.noise)
         alpha = cho_solve((self._factor, True), values)
+        self._residuals = by_kind(self._training.noise**2 * alpha, labels, self.environments_)
+        self._learnt = by_kind(values, labels, self.environments_)
         self.log_marginal_likelihood_ = log_likelihood(self._factor, values, alpha)
         self.expansions_ = [
             term.expand(*self._training.weighted(k, alpha))
             for k, term in enumerate(self.kernel_.terms)
         ]
+
+    def _training_errors(self, X, structures, targets, names):
+        """Residuals of all labels, Λ(K + Λ)⁻¹y, and the labels minus the baseline."""
+        return {name: (self._residuals[name], self._learnt[name]) for name in self._learnt}
 
     def variance_table(self, r_min, max_memory=None):
         """The posterior variance as a table, for `MappedForceField`.

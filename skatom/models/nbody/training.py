@@ -33,6 +33,33 @@ def observations(labels, atoms):
     return values, scales
 
 
+def by_kind(values, labels, atoms):
+    """Observations by the name of their property, in the units of the noise.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n,)
+        Values of energies, forces on some atoms and virials, one after the other.
+    labels : Labels
+    atoms : ndarray of int
+        The atoms of the batch whose forces are learnt.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Energies and virials divided by √N.
+    """
+    roots = np.sqrt(np.diff(labels.offsets))
+    n_energies, n_forces = labels.has_energy.sum(), 3 * len(atoms)
+    energies, forces, virials = np.split(values, [n_energies, n_energies + n_forces])
+    found = {
+        "energy": energies / roots[labels.has_energy],
+        "forces": forces,
+        "stress": virials / np.repeat(roots[labels.has_virial], 6),
+    }
+    return {name: of_kind for name, of_kind in found.items() if len(of_kind)}
+
+
 class TrainingRows:
     """The rows of the training set: energies, then forces, then virials.
 

@@ -85,8 +85,8 @@ def start_solver(blocks, max_memory=None):
     return StreamedQR(n_columns, prior=block_diag(*(factor.T for factor in factors))), factors
 
 
-def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, has_energy):
-    """Warn of labelled structures of one atom whose kernels are zero.
+def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, unexplained):
+    """Warn of structures of one atom whose kernels are zero and whose energy the baseline lacks.
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, has_en
     descriptors : list of fitted descriptors, or None where X are features
     X : AtomicFeatures, StructureFeatures or Structures
     structures : Structures
-    has_energy : ndarray of bool, shape (n,)
-        Structures whose energy is learnt.
+    unexplained : ndarray of bool, shape (n,)
+        Structures whose energy is learnt and is not that of the baseline.
     """
-    alone = np.flatnonzero((structures.n_atoms == 1) & has_energy)
+    alone = np.flatnonzero((structures.n_atoms == 1) & unexplained)
     if not len(alone):
         return
     features = [of_term.to("cpu") for of_term in features_of(descriptors, X, alone)]
@@ -109,8 +109,8 @@ def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, has_en
         warnings.warn(
             f"the model cannot represent isolated atoms of {symbols(numbers)} (structure "
             f"{lost[0]}): their features are zero and their energy is that of the baseline alone, "
-            "which is right with baseline='isolated'; or use a descriptor that counts the centre, "
-            "such as SOAP",
+            "which differs; give one isolated atom of each element (baseline='isolated' says which "
+            "is missing), or use a descriptor that counts the centre, such as SOAP",
             UserWarning,
             stacklevel=6,
         )

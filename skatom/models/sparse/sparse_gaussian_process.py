@@ -328,10 +328,10 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         labels = Labels.of(
             structures, targets, self.baseline_, noise, configurations, sample_weight
         )
+        unexplained = labels.has_energy & (abs(labels.energy) > labels.noise_energy)
         warn_of_isolated_atoms(
-            self.blocks_, self.solver_.n_columns, self.descriptors_, X, structures,
-            labels.has_energy,
-        )  # fmt: skip
+            self.blocks_, self.solver_.n_columns, self.descriptors_, X, structures, unexplained
+        )
         taken = learn(
             self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
             structures, labels, self.verbose,

@@ -1,0 +1,392 @@
+"""Whether energies, forces and stresses agree: their units, their signs, their structures."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import units
+
+from skatom.baseline import count_species
+from skatom.models._labels import virials
+from skatom.models._probe import probe_rows
+
+# Structures and atoms that are compared, and the smallest number of structures that say something.
+_STRUCTURES, _ATOMS, _FEWEST = 40, (300, 2500), 8
+# Ridges of the probe, relative to the squared norms of its columns.
+_RIDGES = (1e-7, 1e-5, 1e-3, 1e-1)
+# Forces in eV/Å and differences of energies in eV per atom below which nothing is said, and forces
+# that depend on the positions without doubt.
+_SMALL_FORCE, _SMALL_ENERGY, _LARGE_FORCE = 2e-3, 1e-4, 0.03
+# Held-out R² of forces from which their energies are judged, stresses, and whether they contradict.
+_JUDGES_ENERGY, _JUDGES_STRESS, _JUDGES_WELL = 0.6, 0.85, 0.93
+# … of forces and energies, from which components of the stress are judged, and pressures
+_SURE, _CERTAIN = 0.955, 0.98
+# Shears, relative to pressures, from which they are compared.
+_SHEARED = 0.05
+# Ratios within this factor are one unit, if the correlation is good, and otherwise.
+_ONE_UNIT, _ROUGHLY = 1.5, 4.0
+# Ratios within this factor of that of a unit may be that unit; within the first, without doubt.
+_NAMED, _PERHAPS = 1.35, 3.0
+
+_KCAL, _KJ = units.mol / units.kcal, units.mol / units.kJ
+# How many times as large as in eV and Å labels are, by the mistake.
+_OF_ENERGIES = {
+    "the energies are in kcal/mol": _KCAL,
+    "the energies are in kJ/mol": _KJ,
+    "the energies are in meV": 1e3,
+    "the energies are in hartree": 1 / units.Hartree,
+    "the energies are in rydberg": 1 / units.Rydberg,
+    "the forces are in kcal/mol/Å": 1 / _KCAL,
+    "the forces are in kJ/mol/Å": 1 / _KJ,
+    "the forces are in hartree/bohr": units.Hartree / units.Bohr,
+    "the forces are in meV/Å": 1e-3,
+    "the forces are in rydberg/bohr": units.Rydberg / units.Bohr,
+    "the forces are in hartree/Å": units.Hartree,
+    "the forces are in eV/bohr, or energies in hartree and forces in hartree/bohr": 1 / units.Bohr,
+}
+_OF_STRESSES = {
+    "they are in GPa": 1 / units.GPa,
+    "they are in kbar": 10 / units.GPa,
+    "they are in bar": 1e4 / units.GPa,
+    "they are in hartree/bohr³": units.Bohr**3 / units.Hartree,
+    "they are in rydberg/bohr³": units.Bohr**3 / units.Rydberg,
+}
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """LabelRows of a least-squares problem, their labels, and the half that each belongs to."""
+
+    matrix: np.ndarray
+    labels: np.ndarray
+    half: np.ndarray
+
+    def normal(self, half):
+        """AᵀA and Aᵀb of a half, relative to the squared labels of all."""
+        mine = self.half == half
+        a, scale = self.matrix[mine], 1 / (self.labels @ self.labels)
+        return scale * (a.T @ a), scale * (a.T @ self.labels[mine])
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A sentence, and the signed ratio of labels to their expectation, or None."""
+
+    text: str
+    ratio: float = None
+
+
+@dataclass(frozen=True)
+class ProbeFit:
+    """Coefficients of the probe, and R² of each kind of rows, predicted by the other half."""
+
+    coefficients: np.ndarray
+    r2: list
+
+
+def inconsistencies(structures, targets, names):
+    """Sentences about labels that contradict each other or the structures.
+
+    Forces of half of some structures are predicted by a small model of the other half. If that goes
+    well, the model of both has energies up to constants and stresses, and labels are compared with
+    them.
+
+    Parameters
+    ----------
+    structures : Structures
+    targets : Targets
+    names : set of str
+        The properties to compare, out of energy, forces and stress.
+
+    Returns
+    -------
+    list of str
+    """
+    has = {name: targets.labelled(name) for name in names}
+    anchor = "forces" if "forces" in has else "energy"
+    if anchor not in has or has[anchor].sum() < _FEWEST:
+        return []
+    chosen = some_structures(structures, np.flatnonzero(has[anchor]))
+    return _Comparison(structures[chosen], targets[chosen], names).findings()
+
+
+def some_structures(structures, candidates, most=_STRUCTURES, atoms=_ATOMS):
+    """Evenly spaced structures, an eighth of the atoms or a few hundred."""
+    sizes = structures.n_atoms[candidates]
+    n_atoms = np.clip(sizes.sum() / 8, *atoms)
+    n = min(most, len(candidates), max(_FEWEST, int(n_atoms / sizes.mean())))
+    return candidates[np.unique(np.linspace(0, len(candidates) - 1, n).astype(int))]
+
+
+class _Comparison:
+    """Labels of a few structures beside each other."""
+
+    def __init__(self, structures, targets, names):
+        self.structures, self.targets = structures, targets
+        self.half = np.arange(len(structures)) % 2
+        self.rows = probe_rows(structures)
+        self.forces = self._force_rows() if "forces" in names else None
+        self.energies = self._energy_rows() if "energy" in names else None
+        self.stressed = np.zeros(len(structures), bool)
+        if "stress" in names:
+            self.stressed = targets.labelled("stress")
+
+    def findings(self):
+        """Sentences about contradictions."""
+        forces = self.forces and _fit([self.forces])
+        if forces and forces.r2[0] < 0.02 and self._is_uniform() and self._forces_are_large():
+            return [
+                "the forces cannot be predicted from those of similar structures (R² of "
+                f"{forces.r2[0]:.2g}): do they belong to other structures, or to atoms in another "
+                "order?"
+            ]
+        both = self.energies and _fit([rows for rows in (self.forces, self.energies) if rows])
+        of_energy = None
+        if forces and both:
+            if forces.r2[0] > _JUDGES_ENERGY:
+                of_energy = self._of_energies(forces, _agree(forces, both))
+            both = both if of_energy is None and _agree(forces, both) else None
+        fits = [fit for fit in (both, forces) if fit and min(fit.r2) > _JUDGES_STRESS]
+        of_stress = None
+        if fits and self.stressed.sum() >= _FEWEST:
+            of_stress = self._of_stresses(fits, both)
+        return _sentences(of_energy, of_stress)
+
+    def _force_rows(self):
+        labelled = np.repeat(self.targets.labelled("forces"), self.structures.n_atoms)
+        forces = self.targets.forces[labelled].ravel()
+        if np.sqrt(np.mean(forces**2)) < _SMALL_FORCE:
+            return None
+        matrix = self.rows.forces[labelled].reshape(len(forces), -1)
+        half = np.repeat(self.half, self.structures.n_atoms)[labelled]
+        return LabelRows(matrix, forces, np.repeat(half, 3))
+
+    def _energy_rows(self):
+        """Energies times 1/√N, without what depends on the composition."""
+        labelled = self.targets.labelled("energy")
+        if labelled.sum() < _FEWEST:
+            return None
+        roots = np.sqrt(self.structures.n_atoms)[labelled]
+        energies = self.targets.energy[labelled] / roots
+        rows = self.rows.energy[labelled] / roots[:, None]
+        counts = count_species(self.structures, self.structures.species)[labelled]
+        rest = _without(counts / roots[:, None])
+        energies, rows = rest(energies), rest(rows)
+        if np.sqrt(np.mean(energies**2 / roots**2)) < _SMALL_ENERGY:
+            return None
+        return LabelRows(rows, energies, self.half[labelled])
+
+    def _is_uniform(self):
+        """Whether all structures are of one composition, and nearly of one density."""
+        counts = count_species(self.structures, self.structures.species)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        if np.ptp(shares, axis=0).max() > 1e-9:
+            return False
+        if not self.structures.pbc.all():
+            return np.ptp(self.structures.n_atoms) == 0
+        volumes = self.structures.volumes() / self.structures.n_atoms
+        return np.ptp(volumes) < 0.2 * volumes.mean()
+
+    def _forces_are_large(self):
+        return np.sqrt(np.mean(self.forces.labels**2)) > _LARGE_FORCE
+
+    def _of_energies(self, forces, agree):
+        """What is wrong with energies that do not follow the forces, or None."""
+        expected = self.energies.matrix @ forces.coefficients
+        correlation, ratio = _compared(expected, self.energies.labels)
+        # forces tell little of energies between volumes or compositions, where a fit to both does
+        sure = self._is_uniform() and abs(correlation) > 0.95
+        if agree and not sure:
+            return None
+        numbers = f"(ratio {ratio:.3g}, correlation {correlation:.2f})"
+        if correlation < -0.75:
+            return Contradiction(
+                "the energies fall where the forces, integrated, say that they rise "
+                f"{numbers}: are the forces gradients, with the wrong sign?",
+                -ratio,
+            )
+        limit = _ONE_UNIT if correlation > 0.85 else _ROUGHLY
+        if correlation > 0.4 and abs(np.log(ratio)) > np.log(limit):
+            return Contradiction(
+                f"the energies change {ratio:.3g} times as much as the forces, integrated, say "
+                f"(correlation {correlation:.2f}): {self._unit_of_energies(ratio, forces)}",
+                ratio,
+            )
+        if correlation < 0.6 and forces.r2[0] > _JUDGES_WELL and self._is_uniform():
+            return Contradiction(
+                f"the energies do not follow the forces {numbers}: do they belong to other "
+                "structures?"
+            )
+        return None
+
+    def _unit_of_energies(self, ratio, forces):
+        """The units with which one model has energies and forces, or those near the ratio."""
+        sizes = np.unique(self.structures.n_atoms)
+        per_atom = {"the energies are those per atom": 1 / sizes[0]} if len(sizes) == 1 else {}
+        factors = _near(ratio, _OF_ENERGIES | per_atom, _PERHAPS)
+        fits = {
+            name: _fit([self.forces, replace(self.energies, labels=self.energies.labels / factor)])
+            for name, factor in factors.items()
+        }
+        best = max((sum(fit.r2) for fit in fits.values()), default=0.0)
+        names = [
+            name for name, fit in fits.items()
+            if _agree(forces, fit) and sum(fit.r2) > best - 0.02
+        ]  # fmt: skip
+        close = [name for name in names if name in _near(ratio, factors, _NAMED)]
+        return _suspicion(
+            {name: factors[name] for name in close or names}, "both must be in eV and Å"
+        )
+
+    def _of_stresses(self, fits, both):
+        """What is wrong with stresses that are not the derivatives of the other labels."""
+        weights = 1 / np.sqrt(self.structures.n_atoms)[self.stressed, None]
+        found = virials(self.targets, self.structures)[self.stressed] * weights
+        expected = [weights * (self.rows.virial[self.stressed] @ fit.coefficients) for fit in fits]
+        sure = min(fits[0].r2) > _SURE
+        finding = None
+        if np.sqrt(np.mean(_shears(found) ** 2)) > _SHEARED * _pressures(found).std():
+            finding = _stress_finding(
+                [_shears(of_fit) for of_fit in expected], _shears(found), sure
+            )
+        if finding is None and both:  # only energies at several volumes tell what a pressure is
+            finding = _stress_finding([_pressures(expected[0])], _pressures(found), sure)
+        if finding is None and both and min(both.r2) > _CERTAIN:
+            finding = self._of_offsets(
+                (found - expected[0]) / weights, _pressures(found) / weights[:, 0]
+            )
+        return finding
+
+    def _of_offsets(self, difference, spread):
+        """The finding that pressures differ from those of the energies by a constant."""
+        volumes = self.structures[self.stressed].volumes()
+        pressures = difference[:, :3].mean(axis=1) / volumes / units.GPa
+        mean = np.median(pressures)
+        deviation = 1.5 * np.median(abs(pressures - mean))  # that of the middle of a normal law
+        if abs(mean) < max(3 * deviation, 0.3 * (spread / volumes).std() / units.GPa, 0.5):
+            return None
+        return Contradiction(
+            f"the stresses differ from the derivatives of the energies by {mean:.2g} GPa "
+            f"throughout (deviation {deviation:.2g} GPa): are they converged, and of the same "
+            "calculation?"
+        )
+
+
+def _sentences(of_energy, of_stress):
+    """The sentences of two findings; one of them if the forces are the reason of both."""
+    if of_energy and of_stress and of_energy.ratio and of_stress.ratio:
+        apart = of_energy.ratio / of_stress.ratio
+        if 1 / 2 < apart < 2:
+            return [of_energy.text + " (the stresses say the same of the forces)"]
+    return [finding.text for finding in (of_energy, of_stress) if finding]
+
+
+def _stress_finding(expected, found, sure):
+    """The finding about components (n, …) of stresses, beside what one or two fits expect."""
+    r2 = [1 - np.sum((found - of_fit) ** 2) / np.sum(found**2) for of_fit in expected]
+    if max(r2) > 0.3 and not (sure and _contradicts(expected, found)):
+        return None
+    compared = [_compared(of_fit.ravel(), found.ravel()) for of_fit in expected]
+    correlation, ratio = max(compared, key=lambda pair: abs(pair[0]))
+    signed = float(np.sign(correlation)) * ratio
+    start = (
+        "the stresses are not the derivatives of energies and forces "
+        f"(ratio {signed:.3g}, correlation {correlation:.2f}): "
+    )
+    if abs(correlation) < 0.6 or max(r2) > 0.3:
+        text = "contradicting labels, components in another order or stresses of other structures?"
+        return Contradiction(start + text) if sure else None
+    if 1 / 2.5 < ratio < 2.5:
+        text = "tension must be positive, so is the sign wrong?"
+        return Contradiction(start + text, signed) if correlation < 0 else None
+    sign = ", with compression positive" if correlation < 0 else ""
+    named = _near(ratio, _OF_STRESSES, _NAMED)
+    return Contradiction(start + _suspicion(named, "they must be in eV/Å³") + sign, signed)
+
+
+def _contradicts(expected, found):
+    """Whether a component that is not small has little to do with that of any fit."""
+    if found.ndim == 1:
+        return False
+    follows = np.zeros(found.shape[1], bool)
+    for of_fit in expected:
+        sizes = np.linalg.norm(of_fit, axis=0), np.linalg.norm(found, axis=0)
+        small = np.maximum(*sizes) < 0.3 * max(of.max() for of in sizes)
+        together = np.sum(of_fit * found, axis=0)
+        follows |= small | (together > 0.35 * np.prod(sizes, axis=0))
+    return not follows.all()
+
+
+def _agree(forces, both):
+    """Whether one model has forces and energies about as well as forces alone."""
+    return both.r2[-1] > 0.7 and both.r2[0] > forces.r2[0] - 0.05
+
+
+def _fit(kinds):
+    """Fit to several kinds of rows; the ridge is that which predicts each half by the other."""
+    halves = [[kind.normal(half) for kind in kinds] for half in (0, 1)]
+    matrices, sides = zip(
+        *([sum(parts) for parts in zip(*normals, strict=True)] for normals in halves), strict=True
+    )
+    total = sum(matrices)
+    sizes = total.diagonal()
+    scale = 1 / np.sqrt(np.maximum(sizes, 1e-12 * sizes.max()))
+
+    def solve(matrix, side, ridge):
+        scaled = scale[:, None] * matrix * scale + ridge * np.eye(len(scale))
+        return scale * np.linalg.solve(scaled, scale * side)
+
+    def held_out(ridge):
+        halves = [solve(matrices[1 - half], sides[1 - half], ridge) for half in (0, 1)]
+        return [_r2(kind, np.array(halves)) for kind in kinds]
+
+    found = {ridge: held_out(ridge) for ridge in _RIDGES}
+    ridge = max(_RIDGES, key=lambda ridge: sum(found[ridge]))
+    return ProbeFit(solve(total, sum(sides), ridge), found[ridge])
+
+
+def _r2(rows, coefficients):
+    """R² of labels, each predicted with the coefficients of its half."""
+    predicted = np.take_along_axis(rows.matrix @ coefficients.T, rows.half[:, None], axis=1)[:, 0]
+    return 1 - np.sum((rows.labels - predicted) ** 2) / np.sum(rows.labels**2)
+
+
+def _without(columns):
+    """A projection that takes off what is a sum of some columns."""
+    basis, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    basis = basis[:, sizes > 1e-9 * sizes[0]]
+    return lambda rows: rows - basis @ (basis.T @ rows)
+
+
+def _pressures(virials):
+    """A third of the trace, without its mean."""
+    pressures = virials[:, :3].mean(axis=1)
+    return pressures - pressures.mean()
+
+
+def _shears(virials):
+    """Six components without the pressure; off-diagonal ones count twice."""
+    shears = virials.copy()
+    shears[:, :3] -= virials[:, :3].mean(axis=1, keepdims=True)
+    return shears * np.sqrt([1, 1, 1, 2, 2, 2])
+
+
+def _compared(expected, found):
+    """The correlation of two arrays about zero, and the ratio of their sizes."""
+    sizes = np.linalg.norm(expected), np.linalg.norm(found)
+    if min(sizes) == 0:
+        return 0.0, 1.0
+    return float(expected @ found / (sizes[0] * sizes[1])), float(sizes[1] / sizes[0])
+
+
+def _near(ratio, factors, within):
+    """The factors by name that are near a ratio."""
+    reach = np.log(within)
+    return {name: of for name, of in factors.items() if abs(np.log(ratio / of)) < reach}
+
+
+def _suspicion(factors, otherwise):
+    """What may have happened."""
+    if not factors:
+        return f"{otherwise}; what is the unit?"
+    names = " or ".join(f"{name} (factor {of:.3g})" for name, of in factors.items())
+    return f"it looks as if {names}"

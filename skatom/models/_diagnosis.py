@@ -1,0 +1,191 @@
+"""What a fit says of its labels, in one warning: contradictions, and what it does not learn."""
+
+import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
+from numbers import Real
+
+import numpy as np
+
+from skatom.baseline import count_species
+from skatom.descriptors.features import structures_of
+from skatom.models._consistency import some_structures
+from skatom.models._labels import virials
+from skatom.properties import in_order
+from skatom.structures import Structures, as_structures, is_atoms
+from skatom.targets import Targets, as_targets
+
+# Structures and atoms whose labels are predicted, and the fewest numbers that are compared.
+_STRUCTURES, _ATOMS, _FEWEST = 8, (64, 128), 6
+# Residuals this many times as large as the noise are no noise.
+_NOISES = 3
+# Residuals relative to those of a constant above which the model learnt nothing.
+_WORSE = 0.97
+# The smallest residuals that are named: rounding of labels.
+_ROUNDING = 1e-6
+
+_OF_THE_ENERGY = ("energy", "forces", "stress")
+_UNITS = {"energy": "eV/√N", "forces": "eV/Å", "stress": "eV/√N, times the volume"}
+_NOISE_OF = {"energy": "noise_energy", "forces": "noise_forces", "stress": "noise_virial"}
+_TRIVIAL = {"energy": "energies of the elements", "forces": "zeros", "stress": "their mean"}
+
+_inside = ContextVar("inside", default=False)
+
+
+@contextmanager
+def undiagnosed():
+    """Fits within this context are parts of another, which says what is to be said."""
+    token = _inside.set(True)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+def is_part():
+    """Whether a fit is part of another."""
+    return _inside.get()
+
+
+def diagnose(model, X, y, sample_weight=None):
+    """Warn of labels that contradict each other, or that a fitted model does not reproduce.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        A `StructureRegressor`, or an estimator with its methods.
+    X : Structures, list of ase.Atoms, features, or an array, of which nothing is said
+    y : Targets, or array
+        Labels; of arrays nothing is said.
+    sample_weight : array-like of float, shape (n,), default=None
+        Weights; structures of weight 0 are left out.
+
+    Warns
+    -----
+    UserWarning
+        One warning with all that was found.
+    """
+    names = {name for name in _OF_THE_ENERGY if name in model.learns}
+    X = _batch(X)
+    if not names or X is None or not isinstance(y, Targets):
+        return
+    structures = structures_of(X)
+    targets = as_targets(y, structures)
+    if sample_weight is not None:
+        used = np.flatnonzero(np.asarray(sample_weight) > 0)
+        X, structures, targets = X[used], structures[used], targets[used]
+    names = {name for name in names if targets.labelled(name).any()}
+    if not names:
+        return
+    found = model._contradictions(structures, targets, names)
+    found += _misfits(model, model._training_errors(X, structures, targets, names))
+    if found:
+        warnings.warn(f"{type(model).__name__}: " + "; ".join(found), UserWarning, stacklevel=3)
+
+
+def _batch(X):
+    """Features or structures; None for arrays."""
+    if is_atoms(X) or (isinstance(X, list) and len(X) and isinstance(X[0], Structures)):
+        return as_structures(X)
+    return X if hasattr(X, "descriptor") or isinstance(X, Structures) else None
+
+
+def training_errors(model, X, structures, targets, names):
+    """Errors of a model at a few of its training structures.
+
+    Parameters
+    ----------
+    model : StructureRegressor, fitted
+    X : Structures or features
+    structures : Structures
+        Those of X.
+    targets : Targets
+    names : set of str
+        The labels to predict, out of energy, forces and stress.
+
+    Returns
+    -------
+    dict of str to (ndarray, ndarray)
+        Residuals, and those of a prediction that knows nothing, in the units of the noise.
+    """
+    names = {
+        n for n in names if n in model.outputs_ and (n != "energy" or model.absolute_energies_)
+    }
+    if not names:
+        return {}
+    chosen = np.flatnonzero(np.logical_or.reduce([targets.labelled(name) for name in names]))
+    chosen = some_structures(structures, chosen, _STRUCTURES, _ATOMS)
+    trivial = _TrivialResiduals(structures, targets)
+    X, structures, targets = X[chosen], structures[chosen], targets[chosen]
+    if not structures.pbc.all():
+        names.discard("stress")
+    found = model._outputs(model._checked(X), in_order({model.outputs_[0], *names}))
+    predicted = Targets(**{name: found[name] for name in names}, offsets=structures.offsets)
+    return {
+        name: (
+            _scaled(name, targets, structures) - _scaled(name, predicted, structures),
+            trivial.of(name, targets, structures),
+        )
+        for name in names
+    }
+
+
+class _TrivialResiduals:
+    """What energies of the elements, forces of zero and a mean stress leave of the labels."""
+
+    def __init__(self, structures, targets):
+        self.species = structures.species
+        labelled = targets.labelled("energy")
+        self.energies = None
+        if labelled.any():
+            counts = count_species(structures[labelled], self.species)
+            self.energies = np.linalg.lstsq(counts, targets.energy[labelled], rcond=None)[0]
+
+    def of(self, name, targets, structures):
+        scaled = _scaled(name, targets, structures)
+        if name == "energy":
+            counts = count_species(structures, self.species)
+            return scaled - counts @ self.energies / np.sqrt(structures.n_atoms)
+        if name == "stress":
+            return scaled - np.nanmean(scaled, axis=0)
+        return scaled
+
+
+def _scaled(name, targets, structures):
+    """Labels in the units of the noise."""
+    roots = np.sqrt(structures.n_atoms)
+    if name == "energy":
+        return targets.energy / roots
+    if name == "forces":
+        return targets.forces
+    return virials(targets, structures) / roots[:, None]
+
+
+def _misfits(model, errors):
+    """Sentences about labels that a model reproduces worse than one that knows nothing."""
+    found = []
+    for name in in_order(errors):
+        residuals, trivial = (part[np.isfinite(part)] for part in errors[name])
+        if len(residuals) < _FEWEST or len(trivial) < _FEWEST:
+            continue
+        error, reference = (np.sqrt(np.mean(part**2)) for part in (residuals, trivial))
+        noise = _noise(model, name)
+        if error > _WORSE * reference and error > max(_NOISES * noise, _ROUNDING):
+            assumed = f", assumed noise {noise:.2g}" if noise else ""
+            found.append(
+                f"the model reproduces the {name} of its own training structures with an error of "
+                f"{error:.2g} {_UNITS[name]} (rms{assumed}), no better than {_TRIVIAL[name]} "
+                f"({reference:.2g}): labels of different kinds may contradict each other, another "
+                "noise may be much too small, or the descriptor or kernel does not suit"
+            )
+    return found
+
+
+def _noise(model, name):
+    """The noise that a model assumes, or zero if there is no such number."""
+    while not hasattr(model, _NOISE_OF[name]) and getattr(model, "estimator", None) is not None:
+        model = model.estimator
+    value = getattr(model, _NOISE_OF[name], 0.0)
+    if isinstance(value, Real):
+        return float(value)
+    return float(np.median(list(value.values()) if isinstance(value, dict) else value))
