@@ -1,7 +1,6 @@
 """The base class of models: outputs by name, the baseline, the score, requests of metadata."""
 
 from abc import ABC, abstractmethod
-from functools import wraps
 from importlib import import_module
 
 import numpy as np
@@ -42,14 +41,6 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     __metadata_request__predict = {"neighbors": True, **{p.keyword: True for p in OUTPUTS.values()}}
     __metadata_request__fit = {"configurations": True}
     __metadata_request__partial_fit = {"configurations": True}
-
-    # whether an interrupted fit leaves what it has learnt, to go on from there
-    _keeps_interrupted_fit = False
-
-    def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
-        if "fit" in vars(cls):
-            cls.fit = _all_or_nothing(cls.fit)
 
     @abstractmethod
     def _checked(self, X):
@@ -189,23 +180,6 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         tags.input_tags.two_d_array = False
         tags.target_tags.required = True
         return tags
-
-
-def _all_or_nothing(fit):
-    """A ``fit`` that leaves the estimator as it was before if it fails."""
-
-    @wraps(fit)
-    def safe_fit(self, *args, **kwargs):
-        before = dict(vars(self))
-        try:
-            return fit(self, *args, **kwargs)
-        except BaseException as error:
-            if isinstance(error, Exception) or not self._keeps_interrupted_fit:
-                vars(self).clear()
-                vars(self).update(before)
-            raise
-
-    return safe_fit
 
 
 def _with_neighbors(X, neighbors):
