@@ -225,7 +225,7 @@ def _types(path):
 
 
 def _belongs_to_a_model(name):
-    """Whether a type is a class of skatom, or one of its scorers or scikit-learn's, for searches."""
+    """Whether a type is a class of skatom, or one that searches need: scorers and splitters."""
     module, _, attribute = name.rpartition(".")
     if not f"{module}.".startswith(_MODULES):
         return False

@@ -154,7 +154,7 @@ class StreamedQR:
         return block
 
     def copy(self):
-        """The factorisation as it is now, at no cost; rows that one takes later are not the other's.
+        """The same factorisation, at no cost: rows that one takes later are not in the other.
 
         Returns
         -------
