@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import wraps
+from inspect import Parameter, signature
 
 import sklearn.base
 
@@ -16,8 +17,18 @@ def _series(version):
 def _all_or_nothing(fit):
     """A ``fit`` or ``partial_fit`` that leaves the estimator as it was if it does not succeed."""
 
+    parameters = list(signature(fit).parameters.values())[1:]
+    place = next((k for k, p in enumerate(parameters) if p.name == "y"), None)
+    needs_y = place is not None and parameters[place].default is Parameter.empty
+
     @wraps(fit)
     def safe_fit(self, *args, **kwargs):
+        if needs_y and len(args) == place and "y" not in kwargs:
+            raise TypeError(
+                f"{type(self).__name__}.{fit.__name__} needs labels: give "
+                f"{fit.__name__}(structures, Targets.from_ase(structures)), if the structures "
+                "carry labels, or Targets(energy=…, forces=…)"
+            )
         before = dict(vars(self))
         try:
             return fit(self, *args, **kwargs)
@@ -47,6 +58,15 @@ class BaseEstimator(sklearn.base.BaseEstimator):
         for name in ("fit", "partial_fit"):
             if name in vars(cls):
                 setattr(cls, name, _all_or_nothing(vars(cls)[name]))
+
+    def _validate_params(self):
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, type) and issubclass(value, sklearn.base.BaseEstimator):
+                raise TypeError(
+                    f"{name}={value.__name__} is a class: give an object of it, "
+                    f"{name}={value.__name__}(…)"
+                )
+        super()._validate_params()
 
     def _left_by_interrupt(self, method, before):
         """The attributes that an interrupted ``fit`` or ``partial_fit`` leaves."""

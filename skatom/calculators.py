@@ -1,5 +1,7 @@
 """Fitted models as ASE calculators."""
 
+from pathlib import Path
+
 from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
@@ -81,7 +83,7 @@ class SkatomCalculator(Calculator):
         self.models = (model, *others)
         self._names = []  # what each model is asked for
         for place, each in enumerate(self.models):
-            check_is_fitted(unwrap(each))
+            _check_model(each)
             before = {name for names in self._names for name in names}
             self._names.append([name for name in predictable(each) if name not in before])
             if not self._names[-1]:
@@ -92,6 +94,34 @@ class SkatomCalculator(Calculator):
         known = [_ASE_NAMES.get(name, name) for names in self._names for name in names]
         free = ["free_energy"] if "energy" in known else []
         self.implemented_properties = free + known
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        """A property by its name; ASE calls this.
+
+        Parameters
+        ----------
+        name : str
+            One of ``implemented_properties``.
+        atoms : ase.Atoms, default=None
+            The structure. None: that of the last calculation.
+        allow_calculation : bool, default=True
+            Whether to predict what is not known yet; without, the result is None then.
+
+        Returns
+        -------
+        float or ndarray
+            A copy of the result.
+
+        Raises
+        ------
+        ase.calculators.calculator.PropertyNotImplementedError
+            If the models do not give the property.
+        """
+        if name not in self.implemented_properties:
+            raise PropertyNotImplementedError(
+                f"the models give {', '.join(self.implemented_properties)}, but no {name}"
+            )
+        return super().get_property(name, atoms, allow_calculation)
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Predict all properties but deviations, and the requested ones; ASE calls this."""
@@ -125,6 +155,22 @@ class SkatomCalculator(Calculator):
     def export_properties(self):
         """The results that ASE has a name for, as `ase.outputs.Properties`."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
+
+
+def _check_model(model):
+    """Raise an error if an object is no fitted model."""
+    if isinstance(model, str | Path):
+        raise TypeError(f"got the name {str(model)!r}: give skatom.load_model({str(model)!r})")
+    if isinstance(model, type):
+        raise TypeError(
+            f"{model.__name__} is a class: give a fitted model, {model.__name__}().fit(…)"
+        )
+    if not hasattr(unwrap(model), "predict"):
+        raise TypeError(
+            f"a {type(unwrap(model)).__name__} predicts nothing: give a fitted model, or a "
+            "Pipeline that ends in one"
+        )
+    check_is_fitted(unwrap(model))
 
 
 def _of_one(name, values):
