@@ -7,7 +7,12 @@ from importlib import import_module
 
 __version__ = "0.2.0"
 
-_MODULE_OF = {"Structures": "structures", "Targets": "targets"}
+_MODULE_OF = {
+    "Structures": "structures",
+    "Targets": "targets",
+    "load_model": "_persistence",
+    "save_model": "_persistence",
+}
 _SUBMODULES = (
     "baseline",
     "calculators",

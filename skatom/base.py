@@ -1,6 +1,8 @@
 """The base classes of all estimators and of all fitted predictors."""
 
 from abc import ABC, abstractmethod
+from functools import wraps
+from inspect import Parameter, signature
 from math import inf
 from numbers import Real
 
@@ -56,17 +58,70 @@ def _series(version):
     return version.split(".")[:2]
 
 
-class BaseEstimator(sklearn.base.BaseEstimator):
-    """scikit-learn's `BaseEstimator`, whose saved state records the version that made it.
+def _all_or_nothing(fit):
+    """A ``fit`` or ``partial_fit`` that leaves the estimator as it was if it does not succeed."""
 
-    Reading a model that another major or minor version wrote raises a ValueError: its attributes
-    may have another meaning, and predictions could be silently wrong.
+    parameters = list(signature(fit).parameters.values())[1:]
+    place = next((k for k, p in enumerate(parameters) if p.name == "y"), None)
+    needs_y = place is not None and parameters[place].default is Parameter.empty
+
+    @wraps(fit)
+    def safe_fit(self, *args, **kwargs):
+        if needs_y and len(args) == place and "y" not in kwargs:
+            raise TypeError(
+                f"{type(self).__name__}.{fit.__name__} needs labels: give "
+                f"{fit.__name__}(structures, Targets.from_ase(structures)), if the structures "
+                "carry labels, or Targets(energy=…, forces=…)"
+            )
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except Exception:
+            self._set_state(before)
+            raise
+        except BaseException:
+            self._set_state(self._left_by_interrupt(fit.__name__, before))
+            raise
+
+    return safe_fit
+
+
+class BaseEstimator(sklearn.base.BaseEstimator):
+    """scikit-learn's `BaseEstimator`, with fits that succeed or change nothing, and versions.
+
+    A ``fit`` or ``partial_fit`` that fails or is interrupted leaves the attributes as they were; so
+    a subclass assigns new objects to them, and changes none in place.
+
+    The saved state records the version that made it. Reading a model that another major or minor
+    version wrote raises a ValueError: its attributes may have another meaning, and predictions
+    could be silently wrong.
     """
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in ("fit", "partial_fit"):
+            if name in vars(cls):
+                setattr(cls, name, _all_or_nothing(vars(cls)[name]))
+
     def _validate_params(self):
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, type) and issubclass(value, sklearn.base.BaseEstimator):
+                raise TypeError(
+                    f"{name}={value.__name__} is a class: give an object of it, "
+                    f"{name}={value.__name__}(…)"
+                )
         check_parameters(
             self._parameter_constraints, self.get_params(deep=False), type(self).__name__
         )
+
+    def _left_by_interrupt(self, method, before):
+        """The attributes that an interrupted ``fit`` or ``partial_fit`` leaves."""
+        return before
+
+    def _set_state(self, attributes):
+        for name in vars(self).keys() - attributes.keys():
+            del vars(self)[name]
+        vars(self).update(attributes)
 
     def __getstate__(self):
         state = {**super().__getstate__(), "_skatom_version": __version__}

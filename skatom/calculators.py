@@ -1,5 +1,8 @@
 """Fitted models as ASE calculators."""
 
+from operator import is_
+from pathlib import Path
+
 from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
@@ -7,6 +10,7 @@ from ase.calculators.calculator import (
 )
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._prediction import predict, predictable, unwrap
@@ -25,7 +29,8 @@ class SkatomCalculator(Calculator):
     Every calculation gives all properties that the models predict: the energy (eV); the forces
     F = -∂E/∂R (eV/Å); for structures that are periodic in three directions the stress
     (∂E/∂strain)/V (eV/Å³, Voigt order xx yy zz yz xz xy); the dipole (e·Å), polarisability (Å³),
-    charges (e) and energies of atoms (eV). Results are kept until the atoms change.
+    charges (e) and energies of atoms (eV). Results are kept until the atoms
+    change or a model is fitted again.
 
     Standard deviations cost more than all these, so each is computed when it is requested by its
     name in `skatom.properties`, as in ``calc.get_property("forces_std", atoms)``. ASE has no names
@@ -79,9 +84,14 @@ class SkatomCalculator(Calculator):
     def __init__(self, model, *others):
         super().__init__()
         self.models = (model, *others)
-        self._names = []  # what each model is asked for
+        self._ask_models()
+
+    def _ask_models(self):
+        """Find what each model is asked for."""
+        self._learnt = [_learnt(each) for each in self.models]
+        self._names = []
         for place, each in enumerate(self.models):
-            check_is_fitted(unwrap(each))
+            _check_model(each)
             before = {name for names in self._names for name in names}
             self._names.append([name for name in predictable(each) if name not in before])
             if not self._names[-1]:
@@ -92,6 +102,41 @@ class SkatomCalculator(Calculator):
         known = [_ASE_NAMES.get(name, name) for names in self._names for name in names]
         free = ["free_energy"] if "energy" in known else []
         self.implemented_properties = free + known
+
+    def _forget_earlier_fits(self):
+        learnt = [_learnt(each) for each in self.models]
+        if not _are_same(learnt, self._learnt):
+            self._ask_models()
+            self.results = {}
+
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        """A property by its name; ASE calls this.
+
+        Parameters
+        ----------
+        name : str
+            One of ``implemented_properties``.
+        atoms : ase.Atoms, default=None
+            The structure. None: that of the last calculation.
+        allow_calculation : bool, default=True
+            Whether to predict what is not known yet; without, the result is None then.
+
+        Returns
+        -------
+        float or ndarray
+            A copy of the result.
+
+        Raises
+        ------
+        ase.calculators.calculator.PropertyNotImplementedError
+            If the models do not give the property.
+        """
+        self._forget_earlier_fits()
+        if name not in self.implemented_properties:
+            raise PropertyNotImplementedError(
+                f"the models give {', '.join(self.implemented_properties)}, but no {name}"
+            )
+        return super().get_property(name, atoms, allow_calculation)
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         """Predict all properties but deviations, and the requested ones; ASE calls this."""
@@ -125,6 +170,42 @@ class SkatomCalculator(Calculator):
     def export_properties(self):
         """The results that ASE has a name for, as `ase.outputs.Properties`."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
+
+
+def _learnt(model):
+    """The attributes of all steps of a model, which a fit replaces."""
+    model = unwrap(model)
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    return [
+        value
+        for step in steps
+        for name, value in getattr(step, "__dict__", {}).items()
+        if name.endswith("_")
+    ]
+
+
+def _are_same(learnt, before):
+    """Whether these are the same objects."""
+    return all(
+        len(some) == len(others) and all(map(is_, some, others))
+        for some, others in zip(learnt, before, strict=True)
+    )
+
+
+def _check_model(model):
+    """Raise an error if an object is no fitted model."""
+    if isinstance(model, str | Path):
+        raise TypeError(f"got the name {str(model)!r}: give skatom.load_model({str(model)!r})")
+    if isinstance(model, type):
+        raise TypeError(
+            f"{model.__name__} is a class: give a fitted model, {model.__name__}().fit(…)"
+        )
+    if not hasattr(unwrap(model), "predict"):
+        raise TypeError(
+            f"a {type(unwrap(model)).__name__} predicts nothing: give a fitted model, or a "
+            "Pipeline that ends in one"
+        )
+    check_is_fitted(unwrap(model))
 
 
 def _of_one(name, values):

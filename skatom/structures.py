@@ -7,6 +7,8 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from skatom._misuse import check_may_be_structures
+
 _MAX_NUMBER = 118
 # lattice vectors do not span space if their determinant, at unit lengths, is below this
 _SINGULAR = 1e-6
@@ -97,8 +99,7 @@ class Structures(Sequence):
         -------
         Structures
         """
-        if isinstance(atoms, Atoms):
-            raise ValueError("got a single ase.Atoms where a list of them is needed: pass [atoms]")
+        check_may_be_structures(atoms)
         atoms = list(atoms)
         for index, item in enumerate(atoms):
             if not isinstance(item, Atoms):

@@ -1,7 +1,9 @@
 """Targets: energies, forces and other labels of a batch of structures."""
 
 import numpy as np
+from ase import Atoms
 
+from skatom._misuse import check_is_no_path, check_may_be_labels
 from skatom.properties import LABELS
 from skatom.structures import offsets_from_counts, select, structure_of
 
@@ -132,7 +134,12 @@ class Targets:
             If no structure has any label, a property in ``keys`` is not found, or a label does
             not have the shape of its property.
         """
-        atoms = list(atoms)
+        check_is_no_path(atoms, "ase.Atoms with labels", "targets")
+        if hasattr(atoms, "to_ase"):
+            raise ValueError(
+                f"got {type(atoms).__name__}, which carry no labels: give the list of ase.Atoms"
+            )
+        atoms = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         keys = dict(keys or {})
         unknown = set(keys) - set(LABELS)
         if unknown:
@@ -170,7 +177,7 @@ class Targets:
         value = getattr(self, name)
         if value is None:
             return np.zeros(self._n, bool)
-        has = ~np.isnan(value).reshape(len(value), -1).any(axis=1)
+        has = ~np.isnan(value).any(axis=tuple(range(1, value.ndim)))
         return has if LABELS[name].per == "structure" else has[self.offsets[:-1]]
 
     def require(self, name):
@@ -223,6 +230,8 @@ def as_targets(y, structures):
 
     A plain array means energies.
     """
+    if not isinstance(y, Targets):
+        check_may_be_labels(y, len(structures.numbers))
     targets = y if isinstance(y, Targets) else Targets(energy=y)
     if len(targets) != len(structures):
         raise ValueError(

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -10,16 +13,18 @@ from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 from ase.optimize import BFGS
 from ase.phonons import Phonons
+from ase.stress import full_3x3_to_voigt_6_stress
 from ase.vibrations import Vibrations
 from pair_model import PairPotential, binding_pair_potential
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from skatom._prediction import predict
 from skatom.calculators import SkatomCalculator
 from skatom.datasets import load_ethanol
-from skatom.descriptors import LambdaSOAP
-from skatom.models import SGDML, TensorKernelRidge
+from skatom.descriptors import SOAP, LambdaSOAP
+from skatom.models import SGDML, SparseGaussianProcess, TensorKernelRidge
 
 
 @pytest.fixture
@@ -250,6 +255,45 @@ class TestSeveralModels:
         with pytest.raises(NotFittedError, match="SGDML"):
             SkatomCalculator(models[1], SGDML())
 
+    def test_of_a_model_that_is_fitted_again(self, models, water):
+        structures, targets = water
+        model = SGDML(random_state=0).fit(structures[:20], targets[:20])
+        atoms = structures[30].to_ase()[0]
+        atoms.calc = SkatomCalculator(model)
+        before = atoms.get_potential_energy()
+        model.fit(structures[20:30], targets[20:30])
+        assert atoms.get_potential_energy() == pytest.approx(model.predict([atoms])[0], abs=1e-12)
+        assert atoms.get_potential_energy() != before
+        with pytest.raises(PropertyNotImplementedError, match="but no energy_std"):
+            atoms.calc.get_property("energy_std", atoms)
+        model.set_params(keep_factor=True, alpha=1e-8).fit(structures[:20], targets[:20])
+        expected = model.predict([atoms], return_std=True)
+        found = [atoms.calc.get_property(name, atoms) for name in ("energy", "energy_std")]
+        assert found == pytest.approx([x[0] for x in expected], abs=1e-12)
+        assert atoms.calc.get_property("free_energy", atoms) == found[0]
+
+    def test_copies_are_whole(self, models, water):
+        atoms = water[0][30].to_ase()[0]
+        atoms.calc = SkatomCalculator(*models)
+        forces, dipole = atoms.get_forces(), atoms.get_dipole_moment()
+        for again in (copy.deepcopy(atoms), pickle.loads(pickle.dumps(atoms))):
+            assert again.calc is not atoms.calc
+            assert np.array_equal(again.get_forces(), forces)
+            assert np.array_equal(again.get_dipole_moment(), dipole)
+            again.positions[0, 0] += 0.1
+            assert not np.allclose(again.get_forces(), forces)
+            assert np.array_equal(atoms.get_forces(), forces)
+
+    def test_files_keep_what_ase_has_names_for(self, models, water, tmp_path):
+        atoms = water[0][30].to_ase()[0]
+        atoms.calc = SkatomCalculator(*models)
+        atoms.calc.get_property("dipole_std", atoms)
+        for name in ("all.xyz", "all.traj"):
+            atoms.write(tmp_path / name)
+            again = read(tmp_path / name)
+            assert again.get_potential_energy() == pytest.approx(atoms.get_potential_energy())
+            assert again.get_dipole_moment() == pytest.approx(atoms.get_dipole_moment(), abs=1e-7)
+
     def test_trajectories_keep_dipoles(self, models, water, tmp_path):
         atoms = water[0][30].to_ase()[0]
         atoms.calc = SkatomCalculator(*models[:2])
@@ -260,6 +304,43 @@ class TestSeveralModels:
         images = read(tmp_path / "md.traj", ":")
         assert len(images) == 3
         assert images[-1].get_dipole_moment() == pytest.approx(atoms.get_dipole_moment())
+
+
+def test_energies_of_atoms_and_deviations_of_a_model_that_has_them(crystal):
+    soap = SOAP(cutoff=3.0, n_max=3, l_max=2)
+    structures = []
+    for seed in range(4):
+        atoms = crystal.copy()
+        atoms.rattle(0.05, seed=seed)
+        structures.append(atoms)
+    energies = binding_pair_potential().predict(structures)
+    model = make_pipeline(soap, SparseGaussianProcess(n_sparse=8, random_state=0))
+    model.fit(structures, energies)
+    atoms = structures[0]
+    atoms.calc = SkatomCalculator(model)
+    assert atoms.get_potential_energies().shape == (4,)
+    assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy())
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+    assert not any(name.endswith("_std") for name in atoms.calc.results)
+    shapes = {"energy_std": (), "forces_std": (4, 3), "stress_std": (6,)}
+    for name, shape in shapes.items():
+        expected = predict(model, [atoms], [name])[name]
+        found = atoms.calc.get_property(name, atoms)
+        assert np.shape(found) == shape
+        if name == "stress_std":
+            expected = full_3x3_to_voigt_6_stress(expected[0])
+        assert np.ravel(found) == pytest.approx(np.ravel(expected), rel=1e-9)
+    assert shapes.keys() <= atoms.calc.results.keys()
+
+
+def test_an_element_that_was_not_in_the_fit_is_named(crystal):
+    model = make_pipeline(SOAP(cutoff=3.0, n_max=2, l_max=2), SparseGaussianProcess(n_sparse=3))
+    atoms = crystal.copy()
+    model.fit([atoms], [1.0])
+    atoms.numbers[1] = 10
+    atoms.calc = SkatomCalculator(model)
+    with pytest.raises(ValueError, match="contains Ne, which was not in the structures given to"):
+        atoms.get_forces()
 
 
 def test_a_model_that_is_not_fitted_is_an_error():

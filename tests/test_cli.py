@@ -1,4 +1,7 @@
+import errno
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,8 +13,11 @@ from ase.build import molecule
 from ase.io import read, write
 from sklearn.dummy import DummyRegressor
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import Bunch
 
+import skatom as package
 from skatom import Structures, Targets, cli
+from skatom.cli.frames import draw_frames
 from skatom.datasets import load_ethanol
 from skatom.descriptors import LambdaSOAP
 from skatom.metrics import dipole_mae, evaluate, force_mae
@@ -184,7 +190,7 @@ class TestTrain:
 
     def test_samples_are_disjoint(self):
         targets = Targets(np.random.default_rng(0).normal(size=100))
-        samples = cli._draw_frames(targets, [30, 50, 20], seed=0)
+        samples = draw_frames(targets, [30, 50, 20], seed=0)
         assert [len(sample) for sample in samples] == [30, 50, 20]
         assert len(np.unique(np.concatenate(samples))) == 100
 
@@ -304,6 +310,202 @@ class TestModelFiles:
         assert "not fitted yet" in error_of("evaluate empty.joblib md.xyz")
 
 
+class TestReading:
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ("", {}),
+            (
+                "--keys energy=E,forces=gradient:-Ha/bohr --index ::2 --species H O",
+                {
+                    "keys": "energy=E,forces=gradient:-Ha/bohr",
+                    "index": "::2",
+                    "species": ["H", "O"],
+                },
+            ),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "command",
+        ["train md.xyz --n-train 10 --out read.joblib", "evaluate model.joblib md.xyz",
+         "predict model.joblib md.xyz --out read.xyz"],
+    )  # fmt: skip
+    def test_options_are_handed_on(self, skatom, monkeypatch, command, options, expected):
+        given = {}
+
+        def read(path, **options):
+            given.update(options, path=path)
+            ethanol = load_ethanol()
+            return Bunch(structures=ethanol.structures[:40], targets=ethanol.targets[:40])
+
+        monkeypatch.setattr("skatom.datasets.read", read)
+        skatom(f"{command} {options}")
+        assert given == {"path": "md.xyz", **expected}
+
+
+class TestFormatsOfPredictions:
+    @pytest.mark.parametrize("name", ["p.cif", "p.pdb", "POSCAR", "p.xsf"])
+    def test_that_do_not_hold_results_are_refused_before_the_work(
+        self, error_of, folder, name, monkeypatch
+    ):
+        monkeypatch.setattr(SGDML, "predict", None)
+        message = error_of(f"predict model.joblib md.xyz --out {name}")
+        assert "would not hold" in message
+        assert "forces" in message or "energy" in message
+        assert "give a name that ends in .xyz or .traj" in message
+        assert not (folder / name).exists()
+
+    def test_the_file_with_the_structures_is_not_overwritten(self, error_of, folder):
+        before = (folder / "md.xyz").read_bytes()
+        message = error_of("predict model.joblib md.xyz --out ./md.xyz")
+        assert "md.xyz is the file with the structures: give --out another name" in message
+        assert (folder / "md.xyz").read_bytes() == before
+
+    def test_what_was_there_stays_if_writing_fails(self, error_of, folder, monkeypatch):
+        (folder / "old.xyz").write_text("old")
+        monkeypatch.setattr("os.fsync", _full_disk)
+        assert "old.xyz could not be written: the disk is full" in error_of(
+            "predict model.joblib md.xyz --out old.xyz"
+        )
+        assert (folder / "old.xyz").read_text() == "old"
+
+    def test_energies_without_a_zero_are_warned_of(self, skatom, folder):
+        ethanol = load_ethanol()
+        X, forces = ethanol.structures[:20], ethanol.targets[:20].forces
+        model = SGDML(random_state=0).fit(X, Targets(forces=forces, offsets=X.offsets))
+        joblib.dump(model, folder / "relative.joblib")
+        err = skatom("predict relative.joblib md.xyz --out relative.xyz").err
+        assert "the model learnt no energies" in err
+
+
+class TestSearchThatIsInterrupted:
+    def test_goes_on_after_what_it_has_finished(self, folder, skatom, monkeypatch, capsys):
+        line = "train md.xyz --n-train 20 --sigma 10 15 20 --out long.joblib"
+        fit, sigmas = SGDML.fit, []
+
+        def interrupted_at_20(self, X, y):
+            sigmas.append(self.sigma)
+            if self.sigma == 20:
+                raise KeyboardInterrupt
+            return fit(self, X, y)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SGDML, "fit", interrupted_at_20)
+            assert run(folder, patch, line) == 130
+            assert capsys.readouterr().err.splitlines()[-1] == "skatom: interrupted"
+        assert sigmas == [10, 15, 20]
+        damaged, whole = sorted((folder / "long.joblib.search").iterdir())
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+        resumed = skatom(line)
+        assert resumed.out.count("done before") == 1
+        assert "the model is fitted again" in resumed.err
+        assert not (folder / "long.joblib.search").exists()
+        expected = skatom(line.replace("long", "at_once")).out
+        kept = [row for row in resumed.out.splitlines() if "RMSE" in row or "Chosen" in row]
+        assert kept == [row for row in expected.splitlines() if "RMSE" in row or "Chosen" in row]
+
+    def test_of_other_data_begins_anew(self, folder, skatom, monkeypatch):
+        line = "train md.xyz --n-train 20 --sigma 10 15 --out other.joblib"
+        with monkeypatch.context() as patch:
+            patch.setattr("skatom.cli.training.save", _interrupted)
+            assert run(folder, patch, line) == 130
+        assert len(list((folder / "other.joblib.search").iterdir())) == 2
+        assert "done before" not in skatom(f"{line} --seed 1").out
+
+
+class TestEnds:
+    @pytest.fixture
+    def ends_with(self, folder, monkeypatch, capsys):
+        """The exit code and stderr of a command that raises an error."""
+
+        def end(error, *options):
+            def fail(path, **_):
+                if isinstance(error, int):
+                    os.kill(os.getpid(), error)
+                raise error
+
+            monkeypatch.setattr("skatom.datasets.read", fail)
+            code = run(folder, monkeypatch, " ".join(["evaluate model.joblib md.xyz", *options]))
+            return code, capsys.readouterr().err
+
+        return end
+
+    def test_errors_that_are_not_expected_are_one_line_too(self, ends_with):
+        code, err = ends_with(KeyError("z"))
+        assert code == 2
+        assert err == (
+            "skatom: error: KeyError: 'z' (this is not expected: --debug shows where it happens)\n"
+        )
+
+    def test_debug_shows_where(self, ends_with):
+        code, err = ends_with(KeyError("z"), "--debug")
+        assert code == 2
+        assert err.startswith("Traceback")
+        assert "in fail" in err
+        assert err.splitlines()[-1].startswith("skatom: error: KeyError: 'z'")
+
+    def test_ctrl_c(self, ends_with):
+        assert ends_with(KeyboardInterrupt()) == (130, "skatom: interrupted\n")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="a signal of POSIX")
+    def test_termination(self, ends_with):
+        before = signal.getsignal(signal.SIGTERM)
+        assert ends_with(signal.SIGTERM) == (143, "skatom: terminated\n")
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_a_reader_that_has_gone(self, ends_with):
+        assert ends_with(BrokenPipeError()) == (141, "")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+    def test_a_pipe_that_is_closed_is_quiet(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        assert _printed_to(writer) == (141, [])
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+    def test_a_full_disk_behind_stdout_is_one_line(self):
+        code, lines = _printed_to(os.open("/dev/full", os.O_WRONLY))
+        assert code == 2
+        assert lines == ["skatom: error: [Errno 28] No space left on device"]
+
+    def test_version(self, capsys):
+        with pytest.raises(SystemExit) as exit:
+            cli.main(["--version"])
+        assert exit.value.code == 0
+        assert capsys.readouterr().out == f"skatom {package.__version__}\n"
+
+    @pytest.mark.parametrize("field", [{"z": np.array(list("CCOHHHHHH"))}, {"E": 30 * ["-1 eV"]}])
+    def test_text_in_archives_is_one_line(self, error_of, folder, field):
+        with np.load(folder / "md.npz") as content:
+            np.savez(folder / "text.npz", **{**content, **field})
+        error_of("train text.npz --n-train 20 --out m.joblib")
+
+
+def _printed_to(handle):
+    """The exit code and stderr of a process whose command prints a line."""
+    code = """if True:
+        import sys
+        from argparse import ArgumentParser
+        from skatom import cli
+        parser = ArgumentParser()
+        parser.set_defaults(run=lambda _: print("a line"))
+        cli.new_parser = lambda: parser
+        sys.exit(cli.main([]))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=handle, stderr=subprocess.PIPE, text=True
+    )
+    os.close(handle)
+    return done.returncode, done.stderr.splitlines()
+
+
+def _full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _interrupted(*_):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -336,8 +538,8 @@ def test_bad_input_is_one_line_and_exit_code_2(error_of, line, message):
 
 
 def test_demo_ends_with_a_table_a_model_and_a_plot(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_DEMO_TRAINING", 30)
-    monkeypatch.setattr(cli, "_MOST_HELD_OUT", 40)
+    monkeypatch.setattr("skatom.cli.demonstration.N_TRAINING", 30)
+    monkeypatch.setattr("skatom.cli.demonstration.MOST_HELD_OUT", 40)
     assert cli.main(["demo", "--out-dir", str(tmp_path / "new")]) == 0
     out = capsys.readouterr().out
     assert "6 permutations of like atoms" in out

@@ -59,7 +59,9 @@ def fixed_composition(structures):
     if len(different):
         raise ValueError(
             f"structure {different[0]} differs from structure 0 in composition or atom order: "
-            "inverse distances need the same atoms in the same order in every frame"
+            "inverse distances, and so GDML and SGDML, need the same atoms in the same order in "
+            "every frame; a model of atoms learns from all together, such as "
+            "make_pipeline(SOAP(), SparseGaussianProcess())"
         )
     return numbers
 

@@ -7,6 +7,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
+from skatom._misuse import check_may_be_features
 from skatom.baseline import less_baseline
 from skatom.targets import Targets
 
@@ -168,13 +169,17 @@ def check_labels(targets, learns, model):
     return usable
 
 
-def check_array_labels(y):
-    """Raise a ValueError if labels of forces or stresses meet a plain array.
+def check_array_labels(X, y, model):
+    """Raise an error if X is no plain array, or labels of forces or stresses meet one.
 
     Parameters
     ----------
+    X : array, or what was given in its place
     y : Targets, or array
+    model : str
+        Name of the model, for messages.
     """
+    check_may_be_features(X, model)
     if not isinstance(y, Targets):
         return
     names = " and ".join(name for name in ("forces", "stress") if y.labelled(name).any())

@@ -46,13 +46,10 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     __metadata_request__fit = {"configurations": True}
     __metadata_request__partial_fit = {"configurations": True}
 
-    # whether an interrupted fit leaves what it has learnt, to go on from there
-    _keeps_interrupted_fit = False
-
     def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
         if "fit" in vars(cls):
-            cls.fit = _all_or_nothing(cls.fit)
+            cls.fit = _diagnosed(cls.fit)
+        super().__init_subclass__(**options)  # after it: a fit whose diagnosis fails changes nothing
 
     @abstractmethod
     def _checked(self, X):
@@ -202,26 +199,20 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         return tags
 
 
-def _all_or_nothing(fit):
-    """A ``fit`` that diagnoses its labels, and leaves the estimator as it was if it fails."""
+def _diagnosed(fit):
+    """A ``fit`` that compares its labels with what was learnt from them, once they were learnt."""
 
     @wraps(fit)
-    def safe_fit(self, *args, **kwargs):
-        before, part = dict(vars(self)), is_part()
-        try:
-            with undiagnosed():
-                fitted = fit(self, *args, **kwargs)
-            if not part:
-                given = signature(fit).bind(self, *args, **kwargs).arguments
-                diagnose(self, given["X"], given.get("y"), given.get("sample_weight"))
-            return fitted
-        except BaseException as error:
-            if isinstance(error, Exception) or not self._keeps_interrupted_fit:
-                vars(self).clear()
-                vars(self).update(before)
-            raise
+    def diagnosed_fit(self, *args, **kwargs):
+        part = is_part()
+        with undiagnosed():
+            fitted = fit(self, *args, **kwargs)
+        if not part:
+            given = signature(fit).bind(self, *args, **kwargs).arguments
+            diagnose(self, given["X"], given.get("y"), given.get("sample_weight"))
+        return fitted
 
-    return safe_fit
+    return diagnosed_fit
 
 
 def _with_neighbors(X, neighbors):

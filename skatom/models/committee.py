@@ -184,7 +184,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
         X = _indexable(X)
         if _is_batch(X):
             return X, as_targets(y, getattr(X, "structures", X))
-        check_array_labels(y)
+        check_array_labels(X, y, type(self).__name__)
         y = y if y is None else np.asarray(y)
         return validate_data(self, X, y, multi_output=True, y_numeric=True, **self._accepted())
 

@@ -153,6 +153,17 @@ class StreamedQR:
         block[:, self.n_columns :] = targets[part]
         return block
 
+    def copy(self):
+        """The same factorisation, at no cost: rows that one takes later are not in the other.
+
+        Returns
+        -------
+        StreamedQR
+        """
+        same = StreamedQR.__new__(StreamedQR)
+        vars(same).update(vars(self))  # factors are replaced and never changed
+        return same
+
     def take(self, system, columns=slice(None)):
         """Take all rows of a system.
 

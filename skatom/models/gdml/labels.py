@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._misuse import check_may_be_labels
 from skatom.models._labels import check_labels
 from skatom.targets import Targets, as_targets
 
@@ -9,9 +10,11 @@ from skatom.targets import Targets, as_targets
 def force_targets(y, structures, energy_constraint, model):
     """Targets with forces, and with energies if they are learnt, or a ValueError."""
     if not isinstance(y, Targets):
+        check_may_be_labels(y, len(structures.numbers))
         raise ValueError(
             f"y is a {type(y).__name__}; this model learns from forces: give "
-            "Targets(energy=…, forces=…) or Targets.from_ase(structures)"
+            "Targets(energy=…, forces=…) or Targets.from_ase(structures); other models learn from "
+            "energies alone, such as make_pipeline(SOAP(), SparseGaussianProcess())"
         )
     targets = as_targets(y, structures)
     check_labels(targets, ("forces", "energy"), model)

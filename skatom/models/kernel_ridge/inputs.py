@@ -31,7 +31,7 @@ def check_array(kernel, X, y, alpha):
     labels = [y.labelled(name) for name in ("forces", "stress") if isinstance(y, Targets)]
     if isinstance(X, Features) and np.any(labels):
         kernel.check_derivatives(2)
-    check_array_labels(y)
+    check_array_labels(X, y, "ForceKernelRidge")
     if not isinstance(alpha, Real):
         raise ValueError(
             "alpha must be a number where X is a plain array: structures have configurations, "

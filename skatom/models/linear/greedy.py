@@ -74,7 +74,7 @@ class GreedyRegressor(StructureRegressor):
         return StructureProblem(sums, labels, self.species_, self.fit_intercept)
 
     def _array_problem(self, X, y):
-        check_array_labels(y)
+        check_array_labels(X, y, type(self).__name__)
         if self.baseline is not None:
             raise ValueError(
                 f"baseline={self.baseline!r} needs structures and their energies, and "

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from ase.data import chemical_symbols
 
+from skatom._files import written_whole
+
 
 def write_tables(model, prefix, n_points, n_grid):
     """Write the tables, see `MappedForceField.write_lammps`."""
@@ -43,7 +45,7 @@ def _write_pairs(model, path, symbols, n_points):
     r = np.linspace(low, high, n_points)
     index = np.arange(1, n_points + 1)
     commands = []
-    with path.open("w") as file:
+    with written_whole(path) as beside, beside.open("w") as file:
         file.write("# pair energies in units metal: index, r, energy, force\n")
         for a, first in enumerate(symbols):
             for b, second in enumerate(symbols[a:], a):
@@ -61,7 +63,12 @@ def _write_pairs(model, path, symbols, n_points):
 def _write_triangles(model, path, symbols, n_grid):
     low, high = _limits(model, 3)
     data = path.with_name(path.name + ".table")
-    with path.open("w") as entries, data.open("w") as file:
+    with (
+        written_whole(path) as entries_path,
+        written_whole(data) as data_path,
+        entries_path.open("w") as entries,
+        data_path.open("w") as file,
+    ):
         entries.write("# centre, neighbours, cutoff, file, keyword, style, grid\n")
         file.write("# a third of the energy of triangles in units metal\n")
         for i, j, k in product(range(len(symbols)), repeat=3):

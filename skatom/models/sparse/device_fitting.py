@@ -14,14 +14,14 @@ _BATCH_ATOMS, _ROW_BYTES = 2048, 2**30
 
 
 def learn_on_device(solver, blocks, features_of_batch, structures, labels, verbose=0):
-    """Add the rows of all structures to the factorisation, as `learn` does.
+    """Add the rows of all structures to a factorisation, as `learn` does.
 
     The rows are computed on the device and reduced there to a triangle, the rows of which the
     factorisation takes.
 
     Yields
     ------
-    n_structures, n_labels, log_noise
+    solver, n_structures, n_labels, log_noise
         See `learn`.
     """
     waiting, size, counts = [], 0, np.zeros(3)
@@ -32,8 +32,9 @@ def learn_on_device(solver, blocks, features_of_batch, structures, labels, verbo
         size += rows.nbytes
         counts += batch.stop - batch.start, len(noises), np.log(noises).sum()
         if size > _ROW_BYTES or batch.stop == len(structures):
+            solver = solver.copy()
             _take(solver, waiting)
-            yield int(counts[0]), int(counts[1]), float(counts[2])
+            yield solver, int(counts[0]), int(counts[1]), float(counts[2])
             waiting, size, counts = [], 0, np.zeros(3)
 
 

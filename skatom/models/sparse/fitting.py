@@ -117,10 +117,12 @@ def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, unexpl
 
 
 def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
-    """Add the rows of all structures to the factorisation, batch by batch.
+    """Add the rows of all structures to a factorisation, batch by batch.
 
     Each thread computes the rows of a structure. The one that computes the last rows of a batch
     factors them, if there are enough; the calling thread adds their triangle to the factorisation.
+    The given one is not changed: each batch gives the factorisation of all rows so far, so that it
+    and the counts can change together, which an interrupt does not divide.
 
     Parameters
     ----------
@@ -134,6 +136,8 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
 
     Yields
     ------
+    solver : StreamedQR
+        The factorisation of all rows so far.
     n_structures, n_labels : int
         Numbers of structures and labels that were added.
     log_noise : float
@@ -156,11 +160,12 @@ def learn(solver, blocks, features_of_batch, structures, labels, verbose=0):
     with threads_over_blas() as pool:
         parts = _ahead(partial(start, pool), pieces)
         for (rows, part, log_noise), batch in zip(parts, progress, strict=True):
+            solver = solver.copy()
             if isinstance(part, StreamedQR):
                 solver.absorb(part)
             else:
                 solver.update(*part)
-            yield batch.stop - batch.start, rows, log_noise
+            yield solver, batch.stop - batch.start, rows, log_noise
 
 
 def _ahead(start, batches):

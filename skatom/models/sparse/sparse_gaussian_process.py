@@ -35,6 +35,7 @@ from skatom.structures import as_structures
 from skatom.targets import as_targets
 
 _PREDICTED_ATOMS = 4096
+_COUNTS = "_n_labels", "_log_noise"
 
 
 class SparseGaussianProcess(HasTerms, StructureRegressor):
@@ -173,7 +174,6 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
     ((2,), 3, (2,))
     """
 
-    _keeps_interrupted_fit = True
     gives = in_order(
         {"energy", "forces", "stress", "local_energies", "energy_std", "forces_std", "stress_std"}
     )
@@ -252,7 +252,8 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         """Learn from more structures, with the same representatives and baseline.
 
         The first call is a `fit`, which determines them. The result does not depend on how
-        structures are divided among later calls.
+        structures are divided among later calls. A call that fails or is interrupted learns
+        nothing, but after an interrupted `fit` it keeps what it has learnt, as `fit` does.
 
         Parameters
         ----------
@@ -270,6 +271,8 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         -------
         self
         """
+        if hasattr(self, "solver_") and not len(X):  # a fit was interrupted after the last rows
+            return self._solve()
         structures, targets = self._check(X, y)
         if not hasattr(self, "solver_"):
             self._start(X, structures, targets, sample_weight)
@@ -294,25 +297,32 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
 
     def _start(self, X, structures, targets, sample_weight):
         """Determine everything that stays the same when more structures are learnt."""
-        vars(self).pop("coef_", None)  # of an earlier fit; an interrupted one is not fitted
-        terms = self._terms()
-        self.absolute_energies_ = bool(targets.labelled("energy").any())
-        self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
-        self.species_ = structures.species
-        self.term_names_ = [term.name for term in terms]
-        self.descriptors_ = None
+        terms, descriptors = self._terms(), None
+        baseline = fit_baseline(self.baseline, structures, targets, sample_weight)
         if self.terms is not None:
             X = structures
-            self.descriptors_ = [clone(term.descriptor).fit(structures) for term in terms]
-        self.blocks_ = representative_blocks(
-            X, self.descriptors_, terms, self.selection, self.n_candidates,
+            descriptors = [clone(term.descriptor).fit(structures) for term in terms]
+        blocks = representative_blocks(
+            X, descriptors, terms, self.selection, self.n_candidates,
             check_random_state(self.random_state),
         )  # fmt: skip
-        whole = any(block.number == WHOLE for block in self.blocks_)
-        self.outputs_ = tuple(name for name in self.gives if not whole or name != "local_energies")
-        self.solver_, self.prior_factors_ = start_solver(self.blocks_, self.max_memory)
-        self.n_structures_seen_ = self._n_labels = 0
-        self._log_noise = 0.0
+        whole = any(block.number == WHOLE for block in blocks)
+        solver, prior_factors = start_solver(blocks, self.max_memory)
+        vars(self).pop("coef_", None)  # of an earlier fit; an interrupted one is not fitted
+        vars(self).update(
+            absolute_energies_=bool(targets.labelled("energy").any()),
+            baseline_=baseline,
+            species_=structures.species,
+            term_names_=[term.name for term in terms],
+            descriptors_=descriptors,
+            blocks_=blocks,
+            outputs_=tuple(name for name in self.gives if not whole or name != "local_energies"),
+            solver_=solver,
+            prior_factors_=prior_factors,
+            n_structures_seen_=0,
+            _n_labels=0,
+            _log_noise=0.0,
+        )
 
     def _terms(self):
         if self.terms is not None:
@@ -336,16 +346,38 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
             self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
             structures, labels, self.verbose,
         )  # fmt: skip
-        for n_structures, n_labels, log_noise in taken:
-            self.n_structures_seen_ += n_structures
-            self._n_labels += n_labels
-            self._log_noise += log_noise
-        self.coef_ = self.solver_.solve()
-        self.expansion_ = SparseExpansion(self.blocks_, self.coef_)
-        self.log_marginal_likelihood_ = log_marginal_likelihood(
-            self.solver_, self.prior_factors_, self._log_noise, self._n_labels
+        for solver, n_structures, n_labels, log_noise in taken:
+            vars(self).update(  # in one step, so that an interrupt leaves all of it or nothing
+                solver_=solver,
+                n_structures_seen_=self.n_structures_seen_ + n_structures,
+                _n_labels=self._n_labels + n_labels,
+                _log_noise=self._log_noise + log_noise,
+            )
+        return self._solve()
+
+    def _solve(self):
+        coef = self.solver_.solve()
+        vars(self).update(
+            coef_=coef,
+            expansion_=SparseExpansion(self.blocks_, coef),
+            log_marginal_likelihood_=log_marginal_likelihood(
+                self.solver_, self.prior_factors_, self._log_noise, self._n_labels
+            ),
         )
         return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "coef_")
+
+    def _left_by_interrupt(self, method, before):
+        """What was learnt of a fit, which `partial_fit` continues; more data all or not at all."""
+        if method == "partial_fit":
+            return before if "coef_" in before else dict(vars(self))
+        if self.__dict__.get("solver_") is not before.get("solver_"):
+            return dict(vars(self))
+        learnt = [name for name in before if name.endswith("_") or name in _COUNTS]
+        given = {name: value for name, value in before.items() if name not in learnt}
+        return given | {"n_structures_seen_": 0}
 
     def _checked(self, X):
         check_is_fitted(self, "coef_")

@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from skatom._misuse import check_may_be_labels
 from skatom.baseline import AtomicBaseline
 from skatom.descriptors.spherical_tensors import (
     cartesian_from_spherical,
@@ -338,6 +339,8 @@ class TensorKernelRidge(StructureRegressor):
         return float(1 - errors / spread)
 
     def _tensors(self, y, structures):
+        if not isinstance(y, Targets):
+            check_may_be_labels(y, n_atoms=-1)  # dipoles have the shape of forces
         targets = y if isinstance(y, Targets) else Targets(**{self.target: y})
         tensors = as_targets(targets, structures).require(self.target)
         if self.target == "polarizability":

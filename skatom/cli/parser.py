@@ -1,0 +1,215 @@
+"""The options of the commands, and their help."""
+
+import argparse
+
+from skatom import __version__
+from skatom.cli.demonstration import N_TRAINING, demo
+from skatom.cli.evaluation import evaluate
+from skatom.cli.frames import MOST_HELD_OUT
+from skatom.cli.prediction import predict
+from skatom.cli.training import train
+
+_TRUST = """\
+A .joblib file can run any code when it is opened: open only files from people you trust. A .skops
+file is checked first and refused if it contains anything but a model."""
+_EXIT_CODES = """\
+Exit codes: 0; 2 after an error, which is one line on stderr; 130 after Ctrl-C; 143 after SIGTERM;
+141 if nobody reads what is printed."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message):
+        self.exit(2, f"skatom: error: {message} (see {self.prog} --help)\n")
+
+
+def new_parser():
+    """The parser of all commands."""
+    parser = _formatted(
+        _Parser,
+        prog="skatom",
+        description="Force fields from molecular-dynamics data: train, judge and use them.",
+        epilog=f"""\
+begin with
+  skatom demo                               the whole way on embedded data, in two minutes
+  skatom train md.xyz --n-train 1000 --out model.joblib
+  skatom COMMAND --help                     each command with examples
+
+DATA is any file that ASE reads (extended XYZ, .traj, VASP, ...) or an .npz in the layout of sGDML,
+MD17 or rMD17, also compressed (.gz, .bz2, .xz). Results are in eV and Å.
+
+{_EXIT_CODES}""",
+    )
+    parser.add_argument("--version", action="version", version=f"skatom {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_add_demo, _add_train, _add_evaluate, _add_predict):
+        add(commands)
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", help="show where an error happens")
+    return parser
+
+
+def _formatted(make, *args, **kwargs):
+    return make(*args, **kwargs, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def _add_demo(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "demo",
+        help="train and judge a model on embedded data",
+        description=f"""\
+Trains sGDML on {N_TRAINING} of 2,500 embedded ethanol frames, judges it on {MOST_HELD_OUT}
+others, and saves the model and a parity plot of its forces. Takes less than two minutes.""",
+    )
+    parser.add_argument(
+        "--out-dir", default="skatom-demo", help="folder for the two files [%(default)s]"
+    )
+    parser.set_defaults(run=demo)
+
+
+def _add_train(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "train",
+        help="train a model on a trajectory",
+        description="""\
+Draws training frames with the energy distribution of the trajectory, fits the model, and judges it
+on frames that took no part. All frames need the same atoms in the same order, and forces.""",
+        epilog="""\
+examples
+  skatom train md17_ethanol.npz --n-train 1000 --out ethanol.joblib
+  skatom train md.xyz --n-train 200 --sigma 5 10 20 40 --out md.joblib
+      fits with each sigma, keeps the one of lowest force RMSE on validation frames, and judges it
+      on others
+  skatom train md.traj --n-train 500 --out md.skops
+      a file that can be given to people who do not trust you (needs skops)
+  skatom train md.xyz --keys energy=REF_energy,forces=REF_forces --index ::2 --out md.joblib
+      labels that have other names; every second frame
+
+With several sigmas each model is kept when it is fitted, in the folder MODEL.search: if the command
+is interrupted, run it again, and it goes on after the last one.""",
+    )
+    parser.add_argument("data", metavar="DATA", help="trajectory with forces, and energies or not")
+    _add_reading(parser)
+    parser.add_argument(
+        "--model",
+        choices=["sgdml", "gdml"],
+        default="sgdml",
+        help="gdml does not use the molecule's permutational symmetry [%(default)s]",
+    )
+    parser.add_argument(
+        "--n-train", type=_count, default=1000, metavar="N", help="training frames [%(default)s]"
+    )
+    parser.add_argument(
+        "--n-valid",
+        type=_count,
+        metavar="N",
+        help="held-out frames to judge the model on, and as many more to choose sigma by if "
+        f"several are given [what is left, at most {MOST_HELD_OUT}]",
+    )
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        nargs="+",
+        default=[20.0],
+        help="length scale of the kernel; give several to choose from [20]",
+    )
+    parser.add_argument(
+        "--alpha", type=float, default=1e-10, help="regularisation of the kernel [%(default)s]"
+    )
+    parser.add_argument(
+        "--energy-constraint", action="store_true", help="learn energies and forces together"
+    )
+    parser.add_argument("--max-memory", type=float, metavar="GIB", help="limit [what is available]")
+    parser.add_argument(
+        "--out", required=True, metavar="MODEL", help="file to write: .joblib or .skops"
+    )
+    _add_seed(parser)
+    parser.set_defaults(run=train)
+
+
+def _add_evaluate(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "evaluate",
+        help="errors of a model on labelled frames",
+        description="""\
+Prints the errors of energies, forces, stresses, dipoles and polarisabilities, as far as the data
+have and the model predicts them. Give frames that the model was not trained on.""",
+        epilog=f"""\
+example
+  skatom evaluate ethanol.joblib hot_ethanol.xyz --n-test 500
+
+{_TRUST}""",
+    )
+    _add_model(parser)
+    parser.add_argument("data", metavar="DATA", help="frames with labels")
+    _add_reading(parser)
+    parser.add_argument(
+        "--n-test", type=_count, metavar="N", help="judge on so many frames, drawn at random [all]"
+    )
+    _add_seed(parser)
+    parser.set_defaults(run=evaluate)
+
+
+def _add_predict(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "predict",
+        help="energies and forces of structures",
+        description="""\
+Predicts energies (eV), forces (eV/Å) and, for periodic structures and models that have it, stresses
+(eV/Å³), and writes them with the structures. Labels in DATA are not used.""",
+        epilog=f"""\
+examples
+  skatom predict ethanol.joblib conformers.xyz --out predictions.xyz
+  skatom predict ethanol.joblib conformers.xyz --out predictions.traj
+
+{_TRUST}""",
+    )
+    _add_model(parser)
+    parser.add_argument("data", metavar="DATA", help="structures")
+    _add_reading(parser)
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="file to write; the suffix tells the format, which must hold results",
+    )
+    parser.set_defaults(run=predict)
+
+
+def _add_model(parser):
+    parser.add_argument("model", metavar="MODEL", help="file that skatom train wrote")
+
+
+def _add_reading(parser):
+    parser.add_argument(
+        "--keys",
+        metavar="NAMES",
+        help="names of fields in DATA, as in energy=REF_energy,forces=REF_forces",
+    )
+    parser.add_argument(
+        "--index", metavar="FRAMES", help="frames of DATA to read, as in ::10, :500 or 7 [all]"
+    )
+    parser.add_argument(
+        "--species",
+        nargs="+",
+        metavar="SYMBOL",
+        help="elements of the atom types 1, 2, ... in files that number them",
+    )
+
+
+def _add_seed(parser):
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the random draw of frames [%(default)s]"
+    )
+
+
+def _count(text):
+    """A number of frames, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames")
+    return int(text)
