@@ -1,7 +1,11 @@
 """Sphinx settings: ``sphinx-build -b html docs docs/_build``."""
 
 import os
+import sys
+from pathlib import Path
 
+# the extension of equations
+sys.path.insert(0, str(Path(__file__).parent))
 # One figure style and no windows, also in the processes that run the gallery.
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -18,11 +22,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
+    "mathml",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
 ]
+html_math_renderer = "mathml"
 exclude_patterns = ["_build", "examples"]
 templates_path = ["_templates"]
 # `name` in a docstring is a link where the name is known, and code where it is not
