@@ -5,30 +5,42 @@ Sphinx reads the complete inventories if it can reach them, and these if not.
 
 import zlib
 
-_NUMPY = "reference/generated/{}.html"
+_GENERATED = "reference/generated/{}.html"
 _SKLEARN = "modules/generated/{}.html"
+_GLOSSARY = "glossary.html#term-{}"
 # {project: {name: (role, page)}}
 LINKS = {
     "python": {
-        name: ("class", f"library/stdtypes.html#{name}")
-        for name in ("dict", "list", "str", "tuple")
-    }
-    | {name: ("class", f"library/functions.html#{name}") for name in ("bool", "float", "int")},
-    "numpy": {"numpy.ndarray": ("class", _NUMPY)}
-    | {"numpy.random.RandomState": ("class", "reference/random/legacy.html#{}")},
-    "scipy": {"scipy.sparse.linalg.LinearOperator": ("class", _NUMPY)},
-    "sklearn": {
-        f"sklearn.{name}": ("class", _SKLEARN)
-        for name in (
-            "linear_model.Ridge",
-            "linear_model.OrthogonalMatchingPursuit",
-            "model_selection.GridSearchCV",
-            "pipeline.Pipeline",
-        )
+        **{
+            name: ("py:class", "library/stdtypes.html#{}")
+            for name in ("dict", "list", "str", "tuple")
+        },
+        **{name: ("py:class", "library/functions.html#{}") for name in ("bool", "float", "int")},
+        "None": ("py:data", "library/constants.html#{}"),
+        "callable": ("py:function", "library/functions.html#{}"),
+        **{name: ("std:term", _GLOSSARY) for name in ("iterable", "sequence")},
     },
-    "ase": {"ase.Atoms": ("class", "ase/atoms.html#{}")},
-    "joblib": {"joblib.Parallel": ("class", "generated/{}.html")},
-    "skops": {"skops.io.dump": ("function", "modules/classes.html#{}")},
+    "numpy": {
+        "numpy.ndarray": ("py:class", _GENERATED),
+        "numpy.random.RandomState": ("py:class", "reference/random/legacy.html#{}"),
+        "array_like": ("std:term", _GLOSSARY),
+    },
+    "scipy": {"scipy.sparse.linalg.LinearOperator": ("py:class", _GENERATED)},
+    "sklearn": {
+        **{
+            f"sklearn.{name}": ("py:class", _SKLEARN)
+            for name in (
+                "linear_model.OrthogonalMatchingPursuit",
+                "linear_model.Ridge",
+                "model_selection.GridSearchCV",
+                "pipeline.Pipeline",
+            )
+        },
+        "meta-estimator": ("std:term", _GLOSSARY),
+    },
+    "ase": {"ase.Atoms": ("py:class", "ase/atoms.html#{}")},
+    "joblib": {"joblib.Parallel": ("py:class", "generated/{}.html")},
+    "skops": {"skops.io.dump": ("py:function", "modules/classes.html#{}")},
 }
 
 
@@ -40,7 +52,7 @@ def write(folder):
 
 def _write(folder, project, links):
     lines = [
-        f"{name} py:{role} 1 {page.format(name)} -" for name, (role, page) in sorted(links.items())
+        f"{name} {role} 1 {page.format(name)} -" for name, (role, page) in sorted(links.items())
     ]
     head = [
         "# Sphinx inventory version 2",

@@ -52,7 +52,7 @@ def _with_sides(latex):
 def _convert(node, as_block):
     try:
         return mathml(node.astext(), as_block)
-    except MathError as error:
+    except (MathError, AttributeError) as error:  # it has no error for some mistakes
         logger.warning("the formula %r is not MathML: %s", node.astext(), error, location=node)
         return f"<code>{escape(node.astext())}</code>"
 
