@@ -56,9 +56,7 @@ numpydoc_xref_aliases = {
     "ndarray": "numpy.ndarray",
     "RandomState": "numpy.random.RandomState",
     "Pipeline": "sklearn.pipeline.Pipeline",
-    **{
-        name: name for name in ("ase.Atoms", "bool", "dict", "float", "int", "list", "str", "tuple")
-    },
+    "ase.Atoms": "ase.Atoms",
 }
 
 PAGES = {

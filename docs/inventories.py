@@ -16,7 +16,8 @@ LINKS = {
             for name in ("dict", "list", "str", "tuple")
         },
         **{name: ("py:class", "library/functions.html#{}") for name in ("bool", "float", "int")},
-        "None": ("py:data", "library/constants.html#{}"),
+        **{name: ("py:data", "library/constants.html#{}") for name in ("None", "True", "False")},
+        "bltin-boolean-values": ("std:label", "library/stdtypes.html#{}"),
         "callable": ("py:function", "library/functions.html#{}"),
         **{name: ("std:term", _GLOSSARY) for name in ("iterable", "sequence")},
     },

@@ -15,11 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 _SIZED = re.compile(r"\\(big|Big|bigg|Bigg)(?![a-zA-Z])\s*(\\[a-zA-Z]+|\\.|.)")
+# \frac12 and \frac1N: docutils would take 12 for the numerator
+_SHORT = re.compile(r"\\([td]?frac)\s*(\w)\s*(\w)")
 _ENVIRONMENT = re.compile(r"\\begin\{(\w+)\}.*?\\end\{\1\}", flags=re.DOTALL)
 
 
 def mathml(latex, as_block=False):
     """MathML of a formula; empty lines separate the lines of a block, as in Sphinx."""
+    latex = _SHORT.sub(r"\\\1{\2}{\3}", latex)
     latex = _with_sides(latex).replace(r"\dots,", r"\ldots,").replace(r"\_", "_")
     if as_block:
         lines = [part.strip() for part in re.split(r"\n\s*\n", latex) if part.strip()]

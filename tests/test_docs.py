@@ -127,6 +127,7 @@ def test_comments_that_show_the_output_replace_it(docs_scripts):
         (r"f \big|_{x = 0}", "<msub>"),
         ("a &= b\n\nc &= d", "<mtable"),
         (r"n = 0, \dots, m", "…"),
+        (r"\tfrac12 N", "<mn>1</mn>\n    <mn>2</mn>"),
     ],
 )
 def test_equations_are_mathml(docs_scripts, latex, expected):
