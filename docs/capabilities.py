@@ -94,7 +94,7 @@ def page():
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    tables = f"### Predicts\n\n{table(predictions)}\n\n### Learns from\n\n{table(learning)}"
+    tables = f"## Predicts\n\n{table(predictions)}\n\n## Learns from\n\n{table(learning)}"
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 

@@ -1,13 +1,21 @@
 """Sphinx settings: ``sphinx-build -b html docs docs/_build``."""
 
 import os
+import re
+import sys
+from pathlib import Path
 
+# the extension of equations, and the addresses of other projects
+sys.path.insert(0, str(Path(__file__).parent))
 # One figure style and no windows, also in the processes that run the gallery.
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import inventories
 from sphinx_gallery.sorting import ExplicitOrder
 
 import skatom
+
+HERE = Path(__file__).parent
 
 project = "skatom"
 author = "The skatom developers"
@@ -18,11 +26,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
+    "mathml",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
 ]
+html_math_renderer = "mathml"
 exclude_patterns = ["_build", "examples"]
 templates_path = ["_templates"]
 # `name` in a docstring is a link where the name is known, and code where it is not
@@ -40,18 +49,42 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
-numpydoc_xref_param_type = False
-
-intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", None),
-    "numpy": ("https://numpy.org/doc/stable", None),
-    "scipy": ("https://docs.scipy.org/doc/scipy", None),
-    "sklearn": ("https://scikit-learn.org/stable", None),
-    "ase": ("https://ase-lib.org", None),
-    "joblib": ("https://joblib.readthedocs.io/en/stable", None),
-    "skops": ("https://skops.readthedocs.io/en/stable", None),
+# types of parameters and attributes are links; other words in their lines are not
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {
+    "ndarray": "numpy.ndarray",
+    "RandomState": "numpy.random.RandomState",
+    "Pipeline": "sklearn.pipeline.Pipeline",
+    "ase.Atoms": "ase.Atoms",
 }
+
+PAGES = {
+    "python": "https://docs.python.org/3",
+    "numpy": "https://numpy.org/doc/stable",
+    "scipy": "https://docs.scipy.org/doc/scipy",
+    "sklearn": "https://scikit-learn.org/stable",
+    "ase": "https://ase-lib.org",
+    "joblib": "https://joblib.readthedocs.io/en/stable",
+    "skops": "https://skops.readthedocs.io/en/stable",
+}
+LOCAL = inventories.write(HERE / "_build" / "inventories")
+intersphinx_mapping = {name: (url, (None, LOCAL[name])) for name, url in PAGES.items()}
 intersphinx_timeout = 5
+
+
+def own_names():
+    """{name: full name} of every entry of the API reference."""
+    module, names = None, {}
+    for line in (HERE / "api.rst").read_text(encoding="utf-8").splitlines():
+        if line.startswith(".. currentmodule:: "):
+            module = line.split()[-1]
+        elif re.fullmatch(r"   [A-Z]\w+", line):
+            names[line.strip()] = f"{module}.{line.strip()}"
+    return names
+
+
+numpydoc_xref_aliases |= own_names()
 
 # From the first force field to sparse linear models. A new example is added to this list.
 EXAMPLES = [

@@ -28,7 +28,7 @@ class NormalModes:
         Wavenumbers in 1/cm. Imaginary ones, of directions in which the energy falls, are negative.
         Translations and rotations are left out.
     modes : ndarray of float, shape (n_modes, N, 3)
-        Displacements :math:`L_k / \\sqrt m` in 1/√amu; the mass-weighted :math:`L_k` are
+        Displacements :math:`L_k / \sqrt m` in 1/√amu; the mass-weighted :math:`L_k` are
         orthonormal.
     hessian : ndarray of float, shape (3N, 3N)
         Second derivatives of the energy in eV/Å².

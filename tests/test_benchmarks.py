@@ -166,3 +166,21 @@ def test_compiled_functions_are_kept_by_the_content_of_their_sources(history, tm
 def test_an_unknown_version_is_refused(history, tmp_path):
     with pytest.raises(SystemExit, match="neither a folder with skatom nor a revision"):
         history.folder_of(str(tmp_path))
+
+
+def test_the_page_of_models_shows_what_was_measured():
+    which_model = importlib.import_module("benchmarks.accuracy.which_model")
+    rows = importlib.import_module("benchmarks.accuracy._model_rows")
+    results = which_model.read_results()
+    measured = [(name, row["label"]) for name, entry in results.items() for row in entry["rows"]]
+    assert measured == [
+        row[:2] for row in sorted(rows.ROWS, key=lambda r: list(results).index(r[0]))
+    ]
+    assert which_model.page(results) == which_model.PAGE.read_text(encoding="utf-8")
+
+
+def test_figures_have_two_digits():
+    figure = importlib.import_module("benchmarks.accuracy.which_model")._figure
+    assert [figure(x) for x in (None, 0.0123, 0.996, 3.456, 45.6, 1234.0)] == [
+        "–", "0.012", "1.0", "3.5", "46", "1,200",
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import skatom
 import skatom.models
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -87,3 +88,61 @@ def test_parameters_that_models_share_are_on_the_page_of_parameters():
     page = (DOCS / "guide" / "parameters.md").read_text(encoding="utf-8")
     first_columns = " ".join(re.findall(r"^\| (`.*?`) \|", page, flags=re.MULTILINE))
     assert shared <= set(re.findall(r"`(\w+)`", first_columns))
+
+
+@pytest.fixture
+def docs_scripts(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("error 0.145 eV", "error 0.146 eV\n", True),
+        ("error 0.145 eV", "error 0.155 eV\n", False),
+        ("[1.  2.5]", "[1.0 2.5]", True),
+        ("R² = 0.99", "R = 0.99", False),
+        ("2e-05", "1e-05", True),
+        ("2e-05", "2e-04", False),
+        ("1,234 steps", "1,234 steps in all", False),
+        ("at ... in 3 steps", "at /tmp/x in 3 steps", True),
+    ],
+)
+def test_outputs_on_pages_agree_but_for_rounding(docs_scripts, shown, printed, same):
+    assert import_module("check_guide").agree(shown, printed) is same
+
+
+def test_comments_that_show_the_output_replace_it(docs_scripts):
+    says_itself = import_module("check_guide").says_itself
+    assert says_itself("print(f.shape)  # (9, 3), eV/Å\n", "(9, 3)\n")
+    assert not says_itself("print(f.shape)  # eV/Å\n", "(9, 3)\n")
+    assert not says_itself("print(f.shape)  # (9, 3)\nprint(e)\n", "(9, 3)\n1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("latex", "expected"),
+    [
+        (r"\Big( x \Big)", 'minsize="1.623em"'),
+        (r"\big| x \big|", 'minsize="1.2em"'),
+        (r"f \big|_{x = 0}", "<msub>"),
+        ("a &= b\n\nc &= d", "<mtable"),
+        (r"n = 0, \dots, m", "…"),
+        (r"\tfrac12 N", "<mn>1</mn>\n    <mn>2</mn>"),
+    ],
+)
+def test_equations_are_mathml(docs_scripts, latex, expected):
+    pytest.importorskip("sphinx")
+    assert expected in import_module("mathml").mathml(latex, as_block=True)
+
+
+def test_the_citation_names_the_version():
+    text = (DOCS.parent / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.*)$", text, flags=re.MULTILINE)[1] == skatom.__version__
+
+
+def test_links_of_the_readme_work_on_other_pages():
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    root = r"https://github\.com/skatom/skatom/(?:blob|tree)/main/"
+    assert links and all(re.match(root, link) for link in links)
+    assert all((DOCS.parent / re.sub(root, "", link)).exists() for link in links)

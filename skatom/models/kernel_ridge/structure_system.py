@@ -119,7 +119,7 @@ class StructureSystem:
 
 
 class CovarianceExpansion(Predictor):
-    r"""Energies as covariances with the rows of training structures, :math:`E(A) = k(A)^	op α`.
+    r"""Energies as covariances with the rows of training structures, :math:`E(A) = k(A)^\top α`.
 
     Parameters
     ----------
