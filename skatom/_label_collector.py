@@ -4,7 +4,7 @@ import numpy as np
 
 from skatom._input_checks import real_array
 from skatom._label_fields import has_shape_of, joined, kind_of, requests_of, source_of
-from skatom._results import results_of
+from skatom._results import check_results
 from skatom.properties import LABELS
 
 _GEOMETRY = {"numbers", "positions"}
@@ -42,11 +42,16 @@ class LabelCollector:
         self.invented = invented
         self.fields, self.unread, self.n_without_volume = {}, {}, 0
         self._blocks, self._sources = [], {}
-        self._n, self._kinds = 0, {}
+        self._kinds = {}  # of names of fields
+        self._chosen = {request.label for request in keys.values()}  # others of them are known
 
-    def add(self, images):
-        """Collect the labels of a list of `ase.Atoms`, the next ones."""
-        frames = [self._frame(atoms, self._n + k) for k, atoms in enumerate(images)]
+    def add(self, images, numbers=None):
+        """Collect the labels of a list of `ase.Atoms`, the next ones.
+
+        ``numbers`` are those of the structures for messages; None: counted from 0.
+        """
+        numbers = range(len(images)) if numbers is None else numbers
+        frames = [self._frame(*frame) for frame in zip(images, numbers, strict=True)]
         counts = [len(atoms) for atoms in images]
         arrays = {}
         for label in LABELS:
@@ -54,7 +59,6 @@ class LabelCollector:
             if any(value is not None for value in values):
                 arrays[label] = _stack(label, values, counts)
         self._blocks.append((counts, arrays))
-        self._n += len(images)
 
     def labels(self):
         """The arrays by label, NaN where a structure has none."""
@@ -82,13 +86,16 @@ class LabelCollector:
 
     def _frame(self, atoms, index):
         """The labels of one structure, by name."""
-        places = self._places(atoms, index)
-        found, taken = {}, set()
+        places = self._places(atoms)
+        found, taken, checked = {}, set(), self.as_read
         for label, requests in self.requests.items():
             for request in requests:
                 place = _place_of(request, places)
                 if place is None:
                     continue
+                if place == "calculator" and not checked:
+                    check_results(atoms, index)
+                    checked = True
                 value = self._value(request, places[place][request.field], atoms, place, index)
                 taken.add((place, request.field))
                 if value is not None:
@@ -105,13 +112,8 @@ class LabelCollector:
                     self._note_unread(place, name, entries[name], found, atoms)
         return found
 
-    def _places(self, atoms, index):
-        calc = atoms.calc
-        results = {}
-        if calc is not None and self.as_read:
-            results = getattr(calc, "results", None) or {}
-        elif calc is not None and self._needs_results():
-            results = results_of(atoms, index)
+    def _places(self, atoms):
+        results = {} if atoms.calc is None else getattr(atoms.calc, "results", None) or {}
         if self.invented:
             results = {name: v for name, v in results.items() if name not in self.invented}
         info = atoms.info
@@ -122,10 +124,6 @@ class LabelCollector:
                 info = {name: value for name, value in info.items() if name != key}
                 places["info"] = info
         return places
-
-    def _needs_results(self):
-        """Whether anything may be taken from the calculator."""
-        return len({request.label for request in self.keys.values()}) < len(LABELS)
 
     def _value(self, request, value, atoms, place, index):
         where = f"structure {index}: {request.field!r} ({place})"
@@ -157,7 +155,9 @@ class LabelCollector:
             return
         kind = self._kinds.get(name, "")
         if kind == "":
-            kind = self._kinds[name] = kind_of(name) if isinstance(name, str) else None
+            kind = kind_of(name) if isinstance(name, str) else None
+            kind = None if ("stress" if kind == "virial" else kind) in self._chosen else kind
+            self._kinds[name] = kind
         if kind is None or isinstance(value, dict | str) or value is None:
             return
         per_atom = place == "arrays" or (place == "calculator" and name == "energies")

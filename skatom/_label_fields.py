@@ -1,4 +1,4 @@
-"""Which field of a file or of `ase.Atoms` is which label: requests, and names that look like one."""
+"""Which field is which label: requests for fields, and names that look like labels."""
 
 import re
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class Source:
     place : str
         "calculator", "info", "arrays", "key-value pairs", "data" (both of ase.db) or "npz".
     unit : str
-        Unit of the values in the file.
+        Unit of the values in the file; "" if a factor was given.
     factor : float
         What they were multiplied by, to be in skatom's unit; for a virial W, the stress is -W/V.
     """
@@ -141,7 +141,7 @@ def _request(name, value):
         return Request(name, field, unit, unit_factor(unit, name))
     if not np.isfinite(factor) or factor == 0:
         raise ValueError(f"keys[{name!r}] has the factor {unit}: give a finite one, not zero")
-    return Request(name, field, "other", factor)
+    return Request(name, field, "", factor)
 
 
 def _number(unit):
@@ -170,7 +170,8 @@ def requests_of(keys):
 
 
 def source_of(request, place):
-    return Source(request.field, place, request.unit or _UNITS[request.name], request.factor)
+    unit = _UNITS[request.name] if request.unit is None else request.unit
+    return Source(request.field, place, unit, request.factor)
 
 
 def joined(sources):

@@ -6,8 +6,8 @@ import numpy as np
 _SAME = 1e-8
 
 
-def results_of(atoms, index):
-    """Results of the attached calculator, a dict.
+def check_results(atoms, index):
+    """Raise a ValueError if the results of the calculator belong to another structure.
 
     Calculators of ASE refuse results after any change. Here only physics counts: atoms may have
     moved by lattice vectors or all together, the lattice may be given by other vectors, and vectors
@@ -16,26 +16,19 @@ def results_of(atoms, index):
     Parameters
     ----------
     atoms : ase.Atoms
+        With a calculator.
     index : int
         Number of the structure, for the message.
-
-    Raises
-    ------
-    ValueError
-        If the results belong to another structure.
     """
-    calc = atoms.calc
-    results = getattr(calc, "results", None) or {}
-    if not results or not calc.check_state(atoms):
-        return results
-    before = getattr(calc, "atoms", None)
+    if not atoms.calc.check_state(atoms):
+        return
+    before = getattr(atoms.calc, "atoms", None)
     if before is None or not same_physics(before, atoms):
         raise ValueError(
             f"structure {index} has results of a calculator for other positions, species or cells "
             "(it was changed after the calculation, or shares its calculator with other "
             "structures): calculate again, or remove them by atoms.calc = None"
         )
-    return results
 
 
 def same_physics(one, other):
