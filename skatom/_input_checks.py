@@ -52,7 +52,8 @@ def _from_objects(array):
 
 def _described(example, array):
     kinds = {"c": "the complex number", "b": "the truth value", "U": "the text", "S": "the text"}
-    return f"{kinds.get(array.dtype.kind, 'an object,')} {example!r:.60}"
+    example = example.item() if isinstance(example, np.generic) else example
+    return f"{kinds.get(array.dtype.kind, 'an object,')} {repr(example):.60}"
 
 
 def atomic_numbers(values):
@@ -78,7 +79,7 @@ def flags(values):
     array = np.asarray(values)
     if array.dtype.kind != "b" and not (array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all()):
         raise ValueError(
-            f"pbc must be True or False (or 1 or 0) along each lattice vector, got {values!r:.60}"
+            f"pbc must be True or False (or 1 or 0) along each lattice vector, got {repr(values):.60}"
         )
     return np.ascontiguousarray(array, dtype=bool).reshape(array.shape)
 

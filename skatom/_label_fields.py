@@ -128,6 +128,11 @@ def _pairs_of_text(text):
 
 def _request(name, value):
     if isinstance(value, str):
+        if name == "stress" and kind_of(value) == "virial":
+            raise ValueError(
+                f"keys name {value!r} as a stress: if it is a virial, W = -stress * volume, give "
+                f"keys={{'virial': {value!r}}}, otherwise its unit, ({value!r}, 'eV/Ang^3')"
+            )
         return Request(name, value)
     if not (isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str)):
         raise ValueError(

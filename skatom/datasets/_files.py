@@ -41,7 +41,7 @@ def find_files(path):
         files = [file for item in path for file in _matching(item)]
     except TypeError:
         raise ValueError(
-            f"{path!r:.80} is no path: give the name of a file, a pattern, or a list of these"
+            f"{repr(path):.80} is no path: give the name of a file, a pattern, or a list of these"
         ) from None
     if not files:
         raise ValueError("got an empty list of files: give at least one")

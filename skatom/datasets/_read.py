@@ -110,7 +110,8 @@ def read(path, keys=None, *, index=":", species=None):
             for name, plain in plain_files(file):
                 parts.add(plain, index, species)
         except (ValueError, MemoryError) as error:
-            raise type(error)(f"{file}{f' ({name})' if name else ''}: {error}") from error
+            kind = MemoryError if isinstance(error, MemoryError) else ValueError
+            raise kind(f"{file}{f' ({name})' if name else ''}: {error}") from error
     what = str(path) if len(files) == 1 else f"{len(files)} files, {files[0]} to {files[-1]}"
     try:
         structures, targets, report = parts.joined()
