@@ -197,7 +197,7 @@ def _shaped(array, request, n_atoms, where):
     shape = label.shape if label.per == "structure" else (n_atoms, *label.shape)
     if array.shape == shape:
         return array
-    if array.shape == (6,) and shape == (3, 3):
+    if array.shape == (6,) and label.shape == (3, 3):
         return array[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
     squeezed = array[0] if array.shape[:1] == (1,) and array.shape[1:] == shape else array.ravel()
     if squeezed.size != np.prod(shape) or (array.ndim > 1 and array.shape != (1, *shape)):

@@ -171,7 +171,7 @@ def as_slice(index):
     if isinstance(index, str):
         try:
             index = string2index(index)
-        except ValueError:
+        except (ValueError, TypeError):
             index = None
     if isinstance(index, int | np.integer) and not isinstance(index, bool):
         return slice(int(index), int(index) + 1 or None)
@@ -180,3 +180,12 @@ def as_slice(index):
             f"index is {given!r}: give a number, a slice, or text such as ':', '-1' or '::10'"
         )
     return index
+
+
+def nothing_selected(index):
+    """The error for a file of which the index, a slice, selects nothing."""
+    return ValueError(
+        "it has no structures: the file may be empty or truncated"
+        if index == slice(None)
+        else f"index {index} selects none of its structures: count them from 0"
+    )

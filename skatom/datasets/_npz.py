@@ -9,6 +9,7 @@ from ase.data import atomic_numbers as numbers_of_symbols
 from skatom._input_checks import atomic_numbers, real_array
 from skatom._label_fields import KEYS, Request, Source, has_shape_of, kind_of
 from skatom._units import unit_factor
+from skatom.datasets._formats import nothing_selected
 from skatom.datasets._report import Report
 from skatom.structures import Structures, offsets_from_counts
 from skatom.targets import Targets
@@ -59,6 +60,8 @@ def read_npz(path, keys, index=slice(None)):
             if name not in ("positions", "lattice"):
                 report.sources[request.label] = source
     n = len(arrays["positions"])
+    if not len(range(n)[index]):
+        raise nothing_selected(index)
     for name in arrays.keys() - {"numbers", "lattice"}:
         arrays[name] = arrays[name][index]
     for name, ndim in (("numbers", 2), ("lattice", 3)):

@@ -8,7 +8,14 @@ from sklearn.utils import Bunch
 from skatom._label_collector import LabelCollector
 from skatom._label_fields import parse_keys
 from skatom.datasets._files import find_files, plain_files
-from skatom.datasets._formats import INVENTED, as_slice, format_of, images, species_numbers
+from skatom.datasets._formats import (
+    INVENTED,
+    as_slice,
+    format_of,
+    images,
+    nothing_selected,
+    species_numbers,
+)
 from skatom.datasets._npz import NPZ_KEYS, read_npz
 from skatom.datasets._report import Report
 from skatom.structures import Structures, offsets_from_counts
@@ -213,11 +220,7 @@ def _collected(frames, index, labels):
         ))  # fmt: skip
         n += len(block)
     if not blocks:
-        raise ValueError(
-            "it has no structures: the file may be empty or truncated"
-            if index == slice(None)
-            else f"index {index} selects none of its structures: count them from 0"
-        )
+        raise nothing_selected(index)
     numbers, positions, counts, cells, pbc = map(np.concatenate, zip(*blocks, strict=True))
     return Structures(numbers, positions, offsets_from_counts(counts), cells, pbc)
 
