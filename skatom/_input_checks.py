@@ -79,7 +79,8 @@ def flags(values):
     array = np.asarray(values)
     if array.dtype.kind != "b" and not (array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all()):
         raise ValueError(
-            f"pbc must be True or False (or 1 or 0) along each lattice vector, got {repr(values):.60}"
+            "pbc must be True or False (or 1 or 0) along each lattice vector, got "
+            f"{repr(values):.60}"
         )
     return np.ascontiguousarray(array, dtype=bool).reshape(array.shape)
 

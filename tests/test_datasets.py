@@ -249,6 +249,7 @@ def extended_xyz(images):
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 
 
+@pytest.mark.filterwarnings("ignore:these fields look like labels")
 @pytest.mark.parametrize("suffix", COMPRESS)
 def test_extended_xyz_is_read_compressed_or_not(crystals, tmp_path, suffix):
     path = tmp_path / f"crystals.xyz{suffix}"

@@ -354,8 +354,8 @@ def dump(path, columns="id type x y z fx fy fz", elements=False):
         lines += ["ITEM: TIMESTEP", str(frame), "ITEM: NUMBER OF ATOMS", "3"]
         lines += ["ITEM: BOX BOUNDS pp pp pp", *["0 9"] * 3]
         lines += [f"ITEM: ATOMS {columns}{' element' if elements else ''}"]
-        lines += [" ".join(map(str, row)) + (" OHH"[row[0]] if 0 else "") +
-                  (f" {'_OHH'[row[0]]}" if elements else "") for row in rows]  # fmt: skip
+        names = [f" {'_OHH'[row[0]]}" if elements else "" for row in rows]
+        lines += [" ".join(map(str, row)) + name for row, name in zip(rows, names, strict=True)]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -555,8 +555,9 @@ def trajectories(tmp_path):
 
 def test_lists_and_patterns_of_files(trajectories, tmp_path):
     whole = list(range(12))
-    for path in (trajectories, map(str, trajectories), tmp_path / "run_*/md.xyz",
-                 [str(tmp_path / "run_[01]/*.xyz"), trajectories[2]], str(tmp_path / "**/md.xyz")):  # fmt: skip
+    some = [str(tmp_path / "run_[01]/*.xyz"), trajectories[2]]
+    patterns = (tmp_path / "run_*/md.xyz", str(tmp_path / "**/md.xyz"))
+    for path in (trajectories, map(str, trajectories), some, *patterns):
         data = quietly(path)
         assert data.targets.energy.tolist() == whole
         assert data.structures.positions[:, 0].tolist() == whole
@@ -590,8 +591,8 @@ def test_errors_name_the_file_among_several(trajectories):
 
 
 INDICES = [
-    (":", slice(None)), ("::10", slice(None, None, 10)), (slice(1, 3), slice(1, 3)), ("-2:", slice(-2, None)),
-    (2, slice(2, 3)), ("-1", slice(-1, None)), (-1, slice(-1, None)), (np.int64(0), slice(0, 1)),
+    (":", slice(None)), ("::10", slice(None, None, 10)), (slice(1, 3), slice(1, 3)),
+    ("-2:", slice(-2, None)), (2, slice(2, 3)), ("-1", slice(-1, None)), (-1, slice(-1, None)), (np.int64(0), slice(0, 1)),
     ("::-1", slice(None, None, -1)),
 ]  # fmt: skip
 

@@ -93,11 +93,7 @@ def plain_files(path):
 def _members(path):
     """The files of a zip or tar archive, as those of `plain_files`, without hidden ones."""
     is_zip = path.suffix.lower() == ".zip"
-    try:
-        opened = zipfile.ZipFile(path) if is_zip else tarfile.open(path)
-    except _DAMAGED as error:
-        raise _cannot_be_unpacked(error) from error
-    with opened as archive, tempfile.TemporaryDirectory() as folder:
+    with _archive(path, is_zip) as archive, tempfile.TemporaryDirectory() as folder:
         for name, open_member in (_in_zip if is_zip else _in_tar)(archive):
             place = PurePosixPath(name)
             if place.name.startswith(".") or "__MACOSX" in place.parts:
@@ -107,6 +103,13 @@ def _members(path):
             for inner, file in plain_files(plain):
                 yield f"{name}/{inner}" if inner else name, file
             plain.unlink()
+
+
+def _archive(path, is_zip):
+    try:
+        return zipfile.ZipFile(path) if is_zip else tarfile.open(path)  # noqa: SIM115
+    except _DAMAGED as error:
+        raise _cannot_be_unpacked(error) from error
 
 
 def _in_zip(archive):

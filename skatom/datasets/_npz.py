@@ -146,9 +146,9 @@ def _note_unread(report, data, requests, keys, shape):
             array = data[field]
         except Exception:  # damaged, or Python objects: no label that could be read
             continue
-        if array.dtype.kind in "iuf" and array.shape[:1] == shape[:1]:
-            if has_shape_of(kind, array.shape[1:], shape[1]):
-                report.unread[field] = "npz"
+        of_frames = array.dtype.kind in "iuf" and array.shape[:1] == shape[:1]
+        if of_frames and has_shape_of(kind, array.shape[1:], shape[1]):
+            report.unread[field] = "npz"
 
 
 def _check_shapes(arrays, requests):

@@ -70,8 +70,8 @@ def read(path, keys=None, *, index=":", species=None):
     data : `sklearn.utils.Bunch`
         - ``structures``: Structures, Å
         - ``targets``: Targets in eV, eV/Å, eV/Å³, or None if there are no labels
-        - ``sources``: dict, for each property the ``field``, ``place``, ``unit`` and ``factor`` that
-          it was read with
+        - ``sources``: dict, for each property the ``field``, ``place``, ``unit`` and ``factor``
+          that it was read with
         - ``unread``: dict, fields that look like labels and were not taken, with their places
         - ``DESCR``: str, the same as text, the number of structures and the names of all fields
 
@@ -112,13 +112,7 @@ def read(path, keys=None, *, index=":", species=None):
     parts = _Parts(requests)
     files = find_files(path)
     for file in files:
-        name = ""
-        try:
-            for name, plain in plain_files(file):
-                parts.add(plain, index, species)
-        except (ValueError, MemoryError) as error:
-            kind = MemoryError if isinstance(error, MemoryError) else ValueError
-            raise kind(f"{file}{f' ({name})' if name else ''}: {error}") from error
+        _add_file(parts, file, index, species)
     what = str(path) if len(files) == 1 else f"{len(files)} files, {files[0]} to {files[-1]}"
     try:
         structures, targets, report = parts.joined()
@@ -132,6 +126,18 @@ def read(path, keys=None, *, index=":", species=None):
         unread=report.unread,
         DESCR=report.description(len(structures), what),
     )
+
+
+def _add_file(parts, file, index, species):
+    """Read a file, or all of an archive; errors name it."""
+    where = str(file)
+    try:
+        for name, plain in plain_files(file):
+            where = f"{file} ({name})" if name else str(file)
+            parts.add(plain, index, species)
+    except (ValueError, MemoryError) as error:
+        kind = MemoryError if isinstance(error, MemoryError) else ValueError
+        raise kind(f"{where}: {error}") from error
 
 
 class _Parts:
