@@ -592,7 +592,8 @@ def test_errors_name_the_file_among_several(trajectories):
 
 INDICES = [
     (":", slice(None)), ("::10", slice(None, None, 10)), (slice(1, 3), slice(1, 3)),
-    ("-2:", slice(-2, None)), (2, slice(2, 3)), ("-1", slice(-1, None)), (-1, slice(-1, None)), (np.int64(0), slice(0, 1)),
+    ("-2:", slice(-2, None)), (2, slice(2, 3)),
+    ("-1", slice(-1, None)), (-1, slice(-1, None)), (np.int64(0), slice(0, 1)),
     ("::-1", slice(None, None, -1)),
 ]  # fmt: skip
 
