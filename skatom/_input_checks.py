@@ -133,8 +133,10 @@ def _check_cells(cells, pbc):
         )
     # A direction that is not periodic needs no lattice vector: only the periodic ones are judged,
     # by the volume that they span at unit lengths, all structures of one periodicity at a time.
-    for directions in np.unique(pbc, axis=0):
-        members = np.flatnonzero((pbc == directions).all(axis=1))
+    periodicities = pbc @ (1, 2, 4)
+    for periodicity in set(periodicities.tolist()) - {0}:
+        members = np.flatnonzero(periodicities == periodicity)
+        directions = pbc[members[0]]
         vectors = cells[members][:, directions]
         lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
         unit = vectors / np.where(lengths > 0, lengths, 1.0)

@@ -96,21 +96,7 @@ class Structures(Sequence):
         -------
         Structures
         """
-        if isinstance(atoms, Atoms):
-            raise ValueError("got a single ase.Atoms where a list of them is needed: pass [atoms]")
-        if not isinstance(atoms, Iterable) or isinstance(atoms, str):
-            raise ValueError(
-                f"got a {type(atoms).__name__}: pass a Structures or a list of ase.Atoms"
-            )
-        atoms = list(atoms)
-        for index, item in enumerate(atoms):
-            if not isinstance(item, Atoms | Structures):
-                raise ValueError(
-                    f"item {index} is a {type(item).__name__}, not an ase.Atoms: "
-                    "pass a Structures or a list of ase.Atoms"
-                )
-        if not atoms:
-            raise ValueError("got no structures: pass at least one")
+        atoms = list_of_atoms(atoms, Atoms | Structures, "pass a Structures or a list of ase.Atoms")
         if not any(isinstance(item, Structures) for item in atoms):
             return cls._packed(atoms)
         return cls.concatenate(
@@ -313,6 +299,21 @@ def as_structures(X):
     if len(structures) == 0:
         raise ValueError("got no structures: pass at least one")
     return structures
+
+
+def list_of_atoms(atoms, kind, remedy):
+    """A list of items of a kind of any iterable, or a ValueError that says what else it is."""
+    if isinstance(atoms, Atoms):
+        raise ValueError("got a single ase.Atoms where a list of them is needed: pass [atoms]")
+    if not isinstance(atoms, Iterable) or isinstance(atoms, str):
+        raise ValueError(f"got a {type(atoms).__name__}: {remedy}")
+    atoms = list(atoms)
+    for index, item in enumerate(atoms):
+        if not isinstance(item, kind):
+            raise ValueError(f"item {index} is a {type(item).__name__}, not an ase.Atoms: {remedy}")
+    if not atoms:
+        raise ValueError("got no structures: pass at least one")
+    return atoms
 
 
 def is_atoms(X):

@@ -3,12 +3,13 @@
 import warnings
 
 import numpy as np
+from ase import Atoms
 
 from skatom._input_checks import real_array
 from skatom._label_collector import LabelCollector
 from skatom._label_fields import parse_keys
 from skatom.properties import LABELS
-from skatom.structures import offsets_from_counts, select, structure_of
+from skatom.structures import list_of_atoms, offsets_from_counts, select, structure_of
 
 
 class Targets:
@@ -138,7 +139,7 @@ class Targets:
         UserWarning
             If virials of structures that are not periodic in three directions are left out.
         """
-        atoms = list(atoms)
+        atoms = list_of_atoms(atoms, Atoms, "pass the list of ase.Atoms that carry the labels")
         labels = LabelCollector(parse_keys(keys))
         labels.add(atoms)
         found = labels.labels()

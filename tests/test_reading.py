@@ -403,6 +403,19 @@ def test_elements_of_a_data_file_are_those_of_its_masses(masses, numbers, tmp_pa
     assert quietly(path, species="Si C").structures.numbers.tolist() == [14, 6]
 
 
+@pytest.mark.parametrize("numbers", [[1, 2, 2], [1, 1, 1], [8, 1, 1]])
+def test_types_of_netcdf_are_no_elements(numbers, tmp_path, monkeypatch):
+    atoms = Atoms(numbers=numbers, positions=np.eye(3))  # what ASE reads with netCDF4
+    monkeypatch.setattr("ase.io.iread", lambda *args, **options: iter([atoms]))
+    path = tmp_path / "md.nc"
+    path.write_bytes(b"CDF")
+    if 8 in numbers:
+        assert quietly(path).structures.numbers.tolist() == numbers
+    else:
+        refused(path, "give species=")
+        assert quietly(path, species="O H").structures.numbers[0] == 8
+
+
 def test_species_are_refused_where_the_file_names_elements(tmp_path):
     refused(in_xyz(tmp_path, "x", 1.0), "extxyz names elements", species=["O", "H"])
     refused(in_npz(tmp_path, "x", 1.0), "leave species out", species=["O", "H"])
@@ -566,6 +579,8 @@ def test_lists_and_patterns_of_files(trajectories, tmp_path):
         read(tmp_path / "walk_*/md.xyz")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read([trajectories[0], "nowhere.xyz"])
+    with pytest.raises(ValueError, match=r"run_0 is a folder: name its files, .*run_0.\*\.xyz'"):
+        read(tmp_path / "run_0")
     with pytest.raises(ValueError, match="empty list of files"):
         read([])
     with pytest.raises(ValueError, match="3 is no path"):

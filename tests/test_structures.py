@@ -117,11 +117,20 @@ def test_a_slab_needs_no_third_lattice_vector():
         (molecule("H2O"), r"pass \[atoms\]"),
         ([molecule("H2O"), "H2O"], "item 1 is a str"),
         ([], "got no structures"),
+        (3, "got a int: pass"),
+        ("md.xyz", "got a str: pass"),
     ],
 )
 def test_what_is_no_list_of_atoms_is_refused(value, message):
     with pytest.raises(ValueError, match=message):
         Structures.from_ase(value)
+    with pytest.raises(ValueError, match=message):
+        Targets.from_ase(value)
+
+
+def test_labels_come_from_atoms_and_not_from_structures(mixed):
+    with pytest.raises(ValueError, match="item 0 is a Structures, .* that carry the labels"):
+        Targets.from_ase(Structures.from_ase(mixed))
 
 
 def test_structures_are_not_mistaken_for_features(mixed):

@@ -50,6 +50,10 @@ def find_files(path):
 
 def _matching(path):
     path = Path(path)
+    if path.is_dir() and path.name != "states" and not (path / "metadata").exists():
+        raise ValueError(  # the others are those of EON and the bundles of ASE
+            f"{path} is a folder: name its files, for example by the pattern '{path / '*.xyz'}'"
+        )
     if path.exists():
         return [path]
     found = sorted(glob.glob(str(path), recursive=True))

@@ -145,6 +145,9 @@ def _names_elements(atoms, path, kind):
         return bool((np.abs(atoms.get_masses() - atomic_masses[atoms.numbers]) < _SAME_MASS).all())
     if kind == "lammps-data" and "type" in atoms.arrays:
         return bool((atoms.numbers != atoms.arrays["type"]).any())  # by labels of types
+    if kind == "netcdftrajectory":  # AMBER's have types, or nothing, ASE's atomic numbers
+        found = np.unique(atoms.numbers)
+        return not np.array_equal(found, np.arange(1, len(found) + 1))
     return False
 
 
