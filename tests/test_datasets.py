@@ -382,6 +382,7 @@ def test_structures_that_make_no_sense_are_blamed_on_their_file(water, save):
 # --- real data -----------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:these fields look like labels")
 def test_all_public_files_are_read(reference_data):
     paths = sorted(path for folder in reference_data.glob("*/") for path in folder.glob("*.*z"))
     assert paths

@@ -283,6 +283,44 @@ def test_what_is_no_label_is_not_named(tmp_path):
     assert not quietly(tmp_path / "water.xyz").unread
 
 
+@pytest.mark.parametrize(
+    ("comment", "row", "message"),
+    [
+        ("-76.4", "", "the number -76.4 in the second line has no name .* write energy=-76.4"),
+        ("energy: -76.4 eV", "", "the number -76.4 in the second line has no name"),
+        ("", "0.1 0.2 0.3", "7 columns, of which the last 3 have no names .*Properties=species"),
+        ("Properties=species:S:1:pos:R:3:q:R:1", "1 0.2 0.3", "7 columns, of which the last 2 have no"),
+        ('lattice="5 0 0 0 5 0 0 0 5"', "", "lattice was not read: it must be spelled Lattice"),
+        ("properties=species:S:1:pos:R:3", "", "properties was not read: it must be spelled"),
+    ],
+)
+def test_what_has_no_name_in_xyz_is_told(comment, row, message, tmp_path):
+    path = tmp_path / "plain.xyz"
+    path.write_text(2 * f"1\n{comment}\nAr 0 0 0 {row}\n")
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert read([path, path]).targets is None
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("comment", "row"),
+    [
+        ("", ""), ("frame 12 of 2026-01-01", ""), ('energy=-1.5 name="1.5 K" T = 300.0', ""),
+        ('Properties="species:S:1:pos:R:3:forces:R:3" energy=-1.5', "0.1 0.2 0.3"),
+        ("time=[0.1 0.2] pbc='F F F' a={1.0 2.0}", ""),
+    ],
+)  # fmt: skip
+def test_plain_xyz_is_read_without_a_warning(comment, row, tmp_path):
+    path = tmp_path / "plain.xyz"
+    path.write_text(2 * f"1\n{comment}\nAr 0 0 0 {row}\n")
+    assert len(quietly(path).structures) == 2
+
+
+def test_energies_per_atom_are_no_example_of_keys(tmp_path):
+    with pytest.warns(UserWarning, match=r"energy_per_atom \(info\)$"):
+        read(in_xyz(tmp_path, "energy_per_atom", 1.0))
+
+
 # --- virials and stresses ------------------------------------------------------------------------
 
 

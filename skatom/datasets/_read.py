@@ -18,6 +18,7 @@ from skatom.datasets._formats import (
 )
 from skatom.datasets._npz import NPZ_KEYS, read_npz
 from skatom.datasets._report import Report
+from skatom.datasets._xyz import begins_as_qm9, without_names
 from skatom.structures import Structures, offsets_from_counts
 from skatom.targets import Targets
 
@@ -146,6 +147,7 @@ class _Parts:
     def __init__(self, keys):
         self.keys = keys
         self.structures, self.targets, self.reports = [], [], []
+        self._unnamed = {}
         self._open = None  # the collector of labels of the last files, and its structures
 
     def add(self, path, index, species):
@@ -168,6 +170,8 @@ class _Parts:
             self._close()
         if self._open is None:
             self._open = LabelCollector(self.keys, as_read=True, invented=invented), []
+        if kind == "extxyz" and not begins_as_qm9(path):
+            self._unnamed = without_names(path) | self._unnamed
         labels, structures = self._open
         structures.append(_collected(images(path, kind, index, species), index, labels))
 
@@ -180,7 +184,9 @@ class _Parts:
         structures = structures[0] if len(structures) == 1 else Structures.concatenate(structures)
         found = labels.labels()
         targets = Targets(**found, offsets=structures.offsets) if found else None
-        self._append(structures, targets, Report.of_collector(labels))
+        report = Report.of_collector(labels)
+        report.unnamed, self._unnamed = self._unnamed, {}
+        self._append(structures, targets, report)
 
     def _append(self, structures, targets, report):
         self.structures.append(structures)

@@ -20,12 +20,15 @@ class Report:
         Fields that look like labels and were not taken, name -> place.
     n_without_volume : int
         How many stresses of structures that are not periodic in three directions were left out.
+    unnamed : dict of str
+        Sentences on what a file holds without a name.
     """
 
     sources: dict = field(default_factory=dict)
     fields: dict = field(default_factory=dict)
     unread: dict = field(default_factory=dict)
     n_without_volume: int = 0
+    unnamed: dict = field(default_factory=dict)
 
     @classmethod
     def of_collector(cls, labels):
@@ -41,6 +44,7 @@ class Report:
             {n: place for report in reports for n, place in report.fields.items()},
             {n: place for report in reports for n, place in report.unread.items()},
             sum(report.n_without_volume for report in reports),
+            {kind: text for report in reports for kind, text in report.unnamed.items()},
         )
 
     def description(self, n, path):
@@ -59,12 +63,11 @@ class Report:
         """Warn, once, of labels that were left out."""
         sentences = []
         if self.unread:
-            name = next(iter(self.unread))
-            example = {kind_of(name): name}
             sentences.append(
-                f"these fields look like labels and were not read: {_listed(self.unread)}; to read "
-                f"one, name it with its property, for example keys={example}"
+                f"these fields look like labels and were not read: {_listed(self.unread)}"
+                f"{_example(self.unread)}"
             )
+        sentences += self.unnamed.values()
         if self.n_without_volume:
             sentences.append(
                 f"stresses (or virials) of {self.n_without_volume} structures that are not "
@@ -72,6 +75,15 @@ class Report:
             )
         if sentences:
             warnings.warn("; ".join(sentences), UserWarning, stacklevel=stacklevel + 1)
+
+
+def _example(fields):
+    """How to read one of the fields; none that is per atom, which keys cannot repair."""
+    name = next((name for name in fields if "atom" not in name.lower()), None)
+    if name is None:
+        return ""
+    example = f"keys={ ({kind_of(name): name}) }"
+    return f"; to read one, name it with its property, for example {example}"
 
 
 def _listed(fields):

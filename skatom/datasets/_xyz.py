@@ -1,8 +1,9 @@
 """Files of XYZ that ASE reads in part or not at all: with blank lines, and in the layout of QM9."""
 
+import re
 import tempfile
 from contextlib import contextmanager
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 _QM9 = (
     "A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv",
 )  # fmt: skip
+
+_PROPERTIES = re.compile(r"Properties\s*=\s*\"?([^\s\"]+)")
+_NUMBER = re.compile(r"[-+]?\d+\.\d*([eEdD][-+]?\d+)?$")
 
 
 @contextmanager
@@ -44,6 +48,42 @@ def _has_frames_after_blank_lines(path):
             elif text.isdigit():
                 next(islice(file, int(text), int(text) + 1), None)
     return False
+
+
+def without_names(path):
+    """What the first frame holds and ASE leaves out, since it has no name that ASE knows.
+
+    Returns
+    -------
+    dict of str
+        Sentences, by kind.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = dropwhile(lambda line: not line, (line.strip() for line in file))
+        comment, row = next(islice(lines, 1, 2), ""), next(lines, "").split()
+    found, properties = {}, _PROPERTIES.search(comment)
+    n_columns = sum(int(n) for n in re.findall(r":(\d+)", properties[1])) if properties else 4
+    if len(row) > n_columns:
+        found["columns"] = (
+            f"the atoms have {len(row)} columns, of which the last {len(row) - n_columns} have no "
+            "names and were not read: write, for example, Properties=species:S:1:pos:R:3:forces:R:3 into the second line"
+        )
+    numbers = [word for word in _outside_values(comment).split() if _NUMBER.match(word)]
+    if numbers:
+        found["numbers"] = (
+            f"the number {numbers[0]} in the second line has no name and was not read: if it is "
+            f"the energy, write energy={numbers[0]}"
+        )
+    for name in ("Lattice", "Properties"):
+        other = re.search(rf"(?<!\w){name}\s*=", comment, re.IGNORECASE)
+        if other and not other[0].startswith(name):
+            found[name] = f"{other[0].rstrip(' =')} was not read: it must be spelled {name}"
+    return found
+
+
+def _outside_values(comment):
+    """The second line without the pairs of keys and values."""
+    return re.sub(r"[^\s=]+\s*=\s*(\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S*)", " ", comment)
 
 
 def begins_as_qm9(path):
