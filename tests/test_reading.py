@@ -289,7 +289,7 @@ def test_what_is_no_label_is_not_named(tmp_path):
         ("-76.4", "", "the number -76.4 in the second line has no name .* write energy=-76.4"),
         ("energy: -76.4 eV", "", "the number -76.4 in the second line has no name"),
         ("", "0.1 0.2 0.3", "7 columns, of which the last 3 have no names .*Properties=species"),
-        ("Properties=species:S:1:pos:R:3:q:R:1", "1 0.2 0.3", "7 columns, of which the last 2 have no"),
+        ("Properties=species:S:1:pos:R:3:q:R:1", "1 0.2 0.3", "of which the last 2 have no"),
         ('lattice="5 0 0 0 5 0 0 0 5"', "", "lattice was not read: it must be spelled Lattice"),
         ("properties=species:S:1:pos:R:3", "", "properties was not read: it must be spelled"),
     ],

@@ -86,9 +86,13 @@ def plain_files(path):
     if name.endswith(".zip") or name.endswith(_TAR):
         yield from _members(path)
         return
+    compressed = path.suffix in _OPEN
+    if not compressed and _encoding(path) is None:
+        yield "", path
+        return
     with tempfile.TemporaryDirectory() as folder:
         plain = path
-        if path.suffix in _OPEN:
+        if compressed:
             plain = Path(folder) / path.stem
             _copy(_OPEN[path.suffix], path, plain)
         yield "", _without_mark(plain, Path(folder))
@@ -140,13 +144,18 @@ def _cannot_be_unpacked(error):
     return ValueError(f"cannot be decompressed ({error}): fetch it again")
 
 
-def _without_mark(path, folder):
-    """The file, or a copy in UTF-8 without the mark of an encoding at its beginning."""
+def _encoding(path):
+    """The encoding that a mark at the beginning of the file names, or None."""
     if path.is_dir():
-        return path
+        return None
     with path.open("rb") as file:
         start = file.read(3)
-    encoding = next((code for mark, code in _MARKS.items() if start.startswith(mark)), None)
+    return next((code for mark, code in _MARKS.items() if start.startswith(mark)), None)
+
+
+def _without_mark(path, folder):
+    """The file, or a copy in UTF-8 without the mark of an encoding at its beginning."""
+    encoding = _encoding(path)
     if encoding is None:
         return path
     copy = folder / "unmarked" / path.name

@@ -2,7 +2,6 @@
 
 from itertools import islice
 
-import ase.db
 import ase.io
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
@@ -103,7 +102,9 @@ def _whole_xyz(path, kind, index):
 
 def _database(path, kind, index):
     """Rows of a database with their key-value pairs and data, which `ase.io.read` leaves out."""
-    with ase.db.connect(str(path), serial=True) as database:
+    from ase.db import connect
+
+    with connect(str(path), serial=True) as database:
         chosen = range(len(database))[index]
         backwards = chosen.step < 0
         chosen = chosen[::-1] if backwards else chosen

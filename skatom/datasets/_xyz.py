@@ -66,7 +66,8 @@ def without_names(path):
     if len(row) > n_columns:
         found["columns"] = (
             f"the atoms have {len(row)} columns, of which the last {len(row) - n_columns} have no "
-            "names and were not read: write, for example, Properties=species:S:1:pos:R:3:forces:R:3 into the second line"
+            "names and were not read: write, for example, "
+            "Properties=species:S:1:pos:R:3:forces:R:3 into the second line"
         )
     numbers = [word for word in _outside_values(comment).split() if _NUMBER.match(word)]
     if numbers:
