@@ -60,7 +60,7 @@ def atomic_numbers(values):
     """Atomic numbers as int64; fractions, truth values and text are errors."""
     numbers = np.asarray(values)
     if numbers.size and numbers.dtype.kind not in "iu":
-        if numbers.dtype.kind in "bUSO":
+        if numbers.dtype.kind in "bUS":
             raise ValueError(
                 f"atomic numbers are integers from 1 to {MAX_NUMBER}, not "
                 f"{_described(numbers.ravel()[0], numbers)}"

@@ -130,7 +130,7 @@ class LabelCollector:
         if value is None:
             return None
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
-        if array.dtype.kind != "f":
+        if array.dtype != float:
             array = real_array(array, where)
         array = _shaped(array, request, len(atoms), where)
         finite = np.isfinite(array)

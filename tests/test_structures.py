@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.units import Hartree
+from ase.units import Hartree, kcal, mol
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold, cross_validate, train_test_split
 
@@ -306,6 +306,21 @@ def test_batches_are_joined_with_their_labels(mixed):
     with_neighbors = structures.with_neighbors(neighbor_list(structures, 2.0))
     with pytest.raises(ValueError, match="join them first"):
         Structures.concatenate([with_neighbors, structures])
+
+
+def test_numbers_of_every_kind_of_array_are_the_same():
+    for numbers in (np.array([8, 1], object), np.array([8.0, 1.0]), np.uint8([8, 1]), (8, 1)):
+        assert Structures(numbers, np.eye(2, 3)).numbers.tolist() == [8, 1]
+    with pytest.raises(ValueError, match="numbers must be real numbers, but has the text 'O'"):
+        Structures(np.array(["O", 1], object), np.eye(2, 3))
+
+
+def test_labels_in_single_precision_are_multiplied_in_double():
+    atoms = molecule("H2O")
+    atoms.arrays["gradient"] = np.full((3, 3), 0.1, np.float32)
+    forces = Targets.from_ase([atoms], {"forces": ("gradient", "-kcal/mol/Ang")}).forces
+    assert forces.dtype == float
+    assert forces[0, 0] == -float(np.float32(0.1)) * (kcal / mol)
 
 
 def test_periodicity_may_be_zeros_and_ones():
