@@ -144,8 +144,10 @@ def _check_cells(cells, pbc):
         flat = np.flatnonzero(spanned < _SINGULAR)
         if len(flat):
             s = members[flat[0]]
-            given = f"{cells[s][directions]}\nare linearly dependent"
+            given = f"\n{cells[s][directions]}\nare linearly dependent"
+            if not cells[s][directions].any():
+                given = " are zero"
             raise ValueError(
-                f"the cell of structure {s} is flat: its periodic lattice vectors\n{given}; give "
+                f"the cell of structure {s} is flat: its periodic lattice vectors{given}; give "
                 "vectors that span the periodic directions or pbc=False"
             )

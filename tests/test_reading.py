@@ -582,6 +582,14 @@ def test_positions_of_npz_in_another_unit(tmp_path):
     np.testing.assert_allclose(data.structures.cells[0], units.Bohr * np.eye(3))
 
 
+def test_atoms_without_a_symbol_are_named(tmp_path):
+    path = tmp_path / "labels.xyz"
+    path.write_text("1\n\nO 0 0 0\n1\n\nO1 0 0 0\n")
+    refused(path, "structure 1 of those to be read has an atom called 'O1', which is no chemical")
+    path.write_text("1\nProperties=Z:I:1:pos:R:3\n8 0 0 0\n")
+    assert quietly(path).structures.numbers.tolist() == [8]
+
+
 def test_ghost_atoms_are_named(tmp_path):
     write(tmp_path / "ghost.xyz", Atoms("HX", [[0, 0, 0], [0, 0, 1]]))
     refused(tmp_path / "ghost.xyz", "structure 0, atom 1 has the atomic number 0", "remove it")

@@ -81,7 +81,7 @@ def test_frames_of_one_cell():
         ({"offsets": [0, 1]}, "offsets must rise from 0 to the number of atoms, 2"),
         ({"offsets": [0, 0, 2]}, "structure 0 has no atoms"),
         ({"cells": np.zeros((2, 3, 3))}, "must have the shapes"),
-        ({"pbc": [[True] * 3]}, "is flat"),
+        ({"pbc": [[True] * 3]}, "is flat: its periodic lattice vectors are zero; give vectors"),
         ({"pbc": [[True] * 3], "cells": [np.diag([3.0, 3.0, 0.0])]}, "is flat"),
         ({"pbc": [[True] * 3], "cells": [[[3, 0, 0], [3, 1e-9, 0], [0, 0, 3]]]}, "is flat"),
         ({"numbers": [1, 0]}, "a ghost or dummy atom, X: remove it"),

@@ -64,6 +64,11 @@ def images(path, kind, index, species):
     except (Refused, MemoryError):
         raise
     except Exception as error:  # each of ASE's formats fails in its own way
+        if kind == "extxyz" and isinstance(error, KeyError):
+            raise ValueError(
+                f"structure {n_read} of those to be read has an atom called {error}, which is no "
+                "chemical symbol: write symbols into the first column, or numbers into one called Z"
+            ) from error
         raise _unreadable(error, n_read) from error
 
 
