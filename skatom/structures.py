@@ -1,19 +1,14 @@
 """Structures: many molecules or crystals packed in flat arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from skatom._input_checks import atomic_numbers, check_physics, check_shapes, flags, real_array
 from skatom._misuse import check_may_be_structures
-
-_MAX_NUMBER = 118
-# lattice vectors do not span space if their determinant, at unit lengths, is below this
-_SINGULAR = 1e-6
-# longest coordinates, Å: rounding leaves 1e-7 Å of a distance between atoms there
-_LONGEST = 1e9
 
 
 class Structures(Sequence):
@@ -22,7 +17,7 @@ class Structures(Sequence):
     Structure ``s`` owns the atoms ``offsets[s]:offsets[s + 1]``. The length of a ``Structures`` is
     its number of structures. Indexing with an int, slice, mask or index array gives a
     ``Structures`` again, so scikit-learn splits it like an array. Every estimator of skatom accepts
-    a ``Structures`` or a list of `ase.Atoms`.
+    a ``Structures``, or a list of these or of `ase.Atoms`.
 
     Parameters
     ----------
@@ -34,9 +29,10 @@ class Structures(Sequence):
         Index of the first atom of each structure, and the number of atoms at the end. None: all
         atoms are one structure.
     cells : array-like of float, shape (n, 3, 3), default=None
-        Lattice vectors as rows, in Å. None: no cell (zeros).
+        Lattice vectors as rows, in Å, in any order: left-handed cells are cells, too. None: no cell
+        (zeros).
     pbc : array-like of bool, shape (n, 3), default=None
-        Periodicity along each lattice vector. None: not periodic.
+        Periodicity along each lattice vector, also as 0 and 1. None: not periodic.
 
     Attributes
     ----------
@@ -50,8 +46,9 @@ class Structures(Sequence):
     Raises
     ------
     ValueError
-        If lengths disagree, a position or cell is not finite, a structure has no atoms, an atomic
-        number is not an element, or the cell of a periodic structure is flat or left-handed.
+        If lengths disagree, an array is not of real numbers, a position or cell is not finite, a
+        structure has no atoms, an atomic number is not an element (a ghost atom of number 0, a
+        fraction), or the cell of a periodic structure is flat.
 
     Examples
     --------
@@ -68,17 +65,17 @@ class Structures(Sequence):
     known_neighbors = None
 
     def __init__(self, numbers, positions, offsets=None, cells=None, pbc=None):
-        numbers = np.asarray(numbers)
-        positions = np.ascontiguousarray(positions, dtype=float)
+        numbers = atomic_numbers(numbers)
+        positions = real_array(positions, "positions")
         if offsets is None:
             offsets = [0, len(numbers)]
         offsets = np.asarray(offsets, dtype=np.int64)
         n = len(offsets) - 1
-        cells = np.zeros((n, 3, 3)) if cells is None else np.ascontiguousarray(cells, dtype=float)
-        pbc = np.zeros((n, 3), bool) if pbc is None else np.ascontiguousarray(pbc, dtype=bool)
-        _check_shapes(numbers, positions, offsets, cells, pbc)
-        self._set(numbers.astype(np.int64), positions, offsets, cells, pbc)
-        _check_physics(self)
+        cells = np.zeros((n, 3, 3)) if cells is None else real_array(cells, "cells")
+        pbc = np.zeros((n, 3), bool) if pbc is None else flags(pbc)
+        check_shapes(numbers, positions, offsets, cells, pbc)
+        check_physics(numbers, positions, offsets, cells, pbc)
+        self._set(numbers, positions, offsets, cells, pbc)
 
     def _set(self, numbers, positions, offsets, cells, pbc):
         self.numbers = numbers
@@ -93,22 +90,23 @@ class Structures(Sequence):
 
         Parameters
         ----------
-        atoms : sequence of ase.Atoms
+        atoms : iterable of ase.Atoms
+            A list, an array of objects, or a generator; it may also contain ``Structures``.
 
         Returns
         -------
         Structures
         """
         check_may_be_structures(atoms)
-        atoms = list(atoms)
-        for index, item in enumerate(atoms):
-            if not isinstance(item, Atoms):
-                raise ValueError(
-                    f"item {index} is a {type(item).__name__}, not an ase.Atoms: "
-                    "pass a Structures or a list of ase.Atoms"
-                )
-        if not atoms:
-            raise ValueError("got no structures: pass at least one")
+        atoms = list_of_atoms(atoms, Atoms | Structures, "pass a Structures or a list of ase.Atoms")
+        if not any(isinstance(item, Structures) for item in atoms):
+            return cls._packed(atoms)
+        return cls.concatenate(
+            [item if isinstance(item, Structures) else cls._packed([item]) for item in atoms]
+        )
+
+    @classmethod
+    def _packed(cls, atoms):
         return cls(
             np.concatenate([item.numbers for item in atoms]),
             np.concatenate([item.positions for item in atoms]),
@@ -116,6 +114,41 @@ class Structures(Sequence):
             np.array([item.cell.array for item in atoms]),
             np.array([item.pbc for item in atoms]),
         )
+
+    @classmethod
+    def concatenate(cls, parts):
+        """Join batches of structures, one after the other.
+
+        Parameters
+        ----------
+        parts : sequence of Structures
+
+        Returns
+        -------
+        Structures
+
+        Raises
+        ------
+        ValueError
+            If there are no parts, or some have neighbours of their own (`with_neighbors`).
+        """
+        parts = list(parts)
+        if not parts:
+            raise ValueError("got no structures: pass at least one")
+        if any(part.known_neighbors is not None for part in parts):
+            raise ValueError(
+                "structures with neighbours of their own cannot be joined: join them first, and "
+                "give the neighbours of all by with_neighbors"
+            )
+        batch = object.__new__(cls)
+        batch._set(
+            np.concatenate([part.numbers for part in parts]),
+            np.concatenate([part.positions for part in parts]),
+            offsets_from_counts(np.concatenate([part.n_atoms for part in parts])),
+            np.concatenate([part.cells for part in parts]),
+            np.concatenate([part.pbc for part in parts]),
+        )
+        return batch
 
     @classmethod
     def from_frames(cls, numbers, positions, cell=None, pbc=None):
@@ -134,7 +167,7 @@ class Structures(Sequence):
         -------
         Structures
         """
-        positions = np.asarray(positions, dtype=float)
+        positions = real_array(positions, "positions")
         if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
             raise ValueError(
                 f"positions have the shape {positions.shape}; {len(numbers)} atomic numbers need "
@@ -145,7 +178,7 @@ class Structures(Sequence):
             np.tile(np.asarray(numbers), n),
             positions.reshape(-1, 3),
             offsets_from_counts(np.full(n, len(numbers))),
-            None if cell is None else np.broadcast_to(np.asarray(cell, float), (n, 3, 3)),
+            None if cell is None else np.broadcast_to(real_array(cell, "cell"), (n, 3, 3)),
             np.broadcast_to(cell is not None if pbc is None else pbc, (n, 3)),
         )
 
@@ -234,7 +267,7 @@ class Structures(Sequence):
                 f"stress needs structures that are periodic in three directions, structure {first} "
                 "is not: set pbc=True and a cell, or leave out return_stress"
             )
-        return np.linalg.det(self.cells)
+        return np.abs(np.linalg.det(self.cells))  # vectors in any order
 
     def __len__(self):
         return len(self.offsets) - 1
@@ -263,16 +296,32 @@ class Structures(Sequence):
 
 
 def as_structures(X):
-    """The input of an estimator, a ``Structures`` or a list of `ase.Atoms`, as ``Structures``."""
+    """The input of an estimator as ``Structures``: these, or a list of them or of `ase.Atoms`."""
     structures = X if isinstance(X, Structures) else Structures.from_ase(X)
     if len(structures) == 0:
         raise ValueError("got no structures: pass at least one")
     return structures
 
 
+def list_of_atoms(atoms, kind, remedy):
+    """A list of items of a kind of any iterable, or a ValueError that says what else it is."""
+    if isinstance(atoms, Atoms):
+        raise ValueError("got a single ase.Atoms where a list of them is needed: pass [atoms]")
+    if not isinstance(atoms, Iterable) or isinstance(atoms, str):
+        raise ValueError(f"got a {type(atoms).__name__}: {remedy}")
+    atoms = list(atoms)
+    for index, item in enumerate(atoms):
+        if not isinstance(item, kind):
+            raise ValueError(f"item {index} is a {type(item).__name__}, not an ase.Atoms: {remedy}")
+    if not atoms:
+        raise ValueError("got no structures: pass at least one")
+    return atoms
+
+
 def is_atoms(X):
-    """Whether X is a list or tuple of `ase.Atoms`."""
-    return isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Atoms)
+    """Whether X is a list, tuple or array of `ase.Atoms` or of ``Structures``."""
+    listed = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object)
+    return listed and len(X) > 0 and isinstance(X[0], Atoms | Structures)
 
 
 def offsets_from_counts(counts):
@@ -299,78 +348,6 @@ def select(offsets, key):
     new_offsets = offsets_from_counts(counts)
     atoms = np.repeat(offsets[:-1][rows] - new_offsets[:-1], counts) + np.arange(new_offsets[-1])
     return rows, atoms, new_offsets
-
-
-def _check_shapes(numbers, positions, offsets, cells, pbc):
-    n, total = len(offsets) - 1, len(numbers)
-    if numbers.ndim != 1 or positions.shape != (total, 3):
-        raise ValueError(
-            f"numbers {numbers.shape} and positions {positions.shape} must have the shapes "
-            "(n_atoms,) and (n_atoms, 3)"
-        )
-    if n < 0 or offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 0).any():
-        raise ValueError(f"offsets must rise from 0 to the number of atoms, {total}")
-    if cells.shape != (n, 3, 3) or pbc.shape != (n, 3):
-        raise ValueError(
-            f"cells {cells.shape} and pbc {pbc.shape} must have the shapes ({n}, 3, 3) and ({n}, 3)"
-        )
-
-
-def _check_physics(structures):
-    empty = np.flatnonzero(structures.n_atoms == 0)
-    if len(empty):
-        raise ValueError(f"structure {empty[0]} has no atoms")
-    bad = np.flatnonzero((structures.numbers < 1) | (structures.numbers > _MAX_NUMBER))
-    if len(bad):
-        raise ValueError(
-            f"structure {structure_of(structures.offsets, bad[0])} has an atom of atomic number "
-            f"{structures.numbers[bad[0]]}; allowed are 1 to {_MAX_NUMBER}"
-        )
-    bad = np.flatnonzero(~np.isfinite(structures.positions).all(axis=1))
-    if len(bad):
-        s = structure_of(structures.offsets, bad[0])
-        raise ValueError(
-            f"structure {s}, atom {bad[0] - structures.offsets[s]} has the position "
-            f"{structures.positions[bad[0]]}: positions must be finite; remove or repair the frame"
-        )
-    bad = np.flatnonzero((np.abs(structures.positions) > _LONGEST).any(axis=1))
-    if len(bad):
-        s = structure_of(structures.offsets, bad[0])
-        raise ValueError(
-            f"structure {s}, atom {bad[0] - structures.offsets[s]} has the position "
-            f"{structures.positions[bad[0]]}, more than {_LONGEST:.0e} Å from the origin, where "
-            "rounding hides distances between atoms: convert it to Å, or repair the frame"
-        )
-    _check_cells(structures.cells, structures.pbc)
-
-
-def _check_cells(cells, pbc):
-    bad = np.flatnonzero(~np.isfinite(cells).all(axis=(1, 2)))
-    if len(bad):
-        raise ValueError(f"the cell of structure {bad[0]} is not finite")
-    bad = np.flatnonzero((np.abs(cells) > _LONGEST).any(axis=(1, 2)))
-    if len(bad):
-        raise ValueError(
-            f"the cell of structure {bad[0]} is longer than {_LONGEST:.0e} Å: convert it to Å, or "
-            "set pbc=False and no cell"
-        )
-    # A direction that is not periodic needs no lattice vector: complete those with unit vectors
-    # orthogonal to the periodic ones, so that only the periodic ones are judged.
-    for s in np.flatnonzero(pbc.any(axis=1)):
-        vectors = cells[s][pbc[s]]
-        lengths = np.linalg.norm(vectors, axis=1)
-        unit = vectors / np.where(lengths > 0, lengths, 1.0)[:, None]
-        if np.sqrt(np.linalg.det(unit @ unit.T).clip(0)) < _SINGULAR:
-            raise ValueError(
-                f"the cell of structure {s} is flat: its periodic lattice vectors "
-                f"{vectors.tolist()} are linearly dependent; give vectors that span the periodic "
-                "directions or pbc=False"
-            )
-        if pbc[s].all() and np.linalg.det(cells[s]) < 0:
-            raise ValueError(
-                f"the cell of structure {s} is left-handed (negative volume): swap two of its "
-                "lattice vectors"
-            )
 
 
 def structure_of(offsets, atom):

@@ -1,11 +1,16 @@
 """Targets: energies, forces and other labels of a batch of structures."""
 
+import warnings
+
 import numpy as np
 from ase import Atoms
 
+from skatom._input_checks import real_array
+from skatom._label_collector import LabelCollector
+from skatom._label_fields import parse_keys
 from skatom._misuse import check_is_no_path, check_may_be_labels
 from skatom.properties import LABELS
-from skatom.structures import offsets_from_counts, select, structure_of
+from skatom.structures import list_of_atoms, offsets_from_counts, select, structure_of
 
 _LARGEST = 1e100  # squares of larger labels, and sums of these, would overflow
 
@@ -67,7 +72,7 @@ class Targets:
     ):
         values = (energy, forces, stress, dipole, polarizability)
         given = {
-            name: _as_numbers(name, value)
+            name: _rows(name, value)
             for name, value in zip(LABELS, values, strict=True)
             if value is not None
         }
@@ -113,16 +118,20 @@ class Targets:
     def from_ase(cls, atoms, keys=None):
         """Collect the results attached to `ase.Atoms` objects.
 
-        They are read from the calculator (whose results must belong to the present positions),
-        then from ``atoms.info`` and ``atoms.arrays``, in ASE's units: eV, eV/Å, eV/Å³, e·Å.
-        Structures that lack a property which others have are marked as not labelled (NaN).
+        They are read from the calculator, then from ``atoms.info`` and ``atoms.arrays``, in ASE's
+        units: eV, eV/Å, eV/Å³, e·Å. Structures that lack a property which others have are marked
+        as not labelled (NaN). Results of a calculator must belong to the present structure, of
+        which the atoms may be wrapped into the cell and the cell given by other vectors. A
+        ``virial`` or ``virials`` in ``info`` is −stress · volume, in eV, as in files of GAP and
+        MACE, and becomes a stress, unless there is one.
 
         Parameters
         ----------
-        atoms : sequence of ase.Atoms
-        keys : dict, default=None
-            Other names in ``info`` and ``arrays``, for example ``{"energy": "dft_energy"}``; a
-            property named here is read from there only.
+        atoms : iterable of ase.Atoms
+        keys : dict or str, default=None
+            Other names, for example ``{"energy": "dft_energy"}``, or names with the unit or the
+            factor of the values, ``{"forces": ("gradient", "-Ha/bohr")}``, see
+            `skatom.datasets.read`; a property named here is read from there only.
 
         Returns
         -------
@@ -131,36 +140,71 @@ class Targets:
         Raises
         ------
         ValueError
-            If no structure has any label, a property in ``keys`` is not found, or a label does
-            not have the shape of its property.
+            If no structure has any label, a property in ``keys`` is not found, a label does not
+            have the shape of its property or is not a number, or results belong to another
+            structure than the present one.
+
+        Warns
+        -----
+        UserWarning
+            If virials of structures that are not periodic in three directions are left out.
         """
         check_is_no_path(atoms, "ase.Atoms with labels", "targets")
         if hasattr(atoms, "to_ase"):
             raise ValueError(
                 f"got {type(atoms).__name__}, which carry no labels: give the list of ase.Atoms"
             )
-        atoms = [atoms] if isinstance(atoms, Atoms) else list(atoms)
-        keys = dict(keys or {})
-        unknown = set(keys) - set(LABELS)
-        if unknown:
-            raise ValueError(f"unknown targets {sorted(unknown)}: known are {list(LABELS)}")
-        counts = [len(item) for item in atoms]
-        results = [_stored_results(item) for item in atoms]
-        found = {}
-        for name in LABELS:
-            values = [
-                _find(name, item, stored, keys) for item, stored in zip(atoms, results, strict=True)
-            ]
-            if any(value is not None for value in values):
-                found[name] = _stack(name, values, counts)
-            elif name in keys:
-                raise ValueError(f"no structure has {name} under the key {keys[name]!r}")
+        atoms = list_of_atoms(atoms, Atoms, "pass the list of ase.Atoms that carry the labels")
+        labels = LabelCollector(parse_keys(keys))
+        labels.add(atoms)
+        found = labels.labels()
+        warn_of_lost_stresses(labels)
         if not found:
+            others = ", ".join(labels.unread)
             raise ValueError(
-                "the structures carry no energies, forces, stresses or dipoles; if they are under "
-                "other names, give keys={'energy': name, 'forces': name}"
+                "the structures carry no energies, forces, stresses or dipoles"
+                + (f", but {others}" if others else "")
+                + "; if they are under other names, give keys={'energy': name, 'forces': name}"
             )
-        return cls(**found, offsets=offsets_from_counts(counts))
+        return cls(**found, offsets=offsets_from_counts([len(item) for item in atoms]))
+
+    @classmethod
+    def concatenate(cls, parts):
+        """Join the labels of batches of structures, one after the other.
+
+        A property that only some parts have is not labelled (NaN) in the others.
+
+        Parameters
+        ----------
+        parts : sequence of Targets
+            If some have forces, all need ``offsets``.
+
+        Returns
+        -------
+        Targets
+
+        Raises
+        ------
+        ValueError
+            If there are no parts, or some have forces and others no ``offsets``.
+        """
+        parts = list(parts)
+        if not parts:
+            raise ValueError("got no targets: pass at least one")
+        without = [k for k, part in enumerate(parts) if part.offsets is None]
+        if without and any(part.forces is not None for part in parts):
+            raise ValueError(
+                f"targets {without[0]} have no offsets, so their forces cannot be marked as "
+                "missing: give Targets(…, offsets=structures.offsets)"
+            )
+        offsets = None
+        if not without:
+            offsets = offsets_from_counts(np.concatenate([np.diff(p.offsets) for p in parts]))
+        names = [name for name in LABELS if any(name in part.names for part in parts)]
+        return cls(
+            **{name: np.concatenate([_or_missing(part, name) for part in parts]) for name in names},
+            offsets=offsets,
+        )
 
     @property
     def shape(self):
@@ -248,15 +292,9 @@ def as_targets(y, structures):
     return targets
 
 
-def _as_numbers(name, value):
+def _rows(name, value):
     """Labels as an array of floats, one row a structure or an atom."""
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} is a {type(value).__name__} that cannot be read as an array of numbers: give "
-            "one number or array for each structure, NaN where there is no label"
-        ) from error
+    numbers = real_array(value, name)
     if not numbers.ndim:
         raise ValueError(f"{name}={numbers} is a single number: give one for each structure")
     return numbers
@@ -272,40 +310,21 @@ def _flatten_forces(forces):
     return offsets_from_counts(np.full(n, size)), forces.reshape(-1, 3)
 
 
-def _stored_results(atoms):
-    """Results of the attached calculator, if they belong to these positions."""
-    calc = atoms.calc
-    if calc is None or calc.check_state(atoms):
-        return {}
-    return calc.results
+def _or_missing(targets, name):
+    """The labels, or NaN in their place."""
+    value = getattr(targets, name)
+    if value is not None:
+        return value
+    n = len(targets) if LABELS[name].per == "structure" else targets.offsets[-1]
+    return np.full((n, *LABELS[name].shape), np.nan)
 
 
-def _find(name, atoms, results, keys):
-    per_atom = LABELS[name].per == "atom"
-    container = atoms.arrays if per_atom else atoms.info
-    if name in keys:
-        value = container.get(keys[name])
-    else:
-        value = results.get(name)
-        value = container.get(name) if value is None else value
-    if value is None:
-        return None
-    value = np.asarray(value, dtype=float)
-    if name == "stress" and value.shape == (6,):
-        xx, yy, zz, yz, xz, xy = value
-        value = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    shape = (len(atoms) if per_atom else 1, *LABELS[name].shape)
-    if value.size != np.prod(shape):
-        raise ValueError(
-            f"{keys.get(name, name)!r} has the shape {value.shape}, but {name} of a structure of "
-            f"{len(atoms)} atoms needs {shape if per_atom else shape[1:]}"
+def warn_of_lost_stresses(labels, stacklevel=3):
+    """Warn of stresses that a `LabelCollector` left out."""
+    if labels.n_without_volume:
+        warnings.warn(
+            f"stresses (or virials) of {labels.n_without_volume} structures that are not periodic "
+            "in three directions are left out: a stress is a derivative per volume",
+            UserWarning,
+            stacklevel=stacklevel,
         )
-    return value.reshape(shape)
-
-
-def _stack(name, values, counts):
-    per, shape = LABELS[name].per, LABELS[name].shape
-    return np.concatenate([
-        np.full((count if per == "atom" else 1, *shape), np.nan) if value is None else value
-        for value, count in zip(values, counts, strict=True)
-    ])  # fmt: skip

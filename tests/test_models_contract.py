@@ -191,6 +191,17 @@ class TestInvariance:
             tolerance = 1e-7 * scale + 1e-9
             np.testing.assert_allclose(after[name], expected, atol=tolerance, err_msg=name)
 
+    def test_order_of_the_cell_vectors(self, fitted):
+        _, model, structures, _ = fitted
+        left = Structures(
+            structures.numbers, structures.positions, structures.offsets,
+            structures.cells[:, [1, 0, 2]], structures.pbc,
+        )  # fmt: skip
+        before, after = everything(model, structures), everything(model, left)
+        for name, expected in before.items():
+            tolerance = 1e-8 * np.abs(expected).max() + 1e-9
+            np.testing.assert_allclose(after[name], expected, atol=tolerance, err_msg=name)
+
     def test_predictions_do_not_depend_on_the_batch(self, fitted):
         _, model, structures, _ = fitted
         whole, part = everything(model, structures), everything(model, structures[2:4])

@@ -1,61 +1,95 @@
 """Read structures and labels from files of many formats."""
 
-import bz2
-import gzip
-import lzma
-import shutil
-import tempfile
-import zlib
-from contextlib import contextmanager
-from pathlib import Path
+from itertools import islice
 
-import ase.io
+import numpy as np
 from sklearn.utils import Bunch
 
-from skatom.datasets._npz import read_npz
-from skatom.properties import LABELS
-from skatom.structures import Structures
+from skatom._label_collector import LabelCollector
+from skatom._label_fields import parse_keys
+from skatom.datasets._files import find_files, plain_files
+from skatom.datasets._formats import (
+    INVENTED,
+    as_slice,
+    format_of,
+    images,
+    nothing_selected,
+    species_numbers,
+)
+from skatom.datasets._npz import NPZ_KEYS, read_npz
+from skatom.datasets._report import Report
+from skatom.datasets._xyz import begins_as_qm9, without_names
+from skatom.structures import Structures, offsets_from_counts
 from skatom.targets import Targets
 
-_OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# Frames that are ase.Atoms at the same time: these take ten times the memory of arrays.
+_FRAMES = 1000
 
 
-def read(path, keys=None):
-    """Read structures and their labels from a file.
+def read(path, keys=None, *, index=":", species=None):
+    """Read structures and their labels from files.
 
-    Two kinds of file can be read, also compressed (``.gz``, ``.bz2``, ``.xz``):
+    Two kinds of file can be read, also compressed (``.gz``, ``.bz2``, ``.xz``) or in archives
+    (``.zip``, ``.tar``), with all line ends and marks of encodings:
 
     - ``.npz`` in the layouts of sGDML (``z``, ``R``, ``E``, ``F``) and of MD17 and rMD17
-      (``nuclear_charges``, ``coords``, ``energies``, ``forces``), with one row of atomic numbers
-      for all frames or one for each, padded with zeros. ``r_unit`` and ``e_unit`` name the units;
-      without them, lengths are in Å and energies in kcal/mol, as in MD17. A ``lattice`` (vectors
-      as columns) of shape (3, 3) or (n, 3, 3) makes the structures periodic; ``stress`` is in
-      ``e_unit`` / ``r_unit``³, ``dipole`` in e·Å.
-    - every format of `ase.io.read`: extended XYZ, trajectories, VASP, CIF and many more.
+      (``nuclear_charges``, ``coords``, ``energies``, ``forces``), with one row of atomic numbers or
+      chemical symbols for all frames or one for each, padded with zeros. ``r_unit`` and ``e_unit``
+      name the units; without them, lengths are in Å and energies in kcal/mol, as in MD17. A
+      ``lattice`` (vectors as columns) of shape (3, 3) or (n, 3, 3) makes the structures periodic;
+      ``stress`` is in ``e_unit`` / ``r_unit``³, ``dipole`` in e·Å, ``polarizability`` in Å³.
+    - every format of `ase.io.read`: extended XYZ, trajectories, databases, VASP, CIF and many more;
+      and the XYZ of QM9.
+
+    Labels are taken from the calculator that ASE attaches, ``info``, ``arrays``, and key-value
+    pairs and data of databases, under their usual names. A ``virial`` (or ``virials``) where there
+    is no stress is W = −stress · volume in eV, as in files of GAP and MACE, and becomes a stress.
+    Other fields that look like labels are not taken, but named in a warning.
 
     Parameters
     ----------
-    path : str or path-like
-        The file.
-    keys : dict, default=None
-        Names of fields that differ from the usual ones, for example ``{"energy": "E_pbe0"}``. The
-        dict's keys are ``energy``, ``forces``, ``stress`` and ``dipole``, and for npz files also
-        ``numbers``, ``positions`` and ``lattice``.
+    path : str, path-like, or list of these
+        The files, in this order. A name may be a pattern, such as ``"run_*/md.xyz"``, whose files
+        are sorted by name.
+    keys : dict or str, default=None
+        Fields to read, by property: ``{"energy": "E_pbe0"}``, or with the unit of the values, or a
+        factor, ``{"forces": ("gradient", "-Ha/bohr"), "energy": ("E", 27.2114)}``; a minus changes
+        the sign. As text: ``"energy=E_pbe0,forces=gradient:-Ha/bohr"``. Properties are ``energy``,
+        ``forces``, ``stress``, ``virial`` (W = −stress · volume, becomes a stress), ``dipole`` and
+        ``polarizability``, and for npz files also ``numbers``, ``positions`` and ``lattice``. A
+        property that is named is read from this field only; others as usual. Units are eV, meV, Ha,
+        Ry, kcal/mol, kJ/mol, Ang, Bohr, nm, GPa, kbar, Debye and their products, such as
+        ``"kcal/mol/Ang"`` and ``"eV/Ang^3"``.
+    index : int, slice or str, default=":"
+        Which structures of each file, for example ``-1`` or ``"::10"``.
+    species : list of str, or str, default=None
+        Elements of the types of atoms, for files of LAMMPS that number types: ``["O", "H"]``. Types
+        whose elements the file names need none.
 
     Returns
     -------
     data : `sklearn.utils.Bunch`
         - ``structures``: Structures, Å
-        - ``targets``: Targets in eV, eV/Å, eV/Å³, or None if the file has no labels
-        - ``DESCR``: str, the number of structures and the names of all fields of the file
+        - ``targets``: Targets in eV, eV/Å, eV/Å³, or None if there are no labels
+        - ``sources``: dict, for each property the ``field``, ``place``, ``unit`` and ``factor``
+          that it was read with
+        - ``unread``: dict, fields that look like labels and were not taken, with their places
+        - ``DESCR``: str, the same as text, the number of structures and the names of all fields
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged or of an unknown format, lacks positions or a field of ``keys``, or
-        has arrays whose lengths disagree or an unknown unit. The message names the file.
+        If a file is damaged or of an unknown format, lacks positions, elements or a field of
+        ``keys``, has arrays whose lengths disagree, a label that is not a number or has a wrong
+        shape, or an unknown unit. The message names the file.
+
+    Warns
+    -----
+    UserWarning
+        If fields look like labels and were not taken, or stresses of structures that are not
+        periodic in three directions were left out.
 
     Examples
     --------
@@ -64,66 +98,146 @@ def read(path, keys=None):
     >>> from ase.build import molecule
     >>> from skatom.datasets import read
     >>> water = molecule("H2O")
-    >>> water.info["E_dft"] = -14.2
+    >>> water.info["E_dft"] = -76.4
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "water.xyz.gz"
     ...     water.write(path)
-    ...     data = read(path, keys={"energy": "E_dft"})
+    ...     data = read(path, keys={"energy": ("E_dft", "Ha")})
     >>> data.structures, data.targets
     (Structures(1 structures, 3 atoms, species H O), Targets(1 structures: energy))
+    >>> data.sources["energy"]
+    Source(field='E_dft', place='info', unit='Ha', factor=27.211386024367243)
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; the present folder is {Path.cwd()}")
+    requests = parse_keys(keys, NPZ_KEYS)
+    index, species = as_slice(index), species_numbers(species)
+    parts = _Parts(requests)
+    files = find_files(path)
+    for file in files:
+        _add_file(parts, file, index, species)
+    what = str(path) if len(files) == 1 else f"{len(files)} files, {files[0]} to {files[-1]}"
     try:
-        with _decompressed(path) as plain:
-            reader = read_npz if plain.suffix == ".npz" else _read_with_ase
-            structures, targets, fields = reader(plain, keys or {})
+        structures, targets, report = parts.joined()
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    description = f"{len(structures)} structures from {path}; fields: {', '.join(fields)}"
-    return Bunch(structures=structures, targets=targets, DESCR=description)
+        raise ValueError(f"{what}: {error}") from error
+    report.warn(stacklevel=2)
+    return Bunch(
+        structures=structures,
+        targets=targets,
+        sources=report.sources,
+        unread=report.unread,
+        DESCR=report.description(len(structures), what),
+    )
 
 
-@contextmanager
-def _decompressed(path):
-    """The path, or the path of a decompressed copy, whose inner suffix names the format.
-
-    ASE could read compressed files itself, but seeks in them: a hundred times slower for xz.
-    """
-    if path.suffix not in _OPEN:
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / path.stem
-        try:
-            with _OPEN[path.suffix](path) as source, plain.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-            raise ValueError(f"cannot be decompressed ({error}): fetch it again") from error
-        yield plain
-
-
-def _read_with_ase(path, keys):
-    """Structures, Targets (or None) and the names of all fields of a file that ASE knows."""
+def _add_file(parts, file, index, species):
+    """Read a file, or all of an archive; errors name it."""
+    where = str(file)
     try:
-        images = ase.io.read(path, ":", do_not_split_by_at_sign=True)
-    except Exception as error:  # each of ASE's formats fails in its own way
-        raise ValueError(
-            f"ASE cannot read it ({type(error).__name__}: {error}): the file may be truncated, or "
-            "its name may not match its format"
-        ) from error
-    if not images:
-        raise ValueError("it has no structures: the file may be empty or truncated")
-    fields = {name: None for atoms in images for name in _fields(atoms)}  # a set in order
-    for what, name in keys.items():
-        if name not in fields:
-            raise ValueError(f"no field {name!r} for {what}; the file has {', '.join(fields)}")
-    labelled = keys or not LABELS.keys().isdisjoint(fields)
-    targets = Targets.from_ase(images, keys) if labelled else None
-    return Structures.from_ase(images), targets, list(fields)
+        for name, plain in plain_files(file):
+            where = f"{file} ({name})" if name else str(file)
+            parts.add(plain, index, species)
+    except (ValueError, MemoryError) as error:
+        kind = MemoryError if isinstance(error, MemoryError) else ValueError
+        raise kind(f"{where}: {error}") from error
 
 
-def _fields(atoms):
-    results = atoms.calc.results if atoms.calc is not None else {}
-    return [*atoms.info, *atoms.arrays, *results]
+class _Parts:
+    """What has been read of some files."""
+
+    def __init__(self, keys):
+        self.keys = keys
+        self.structures, self.targets, self.reports = [], [], []
+        self._unnamed = {}
+        self._open = None  # the collector of labels of the last files, and its structures
+
+    def add(self, path, index, species):
+        """Read one more file."""
+        if path.suffix == ".npz":
+            self._close()
+            if species is not None:
+                raise ValueError("species is for files that number types: leave species out")
+            structures, targets, report = read_npz(path, self.keys, index)
+            self._append(structures, targets, report)
+            return
+        wrong = [name for name in self.keys if name in ("numbers", "positions", "lattice")]
+        if wrong:
+            raise ValueError(
+                f"keys name {', '.join(wrong)}, which only npz files need: leave it out"
+            )
+        kind = format_of(path)
+        invented = INVENTED.get(kind, ())
+        if self._open is not None and self._open[0].invented != invented:
+            self._close()
+        if self._open is None:
+            self._open = LabelCollector(self.keys, as_read=True, invented=invented), []
+        if kind == "extxyz" and not begins_as_qm9(path):
+            self._unnamed = without_names(path) | self._unnamed
+        labels, structures = self._open
+        structures.append(_collected(images(path, kind, index, species), index, labels))
+
+    def _close(self):
+        """End a run of files that are not npz: their labels are complete."""
+        if self._open is None:
+            return
+        labels, structures = self._open
+        self._open = None
+        structures = structures[0] if len(structures) == 1 else Structures.concatenate(structures)
+        found = labels.labels()
+        targets = Targets(**found, offsets=structures.offsets) if found else None
+        report = Report.of_collector(labels)
+        report.unnamed, self._unnamed = self._unnamed, {}
+        self._append(structures, targets, report)
+
+    def _append(self, structures, targets, report):
+        self.structures.append(structures)
+        self.targets.append(targets)
+        self.reports.append(report)
+
+    def joined(self):
+        """Structures, Targets (or None) and the report of all files."""
+        self._close()
+        if not self.structures:
+            raise ValueError("it has no files: the archive is empty")
+        if len(self.structures) == 1:
+            return self.structures[0], self.targets[0], self.reports[0]
+        report = Report.merged(self.reports)
+        targets = None
+        if report.sources:
+            targets = Targets.concatenate([
+                _unlabelled(structures, report.sources) if part is None else part
+                for part, structures in zip(self.targets, self.structures, strict=True)
+            ])  # fmt: skip
+        return Structures.concatenate(self.structures), targets, report
+
+
+def _unlabelled(structures, names):
+    """Targets of structures without labels, beside others that have some."""
+    one = next(iter(names))
+    shape = {"energy": (), "forces": (3,), "dipole": (3,)}.get(one, (3, 3))
+    n = len(structures.numbers) if one == "forces" else len(structures)
+    return Targets(**{one: np.full((n, *shape), np.nan)}, offsets=structures.offsets)
+
+
+def _collected(frames, index, labels):
+    """The structures of a file; their labels are given to a collector, some frames at a time."""
+    blocks, n = [], 0
+    while block := list(islice(frames, _FRAMES)):
+        labels.add(block, [_number(index, n + k) for k in range(len(block))])
+        blocks.append((
+            np.concatenate([atoms.numbers for atoms in block]),
+            np.concatenate([atoms.positions for atoms in block]),
+            np.array([len(atoms) for atoms in block]),
+            np.array([atoms.cell.array for atoms in block]),
+            np.array([atoms.pbc for atoms in block]),
+        ))  # fmt: skip
+        n += len(block)
+    if not blocks:
+        raise nothing_selected(index)
+    numbers, positions, counts, cells, pbc = map(np.concatenate, zip(*blocks, strict=True))
+    return Structures(numbers, positions, offsets_from_counts(counts), cells, pbc)
+
+
+def _number(index, k):
+    """The number in the file of the k-th structure that was selected, as far as it is known."""
+    start, step = index.start or 0, index.step or 1
+    return start + k * step if start >= 0 and step > 0 else k

@@ -49,7 +49,8 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
     def __init_subclass__(cls, **options):
         if "fit" in vars(cls):
             cls.fit = _diagnosed(cls.fit)
-        super().__init_subclass__(**options)  # after it: a fit whose diagnosis fails changes nothing
+        # afterwards, so that a fit whose diagnosis fails changes nothing
+        super().__init_subclass__(**options)
 
     @abstractmethod
     def _checked(self, X):
