@@ -8,8 +8,11 @@ Reproducibility
 ---------------
 Work is cut into pieces that do not depend on the number of workers, each piece is computed by one
 thread, and sums follow a fixed tree. Hence, within a process, results are equal to the bit for any
-number of threads. Between processes, caches, call histories and builds of BLAS, where compilers may
-round in another order, features agree to 1e-13 of their norm and predictions to 1e-10.
+number of threads. Features made by compiled loops are equal to the bit between processes on one
+kind of processor, too, whatever was cached or called before (`skatom._numba.compiler`). Between
+processors, versions of numba and builds of BLAS, which may round in another order, features agree
+to 1e-13 of their norm and predictions to 1e-10; those of a fit by conjugate gradients to what their
+tolerance leaves open.
 """
 
 import os

@@ -45,3 +45,23 @@ def test_every_public_name_loads_on_first_use():
 
 def test_nothing_loads_torch():
     python("-c", WITHOUT_TORCH + NAMES)
+
+
+WITHOUT_COMPILATION = """
+import pkgutil
+import skatom
+from skatom._numba.compiler import SelfContainedCompiler
+from skatom._numba.disk_cache import DiskCache
+
+def refuse(*_):
+    raise AssertionError("a function is compiled or looked for")
+
+SelfContainedCompiler.compile_extra = DiskCache.load_overload = refuse
+for module in pkgutil.walk_packages(skatom.__path__, "skatom."):
+    if "_torch" not in module.name and module.name != "skatom.__main__":
+        __import__(module.name)
+"""
+
+
+def test_imports_compile_nothing():
+    python("-c", WITHOUT_COMPILATION)

@@ -118,7 +118,7 @@ def test_a_slab_needs_no_third_lattice_vector():
         ([molecule("H2O"), "H2O"], "item 1 is a str"),
         ([], "got no structures"),
         (3, "got a int: pass"),
-        ("md.xyz", "got a str: pass"),
+        ("md.xyz", "got the name 'md.xyz' where .*: read the file first"),
     ],
 )
 def test_what_is_no_list_of_atoms_is_refused(value, message):
@@ -129,7 +129,7 @@ def test_what_is_no_list_of_atoms_is_refused(value, message):
 
 
 def test_labels_come_from_atoms_and_not_from_structures(mixed):
-    with pytest.raises(ValueError, match="item 0 is a Structures, .* that carry the labels"):
+    with pytest.raises(ValueError, match="got Structures, which carry no labels"):
         Targets.from_ase(Structures.from_ase(mixed))
 
 

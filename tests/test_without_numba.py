@@ -1,10 +1,12 @@
 """A node without numba imports everything, and works with torch where that is possible."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import skatom
@@ -50,6 +52,39 @@ def test_sgdml_on_a_device_of_torch():
     assert "is a compiled loop, which needs numba: pip install numba" in done.stdout
 
 
+NUMBERS = """
+import numpy as np
+from skatom import Structures, Targets
+from skatom.descriptors import FCHL19
+from skatom.models import SGDML
+
+rng = np.random.default_rng(0)
+positions = [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]] + rng.normal(size=(6, 3, 3)) * 0.1
+X = Structures.from_frames([8, 1, 1], positions)
+y = Targets(forces=rng.normal(size=(12, 3)), offsets=X[:4].offsets)
+features = FCHL19().fit_transform(X)
+gradient, virial = features.pullback(features.values)
+energy, forces = SGDML(sigma=3.0).fit(X[:4], y).predict(X[4:], return_forces=True)
+for array in (features.values, gradient, virial, energy, forces):
+    print(np.asarray(array, float).tobytes().hex())
+"""
+
+
+def test_python_gives_the_numbers_of_compiled_loops():
+    """``NUMBA_DISABLE_JIT`` is for debuggers and measurements of coverage."""
+    found = []
+    for disable in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-c", NUMBERS], capture_output=True, text=True,
+            env={**os.environ, "NUMBA_DISABLE_JIT": disable},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append([np.frombuffer(bytes.fromhex(word)) for word in done.stdout.split()])
+    for compiled, interpreted in zip(*found, strict=True):
+        error = np.linalg.norm(compiled - interpreted)
+        assert 0 < error < 1e-12 * np.linalg.norm(compiled)
+
+
 def test_modules_take_numba_from_one_place():
     root = Path(skatom.__file__).parent
     for path in root.rglob("*.py"):
@@ -57,4 +92,4 @@ def test_modules_take_numba_from_one_place():
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if any(name.split(".")[0] == "numba" for name in names):
-                assert path.name == "_numba.py", path
+                assert path.parent.name == "_numba", path

@@ -40,9 +40,12 @@ class Compilation:
         self._depth += 1
         if self._depth == 1:
             self._start = time()
-            self._timer = Timer(max(self._patience - self._seconds, 0.0), self._announce)
+            left = self._patience - self._seconds
+            self._timer = Timer(left, self._announce)
             self._timer.daemon = True
-            if not self._announced:
+            if left <= 0:
+                self._announce()
+            elif not self._announced:
                 self._timer.start()
 
     def __exit__(self, *_):

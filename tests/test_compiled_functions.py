@@ -1,0 +1,336 @@
+"""Compiled functions are kept on disk, whatever its state, and give the same bits everywhere."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from itertools import product
+
+import numba
+import numpy as np
+import pytest
+
+import skatom._numba
+from skatom._numba import compilation_time, disk_cache, njit, source_stamp
+from skatom._numba.compilation_time import ANNOUNCEMENT, Compilation
+from skatom._progress import tqdm
+
+INNER = """
+from skatom._numba import njit
+
+SCALE = 2.0
+
+@njit(cache=True)
+def inner(x):
+    return SCALE * x
+"""
+OUTER = """
+from skatom._numba import njit
+from loops._cpu.inner import inner
+
+@njit(cache=True)
+def outer(x):
+    return inner(x) + 1
+"""
+# prints the value, and how many functions were compiled and found
+CALL = """
+import sys
+from loops._cpu.inner import inner
+from loops._cpu.outer import outer
+stats = [function.stats for function in (inner, outer)]
+print(outer({argument}), sum(sum(s.cache_misses.values()) for s in stats),
+      sum(sum(s.cache_hits.values()) for s in stats))
+"""
+
+
+@pytest.fixture
+def loops(tmp_path):
+    """A package with two compiled functions, one of which calls the other."""
+    folder = tmp_path / "loops" / "_cpu"
+    folder.mkdir(parents=True)
+    for name, text in (("__init__", ""), ("inner", INNER), ("outer", OUTER)):
+        (folder / f"{name}.py").write_text(text)
+    (folder.parent / "__init__.py").touch()
+    return folder
+
+
+def start(folder, program, **environment):
+    """A new process that can import skatom and what is in a folder."""
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | environment
+    environment = {name: value for name, value in environment.items() if value is not None}
+    return subprocess.Popen(
+        [sys.executable, "-W", "always::RuntimeWarning", "-c", program],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    """What a process printed."""
+    out, error = process.communicate(timeout=600)
+    assert process.returncode == 0, error
+    return out.split(), error
+
+
+def call(folder, argument="1.0", **environment):
+    return finish(start(folder, CALL.format(argument=argument), **environment))
+
+
+class TestFiles:
+    def test_serve_later_processes_until_a_source_changes(self, loops, tmp_path):
+        cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        assert call(tmp_path, **cache)[0] == ["3.0", "2", "0"]
+        assert call(tmp_path, **cache)[0] == ["3.0", "0", "1"]
+        (loops / "inner.py").write_text(INNER.replace("2.0", "5.0"))  # of the same length
+        assert call(tmp_path, **cache)[0] == ["6.0", "2", "0"]
+
+    def test_of_two_processes_at_once(self, loops, tmp_path):
+        cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        arguments = ("1", "1.0")
+        both = [start(tmp_path, CALL.format(argument=a), **cache) for a in arguments]
+        assert [finish(process)[0][0] for process in both] == ["3.0", "3.0"]
+        for argument in arguments:
+            assert call(tmp_path, argument, **cache)[0] == ["3.0", "0", "1"]
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+    def test_come_with_an_installation_that_cannot_be_written_to(self, loops, tmp_path):
+        nowhere = {"NUMBA_CACHE_DIR": None, "HOME": "/proc/nope", "XDG_CACHE_HOME": "/proc/nope"}
+        (value, *counts), error = call(tmp_path, **nowhere)
+        assert (value, counts, error) == ("3.0", ["2", "0"], "")
+        kept = sorted((loops / "__pycache__").iterdir())
+        assert len(kept) == 2
+        (loops / "__pycache__").chmod(0o500)
+        assert call(tmp_path, **nowhere)[0] == ["3.0", "0", "1"]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+    def test_are_missed_on_a_full_disk_only_by_one_warning(self, loops, tmp_path):
+        full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
+        program = f"{full}\n{CALL.format(argument='1.0')}"
+        out, error = finish(start(tmp_path, program, NUMBA_CACHE_DIR=str(tmp_path / "cache")))
+        assert out == ["3.0", "2", "0"]
+        assert error.count("RuntimeWarning") == 1 and "NUMBA_CACHE_DIR" in error
+        assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+    def test_are_missed_without_a_writable_folder_only_by_one_warning(self, tmp_path, monkeypatch):
+        (tmp_path / "file").touch()
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file" / "cache"))
+        monkeypatch.setattr(disk_cache, "_warned", False)
+        with pytest.warns(
+            RuntimeWarning, match="set the environment variable NUMBA_CACHE_DIR"
+        ) as w:
+            assert add(1, 2) == 3
+            assert add(1.0, 2) == 3.0
+        assert len(w) == 1
+
+    @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "flipped"])
+    def test_that_are_damaged_are_made_again(self, damage, tmp_path, monkeypatch):
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+        function = njit(cache=True)(add.py_func)
+        assert function(1, 2) == 3
+        (path,) = tmp_path.rglob("*.nbc")
+        content = path.read_bytes()
+        assert load(function) is not None
+        middle = len(content) // 2
+        path.write_bytes({
+            "truncated": content[:middle],
+            "empty": b"",
+            "foreign": b"not what it seems",
+            "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        }[damage])  # fmt: skip
+        assert load(function) is None
+        function._cache.save_overload(*next(iter(function.overloads.items())))
+        assert load(function) is not None
+
+    def test_can_be_deleted_and_left_alone(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+        function = njit(cache=True)(add.py_func)
+        function._cache.disable()
+        function(1, 2)
+        assert not list(tmp_path.rglob("*.nbc"))
+        function._cache.enable()
+        function(1.0, 2)
+        assert len(list(tmp_path.rglob("*.nbc"))) == 1
+        function._cache.flush()
+        assert not list(tmp_path.rglob("*.nbc"))
+
+
+@njit(cache=True)
+def add(a, b):
+    return a + b
+
+
+def load(function):
+    (sig,) = function.overloads
+    return function._cache.load_overload(sig, function.targetctx)
+
+
+# calls one function twice, so that it is not inlined
+TWICE = """
+from skatom._cpu.elementwise import cutoff_values
+from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
+
+@njit(cache=True, fastmath=FASTMATH)
+def twice(r, rows):
+    cutoff_values(0, 5.0, r, rows[0, :len(r)])
+    cutoff_values(0, 3.0, r, rows[1, :len(r)])
+"""
+VALUES = """
+import numpy as np
+from loops._cpu.twice import cutoff_values, twice
+r = np.linspace(0.1, 6, 1001)
+rows = np.zeros((2, 2000))
+{before}
+twice(r, rows)
+cutoff_values(0, 5.0, r, np.empty(1001))
+print(rows.tobytes().hex())
+"""
+FEATURES = """
+from ase.build import bulk, molecule
+from skatom.descriptors import {descriptor}
+X = [molecule("CH4"), molecule("CO"), molecule("H2O"), molecule("C6H6")]
+features = {descriptor}(n_jobs={n_jobs}).fit_transform(X)
+for array in (features.values, *features.pullback(features.values**2)):
+    print(array.tobytes().hex())
+"""
+
+
+def arrays(words):
+    return [np.frombuffer(bytes.fromhex(word)) for word in words]
+
+
+class TestBits:
+    def test_depend_neither_on_the_cache_nor_on_what_was_called_before(self, loops, tmp_path):
+        (loops / "twice.py").write_text(TWICE)
+        cache = tmp_path / "cache"
+
+        def values(before="", **environment):
+            process = start(
+                tmp_path, VALUES.format(before=before), NUMBA_CACHE_DIR=str(cache), **environment
+            )
+            return finish(process)[0]
+
+        def delete(function):
+            paths = list(cache.rglob(f"*.{function}-*.nbc"))
+            assert paths
+            for path in paths:
+                path.unlink()
+
+        fresh = values()
+        assert values() == fresh
+        assert values("cutoff_values(0, 5.0, r, np.empty(1001))") == fresh
+        delete("twice")
+        assert values("cutoff_values(0, 5.0, r, np.empty(1001))") == fresh
+        delete("cutoff_values")
+        assert values() == fresh
+        (other,), (same,) = arrays(values(NUMBA_CPU_NAME="generic")), arrays(fresh)
+        assert not np.array_equal(other, same)  # other instructions
+        np.testing.assert_allclose(other, same, rtol=0, atol=1e-13 * np.linalg.norm(same))
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("descriptor", ["ACSF", "FCHL19", "SOAP"])
+    def test_of_features_depend_on_the_processor_alone(self, descriptor, tmp_path):
+        def features(n_jobs=1, cache=tmp_path, threads="2", **environment):
+            return finish(start(
+                tmp_path, FEATURES.format(descriptor=descriptor, n_jobs=n_jobs),
+                NUMBA_CACHE_DIR=str(cache), NUMBA_NUM_THREADS=threads, **environment,
+            ))[0]  # fmt: skip
+
+        fresh = features()
+        for path in sorted(tmp_path.rglob("*.nbc"))[::2]:
+            path.unlink()
+        for threads, n_jobs in product("12", (1, 2)):  # the first finds half of its functions
+            assert features(n_jobs, threads=threads) == fresh
+        other = features(NUMBA_CPU_NAME="generic")
+        for one, two in zip(arrays(other), arrays(fresh), strict=True):
+            assert np.linalg.norm(one - two) < 1e-13 * np.linalg.norm(two)
+
+
+class TestSources:
+    def test_of_compiled_loops_are_covered_with_all_that_they_import(self):
+        """The rule on which stamps rest: functions and constants come from folders ``_cpu``."""
+        root = os.path.dirname(skatom.__file__)
+        found = 0
+        for folder, _, files in os.walk(root):
+            for path in (os.path.join(folder, name) for name in files if name.endswith(".py")):
+                with open(path, encoding="utf-8") as file:
+                    text = file.read()
+                if "import njit" not in text or folder == os.path.dirname(skatom._numba.__file__):
+                    continue
+                found += 1
+                assert "_cpu" in folder.split(os.sep), path
+                for module in re.findall(r"^\s*(?:from|import) (skatom\S*)", text, re.MULTILINE):
+                    allowed = ("skatom._numba", "skatom.parallel")
+                    assert "_cpu" in module.split(".") or module in allowed, (path, module)
+        assert found > 20
+
+    def test_change_the_stamp_of_all_that_use_them(self, loops, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(source_stamp, "_sources", {})
+        for name in ("loops._cpu.outer", "loops._cpu.inner", "loops._cpu", "loops"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        import loops._cpu.outer  # noqa: F401
+
+        names = ["loops._cpu.inner", "loops._cpu.outer"]
+        before = [source_stamp.source_stamp(name) for name in names]
+        assert before[0] != before[1]
+        (loops_file := tmp_path / "loops" / "_cpu" / "inner.py").write_text(INNER + "\nNEW = 1")
+        assert [source_stamp.source_stamp(name) for name in names] == before  # as imported
+        source_stamp.remember_source(names[0])
+        after = [source_stamp.source_stamp(name) for name in names]
+        assert after[0] != before[0] and after[1] != before[1]
+        loops_file.unlink()
+        source_stamp.remember_source(names[1])
+        assert [source_stamp.source_stamp(name) for name in names] == after
+
+    def test_that_are_not_files_are_an_error(self):
+        source_stamp.remember_source("sys")
+        with pytest.raises(OSError, match="the source of sys is not a file"):
+            source_stamp.source_stamp("sys")
+
+
+class TestAnnouncement:
+    def test_comes_once_and_after_a_while(self, capsys):
+        compilation = Compilation(patience=0.2)
+        with compilation:
+            pass
+        assert capsys.readouterr().err == ""
+        for _ in range(2):
+            with compilation:
+                time.sleep(0.15)
+                with compilation:
+                    time.sleep(0.15)
+        assert capsys.readouterr().err == f"{ANNOUNCEMENT}\n"
+
+    def test_adds_up_many_short_compilations(self, capsys):
+        compilation = Compilation(patience=0.3)
+        for _ in range(10):
+            with compilation:
+                time.sleep(0.05)
+        assert capsys.readouterr().err == f"{ANNOUNCEMENT}\n"
+        assert 0.5 <= compilation.seconds < 5
+
+    def test_is_left_to_the_first_process(self, capsys, monkeypatch):
+        monkeypatch.setattr(compilation_time, "parent_process", lambda: "a process")
+        with Compilation(patience=0.01):
+            time.sleep(0.1)
+        assert capsys.readouterr().err == ""
+
+    def test_clock_runs_on_after_an_error(self):
+        compilation = Compilation()
+        with pytest.raises(KeyboardInterrupt), compilation:
+            raise KeyboardInterrupt
+        seconds = compilation.seconds
+        time.sleep(0.01)
+        assert compilation.seconds == seconds
+
+    def test_is_kept_out_of_progress_bars(self, capsys):
+        start = time.time()
+        with tqdm(total=10) as bar:
+            with compilation_time.compilation:
+                time.sleep(0.3)
+            time.sleep(0.1)
+            bar.update()
+            assert 0.1 <= bar.format_dict["elapsed"] <= time.time() - start - 0.3
+        assert "1/10" in capsys.readouterr().err
