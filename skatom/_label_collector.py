@@ -78,10 +78,16 @@ class LabelCollector:
         return {label: joined(self._sources[label]) for label in LABELS if label in self._sources}
 
     def _refuse_absent(self, request):
-        names = dict.fromkeys(name for _, name in self.fields if name not in _GEOMETRY)
+        names = dict.fromkeys(name for _, name in self.fields)
+        reason = f"no field {request.field!r} for {request.name}; there are {', '.join(names)}"
+        if request.field in names:
+            reason = "it is NaN" + (
+                " or belongs to structures that are not periodic in three directions"
+                if request.label == "stress"
+                else ""
+            )
         raise ValueError(
-            f"no structure has {request.name} under the key {request.field!r}: no field "
-            f"{request.field!r} for {request.name}; there are {', '.join(names) or 'none'}"
+            f"no structure has {request.name} under the key {request.field!r}: {reason}"
         )
 
     def _frame(self, atoms, index):
@@ -93,10 +99,14 @@ class LabelCollector:
                 place = _place_of(request, places)
                 if place is None:
                     continue
+                value = places[place][request.field]
+                if isinstance(value, bool | np.bool_) and not request.named:
+                    self.unread[request.field] = place  # a word of the second line of XYZ
+                    continue
                 if place == "calculator" and not checked:
                     check_results(atoms, index)
                     checked = True
-                value = self._value(request, places[place][request.field], atoms, place, index)
+                value = self._value(request, value, atoms, place, index)
                 taken.add((place, request.field))
                 if value is not None:
                     found[label] = value
@@ -158,14 +168,14 @@ class LabelCollector:
             kind = kind_of(name) if isinstance(name, str) else None
             kind = None if ("stress" if kind == "virial" else kind) in self._chosen else kind
             self._kinds[name] = kind
-        if kind is None or isinstance(value, dict | str) or value is None:
+        if kind is None or isinstance(value, dict | str | bool | np.bool_) or value is None:
             return
         per_atom = place == "arrays" or (place == "calculator" and name == "energies")
         if per_atom and kind != "forces":
             return
         try:
-            array = np.asarray(value, dtype=float)
-        except (TypeError, ValueError):
+            array = real_array(value, name)
+        except ValueError:
             return
         if not has_shape_of(kind, array.shape, len(atoms)) or np.isnan(array).all():
             return

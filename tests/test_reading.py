@@ -305,7 +305,8 @@ def test_what_has_no_name_in_xyz_is_told(comment, row, message, tmp_path):
 @pytest.mark.parametrize(
     ("comment", "row"),
     [
-        ("", ""), ("frame 12 of 2026-01-01", ""), ('energy=-1.5 name="1.5 K" T = 300.0', ""),
+        ("force field minimum", ""), ("", ""),
+        ("frame 12 of 2026-01-01", ""), ('energy=-1.5 name="1.5 K" T = 300.0', ""),
         ('Properties="species:S:1:pos:R:3:forces:R:3" energy=-1.5', "0.1 0.2 0.3"),
         ("time=[0.1 0.2] pbc='F F F' a={1.0 2.0}", ""),
     ],
@@ -314,6 +315,13 @@ def test_plain_xyz_is_read_without_a_warning(comment, row, tmp_path):
     path = tmp_path / "plain.xyz"
     path.write_text(2 * f"1\n{comment}\nAr 0 0 0 {row}\n")
     assert len(quietly(path).structures) == 2
+
+
+def test_words_of_a_comment_are_no_labels(tmp_path):
+    path = tmp_path / "plain.xyz"
+    path.write_text("1\ntotal energy in Hartree\nAr 0 0 0\n")
+    with pytest.warns(UserWarning, match=r"not read: energy \(calculator\)"):
+        assert read(path).targets is None
 
 
 def test_energies_per_atom_are_no_example_of_keys(tmp_path):
@@ -360,6 +368,15 @@ def test_virials_of_npz_are_divided_by_the_volume(tmp_path):
     np.testing.assert_allclose(found, -virial / volume)
     found = quietly(path, "virial=virial").targets.stress  # in the file's unit of energy
     np.testing.assert_allclose(found, -virial * KCAL_PER_MOL / volume)
+
+
+def test_fields_that_label_nothing(tmp_path):
+    atoms = molecule("H2O")
+    atoms.info |= {"E0": np.nan, "S": np.eye(3).ravel()}
+    write(tmp_path / "water.xyz", atoms)
+    refused(tmp_path / "water.xyz", "no structure has energy under the key 'E0': it is NaN",
+            keys="energy=E0")  # fmt: skip
+    refused(tmp_path / "water.xyz", "structures that are not periodic", keys="stress=S")
 
 
 @pytest.mark.parametrize("field", ["stress", "virial"])
@@ -763,14 +780,15 @@ def test_molecules_of_qm9(tmp_path):
     refused(path, "not complete in the layout of QM9")
 
 
-def test_many_frames_are_read_in_blocks(tmp_path, monkeypatch):
+@pytest.mark.parametrize("limit", ["_FRAMES", "_ATOMS"])
+def test_many_frames_are_read_in_blocks(limit, tmp_path, monkeypatch):
     images = [Atoms("Ar", [[k, 0, 0]]) for k in range(25)]
     for k in range(0, 25, 7):
         images[k].info["energy"] = float(k)
     images[24].arrays["forces"] = np.ones((1, 3))
     write(tmp_path / "md.traj", images)
     whole = quietly(tmp_path / "md.traj")
-    monkeypatch.setattr("skatom.datasets._read._FRAMES", 4)
+    monkeypatch.setattr(f"skatom.datasets._read.{limit}", 4)
     parts = quietly(tmp_path / "md.traj")
     assert whole.targets.labelled("energy").sum() == 4
     for name in ("energy", "forces"):

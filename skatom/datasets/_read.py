@@ -1,7 +1,5 @@
 """Read structures and labels from files of many formats."""
 
-from itertools import islice
-
 import numpy as np
 from sklearn.utils import Bunch
 
@@ -22,8 +20,8 @@ from skatom.datasets._xyz import begins_as_qm9, without_names
 from skatom.structures import Structures, offsets_from_counts
 from skatom.targets import Targets
 
-# Frames that are ase.Atoms at the same time: these take ten times the memory of arrays.
-_FRAMES = 1000
+# Frames, and atoms, that are ase.Atoms at the same time: these take ten times as much memory.
+_FRAMES, _ATOMS = 1000, 100_000
 
 
 def read(path, keys=None, *, index=":", species=None):
@@ -221,7 +219,7 @@ def _unlabelled(structures, names):
 def _collected(frames, index, labels):
     """The structures of a file; their labels are given to a collector, some frames at a time."""
     blocks, n = [], 0
-    while block := list(islice(frames, _FRAMES)):
+    for block in _in_blocks(frames):
         labels.add(block, [_number(index, n + k) for k in range(len(block))])
         blocks.append((
             np.concatenate([atoms.numbers for atoms in block]),
@@ -235,6 +233,18 @@ def _collected(frames, index, labels):
         raise nothing_selected(index)
     numbers, positions, counts, cells, pbc = map(np.concatenate, zip(*blocks, strict=True))
     return Structures(numbers, positions, offsets_from_counts(counts), cells, pbc)
+
+
+def _in_blocks(frames):
+    block, n_atoms = [], 0
+    for atoms in frames:
+        block.append(atoms)
+        n_atoms += len(atoms)
+        if len(block) == _FRAMES or n_atoms >= _ATOMS:
+            yield block
+            block, n_atoms = [], 0
+    if block:
+        yield block
 
 
 def _number(index, k):
