@@ -16,7 +16,7 @@ from typing import NamedTuple
 _IMPORT = re.compile(rb"^from (\S+) import (\([^)]*\)|.*)|^import (\S+)", re.MULTILINE)
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """The source of a module: state of the file, hash, names of imported modules of loops."""
 
     state: tuple
@@ -44,7 +44,7 @@ def remember_source(module):
         text = Path(file).read_bytes()
     except (KeyError, AttributeError, TypeError, OSError):  # frozen, or within an archive
         return
-    _sources[module] = Source(state, hashlib.sha256(text).digest(), list(_imported_loops(text)))
+    _sources[module] = SourceFile(state, hashlib.sha256(text).digest(), list(_imported_loops(text)))
     for name in _sources[module].loops:
         remember_source(name)
 
