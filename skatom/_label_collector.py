@@ -141,7 +141,7 @@ class LabelCollector:
             return None
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
         if array.dtype != float:
-            array = real_array(array, where)
+            array = _numbers(array, where)
         array = _shaped(array, request, len(atoms), where)
         finite = np.isfinite(array)
         if not finite.all():
@@ -181,6 +181,13 @@ class LabelCollector:
             return
         if not _is_known(kind, array, found, atoms):
             self.unread[name] = place
+
+
+def _numbers(array, where):
+    try:
+        return real_array(array, where)
+    except ValueError as error:
+        raise ValueError(f"{error}: write numbers, or nan where there are none") from error
 
 
 def _place_of(request, places):

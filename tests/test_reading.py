@@ -501,6 +501,23 @@ def test_what_is_no_number_is_an_error_with_frame_and_field(field, value, tmp_pa
     refused(path, "structure 3", field, keys={label: field}, index=3)
 
 
+@pytest.mark.parametrize(
+    ("fields", "forces", "message"),
+    [
+        ('dipole="x y z"', "0 0 0", "'dipole' in the second line must be numbers, but is 'x y z'"),
+        ('stress="1 2 3"', "0 0 0", "info item stress, expecting special 3x3 matrix"),
+        ("", "0 abc 0", "atom 0: 'abc' in the column of 'forces' is no number"),
+        ("", "0 1.0D-01 0", "atom 0: '1.0D-01' in the column of 'forces' is no number"),
+    ],
+)
+def test_what_ase_refuses_is_named_too(fields, forces, message, tmp_path):
+    path = tmp_path / "text.xyz"
+    good = FRAME.format("energy=-1.0", "0 0 0")
+    path.write_text(3 * good + FRAME.format(fields, forces) + good)
+    refused(path, "structure 3", message)
+    refused(path, "structure 3", message, index="1::2")
+
+
 def test_labels_that_are_nan_are_missing(tmp_path):
     path = tmp_path / "nan.xyz"
     path.write_text(
@@ -602,7 +619,7 @@ def test_positions_of_npz_in_another_unit(tmp_path):
 def test_atoms_without_a_symbol_are_named(tmp_path):
     path = tmp_path / "labels.xyz"
     path.write_text("1\n\nO 0 0 0\n1\n\nO1 0 0 0\n")
-    refused(path, "structure 1 of those to be read has an atom called 'O1', which is no chemical")
+    refused(path, "structure 1, atom 0: 'O1' in the column of 'species' is no chemical symbol")
     path.write_text("1\nProperties=Z:I:1:pos:R:3\n8 0 0 0\n")
     assert quietly(path).structures.numbers.tolist() == [8]
 

@@ -7,7 +7,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from ase.io.formats import filetype, ioformats, string2index
 
-from skatom.datasets._xyz import begins_as_qm9, read_qm9, without_blank_lines
+from skatom.datasets._xyz import begins_as_qm9, check_frame, read_qm9, without_blank_lines
 
 # Formats whose atoms have numbered types, and results that their readers make up.
 _NUMBERED = ("lammps-dump-text", "lammps-dump-binary", "lammps-data", "netcdftrajectory")
@@ -64,11 +64,8 @@ def images(path, kind, index, species):
     except (Refused, MemoryError):
         raise
     except Exception as error:  # each of ASE's formats fails in its own way
-        if kind == "extxyz" and isinstance(error, KeyError):
-            raise ValueError(
-                f"structure {n_read} of those to be read has an atom called {error}, which is no "
-                "chemical symbol: write symbols into the first column, or numbers into one called Z"
-            ) from error
+        if kind == "extxyz" and not begins_as_qm9(path):
+            check_frame(path, number_of(index, n_read))
         raise _unreadable(error, n_read) from error
 
 
@@ -189,6 +186,12 @@ def as_slice(index):
             f"index is {given!r}: give a number, a slice, or text such as ':', '-1' or '::10'"
         )
     return index
+
+
+def number_of(index, k):
+    """The number in the file of the k-th structure that was selected, as far as it is known."""
+    start, step = index.start or 0, index.step or 1
+    return start + k * step if start >= 0 and step > 0 else k
 
 
 def nothing_selected(index):

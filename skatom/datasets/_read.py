@@ -12,6 +12,7 @@ from skatom.datasets._formats import (
     format_of,
     images,
     nothing_selected,
+    number_of,
     species_numbers,
 )
 from skatom.datasets._npz import NPZ_KEYS, read_npz
@@ -220,7 +221,7 @@ def _collected(frames, index, labels):
     """The structures of a file; their labels are given to a collector, some frames at a time."""
     blocks, n = [], 0
     for block in _in_blocks(frames):
-        labels.add(block, [_number(index, n + k) for k in range(len(block))])
+        labels.add(block, [number_of(index, n + k) for k in range(len(block))])
         blocks.append((
             np.concatenate([atoms.numbers for atoms in block]),
             np.concatenate([atoms.positions for atoms in block]),
@@ -245,9 +246,3 @@ def _in_blocks(frames):
             block, n_atoms = [], 0
     if block:
         yield block
-
-
-def _number(index, k):
-    """The number in the file of the k-th structure that was selected, as far as it is known."""
-    start, step = index.start or 0, index.step or 1
-    return start + k * step if start >= 0 and step > 0 else k

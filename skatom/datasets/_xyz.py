@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
+from ase.io.extxyz import key_val_str_to_dict, per_config_properties
 
 # The numbers of QM9's second line, after "gdb" and the index of the molecule.
 _QM9 = (
@@ -85,6 +87,63 @@ def without_names(path):
 def _outside_values(comment):
     """The second line without the pairs of keys and values."""
     return re.sub(r"[^\s=]+\s*=\s*(\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S*)", " ", comment)
+
+
+def check_frame(path, number):
+    """Raise a ValueError that names what is no number, or no element, in one frame of a file."""
+    comment, rows = _frame(path, number)
+    try:
+        fields = key_val_str_to_dict(comment)
+    except ValueError as error:  # of a stress, virial or lattice that is not nine numbers
+        raise ValueError(f"structure {number}: {error}") from error
+    for name, value in fields.items():
+        if name in per_config_properties and not _is_numeric(value):
+            raise ValueError(
+                f"structure {number}: {name!r} in the second line must be numbers, but is "
+                f"{value!r}: write numbers, or nan where there are none"
+            )
+    properties = _PROPERTIES.search(comment)
+    columns = properties[1].split(":") if properties else ["species", "S", "1", "pos", "R", "3"]
+    if not re.fullmatch(r"([^:]+:\w:\d+:)+", ":".join(columns) + ":"):
+        return
+    for atom, row in enumerate(rows):
+        words = iter(row.split())
+        for name, kind, n in zip(columns[::3], columns[1::3], map(int, columns[2::3]), strict=True):
+            for word in islice(words, n):
+                if not _is_meant(name, kind, word):
+                    raise ValueError(
+                        f"structure {number}, atom {atom}: {word!r} in the column of {name!r} is "
+                        f"no {'chemical symbol' if name == 'species' else 'number'}: repair it"
+                    )
+
+
+def _frame(path, number):
+    """The second line of a frame, and the lines of its atoms."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            n_atoms = int(line) if line.strip().isdigit() else 0
+            if not n_atoms:
+                continue
+            frame = list(islice(file, n_atoms + 1))
+            if number == 0:
+                return frame[0].strip() if frame else "", frame[1:]
+            number -= 1
+    return "", []
+
+
+def _is_numeric(value):
+    try:
+        np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_meant(name, kind, word):
+    """Whether a word may stand in a column of this name and kind."""
+    if name == "species":
+        return word.capitalize() in atomic_numbers
+    return kind not in "RI" or _is_numeric(word)
 
 
 def begins_as_qm9(path):
