@@ -41,7 +41,7 @@ def leverage_scores(X, n_components=20):
     """
     X = check_array(X, dtype=float)
     check_memory(
-        8.0 * (2 * X.size + 4 * min(X.shape) ** 2),
+        8.0 * (3 * X.size + 4 * min(X.shape) ** 2),
         f"the singular value decomposition of a table of {len(X)} x {X.shape[1]} numbers",
         "take fewer samples or features, or method='greedy' of CUR",
     )
