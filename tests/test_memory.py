@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -52,6 +53,25 @@ def test_limit_of_the_address_space_is_seen():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("refused\n", 0), done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux")
+def test_a_fit_under_ulimit_is_refused_in_one_sentence():
+    code = (
+        "import numpy as np; from skatom.models import ForceKernelRidge\n"
+        "X = np.zeros((30_000, 1))\n"
+        "try:\n"
+        "    ForceKernelRidge().fit(X, X[:, 0])\n"
+        "except MemoryError as error:\n"
+        "    print(error)\n"
+    )
+    limited = ["bash", "-c", 'ulimit -v 6000000; exec "$0" -c "$1"', sys.executable, code]
+    done = subprocess.run(limited, capture_output=True, text=True)
+    assert re.fullmatch(
+        r"the kernel matrix of 30000 samples needs 7.54 GiB and \S+ GiB are available: "
+        "use fewer samples\n",
+        done.stdout,
+    ), done.stderr
 
 
 @pytest.fixture

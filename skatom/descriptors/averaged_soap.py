@@ -13,7 +13,7 @@ from skatom.parallel import run_in_threads
 from skatom.structures import as_structures, groups_by_size
 
 # Numbers of the density coefficients of atoms that are held at once.
-_COEFFICIENTS = 2**25
+_COEFFICIENTS = 2**22
 
 
 class AveragedSOAP(StructureDescriptor):

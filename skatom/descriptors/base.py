@@ -27,6 +27,8 @@ from skatom.structures import as_structures, groups_by_size
 # Size of the features of one batch: small compared with the memory of a laptop, large compared
 # with the overhead of a call.
 _BATCH_BYTES = 2**28
+# The same where only sums over atoms are kept.
+_POOLED_BATCH_BYTES = 2**25
 
 
 class _Transformer:
@@ -196,7 +198,8 @@ class _AtomicTransform(_Transformer):
     def _batches(self, structures):
         """Slices of consecutive structures, at least one for each job."""
         n_atoms = len(structures.numbers)
-        size = max(1, _BATCH_BYTES // (8 * self._n_features()))
+        n_bytes = _BATCH_BYTES if self.pool is None else _POOLED_BATCH_BYTES
+        size = max(1, n_bytes // (8 * self._n_features()))
         size = min(size, -(-n_atoms // effective_n_jobs(self.n_jobs)))
         return groups_by_size(structures.offsets, size)
 

@@ -42,7 +42,7 @@ def feature_covariance(kernel, X, Y, rows, columns):
     device = device_of(X.values)
     check = check_memory if device is None else device.check_memory
     check(
-        16.0 * shape[0] * shape[1],
+        9.0 * shape[0] * shape[1],
         f"the {shape[0]} x {shape[1]} covariance matrix",
         "use fewer structures",
     )

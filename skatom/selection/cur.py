@@ -7,6 +7,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
+from skatom.memory import check_memory
 from skatom.selection.base import Selector
 from skatom.solvers.sampling import EXHAUSTED, greedy_cur
 
@@ -39,6 +40,11 @@ def leverage_scores(X, n_components=20):
     array([0.5, 0. , 0.5])
     """
     X = check_array(X, dtype=float)
+    check_memory(
+        8.0 * (3 * X.size + 4 * min(X.shape) ** 2),
+        f"the singular value decomposition of a table of {len(X)} x {X.shape[1]} numbers",
+        "take fewer samples or features, or method='greedy' of CUR",
+    )
     left, scale, _ = np.linalg.svd(X, full_matrices=False)
     rank = max(1, min(n_components, int((scale > EXHAUSTED * scale[0]).sum())))
     return (left[:, :rank] ** 2).sum(axis=1) / rank
@@ -112,6 +118,11 @@ class CUR(Selector):
 
     def _select(self, points, limit):
         if self.method == "greedy":
+            check_memory(
+                16.0 * min(points.shape) ** 2,
+                f"the Gram matrix of a table of {len(points)} x {points.shape[1]} numbers",
+                "take fewer samples or features",
+            )
             return greedy_cur(points, limit, self.n_components)
         scores = leverage_scores(points, self.n_components)
         limit = min(limit, np.count_nonzero(scores))

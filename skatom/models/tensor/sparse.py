@@ -48,10 +48,15 @@ def fit_sparse(
     TensorExpansion, SparsePosterior or None
     """
     n_mu = components.shape[1]
-    _check_memory(representatives.n, n_mu, max_memory)
+    size = representatives.n * n_mu
+    what = f"{representatives.n} representative environments with {n_mu} components each"
+    _check_memory(16.0 * size**2, f"the kernel matrix of {what}", max_memory)
     own = kernel_between(representatives, representatives, lam, zeta)
     check_not_symmetric(np.trace(own), representatives.n, lam)
     columns, factor = independent_columns(own)
+    del own
+    n_bytes = 2 * StreamedQR.memory(len(columns)) + (0 if max_memory is None else factor.nbytes)
+    _check_memory(n_bytes, f"the factorisation for {what}", max_memory)
     rows, mean = StreamedQR(len(columns)), 0.0
     blocks = tqdm(blocks_of(features, lam), desc="fit", disable=not verbose, leave=False)
     for block, part in zip(blocks, _slices(blocks), strict=True):
@@ -182,10 +187,6 @@ def _slices(blocks):
     return [slice(*pair) for pair in pairwise(edges)]
 
 
-def _check_memory(n_sparse, n_mu, max_memory):
-    check_memory(
-        40.0 * (n_sparse * n_mu) ** 2,
-        f"the factorisation for {n_sparse} representative environments with {n_mu} components each",
-        "reduce n_sparse" + ("" if max_memory is None else ", or raise max_memory"),
-        max_memory,
-    )
+def _check_memory(n_bytes, what, max_memory):
+    remedy = "reduce n_sparse" + ("" if max_memory is None else ", or raise max_memory")
+    check_memory(n_bytes, what, remedy, max_memory)
