@@ -75,21 +75,24 @@ def _invert(lattice, inverse):
 def _plan_grid(low, high, inverse, pbc, n_atoms, cutoff, bins, reach):
     """Bins along each lattice vector and how many of them the cutoff reaches across."""
     for k in range(3):
-        height = 1 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
-        length = height if pbc[k] else (high[k] - low[k]) * height
+        length = _height(inverse, k) * (1.0 if pbc[k] else high[k] - low[k])
         bins[k] = max(1, int(min(length / cutoff, _MOST_BINS)))
     while bins[0] * bins[1] * bins[2] > max(8, n_atoms):  # do not walk through empty space
-        most = 0
-        for k in range(3):
-            if bins[k] > bins[most]:
-                most = k
+        most = 0 if bins[0] >= bins[1] else 1
+        most = most if bins[most] >= bins[2] else 2
         bins[most] //= 2
     for k in range(3):
-        height = 1 / np.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
         if pbc[k]:
-            reach[k] = int(min(np.ceil(cutoff * bins[k] / height), _MOST_BINS))
+            reach[k] = int(min(np.ceil(cutoff * bins[k] / _height(inverse, k)), _MOST_BINS))
         else:
             reach[k] = 1 if bins[k] > 1 else 0
+
+
+@njit(cache=True, inline="always")
+def _height(inverse, k):
+    """Between the two sides of the cell that lattice vector k joins."""
+    x, y, z = inverse[0, k], inverse[1, k], inverse[2, k]
+    return 1 / np.sqrt(x * x + y * y + z * z)
 
 
 def build_grids(positions, offsets, cells, pbc, cutoff):

@@ -7,7 +7,6 @@ from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee
 from skatom.descriptors._cpu.acsf.arithmetic import multiply
 from skatom.descriptors._cpu.acsf.tables import (
-    ANGULAR_DF,
     ANGULAR_F,
     DF,
     INVERSE,
@@ -56,15 +55,13 @@ def gather(vectors, species, functions, with_slopes, hood):
     _sort(vectors, species, functions, hood.edges, hood.order, hood.rows)
     kind, rows, r = functions.cutoff_kind, hood.rows, hood.rows[R, :n]
     weight, work, exponents = rows[WEIGHT, :n], rows[WORK, :n], hood.exponents[:n]
-    cutoff_values(kind, functions.cutoff, r, rows[F, :n])
-    cutoff_values(kind, functions.angular_cutoff, r, rows[ANGULAR_F, :n])
-    multiply(rows[F, :n], weight)
-    multiply(rows[ANGULAR_F, :n], weight)
-    if with_slopes:
-        cutoff_slopes(kind, functions.cutoff, r, rows[DF, :n])
-        cutoff_slopes(kind, functions.angular_cutoff, r, rows[ANGULAR_DF, :n])
-        multiply(rows[DF, :n], weight)
-        multiply(rows[ANGULAR_DF, :n], weight)
+    for at in range(F, ANGULAR_F + 1, ANGULAR_F - F):  # one call in a loop: one copy to compile
+        cutoff = functions.cutoff if at == F else functions.angular_cutoff
+        cutoff_values(kind, cutoff, r, rows[at, :n])
+        multiply(rows[at, :n], weight)
+        if with_slopes:
+            cutoff_slopes(kind, cutoff, r, rows[at + 1, :n])
+            multiply(rows[at + 1, :n], weight)
     for g in range(functions.n_g4 + functions.n_g5):
         eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         gaussian(eta, shift, r, work, exponents, hood.e[g, :n])

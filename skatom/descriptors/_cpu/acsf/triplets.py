@@ -195,16 +195,17 @@ def evaluate(n, functions, hood, t):
     for g in range(len(functions.gaussians)):
         eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
         e, b = t.e[g, :n], t.b[g, :n]
-        if g < n_g4:
-            _outer(hood.e[g], first, second, b)
-            gaussian(eta, shift, d, work, exponents, e)
-            multiply(e, b)
-            product(e, w, b)
-            multiply(b, rows[FD, :n])
-            continue
-        if g < n_separable:
+        if n_g4 <= g < n_separable:
             _outer(hood.e[g], first, second, e)
         else:
-            _mean(hood.rows[R], first, second, b)
-            gaussian(eta, shift, b, work, exponents, e)
+            distances = d
+            if g >= n_separable:
+                _mean(hood.rows[R], first, second, b)
+                distances = b
+            gaussian(eta, shift, distances, work, exponents, e)
+        if g < n_g4:
+            _outer(hood.e[g], first, second, b)
+            multiply(e, b)
         product(e, w, b)
+        if g < n_g4:
+            multiply(b, rows[FD, :n])
