@@ -127,8 +127,8 @@ class DiskCache:
 def _folders(file):
     """Folders for compiled functions of a source file, in the order in which they are tried."""
     parent = Path(file).absolute().parent
-    # as numba names them, which keeps installations apart
-    name = f"{parent.name}_{hashlib.sha1(str(parent).encode()).hexdigest()}"
+    # the hash keeps installations apart
+    name = f"{parent.name}_{hashlib.sha256(str(parent).encode()).hexdigest()[:16]}"
     if numba.config.CACHE_DIR:
         return [Path(numba.config.CACHE_DIR) / name]
     return [
