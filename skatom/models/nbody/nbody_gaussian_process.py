@@ -14,6 +14,7 @@ from tqdm import tqdm
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
+from skatom.kernels.nbody.expansion import NPletExpansion
 from skatom.kernels.nbody.functionals import FROM_VOIGT
 from skatom.kernels.nbody.sums import NBody
 from skatom.memory import check_memory
@@ -289,6 +290,7 @@ class NBodyGaussianProcess(StructureRegressor):
         return structures
 
     def _evaluate(self, X, names):
+        _announce_tables(self.expansions_)
         parts, pieces = [], _pieces(X)
         for k, piece in enumerate(
             tqdm(pieces, "prediction", disable=not self.verbose, leave=False)
@@ -349,6 +351,19 @@ def _announce(n_structures, seconds, names):
             f"predicting {n_structures} more structures takes about {seconds:.0f} s: "
             f"MappedForceField.{tables} makes tables of pairs and triangles once, and predicts in "
             "a fraction of this time",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _announce_tables(expansions):
+    """Warn of tables that take long, before they are made."""
+    seconds = sum(e.seconds_of_tables() for e in expansions if isinstance(e, NPletExpansion))
+    if seconds > _LONG:
+        warnings.warn(
+            f"the first prediction makes tables, for about {seconds:.0f} s; later ones use them. "
+            "Files of the model leave them out: save MappedForceField.from_fitted(model) to "
+            "predict at once",
             UserWarning,
             stacklevel=5,
         )
