@@ -6,7 +6,6 @@ from skatom.models._consistency import some_structures
 from skatom.models._labels import check_labels
 from skatom.targets import Targets, as_targets
 
-
 # Frames and atoms whose energies are compared with those of the integrated forces.
 _FRAMES, _ATOMS = 100, 2000
 
