@@ -8,6 +8,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from skatom.baseline import count_species
 from skatom.models._labels import virials
+from skatom.models._mistaken_units import OF_ENERGIES, OF_STRESSES, near, suspicion
 from skatom.models._probe import probe_rows
 from skatom.parallel import serial_blas
 
@@ -28,30 +29,6 @@ _SHEARED = 0.05
 _ONE_UNIT, _ROUGHLY = 1.5, 4.0
 # Ratios within this factor of that of a unit may be that unit; within the first, without doubt.
 _NAMED, _PERHAPS = 1.35, 3.0
-
-_KCAL, _KJ = units.mol / units.kcal, units.mol / units.kJ
-# How many times as large as in eV and Å labels are, by the mistake.
-_OF_ENERGIES = {
-    "the energies are in kcal/mol": _KCAL,
-    "the energies are in kJ/mol": _KJ,
-    "the energies are in meV": 1e3,
-    "the energies are in hartree": 1 / units.Hartree,
-    "the energies are in rydberg": 1 / units.Rydberg,
-    "the forces are in kcal/mol/Å": 1 / _KCAL,
-    "the forces are in kJ/mol/Å": 1 / _KJ,
-    "the forces are in hartree/bohr": units.Hartree / units.Bohr,
-    "the forces are in meV/Å": 1e-3,
-    "the forces are in rydberg/bohr": units.Rydberg / units.Bohr,
-    "the forces are in hartree/Å": units.Hartree,
-    "the forces are in eV/bohr, or energies in hartree and forces in hartree/bohr": 1 / units.Bohr,
-}
-_OF_STRESSES = {
-    "they are in GPa": 1 / units.GPa,
-    "they are in kbar": 10 / units.GPa,
-    "they are in bar": 1e4 / units.GPa,
-    "they are in hartree/bohr³": units.Bohr**3 / units.Hartree,
-    "they are in rydberg/bohr³": units.Bohr**3 / units.Rydberg,
-}
 
 
 @dataclass(frozen=True)
@@ -233,7 +210,7 @@ class _Comparison:
         """The units with which one model has energies and forces, or those near the ratio."""
         sizes = np.unique(self.structures.n_atoms)
         per_atom = {"the energies are those per atom": 1 / sizes[0]} if len(sizes) == 1 else {}
-        factors = _near(ratio, _OF_ENERGIES | per_atom, _PERHAPS)
+        factors = near(ratio, OF_ENERGIES | per_atom, _PERHAPS)
         fits = {
             name: _fit([self.forces, replace(self.energies, labels=self.energies.labels / factor)])
             for name, factor in factors.items()
@@ -243,8 +220,8 @@ class _Comparison:
             name for name, fit in fits.items()
             if _agree(forces, fit) and sum(fit.r2) > best - 0.02
         ]  # fmt: skip
-        close = [name for name in names if name in _near(ratio, factors, _NAMED)]
-        return _suspicion(
+        close = [name for name in names if name in near(ratio, factors, _NAMED)]
+        return suspicion(
             {name: factors[name] for name in close or names}, "both must be in eV and Å"
         )
 
@@ -310,8 +287,8 @@ def _stress_finding(expected, found, sure):
         text = "tension must be positive, so is the sign wrong?"
         return Contradiction(start + text, signed) if correlation < 0 else None
     sign = ", with compression positive" if correlation < 0 else ""
-    named = _near(ratio, _OF_STRESSES, _NAMED)
-    return Contradiction(start + _suspicion(named, "they must be in eV/Å³") + sign, signed)
+    named = near(ratio, OF_STRESSES, _NAMED)
+    return Contradiction(start + suspicion(named, "they must be in eV/Å³") + sign, signed)
 
 
 def _contradicts(expected, found):
@@ -389,17 +366,3 @@ def _compared(expected, found):
     if min(sizes) == 0:
         return 0.0, 1.0
     return float(expected @ found / (sizes[0] * sizes[1])), float(sizes[1] / sizes[0])
-
-
-def _near(ratio, factors, within):
-    """The factors by name that are near a ratio."""
-    reach = np.log(within)
-    return {name: of for name, of in factors.items() if abs(np.log(ratio / of)) < reach}
-
-
-def _suspicion(factors, otherwise):
-    """What may have happened."""
-    if not factors:
-        return f"{otherwise}; what is the unit?"
-    names = " or ".join(f"{name} (factor {of:.3g})" for name, of in factors.items())
-    return f"it looks as if {names}"
