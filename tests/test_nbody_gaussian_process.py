@@ -1,15 +1,21 @@
 """N-body Gaussian processes of energies, forces and stresses against a dense reference."""
 
+import warnings
+
 import numpy as np
 import pytest
 from ase import Atoms
 from dense_nbody import covariance_of_all
 from models_under_contract import crystals, labels_of
+from sklearn.base import clone
 from sklearn.metrics import r2_score
 
 from skatom import Structures, Targets
+from skatom.datasets import load_ethanol
 from skatom.kernels import Cosine, Gaussian, ManyBody, NBody, Polynomial
+from skatom.kernels.nbody import expansion
 from skatom.models import NBodyGaussianProcess
+from skatom.models.nbody import nbody_gaussian_process
 
 CELL = np.array([[3.1, 0.2, 0.0], [0.9, 3.3, 0.3], [-0.4, 0.5, 2.9]])
 SUM = NBody(2, sigma=0.6, cutoff=3.2) + NBody(3, sigma=0.8, cutoff=3.1, amplitude=0.5)
@@ -204,3 +210,73 @@ def test_few_training_data_are_summed_over_where_a_basis_would_be_larger():
     moved.rattle(0.1, seed=1)
     own, cross = (covariance_of_all(kernel, [x], [atoms])[0, 0] for x in (atoms, moved))
     assert model.predict([moved])[0] == pytest.approx(cross / (own + 3 * 1e-2**2), rel=1e-12)
+
+
+def test_energies_do_not_spoil_the_forces_by_default():
+    """Energies that pairs cannot express cost little of the forces."""
+    data = load_ethanol()
+    train, test = slice(0, 400, 25), slice(1, 400, 40)
+    X, y = data.structures[train], data.targets[train]
+    forces = data.targets[test].forces
+
+    def error(targets, **parameters):
+        model = NBodyGaussianProcess(
+            NBody(2, sigma=0.5, cutoff=4.0),
+            noise_forces=0.1,
+            n_environments=40,
+            random_state=0,
+            **parameters,
+        )
+        found = model.fit(X, targets).predict(data.structures[test], return_forces=True)[1]
+        return abs(found - forces).mean()
+
+    alone = error(Targets(forces=y.forces, offsets=X.offsets))
+    assert alone < 0.5 * abs(forces).mean()
+    assert error(y) < 1.1 * alone
+    assert error(y, noise_energy=1e-3) > 1.2 * alone
+
+
+class TestLongPredictions:
+    @pytest.fixture(scope="class")
+    def model(self):
+        structures = crystals(6)
+        model = NBodyGaussianProcess(NBody(cutoff=3.6), n_environments=6, random_state=0)
+        return model.fit(structures, labels_of(structures, ("energy", "forces"))), structures
+
+    @pytest.mark.parametrize(
+        ("deviations", "remedy"), [(False, r"\(model\)"), (True, r"\(model, map_variance=True\)")]
+    )
+    def test_are_announced_with_a_remedy(self, model, monkeypatch, deviations, remedy):
+        monkeypatch.setattr(nbody_gaussian_process, "_LONG", 0)
+        message = (
+            f"predicting 4 more structures takes about .* s: MappedForceField.from_fitted{remedy}"
+        )
+        with pytest.warns(UserWarning, match=message):
+            model[0].predict(model[1], return_std=deviations)
+
+    def test_so_are_tables_of_many_triangles(self, model, monkeypatch):
+        monkeypatch.setattr(nbody_gaussian_process, "_LONG", 0)
+        monkeypatch.setattr(expansion, "_CHUNK", 1)
+        process, structures = clone(model[0]), model[1]
+        process.fit(structures, labels_of(structures, ("energy", "forces")))
+        with pytest.warns(UserWarning, match="the first prediction makes tables, for about"):
+            process.predict(structures[:1])
+        with warnings.catch_warnings():  # they are there now
+            warnings.simplefilter("error")
+            process.predict(structures[:1])
+
+    def test_short_ones_are_not(self, model):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model[0].predict(model[1])
+
+    def test_of_one_structure_are_not(self, model, monkeypatch):
+        monkeypatch.setattr(nbody_gaussian_process, "_LONG", 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model[0].predict(model[1][:1])
+
+    def test_do_not_depend_on_the_structures_beside_them(self, model):
+        together = model[0].predict(model[1])
+        alone = [model[0].predict(model[1][[s]])[0] for s in range(6)]
+        np.testing.assert_allclose(together, alone, rtol=1e-12)

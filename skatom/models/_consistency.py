@@ -4,13 +4,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import units
+from scipy.linalg import cho_factor, cho_solve
 
 from skatom.baseline import count_species
 from skatom.models._labels import virials
+from skatom.models._mistaken_units import OF_ENERGIES, OF_STRESSES, near, suspicion
 from skatom.models._probe import probe_rows
+from skatom.parallel import serial_blas
 
 # Structures and atoms that are compared, and the smallest number of structures that say something.
-_STRUCTURES, _ATOMS, _FEWEST = 40, (300, 2500), 8
+_STRUCTURES, _ATOMS, _FEWEST = 40, (200, 2500), 8
 # Ridges of the probe, relative to the squared norms of its columns.
 _RIDGES = (1e-7, 1e-5, 1e-3, 1e-1)
 # Forces in eV/Å and differences of energies in eV per atom below which nothing is said, and forces
@@ -26,30 +29,6 @@ _SHEARED = 0.05
 _ONE_UNIT, _ROUGHLY = 1.5, 4.0
 # Ratios within this factor of that of a unit may be that unit; within the first, without doubt.
 _NAMED, _PERHAPS = 1.35, 3.0
-
-_KCAL, _KJ = units.mol / units.kcal, units.mol / units.kJ
-# How many times as large as in eV and Å labels are, by the mistake.
-_OF_ENERGIES = {
-    "the energies are in kcal/mol": _KCAL,
-    "the energies are in kJ/mol": _KJ,
-    "the energies are in meV": 1e3,
-    "the energies are in hartree": 1 / units.Hartree,
-    "the energies are in rydberg": 1 / units.Rydberg,
-    "the forces are in kcal/mol/Å": 1 / _KCAL,
-    "the forces are in kJ/mol/Å": 1 / _KJ,
-    "the forces are in hartree/bohr": units.Hartree / units.Bohr,
-    "the forces are in meV/Å": 1e-3,
-    "the forces are in rydberg/bohr": units.Rydberg / units.Bohr,
-    "the forces are in hartree/Å": units.Hartree,
-    "the forces are in eV/bohr, or energies in hartree and forces in hartree/bohr": 1 / units.Bohr,
-}
-_OF_STRESSES = {
-    "they are in GPa": 1 / units.GPa,
-    "they are in kbar": 10 / units.GPa,
-    "they are in bar": 1e4 / units.GPa,
-    "they are in hartree/bohr³": units.Bohr**3 / units.Hartree,
-    "they are in rydberg/bohr³": units.Bohr**3 / units.Rydberg,
-}
 
 
 @dataclass(frozen=True)
@@ -106,13 +85,14 @@ def inconsistencies(structures, targets, names):
     if anchor not in has or has[anchor].sum() < _FEWEST:
         return []
     chosen = some_structures(structures, np.flatnonzero(has[anchor]))
-    return _Comparison(structures[chosen], targets[chosen], names).findings()
+    with serial_blas():  # the matrices are small
+        return _Comparison(structures[chosen], targets[chosen], names).findings()
 
 
 def some_structures(structures, candidates, most=_STRUCTURES, atoms=_ATOMS):
-    """Evenly spaced structures, an eighth of the atoms or a few hundred."""
+    """Evenly spaced structures, a tenth of the atoms or a few hundred."""
     sizes = structures.n_atoms[candidates]
-    n_atoms = np.clip(sizes.sum() / 8, *atoms)
+    n_atoms = np.clip(sizes.sum() / 10, *atoms)
     n = min(most, len(candidates), max(_FEWEST, int(n_atoms / sizes.mean())))
     return candidates[np.unique(np.linspace(0, len(candidates) - 1, n).astype(int))]
 
@@ -139,6 +119,8 @@ class _Comparison:
                 f"{forces.r2[0]:.2g}): do they belong to other structures, or to atoms in another "
                 "order?"
             ]
+        if forces and self.energies and self._follow(forces) and not self.stressed.any():
+            return []
         both = self.energies and _fit([rows for rows in (self.forces, self.energies) if rows])
         of_energy = None
         if forces and both:
@@ -189,6 +171,12 @@ class _Comparison:
     def _forces_are_large(self):
         return np.sqrt(np.mean(self.forces.labels**2)) > _LARGE_FORCE
 
+    def _follow(self, forces):
+        """Whether the energies are about those of a fit to the forces."""
+        expected = self.energies.matrix @ forces.coefficients
+        correlation, ratio = _compared(expected, self.energies.labels)
+        return correlation > 0.85 and 1 / _ONE_UNIT < ratio < _ONE_UNIT
+
     def _of_energies(self, forces, agree):
         """What is wrong with energies that do not follow the forces, or None."""
         expected = self.energies.matrix @ forces.coefficients
@@ -222,7 +210,7 @@ class _Comparison:
         """The units with which one model has energies and forces, or those near the ratio."""
         sizes = np.unique(self.structures.n_atoms)
         per_atom = {"the energies are those per atom": 1 / sizes[0]} if len(sizes) == 1 else {}
-        factors = _near(ratio, _OF_ENERGIES | per_atom, _PERHAPS)
+        factors = near(ratio, OF_ENERGIES | per_atom, _PERHAPS)
         fits = {
             name: _fit([self.forces, replace(self.energies, labels=self.energies.labels / factor)])
             for name, factor in factors.items()
@@ -232,8 +220,8 @@ class _Comparison:
             name for name, fit in fits.items()
             if _agree(forces, fit) and sum(fit.r2) > best - 0.02
         ]  # fmt: skip
-        close = [name for name in names if name in _near(ratio, factors, _NAMED)]
-        return _suspicion(
+        close = [name for name in names if name in near(ratio, factors, _NAMED)]
+        return suspicion(
             {name: factors[name] for name in close or names}, "both must be in eV and Å"
         )
 
@@ -299,8 +287,8 @@ def _stress_finding(expected, found, sure):
         text = "tension must be positive, so is the sign wrong?"
         return Contradiction(start + text, signed) if correlation < 0 else None
     sign = ", with compression positive" if correlation < 0 else ""
-    named = _near(ratio, _OF_STRESSES, _NAMED)
-    return Contradiction(start + _suspicion(named, "they must be in eV/Å³") + sign, signed)
+    named = near(ratio, OF_STRESSES, _NAMED)
+    return Contradiction(start + suspicion(named, "they must be in eV/Å³") + sign, signed)
 
 
 def _contradicts(expected, found):
@@ -332,8 +320,10 @@ def _fit(kinds):
     scale = 1 / np.sqrt(np.maximum(sizes, 1e-12 * sizes.max()))
 
     def solve(matrix, side, ridge):
-        scaled = scale[:, None] * matrix * scale + ridge * np.eye(len(scale))
-        return scale * np.linalg.solve(scaled, scale * side)
+        scaled = scale[:, None] * matrix * scale
+        scaled[np.diag_indices_from(scaled)] += ridge
+        factor = cho_factor(scaled, overwrite_a=True, check_finite=False)
+        return scale * cho_solve(factor, scale * side, check_finite=False)
 
     def held_out(ridge):
         halves = [solve(matrices[1 - half], sides[1 - half], ridge) for half in (0, 1)]
@@ -376,17 +366,3 @@ def _compared(expected, found):
     if min(sizes) == 0:
         return 0.0, 1.0
     return float(expected @ found / (sizes[0] * sizes[1])), float(sizes[1] / sizes[0])
-
-
-def _near(ratio, factors, within):
-    """The factors by name that are near a ratio."""
-    reach = np.log(within)
-    return {name: of for name, of in factors.items() if abs(np.log(ratio / of)) < reach}
-
-
-def _suspicion(factors, otherwise):
-    """What may have happened."""
-    if not factors:
-        return f"{otherwise}; what is the unit?"
-    names = " or ".join(f"{name} (factor {of:.3g})" for name, of in factors.items())
-    return f"it looks as if {names}"

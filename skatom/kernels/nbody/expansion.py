@@ -1,5 +1,7 @@
 """The mean of a Gaussian process with an n-body kernel: a function of single n-plets."""
 
+from time import perf_counter
+
 import numpy as np
 
 from skatom._cpu.pairs import collect
@@ -7,10 +9,12 @@ from skatom.base import Predictor, TupleKeys
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.kernels.nbody import functionals, nplets
 from skatom.kernels.nbody.features import RadialBasis, sums_of_products
-from skatom.parallel import run_in_threads, split_rows, threads_over_blas
+from skatom.parallel import available_threads, run_in_threads, split_rows, threads_over_blas
 
 # n-plets whose basis functions are tabulated at once.
 _CHUNK = 1024
+# So many times as many n-plets are worth an estimate of the time of their table.
+_PIECES_TIMED = 50
 # The largest basis, in products of functions, for each training n-plet. A product costs a few
 # operations, an exponential of the sum some 20.
 _LARGEST = 8
@@ -67,6 +71,11 @@ class NPletExpansion(TupleKeys, Predictor):
         return self._tables[elements]
 
     def _new_table(self, elements):
+        found = self._new_basis(elements)
+        return None if found is None else (*found, self.tensor(elements, found[2]))
+
+    def _new_basis(self, elements):
+        """The interval of the sides and a basis of it, or None."""
         if elements not in self.centers:
             return None
         sides = self.centers[elements][: self.n_sides]
@@ -78,7 +87,22 @@ class NPletExpansion(TupleKeys, Predictor):
         n_products = sides.shape[1] * len(nplets.like_sides(elements))
         if len(basis) ** self.n_sides > _LARGEST * n_products:
             return None
-        return low, high, basis, self.tensor(elements, basis)
+        return low, high, basis
+
+    def seconds_of_tables(self):
+        """About the time in which the tables are made that are not there yet."""
+        seconds = 0.0
+        for elements, centers in self.centers.items():
+            n_pieces = centers.shape[1] // _CHUNK
+            if elements in self._tables or n_pieces < _PIECES_TIMED:
+                continue
+            found = self._new_basis(elements)
+            if found is not None:
+                self._of_piece(elements, found[2], slice(0, 1))  # loads what is compiled
+                start = perf_counter()
+                self._of_piece(elements, found[2], slice(0, _CHUNK))
+                seconds += n_pieces * (perf_counter() - start) / available_threads()
+        return seconds
 
     @property
     def n_sides(self):
@@ -133,19 +157,18 @@ class NPletExpansion(TupleKeys, Predictor):
         -------
         ndarray of float, shape (n_basis,) * n_sides
         """
-        centers, weights = self.centers[elements], self.weights[elements]
-
-        def sums(piece):
-            part = functionals.Part(
-                np.array([0, piece.stop - piece.start]), centers[:, piece], weights[None, :, piece]
-            )
-            return sum(found[0, 0] for _, found in sums_of_products(part, basis, self.n_sides))
-
+        pieces = split_rows(self.centers[elements].shape[1], _CHUNK)
         with threads_over_blas() as pool:
-            total = sum(pool.map(sums, split_rows(centers.shape[1], _CHUNK)))
+            total = sum(pool.map(lambda piece: self._of_piece(elements, basis, piece), pieces))
         if self.n_sides == 1:
             return total
         return sum(total.transpose(p) for p in nplets.like_sides(elements))
+
+    def _of_piece(self, elements, basis, piece):
+        """What some of the training n-plets add to the tensor."""
+        centers, weights = self.centers[elements][:, piece], self.weights[elements][:, piece]
+        part = functionals.Part(np.array([0, centers.shape[1]]), centers, weights[None])
+        return sum(found[0, 0] for _, found in sums_of_products(part, basis, self.n_sides))
 
     def energies(self, X):
         """Energies of structures, shape (n,)."""

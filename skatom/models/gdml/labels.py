@@ -3,8 +3,12 @@
 import numpy as np
 
 from skatom._misuse import check_may_be_labels
+from skatom.models._consistency import some_structures
 from skatom.models._labels import check_labels
 from skatom.targets import Targets, as_targets
+
+# Frames and atoms whose energies are compared with those of the integrated forces.
+_FRAMES, _ATOMS = 100, 2000
 
 
 def force_targets(y, structures, energy_constraint, model):
@@ -24,8 +28,11 @@ def force_targets(y, structures, energy_constraint, model):
     return targets
 
 
-def energies_contradict(predicted, energies):
-    """A sentence in a list if energies disagree with integrated forces; an empty list if not."""
+def energies_contradict(model, structures, targets):
+    """A sentence in a list if energies disagree with a model of forces; an empty list if not."""
+    labelled = np.flatnonzero(targets.labelled("energy"))
+    chosen = some_structures(structures, labelled, most=_FRAMES, atoms=(_ATOMS, _ATOMS))
+    predicted, energies = model.predict(structures[chosen]), targets.energy[chosen]
     spread = predicted.std()
     if len(energies) < 10 or spread == 0 or energies.std() == 0:
         return []

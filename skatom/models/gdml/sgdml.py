@@ -15,7 +15,6 @@ from skatom.descriptors.inverse_distances import (
     fixed_composition,
     pair_features,
 )
-from skatom.models._consistency import some_structures
 from skatom.models._regressor import StructureRegressor
 from skatom.models.gdml.deviations import GDMLPosterior
 from skatom.models.gdml.device_expansion import on_device
@@ -26,9 +25,6 @@ from skatom.models.gdml.system import GDMLSystem, check_kernel_memory, permute_p
 from skatom.properties import in_order
 from skatom.structures import as_structures
 from skatom.symmetry import check_permutations, find_permutations
-
-# Frames and atoms whose energies are compared with those of the integrated forces.
-_COMPARED, _COMPARED_ATOMS = 100, 2000
 
 
 class GDML(StructureRegressor):
@@ -213,13 +209,8 @@ class GDML(StructureRegressor):
         """If forces alone were learnt, energies are compared with the model's own."""
         if self.energy_constraint or "energy" not in names:
             return super()._contradictions(structures, targets, names)
-        labelled = np.flatnonzero(targets.labelled("energy"))
-        chosen = some_structures(structures, labelled, most=_COMPARED, atoms=(_COMPARED_ATOMS,) * 2)
-        predicted = self._outputs(structures[chosen], ("energy",))["energy"]
-        found = energies_contradict(predicted, targets.energy[chosen])
-        if not found:
-            return []
-        return super()._contradictions(structures, targets, names) or found
+        found = energies_contradict(self, structures, targets)
+        return found and (super()._contradictions(structures, targets, names) or found)
 
     def _check_memory(self, n_frames):
         arguments = n_frames, len(self.numbers_), self.max_memory

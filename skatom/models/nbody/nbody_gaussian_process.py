@@ -1,6 +1,8 @@
 """Gaussian processes over sums of pairs and triangles of atoms."""
 
+import warnings
 from numbers import Integral, Real
+from time import perf_counter
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
@@ -13,6 +15,7 @@ from skatom._progress import tqdm
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
+from skatom.kernels.nbody.expansion import NPletExpansion
 from skatom.kernels.nbody.functionals import FROM_VOIGT
 from skatom.kernels.nbody.sums import NBody
 from skatom.memory import check_memory
@@ -27,6 +30,8 @@ from skatom.targets import as_targets
 
 # Number of atoms whose rows of a kernel matrix are in memory at once in a prediction.
 _BATCH_ATOMS = 512
+# Seconds of a prediction from which it is announced.
+_LONG = 30
 
 
 class NBodyGaussianProcess(StructureRegressor):
@@ -56,9 +61,11 @@ class NBodyGaussianProcess(StructureRegressor):
         Kernel of structures. None: ``NBody(order=2) + NBody(order=3)``. `KernelOrderSelector`
         selects a kernel by marginal likelihood. With `CovariantNBody` the model learns and predicts
         forces alone.
-    noise_energy : float, dict or array-like of shape (n,), default=1e-3
+    noise_energy : float, dict or array-like of shape (n,), default=0.03
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
-        for a structure of N atoms. A dict gives it by configuration, see `fit`.
+        for a structure of N atoms. A dict gives it by configuration, see `fit`. Like that of forces
+        it includes what pairs and triangles cannot express, which is much more than the errors of
+        the labels: with 1e-3 a few energies spoil the forces, see the user guide.
     noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
         Noise standard deviation of force components in eV/Å. It includes what the kernel cannot
         express, such as interactions beyond the cutoff.
@@ -160,7 +167,7 @@ class NBodyGaussianProcess(StructureRegressor):
     def __init__(
         self,
         kernel=None,
-        noise_energy=1e-3,
+        noise_energy=0.03,
         noise_forces=0.03,
         *,
         noise_virial=0.1,
@@ -283,12 +290,16 @@ class NBodyGaussianProcess(StructureRegressor):
         return structures
 
     def _evaluate(self, X, names):
-        parts = [
-            self._evaluate_batch(X[batch], names)
-            for batch in tqdm(
-                batches(X, _BATCH_ATOMS), "prediction", disable=not self.verbose, leave=False
-            )
-        ]
+        _announce_tables(self.expansions_)
+        parts, pieces = [], _pieces(X)
+        for k, piece in enumerate(
+            tqdm(pieces, "prediction", disable=not self.verbose, leave=False)
+        ):
+            start = perf_counter()
+            parts.append(self._evaluate_batch(X[piece], names))
+            if k == 1:  # the first piece has made tables for all
+                n_left = len(X) - piece.stop
+                _announce(n_left, n_left * (perf_counter() - start), names)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _evaluate_batch(self, structures, names):
@@ -318,6 +329,44 @@ class NBodyGaussianProcess(StructureRegressor):
         explained = solve_triangular(self._factor, cross.T, lower=True)
         variances -= np.einsum("ln,ln->n", explained, explained).reshape(variances.shape)
         return np.sqrt(np.maximum(variances, 0.0))
+
+
+def _pieces(structures):
+    """Slices of structures: the first two alone, which tell what the others cost."""
+    edges = range(min(2, len(structures)))
+    rest = structures[len(edges) :]
+    later = batches(rest, _BATCH_ATOMS) if len(rest) else []
+    return [
+        *(slice(k, k + 1) for k in edges),
+        *(slice(len(edges) + part.start, len(edges) + part.stop) for part in later),
+    ]
+
+
+def _announce(n_structures, seconds, names):
+    """Warn of predictions that take long, and name the model that does not."""
+    if seconds > _LONG:
+        deviations = any(name.endswith("_std") for name in names)
+        tables = "from_fitted(model, map_variance=True)" if deviations else "from_fitted(model)"
+        warnings.warn(
+            f"predicting {n_structures} more structures takes about {seconds:.0f} s: "
+            f"MappedForceField.{tables} makes tables of pairs and triangles once, and predicts in "
+            "a fraction of this time",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _announce_tables(expansions):
+    """Warn of tables that take long, before they are made."""
+    seconds = sum(e.seconds_of_tables() for e in expansions if isinstance(e, NPletExpansion))
+    if seconds > _LONG:
+        warnings.warn(
+            f"the first prediction makes tables, for about {seconds:.0f} s; later ones use them. "
+            "Files of the model leave them out: save MappedForceField.from_fitted(model) to "
+            "predict at once",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _has_energies(kernel):
