@@ -1,10 +1,13 @@
 """The base classes of all estimators and of all fitted predictors."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 
 import sklearn.base
 
 from skatom import __version__
+from skatom._typing import FeaturesLike
 
 
 def _series(version):
@@ -47,11 +50,11 @@ class Predictor(ABC):
     """
 
     @abstractmethod
-    def energies(self, X):
+    def energies(self, X: FeaturesLike) -> None:
         """E of every structure: ndarray of float, shape (n,), eV."""
 
     @abstractmethod
-    def differentiate(self, X):
+    def differentiate(self, X: FeaturesLike) -> None:
         """E (n,), its gradient (n_atoms, 3) in eV/Å, and its virial (n, 3, 3) in eV."""
 
 

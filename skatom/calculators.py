@@ -1,5 +1,10 @@
 """Fitted models as ASE calculators."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from ase.calculators.calculator import (
     Calculator,
     PropertyNotImplementedError,
@@ -10,6 +15,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._prediction import predict, predictable, unwrap
+from skatom._typing import Estimator
 from skatom.properties import OUTPUTS
 from skatom.structures import Structures
 
@@ -76,7 +82,7 @@ class SkatomCalculator(Calculator):
     (3,)
     """
 
-    def __init__(self, model, *others):
+    def __init__(self, model: Estimator, *others: Any) -> None:
         super().__init__()
         self.models = (model, *others)
         self._names = []  # what each model is asked for
@@ -93,7 +99,12 @@ class SkatomCalculator(Calculator):
         free = ["free_energy"] if "energy" in known else []
         self.implemented_properties = free + known
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
         """Predict all properties but deviations, and the requested ones; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
         periodic = self.atoms.pbc.all()
@@ -122,7 +133,7 @@ class SkatomCalculator(Calculator):
         if "energy" in names:
             self.results["free_energy"] = self.results["energy"]
 
-    def export_properties(self):
+    def export_properties(self) -> Any:
         """The results that ASE has a name for, as `ase.outputs.Properties`."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 

@@ -1,11 +1,16 @@
 """Structures: many molecules or crystals packed in flat arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
+
+from skatom._typing import Array, ArrayLike, TargetsLike
 
 _MAX_NUMBER = 118
 # lattice vectors do not span space if their determinant, at unit lengths, is below this
@@ -63,7 +68,14 @@ class Structures(Sequence):
     # a list of neighbours that was given, see `with_neighbors`
     known_neighbors = None
 
-    def __init__(self, numbers, positions, offsets=None, cells=None, pbc=None):
+    def __init__(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        offsets: ArrayLike | None = None,
+        cells: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+    ) -> None:
         numbers = np.asarray(numbers)
         positions = np.ascontiguousarray(positions, dtype=float)
         if offsets is None:
@@ -84,7 +96,7 @@ class Structures(Sequence):
         self.pbc = pbc
 
     @classmethod
-    def from_ase(cls, atoms):
+    def from_ase(cls, atoms: Any) -> Structures:
         """Pack `ase.Atoms` objects.
 
         Parameters
@@ -115,7 +127,13 @@ class Structures(Sequence):
         )
 
     @classmethod
-    def from_frames(cls, numbers, positions, cell=None, pbc=None):
+    def from_frames(
+        cls,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: Any = None,
+    ) -> Structures:
         """Pack frames of one system: the same atoms in the same order in every frame.
 
         Parameters
@@ -146,7 +164,7 @@ class Structures(Sequence):
             np.broadcast_to(cell is not None if pbc is None else pbc, (n, 3)),
         )
 
-    def to_ase(self, targets=None):
+    def to_ase(self, targets: TargetsLike | None = None) -> Any:
         """Unpack into a list of `ase.Atoms`.
 
         Parameters
@@ -174,7 +192,7 @@ class Structures(Sequence):
             images.append(atoms)
         return images
 
-    def with_neighbors(self, neighbors):
+    def with_neighbors(self, neighbors: Any) -> Structures:
         """The same structures with a neighbour list that is used instead of a search.
 
         Descriptors, kernels, models and baselines use it for these structures, and raise a
@@ -201,19 +219,19 @@ class Structures(Sequence):
         return batch
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
         return (len(self.offsets) - 1,)
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> Any:
         return np.diff(self.offsets)
 
     @property
-    def species(self):
+    def species(self) -> Any:
         return np.unique(self.numbers)
 
-    def volumes(self):
+    def volumes(self) -> Array:
         """Volume of every cell in Å³; the stress is the virial divided by it.
 
         Returns
@@ -233,7 +251,7 @@ class Structures(Sequence):
             )
         return np.linalg.det(self.cells)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, key):

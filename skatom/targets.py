@@ -1,7 +1,12 @@
 """Targets: energies, forces and other labels of a batch of structures."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from skatom._typing import ArrayLike
 from skatom.properties import LABELS
 from skatom.structures import offsets_from_counts, select, structure_of
 
@@ -54,13 +59,13 @@ class Targets:
 
     def __init__(
         self,
-        energy=None,
-        forces=None,
-        stress=None,
-        dipole=None,
-        polarizability=None,
-        offsets=None,
-    ):
+        energy: ArrayLike | None = None,
+        forces: ArrayLike | None = None,
+        stress: ArrayLike | None = None,
+        dipole: ArrayLike | None = None,
+        polarizability: ArrayLike | None = None,
+        offsets: ArrayLike | None = None,
+    ) -> None:
         values = (energy, forces, stress, dipole, polarizability)
         given = {
             name: np.asarray(value, dtype=float)
@@ -99,7 +104,7 @@ class Targets:
             )
 
     @classmethod
-    def from_ase(cls, atoms, keys=None):
+    def from_ase(cls, atoms: Any, keys: dict | None = None) -> Targets:
         """Collect the results attached to `ase.Atoms` objects.
 
         They are read from the calculator (whose results must belong to the present positions),
@@ -147,16 +152,16 @@ class Targets:
         return cls(**found, offsets=offsets_from_counts(counts))
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
         return (self._n,)
 
     @property
-    def names(self):
+    def names(self) -> Any:
         """The properties that are present."""
         return [name for name in LABELS if getattr(self, name) is not None]
 
-    def labelled(self, name):
+    def labelled(self, name: str) -> Any:
         """Which structures have the property: a mask of shape (n,)."""
         value = getattr(self, name)
         if value is None:
@@ -164,7 +169,7 @@ class Targets:
         has = ~np.isnan(value).reshape(len(value), -1).any(axis=1)
         return has if LABELS[name].per == "structure" else has[self.offsets[:-1]]
 
-    def require(self, name):
+    def require(self, name: str) -> Any:
         """The property as an array; a ValueError names the first structure without it."""
         if getattr(self, name) is None:
             raise ValueError(
@@ -178,7 +183,7 @@ class Targets:
             )
         return getattr(self, name)
 
-    def results(self, index):
+    def results(self, index: Any) -> Any:
         """The labels of one structure by ASE's names, without missing ones."""
         one = self[index]
         found = {name: getattr(one, name) for name in self.names if one.labelled(name)[0]}
@@ -187,7 +192,7 @@ class Targets:
             for name, value in found.items()
         }
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._n
 
     def __getitem__(self, key):

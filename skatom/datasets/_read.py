@@ -1,5 +1,7 @@
 """Read structures and labels from files of many formats."""
 
+from __future__ import annotations
+
 import bz2
 import gzip
 import lzma
@@ -8,10 +10,12 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ase.io
 from sklearn.utils import Bunch
 
+from skatom._typing import PathLike
 from skatom.datasets._npz import read_npz
 from skatom.properties import LABELS
 from skatom.structures import Structures
@@ -20,7 +24,7 @@ from skatom.targets import Targets
 _OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
-def read(path, keys=None):
+def read(path: str | PathLike, keys: dict | None = None) -> Any:
     """Read structures and their labels from a file.
 
     Two kinds of file can be read, also compressed (``.gz``, ``.bz2``, ``.xz``):
