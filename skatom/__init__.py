@@ -4,6 +4,11 @@ Submodules load when they are first used, so ``import skatom`` is quick and comp
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skatom.structures import Structures as Structures
+    from skatom.targets import Targets as Targets
 
 __version__ = "0.2.0"
 

@@ -1,5 +1,7 @@
 """Model files: joblib's for one's own, skops' for those that travel."""
 
+from __future__ import annotations
+
 import os
 import pickle
 import zipfile
@@ -12,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom._files import blank_seal, check_seal, last_bytes, write_seal, written_whole
 from skatom._prediction import unwrap
+from skatom._typing import Estimator, PathLike
 
 # First bytes of a pickle, and of the compressed ones that joblib.dump(compress=...) writes.
 _PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00", b"\x04\x22\x4d\x18")
@@ -42,7 +45,7 @@ def check_model_path(path):
         raise ValueError(f"{path}: the folder {path.parent} does not exist or is not writable")
 
 
-def save_model(model, path):
+def save_model(model: Estimator, path: str | PathLike) -> None:
     """Save a fitted model, whole or not at all, with a checksum.
 
     The file is written beside ``path`` and takes its place at the end. If it cannot be written, if
@@ -94,7 +97,7 @@ def save_model(model, path):
             ) from error
 
 
-def load_model(path):
+def load_model(path: str | PathLike) -> Estimator:
     """Read a fitted model that `save_model`, joblib or skops wrote.
 
     A file of `save_model` is first compared with its checksum: nothing of a damaged file is loaded.

@@ -1,5 +1,7 @@
 """The base classes of all estimators and of all fitted predictors."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from functools import wraps
 from inspect import Parameter, signature
@@ -10,6 +12,7 @@ import sklearn.base
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from skatom import __version__
+from skatom._typing import FeaturesLike
 
 # Squares of numbers within these bounds neither overflow nor vanish.
 _SMALLEST, _LARGEST = 1e-100, 1e100
@@ -151,11 +154,11 @@ class Predictor(ABC):
     """
 
     @abstractmethod
-    def energies(self, X):
+    def energies(self, X: FeaturesLike) -> None:
         """E of every structure: ndarray of float, shape (n,), eV."""
 
     @abstractmethod
-    def differentiate(self, X):
+    def differentiate(self, X: FeaturesLike) -> None:
         """E (n,), its gradient (n_atoms, 3) in eV/Å, and its virial (n, 3, 3) in eV."""
 
 

@@ -1,7 +1,11 @@
 """Fitted models as ASE calculators."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from operator import is_
 from pathlib import Path
+from typing import Any
 
 from ase.calculators.calculator import (
     Calculator,
@@ -14,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._prediction import predict, predictable, unwrap
+from skatom._typing import Estimator
 from skatom.properties import OUTPUTS
 from skatom.structures import Structures
 
@@ -81,7 +86,7 @@ class SkatomCalculator(Calculator):
     (3,)
     """
 
-    def __init__(self, model, *others):
+    def __init__(self, model: Estimator, *others: Any) -> None:
         super().__init__()
         self.models = (model, *others)
         self._ask_models()
@@ -109,7 +114,7 @@ class SkatomCalculator(Calculator):
             self._ask_models()
             self.results = {}
 
-    def get_property(self, name, atoms=None, allow_calculation=True):
+    def get_property(self, name: str, atoms: Any = None, allow_calculation: bool = True) -> Any:
         """A property by its name; ASE calls this.
 
         Parameters
@@ -138,7 +143,12 @@ class SkatomCalculator(Calculator):
             )
         return super().get_property(name, atoms, allow_calculation)
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+    def calculate(
+        self,
+        atoms: Any = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
         """Predict all properties but deviations, and the requested ones; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
         periodic = self.atoms.pbc.all()
@@ -167,7 +177,7 @@ class SkatomCalculator(Calculator):
         if "energy" in names:
             self.results["free_energy"] = self.results["energy"]
 
-    def export_properties(self):
+    def export_properties(self) -> Any:
         """The results that ASE has a name for, as `ase.outputs.Properties`."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
 

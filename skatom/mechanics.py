@@ -1,7 +1,10 @@
 """Bulk moduli, barriers and supercells: tests of a model beyond single energies and forces."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
@@ -10,6 +13,7 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 from ase.units import GPa
 
+from skatom._typing import Estimator, StructuresLike
 from skatom.calculators import SkatomCalculator
 from skatom.structures import Structures, as_structures
 from skatom.targets import Targets, as_targets
@@ -40,7 +44,13 @@ class BulkModulus:
     energies: np.ndarray
 
 
-def bulk_modulus(model, atoms, strain=0.03, n_points=9, equation="birchmurnaghan"):
+def bulk_modulus(
+    model: Estimator,
+    atoms: Any,
+    strain: float = 0.03,
+    n_points: int = 9,
+    equation: str = "birchmurnaghan",
+) -> BulkModulus:
     r"""Bulk modulus of the energy of a model or a calculator.
 
     .. math:: K = V \frac{\partial^2 E}{\partial V^2}
@@ -135,7 +145,15 @@ class ReactionPath:
     converged: bool
 
 
-def barrier(model, initial, final, n_images=7, fmax=0.05, max_steps=300, spring=0.1):
+def barrier(
+    model: Estimator,
+    initial: Any,
+    final: Any,
+    n_images: int = 7,
+    fmax: float = 0.05,
+    max_steps: int = 300,
+    spring: float = 0.1,
+) -> ReactionPath:
     """Barrier between two minima of the energy of a model or a calculator.
 
     The two structures are relaxed at fixed cells, joined by a nudged elastic band, and the band is
@@ -221,7 +239,9 @@ def barrier(model, initial, final, n_images=7, fmax=0.05, max_steps=300, spring=
     return ReactionPath(float(forward), float(backward), energies, images, converged)
 
 
-def tile(X, y=None, repeats=(2, 1, 1)):
+def tile(
+    X: StructuresLike, y: Targets | None = None, repeats: tuple[int, ...] = (2, 1, 1)
+) -> Structures | tuple:
     """Supercells of periodic structures, with their labels.
 
     A model whose energies are sums over atoms has the same errors for each cell of a supercell; one

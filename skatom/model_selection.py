@@ -1,5 +1,10 @@
 """Choosing the frames to train on and the frames to test on."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 from sklearn.model_selection import (
@@ -10,6 +15,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import check_consistent_length, check_random_state, indexable
 
+from skatom._typing import Array, ArrayLike, FeaturesLike, RandomState, TargetsLike
 from skatom.baseline import count_species
 from skatom.structures import as_structures
 
@@ -22,7 +28,12 @@ __all__ = [
 ]
 
 
-def energy_stratified_sample(energies, n_samples, exclude=None, random_state=None):
+def energy_stratified_sample(
+    energies: ArrayLike,
+    n_samples: int,
+    exclude: ArrayLike | None = None,
+    random_state: RandomState = None,
+) -> Array:
     r"""Draw frames so that the sample has the energy distribution of the whole data set.
 
     The energies are sorted into bins of the Freedman-Diaconis width for the sample's size n,
@@ -122,7 +133,7 @@ class EnergyStratifiedSplit(BaseShuffleSplit):
     (200, 500)
     """
 
-    def split(self, X, y, groups=None):
+    def split(self, X: Any, y: TargetsLike, groups: Any = None) -> Any:
         """Generate indices of frames to train and to test on.
 
         Parameters
@@ -181,12 +192,12 @@ class BlockKFold(BaseCrossValidator):
     [0 1 7] [ 3  4  5  9 10 11]
     """
 
-    def __init__(self, n_splits=5, *, block_size=None, gap=0):
+    def __init__(self, n_splits: int = 5, *, block_size: int | None = None, gap: int = 0) -> None:
         self.n_splits = n_splits
         self.block_size = block_size
         self.gap = gap
 
-    def split(self, X, y=None, groups=None):
+    def split(self, X: Any, y: Any = None, groups: ArrayLike | None = None) -> Iterator:
         """Generate indices of frames to train and to test on.
 
         Parameters
@@ -225,7 +236,12 @@ class BlockKFold(BaseCrossValidator):
                 )
             yield np.sort(frames[~near]), np.sort(frames[test])
 
-    def get_n_splits(self, X=None, y=None, groups=None):
+    def get_n_splits(
+        self,
+        X: FeaturesLike | None = None,
+        y: TargetsLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> int:
         """The number of folds."""
         return self.n_splits
 
@@ -286,12 +302,20 @@ class StratifiedPathKFold(BaseCrossValidator):
     [0 1 4 5] [2 3 6 7]
     """
 
-    def __init__(self, n_splits=5, *, shuffle=True, random_state=None):
+    def __init__(
+        self, n_splits: int = 5, *, shuffle: bool = True, random_state: RandomState = None
+    ) -> None:
         self.n_splits = n_splits
         self.shuffle = shuffle
         self.random_state = random_state
 
-    def split(self, X, y=None, groups=None, strata=None):
+    def split(
+        self,
+        X: FeaturesLike,
+        y: Any = None,
+        groups: ArrayLike | None = None,
+        strata: ArrayLike | None = None,
+    ) -> Iterator:
         """Generate indices of frames to train and to test on.
 
         Parameters
@@ -327,12 +351,17 @@ class StratifiedPathKFold(BaseCrossValidator):
             tested = np.isin(path, test)
             yield np.flatnonzero(~tested), np.flatnonzero(tested)
 
-    def get_n_splits(self, X=None, y=None, groups=None):
+    def get_n_splits(
+        self,
+        X: FeaturesLike | None = None,
+        y: TargetsLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> int:
         """The number of folds."""
         return self.n_splits
 
 
-def composition_strata(X):
+def composition_strata(X: FeaturesLike) -> Array:
     """Number the compositions: structures with equal fractions of all elements have one number.
 
     Si₂Li₄ counts as SiLi₂. For ``y`` in scikit-learn's `StratifiedKFold` and

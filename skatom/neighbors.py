@@ -1,7 +1,10 @@
 """Neighbour lists of a batch of structures."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +16,7 @@ from skatom._pair_checks import (
     checked_atoms,
     lattice_shifts,
 )
+from skatom._typing import Array, ArrayLike, StructuresLike
 from skatom.memory import check_memory
 from skatom.parallel import run_in_threads
 from skatom.structures import as_structures, offsets_from_counts, select, structure_of
@@ -61,7 +65,14 @@ class NeighborList:
             object.__setattr__(self, "atoms", np.arange(len(self.offsets) - 1))
 
     @classmethod
-    def from_pairs(cls, structures, centers, indices, vectors, cutoff):
+    def from_pairs(
+        cls,
+        structures: StructuresLike,
+        centers: ArrayLike,
+        indices: ArrayLike,
+        vectors: ArrayLike,
+        cutoff: float,
+    ) -> NeighborList:
         """Make a neighbour list of known pairs, for example those of a simulation engine.
 
         The pairs may come in any order; they are sorted by centre. They are checked, except that a
@@ -119,7 +130,7 @@ class NeighborList:
         return np.repeat(self.atoms, np.diff(self.offsets))
 
     @property
-    def n_bytes(self):
+    def n_bytes(self) -> Any:
         """Memory of the arrays."""
         arrays = (self.offsets, self.indices, self.vectors, self.atoms)
         return sum(array.nbytes for array in arrays)
@@ -127,7 +138,7 @@ class NeighborList:
     def __len__(self):
         return len(self.indices)
 
-    def take(self, centers):
+    def take(self, centers: ArrayLike) -> NeighborList:
         """The list of some of the centres.
 
         Parameters
@@ -148,7 +159,7 @@ class NeighborList:
             offsets, self.indices[pairs], self.vectors[pairs], self.cutoff, self.atoms[centers]
         )
 
-    def within(self, cutoff):
+    def within(self, cutoff: float) -> NeighborList:
         """The pairs closer than a smaller cutoff radius.
 
         Parameters
@@ -178,7 +189,7 @@ class NeighborList:
             offsets, self.indices[near], self.vectors[near], float(cutoff), self.atoms
         )
 
-    def of_structures(self, offsets, key):
+    def of_structures(self, offsets: Array, key: slice | ArrayLike) -> NeighborList:
         """The list of some of the structures, with their atoms renumbered.
 
         Parameters
@@ -228,7 +239,7 @@ def concatenate(lists):
     )
 
 
-def neighbor_list(structures, cutoff):
+def neighbor_list(structures: StructuresLike, cutoff: float) -> NeighborList:
     """Find the neighbours of every atom within a cutoff radius.
 
     The cost is linear in the number of atoms. Cells may be skewed, shorter than the cutoff, and

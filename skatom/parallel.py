@@ -15,12 +15,16 @@ to 1e-13 of their norm and predictions to 1e-10; those of a fit by conjugate gra
 tolerance leaves open.
 """
 
+from __future__ import annotations
+
 import os
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from threading import Lock, local
+from typing import Any
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
@@ -257,7 +261,15 @@ def run_in_threads(function, n_items, *arguments):
         deque(team.map(lambda piece: function(piece.start, piece.stop, *arguments), pieces), 0)
 
 
-def map_jobs(function, items, n_jobs=None, *, verbose=0, desc=None, unit="it"):
+def map_jobs(
+    function: Callable,
+    items: Iterable,
+    n_jobs: int | None = None,
+    *,
+    verbose: int = 0,
+    desc: str | None = None,
+    unit: str = "it",
+) -> Iterator:
     """Apply ``function`` to all items, in their order, with joblib if there are several jobs.
 
     Most functions already use all threads of this machine; jobs are for processes and for other
@@ -307,7 +319,7 @@ def merged(first, second):
     return first.merge(second) if hasattr(first, "merge") else first + second
 
 
-def tree_reduce(parts, merge=merged):
+def tree_reduce(parts: Iterable, merge: Callable = merged) -> Any:
     """Merge parts along a binary tree that depends only on their number.
 
     Adjacent parts are merged in pairs, pairs with pairs, and so on, as soon as both are available.

@@ -1,6 +1,9 @@
 """Structures: many molecules or crystals packed in flat arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -9,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from skatom._input_checks import atomic_numbers, check_physics, check_shapes, flags, real_array
 from skatom._misuse import check_may_be_structures
+from skatom._typing import Array, ArrayLike, TargetsLike
 
 
 class Structures(Sequence):
@@ -64,7 +68,14 @@ class Structures(Sequence):
     # a list of neighbours that was given, see `with_neighbors`
     known_neighbors = None
 
-    def __init__(self, numbers, positions, offsets=None, cells=None, pbc=None):
+    def __init__(
+        self,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        offsets: ArrayLike | None = None,
+        cells: ArrayLike | None = None,
+        pbc: ArrayLike | None = None,
+    ) -> None:
         numbers = atomic_numbers(numbers)
         positions = real_array(positions, "positions")
         if offsets is None:
@@ -85,7 +96,7 @@ class Structures(Sequence):
         self.pbc = pbc
 
     @classmethod
-    def from_ase(cls, atoms):
+    def from_ase(cls, atoms: Any) -> Structures:
         """Pack `ase.Atoms` objects.
 
         Parameters
@@ -151,7 +162,13 @@ class Structures(Sequence):
         return batch
 
     @classmethod
-    def from_frames(cls, numbers, positions, cell=None, pbc=None):
+    def from_frames(
+        cls,
+        numbers: ArrayLike,
+        positions: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: Any = None,
+    ) -> Structures:
         """Pack frames of one system: the same atoms in the same order in every frame.
 
         Parameters
@@ -182,7 +199,7 @@ class Structures(Sequence):
             np.broadcast_to(cell is not None if pbc is None else pbc, (n, 3)),
         )
 
-    def to_ase(self, targets=None):
+    def to_ase(self, targets: TargetsLike | None = None) -> Any:
         """Unpack into a list of `ase.Atoms`.
 
         Parameters
@@ -210,7 +227,7 @@ class Structures(Sequence):
             images.append(atoms)
         return images
 
-    def with_neighbors(self, neighbors):
+    def with_neighbors(self, neighbors: Any) -> Structures:
         """The same structures with a neighbour list that is used instead of a search.
 
         Descriptors, kernels, models and baselines use it for these structures, and raise a
@@ -237,19 +254,19 @@ class Structures(Sequence):
         return batch
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
         return (len(self.offsets) - 1,)
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> Any:
         return np.diff(self.offsets)
 
     @property
-    def species(self):
+    def species(self) -> Any:
         return np.unique(self.numbers)
 
-    def volumes(self):
+    def volumes(self) -> Array:
         """Volume of every cell in Å³; the stress is the virial divided by it.
 
         Returns
@@ -269,7 +286,7 @@ class Structures(Sequence):
             )
         return np.abs(np.linalg.det(self.cells))  # vectors in any order
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, key):

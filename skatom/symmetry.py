@@ -1,18 +1,27 @@
 """Permutational symmetries of a molecule, recovered from its trajectory."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import minimum_spanning_tree
 from sklearn.utils import check_random_state
 
 from skatom._progress import tqdm
+from skatom._typing import Array, ArrayLike, RandomState, StructuresLike
 from skatom.descriptors.inverse_distances import fixed_composition, pair_features, pair_indices
 from skatom.structures import as_structures
 
 _MAX_ORDER = 100
 
 
-def find_permutations(X, *, max_structures=1000, random_state=None, verbose=0):
+def find_permutations(
+    X: StructuresLike,
+    *,
+    max_structures: int = 1000,
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> Array:
     r"""Permutations of like atoms that map frames of a trajectory onto each other.
 
     For each pair of frames, find the assignment of atoms that minimises the difference of their
@@ -68,7 +77,7 @@ def find_permutations(X, *, max_structures=1000, random_state=None, verbose=0):
     return _generate_group(generators, len(numbers))
 
 
-def check_permutations(permutations, numbers):
+def check_permutations(permutations: ArrayLike, numbers: Array) -> Array:
     """Check permutations given by a user, and return them with the identity first.
 
     Parameters

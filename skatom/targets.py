@@ -1,6 +1,9 @@
 """Targets: energies, forces and other labels of a batch of structures."""
 
+from __future__ import annotations
+
 import warnings
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -9,6 +12,7 @@ from skatom._input_checks import real_array
 from skatom._label_collector import LabelCollector
 from skatom._label_fields import parse_keys
 from skatom._misuse import check_is_no_path, check_may_be_labels
+from skatom._typing import ArrayLike
 from skatom.properties import LABELS
 from skatom.structures import list_of_atoms, offsets_from_counts, select, structure_of
 
@@ -63,13 +67,13 @@ class Targets:
 
     def __init__(
         self,
-        energy=None,
-        forces=None,
-        stress=None,
-        dipole=None,
-        polarizability=None,
-        offsets=None,
-    ):
+        energy: ArrayLike | None = None,
+        forces: ArrayLike | None = None,
+        stress: ArrayLike | None = None,
+        dipole: ArrayLike | None = None,
+        polarizability: ArrayLike | None = None,
+        offsets: ArrayLike | None = None,
+    ) -> None:
         values = (energy, forces, stress, dipole, polarizability)
         given = {
             name: _rows(name, value)
@@ -115,7 +119,7 @@ class Targets:
             )
 
     @classmethod
-    def from_ase(cls, atoms, keys=None):
+    def from_ase(cls, atoms: Any, keys: dict | None = None) -> Targets:
         """Collect the results attached to `ase.Atoms` objects.
 
         They are read from the calculator, then from ``atoms.info`` and ``atoms.arrays``, in ASE's
@@ -207,16 +211,16 @@ class Targets:
         )
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
         return (self._n,)
 
     @property
-    def names(self):
+    def names(self) -> Any:
         """The properties that are present."""
         return [name for name in LABELS if getattr(self, name) is not None]
 
-    def labelled(self, name):
+    def labelled(self, name: str) -> Any:
         """Which structures have the property: a mask of shape (n,)."""
         value = getattr(self, name)
         if value is None:
@@ -224,7 +228,7 @@ class Targets:
         has = ~np.isnan(value).any(axis=tuple(range(1, value.ndim)))
         return has if LABELS[name].per == "structure" else has[self.offsets[:-1]]
 
-    def require(self, name):
+    def require(self, name: str) -> Any:
         """The property as an array; a ValueError names the first structure without it."""
         if getattr(self, name) is None:
             raise ValueError(
@@ -238,7 +242,7 @@ class Targets:
             )
         return getattr(self, name)
 
-    def results(self, index):
+    def results(self, index: Any) -> Any:
         """The labels of one structure by ASE's names, without missing ones."""
         one = self[index]
         found = {name: getattr(one, name) for name in self.names if one.labelled(name)[0]}
@@ -247,7 +251,7 @@ class Targets:
             for name, value in found.items()
         }
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._n
 
     def __getitem__(self, key):

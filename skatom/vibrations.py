@@ -1,6 +1,9 @@
 """Normal modes of a model's energy, and the infrared intensities of a model's dipole."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -8,6 +11,7 @@ from ase.units import Debye, _amu, _c, _e
 
 from skatom._prediction import predict, predictable, unwrap
 from skatom._rigid_motions import rigid_motions
+from skatom._typing import Array, Estimator
 from skatom.structures import Structures
 
 __all__ = ["NormalModes", "infrared_intensities", "normal_modes"]
@@ -40,7 +44,7 @@ class NormalModes:
     hessian: np.ndarray
 
 
-def normal_modes(model, atoms, step=0.005):
+def normal_modes(model: Estimator, atoms: Any, step: float = 0.005) -> NormalModes:
     r"""Normal modes of the energy that a model predicts.
 
     .. math:: \frac{1}{\sqrt{m_a m_b}} \frac{\partial^2 E}{\partial R_a \partial R_b} L = \omega^2 L
@@ -104,7 +108,7 @@ def normal_modes(model, atoms, step=0.005):
     return NormalModes(atoms.copy(), wavenumbers, modes, hessian)
 
 
-def infrared_intensities(model, vibrations, step=0.005):
+def infrared_intensities(model: Estimator, vibrations: NormalModes, step: float = 0.005) -> Array:
     r"""Infrared intensities of normal modes, from the dipole that a model predicts.
 
     .. math:: I_k \propto \left| \sum_a \frac{\partial \mu}{\partial R_a} \cdot

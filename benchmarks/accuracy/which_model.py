@@ -146,7 +146,7 @@ def run(options):
     unknown = set(options.names) - set(DATA_SETS)
     if unknown:
         raise SystemExit(f"no data set {min(unknown)}; there are {', '.join(DATA_SETS)}")
-    results = read_results()
+    measured = {}
     for name in () if options.page else options.names or DATA_SETS:
         title, load = DATA_SETS[name]
         print(f"\n{title}", flush=True)
@@ -155,11 +155,12 @@ def run(options):
         for row in range(sum(entry[0] == name for entry in ROWS)):
             rows.append(run_process(own(measure, name, row), options.threads))
             print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
-        results[name] = {
+        measured[name] = {
             "title": title, "machine": machine(), "threads": options.threads,
             "n_train": len(samples.train), "n_test": len(samples.test),
             "atoms": float(samples.train.n_atoms.mean()), "rows": rows,
         }  # fmt: skip
+    results = read_results() | measured
     results = {name: results[name] for name in DATA_SETS if name in results}
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     PAGE.write_text(page(results), encoding="utf-8")

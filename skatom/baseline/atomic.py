@@ -1,11 +1,16 @@
 """The part of an energy that depends only on the composition."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._typing import Array, FeaturesLike, StructuresLike, TargetsLike
 from skatom.baseline.base import Baseline
 from skatom.elements import species_index
 from skatom.neighbors import neighbor_list
@@ -70,15 +75,15 @@ class AtomicBaseline(Baseline):
 
     _parameter_constraints = {"elements": [dict, StrOptions({"isolated"}), None]}
 
-    def __init__(self, elements=None):
+    def __init__(self, elements: dict | None = None) -> None:
         self.elements = elements
 
     @property
-    def needs_energies(self):
+    def needs_energies(self) -> Any:
         return not isinstance(self.elements, dict)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X: StructuresLike, y: TargetsLike) -> Self:
         """Fit the energies of the elements, unless they were given.
 
         Parameters
@@ -113,17 +118,17 @@ class AtomicBaseline(Baseline):
         self.energies_ = np.linalg.lstsq(counts, targets.energy[labelled], rcond=None)[0]
         return self
 
-    def energies(self, X):
+    def energies(self, X: FeaturesLike) -> Any:
         """Energies of the compositions, shape (n,), eV."""
         check_is_fitted(self)
         return count_species(as_structures(X), self.species_) @ self.energies_
 
-    def local_energies(self, X):
+    def local_energies(self, X: FeaturesLike) -> Any:
         """The energy of each atom's element, shape (n_atoms,), eV."""
         check_is_fitted(self)
         return self.energies_[species_index(as_structures(X), self.species_)]
 
-    def differentiate(self, X):
+    def differentiate(self, X: FeaturesLike) -> Any:
         """Energies of the compositions, and derivatives of zero."""
         structures = as_structures(X)
         n, n_atoms = len(structures), len(structures.numbers)
@@ -171,7 +176,7 @@ def _isolated_atoms(structures, energies, species):
     return [energies[alone[numbers == z]] for z in species]
 
 
-def count_species(structures, species):
+def count_species(structures: Structures, species: Array) -> Array:
     """Number of atoms of each element in each structure.
 
     Parameters

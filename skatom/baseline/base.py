@@ -1,10 +1,14 @@
 """The base class of baselines."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 
+from skatom._typing import Array, FeaturesLike, StructuresLike
 from skatom.base import BaseEstimator, Predictor
 from skatom.structures import as_structures
 
@@ -33,15 +37,15 @@ class Baseline(RegressorMixin, Predictor, BaseEstimator):
     needs_energies = False
 
     @abstractmethod
-    def local_energies(self, X):
+    def local_energies(self, X: FeaturesLike) -> None:
         """Energies of the atoms, shape (n_atoms,), eV."""
 
-    def energies(self, X):
+    def energies(self, X: FeaturesLike) -> Any:
         """Energies of the structures, shape (n,), eV."""
         structures = as_structures(X)
         return np.add.reduceat(self.local_energies(structures), structures.offsets[:-1])
 
-    def predict(self, X):
+    def predict(self, X: StructuresLike) -> Array:
         """Energies of the structures.
 
         Parameters

@@ -1,8 +1,13 @@
 """The parameter ``baseline`` of models, and sums of baselines."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import clone
 
+from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, StructuresLike, TargetsLike
 from skatom.baseline.atomic import AtomicBaseline
 from skatom.baseline.base import Baseline
 from skatom.baseline.estimator import EstimatorBaseline
@@ -38,10 +43,10 @@ class BaselineSum(Baseline):
 
     _parameter_constraints = {"baselines": [list]}
 
-    def __init__(self, baselines):
+    def __init__(self, baselines: list) -> None:
         self.baselines = baselines
 
-    def fit(self, X, y):
+    def fit(self, X: StructuresLike, y: TargetsLike) -> Self:
         """Fit the terms one after the other.
 
         Parameters
@@ -62,24 +67,24 @@ class BaselineSum(Baseline):
         return self
 
     @property
-    def needs_energies(self):
+    def needs_energies(self) -> Any:
         return any(baseline.needs_energies for baseline in self.baselines)
 
-    def local_energies(self, X):
+    def local_energies(self, X: FeaturesLike) -> Any:
         """The sum of the baselines' energies of atoms, shape (n_atoms,), eV."""
         return sum(baseline.local_energies(X) for baseline in self.baselines_)
 
-    def energies(self, X):
+    def energies(self, X: FeaturesLike) -> Any:
         """The sum of the baselines' energies, shape (n,), eV."""
         return sum(baseline.energies(X) for baseline in self.baselines_)
 
-    def differentiate(self, X):
+    def differentiate(self, X: FeaturesLike) -> Any:
         """The sums of energies, gradients and virials."""
         parts = [baseline.differentiate(X) for baseline in self.baselines_]
         return tuple(sum(part) for part in zip(*parts, strict=True))
 
 
-def as_baseline(baseline):
+def as_baseline(baseline: BaselineLike) -> Baseline | None:
     """The `Baseline` that the parameter ``baseline`` of a model stands for, or None.
 
     Parameters
@@ -120,7 +125,7 @@ def as_baseline(baseline):
     )
 
 
-def named_parts(baseline):
+def named_parts(baseline: Baseline | None) -> dict:
     """The terms of a fitted baseline by name.
 
     Parameters
@@ -149,7 +154,12 @@ def named_parts(baseline):
     return {"baseline": baseline}
 
 
-def fit_baseline(baseline, structures, targets, sample_weight=None):
+def fit_baseline(
+    baseline: BaselineLike,
+    structures: Any,
+    targets: Targets,
+    sample_weight: ArrayLike | None = None,
+) -> Baseline | None:
     """The fitted baseline of a model, or None.
 
     Parameters
@@ -187,7 +197,7 @@ def fit_baseline(baseline, structures, targets, sample_weight=None):
     return None if baseline is None else clone(baseline).fit(structures, targets)
 
 
-def check_virial(virial, baseline):
+def check_virial(virial: Array, baseline: Baseline) -> None:
     """Raise a ValueError if a baseline lacks a virial that is needed.
 
     Parameters
@@ -204,7 +214,7 @@ def check_virial(virial, baseline):
         )
 
 
-def less_baseline(targets, structures, baseline):
+def less_baseline(targets: Targets, structures: Any, baseline: Baseline) -> Targets:
     """The targets minus a baseline's energies, forces and stresses.
 
     Parameters

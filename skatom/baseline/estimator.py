@@ -1,9 +1,14 @@
 """Any estimator of energies as a baseline."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import clone
 
 from skatom._prediction import predict, predictable
+from skatom._typing import Estimator, FeaturesLike, StructuresLike, TargetsLike
 from skatom.baseline.base import Baseline
 from skatom.structures import as_structures
 from skatom.targets import as_targets
@@ -48,10 +53,10 @@ class EstimatorBaseline(Baseline):
 
     _parameter_constraints = {"estimator": "no_validation"}
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Estimator) -> None:
         self.estimator = estimator
 
-    def fit(self, X, y):
+    def fit(self, X: StructuresLike, y: TargetsLike) -> Self:
         """Fit a clone of the estimator, to the structures that have energies if any have.
 
         Parameters
@@ -71,18 +76,18 @@ class EstimatorBaseline(Baseline):
         self.estimator_ = clone(self.estimator).fit(structures[labelled], targets[labelled])
         return self
 
-    def energies(self, X):
+    def energies(self, X: FeaturesLike) -> Any:
         """Energies of the structures, shape (n,), eV."""
         return predict(self.estimator_, as_structures(X), ["energy"])["energy"]
 
-    def local_energies(self, X):
+    def local_energies(self, X: FeaturesLike) -> Any:
         """Energies of the atoms; equal shares of the energy if the estimator does not give them."""
         structures = as_structures(X)
         if "local_energies" in predictable(self.estimator_):
             return predict(self.estimator_, structures, ["local_energies"])["local_energies"]
         return np.repeat(self.energies(structures) / structures.n_atoms, structures.n_atoms)
 
-    def differentiate(self, X):
+    def differentiate(self, X: FeaturesLike) -> Any:
         """Energies, gradient and virial; NaN virials where the estimator has no stress."""
         structures = as_structures(X)
         names = predictable(self.estimator_)

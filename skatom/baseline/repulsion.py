@@ -1,6 +1,9 @@
 """Short-range repulsion of nuclei."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -8,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 
 from skatom._cpu.pairs import collect
 from skatom._intervals import POSITIVE
+from skatom._typing import FeaturesLike
 from skatom.baseline.base import Baseline
 from skatom.neighbors import neighbor_list
 from skatom.structures import as_structures
@@ -64,12 +68,12 @@ class PairRepulsion(Baseline):
         "inner": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, cutoff=2.0, inner=1.0):
+    def __init__(self, cutoff: float = 2.0, inner: float = 1.0) -> None:
         self.cutoff = cutoff
         self.inner = inner
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters; there is nothing to learn.
 
         Parameters
@@ -85,12 +89,12 @@ class PairRepulsion(Baseline):
         self.fitted_ = True
         return self
 
-    def local_energies(self, X):
+    def local_energies(self, X: FeaturesLike) -> Any:
         """Half of the energy of each pair on each of its atoms, shape (n_atoms,), eV."""
         structures = as_structures(X)
         return self._of_atoms(structures, *self._pairs(structures)[:2])
 
-    def differentiate(self, X):
+    def differentiate(self, X: FeaturesLike) -> Any:
         """Energies, gradient and virial."""
         structures = as_structures(X)
         pairs, energy, slope, r = self._pairs(structures)

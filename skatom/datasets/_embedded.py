@@ -1,13 +1,16 @@
 """Loaders of the data sets that are shipped with the package."""
 
+from __future__ import annotations
+
 from importlib.resources import as_file, files
+from typing import Any
 
 from sklearn.utils import Bunch
 
 from skatom.datasets._npz import read_npz
 
 
-def load_ethanol():
+def load_ethanol() -> Any:
     """Load ethanol at 500 K: 2,500 structures with energies, forces and dipoles.
 
     Frames of a Langevin trajectory with GFN2-xTB, 50 fs apart.
@@ -35,7 +38,7 @@ def load_ethanol():
     return _load("ethanol")
 
 
-def load_benzene():
+def load_benzene() -> Any:
     """Load benzene at 500 K: 1,500 structures with energies, forces and dipoles.
 
     Frames of a Langevin trajectory with GFN2-xTB, 50 fs apart.
@@ -63,7 +66,7 @@ def load_benzene():
     return _load("benzene")
 
 
-def load_boron_nitride():
+def load_boron_nitride() -> Any:
     """Load cubic boron nitride: 360 periodic structures with energies, forces and stresses.
 
     64 atoms each with GFN1-xTB: 240 strained and rattled crystals with displacements of 0.02,

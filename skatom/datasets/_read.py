@@ -1,5 +1,9 @@
 """Read structures and labels from files of many formats."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from sklearn.utils import Bunch
 
@@ -25,7 +29,13 @@ from skatom.targets import Targets
 _FRAMES, _ATOMS = 1000, 100_000
 
 
-def read(path, keys=None, *, index=":", species=None):
+def read(
+    path: Any,
+    keys: dict | str | None = None,
+    *,
+    index: int | slice | str = ":",
+    species: Any = None,
+) -> Any:
     """Read structures and their labels from files.
 
     Two kinds of file can be read, also compressed (``.gz``, ``.bz2``, ``.xz``) or in archives

@@ -1,5 +1,9 @@
 """ACSF: atom-centred symmetry functions."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from ase.data import chemical_symbols
 from sklearn.utils._param_validation import StrOptions
@@ -8,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom._cpu.elementwise import COSINE, POLYNOMIAL, TANH3, TANH3_PLAIN
 from skatom._device import DEVICES
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, ArrayLike
 from skatom.descriptors._cpu import acsf as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
@@ -148,22 +153,22 @@ class ACSF(AtomicDescriptor):
 
     def __init__(
         self,
-        cutoff=6.0,
+        cutoff: float = 6.0,
         *,
-        g1=False,
-        g2=_G2,
-        g3=(),
-        g4=_G4,
-        g5=(),
-        ani=(),
-        cutoff_function="cosine",
-        angular_cutoff=None,
-        weighting=None,
-        pool=None,
-        device="cpu",
-        n_jobs=None,
-        verbose=0,
-    ):
+        g1: bool = False,
+        g2: ArrayLike = _G2,
+        g3: ArrayLike = (),
+        g4: ArrayLike = _G4,
+        g5: ArrayLike = (),
+        ani: ArrayLike = (),
+        cutoff_function: str = "cosine",
+        angular_cutoff: float | None = None,
+        weighting: str | None = None,
+        pool: str | None = None,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.cutoff = cutoff
         self.g1 = g1
         self.g2 = g2
@@ -230,7 +235,7 @@ class ACSF(AtomicDescriptor):
         radial = [("g1", 0)] * bool(self.g1) + names["g2"] + names["g3"]
         return radial, names["g4"] + names["g5"] + names["ani"]
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.
 
         Parameters

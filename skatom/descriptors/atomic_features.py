@@ -1,11 +1,15 @@
 """Features of atoms with derivatives that are computed on demand."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from skatom._device import check_together, device_of, is_tensor, namespace
+from skatom._typing import Array, ArrayLike
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.features import Features
 from skatom.descriptors.structure_derivatives import PooledDerivatives
@@ -79,31 +83,31 @@ class AtomicFeatures(Features, Sequence):
     """
 
     @property
-    def numbers(self):
+    def numbers(self) -> Any:
         return self.structures.numbers
 
     @property
-    def species(self):
+    def species(self) -> Any:
         return self.structures.species
 
     @property
-    def offsets(self):
+    def offsets(self) -> Any:
         return self.structures.offsets
 
     @property
-    def n_atoms(self):
+    def n_atoms(self) -> Any:
         return self.structures.n_atoms
 
     @property
-    def neighbors(self):
+    def neighbors(self) -> Any:
         return self.derivatives.neighbors()
 
     @property
-    def n_pairs(self):
+    def n_pairs(self) -> Any:
         return np.diff(self.neighbors.offsets[self.offsets])
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
         return self.structures.shape
 
@@ -111,7 +115,7 @@ class AtomicFeatures(Features, Sequence):
         _, atoms, _ = select(self.offsets, key)
         return AtomicFeatures(self.values[atoms], self.derivatives.select(key))
 
-    def with_neighbors(self):
+    def with_neighbors(self) -> AtomicFeatures:
         """The same features with a neighbour list that is kept whatever its size.
 
         For loops that compute derivatives repeatedly.
@@ -122,7 +126,7 @@ class AtomicFeatures(Features, Sequence):
         """
         return AtomicFeatures(self.values, self.derivatives.with_neighbors())
 
-    def map(self, feature_map):
+    def map(self, feature_map: Any) -> AtomicFeatures:
         """Features y = f(x) of every atom, with their derivatives.
 
         Parameters
@@ -144,7 +148,7 @@ class AtomicFeatures(Features, Sequence):
         mapped = self.derivatives.mapped(feature_map, self.values, values.nbytes)
         return AtomicFeatures(values, mapped)
 
-    def pullback(self, cotangent):
+    def pullback(self, cotangent: ArrayLike) -> tuple:
         """Apply the transposed Jacobian: the chain rule from features back to atoms.
 
         For a scalar E with the derivatives ``cotangent[i] = dE/d values[i]`` the result is
@@ -171,7 +175,7 @@ class AtomicFeatures(Features, Sequence):
         """
         return self.derivatives.pullback(self._checked_cotangent(cotangent, "atom"))
 
-    def jacobian(self, batch):
+    def jacobian(self, batch: slice | ArrayLike) -> PairJacobian:
         """Derivatives of the features of a few structures along all pairs of neighbours.
 
         Parameters
@@ -190,7 +194,7 @@ class AtomicFeatures(Features, Sequence):
         self._check_jacobian(pairs)
         return PairJacobian(pairs, part.along_pairs(pairs))
 
-    def jacobian_of(self, centers):
+    def jacobian_of(self, centers: ArrayLike) -> PairJacobian:
         """Derivatives of the features of some atoms along the pairs with their neighbours.
 
         Parameters
@@ -207,7 +211,7 @@ class AtomicFeatures(Features, Sequence):
         self._check_jacobian(pairs)
         return PairJacobian(pairs, self.derivatives.along_pairs(pairs))
 
-    def project(self, centers, vectors):
+    def project(self, centers: ArrayLike, vectors: Array) -> tuple:
         """Products of the Jacobian of some atoms with given vectors and with their own features.
 
         Parameters
@@ -241,7 +245,7 @@ class AtomicFeatures(Features, Sequence):
             "take fewer structures or atoms at a time",
         )
 
-    def pool(self, how):
+    def pool(self, how: str) -> StructureFeatures:
         """Sum or average the features over the atoms of each structure.
 
         Parameters

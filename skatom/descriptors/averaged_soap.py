@@ -1,10 +1,15 @@
 """SOAP of the density averaged over the atoms of a structure."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import _fit_context, clone
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._cpu.pairs import collect, collect_jacobian
+from skatom._typing import Array, StructuresLike
 from skatom.descriptors._cpu import averaged_soap as _cpu
 from skatom.descriptors.base import StructureDescriptor
 from skatom.descriptors.soap import SOAP
@@ -65,11 +70,11 @@ class AveragedSOAP(StructureDescriptor):
 
     _parameter_constraints = {"soap": [SOAP, None]}
 
-    def __init__(self, soap=None):
+    def __init__(self, soap: SOAP | None = None) -> None:
         self.soap = soap
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: StructuresLike, y: Any = None) -> Self:
         """Learn the species.
 
         Parameters
@@ -91,7 +96,7 @@ class AveragedSOAP(StructureDescriptor):
         self.soap_ = soap.fit(X)
         return self
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features, those of `SOAP`.
 
         Parameters
@@ -106,7 +111,7 @@ class AveragedSOAP(StructureDescriptor):
         return self.soap_.get_feature_names_out()
 
     @property
-    def n_features_out_(self):
+    def n_features_out_(self) -> Any:
         """Number of features."""
         check_is_fitted(self)
         return self.soap_.n_features_out_

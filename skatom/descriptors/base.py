@@ -1,9 +1,12 @@
 """Base classes of descriptors, of atomic environments and of whole structures."""
 
+from __future__ import annotations
+
 import copy
 from functools import partial
 from importlib import import_module
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -12,6 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import device_of, resolve
+from skatom._typing import StructuresLike
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_derivatives import AtomicDerivatives
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
@@ -38,7 +42,7 @@ class _Transformer:
     where ``set_output`` or the global configuration asks for one; see `in_container`.
     """
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: StructuresLike, y: Any = None) -> Any:
         """Fit to structures and compute their features.
 
         Parameters
@@ -56,7 +60,7 @@ class _Transformer:
 
 
 class _GlobalTransform(_Transformer):
-    def transform(self, X):
+    def transform(self, X: StructuresLike) -> StructureFeatures:
         """Compute the features.
 
         Parameters
@@ -101,7 +105,7 @@ class StructureDescriptor(_GlobalTransform, TransformerMixin, BaseEstimator):
 
 
 class _AtomicTransform(_Transformer):
-    def transform(self, X, neighbors=None):
+    def transform(self, X: StructuresLike, neighbors: Any = None) -> Any:
         """Compute the features.
 
         Parameters
@@ -248,7 +252,7 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
     _size_parameters = "the number of features"
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: StructuresLike, y: Any = None) -> Self:
         """Learn the species.
 
         Parameters
@@ -295,7 +299,7 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         )  # fmt: skip
 
     @property
-    def n_features_out_(self):
+    def n_features_out_(self) -> Any:
         """Number of features."""
         check_is_fitted(self)
         return self._n_features()

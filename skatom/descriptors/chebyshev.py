@@ -1,6 +1,9 @@
 """Chebyshev expansions of radial and angular distributions around atoms."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev, legendre
@@ -8,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
+from skatom._typing import Array
 from skatom.descriptors._cpu import chebyshev as _cpu
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.base import AtomicDescriptor
@@ -83,15 +87,15 @@ class ChebyshevFunctions(AtomicDescriptor):
 
     def __init__(
         self,
-        cutoff=6.0,
-        radial_order=10,
-        angular_order=6,
+        cutoff: float = 6.0,
+        radial_order: int = 10,
+        angular_order: int = 6,
         *,
-        angular_cutoff=None,
-        pool=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        angular_cutoff: float | None = None,
+        pool: str | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.cutoff = cutoff
         self.radial_order = radial_order
         self.angular_order = angular_order
@@ -134,7 +138,7 @@ class ChebyshevFunctions(AtomicDescriptor):
         n_channels = 1 if len(self.species_) == 1 else 2
         return n_channels * (self.radial_order + 1 + self.angular_order + 1)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.
 
         Parameters

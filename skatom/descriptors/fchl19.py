@@ -1,7 +1,10 @@
 """FCHL19: two- and three-body functions of distances and angles."""
 
+from __future__ import annotations
+
 from math import pi
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -10,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES
 from skatom._intervals import POSITIVE
+from skatom._typing import Array
 from skatom.descriptors._cpu import fchl19 as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 
@@ -127,23 +131,23 @@ class FCHL19(AtomicDescriptor):
 
     def __init__(
         self,
-        cutoff=8.0,
-        n_r2=24,
-        n_r3=20,
+        cutoff: float = 8.0,
+        n_r2: int = 24,
+        n_r3: int = 20,
         *,
-        eta2=0.32,
-        eta3=2.7,
-        decay2=1.8,
-        decay3=0.57,
-        weight3=13.4,
-        zeta=pi,
-        n_fourier=1,
-        cutoff3=None,
-        pool=None,
-        device="cpu",
-        n_jobs=None,
-        verbose=0,
-    ):
+        eta2: float = 0.32,
+        eta3: float = 2.7,
+        decay2: float = 1.8,
+        decay3: float = 0.57,
+        weight3: float = 13.4,
+        zeta: float = pi,
+        n_fourier: int = 1,
+        cutoff3: float | None = None,
+        pool: str | None = None,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.cutoff = cutoff
         self.n_r2 = n_r2
         self.n_r3 = n_r3
@@ -161,7 +165,7 @@ class FCHL19(AtomicDescriptor):
         self.verbose = verbose
 
     @classmethod
-    def for_energies(cls, **parameters):
+    def for_energies(cls, **parameters: Any) -> FCHL19:
         """The representation with the parameters published for learning energies only.
 
         Parameters
@@ -217,7 +221,7 @@ class FCHL19(AtomicDescriptor):
         n = len(self.species_)
         return n * self.n_r2 + n * (n + 1) * self.n_r3 * self.n_fourier
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.
 
         Parameters

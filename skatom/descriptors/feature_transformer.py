@@ -1,10 +1,15 @@
 """Estimators that learn a map of features, and the container of their output."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skatom._device import on_host
+from skatom._typing import FeaturesLike
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
 
@@ -21,7 +26,7 @@ class FeatureTransformer:
     # whether a row of the output belongs to the same atom or structure as that row of the input
     _keeps_rows = True
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: FeaturesLike, y: Any = None) -> Any:
         """Learn the map and apply it to the same features.
 
         Parameters
@@ -36,7 +41,7 @@ class FeatureTransformer:
         """
         return self.fit(X, y).transform(X)
 
-    def transform(self, X):
+    def transform(self, X: FeaturesLike) -> Any:
         """Apply the map.
 
         Parameters

@@ -1,5 +1,9 @@
 """The base class of features of atoms and of structures."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from skatom._device import check_together, is_tensor, moved, namespace, on_host
@@ -13,24 +17,24 @@ class Features:
     A subclass implements ``_rows(key)``, the features of some structures, and ``map``.
     """
 
-    def __init__(self, values, derivatives):
+    def __init__(self, values: Any, derivatives: Any) -> None:
         self.values = values
         self.derivatives = derivatives
 
     @property
-    def structures(self):
+    def structures(self) -> Any:
         return self.derivatives.structures
 
     @property
-    def descriptor(self):
+    def descriptor(self) -> Any:
         return self.derivatives.descriptor
 
     @property
-    def n_features(self):
+    def n_features(self) -> Any:
         return self.values.shape[1]
 
     @property
-    def feature_names(self):
+    def feature_names(self) -> Any:
         return self.derivatives.names()
 
     def __len__(self):
@@ -54,7 +58,7 @@ class Features:
             )
         return namespace(cotangent).atleast_2d(cotangent)
 
-    def to(self, device):
+    def to(self, device: str) -> Any:
         """The same features on another device.
 
         Parameters

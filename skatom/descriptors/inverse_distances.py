@@ -1,8 +1,10 @@
 """Inverse interatomic distances, the descriptor of GDML and sGDML."""
 
+from __future__ import annotations
+
 from collections import deque
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -11,6 +13,7 @@ from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES, beside, device_of, namespace, resolve
+from skatom._typing import Array, ArrayLike, StructuresLike
 from skatom.descriptors.base import StructureDescriptor
 from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import as_structures
@@ -188,11 +191,11 @@ class InverseDistances(StructureDescriptor):
 
     _parameter_constraints = {"device": [DEVICES]}
 
-    def __init__(self, device="cpu"):
+    def __init__(self, device: str = "cpu") -> None:
         self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: StructuresLike, y: Any = None) -> Self:
         """Learn the composition.
 
         Parameters
@@ -208,7 +211,7 @@ class InverseDistances(StructureDescriptor):
         self.numbers_ = fixed_composition(as_structures(X))
         return self
 
-    def jacobian(self, X):
+    def jacobian(self, X: StructuresLike) -> Array:
         r"""Gradients in compressed form.
 
         Parameters
@@ -227,7 +230,7 @@ class InverseDistances(StructureDescriptor):
         self._check_structures(structures)
         return pair_features(structures).gradients
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
         """Names such as ``1/d(H1,O0)``."""
         check_is_fitted(self)
         labels = [f"{chemical_symbols[z]}{a}" for a, z in enumerate(self.numbers_)]
@@ -237,7 +240,7 @@ class InverseDistances(StructureDescriptor):
         )
 
     @property
-    def n_features_out_(self):
+    def n_features_out_(self) -> Any:
         """Number of pairs."""
         check_is_fitted(self)
         return len(self.numbers_) * (len(self.numbers_) - 1) // 2

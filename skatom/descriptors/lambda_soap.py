@@ -1,14 +1,18 @@
 """λ-SOAP: features of atomic environments that rotate like tensors."""
 
+from __future__ import annotations
+
 import copy
 from functools import lru_cache
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._typing import Array, ArrayLike, StructuresLike
 from skatom.descriptors._cpu import lambda_soap as _cpu
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.coupling import real_coupling
@@ -142,26 +146,26 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
 
     def __init__(
         self,
-        lam=1,
-        cutoff=4.0,
-        n_max=6,
-        l_max=4,
-        sigma=0.4,
+        lam: int = 1,
+        cutoff: float = 4.0,
+        n_max: int = 6,
+        l_max: int = 4,
+        sigma: float | dict = 0.4,
         *,
-        parity="even",
-        radial_basis="bessel",
-        cutoff_width=0.5,
-        radial_scaling=None,
-        species_compression=None,
-        central_weight=1.0,
-        sigma_scaling=0.0,
-        n_primitives=20,
-        species_similarity="elements",
-        normalize=True,
-        pool=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        parity: str = "even",
+        radial_basis: str = "bessel",
+        cutoff_width: float = 0.5,
+        radial_scaling: dict | None = None,
+        species_compression: ArrayLike | None = None,
+        central_weight: float = 1.0,
+        sigma_scaling: float = 0.0,
+        n_primitives: int = 20,
+        species_similarity: str = "elements",
+        normalize: bool = True,
+        pool: str | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.lam = lam
         self.cutoff = cutoff
         self.n_max = n_max
@@ -211,11 +215,11 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         return np.triu_indices(channels, self.lam % 2)
 
     @property
-    def n_features_out_(self):
+    def n_features_out_(self) -> Any:
         """Number of features of each component."""
         return super().n_features_out_ // (2 * self.lam + 1)
 
-    def transform(self, X, neighbors=None):
+    def transform(self, X: StructuresLike, neighbors: Any = None) -> tuple:
         """Compute the features.
 
         Parameters
@@ -247,7 +251,7 @@ class LambdaSOAP(AtomicDescriptor, auto_wrap_output_keys=None):
         values, _ = self._compute(structures)
         return values.reshape(len(values), 2 * self.lam + 1, -1)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features, the last index of the values.
 
         Parameters

@@ -1,8 +1,14 @@
 """Maps of features with derivatives."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from skatom._device import beside, is_tensor
+from skatom._typing import ArrayLike
 from skatom.elements import species_index, symbols
 
 
@@ -36,16 +42,16 @@ class FeatureMap:
     linear = False
     species = None
 
-    def feature_names(self, names):
+    def feature_names(self, names: Sequence[str]) -> Any:
         """Names of the features y, from the names of the features x."""
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{k}" for k in range(self.n_features_out)], dtype=object)
 
-    def depends_on(self, chosen):
+    def depends_on(self, chosen: Any) -> Any:
         """Mask (n_features_in,) of the features on which chosen ones, (n_features_out,), depend."""
         return np.ones(self.n_features_in, bool)
 
-    def check(self, n_features, structures=None):
+    def check(self, n_features: int, structures: Any = None) -> None:
         """Raise a ValueError unless the map applies to these features.
 
         Parameters
@@ -93,26 +99,28 @@ class Scale(FeatureMap):
 
     linear = True
 
-    def __init__(self, shift, scale, species=None):
+    def __init__(
+        self, shift: ArrayLike, scale: ArrayLike, species: ArrayLike | None = None
+    ) -> None:
         shift, scale = np.broadcast_arrays(np.atleast_2d(shift), np.atleast_2d(scale))
         self.shift, self.scale = shift.astype(float), scale.astype(float)
         self.species = None if species is None else np.asarray(species)
         self.n_features_in = self.n_features_out = shift.shape[1]
 
-    def value(self, x, numbers=None):
+    def value(self, x: Any, numbers: ArrayLike | None = None) -> Any:
         rows = self._rows(numbers)
         return (x - beside(self.shift[rows], x)) / beside(self.scale[rows], x)
 
-    def pullback(self, x, cotangent, numbers=None):
+    def pullback(self, x: Any, cotangent: Any, numbers: ArrayLike | None = None) -> Any:
         return cotangent / beside(self.scale[self._rows(numbers)], cotangent)
 
-    def pushforward(self, x, tangents, numbers=None):
+    def pushforward(self, x: Any, tangents: Any, numbers: ArrayLike | None = None) -> Any:
         return tangents / beside(self.scale[self._rows(numbers)][:, None], tangents)
 
-    def feature_names(self, names):
+    def feature_names(self, names: Sequence[str]) -> Any:
         return names
 
-    def depends_on(self, chosen):
+    def depends_on(self, chosen: Any) -> Any:
         return chosen
 
     def _rows(self, numbers):
@@ -141,16 +149,16 @@ class Select(FeatureMap):
 
     linear = True
 
-    def __init__(self, columns, n_features):
+    def __init__(self, columns: slice | ArrayLike, n_features: int) -> None:
         if not isinstance(columns, slice):
             columns = np.asarray(columns)
         self.columns = np.atleast_1d(np.arange(n_features)[columns])
         self.n_features_in, self.n_features_out = n_features, len(self.columns)
 
-    def value(self, x, numbers=None):
+    def value(self, x: Any, numbers: ArrayLike | None = None) -> Any:
         return x[:, self.columns]
 
-    def pullback(self, x, cotangent, numbers=None):
+    def pullback(self, x: Any, cotangent: Any, numbers: ArrayLike | None = None) -> Any:
         if is_tensor(cotangent):
             full = cotangent.new_zeros((len(cotangent), self.n_features_in))
             return full.index_add_(1, beside(self.columns, cotangent), cotangent)
@@ -158,13 +166,13 @@ class Select(FeatureMap):
         np.add.at(full, (slice(None), self.columns), cotangent)
         return full
 
-    def pushforward(self, x, tangents, numbers=None):
+    def pushforward(self, x: Any, tangents: Any, numbers: ArrayLike | None = None) -> Any:
         return tangents[:, :, self.columns]
 
-    def feature_names(self, names):
+    def feature_names(self, names: Sequence[str]) -> Any:
         return names[self.columns]
 
-    def depends_on(self, chosen):
+    def depends_on(self, chosen: Any) -> Any:
         needed = np.zeros(self.n_features_in, bool)
         needed[self.columns[chosen]] = True
         return needed
@@ -194,19 +202,19 @@ class Linear(FeatureMap):
 
     linear = True
 
-    def __init__(self, matrix, mean=None):
+    def __init__(self, matrix: ArrayLike, mean: ArrayLike | None = None) -> None:
         self.matrix = np.array(matrix, dtype=float)
         self.n_features_out, self.n_features_in = self.matrix.shape
         self.mean = np.zeros(self.n_features_in) if mean is None else np.array(mean, dtype=float)
 
-    def value(self, x, numbers=None):
+    def value(self, x: Any, numbers: ArrayLike | None = None) -> Any:
         return (x - beside(self.mean, x)) @ beside(self.matrix, x).T
 
-    def pullback(self, x, cotangent, numbers=None):
+    def pullback(self, x: Any, cotangent: Any, numbers: ArrayLike | None = None) -> Any:
         return cotangent @ beside(self.matrix, cotangent)
 
-    def pushforward(self, x, tangents, numbers=None):
+    def pushforward(self, x: Any, tangents: Any, numbers: ArrayLike | None = None) -> Any:
         return tangents @ beside(self.matrix, tangents).T
 
-    def depends_on(self, chosen):
+    def depends_on(self, chosen: Any) -> Any:
         return self.matrix[chosen].any(axis=0)

@@ -1,6 +1,9 @@
 """Moment tensors of the neighbours, contracted to invariants."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -8,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, ArrayLike
 from skatom.descriptors._cpu import moment_tensor as _cpu
 from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
@@ -150,22 +154,22 @@ class MomentTensor(AtomicDescriptor):
 
     def __init__(
         self,
-        cutoff=5.0,
-        level=8,
+        cutoff: float = 5.0,
+        level: int = 8,
         *,
-        mu_level=4,
-        max_factors=4,
-        max_mu=5,
-        max_nu=10,
-        r_min=None,
-        unit_vectors=True,
-        by_center=True,
-        include_bias=False,
-        species_compression=None,
-        pool=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        mu_level: int = 4,
+        max_factors: int = 4,
+        max_mu: int = 5,
+        max_nu: int = 10,
+        r_min: float | None = None,
+        unit_vectors: bool = True,
+        by_center: bool = True,
+        include_bias: bool = False,
+        species_compression: ArrayLike | None = None,
+        pool: str | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.cutoff = cutoff
         self.level = level
         self.mu_level = mu_level
@@ -222,7 +226,7 @@ class MomentTensor(AtomicDescriptor):
         n_blocks = len(self.species_) if self.by_center else 1
         return n_blocks * (len(contractions(self._basis())) + bool(self.include_bias))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.
 
         Parameters

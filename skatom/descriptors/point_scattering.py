@@ -1,7 +1,11 @@
 """Point scattering: wavelet scattering whose fields are evaluated at the atoms."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from math import factorial, pi, sqrt
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy.special import binom
@@ -9,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
+from skatom._typing import Array
 from skatom.descriptors._cpu import point_scattering as _cpu
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.base import AtomicDescriptor
@@ -163,22 +168,22 @@ class PointScattering(AtomicDescriptor):
 
     def __init__(
         self,
-        orbitals=(3,),
-        scales=(0, 1, 2),
-        order=2,
-        exponents=(1, 4 / 3, 5 / 3, 2),
-        channels="auto",
+        orbitals: int | Sequence = (3,),
+        scales: Sequence[float] = (0, 1, 2),
+        order: int = 2,
+        exponents: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
+        channels: str = "auto",
         *,
-        beta="auto",
-        overlap=0.1,
-        scale_gap=0,
-        cutoff=None,
-        cutoff_width=1.0,
-        self_term=True,
-        pool=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        beta: str = "auto",
+        overlap: float = 0.1,
+        scale_gap: float = 0,
+        cutoff: float | None = None,
+        cutoff_width: float = 1.0,
+        self_term: bool = True,
+        pool: str | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.orbitals = orbitals
         self.scales = scales
         self.order = order
@@ -260,7 +265,7 @@ class PointScattering(AtomicDescriptor):
     def _n_features(self):
         return len(self._paths)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.
 
         Parameters

@@ -1,7 +1,10 @@
 """Scaling and selection of features, whose derivatives stay lazy."""
 
+from __future__ import annotations
+
 import warnings
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -10,6 +13,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from skatom._typing import Array, ArrayLike, FeaturesLike
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.feature_transformer import FeatureTransformer, fit_table, transform_table
@@ -83,13 +87,15 @@ class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, 
         "tolerance": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, scaling="minmax", *, out_of_range="warn", tolerance=1e-9):
+    def __init__(
+        self, scaling: str = "minmax", *, out_of_range: str = "warn", tolerance: float = 1e-9
+    ) -> None:
         self.scaling = scaling
         self.out_of_range = out_of_range
         self.tolerance = tolerance
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: FeaturesLike, y: Any = None) -> Self:
         """Learn the range of the features.
 
         Parameters
@@ -122,7 +128,7 @@ class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, 
         self.scale_ = np.where(constant, 1.0, scale)
         return self
 
-    def count_out_of_range(self, X):
+    def count_out_of_range(self, X: FeaturesLike) -> Array:
         """Number of features of each row that lie outside of the range of the training data.
 
         Parameters
@@ -239,14 +245,21 @@ class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
         "min_range": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(self, n_select=None, *, method="cur", max_correlation=0.9, min_range=1e-6):
+    def __init__(
+        self,
+        n_select: int | None = None,
+        *,
+        method: str = "cur",
+        max_correlation: float = 0.9,
+        min_range: float = 1e-6,
+    ) -> None:
         self.n_select = n_select
         self.method = method
         self.max_correlation = max_correlation
         self.min_range = min_range
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: FeaturesLike, y: Any = None) -> Self:
         """Select the features.
 
         Parameters
@@ -281,7 +294,7 @@ class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):
         self.support_ = candidates[chosen]
         return self
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Names of the selected features.
 
         Parameters

@@ -1,7 +1,10 @@
 """SOAP: invariants of the smooth neighbour density."""
 
+from __future__ import annotations
+
 from math import comb
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -10,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, ArrayLike
 from skatom.descriptors._cpu import soap as _cpu
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._cpu.harmonics import normalization
@@ -168,27 +172,27 @@ class SOAP(AtomicDescriptor):
 
     def __init__(
         self,
-        cutoff=5.0,
-        n_max=8,
-        l_max=6,
-        sigma=0.5,
+        cutoff: float = 5.0,
+        n_max: int = 8,
+        l_max: int = 6,
+        sigma: float | dict = 0.5,
         *,
-        nu=2,
-        parity="even",
-        radial_basis="bessel",
-        cutoff_width=0.5,
-        radial_scaling=None,
-        species_compression=None,
-        central_weight=1.0,
-        sigma_scaling=0.0,
-        n_primitives=20,
-        species_similarity="elements",
-        normalize=True,
-        pool=None,
-        device="cpu",
-        n_jobs=None,
-        verbose=0,
-    ):
+        nu: int = 2,
+        parity: str = "even",
+        radial_basis: str = "bessel",
+        cutoff_width: float = 0.5,
+        radial_scaling: dict | None = None,
+        species_compression: ArrayLike | None = None,
+        central_weight: float = 1.0,
+        sigma_scaling: float = 0.0,
+        n_primitives: int = 20,
+        species_similarity: str = "elements",
+        normalize: bool = True,
+        pool: str | None = None,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.cutoff = cutoff
         self.n_max = n_max
         self.l_max = l_max
@@ -322,7 +326,7 @@ class SOAP(AtomicDescriptor):
             return channels * (channels + 1) // 2 * (self.l_max + 1)
         return sum(_n_products(channels, triple) for triple in l_triples(self.l_max, self.parity))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.
 
         Parameters

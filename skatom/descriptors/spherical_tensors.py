@@ -4,15 +4,18 @@ The component of order λ has 2λ + 1 entries, which rotate among themselves lik
 harmonics of degree λ, in their order m = -λ … λ.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
+from skatom._typing import Array, ArrayLike
 from skatom.descriptors.coupling import real_coupling
 
 # the order (y, z, x) of the harmonics of degree 1
 _VECTOR_ORDER = [1, 2, 0]
 
 
-def wigner_d(lam, rotation):
+def wigner_d(lam: int, rotation: ArrayLike) -> Array:
     r"""Wigner's matrix of a rotation in real spherical harmonics.
 
     .. math::
@@ -63,7 +66,7 @@ def wigner_d(lam, rotation):
     return matrix
 
 
-def spherical_from_cartesian(tensors, lam):
+def spherical_from_cartesian(tensors: ArrayLike, lam: int) -> Array:
     r"""The component of order λ of vectors or symmetric tensors.
 
     .. math::
@@ -106,7 +109,7 @@ def spherical_from_cartesian(tensors, lam):
     return np.tensordot(tensors, basis, axes=basis.ndim - 1)
 
 
-def cartesian_from_spherical(components, lam):
+def cartesian_from_spherical(components: ArrayLike, lam: int) -> Array:
     r"""The vectors or symmetric tensors whose component of order λ is given and others are zero.
 
     .. math:: T = \sum_\mu c_\mu\, e^\lambda_\mu

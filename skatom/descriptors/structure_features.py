@@ -1,8 +1,13 @@
 """Features of structures with derivatives that are computed on demand."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from skatom._device import on_host
+from skatom._typing import ArrayLike
 from skatom.descriptors.features import Features
 
 
@@ -62,22 +67,22 @@ class StructureFeatures(Features):
     """
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         return self.values.shape
 
     @property
-    def ndim(self):
+    def ndim(self) -> Any:
         return 2
 
     @property
-    def dtype(self):
+    def dtype(self) -> Any:
         return self.values.dtype
 
     def _rows(self, key):
         rows = np.atleast_1d(np.arange(len(self))[key])
         return StructureFeatures(self.values[rows], self.derivatives.select(rows))
 
-    def map(self, feature_map):
+    def map(self, feature_map: Any) -> StructureFeatures:
         """Features y = f(x) of every structure, with their derivatives.
 
         Parameters
@@ -98,7 +103,7 @@ class StructureFeatures(Features):
         mapped = self.derivatives.mapped(feature_map, self.values)
         return StructureFeatures(feature_map.value(self.values, None), mapped)
 
-    def pullback(self, cotangent):
+    def pullback(self, cotangent: ArrayLike) -> tuple:
         """Apply the transposed Jacobian: the chain rule from features back to atoms.
 
         For a scalar E with the derivatives ``cotangent[s] = dE/d values[s]`` the result is
@@ -125,7 +130,7 @@ class StructureFeatures(Features):
         """
         return self.derivatives.pullback(self._checked_cotangent(cotangent, "structure"))
 
-    def jacobian(self, batch):
+    def jacobian(self, batch: slice | ArrayLike) -> Any:
         """Dense derivatives of the features of a few structures.
 
         Parameters

@@ -1,14 +1,24 @@
 """Do features tell environments apart? Tests for the choice of symmetry functions."""
 
+from __future__ import annotations
+
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from skatom._typing import ArrayLike, StructuresLike
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.neighbors import neighbor_list
 from skatom.structures import as_structures
 
 
-def insufficient_pairs(features, forces, n_pairs=10, *, n_neighbors=5, floor=1e-3):
+def insufficient_pairs(
+    features: AtomicFeatures,
+    forces: ArrayLike,
+    n_pairs: int = 10,
+    *,
+    n_neighbors: int = 5,
+    floor: float = 1e-3,
+) -> tuple:
     r"""Pairs of atoms whose features are alike although their forces are not.
 
     .. math:: \frac{\big|\, |F_i| - |F_j| \,\big|}{|G_i - G_j| / s + \epsilon}, \qquad Z_i = Z_j
@@ -94,7 +104,7 @@ def _of_one_element(values, lengths, n_neighbors, floor):
     return pairs, np.abs(np.diff(lengths[pairs], axis=1)[:, 0]) / (relative + floor)
 
 
-def largest_eta(X, cutoff=6.0):
+def largest_eta(X: StructuresLike, cutoff: float = 6.0) -> dict:
     r"""The largest useful exponent η of G2 functions without a shift, for each pair of elements.
 
     .. math:: \eta_{max} = \frac{1}{2 r_{min}^2}

@@ -4,10 +4,16 @@
 ``ACSF(**ani())`` or as a starting point.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
+from skatom._typing import Array
 
-def shifted(n, cutoff, start=0.5, stop=None):
+
+def shifted(n: int, cutoff: float, start: float = 0.5, stop: float | None = None) -> Array:
     """Gaussians of equal width whose centres are evenly spaced.
 
         η = 1 / (2 Δ²),   R_m = start + m Δ,   m = 0 … n − 1
@@ -44,7 +50,7 @@ def shifted(n, cutoff, start=0.5, stop=None):
     return np.stack([np.full(n, 0.5 / (centers[1] - centers[0]) ** 2), centers], 1)
 
 
-def centered(n, cutoff, start=1.0, stop=None):
+def centered(n: int, cutoff: float, start: float = 1.0, stop: float | None = None) -> Array:
     """Gaussians centred at the atom whose widths are evenly spaced.
 
         η_m = 1 / (2 w_m²),   w_m from start to stop
@@ -75,7 +81,9 @@ def centered(n, cutoff, start=1.0, stop=None):
     return np.stack([0.5 / widths**2, np.zeros(n)], 1)
 
 
-def weighted(n_radial=22, n_angular=5, cutoff=5.0, zetas=(1,)):
+def weighted(
+    n_radial: int = 22, n_angular: int = 5, cutoff: float = 5.0, zetas: Sequence[float] = (1,)
+) -> dict:
     """Element-weighted functions for many species [1]_.
 
     ``shifted(n_radial, cutoff)`` for G2, and G5 with the widths of ``centered(n_angular,
@@ -120,7 +128,7 @@ def weighted(n_radial=22, n_angular=5, cutoff=5.0, zetas=(1,)):
     }
 
 
-def library(n=8, cutoff=6.0, zetas=(1, 4, 16)):
+def library(n: int = 8, cutoff: float = 6.0, zetas: Sequence[float] = (1, 4, 16)) -> dict:
     """A large set of functions, from which to select [1]_.
 
         centred:  η_m = (n^(m/n) / r_c)²,   R = 0,              m = 0 … n
@@ -171,16 +179,16 @@ def library(n=8, cutoff=6.0, zetas=(1, 4, 16)):
 
 
 def ani(
-    cutoff=5.2,
-    angular_cutoff=3.5,
-    n_radial=16,
-    n_angular=4,
-    n_theta=8,
-    eta=16.0,
-    angular_eta=8.0,
-    zeta=32.0,
-    start=0.9,
-):
+    cutoff: float = 5.2,
+    angular_cutoff: float = 3.5,
+    n_radial: int = 16,
+    n_angular: int = 4,
+    n_theta: int = 8,
+    eta: float = 16.0,
+    angular_eta: float = 8.0,
+    zeta: float = 32.0,
+    start: float = 0.9,
+) -> dict:
     """Functions of the ANI-1x potential [1]_, by default 16 radial and 32 angular.
 
     The centres are R_m = start + m (cutoff − start) / n, without the cutoff itself, and the angles

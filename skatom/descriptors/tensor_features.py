@@ -1,9 +1,13 @@
 """Features of atoms that rotate like tensors."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import Any
 
 from ase.data import chemical_symbols
 
+from skatom._typing import Array
 from skatom.descriptors.atomic_features import pool_atoms
 from skatom.neighbors import neighbor_list
 from skatom.structures import select
@@ -46,22 +50,22 @@ class TensorFeatures(Sequence):
     (2, 3, 36)
     """
 
-    def __init__(self, structures, descriptor):
+    def __init__(self, structures: Any, descriptor: Any) -> None:
         self.structures = structures
         self.descriptor = descriptor
         self._values = None
 
     @property
-    def values(self):
+    def values(self) -> Any:
         if self._values is None:
             self._values = self.descriptor._values_of(self.structures)
         return self._values
 
     @property
-    def n_features(self):
+    def n_features(self) -> Any:
         return self.descriptor.n_features_out_
 
-    def of_order(self, lam):
+    def of_order(self, lam: int) -> TensorFeatures:
         """Features of the same atoms of another order λ.
 
         Parameters
@@ -77,7 +81,7 @@ class TensorFeatures(Sequence):
             return self
         return type(self)(self.structures, self.descriptor._of_order(lam))
 
-    def with_neighbors(self):
+    def with_neighbors(self) -> TensorFeatures:
         """The same features, whose neighbours are searched now and never again.
 
         Returns
@@ -87,7 +91,7 @@ class TensorFeatures(Sequence):
         pairs = neighbor_list(self.structures, self.descriptor.cutoff)
         return type(self)(self.structures.with_neighbors(pairs), self.descriptor)
 
-    def invariants(self):
+    def invariants(self) -> Array:
         """The power spectrum of every atom, of length 1 unless nothing is near.
 
         Returns
@@ -98,7 +102,7 @@ class TensorFeatures(Sequence):
         return descriptor._values_of(self.structures)[:, 0]
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         """``(len(self),)``; tells scikit-learn that index arrays are welcome."""
         return self.structures.shape
 
@@ -112,7 +116,7 @@ class TensorFeatures(Sequence):
             chosen._values = self._values[atoms]
         return chosen
 
-    def pool(self, how):
+    def pool(self, how: str) -> Array:
         """Sum or average the features over the atoms of each structure.
 
         Parameters

@@ -1,8 +1,12 @@
 """Wavelet scattering: multiscale invariants of the charge density."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Sequence
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -10,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
+from skatom._typing import ArrayLike, StructuresLike
 from skatom.descriptors.base import StructureDescriptor
 from skatom.descriptors.scattering.batch import (
     Settings,
@@ -218,27 +223,27 @@ class WaveletScattering(StructureDescriptor):
 
     def __init__(
         self,
-        orbitals=(3,),
-        scales="auto",
-        order=2,
-        exponents=(1, 4 / 3, 5 / 3, 2),
-        channels="auto",
+        orbitals: int | Sequence = (3,),
+        scales: str = "auto",
+        order: int = 2,
+        exponents: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
+        channels: str = "auto",
         *,
-        beta="auto",
-        overlap=0.1,
-        scale_gap=0,
-        pairing="all",
-        density_width=0.0,
-        normalize="per_atom",
-        grid_spacing="auto",
-        alias=1e-6,
-        grid_shape=None,
-        multiresolution=True,
-        padding=6.0,
-        features=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        beta: str = "auto",
+        overlap: float = 0.1,
+        scale_gap: float = 0,
+        pairing: str = "all",
+        density_width: float = 0.0,
+        normalize: str | None = "per_atom",
+        grid_spacing: str = "auto",
+        alias: float = 1e-6,
+        grid_shape: tuple[int, ...] | None = None,
+        multiresolution: bool = True,
+        padding: float = 6.0,
+        features: ArrayLike | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.orbitals = orbitals
         self.scales = scales
         self.order = order
@@ -260,7 +265,7 @@ class WaveletScattering(StructureDescriptor):
         self.verbose = verbose
 
     @classmethod
-    def solid_harmonic(cls, l_max=3, **parameters):
+    def solid_harmonic(cls, l_max: int = 3, **parameters: Any) -> WaveletScattering:
         """The transform of the solid-harmonic papers: n = l + 1, the same l twice, j₂ > j₁.
 
         Parameters
@@ -286,7 +291,7 @@ class WaveletScattering(StructureDescriptor):
         return cls(**parameters)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: StructuresLike, y: Any = None) -> Self:
         """Learn the species, β, the scales and the spacing of the grid.
 
         Parameters
@@ -325,7 +330,7 @@ class WaveletScattering(StructureDescriptor):
         self._check_cells(structures)
         return self
 
-    def select(self, features):
+    def select(self, features: ArrayLike) -> WaveletScattering:
         """A fitted copy that computes only some of the features, at the cost of these.
 
         Parameters
@@ -349,7 +354,7 @@ class WaveletScattering(StructureDescriptor):
         return selected
 
     @property
-    def n_features_out_(self):
+    def n_features_out_(self) -> Any:
         """Number of features that are computed."""
         check_is_fitted(self)
         return len(self.support_)
@@ -377,7 +382,7 @@ class WaveletScattering(StructureDescriptor):
             n_jobs=self.n_jobs, verbose=self.verbose,
         )  # fmt: skip
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
         """Names such as ``S2[Si;n3l2j0;n3l1j1;q4/3]``: order, channel, wavelets, exponent."""
         check_is_fitted(self)
         return self._paths.names()[self.support_]

@@ -1,10 +1,14 @@
 """The base class of all kernels, and their sums and multiples."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from numbers import Real
+from typing import Any
 
 from skatom._device import namespace
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, FeaturesLike
 from skatom.base import BaseEstimator, check_parameters
 
 # Kernels that have covariances of forces with forces, which errors recommend.
@@ -36,7 +40,7 @@ class Kernel(BaseEstimator, ABC):
     _parameter_constraints: dict = {}
 
     @abstractmethod
-    def __call__(self, X, Y=None):
+    def __call__(self, X: FeaturesLike, Y: Any = None) -> Array:
         """The matrix of kernel values.
 
         Parameters
@@ -52,7 +56,7 @@ class Kernel(BaseEstimator, ABC):
         """
 
     @abstractmethod
-    def diagonal(self, X):
+    def diagonal(self, X: FeaturesLike) -> Array:
         """The diagonal k(x, x) of the matrix.
 
         Parameters
@@ -66,7 +70,7 @@ class Kernel(BaseEstimator, ABC):
         """
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         """Number of derivatives of the covariances.
 
         0: covariances of energies with energies only; 1: also of forces with energies; 2: also of
@@ -75,11 +79,13 @@ class Kernel(BaseEstimator, ABC):
         return 0
 
     @property
-    def has_virials(self):
+    def has_virials(self) -> Any:
         """Whether the derivatives of the covariances include those with respect to strains."""
         return False
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         """The matrix that `skatom.kernels.covariance` returns; call that, which checks arguments.
 
         Parameters
@@ -97,7 +103,7 @@ class Kernel(BaseEstimator, ABC):
         """
         return self(X, Y)
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         """Raise a ValueError if a parameter is out of range."""
         parameters = self.get_params(deep=False)
         check_parameters(self._parameter_constraints, parameters, type(self).__name__)
@@ -105,7 +111,7 @@ class Kernel(BaseEstimator, ABC):
             if isinstance(value, Kernel):
                 value.check_parameters()
 
-    def check_derivatives(self, n):
+    def check_derivatives(self, n: Any) -> Any:
         """Raise a ValueError if the covariances have fewer than ``n`` derivatives."""
         if self.n_derivatives >= n:
             return
@@ -119,7 +125,7 @@ class Kernel(BaseEstimator, ABC):
             f"or use {_SMOOTH}"
         )
 
-    def check_virials(self):
+    def check_virials(self) -> None:
         """Raise a ValueError if the covariances have no derivatives with respect to strains."""
         if not self.has_virials:
             raise ValueError(
@@ -158,26 +164,28 @@ class KernelSum(Kernel):
 
     _parameter_constraints = {"left": [Kernel], "right": [Kernel]}
 
-    def __init__(self, left, right):
+    def __init__(self, left: Kernel, right: Kernel) -> None:
         self.left = left
         self.right = right
 
-    def __call__(self, X, Y=None):
+    def __call__(self, X: FeaturesLike, Y: Any = None) -> Array:
         self.check_parameters()
         return self.left(X, Y) + self.right(X, Y)
 
-    def diagonal(self, X):
+    def diagonal(self, X: FeaturesLike) -> Array:
         return self.left.diagonal(X) + self.right.diagonal(X)
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return min(self.left.n_derivatives, self.right.n_derivatives)
 
     @property
-    def has_virials(self):
+    def has_virials(self) -> Any:
         return self.left.has_virials and self.right.has_virials
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         matrix = self.left.covariance_blocks(X, Y, rows, columns)
         matrix += self.right.covariance_blocks(X, Y, rows, columns)
         return matrix
@@ -208,26 +216,28 @@ class ScaledKernel(Kernel):
         "factor": [POSITIVE],
     }
 
-    def __init__(self, kernel, factor=1.0):
+    def __init__(self, kernel: Kernel, factor: float = 1.0) -> None:
         self.kernel = kernel
         self.factor = factor
 
-    def __call__(self, X, Y=None):
+    def __call__(self, X: FeaturesLike, Y: Any = None) -> Array:
         self.check_parameters()
         return self.factor * self.kernel(X, Y)
 
-    def diagonal(self, X):
+    def diagonal(self, X: FeaturesLike) -> Array:
         return self.factor * self.kernel.diagonal(X)
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return self.kernel.n_derivatives
 
     @property
-    def has_virials(self):
+    def has_virials(self) -> Any:
         return self.kernel.has_virials
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         matrix = self.kernel.covariance_blocks(X, Y, rows, columns)
         matrix *= self.factor
         return matrix

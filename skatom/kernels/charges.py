@@ -1,9 +1,12 @@
 """Atomic charges from the equalisation of electronegativities."""
 
+from __future__ import annotations
+
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.spatial.distance import pdist, squareform
 
+from skatom._typing import Array, StructuresLike
 from skatom.structures import as_structures, structure_of
 
 _COULOMB = 14.399645  # e²/4πε₀, eV Å
@@ -16,7 +19,7 @@ _ELEMENTS = {
 }  # fmt: skip
 
 
-def equalized_charges(structures):
+def equalized_charges(structures: StructuresLike) -> Array:
     r"""Charges q of neutral molecules by equalisation of electronegativities.
 
     .. math::

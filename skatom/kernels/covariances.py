@@ -1,14 +1,25 @@
 """Covariances of energies, forces and virials under any kernel."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from skatom._typing import Array, FeaturesLike
 from skatom.kernels.blocks import kinds_of_rows
 
 # Kinds of rows and columns, in their order.
 KINDS = ("energy", "forces", "virial")
 
 
-def covariance(kernel, X, Y=None, rows=("energy", "forces"), columns=None):
+def covariance(
+    kernel: Any,
+    X: FeaturesLike,
+    Y: Any = None,
+    rows: tuple = ("energy", "forces"),
+    columns: tuple | None = None,
+) -> Array:
     r"""Covariance matrix of the energies, forces and virials of structures.
 
     .. math::

@@ -1,13 +1,17 @@
 """Kernels whose values and derivatives follow from one function of three numbers."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from skatom._device import is_tensor
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, FeaturesLike
 from skatom.kernels.base import Kernel, squared_norms
 from skatom.kernels.blocks import block, feature_covariance
 from skatom.kernels.feature_kernel import FeatureKernel
@@ -56,7 +60,7 @@ class Profile:
             ),
         )
 
-    def scaled(self, factor):
+    def scaled(self, factor: Any) -> Any:
         return Profile(*(factor * a for a in self._fields()))
 
     def _fields(self):
@@ -85,7 +89,7 @@ class DotKernel(FeatureKernel):
     """
 
     @abstractmethod
-    def value(self, s, u, v):
+    def value(self, s: Array, u: Array, v: Array) -> Array:
         """φ(s, u, v).
 
         Parameters
@@ -99,7 +103,7 @@ class DotKernel(FeatureKernel):
         """
 
     @abstractmethod
-    def profile(self, s, u, v):
+    def profile(self, s: Array, u: Array, v: Array) -> Profile:
         """φ(s, u, v) and its derivatives.
 
         Parameters
@@ -113,10 +117,10 @@ class DotKernel(FeatureKernel):
         """
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return 2
 
-    def matrix(self, X, Y):
+    def matrix(self, X: Array, Y: Array) -> Array:
         products, own, others = X @ Y.T, squared_norms(X)[:, None], squared_norms(Y)
         if is_tensor(products) or products.size <= _PIECE:
             return self.value(products, own, others)
@@ -125,21 +129,32 @@ class DotKernel(FeatureKernel):
             products[rows] = self.value(products[rows], own[rows], others)
         return products
 
-    def matrix_diagonal(self, X):
+    def matrix_diagonal(self, X: Array) -> Array:
         norms = squared_norms(X)
         return self.value(norms, norms, norms)
 
     @property
-    def has_virials(self):
+    def has_virials(self) -> Any:
         return True
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         check_features(X, Y)
         if rows == columns == ("energy",):
             return self(X, Y)
         return feature_covariance(self, X, Y, rows, columns)
 
-    def block(self, rows, columns, row_layout, column_layout, piece, group, lower):
+    def block(
+        self,
+        rows: Any,
+        columns: Any,
+        row_layout: Any,
+        column_layout: Any,
+        piece: Any,
+        group: Any,
+        lower: Any,
+    ) -> Any:
         """Covariances of some structures with others, see `skatom.kernels.blocks.block`."""
         return block(self, rows, columns, row_layout, column_layout, piece, group, lower)
 
@@ -174,30 +189,30 @@ class Scaled(DotKernel):
         "factor": [POSITIVE],
     }
 
-    def __init__(self, kernel, factor=1.0):
+    def __init__(self, kernel: DotKernel, factor: float = 1.0) -> None:
         self.kernel = kernel
         self.factor = factor
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return self.kernel.n_derivatives
 
-    def value(self, s, u, v):
+    def value(self, s: Array, u: Array, v: Array) -> Array:
         return self.factor * self.kernel.value(s, u, v)
 
-    def profile(self, s, u, v):
+    def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.kernel.profile(s, u, v).scaled(self.factor)
 
 
 class _Pair(DotKernel):
     _parameter_constraints = {"left": [DotKernel], "right": [DotKernel]}
 
-    def __init__(self, left, right):
+    def __init__(self, left: Any, right: Any) -> None:
         self.left = left
         self.right = right
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return min(self.left.n_derivatives, self.right.n_derivatives)
 
 
@@ -216,10 +231,10 @@ class Sum(_Pair):
     array([[9.6065]])
     """
 
-    def value(self, s, u, v):
+    def value(self, s: Array, u: Array, v: Array) -> Array:
         return self.left.value(s, u, v) + self.right.value(s, u, v)
 
-    def profile(self, s, u, v):
+    def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.left.profile(s, u, v) + self.right.profile(s, u, v)
 
 
@@ -238,8 +253,8 @@ class Product(_Pair):
     array([[5.4588]])
     """
 
-    def value(self, s, u, v):
+    def value(self, s: Array, u: Array, v: Array) -> Array:
         return self.left.value(s, u, v) * self.right.value(s, u, v)
 
-    def profile(self, s, u, v):
+    def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.left.profile(s, u, v) * self.right.profile(s, u, v)

@@ -1,10 +1,13 @@
 """Kernels of the dot product of feature vectors."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval
 
 from skatom._device import namespace
+from skatom._typing import Array
 from skatom.kernels.dot_kernel import DotKernel, Profile
 
 
@@ -32,14 +35,14 @@ class Polynomial(DotKernel):
         "offset": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, zeta=1, offset=0.0):
+    def __init__(self, zeta: int = 1, offset: float = 0.0) -> None:
         self.zeta = zeta
         self.offset = offset
 
-    def value(self, s, u, v):
+    def value(self, s: Array, u: Array, v: Array) -> Array:
         return (s + self.offset) ** self.zeta
 
-    def profile(self, s, u, v):
+    def profile(self, s: Array, u: Array, v: Array) -> Profile:
         base, zeta = s + self.offset, self.zeta
         none = namespace(base).zeros_like(base)
         slope = zeta * base ** (zeta - 1)
@@ -73,13 +76,13 @@ class Cosine(DotKernel):
 
     _parameter_constraints = {"zeta": [Interval(Real, 1, None, closed="left")]}
 
-    def __init__(self, zeta=4):
+    def __init__(self, zeta: float = 4) -> None:
         self.zeta = zeta
 
-    def value(self, s, u, v):
+    def value(self, s: Array, u: Array, v: Array) -> Array:
         return self._power(s * _inverse_norm(u) * _inverse_norm(v), self.zeta)
 
-    def profile(self, s, u, v):
+    def profile(self, s: Array, u: Array, v: Array) -> Profile:
         zeta = self.zeta
         scale = _inverse_norm(u) * _inverse_norm(v)
         cosine = s * scale

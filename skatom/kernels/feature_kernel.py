@@ -1,9 +1,13 @@
 """Kernels of feature vectors, called on arrays or on the features of atoms."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 
+from skatom._typing import Array, ArrayLike, FeaturesLike
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels.atom_sums import own_sums, sums_of_atoms
 from skatom.kernels.base import Kernel
@@ -24,7 +28,7 @@ class FeatureKernel(Kernel):
     """
 
     @abstractmethod
-    def matrix(self, X, Y):
+    def matrix(self, X: Array, Y: Array) -> Array:
         """Kernel values of the rows of two arrays, without checks.
 
         Parameters
@@ -37,7 +41,7 @@ class FeatureKernel(Kernel):
         """
 
     @abstractmethod
-    def matrix_diagonal(self, X):
+    def matrix_diagonal(self, X: Array) -> Array:
         """k(x, x) of each row of an array, without checks.
 
         Parameters
@@ -49,7 +53,7 @@ class FeatureKernel(Kernel):
         ndarray of float, shape (n,)
         """
 
-    def __call__(self, X, Y=None):
+    def __call__(self, X: ArrayLike, Y: Any = None) -> Array:
         """The matrix of kernel values.
 
         Parameters
@@ -75,7 +79,7 @@ class FeatureKernel(Kernel):
         )
         return self.matrix(X, Y)
 
-    def diagonal(self, X):
+    def diagonal(self, X: ArrayLike) -> Array:
         """k(x, x) of each row, or of each structure.
 
         Parameters
@@ -90,6 +94,8 @@ class FeatureKernel(Kernel):
             return own_sums(self.matrix, X)
         return self.matrix_diagonal(np.asarray(X, float))
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         check_features(X, Y)
         return self(X, Y)

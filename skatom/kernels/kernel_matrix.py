@@ -1,9 +1,14 @@
 """The matrix of any kernel as a step of a Pipeline."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import on_host
+from skatom._typing import Array
 from skatom.base import BaseEstimator
 from skatom.kernels.base import Kernel
 
@@ -52,11 +57,11 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
 
     _parameter_constraints = {"kernel": [Kernel]}
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Keep the training structures.
 
         Parameters
@@ -72,7 +77,7 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
         self.X_fit_ = X
         return self
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: Any, y: Any = None) -> Array:
         """Keep the training structures and compare them with each other.
 
         Parameters
@@ -86,7 +91,7 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
         """
         return on_host(self.kernel(self.fit(X, y).X_fit_))
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Array:
         """Compare structures with the training structures.
 
         Parameters

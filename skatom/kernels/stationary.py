@@ -1,7 +1,10 @@
 """Kernels of the distance between feature vectors."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.metrics.pairwise import laplacian_kernel
@@ -9,6 +12,7 @@ from sklearn.utils._param_validation import Options
 
 from skatom._device import is_tensor, namespace
 from skatom._intervals import POSITIVE
+from skatom._typing import Array
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.feature_kernel import FeatureKernel
 
@@ -16,15 +20,15 @@ from skatom.kernels.feature_kernel import FeatureKernel
 class _Stationary(DotKernel):
     """A kernel f(r²) of r² = u + v − 2 s; a subclass implements `_of_squared_distance`."""
 
-    def value(self, s, u, v):
+    def value(self, s: Array, u: Array, v: Array) -> Array:
         return self._of_squared_distance(_squared_distance(s, u, v), 0)[0]
 
-    def profile(self, s, u, v):
+    def profile(self, s: Array, u: Array, v: Array) -> Profile:
         f, slope, curvature = self._of_squared_distance(_squared_distance(s, u, v), 2)
         twice = -2 * curvature
         return Profile(f, -2 * slope, slope, slope, -2 * twice, twice, twice, curvature)
 
-    def matrix_diagonal(self, X):
+    def matrix_diagonal(self, X: Array) -> Array:
         return np.ones(len(X))
 
     @abstractmethod
@@ -54,7 +58,7 @@ class Gaussian(_Stationary):
 
     _parameter_constraints = {"sigma": [POSITIVE]}
 
-    def __init__(self, sigma=1.0):
+    def __init__(self, sigma: float = 1.0) -> None:
         self.sigma = sigma
 
     def _of_squared_distance(self, r2, order):
@@ -89,12 +93,12 @@ class Matern(_Stationary):
 
     _parameter_constraints = {"sigma": [POSITIVE], "nu": [Options(Real, {0.5, 1.5, 2.5})]}
 
-    def __init__(self, sigma=1.0, nu=2.5):
+    def __init__(self, sigma: float = 1.0, nu: float = 2.5) -> None:
         self.sigma = sigma
         self.nu = nu
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return 0 if self.nu == 0.5 else 2
 
     def _of_squared_distance(self, r2, order):
@@ -137,16 +141,16 @@ class Laplacian(FeatureKernel):
 
     _parameter_constraints = {"sigma": [POSITIVE]}
 
-    def __init__(self, sigma=1.0):
+    def __init__(self, sigma: float = 1.0) -> None:
         self.sigma = sigma
 
-    def matrix(self, X, Y):
+    def matrix(self, X: Array, Y: Array) -> Array:
         if is_tensor(X):
             xp = namespace(X)
             return xp.exp(xp.cdist(X, Y, p=1.0) / -self.sigma)
         return laplacian_kernel(X, Y, gamma=1 / self.sigma)
 
-    def matrix_diagonal(self, X):
+    def matrix_diagonal(self, X: Array) -> Array:
         return np.ones(len(X))
 
 

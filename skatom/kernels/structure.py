@@ -1,6 +1,9 @@
 """Kernels of structures, from kernels of their atoms."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -9,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom._device import beside, check_is_array, namespace
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, FeaturesLike
 from skatom.kernels._cpu.matching import rematch
 from skatom.kernels.atom_sums import (
     check_atomic_features,
@@ -108,8 +112,15 @@ class StructureKernel(Kernel):
     }
 
     def __init__(
-        self, kernel, match="sum", *, gamma=0.5, weights=None, normalize=False, zeta=1
-    ):  # fmt: skip
+        self,
+        kernel: FeatureKernel,
+        match: str = "sum",
+        *,
+        gamma: float = 0.5,
+        weights: dict | None = None,
+        normalize: bool = False,
+        zeta: float = 1,
+    ) -> None:
         self.kernel = kernel
         self.match = match
         self.gamma = gamma
@@ -117,7 +128,7 @@ class StructureKernel(Kernel):
         self.normalize = normalize
         self.zeta = zeta
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         super().check_parameters()
         if not self.normalize and self.zeta != int(self.zeta):
             raise ValueError(
@@ -139,7 +150,7 @@ class StructureKernel(Kernel):
                 "{'H': 0.3}: correct " + ", ".join(map(repr, unknown + bad))
             )
 
-    def __call__(self, X, Y=None):
+    def __call__(self, X: FeaturesLike, Y: FeaturesLike | None = None) -> Array:
         """The matrix of kernel values.
 
         Parameters
@@ -163,7 +174,7 @@ class StructureKernel(Kernel):
         right = left if Y is None else self._own(Y)
         return self.function.value(matrix, left[:, None], right)
 
-    def diagonal(self, X):
+    def diagonal(self, X: FeaturesLike) -> Any:
         """The kernel of each structure with itself, shape (n,).
 
         Parameters
@@ -177,40 +188,51 @@ class StructureKernel(Kernel):
         return self.function.value(own, own, own)
 
     @property
-    def function(self):
+    def function(self) -> Any:
         """The function φ of the kernel and of those of both structures with themselves."""
         return Cosine(self.zeta) if self.normalize else Polynomial(int(self.zeta))
 
     @property
-    def has_blocks(self):
+    def has_blocks(self) -> Any:
         """Whether the kernel follows from sums over atoms that have derivatives."""
         return self.match in _SUMS and isinstance(self.kernel, DotKernel)
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return self.kernel.n_derivatives if self.has_blocks else 0
 
     @property
-    def has_virials(self):
+    def has_virials(self) -> Any:
         return self.has_blocks
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         if rows == columns == ("energy",):
             return self(X, Y)
         check_atomic_features(X, Y)
         check_is_array(X, "a covariance of forces under StructureKernel", "that of energies is")
         return feature_covariance(self, X, Y, rows, columns)
 
-    def block(self, rows, columns, row_layout, column_layout, piece, group, lower):
+    def block(
+        self,
+        rows: Any,
+        columns: Any,
+        row_layout: Any,
+        column_layout: Any,
+        piece: Any,
+        group: Any,
+        lower: Any,
+    ) -> Any:
         """Covariances of some structures with others, see `skatom.kernels.blocks.block`."""
         return composed_block(self, rows, columns, row_layout, column_layout, piece, group)
 
-    def factors(self, species):
+    def factors(self, species: Any) -> Any:
         """The factor w² of the kernels of the atoms of each element, a dict by atomic number."""
         weights = self.weights or {}
         return {z: weights.get(chemical_symbols[z], 1.0) ** 2 for z in species}
 
-    def scales(self, features):
+    def scales(self, features: Any) -> Any:
         """The factor of each structure, 1/Σw or 1, shape (n,)."""
         if self.match == "sum":
             return np.ones(len(features))

@@ -1,11 +1,14 @@
 """Errors of predicted energies and forces."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from skatom._typing import TargetsLike
 from skatom.metrics.comparison import mean_absolute, paired, root_mean_square
 
 
-def energy_mae(y_true, y_pred, *, per_atom=False):
+def energy_mae(y_true: TargetsLike, y_pred: TargetsLike, *, per_atom: bool = False) -> float:
     r"""Mean absolute error of energies.
 
     .. math:: \frac1n \sum_s \left|\hat E_s - E_s\right|
@@ -39,7 +42,7 @@ def energy_mae(y_true, y_pred, *, per_atom=False):
     return mean_absolute(_energy_errors(y_true, y_pred, per_atom))
 
 
-def energy_rmse(y_true, y_pred, *, per_atom=False):
+def energy_rmse(y_true: TargetsLike, y_pred: TargetsLike, *, per_atom: bool = False) -> float:
     r"""Root-mean-square error of energies.
 
     .. math:: \sqrt{\frac1n \sum_s \left(\hat E_s - E_s\right)^2}
@@ -63,7 +66,7 @@ def energy_rmse(y_true, y_pred, *, per_atom=False):
     return root_mean_square(_energy_errors(y_true, y_pred, per_atom))
 
 
-def force_mae(y_true, y_pred, *, per_atom=False):
+def force_mae(y_true: TargetsLike, y_pred: TargetsLike, *, per_atom: bool = False) -> float:
     r"""Mean absolute error of forces.
 
     .. math::
@@ -103,7 +106,7 @@ def force_mae(y_true, y_pred, *, per_atom=False):
     return mean_absolute(_force_errors(y_true, y_pred, per_atom))
 
 
-def force_rmse(y_true, y_pred, *, per_atom=False):
+def force_rmse(y_true: TargetsLike, y_pred: TargetsLike, *, per_atom: bool = False) -> float:
     r"""Root-mean-square error of forces.
 
     .. math::
@@ -131,7 +134,7 @@ def force_rmse(y_true, y_pred, *, per_atom=False):
     return root_mean_square(_force_errors(y_true, y_pred, per_atom))
 
 
-def force_magnitude_error(y_true, y_pred):
+def force_magnitude_error(y_true: TargetsLike, y_pred: TargetsLike) -> float:
     r"""Mean absolute error of the forces' magnitudes.
 
     .. math:: \frac1N \sum_a \Bigl|\, |\hat{\mathbf F}_a| - |\mathbf F_a| \,\Bigr|
@@ -161,7 +164,7 @@ def force_magnitude_error(y_true, y_pred):
     return mean_absolute(np.linalg.norm(pred, axis=1) - np.linalg.norm(true, axis=1))
 
 
-def force_angle_error(y_true, y_pred):
+def force_angle_error(y_true: TargetsLike, y_pred: TargetsLike) -> float:
     r"""Mean angle between predicted and reference forces, as a fraction of 180°.
 
     .. math::

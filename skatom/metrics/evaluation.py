@@ -1,8 +1,11 @@
 """All errors of a model's predictions at once."""
 
+from __future__ import annotations
+
 from functools import partial
 
 from skatom._prediction import comparable, predict
+from skatom._typing import Estimator, FeaturesLike, TargetsLike
 from skatom.descriptors.features import as_batch, structures_of
 from skatom.metrics import energy_force_errors as _of_energy
 from skatom.metrics import tensor_errors as _of_tensors
@@ -31,7 +34,7 @@ FIGURES = {
 }
 
 
-def evaluate(model, X, y):
+def evaluate(model: Estimator, X: FeaturesLike, y: TargetsLike) -> dict:
     """All errors that apply, from one prediction.
 
     These are the errors of every property that the model predicts and ``y`` has labels for, except

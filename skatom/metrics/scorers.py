@@ -1,5 +1,10 @@
 """Scorers: functions of a model, structures and labels for ``scoring=``; higher is better."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skatom._typing import Estimator, StructuresLike, TargetsLike
 from skatom.metrics import energy_force_errors as _of_energy
 from skatom.metrics import tensor_errors as _of_tensors
 from skatom.metrics.comparison import prediction
@@ -37,7 +42,7 @@ _DOCSTRING = """Scorer: minus `{metric}` of the model's predictions.
 def _scorer(quantity, metric):
     """Minus an error of one property that a model predicts."""
 
-    def scorer(estimator, X, y):
+    def scorer(estimator: Estimator, X: StructuresLike, y: TargetsLike) -> float:
         return -metric(y, prediction(estimator, X, quantity))
 
     scorer.__name__ = scorer.__qualname__ = f"neg_{metric.__name__}"
@@ -61,7 +66,7 @@ neg_polarizability_rmse = _scorer("polarizability", _of_tensors.polarizability_r
 _SCORERS = {name: scorer for name, scorer in list(globals().items()) if name.startswith("neg_")}
 
 
-def get_scorer(name):
+def get_scorer(name: str) -> Callable:
     """The scorer of a name, as `sklearn.metrics.get_scorer` gives those of scikit-learn.
 
     Parameters
@@ -99,7 +104,7 @@ def get_scorer(name):
     return _SCORERS[name]
 
 
-def get_scorer_names():
+def get_scorer_names() -> list[str]:
     """Names of all scorers of `skatom.metrics`.
 
     Returns

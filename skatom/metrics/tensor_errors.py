@@ -1,5 +1,8 @@
 """Errors of predicted stresses, dipoles and polarisabilities: means over their components."""
 
+from __future__ import annotations
+
+from skatom._typing import TargetsLike
 from skatom.metrics.comparison import mean_absolute, paired, root_mean_square
 from skatom.properties import OUTPUTS
 
@@ -58,7 +61,7 @@ def _error(quantity, kind):
     shape = OUTPUTS[quantity].shape
     example, results = _EXAMPLES[len(shape)]
 
-    def error(y_true, y_pred):
+    def error(y_true: TargetsLike, y_pred: TargetsLike) -> float:
         true, pred = paired(quantity, y_true, y_pred)
         return mean(pred - true)
 

@@ -1,15 +1,19 @@
 """The base class of models: outputs by name, the baseline, the score, requests of metadata."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from functools import wraps
 from importlib import import_module
 from inspect import signature
+from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._typing import Array, ArrayLike, FeaturesLike, TargetsLike
 from skatom.base import BaseEstimator
 from skatom.baseline import check_virial
 from skatom.descriptors.features import structures_of
@@ -61,7 +65,7 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
         """Arrays by name, without the baseline."""
 
     @takes_outputs
-    def predict(self, X, *, neighbors=None, **returns):
+    def predict(self, X: FeaturesLike, *, neighbors: Any = None, **returns: Any) -> Array:
         """Predict the energies and the requested properties.
 
         Parameters
@@ -153,7 +157,7 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         for name in known.keys() & found.keys():
             found[name] = found[name] + known[name]
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: TargetsLike, sample_weight: ArrayLike | None = None) -> float:
         r"""R² of the first output that is labelled: of energies, if the model learnt them.
 
         .. math:: R^2 = 1 - \frac{\sum_s u_s (y_s - \hat y_s)^2}{\sum_s u_s (y_s - \bar y)^2}

@@ -1,7 +1,10 @@
 """Committees: several fits of one model, with their mean and spread."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import MetaEstimatorMixin, RegressorMixin, _fit_context, clone
@@ -16,6 +19,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_method_params, validate_data
 
 from skatom._prediction import comparable, predict, predictable
+from skatom._typing import ArrayLike, Estimator, FeaturesLike, RandomState, TargetsLike
 from skatom.descriptors.features import as_batch
 from skatom.models._diagnosis import undiagnosed
 from skatom.models._labels import check_array_labels
@@ -118,15 +122,15 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
 
     def __init__(
         self,
-        estimator,
-        n_models=8,
+        estimator: Estimator,
+        n_models: int = 8,
         *,
-        resampling="subsample",
-        max_samples=None,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        resampling: str | None = "subsample",
+        max_samples: float | None = None,
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.estimator = estimator
         self.n_models = n_models
         self.resampling = resampling
@@ -136,7 +140,9 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, groups=None, **fit_params):
+    def fit(
+        self, X: FeaturesLike, y: TargetsLike, groups: ArrayLike | None = None, **fit_params: Any
+    ) -> Self:
         """Fit the members.
 
         Parameters
@@ -243,7 +249,7 @@ class Committee(MetaEstimatorMixin, StructureRegressor):
             return process_routing(self, "fit", **given).estimator.fit
         return given
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata passed on to the estimator, see scikit-learn's guide of metadata routing.
 
         Returns

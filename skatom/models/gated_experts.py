@@ -1,6 +1,9 @@
 """Mixtures of experts: models of parts of the data, joined by a smooth gate."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import softmax
@@ -11,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from skatom._prediction import comparable, predict, predictable
+from skatom._typing import Estimator, RandomState, StructuresLike, TargetsLike
 from skatom.descriptors.soap import SOAP
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.models._regressor import StructureRegressor
@@ -116,14 +120,14 @@ class GatedExperts(MetaEstimatorMixin, StructureRegressor):
 
     def __init__(
         self,
-        estimator=None,
-        descriptor=None,
-        n_experts=2,
+        estimator: Estimator = None,
+        descriptor: Any = None,
+        n_experts: int = 2,
         *,
-        n_components=2,
-        overlap=0.02,
-        random_state=None,
-    ):
+        n_components: int = 2,
+        overlap: float = 0.02,
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.descriptor = descriptor
         self.n_experts = n_experts
@@ -132,7 +136,7 @@ class GatedExperts(MetaEstimatorMixin, StructureRegressor):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X: StructuresLike, y: TargetsLike) -> Self:
         """Fit the gate, then each expert to its part of the structures.
 
         Parameters

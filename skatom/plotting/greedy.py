@@ -1,13 +1,17 @@
 """Plots of the features that a sparse linear model chose, and of the path of its errors."""
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from fractions import Fraction
+from typing import Any, Self
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skatom._prediction import last_step
+from skatom._typing import ArrayLike, Axes, Estimator
 from skatom.plotting._axes import new_axes
 
 # number of letters that fit beside each other as labels of bars
@@ -54,13 +58,23 @@ class GreedyPathDisplay:
     ['training', 'held out']
     """
 
-    def __init__(self, errors, n_terms=None, name="RMSE"):
+    def __init__(
+        self, errors: Estimator, n_terms: ArrayLike | None = None, name: str = "RMSE"
+    ) -> None:
         self.errors = errors
         self.n_terms = n_terms
         self.name = name
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, y=None, *, name="RMSE", ax=None):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any = None,
+        y: Any = None,
+        *,
+        name: str = "RMSE",
+        ax: Axes | None = None,
+    ) -> GreedyPathDisplay:
         """Plot the path of a fitted model, with its errors on further samples if they are given.
 
         Parameters
@@ -93,7 +107,7 @@ class GreedyPathDisplay:
             errors["test"] = np.sqrt(np.square(residuals).mean(axis=0))
         return cls(errors, model.n_terms_, name).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the errors.
 
         Parameters
@@ -161,12 +175,14 @@ class ChosenFeaturesDisplay:
     {'0, 1': 2, 'none': 5}
     """
 
-    def __init__(self, names, counts):
+    def __init__(self, names: ArrayLike, counts: ArrayLike) -> None:
         self.names = names
         self.counts = counts
 
     @classmethod
-    def from_estimator(cls, estimator, names=None):
+    def from_estimator(
+        cls, estimator: Any, names: ArrayLike | None = None
+    ) -> ChosenFeaturesDisplay:
         """Plot the features of a fitted model.
 
         Parameters
@@ -188,7 +204,7 @@ class ChosenFeaturesDisplay:
         counts = getattr(model, "selection_counts_", None)
         return cls(names, (model.coef_ != 0).astype(int) if counts is None else counts).plot()
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw in a new figure.
 
         Returns

@@ -1,10 +1,16 @@
 """Errors against the number of training structures."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 from sklearn.model_selection import learning_curve
 
 from skatom._prediction import last_step
+from skatom._typing import ArrayLike, Axes, Estimator, StructuresLike, TargetsLike
 from skatom.metrics import get_scorer, get_scorer_names, neg_force_mae
 from skatom.plotting._axes import new_axes
 from skatom.properties import LABELS
@@ -49,15 +55,24 @@ class LearningCurveDisplay:
     -1.0
     """
 
-    def __init__(self, train_sizes, errors, name="error"):
+    def __init__(self, train_sizes: ArrayLike, errors: ArrayLike, name: str = "error") -> None:
         self.train_sizes = train_sizes
         self.errors = errors
         self.name = name
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y, *, train_sizes, cv=None, scoring=neg_force_mae, n_jobs=None, ax=None
-    ):
+        cls,
+        estimator: Estimator,
+        X: StructuresLike,
+        y: TargetsLike,
+        *,
+        train_sizes: ArrayLike,
+        cv: Estimator = None,
+        scoring: Callable | str = neg_force_mae,
+        n_jobs: int | None = None,
+        ax: Axes | None = None,
+    ) -> LearningCurveDisplay:
         """Fit to growing parts of the training frames of each split and plot.
 
         Parameters
@@ -93,7 +108,7 @@ class LearningCurveDisplay:
         display = cls(sizes, -scores, _error_name(scoring))
         return display.plot(ax, label=type(last_step(estimator)).__name__)
 
-    def plot(self, ax=None, *, label=None):
+    def plot(self, ax: Axes | None = None, *, label: str | None = None) -> Self:
         """Draw the curve; several displays on one ``ax`` compare models.
 
         Parameters

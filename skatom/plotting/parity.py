@@ -1,8 +1,13 @@
 """Plots of predicted against reference values."""
 
+from __future__ import annotations
+
+from typing import Self
+
 import numpy as np
 from matplotlib.colors import LogNorm
 
+from skatom._typing import Axes, Estimator, StructuresLike, TargetsLike
 from skatom.descriptors.features import as_batch, structures_of
 from skatom.metrics.comparison import paired, prediction
 from skatom.plotting._axes import new_axes
@@ -57,13 +62,21 @@ class ParityDisplay:
     'reference force component (eV/Å)'
     """
 
-    def __init__(self, y_true, y_pred, quantity="forces"):
+    def __init__(self, y_true: TargetsLike, y_pred: TargetsLike, quantity: str = "forces") -> None:
         self.y_true = y_true
         self.y_pred = y_pred
         self.quantity = quantity
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, quantity="forces", ax=None):
+    def from_estimator(
+        cls,
+        estimator: Estimator,
+        X: StructuresLike,
+        y: TargetsLike,
+        *,
+        quantity: str = "forces",
+        ax: Axes | None = None,
+    ) -> ParityDisplay:
         """Predict and plot.
 
         Parameters
@@ -90,7 +103,14 @@ class ParityDisplay:
         return cls.from_predictions(targets, y_pred, quantity=quantity, ax=ax)
 
     @classmethod
-    def from_predictions(cls, y_true, y_pred, *, quantity="forces", ax=None):
+    def from_predictions(
+        cls,
+        y_true: TargetsLike,
+        y_pred: TargetsLike,
+        *,
+        quantity: str = "forces",
+        ax: Axes | None = None,
+    ) -> ParityDisplay:
         """Plot given predictions.
 
         Parameters
@@ -108,7 +128,7 @@ class ParityDisplay:
         """
         return cls(y_true, y_pred, quantity).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the points and the diagonal.
 
         Parameters

@@ -1,7 +1,12 @@
 """Spectra of vibrations."""
 
+from __future__ import annotations
+
+from typing import Self
+
 import numpy as np
 
+from skatom._typing import ArrayLike, Axes
 from skatom.plotting._axes import new_axes
 
 
@@ -40,12 +45,12 @@ class SpectrumDisplay:
     'wavenumber (1/cm)'
     """
 
-    def __init__(self, wavenumbers, intensities, width=10.0):
+    def __init__(self, wavenumbers: ArrayLike, intensities: ArrayLike, width: float = 10.0) -> None:
         self.wavenumbers = wavenumbers
         self.intensities = intensities
         self.width = width
 
-    def plot(self, ax=None, *, label=None):
+    def plot(self, ax: Axes | None = None, *, label: str | None = None) -> Self:
         """Draw the spectrum; several displays on one ``ax`` compare models.
 
         Parameters

@@ -1,6 +1,9 @@
 """The base class of selectors of samples and features."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -8,6 +11,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from skatom._typing import Array, ArrayLike
 from skatom.base import BaseEstimator
 from skatom.descriptors.feature_transformer import FeatureTransformer, fit_table, transform_table
 from skatom.descriptors.maps import Select
@@ -35,7 +39,7 @@ class Selector(FeatureTransformer, SelectorMixin, BaseEstimator):
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Select the columns or rows.
 
         Parameters
@@ -66,7 +70,7 @@ class Selector(FeatureTransformer, SelectorMixin, BaseEstimator):
         mask[self.selected_] = True
         return mask
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Names of the features after ``transform``.
 
         Parameters

@@ -1,5 +1,7 @@
 """CUR decomposition: columns or rows with the largest leverage."""
 
+from __future__ import annotations
+
 from numbers import Integral
 
 import numpy as np
@@ -7,12 +9,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array
 
+from skatom._typing import Array, ArrayLike, RandomState
 from skatom.memory import check_memory
 from skatom.selection.base import Selector
 from skatom.solvers.sampling import EXHAUSTED, greedy_cur
 
 
-def leverage_scores(X, n_components=20):
+def leverage_scores(X: ArrayLike, n_components: int = 20) -> Array:
     r"""Leverage of each row: its weight in the leading singular vectors of a matrix.
 
     .. math:: \pi_i = \frac{1}{k} \sum_{\xi=1}^{k} U_{i\xi}^2, \qquad X = U S V^\top
@@ -103,13 +106,13 @@ class CUR(Selector):
 
     def __init__(
         self,
-        n_select=None,
+        n_select: int | None = None,
         *,
-        axis="features",
-        method="greedy",
-        n_components=1,
-        random_state=None,
-    ):
+        axis: str = "features",
+        method: str = "greedy",
+        n_components: int = 1,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_select = n_select
         self.axis = axis
         self.method = method

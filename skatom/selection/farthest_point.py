@@ -1,10 +1,13 @@
 """Farthest point sampling."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
 
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from skatom._typing import RandomState
 from skatom.kernels.dot_kernel import DotKernel
 from skatom.selection.base import Selector
 from skatom.solvers.sampling import farthest_points
@@ -65,14 +68,14 @@ class FarthestPointSampling(Selector):
 
     def __init__(
         self,
-        n_select=None,
+        n_select: int | None = None,
         *,
-        axis="features",
-        kernel=None,
-        first=None,
-        min_distance=0.0,
-        random_state=None,
-    ):
+        axis: str = "features",
+        kernel: DotKernel | None = None,
+        first: int | None = None,
+        min_distance: float = 0.0,
+        random_state: RandomState = None,
+    ) -> None:
         self.n_select = n_select
         self.axis = axis
         self.kernel = kernel

@@ -1,6 +1,13 @@
 """What solvers need from a system, and how much memory they take."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+
+from skatom._typing import ArrayLike
 
 # The ways in which a solver may access a system, each a method of the system.
 WAYS = {
@@ -100,20 +107,20 @@ class MatrixSystem:
     array([1.25, 1.5 ])
     """
 
-    def __init__(self, matrix):
+    def __init__(self, matrix: ArrayLike) -> None:
         self.matrix = np.asarray(matrix, float)
         if self.matrix.ndim != 2 or self.matrix.shape[0] != self.matrix.shape[1]:
             raise ValueError(f"the matrix has shape {self.matrix.shape}: give a square one")
 
-    def fill(self, start, stop, out):
+    def fill(self, start: int, stop: int, out: Any) -> None:
         """A[start:, start:stop] into ``out``."""
         out[:] = self.matrix[start:, start:stop]
 
-    def product(self, v):
+    def product(self, v: Any) -> Any:
         """A v."""
         return self.matrix @ v
 
-    def columns(self, index):
+    def columns(self, index: Any) -> Any:
         """A[:, index]."""
         return self.matrix[:, index]
 
@@ -136,7 +143,7 @@ class LeastSquaresSystem:
     array([1., 2.])
     """
 
-    def __init__(self, matrix, targets):
+    def __init__(self, matrix: ArrayLike, targets: ArrayLike) -> None:
         self.matrix, self.targets = np.asarray(matrix, float), np.asarray(targets, float)
         if self.matrix.ndim != 2 or len(self.matrix) != len(self.targets):
             raise ValueError(
@@ -144,6 +151,6 @@ class LeastSquaresSystem:
                 "give a row for each target"
             )
 
-    def blocks(self, columns=slice(None)):
+    def blocks(self, columns: Any = slice(None)) -> Iterator:
         """All rows in one block."""
         yield self.matrix[:, columns], self.targets

@@ -1,12 +1,16 @@
 """Cholesky factorisation of a symmetric matrix that stores only one triangle."""
 
+from __future__ import annotations
+
 from threading import Condition
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from skatom._device import device_of, is_tensor, resolve
 from skatom._progress import tqdm
+from skatom._typing import Array, ArrayLike
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers._lapack import (
     cholesky_in_place,
@@ -25,7 +29,7 @@ _RIGHT_SIDES = 64
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
 
 
-def _memory(size, width):
+def _memory(size: int, width: int) -> Any:
     """Bytes of the factor of ``size`` rows in block columns of about ``width``."""
     return 4.0 * size * (size + width)
 
@@ -64,13 +68,13 @@ class PackedCholesky:
     array([1.25, 1.5 ])
     """
 
-    def __init__(self, edges, verbose=0, device="cpu"):
+    def __init__(self, edges: ArrayLike, verbose: int = 0, device: str = "cpu") -> None:
         self.edges = np.asarray(edges, dtype=np.int64)
         self.verbose = verbose
         self.device = device
         self._columns = None
 
-    def factor(self, system):
+    def factor(self, system: Any) -> None:
         """Make the matrix, block column by block column, and factor it.
 
         Parameters
@@ -117,7 +121,7 @@ class PackedCholesky:
                 advance(self.edges[j], self.edges[j + 1])
         return columns
 
-    def solve(self, b):
+    def solve(self, b: ArrayLike) -> Array:
         """The solution x of A x = b.
 
         Parameters
@@ -137,7 +141,7 @@ class PackedCholesky:
         """
         return self._apply(b, self._forward, self._backward)
 
-    def half_solve(self, b):
+    def half_solve(self, b: ArrayLike) -> Array:
         r"""The solution x of L x = b, whose squares :math:`x^\top x` are :math:`b^\top A^{-1} b`.
 
         Parameters

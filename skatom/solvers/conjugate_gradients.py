@@ -1,6 +1,10 @@
 """Conjugate gradients with a preconditioner from some columns of the matrix."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_factor, solve_triangular
@@ -9,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skatom._numba import get_num_threads
 from skatom._progress import tqdm
+from skatom._typing import Array
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 
@@ -18,7 +23,7 @@ _JITTER = 1e-14
 _ROWS = 4096
 
 
-def _preconditioner_memory(size, n_columns):
+def _preconditioner_memory(size: int, n_columns: int) -> Any:
     """Bytes of the preconditioner of ``n_columns`` columns of ``size`` rows each."""
     at_work = min(size, _ROWS * get_num_threads())
     return 8.0 * n_columns * (size + at_work + 2 * n_columns)
@@ -54,7 +59,7 @@ class NystromPreconditioner:
     array([0.25, 0.5 , 1.  ])
     """
 
-    def __init__(self, columns, index):
+    def __init__(self, columns: Array, index: Array) -> None:
         columns, index = np.ascontiguousarray(columns, float), np.asarray(index)
         if columns.ndim != 2 or index.shape != columns.shape[1:]:
             raise ValueError(
@@ -83,7 +88,7 @@ class NystromPreconditioner:
         list(pool.map(work, self._rows))
 
     @classmethod
-    def of(cls, system, index):
+    def of(cls, system: Any, index: Array) -> NystromPreconditioner:
         """The preconditioner of a system of the matrix A = K + 1.
 
         Parameters
@@ -102,7 +107,7 @@ class NystromPreconditioner:
         columns[index, np.arange(len(index))] -= 1.0
         return cls(columns, index)
 
-    def __call__(self, v):
+    def __call__(self, v: Any) -> Any:
         out = v.copy()
 
         def subtract(rows):
@@ -133,7 +138,9 @@ def _memory(size):
 
 
 @solver(needs=["product"], memory=_memory)
-def conjugate_gradients(system, b, preconditioner, tol, max_iter, verbose=0):
+def conjugate_gradients(
+    system: Any, b: Array, preconditioner: Callable, tol: float, max_iter: int, verbose: int = 0
+) -> tuple:
     """Solve A x = b for a symmetric positive definite A that is known by its products only.
 
     A KeyboardInterrupt ends the iteration with a warning; the current solution is returned.

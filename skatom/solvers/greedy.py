@@ -1,9 +1,14 @@
 """Greedy selection of columns: orthogonal least squares on plain arrays."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from sklearn.utils import check_random_state
 
 from skatom._progress import tqdm
+from skatom._typing import Array, RandomState
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 from skatom.solvers.greedy_path import GreedyPath
@@ -31,17 +36,17 @@ def _memory(n_rows, n_columns, n_terms, method="gram"):
 
 @solver(needs=["blocks"], memory=_memory)
 def orthogonal_least_squares(
-    system,
-    max_terms,
+    system: Any,
+    max_terms: int,
     *,
-    max_features=None,
-    tol=1e-6,
-    method="gram",
-    magnitudes=None,
-    equations=None,
-    random_state=None,
-    verbose=0,
-):
+    max_features: int | None = None,
+    tol: float = 1e-6,
+    method: str = "gram",
+    magnitudes: Array | None = None,
+    equations: NormalEquations | None = None,
+    random_state: RandomState = None,
+    verbose: int = 0,
+) -> GreedyPath:
     r"""Select columns of A one by one, each time the column that lowers the residual most.
 
     With :math:`\tilde a_j` the part of column j that is orthogonal to the columns S chosen so far,

@@ -1,6 +1,9 @@
 """The result of a greedy selection of columns."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -44,23 +47,23 @@ class GreedyPath:
     def __len__(self):
         return len(self.support)
 
-    def coefficients(self, n_terms):
+    def coefficients(self, n_terms: int) -> Any:
         """Coefficients (n_terms,) of the first columns of the support."""
         return _solve(self.r[:n_terms, :n_terms], self.projections[:n_terms])
 
-    def coefficient_path(self):
+    def coefficient_path(self) -> Any:
         """Coefficients of all models, shape (M, M + 1); column t has t of them."""
         steps = np.triu(np.broadcast_to(self.projections[:, None], (len(self), len(self) + 1)), 1)
         return _solve(self.r, steps)
 
-    def predict(self, columns):
+    def predict(self, columns: Any) -> Any:
         """Predictions of each model for rows of the chosen columns, (n, M) → (n, M + 1)."""
         orthogonal = _solve(self.r, columns.T, trans="T").T  # the rows of Q
         values = np.zeros((len(columns), len(self) + 1))
         np.cumsum(orthogonal * self.projections, axis=1, out=values[:, 1:])
         return values
 
-    def squared_errors(self, blocks):
+    def squared_errors(self, blocks: Any) -> Any:
         """Sums of squared errors (M + 1,) of each model on blocks ``(columns, targets)``."""
         total = np.zeros(len(self) + 1)
         for columns, targets in blocks:

@@ -1,7 +1,11 @@
 """Normal equations that add up over rows."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +53,7 @@ class NormalEquations:
     total: float
 
     @classmethod
-    def of(cls, blocks):
+    def of(cls, blocks: Iterable) -> NormalEquations:
         """The normal equations of blocks of rows, equal to the bit with any number of threads.
 
         Parameters
@@ -79,11 +83,11 @@ class NormalEquations:
         return equations
 
     @staticmethod
-    def memory(n_columns):
+    def memory(n_columns: int) -> Any:
         """Bytes that the equations of ``n_columns`` columns take."""
         return 8.0 * n_columns * (n_columns + 1)
 
-    def merge(self, other):
+    def merge(self, other: NormalEquations) -> NormalEquations:
         """The normal equations of the rows of both.
 
         Parameters
@@ -104,7 +108,7 @@ class NormalEquations:
             self.gram + other.gram, self.products + other.products, self.total + other.total
         )
 
-    def eliminate(self, n_last):
+    def eliminate(self, n_last: int) -> tuple:
         """Regress the other columns and b on the last columns, and subtract the fit.
 
         Parameters

@@ -1,8 +1,13 @@
 """Least squares whose rows come in blocks and are not kept."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
 
+from skatom._typing import Array, ArrayLike
 from skatom.parallel import serial_blas
 from skatom.solvers._lapack import append_rows, triangle_in_place
 from skatom.solvers.base import check_system, solver
@@ -13,7 +18,7 @@ _ROWS = 512
 _PANEL = 32
 
 
-def _memory(n_columns, n_targets=1):
+def _memory(n_columns: int, n_targets: int = 1) -> Any:
     """Bytes of the triangle of ``n_columns`` columns, of its copy and of a few rows."""
     size = n_columns + n_targets
     return 8.0 * size * (2 * size + _ROWS + 2 * _PANEL)
@@ -81,7 +86,7 @@ class StreamedQR:
     array([1., 2.])
     """
 
-    def __init__(self, n_columns, n_targets=1, prior=None):
+    def __init__(self, n_columns: int, n_targets: int = 1, prior: ArrayLike | None = None) -> None:
         size = n_columns + n_targets
         self.n_columns = n_columns
         self.n_targets = n_targets
@@ -94,21 +99,21 @@ class StreamedQR:
             self.n_rows = n_columns
 
     @property
-    def triangle(self):
+    def triangle(self) -> Any:
         """R, with :math:`R^\\top R = A^\\top A`: ndarray, shape (n_columns, n_columns)."""
         return np.triu(self._factor[: self.n_columns, : self.n_columns])
 
     @property
-    def projections(self):
+    def projections(self) -> Any:
         """z, the targets' components along Q: ndarray, shape (n_columns, n_targets)."""
         return self._factor[: self.n_columns, self.n_columns :].copy()
 
     @property
-    def residuals(self):
+    def residuals(self) -> Any:
         """The sum of squares :math:`|A x - y|^2` at the solution: ndarray, shape (n_targets,)."""
         return (np.triu(self._factor[self.n_columns :, self.n_columns :]) ** 2).sum(axis=0)
 
-    def update(self, rows, targets):
+    def update(self, rows: ArrayLike, targets: ArrayLike) -> None:
         """Take a block of rows.
 
         Parameters
@@ -153,7 +158,7 @@ class StreamedQR:
         block[:, self.n_columns :] = targets[part]
         return block
 
-    def copy(self):
+    def copy(self) -> Self:
         """The same factorisation, at no cost: rows that one takes later are not in the other.
 
         Returns
@@ -164,7 +169,7 @@ class StreamedQR:
         vars(same).update(vars(self))  # factors are replaced and never changed
         return same
 
-    def take(self, system, columns=slice(None)):
+    def take(self, system: Any, columns: Array = slice(None)) -> Self:
         """Take all rows of a system.
 
         Parameters
@@ -183,7 +188,7 @@ class StreamedQR:
             self.update(rows, targets)
         return self
 
-    def merge(self, other):
+    def merge(self, other: StreamedQR) -> StreamedQR:
         """The factorisation of the rows of both, which are left unchanged.
 
         One triangle is factored below the other. A prior must count once: give it to one of the
@@ -222,7 +227,7 @@ class StreamedQR:
         both.has_prior = self.has_prior or other.has_prior
         return both
 
-    def absorb(self, other):
+    def absorb(self, other: StreamedQR) -> None:
         """`merge` in place: take the rows of another factorisation, all or, interrupted, none.
 
         Parameters
@@ -232,7 +237,7 @@ class StreamedQR:
         """
         vars(self).update(vars(self.merge(other)))
 
-    def solve(self):
+    def solve(self) -> Array:
         """The least-squares solution for the rows taken so far.
 
         Returns

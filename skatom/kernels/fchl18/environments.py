@@ -1,10 +1,14 @@
 """The atomic environments of FCHL18: neighbours, their features, and scalar products with self."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from skatom._typing import StructuresLike
 from skatom.kernels._cpu import fchl18 as _cpu
 from skatom.kernels.fchl18.overlaps import element_overlaps
 from skatom.neighbors import neighbor_list
@@ -182,7 +186,7 @@ class FCHL18Environments:
     (1, 2)
     """
 
-    def __init__(self, structures, form):
+    def __init__(self, structures: StructuresLike, form: Any) -> None:
         self.structures = as_structures(structures)
         self.form = form
         self._check_species()
@@ -193,7 +197,7 @@ class FCHL18Environments:
     def __len__(self):
         return len(self.structures)
 
-    def n_rows(self, kind):
+    def n_rows(self, kind: Any) -> Any:
         """Number of energies, position coordinates ("positions") or strains of all structures."""
         n = len(self.structures)
         return {"energy": n, "positions": 3 * len(self.structures.numbers), "strain": 9 * n}[kind]

@@ -1,13 +1,17 @@
 """FCHL18: a kernel of atomic environments as continuous distributions."""
 
+from __future__ import annotations
+
 from math import pi
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom._intervals import POSITIVE
 from skatom._progress import tqdm
+from skatom._typing import Array, ArrayLike, FeaturesLike, StructuresLike
 from skatom.kernels.base import Kernel
 from skatom.kernels.charges import arms_of_atoms, fictitious_charges
 from skatom.kernels.covariances import by_structure
@@ -159,25 +163,25 @@ class FCHL18(Kernel):
 
     def __init__(
         self,
-        sigma=2.5,
-        cutoff=5.0,
+        sigma: float = 2.5,
+        cutoff: float = 5.0,
         *,
-        cut_start=1.0,
-        weight2=8**0.5,
-        weight3=1.6,
-        width2=0.2,
-        width3=pi,
-        decay2=4.0,
-        decay3=2.0,
-        n_fourier=1,
-        alchemy="periodic-table",
-        period_width=1.6,
-        group_width=1.6,
-        field="scaling",
-        field_scale=0.01,
-        scope="local",
-        verbose=0,
-    ):
+        cut_start: float = 1.0,
+        weight2: float = 8**0.5,
+        weight3: float = 1.6,
+        width2: float = 0.2,
+        width3: float = pi,
+        decay2: float = 4.0,
+        decay3: float = 2.0,
+        n_fourier: int = 1,
+        alchemy: str | ArrayLike = "periodic-table",
+        period_width: float = 1.6,
+        group_width: float = 1.6,
+        field: str = "scaling",
+        field_scale: float = 0.01,
+        scope: str = "local",
+        verbose: int = 0,
+    ) -> None:
         self.sigma = sigma
         self.cutoff = cutoff
         self.cut_start = cut_start
@@ -196,7 +200,7 @@ class FCHL18(Kernel):
         self.scope = scope
         self.verbose = verbose
 
-    def environments(self, X):
+    def environments(self, X: StructuresLike) -> FCHL18Environments:
         """Prepare structures for repeated use.
 
         Parameters
@@ -217,7 +221,7 @@ class FCHL18(Kernel):
         """
         return self._environments(X, self._form())
 
-    def __call__(self, X, Y=None):
+    def __call__(self, X: Any, Y: Any = None) -> Array:
         """The kernel k(A, B) of structures.
 
         Parameters
@@ -241,7 +245,7 @@ class FCHL18(Kernel):
         X, Y = self._sides(X, Y)
         return self._matrix(X, Y, "energy", "energy", "the kernel matrix")
 
-    def diagonal(self, X):
+    def diagonal(self, X: Any) -> Array:
         """k(A, A) of each structure.
 
         Parameters
@@ -265,14 +269,16 @@ class FCHL18(Kernel):
         return out
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return 2
 
     @property
-    def has_virials(self):
+    def has_virials(self) -> Any:
         return True
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         X, Y = self._sides(X, Y)
         make = [[self._covariance(X, Y, row, column) for column in columns] for row in rows]
         return by_structure(np.block(make), X.structures, Y.structures, rows, columns)
@@ -314,7 +320,7 @@ class FCHL18(Kernel):
             list(pool.map(lambda key: comparison.prepare(tasks[key], key[1]), tasks))
         return comparison
 
-    def atoms(self, X, Y=None):
+    def atoms(self, X: Any, Y: Any = None) -> Array:
         """Σ κ(I, J) over the atoms I of each structure of X, for each atom J of Y.
 
         Parameters
@@ -341,7 +347,7 @@ class FCHL18(Kernel):
         self._run(fill, X, Y)
         return out
 
-    def gradients(self, X, Y=None):
+    def gradients(self, X: Any, Y: Any = None) -> Array:
         """The derivatives of `atoms` along the positions in X.
 
         Parameters
@@ -359,7 +365,7 @@ class FCHL18(Kernel):
         X, Y = self._sides(X, Y)
         return self._derivatives(X, Y, "positions")
 
-    def strain_gradients(self, X, Y=None):
+    def strain_gradients(self, X: Any, Y: Any = None) -> Array:
         """The derivatives of `atoms` along strains of the structures of X.
 
         Parameters
@@ -378,7 +384,7 @@ class FCHL18(Kernel):
         X, Y = self._sides(X, Y)
         return self._derivatives(X, Y, "strain")
 
-    def field_gradients(self, X, Y=None, charges=None):
+    def field_gradients(self, X: Any, Y: Any = None, charges: ArrayLike | None = None) -> Array:
         r"""The derivatives of `atoms` with respect to an electric field on X, at zero field.
 
         With ``field="scaling"`` the scaling functions in a field E are (reference 2 of the class)

@@ -1,12 +1,16 @@
 """Kernels of neighbours that are averaged over rotations: invariant, and covariant."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Options, StrOptions
 
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, FeaturesLike, StructuresLike
 from skatom.base import Predictor, TupleKeys
 from skatom.kernels.nbody import centered, functionals, harmonics, nplets
 from skatom.kernels.nbody.base import PletKernel
@@ -33,13 +37,13 @@ class AveragedKernel(PletKernel):
 
     def __init__(
         self,
-        order=3,
-        sigma=0.6,
-        cutoff=4.0,
-        cutoff_function="cosine",
-        cutoff_width=1.0,
-        amplitude=1.0,
-    ):
+        order: int = 3,
+        sigma: float = 0.6,
+        cutoff: float = 4.0,
+        cutoff_function: str = "cosine",
+        cutoff_width: float = 1.0,
+        amplitude: float = 1.0,
+    ) -> None:
         self.order = order
         self.sigma = sigma
         self.cutoff = cutoff
@@ -48,12 +52,12 @@ class AveragedKernel(PletKernel):
         self.amplitude = amplitude
 
     @property
-    def transition(self):
+    def transition(self) -> Any:
         """The cutoff function: a callable that gives values and slopes."""
         return nplets.Cutoff(self.cutoff, self.cutoff_width, self.cutoff_function)
 
     @property
-    def smallest_sigma(self):
+    def smallest_sigma(self) -> Any:
         """A length scale that is long enough for all distances up to the cutoff."""
         return self.cutoff / _LONGEST
 
@@ -65,7 +69,7 @@ class AveragedKernel(PletKernel):
             )
         return harmonics.harmonic_basis(float(self.cutoff), float(self.sigma), self.order - 1)
 
-    def expand(self, rows, coefficients):
+    def expand(self, rows: list, coefficients: list) -> FeatureExpansion:
         """The mean of a Gaussian process with this kernel.
 
         Parameters
@@ -136,11 +140,11 @@ class HaarNBody(AveragedKernel):
         find = centered.neighbors_by_distance if self.order == 2 else centered.neighbors_two_by_two
         return find(structures, self.transition)
 
-    def rows(self, structures, what, atoms=None):
+    def rows(self, structures: StructuresLike, what: Any, atoms: Any = None) -> Any:
         """The neighbours of some rows of a kernel matrix, see `NBody.rows`."""
         return self._plets(structures).rows(structures, what, atoms)
 
-    def slopes(self, structures, what, atoms=None):
+    def slopes(self, structures: StructuresLike, what: Any, atoms: Any = None) -> Any:
         """Derivatives of each environment, see `NBody.slopes`."""
         return self._plets(structures).slopes(structures, what, atoms)
 
@@ -197,7 +201,7 @@ class CovariantNBody(AveragedKernel):
 
     has_energies = False
 
-    def __call__(self, X, Y=None):
+    def __call__(self, X: StructuresLike, Y: StructuresLike | None = None) -> Array:
         """Covariances of the forces on all atoms.
 
         Parameters
@@ -212,13 +216,13 @@ class CovariantNBody(AveragedKernel):
         self.check_parameters()
         return self.covariance_blocks(X, Y, ("forces",), ("forces",))
 
-    def diagonal(self, X):
+    def diagonal(self, X: FeaturesLike) -> Any:
         """Variances of the components of all forces, shape (3 n_atoms,), eV²/Å²."""
         self.check_parameters()
         blocks = self.diagonal_blocks(self.rows(as_structures(X), "forces"))
         return np.diagonal(blocks, axis1=1, axis2=2).ravel()
 
-    def rows(self, structures, what, atoms=None):
+    def rows(self, structures: Any, what: str, atoms: Array | None = None) -> Any:
         """The environments of the atoms whose forces are the rows.
 
         Parameters

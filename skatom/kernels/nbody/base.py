@@ -1,10 +1,14 @@
 """The base classes of kernels that are sums over n-plets or environments, and their sum."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
+from skatom._typing import Array, FeaturesLike, StructuresLike
 from skatom.kernels.base import Kernel
 from skatom.kernels.covariances import by_structure
 from skatom.memory import check_memory
@@ -25,14 +29,14 @@ class NBodyKernel(Kernel):
     has_energies = True
 
     @property
-    def terms(self):
+    def terms(self) -> Any:
         """The kernels whose sum this is."""
         return [self]
 
     def __add__(self, other):
         return NBodySum(self, other) if isinstance(other, NBodyKernel) else super().__add__(other)
 
-    def __call__(self, X, Y=None):
+    def __call__(self, X: StructuresLike, Y: StructuresLike | None = None) -> Array:
         """Covariances of the energies of structures.
 
         Parameters
@@ -47,16 +51,18 @@ class NBodyKernel(Kernel):
         self.check_parameters()
         return self.covariance_blocks(X, Y, ("energy",), ("energy",))
 
-    def diagonal(self, X):
+    def diagonal(self, X: FeaturesLike) -> Any:
         """Variances of the energies of structures, shape (n,), eV²."""
         self.check_parameters()
         return self.diagonal_blocks(self.rows(as_structures(X), "energy"))[:, 0, 0]
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return 2
 
-    def covariance_blocks(self, X, Y, rows, columns):
+    def covariance_blocks(
+        self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
+    ) -> Array:
         X = as_structures(X)
         Y = X if Y is None else as_structures(Y)
         _check_matrix(X, Y, rows, columns)
@@ -65,7 +71,7 @@ class NBodyKernel(Kernel):
         stacked = self.cross(left, None if same else [self.rows(Y, what) for what in columns])
         return by_structure(stacked, X, Y, rows, columns)
 
-    def cross(self, rows, others=None):
+    def cross(self, rows: list, others: list | None = None) -> Array:
         """The kernel matrix between rows.
 
         Parameters
@@ -80,7 +86,7 @@ class NBodyKernel(Kernel):
         others = rows if others is None else others
         return np.block([[self._between(a, b) for b in others] for a in rows])
 
-    def local(self, X, Y=None):
+    def local(self, X: StructuresLike, Y: StructuresLike | None = None) -> Array:
         """Covariances of the environments of single atoms.
 
         Parameters
@@ -107,11 +113,11 @@ class PletKernel(NBodyKernel):
     """
 
     @property
-    def scales(self):
+    def scales(self) -> Any:
         """σ and δ, over which the marginal likelihood is maximised."""
         return self.sigma, self.amplitude
 
-    def rescaled(self, sigma, amplitude):
+    def rescaled(self, sigma: float, amplitude: float) -> Any:
         """A copy with other scales."""
         return clone(self).set_params(sigma=sigma, amplitude=amplitude)
 
@@ -123,7 +129,7 @@ class PletKernel(NBodyKernel):
     def _features(self, part, key, basis):
         """Groups (n,) and their features (n, n_rows, n_features)."""
 
-    def cross(self, rows, others=None):
+    def cross(self, rows: list, others: list | None = None) -> Array:
         """The kernel matrix between rows.
 
         Parameters
@@ -150,7 +156,7 @@ class PletKernel(NBodyKernel):
         matrix *= self.amplitude**2
         return matrix
 
-    def stacked(self, rows, key, basis):
+    def stacked(self, rows: Any, key: Any, basis: Any) -> Any:
         """The places and features of all rows that are not zero."""
         places, features, begin = [], [], 0
         for block in rows:
@@ -162,7 +168,7 @@ class PletKernel(NBodyKernel):
             begin += block.n_groups * block.n_rows
         return np.concatenate(places), np.concatenate(features)
 
-    def diagonal_blocks(self, rows):
+    def diagonal_blocks(self, rows: Any) -> Any:
         """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
         blocks = np.zeros((rows.n_groups, rows.n_rows, rows.n_rows))
         for key, part in rows.parts.items():
@@ -173,7 +179,7 @@ class PletKernel(NBodyKernel):
         blocks *= self.amplitude**2
         return blocks
 
-    def paired_blocks(self, rows, others, partners):
+    def paired_blocks(self, rows: Any, others: Any, partners: Array) -> Array:
         """The kernel of each group of rows with one of others, (n_groups, n_rows, m_rows).
 
         Parameters
@@ -221,34 +227,34 @@ class NBodySum(NBodyKernel):
 
     _parameter_constraints = {"left": [NBodyKernel], "right": [NBodyKernel]}
 
-    def __init__(self, left, right):
+    def __init__(self, left: Any, right: Any) -> None:
         self.left = left
         self.right = right
 
     @property
-    def terms(self):
+    def terms(self) -> Any:
         return [*self.left.terms, *self.right.terms]
 
     @property
-    def has_energies(self):
+    def has_energies(self) -> Any:
         return self.left.has_energies and self.right.has_energies
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return min(self.left.n_derivatives, self.right.n_derivatives)
 
-    def rows(self, structures, what, atoms=None):
+    def rows(self, structures: StructuresLike, what: Any, atoms: Any = None) -> Any:
         """The rows of each term, in a tuple."""
         return tuple(term.rows(structures, what, atoms) for term in self.terms)
 
-    def cross(self, rows, others=None):
+    def cross(self, rows: list, others: list | None = None) -> Any:
         """The sum of the kernel matrices of all terms."""
         return sum(
             term.cross([r[k] for r in rows], None if others is None else [r[k] for r in others])
             for k, term in enumerate(self.terms)
         )
 
-    def diagonal_blocks(self, rows):
+    def diagonal_blocks(self, rows: Any) -> Any:
         """The sum of the diagonal blocks of all terms."""
         return sum(term.diagonal_blocks(a) for term, a in zip(self.terms, rows, strict=True))
 

@@ -1,10 +1,15 @@
 """The kernel of the positions of neighbours, which is not invariant under rotations."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import StrOptions
 
 from skatom._intervals import POSITIVE
+from skatom._typing import StructuresLike
 from skatom.base import Predictor
 from skatom.kernels._cpu import nbody as _cpu
 from skatom.kernels.nbody import centered, functionals, nplets
@@ -63,8 +68,13 @@ class CartesianPairs(NBodyKernel):
     }
 
     def __init__(
-        self, sigma=0.5, cutoff=4.0, cutoff_function="cosine", cutoff_width=1.0, amplitude=1.0
-    ):
+        self,
+        sigma: float = 0.5,
+        cutoff: float | None = 4.0,
+        cutoff_function: str = "cosine",
+        cutoff_width: float = 1.0,
+        amplitude: float = 1.0,
+    ) -> None:
         self.sigma = sigma
         self.cutoff = cutoff
         self.cutoff_function = cutoff_function
@@ -75,11 +85,11 @@ class CartesianPairs(NBodyKernel):
     smallest_sigma = 0.0
 
     @property
-    def scales(self):
+    def scales(self) -> Any:
         """σ and δ, over which the marginal likelihood is maximised."""
         return self.sigma, self.amplitude
 
-    def rescaled(self, sigma, amplitude):
+    def rescaled(self, sigma: float, amplitude: float) -> Any:
         """A copy with other scales."""
         return clone(self).set_params(sigma=sigma, amplitude=amplitude)
 
@@ -87,19 +97,19 @@ class CartesianPairs(NBodyKernel):
         cutoff = nplets.Cutoff(self.cutoff, self.cutoff_width, self.cutoff_function)
         return centered.neighbors_by_vector(structures, cutoff)
 
-    def rows(self, structures, what, atoms=None):
+    def rows(self, structures: StructuresLike, what: Any, atoms: Any = None) -> Any:
         """The neighbours of some rows of a kernel matrix, see `NBody.rows`."""
         return self._plets(structures).rows(structures, what, atoms)
 
-    def slopes(self, structures, what, atoms=None):
+    def slopes(self, structures: StructuresLike, what: Any, atoms: Any = None) -> Any:
         """Derivatives of each environment, see `NBody.slopes`."""
         return self._plets(structures).slopes(structures, what, atoms)
 
-    def diagonal_blocks(self, rows):
+    def diagonal_blocks(self, rows: Any) -> Any:
         """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
         return self.paired_blocks(rows, rows, np.arange(rows.n_groups))
 
-    def paired_blocks(self, rows, others, partners):
+    def paired_blocks(self, rows: Any, others: Any, partners: Any) -> Any:
         """The kernel of each group of rows with one of others, (n_groups, n_rows, m_rows)."""
         blocks = np.zeros((rows.n_groups, rows.n_rows, others.n_rows))
         for key in rows.parts.keys() & others.parts.keys():
@@ -120,7 +130,7 @@ class CartesianPairs(NBodyKernel):
         matrix *= self.amplitude**2
         return matrix.reshape(a.n_groups * a.n_rows, b.n_groups * b.n_rows)
 
-    def expand(self, rows, coefficients):
+    def expand(self, rows: list, coefficients: list) -> RowExpansion:
         """The mean of a Gaussian process with this kernel.
 
         Parameters

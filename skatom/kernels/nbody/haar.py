@@ -1,9 +1,13 @@
 """Kernels of sets of neighbour positions, and their averages over all rotations."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from skatom._typing import Array, ArrayLike
 
-def cartesian_kernel(X, Y, sigma, order=2):
+
+def cartesian_kernel(X: ArrayLike, Y: ArrayLike, sigma: float, order: int = 2) -> float:
     r"""n-body kernel of two sets of neighbours, which is not invariant under rotations.
 
     .. math::
@@ -44,7 +48,7 @@ def cartesian_kernel(X, Y, sigma, order=2):
     return float(_pair_sum(X @ Y.T, X, Y, sigma) ** (order - 1))
 
 
-def many_body_kernel(X, Y, sigma, theta):
+def many_body_kernel(X: ArrayLike, Y: ArrayLike, sigma: float, theta: float) -> float:
     r"""Kernel of all orders of two sets of neighbours.
 
     .. math::
@@ -85,7 +89,7 @@ def many_body_kernel(X, Y, sigma, theta):
     return float(np.exp((2 * cartesian_kernel(X, Y, sigma) - same) / (2 * theta**2)))
 
 
-def haar_kernel(X, Y, sigma, order=2):
+def haar_kernel(X: ArrayLike, Y: ArrayLike, sigma: float, order: int = 2) -> float:
     r"""The average of `cartesian_kernel` over rotations, an invariant kernel.
 
     .. math::
@@ -131,7 +135,7 @@ def haar_kernel(X, Y, sigma, order=2):
     return float(weights @ _rotated_pair_sums(X, Y, sigma, rotations) ** (order - 1))
 
 
-def covariant_kernel(X, Y, sigma, order=2):
+def covariant_kernel(X: ArrayLike, Y: ArrayLike, sigma: float, order: int = 2) -> Array:
     r"""Matrix-valued kernel for vectors, such as the force on the centre.
 
     .. math::

@@ -1,11 +1,15 @@
 """Kernels of whole atomic environments: functions of their n-body kernels."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from skatom._intervals import POSITIVE
+from skatom._typing import Array
 from skatom.kernels.dot_kernel import DotKernel, Profile
 from skatom.kernels.dot_product import Polynomial
 from skatom.kernels.nbody import functionals
@@ -63,13 +67,18 @@ class ManyBody(NBodyKernel):
         "amplitude": [POSITIVE],
     }
 
-    def __init__(self, kernel=None, function=None, amplitude=1.0):
+    def __init__(
+        self,
+        kernel: NBody | HaarNBody | CartesianPairs | None = None,
+        function: DotKernel | None = None,
+        amplitude: float = 1.0,
+    ) -> None:
         self.kernel = kernel
         self.function = function
         self.amplitude = amplitude
 
     @property
-    def n_derivatives(self):
+    def n_derivatives(self) -> Any:
         return self._function.n_derivatives
 
     @property
@@ -81,20 +90,20 @@ class ManyBody(NBodyKernel):
         return Polynomial(zeta=2) if self.function is None else self.function
 
     @property
-    def scales(self):
+    def scales(self) -> Any:
         """σ of the n-body kernel and δ, over which the marginal likelihood is maximised."""
         return self._base.sigma, self.amplitude
 
     @property
-    def smallest_sigma(self):
+    def smallest_sigma(self) -> Any:
         """A length scale that is long enough for all distances up to the cutoff."""
         return self._base.smallest_sigma
 
-    def rescaled(self, sigma, amplitude):
+    def rescaled(self, sigma: float, amplitude: float) -> Any:
         """A copy with other scales."""
         return ManyBody(clone(self._base).set_params(sigma=sigma), clone(self._function), amplitude)
 
-    def rows(self, structures, what, atoms=None):
+    def rows(self, structures: Any, what: str, atoms: Array | None = None) -> EnvironmentRows:
         """The environments of some rows of a kernel matrix.
 
         Parameters
@@ -126,7 +135,7 @@ class ManyBody(NBodyKernel):
             n_groups, slopes.n_rows, values, owners, slopes, environments, targets, own
         )
 
-    def diagonal_blocks(self, rows):
+    def diagonal_blocks(self, rows: Any) -> Any:
         """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
         blocks = np.empty((rows.n_groups, rows.n_rows, rows.n_rows))
         for group in range(rows.n_groups):  # the environments of a group alone, not of all
@@ -134,7 +143,7 @@ class ManyBody(NBodyKernel):
             blocks[group] = self._between(own, own)
         return blocks
 
-    def expand(self, rows, coefficients):
+    def expand(self, rows: list, coefficients: list) -> RowExpansion:
         """The mean of a Gaussian process with this kernel.
 
         Parameters

@@ -1,11 +1,15 @@
 """Kernels of pairs and triangles of atoms."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Options, StrOptions
 
 from skatom._intervals import POSITIVE
+from skatom._typing import Array
 from skatom.kernels.nbody import functionals, nplets
 from skatom.kernels.nbody.base import PletKernel
 from skatom.kernels.nbody.expansion import NPletExpansion
@@ -81,13 +85,13 @@ class NBody(PletKernel):
 
     def __init__(
         self,
-        order=2,
-        sigma=0.5,
-        cutoff=5.0,
-        cutoff_function="cosine",
-        cutoff_width=1.0,
-        amplitude=1.0,
-    ):
+        order: int = 2,
+        sigma: float = 0.5,
+        cutoff: float | None = 5.0,
+        cutoff_function: str = "cosine",
+        cutoff_width: float = 1.0,
+        amplitude: float = 1.0,
+    ) -> None:
         self.order = order
         self.sigma = sigma
         self.cutoff = cutoff
@@ -96,16 +100,16 @@ class NBody(PletKernel):
         self.amplitude = amplitude
 
     @property
-    def transition(self):
+    def transition(self) -> Any:
         """The cutoff function: a callable that gives values and slopes."""
         return nplets.Cutoff(self.cutoff, self.cutoff_width, self.cutoff_function)
 
     @property
-    def smallest_sigma(self):
+    def smallest_sigma(self) -> Any:
         """A length scale that is long enough for all distances up to the cutoff."""
         return 0.0 if self.cutoff is None else self.cutoff / _LONGEST[self.order]
 
-    def rows(self, structures, what, atoms=None):
+    def rows(self, structures: Any, what: str, atoms: Array | None = None) -> Any:
         """The n-plets of some rows of a kernel matrix and their weights.
 
         Parameters
@@ -130,7 +134,7 @@ class NBody(PletKernel):
         }
         return make[what](structures, self.order, self.transition)
 
-    def slopes(self, structures, what, atoms=None):
+    def slopes(self, structures: Any, what: str, atoms: Array | None = None) -> tuple:
         """The derivatives of the sums around single atoms.
 
         Parameters
@@ -176,7 +180,7 @@ class NBody(PletKernel):
     def _features(self, part, elements, basis):
         return part_features(part, elements, basis)
 
-    def expand(self, rows, coefficients):
+    def expand(self, rows: list, coefficients: list) -> NPletExpansion:
         """The mean of a Gaussian process with this kernel.
 
         Parameters

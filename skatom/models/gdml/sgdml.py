@@ -1,6 +1,9 @@
 """Gradient-domain machine learning of molecular force fields."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -9,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES, resolve
 from skatom._intervals import POSITIVE
+from skatom._typing import Array, BaselineLike, RandomState, StructuresLike, TargetsLike
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.inverse_distances import (
     check_composition,
@@ -138,16 +142,16 @@ class GDML(StructureRegressor):
 
     def __init__(
         self,
-        sigma=20.0,
-        alpha=1e-10,
-        energy_constraint=False,
+        sigma: float = 20.0,
+        alpha: float = 1e-10,
+        energy_constraint: bool = False,
         *,
-        baseline=None,
-        keep_factor=False,
-        max_memory=None,
-        device="cpu",
-        verbose=0,
-    ):
+        baseline: BaselineLike = None,
+        keep_factor: bool = False,
+        max_memory: float | None = None,
+        device: str = "cpu",
+        verbose: int = 0,
+    ) -> None:
         self.sigma = sigma
         self.alpha = alpha
         self.energy_constraint = energy_constraint
@@ -158,7 +162,7 @@ class GDML(StructureRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X: StructuresLike, y: TargetsLike) -> Self:
         """Solve for the coefficients.
 
         Parameters
@@ -249,7 +253,7 @@ class GDML(StructureRegressor):
     def _predictor(self):
         return on_device(self.expansion_, resolve(self.device))
 
-    def hessian(self, X):
+    def hessian(self, X: StructuresLike) -> Array:
         """Second derivatives of the energy.
 
         Parameters
@@ -367,18 +371,18 @@ class SGDML(GDML):
 
     def __init__(
         self,
-        sigma=20.0,
-        alpha=1e-10,
-        energy_constraint=False,
-        permutations="auto",
+        sigma: float = 20.0,
+        alpha: float = 1e-10,
+        energy_constraint: bool = False,
+        permutations: str = "auto",
         *,
-        baseline=None,
-        keep_factor=False,
-        max_memory=None,
-        device="cpu",
-        random_state=None,
-        verbose=0,
-    ):
+        baseline: BaselineLike = None,
+        keep_factor: bool = False,
+        max_memory: float | None = None,
+        device: str = "cpu",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             sigma,
             alpha,

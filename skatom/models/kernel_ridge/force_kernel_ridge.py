@@ -1,6 +1,9 @@
 """Kernel ridge regression of energies, forces and stresses."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -9,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from skatom._device import device_parameter
+from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features, structures_of
@@ -198,22 +202,22 @@ class ForceKernelRidge(StructureRegressor):
 
     def __init__(
         self,
-        kernel=None,
-        basis="derivatives",
+        kernel: Kernel | None = None,
+        basis: str = "derivatives",
         *,
-        alpha=None,
-        alpha_forces=None,
-        alpha_virial=None,
-        alpha_dipole=None,
-        baseline="elements",
-        solver="auto",
-        n_inducing=1000,
-        tol=1e-4,
-        max_iter=1000,
-        max_memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        alpha: dict | ArrayLike | None = None,
+        alpha_forces: dict | ArrayLike | None = None,
+        alpha_virial: dict | ArrayLike | None = None,
+        alpha_dipole: dict | ArrayLike | None = None,
+        baseline: BaselineLike = "elements",
+        solver: str = "auto",
+        n_inducing: int = 1000,
+        tol: float = 1e-4,
+        max_iter: int = 1000,
+        max_memory: float | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.kernel = kernel
         self.basis = basis
         self.alpha = alpha
@@ -230,7 +234,7 @@ class ForceKernelRidge(StructureRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, configurations=None):
+    def fit(self, X: FeaturesLike, y: TargetsLike, configurations: ArrayLike | None = None) -> Self:
         """Solve for the coefficients.
 
         Parameters

@@ -1,7 +1,10 @@
 """The mean of many sparse linear models."""
 
+from __future__ import annotations
+
 from functools import partial
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -9,6 +12,14 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
 
+from skatom._typing import (
+    ArrayLike,
+    BaselineLike,
+    Estimator,
+    FeaturesLike,
+    RandomState,
+    TargetsLike,
+)
 from skatom.models.linear.greedy import GreedyRegressor, count_samples, extend
 from skatom.models.linear.rows import WeightedRows
 from skatom.models.linear.spread import spread_of_derivatives
@@ -144,23 +155,23 @@ class BaggedGreedyOLS(GreedyRegressor):
 
     def __init__(
         self,
-        n_estimators=100,
+        n_estimators: int = 100,
         *,
-        max_terms=1000,
-        max_features="sqrt",
-        cv=None,
-        fit_intercept=True,
-        tol=1e-6,
-        method="auto",
-        noise_energy=1e-3,
-        noise_forces=0.03,
-        noise_virial=0.1,
-        baseline=None,
-        max_memory=None,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        max_terms: int = 1000,
+        max_features: float | str = "sqrt",
+        cv: Estimator = None,
+        fit_intercept: bool | str = True,
+        tol: float = 1e-6,
+        method: str = "auto",
+        noise_energy: dict | ArrayLike = 1e-3,
+        noise_forces: dict | ArrayLike = 0.03,
+        noise_virial: dict | ArrayLike = 0.1,
+        baseline: BaselineLike = None,
+        max_memory: float | None = None,
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_estimators = n_estimators
         self.max_terms = max_terms
         self.max_features = max_features
@@ -178,7 +189,13 @@ class BaggedGreedyOLS(GreedyRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, groups=None, configurations=None):
+    def fit(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        groups: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
         """Fit the members and take their mean.
 
         Parameters

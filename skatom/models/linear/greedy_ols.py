@@ -1,7 +1,10 @@
 """Sparse linear regression by greedy orthogonal least squares."""
 
+from __future__ import annotations
+
 import warnings
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -12,6 +15,15 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._progress import tqdm
+from skatom._typing import (
+    Array,
+    ArrayLike,
+    BaselineLike,
+    Estimator,
+    FeaturesLike,
+    RandomState,
+    TargetsLike,
+)
 from skatom.models.linear.greedy import GreedyRegressor, check_weights, count_samples, extend
 from skatom.models.linear.rows import WeightedRows
 from skatom.parallel import tree_reduce
@@ -183,22 +195,22 @@ class GreedyOLS(GreedyRegressor):
 
     def __init__(
         self,
-        n_terms=None,
+        n_terms: int | None = None,
         *,
-        max_terms=1000,
-        max_features=None,
-        cv=None,
-        fit_intercept=True,
-        tol=1e-6,
-        method="auto",
-        noise_energy=1e-3,
-        noise_forces=0.03,
-        noise_virial=0.1,
-        baseline=None,
-        max_memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        max_terms: int = 1000,
+        max_features: float | str | None = None,
+        cv: Estimator = None,
+        fit_intercept: bool | str = True,
+        tol: float = 1e-6,
+        method: str = "auto",
+        noise_energy: dict | ArrayLike = 1e-3,
+        noise_forces: dict | ArrayLike = 0.03,
+        noise_virial: dict | ArrayLike = 0.1,
+        baseline: BaselineLike = None,
+        max_memory: float | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_terms = n_terms
         self.max_terms = max_terms
         self.max_features = max_features
@@ -215,7 +227,14 @@ class GreedyOLS(GreedyRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None, groups=None, configurations=None):
+    def fit(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
         """Compute the path and keep M terms.
 
         Parameters
@@ -271,14 +290,14 @@ class GreedyOLS(GreedyRegressor):
         return self
 
     @property
-    def coef_path_(self):
+    def coef_path_(self) -> Any:
         check_is_fitted(self)
         ours = self.path_.support < self.n_features_in_
         coef = np.zeros((self.n_features_in_, len(self.path_) + 1))
         coef[self.path_.support[ours]] = self.path_.coefficient_path()[ours]
         return coef
 
-    def predict_path(self, X):
+    def predict_path(self, X: FeaturesLike) -> Array:
         """Predict the energies by each model of the path.
 
         Parameters

@@ -1,12 +1,16 @@
 """Selection of the order of an n-body kernel by marginal likelihood."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import MetaEstimatorMixin, _fit_context, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._typing import Array, StructuresLike, TargetsLike
 from skatom.base import BaseEstimator
 from skatom.models._diagnosis import diagnose, is_part, undiagnosed
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
@@ -79,13 +83,13 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, estimator, kernels, tol=1e-3):
+    def __init__(self, estimator: NBodyGaussianProcess, kernels: list, tol: float = 1e-3) -> None:
         self.estimator = estimator
         self.kernels = kernels
         self.tol = tol
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, **fit_params):
+    def fit(self, X: StructuresLike, y: TargetsLike, **fit_params: Any) -> Self:
         """Fit with every kernel and keep the best.
 
         Parameters
@@ -119,7 +123,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         return self
 
     @takes_outputs
-    def predict(self, X, *, neighbors=None, **returns):
+    def predict(self, X: StructuresLike, *, neighbors: Any = None, **returns: Any) -> Array:
         """Predict with the best estimator; see `NBodyGaussianProcess.predict`.
 
         Parameters
@@ -137,7 +141,7 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.best_estimator_.predict(X, neighbors=neighbors, **returns)
 
-    def score(self, X, y):
+    def score(self, X: StructuresLike, y: TargetsLike) -> float:
         """R² of the best estimator.
 
         Parameters

@@ -1,12 +1,17 @@
 """N-body Gaussian processes as spline tables."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._typing import ArrayLike, PathLike, StructuresLike, TargetsLike
 from skatom.elements import species_index
 from skatom.kernels.nbody.expansion import NPletExpansion
 from skatom.models._regressor import StructureRegressor
@@ -132,14 +137,14 @@ class MappedForceField(StructureRegressor):
 
     def __init__(
         self,
-        estimator=None,
-        r_min=None,
-        n_knots_pairs=512,
-        n_knots_triangles=96,
-        max_memory=None,
+        estimator: NBodyGaussianProcess | None = None,
+        r_min: float | None = None,
+        n_knots_pairs: int = 512,
+        n_knots_triangles: int = 96,
+        max_memory: float | None = None,
         *,
-        map_variance=False,
-    ):
+        map_variance: bool = False,
+    ) -> None:
         self.estimator = estimator
         self.r_min = r_min
         self.n_knots_pairs = n_knots_pairs
@@ -148,7 +153,7 @@ class MappedForceField(StructureRegressor):
         self.max_memory = max_memory
 
     @classmethod
-    def from_fitted(cls, estimator, **parameters):
+    def from_fitted(cls, estimator: Any, **parameters: Any) -> Any:
         """Tabulate a fitted Gaussian process.
 
         Parameters
@@ -167,7 +172,7 @@ class MappedForceField(StructureRegressor):
         return model._tabulate(estimator)
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, **fit_params):
+    def fit(self, X: StructuresLike, y: TargetsLike, **fit_params: Any) -> Self:
         """Train the Gaussian process and tabulate it.
 
         Parameters
@@ -239,7 +244,7 @@ class MappedForceField(StructureRegressor):
         parts = self.expansion_.differentiate(X)
         return {**dict(zip(("energy", "gradient", "virial"), parts, strict=True)), **found}
 
-    def pair_energy(self, element, other, r):
+    def pair_energy(self, element: int, other: int, r: ArrayLike) -> tuple:
         """The pair energy V₂(r) and its derivative.
 
         Parameters
@@ -255,7 +260,7 @@ class MappedForceField(StructureRegressor):
         """
         return self._of_single(2, (element, other), np.asarray(r, float)[:, None])
 
-    def triangle_energy(self, elements, sides):
+    def triangle_energy(self, elements: Sequence[int], sides: ArrayLike) -> tuple:
         """The triangle energy V₃(r_ij, r_ik, r_jk) and its derivatives.
 
         Parameters
@@ -272,7 +277,9 @@ class MappedForceField(StructureRegressor):
         """
         return self._of_single(3, elements, np.asarray(sides, float))
 
-    def write_lammps(self, prefix, n_points=2000, n_grid=40):
+    def write_lammps(
+        self, prefix: str | PathLike, n_points: int = 2000, n_grid: int = 40
+    ) -> list[str]:
         """Write tables for LAMMPS.
 
         ``pair_style table`` reads V₂ from ``prefix.table`` and ``pair_style threebody/table``, of

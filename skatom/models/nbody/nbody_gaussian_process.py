@@ -1,8 +1,11 @@
 """Gaussian processes over sums of pairs and triangles of atoms."""
 
+from __future__ import annotations
+
 import warnings
 from numbers import Integral, Real
 from time import perf_counter
+from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
@@ -12,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 
 from skatom._intervals import POSITIVE
 from skatom._progress import tqdm
+from skatom._typing import ArrayLike, BaselineLike, RandomState, StructuresLike, TargetsLike
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
@@ -166,18 +170,18 @@ class NBodyGaussianProcess(StructureRegressor):
 
     def __init__(
         self,
-        kernel=None,
-        noise_energy=0.03,
-        noise_forces=0.03,
+        kernel: Any = None,
+        noise_energy: dict | ArrayLike = 0.03,
+        noise_forces: dict | ArrayLike = 0.03,
         *,
-        noise_virial=0.1,
-        baseline="elements",
-        n_environments=None,
-        optimize=False,
-        max_memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        noise_virial: dict | ArrayLike = 0.1,
+        baseline: BaselineLike = "elements",
+        n_environments: int | None = None,
+        optimize: bool = False,
+        max_memory: float | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.kernel = kernel
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
@@ -190,7 +194,13 @@ class NBodyGaussianProcess(StructureRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, configurations=None, sample_weight=None):
+    def fit(
+        self,
+        X: StructuresLike,
+        y: TargetsLike,
+        configurations: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Build the kernel matrix and solve for the coefficients.
 
         Parameters
@@ -259,7 +269,7 @@ class NBodyGaussianProcess(StructureRegressor):
         """Residuals of all labels, Λ(K + Λ)⁻¹y, and the labels minus the baseline."""
         return {name: (self._residuals[name], self._learnt[name]) for name in self._learnt}
 
-    def variance_table(self, r_min, max_memory=None):
+    def variance_table(self, r_min: float, max_memory: float | None = None) -> VarianceTable:
         """The posterior variance as a table, for `MappedForceField`.
 
         Parameters

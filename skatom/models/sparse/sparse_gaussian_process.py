@@ -1,6 +1,9 @@
 """Sparse Gaussian processes of atomic environments."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context, clone
@@ -9,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
+from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.baseline import fit_baseline
 from skatom.descriptors.features import Features
 from skatom.elements import species_index
@@ -196,20 +200,20 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
 
     def __init__(
         self,
-        kernel=None,
-        n_sparse=500,
-        selection="fps",
+        kernel: DotKernel | None = None,
+        n_sparse: int | dict = 500,
+        selection: str | ArrayLike = "fps",
         *,
-        noise_energy=0.001,
-        noise_forces=0.1,
-        noise_virial=0.1,
-        terms=None,
-        baseline="elements",
-        n_candidates=5000,
-        max_memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        noise_energy: dict | ArrayLike = 0.001,
+        noise_forces: dict | ArrayLike = 0.1,
+        noise_virial: dict | ArrayLike = 0.1,
+        terms: list | None = None,
+        baseline: BaselineLike = "elements",
+        n_candidates: int = 5000,
+        max_memory: float | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.kernel = kernel
         self.n_sparse = n_sparse
         self.selection = selection
@@ -224,7 +228,13 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, configurations=None, sample_weight=None):
+    def fit(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        configurations: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Select representative environments and solve for their coefficients.
 
         Parameters
@@ -248,7 +258,13 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         return self._learn(X, structures, targets, configurations, sample_weight)
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X, y, configurations=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        configurations: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Learn from more structures, with the same representatives and baseline.
 
         The first call is a `fit`, which determines them. The result does not depend on how
@@ -395,7 +411,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
             parts.append(means | deviations.by_name(features, names))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def predict_components(self, X, return_forces=False):
+    def predict_components(self, X: FeaturesLike, return_forces: bool = False) -> tuple:
         r"""Predict what each term and each part of the baseline adds to the energy.
 
         .. math:: E = \sum_t E_t + \sum_b E_b

@@ -1,7 +1,9 @@
 """The terms of a model, sums over several descriptors, and their nested parameters."""
 
+from __future__ import annotations
+
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from skatom.kernels.dot_kernel import DotKernel
 
@@ -11,7 +13,7 @@ _PARTS = ("descriptor", "kernel", "n_sparse")
 class HasTerms:
     """Parameters of the terms of an estimator, for searches; before BaseEstimator in the bases."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict:
         """Parameters, those of the terms included.
 
         Parameters
@@ -28,7 +30,7 @@ class HasTerms:
             params |= {f"terms__{key}": v for key, v in nested_params(self.terms).items()}
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, those of the terms included.
 
         Parameters

@@ -1,6 +1,9 @@
 """Kernel ridge regression of vectors and tensors."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -9,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skatom._misuse import check_may_be_labels
+from skatom._typing import ArrayLike, RandomState, TargetsLike
 from skatom.baseline import AtomicBaseline
 from skatom.descriptors.spherical_tensors import (
     cartesian_from_spherical,
@@ -170,17 +174,17 @@ class TensorKernelRidge(StructureRegressor):
 
     def __init__(
         self,
-        target="dipole",
-        zeta=2,
-        alpha=1e-4,
-        n_sparse=None,
-        selection="fps",
+        target: str = "dipole",
+        zeta: int = 2,
+        alpha: dict | ArrayLike = 1e-4,
+        n_sparse: int | dict | None = None,
+        selection: str | ArrayLike = "fps",
         *,
-        keep_factor=False,
-        max_memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        keep_factor: bool = False,
+        max_memory: float | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.target = target
         self.zeta = zeta
         self.alpha = alpha
@@ -192,7 +196,13 @@ class TensorKernelRidge(StructureRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, configurations=None, sample_weight=None):
+    def fit(
+        self,
+        X: TensorFeatures,
+        y: TargetsLike,
+        configurations: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Solve for the coefficients of every component.
 
         Parameters
@@ -305,7 +315,9 @@ class TensorKernelRidge(StructureRegressor):
             )
         return np.sqrt(np.maximum(variance, 0.0))
 
-    def score(self, X, y, sample_weight=None):
+    def score(
+        self, X: TensorFeatures, y: TargetsLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         r"""Coefficient of determination relative to an isotropic prediction; 1 is perfect.
 
         .. math:: R^2 = 1 - \frac{\sum_A u_A |T_A - \hat T_A|^2}{\sum_A u_A |T_A - \bar T|^2}
