@@ -173,7 +173,7 @@ def _features(name, *arguments, **parameters):
 
         def work():
             features = descriptor.fit_transform(images)
-            features.pullback(np.ones(features.shape[1]))
+            features.pullback(np.ones(features.values.shape[1]))
 
         return work
 

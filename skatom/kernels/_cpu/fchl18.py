@@ -171,7 +171,7 @@ def field_features(starts, vectors, channels, neighbors, dipoles, terms, out):
                         out[j, a, at_j + 1] += mu[a] * sin_m
 
 
-@callee(cache=True)
+@njit(cache=True, inline="always")
 def _add_slope(x, y, z, column, row, center, vector, strain, out):
     """Add ∂/∂vector to a column of derivatives along atoms, or along strains."""
     if strain:
