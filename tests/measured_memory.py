@@ -48,28 +48,19 @@ from skatom.descriptors import (  # noqa: E402
     FCHL19,
     SOAP,
     AveragedSOAP,
-    ChebyshevFunctions,
-    InverseDistances,
     LambdaSOAP,
-    MomentTensor,
     PointScattering,
-    WaveletScattering,
 )
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel, covariance  # noqa: E402
 from skatom.models import (  # noqa: E402
     GDML,
-    SGDML,
-    BaggedGreedyOLS,
-    Committee,
     ForceKernelRidge,
-    GatedExperts,
     GreedyOLS,
-    MappedForceField,
     NBodyGaussianProcess,
     SparseGaussianProcess,
     TensorKernelRidge,
 )
-from skatom.selection import CUR, FarthestPointSampling  # noqa: E402
+from skatom.selection import CUR  # noqa: E402
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
@@ -187,23 +178,8 @@ SUMS = StructureKernel(Cosine(2), "average", normalize=True, zeta=2)
 NEAR, PLETS = NBody(cutoff=3.6, amplitude=0.1), NBody(order=3, cutoff=3.0, amplitude=0.1)
 
 JOBS = {
-    "gdml": Fit(lambda: GDML(sigma=3.0, alpha=1e-8), 1300),
-    "gdml-factor": Fit(
-        lambda: GDML(sigma=3.0, alpha=1e-6, keep_factor=True, energy_constraint=True), 1000
-    ),
-    "sgdml": Fit(lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0), 1300),
     "ridge": Fit(ridge(kernel=GAUSSIAN), 1000),
-    "ridge-stress": Fit(ridge(kernel=GAUSSIAN), 220, ALL, "crystals"),
-    "ridge-soap": Fit(ridge(SMALL_SOAP, kernel=COSINE), 1000),
     "ridge-operators": Fit(ridge(kernel=GAUSSIAN, basis="operators", alpha=1e-8), 1000),
-    "ridge-cg": Fit(ridge(SMALL_SOAP, kernel=COSINE, n_inducing=2000, **CG), 2000),
-    "ridge-pooled": Fit(
-        ridge(SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum"), kernel=Gaussian(6.0), alpha=1e-6),
-        1000,
-    ),
-    "ridge-distances": Fit(
-        ridge(InverseDistances(), kernel=Gaussian(0.5), alpha=1e-5), 1000
-    ),
     "ridge-average": Fit(ridge(SMALL_SOAP, kernel=SUMS, alpha=1e-6), 1000),
     "ridge-array": Table(
         lambda X: ForceKernelRidge(GAUSSIAN, alpha=1e-3).fit(X, X[:, 0]), (4000, 10)
@@ -211,81 +187,20 @@ JOBS = {
     "ridge-fchl18": Fit(
         lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6), 250
     ),
-    "ridge-fchl18-global": Fit(
-        lambda: ForceKernelRidge(
-            FCHL18(cutoff=3.0, cut_start=0.6, scope="global", sigma=10.0), alpha=1e-6
-        ),
-        160,
-    ),
-    "ridge-fchl18-operators": Fit(
-        lambda: ForceKernelRidge(FCHL18(cut_start=0.6), basis="operators", alpha=1e-8), 500
-    ),
-    "sparse": Fit(
-        piped(SMALL_SOAP, SparseGaussianProcess, n_sparse=2000, random_state=0), 800
-    ),
     "nbody": Fit(
         lambda: NBodyGaussianProcess(NEAR, random_state=0), 150, ALL, "crystals"
     ),
-    "nbody-triplets": Fit(
-        lambda: NBodyGaussianProcess(PLETS, random_state=0), 120, ALL, "crystals"
-    ),
-    "nbody-environments": Fit(
-        lambda: NBodyGaussianProcess(NEAR, n_environments=900, random_state=0), 300, ALL,
-        "crystals",
-    ),
-    "mapped": Fit(
-        lambda: MappedForceField(
-            NBodyGaussianProcess(NEAR, n_environments=200, random_state=0), map_variance=True
-        ),
-        60, ALL, "crystals",
-    ),
-    "mapped-triplets": Fit(
-        lambda: MappedForceField(
-            NBodyGaussianProcess(PLETS, n_environments=100, random_state=0), map_variance=False,
-        ),
-        40, ALL, "crystals",
-    ),
-    "greedy": Fit(piped(SMALL_SOAP, GreedyOLS, n_terms=50), 4000),
-    "greedy-wide": Fit(piped(SOAP(cutoff=3.5, n_max=10, l_max=6), GreedyOLS, n_terms=50), 100),
-    "bagged": Fit(
-        piped(SOAP(cutoff=3.5, n_max=8, l_max=6), BaggedGreedyOLS, n_estimators=4, random_state=0),
-        100,
-    ),
-    "greedy-array": Table(lambda X: GreedyOLS(n_terms=50).fit(X, X[:, 0]), (3000, 3000)),
     "dipole": Fit(
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole"), 1200, ("dipole",)
-    ),
-    "dipole-factor": Fit(
-        piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole", keep_factor=True), 1200,
-        ("dipole",),
     ),
     "dipole-sparse": Fit(
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole", n_sparse=800, random_state=0),
         900, ("dipole",),
     ),
-    "polarizability": Fit(
-        piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="polarizability"), 900,
-        ("polarizability",),
-    ),
     "predict-gdml": Predict(
         lambda: GDML(sigma=3.0, alpha=1e-6, keep_factor=True, energy_constraint=True), 30000
     ),
     "predict-ridge": Predict(ridge(kernel=GAUSSIAN), 6000),
-    "predict-ridge-stress": Predict(ridge(SMALL_SOAP, kernel=COSINE), 4000, ALL, "crystals"),
-    "predict-ridge-operators": Predict(
-        ridge(kernel=GAUSSIAN, basis="operators", alpha=1e-8), 6000
-    ),
-    "predict-ridge-average": Predict(ridge(SMALL_SOAP, kernel=SUMS, alpha=1e-6), 6000),
-    "predict-ridge-distances": Predict(
-        ridge(InverseDistances(), kernel=Gaussian(0.5), alpha=1e-5), 20000
-    ),
-    "predict-ridge-array": Table(
-        lambda X: ForceKernelRidge(GAUSSIAN, alpha=1e-3).fit(X[:500], X[:500, 0]).predict(X),
-        (60000, 10),
-    ),
-    "predict-ridge-fchl18": Predict(
-        lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6), 500
-    ),
     "predict-sparse": Predict(
         piped(SMALL_SOAP, SparseGaussianProcess, n_sparse=30, random_state=0), 6000
     ),
@@ -293,88 +208,21 @@ JOBS = {
         lambda: NBodyGaussianProcess(NEAR, n_environments=30, random_state=0), 3000, ALL,
         "crystals",
     ),
-    "predict-nbody-triplets": Predict(
-        lambda: NBodyGaussianProcess(PLETS, n_environments=30, random_state=0), 1000, ALL,
-        "crystals",
-    ),
-    "predict-mapped": Predict(
-        lambda: MappedForceField(
-            NBodyGaussianProcess(NEAR, n_environments=30, random_state=0), n_knots_pairs=400,
-            map_variance=True,
-        ),
-        10000, ALL, "crystals",
-    ),
-    "predict-gated": Predict(
-        lambda: GatedExperts(
-            NBodyGaussianProcess(NEAR, noise_energy=1e-2),
-            SOAP(cutoff=3.5, n_max=3, l_max=2, pool="mean"), random_state=0,
-        ),
-        1000, ALL, "crystals",
-    ),
     "predict-greedy": Predict(piped(SMALL_SOAP, GreedyOLS, n_terms=12), 20000),
-    "predict-greedy-points": Predict(piped(SMALL_POINTS, GreedyOLS, n_terms=12), 5000),
-    "predict-committee": Predict(
-        piped(
-            SMALL_SOAP, Committee, random_state=0, n_models=3,
-            estimator=SparseGaussianProcess(n_sparse=10, random_state=0),
-        ),
-        5000,
-    ),
     "predict-dipole": Predict(
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole", keep_factor=True), 5000,
         ("dipole",),
     ),
-    "predict-dipole-sparse": Predict(
-        piped(
-            SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole", keep_factor=True, n_sparse=8,
-            random_state=0,
-        ),
-        5000, ("dipole",),
-    ),
-    "predict-polarizability": Predict(
-        piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="polarizability", keep_factor=True),
-        5000, ("polarizability",),
-    ),
     "soap": Transform(SOAP(cutoff=4.0, n_max=8, l_max=6), 1500),
     "soap-sum": Transform(SOAP(cutoff=4.0, n_max=8, l_max=6, pool="sum"), 5000),
     "acsf": Transform(ACSF(cutoff=4.0), 20000),
-    "chebyshev": Transform(ChebyshevFunctions(cutoff=4.0), 20000),
-    "fchl19": Transform(FCHL19(cutoff=4.0), 3000),
-    "moments": Transform(MomentTensor(cutoff=4.0, level=12), 8000),
-    "points": Transform(SMALL_POINTS, 2000),
+    "fchl19": Transform(FCHL19(cutoff=4.0), 6000),
     "averaged-soap": Transform(AveragedSOAP(SOAP(cutoff=4.0, n_max=8, l_max=6)), 6000),
-    "distances": Transform(InverseDistances(), 100000, "waters"),
-    "wavelets": Transform(WaveletScattering(orbitals=(1,), scales=(0, 1)), 20, "waters"),
     "covariance": Call(
         lambda x: covariance(GAUSSIAN, x, rows=ENERGY), 400, SMALL_FCHL19
     ),
-    "covariance-two": Call(
-        lambda x: covariance(GAUSSIAN, x[:200], x, ENERGY, ENERGY), 600, SMALL_FCHL19
-    ),
-    "covariance-average": Call(
-        lambda x: covariance(SUMS, x, rows=ENERGY), 400, SMALL_SOAP
-    ),
-    "covariance-nbody": Call(
-        lambda x: covariance(NEAR, x, rows=ENERGY), 300, system="crystals"
-    ),
-    "covariance-fchl18": Call(
-        lambda x: covariance(FCHL18(cutoff=3.0, cut_start=0.6), x, rows=ENERGY), 300
-    ),
     "gram": Table(lambda X: GAUSSIAN(X), (4000, 20)),
-    "gram-cosine": Table(lambda X: COSINE(X), (4000, 20)),
-    "gram-structures": Call(lambda x: SUMS(x), 4000, SMALL_SOAP),
-    "farthest": Table(
-        lambda X: FarthestPointSampling(20, axis="samples", random_state=0).fit(X), (100000, 200)
-    ),
-    "farthest-columns": Table(
-        lambda X: FarthestPointSampling(20, random_state=0).fit(X), (100000, 200)
-    ),
-    "farthest-kernel": Table(
-        lambda X: FarthestPointSampling(20, axis="samples", kernel=GAUSSIAN, random_state=0).fit(X),
-        (100000, 200),
-    ),
     "cur": Table(lambda X: CUR(5).fit(X), (3000, 3000)),
-    "cur-rows": Table(lambda X: CUR(5, axis="samples").fit(X), (3000, 3000)),
     "cur-random": Table(
         lambda X: CUR(20, method="random", axis="samples", n_components=20, random_state=0).fit(X),
         (50000, 200),

@@ -23,6 +23,8 @@ from skatom.structures import structure_of
 
 # A feature whose range is this small relative to its size is constant.
 _CONSTANT = 1e-12
+# So is one whose range is this small relative to the largest range: it is the rounding of zeros.
+_NOTHING = 1e-20
 # CUR stops where what is left of every column is rounding error.
 _EXHAUSTED = 1e-13
 
@@ -124,7 +126,8 @@ class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, 
             scale = width
             if self.scaling == "standard":
                 scale = np.stack([part.std(axis=0) for part in parts])
-        constant = width <= _CONSTANT * np.maximum(np.abs(self.maximum_), np.abs(self.minimum_))
+        size = np.maximum(np.abs(self.maximum_), np.abs(self.minimum_))
+        constant = width <= np.maximum(_CONSTANT * size, _NOTHING * width.max(initial=0.0))
         self.scale_ = np.where(constant, 1.0, scale)
         return self
 
