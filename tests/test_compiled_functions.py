@@ -96,8 +96,8 @@ class TestFiles:
     @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
     def test_come_with_an_installation_that_cannot_be_written_to(self, loops, tmp_path):
         nowhere = {"NUMBA_CACHE_DIR": None, "HOME": "/proc/nope", "XDG_CACHE_HOME": "/proc/nope"}
-        (value, *counts), error = call(tmp_path, **nowhere)
-        assert (value, counts, error) == ("3.0", ["2", "0"], "")
+        out, error = call(tmp_path, **nowhere)
+        assert out == ["3.0", "2", "0"] and "Warning" not in error
         kept = sorted((loops / "__pycache__").iterdir())
         assert len(kept) == 2
         (loops / "__pycache__").chmod(0o500)

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 from scipy.linalg import LinAlgError, hilbert
+from threadpoolctl import threadpool_limits
 
 from skatom.solvers import StreamedQR
 
@@ -114,3 +115,18 @@ def test_prior_equals_rows_of_its_triangle():
         solver.update(rows, targets)
     np.testing.assert_allclose(with_prior.solve(), with_rows.solve(), rtol=1e-12)
     assert with_prior.n_rows == with_rows.n_rows
+
+
+def test_threads_of_blas_change_no_bit():
+    """A badly conditioned triangle would amplify another order of rounding."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(1500, 700)) * np.logspace(0, -8, 700)
+    y = A @ np.ones(700)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            qr = StreamedQR(700)
+            for part in (slice(0, 800), slice(800, 1500)):
+                qr.update(A[part], y[part])
+            found.append(qr.solve())
+    np.testing.assert_array_equal(*found)

@@ -80,9 +80,10 @@ def test_python_gives_the_numbers_of_compiled_loops():
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found.append([np.frombuffer(bytes.fromhex(word)) for word in done.stdout.split()])
-    for compiled, interpreted in zip(*found, strict=True):
+    tolerances = (1e-13, 1e-13, 1e-13, 1e-10, 1e-10)
+    for compiled, interpreted, tolerance in zip(*found, tolerances, strict=True):
         error = np.linalg.norm(compiled - interpreted)
-        assert 0 < error < 1e-12 * np.linalg.norm(compiled)
+        assert error <= tolerance * np.linalg.norm(compiled)
 
 
 def test_modules_take_numba_from_one_place():

@@ -257,7 +257,8 @@ class StreamedQR:
                 f"{self.n_rows} rows do not determine column {np.argmin(pivots)} of "
                 f"{n}: add rows, or rows of a penalty such as a small multiple of the unit matrix"
             )
-        solution = solve_triangular(self._factor[:n, :n], self._factor[:n, n:])
+        with serial_blas():  # an ill-conditioned triangle amplifies what threads round otherwise
+            solution = solve_triangular(self._factor[:n, :n], self._factor[:n, n:])
         return solution[:, 0] if self.n_targets == 1 else solution
 
     def __getstate__(self):

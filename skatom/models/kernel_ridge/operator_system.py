@@ -14,7 +14,7 @@ from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models._labels import voigt
 from skatom.models.kernel_ridge.structure_kernel_expansion import StructureKernelExpansion
-from skatom.parallel import threads_over_blas
+from skatom.parallel import serial_blas, threads_over_blas
 from skatom.solvers import StreamedQR
 from skatom.structures import groups_by_size, offsets_from_counts
 
@@ -216,7 +216,8 @@ class OperatorFactor:
         for part in groups_by_size(offsets_from_counts(1 + 3 * n_atoms), _ROWS):
             some = {of: np.full(len(n_atoms[part]), of == kind) for of in self.operators.kinds}
             rows = self.operators.rows(X[part], some, known=False)[kind]
-            along = solve_triangular(triangle, rows.T, trans="T")
+            with serial_blas():
+                along = solve_triangular(triangle, rows.T, trans="T")
             found.append(np.einsum("ij,ij->j", along, along).reshape(-1, *shape))
         return np.concatenate(found)
 
