@@ -8,12 +8,9 @@ frames.
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from benchmarks.harness import DATA, KCAL
+from benchmarks.harness import DATA
 from skatom import Structures, Targets
 from skatom.datasets import load_boron_nitride, load_ethanol, read
 from skatom.descriptors import (
@@ -21,7 +18,6 @@ from skatom.descriptors import (
     SOAP,
     LambdaSOAP,
     MomentTensor,
-    WaveletScattering,
 )
 from skatom.kernels import Cosine, Gaussian, NBody
 from skatom.models import (
@@ -75,17 +71,6 @@ def _molecules():
     return _split(data.structures, data.targets, 150, 150)
 
 
-def _qm7():
-    data = np.load(DATA / "molecules" / "qm7.npz")
-    counts = data["n_atoms"]
-    structures = Structures(
-        np.concatenate([z[:n] for z, n in zip(data["z"], counts, strict=True)]),
-        np.concatenate([r[:n] for r, n in zip(data["R"], counts, strict=True)]),
-        np.concatenate([[0], np.cumsum(counts)]),
-    )
-    return _split(structures, Targets(energy=data["E_pbe0"] / KCAL), 1000, 500)
-
-
 def _boron_nitride():
     data = load_boron_nitride()
     return _split(data.structures, data.targets, 60, 60)
@@ -119,14 +104,9 @@ DATA_SETS = {
         "Ethanol, revised MD17: one molecule, energies and forces",
         lambda: _molecule("rmd17_ethanol"),
     ),
-    "rmd17_aspirin": (
-        "Aspirin, revised MD17: one molecule of 21 atoms, energies and forces",
-        lambda: _molecule("rmd17_aspirin", n_test=200),
-    ),
     "molecules": (
         "Molecules of H, C, N and O off equilibrium: energies and forces", _molecules
     ),
-    "qm7": ("QM7: molecules in equilibrium, atomisation energies", _qm7),
     "boron_nitride": (
         "Boron nitride, `load_boron_nitride()`: a crystal and its melt, energies and forces",
         _boron_nitride,
@@ -185,31 +165,12 @@ def _tables(*arguments):
     return MappedForceField(_nbody(*arguments))
 
 
-def _scattering():
-    return make_pipeline(
-        WaveletScattering(alias=1e-3, normalize=None),
-        StandardScaler(),
-        RidgeCV(np.logspace(-8, 2, 11), cv=KFold(5, shuffle=True, random_state=0)),
-    )
-
-
 def _sparse_of_a_molecule():
     return _sparse(noise_energy=1e-4, noise_forces=0.01)
 
 
 def _greedy_of_a_molecule():
     return _greedy(SOAP(cutoff=4.0, n_max=6, l_max=4))
-
-
-def _energies_of_molecules():
-    return make_pipeline(FCHL19.for_energies(), ForceKernelRidge(Gaussian(2.0), alpha=1e-7))
-
-
-def _soap_of_molecules():
-    return make_pipeline(
-        SOAP(cutoff=5.0, n_max=8, l_max=6, sigma=0.4),
-        SparseGaussianProcess(Cosine(zeta=2), n_sparse=500, noise_energy=5e-4, random_state=0),
-    )
 
 
 def _tensors(**settings):
@@ -229,16 +190,10 @@ ROWS = [
     ("rmd17_ethanol", "`SGDML`", lambda: SGDML(random_state=0)),
     ("rmd17_ethanol", "`FCHL19`, `ForceKernelRidge`", _fchl19),
     ("rmd17_ethanol", "`SOAP`, `SparseGaussianProcess`", _sparse_of_a_molecule),
-    ("rmd17_aspirin", "`SGDML`", lambda: SGDML(random_state=0)),
-    ("rmd17_aspirin", "`FCHL19`, `ForceKernelRidge`", _fchl19),
-    ("rmd17_aspirin", "`SOAP`, `SparseGaussianProcess`", _sparse_of_a_molecule),
     ("molecules", "`FCHL19`, `ForceKernelRidge`", lambda: _fchl19(1e-6, cutoff=6.0)),
     ("molecules", 'the same, `basis="operators"`', lambda: _operators(1e-6, cutoff=6.0)),
     ("molecules", "`SOAP`, `SparseGaussianProcess`", _sparse_of_a_molecule),
     ("molecules", "`SOAP`, `GreedyOLS`", _greedy_of_a_molecule),
-    ("qm7", "`FCHL19.for_energies()`, `ForceKernelRidge`", _energies_of_molecules),
-    ("qm7", "`SOAP`, `SparseGaussianProcess`", _soap_of_molecules),
-    ("qm7", "`WaveletScattering`, ridge regression", _scattering),
     ("boron_nitride", "`SOAP`, `SparseGaussianProcess`", lambda: _sparse(cutoff=4.0)),
     ("boron_nitride", "`NBodyGaussianProcess`", lambda: _nbody(4.0, 2.9)),
     ("boron_nitride", "`MappedForceField`", lambda: _tables(4.0, 2.9)),

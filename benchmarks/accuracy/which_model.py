@@ -105,8 +105,9 @@ def _figure(value):
     """Two digits, and no exponent."""
     if value is None:
         return "–"
-    digits = max(0, 1 - int(np.floor(np.log10(abs(value) or 1.0))))
-    return f"{round(value, 1 - int(np.floor(np.log10(abs(value) or 1.0)))):,.{digits}f}"
+    rounded = float(f"{value:.1e}")
+    digits = max(0, 1 - int(np.floor(np.log10(abs(rounded) or 1.0))))
+    return f"{rounded:,.{digits}f}"
 
 
 def section(entry):
