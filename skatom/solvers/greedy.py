@@ -17,8 +17,6 @@ from skatom.solvers.streamed_qr import StreamedQR
 
 # A column is constant if less than this share of its norm is left without the intercept.
 _CONSTANT = 1e-12
-# Below this share of the longest column, a column is the rounding of zeros.
-_NOTHING = 1e-20
 # Below this share of the target's square the residual is rounding error.
 _EXACT = 4 * np.finfo(float).eps
 # Rows that are summed in one piece, for any number of threads.
@@ -133,8 +131,7 @@ def orthogonal_least_squares(
             rows = _SchmidtRows(blocks(slice(None)), pool, max_terms)
         _check_finite(rows)
         smallest = np.zeros(len(rows.norms) + 1) if magnitudes is None else _CONSTANT * magnitudes
-        nothing = _NOTHING * rows.norms.max(initial=0.0)
-        rows.normalise(rows.norms > np.maximum(smallest[:-1], nothing))
+        rows.normalise(rows.norms > smallest[:-1])
         exact = max(_EXACT * rows.total, smallest[-1] ** 2)
         support = _select(rows, max_terms, max_features, tol, exact, rng, verbose)
         return _factor(support, blocks(support))

@@ -29,6 +29,10 @@ class LinearProblem:
         Weights of the rows. None: 1.
     """
 
+    # Columns are judged as if they were at least this share of the longest; columns of an array may
+    # have any units.
+    least_share = 0.0
+
     def __init__(self, X, y, C, intercept, weights=None):
         self.X, self.y, self.C = X, y, C
         self.intercept = intercept if isinstance(intercept, str) else bool(intercept)
@@ -173,6 +177,8 @@ class WeightedRows:
             squares[-1] += target @ target
         self.constants = vt[kept].T / s[kept] @ projections
         self.magnitudes = np.sqrt(squares)
+        columns = self.magnitudes[:-1]
+        np.maximum(columns, problem.least_share * columns.max(initial=0.0), out=columns)
 
     def _pieces(self, columns):
         n_columns = self.problem.n_columns if isinstance(columns, slice) else len(columns)

@@ -38,6 +38,9 @@ class StructureProblem(LinearProblem):
     intercept : {True, False, "candidate"}
     """
 
+    # features of a descriptor are of one kind: far smaller ones are the rounding of zeros
+    least_share = 1e-8
+
     def __init__(self, features, labels, species, intercept):
         check_is_array(features, "GreedyOLS", "ForceKernelRidge is")
         super().__init__(
