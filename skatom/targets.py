@@ -110,7 +110,7 @@ class Targets:
                 f"{name} of structure {s} is not finite: repair it, or make all of it NaN to say "
                 "that it is not labelled"
             )
-        large = np.flatnonzero(np.abs(value.reshape(len(value), -1)).max(axis=1) > _LARGEST)
+        large = np.flatnonzero((np.abs(value) > _LARGEST).any(axis=rest))
         if len(large):
             s = large[0] if per == "structure" else structure_of(self.offsets, large[0])
             raise ValueError(

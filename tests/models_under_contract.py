@@ -196,7 +196,7 @@ CASES = {
     # with amplitude 1, a prior of 300 eV² a cell, rounding leaves seven digits of energy_std
     "nbody": Case(
         lambda: NBodyGaussianProcess(
-            NBody(cutoff=3.6, amplitude=0.1), n_environments=30, random_state=0
+            NBody(cutoff=3.6, amplitude=0.1), noise_energy=1e-3, n_environments=30, random_state=0
         ),
         labels=("energy", "forces", "stress"),
     ),

@@ -130,8 +130,9 @@ class TestTargetsFromASE:
         with pytest.raises(ValueError, match="got Structures, which carry no labels"):
             Targets.from_ase(X)
 
-    def test_take_a_single_structure(self):
-        assert Targets.from_ase(ATOMS[0]).energy == Targets.from_ase(ATOMS[:1]).energy
+    def test_take_no_single_structure(self):
+        with pytest.raises(ValueError, match=r"pass \[atoms\]"):
+            Targets.from_ase(ATOMS[0])
 
 
 class TestModelsOfFeatures:

@@ -157,6 +157,9 @@ def test_leaves_a_new_estimator_new(name):
                 new.fit(*first)
         except KeyboardInterrupt:
             raised += 1
+            if hasattr(new, "coef_"):  # it was interrupted when all was learnt, by the diagnosis
+                assert new.n_structures_seen_ == len(first[0])
+                continue
             with pytest.raises(NotFittedError):
                 check_is_fitted(new)
             if name not in FAMILIES:
@@ -177,7 +180,7 @@ class TestSparseGaussianProcess:
 
     def resumed(self, model, X, y):
         done = model.n_structures_seen_
-        return model.partial_fit(X[done:], y[done:])
+        return model if hasattr(model, "coef_") else model.partial_fit(X[done:], y[done:])
 
     def test_continued_after_any_interrupt(self, data):
         model, X, y = data
@@ -190,8 +193,9 @@ class TestSparseGaussianProcess:
                 with Interrupt(at):
                     again.fit(X, y)
             except KeyboardInterrupt:
-                with pytest.raises(NotFittedError):
-                    again.predict(X)
+                if not hasattr(again, "coef_"):
+                    with pytest.raises(NotFittedError):
+                        again.predict(X)
                 seen.add(again.n_structures_seen_)
                 self.resumed(again, X, y)
             assert again.n_structures_seen_ == len(X)

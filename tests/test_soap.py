@@ -325,7 +325,7 @@ def test_what_is_learnt_does_not_depend_on_orientation_or_threads(monkeypatch):
 
 
 def test_memory_of_the_covariance_is_checked(monkeypatch):
-    monkeypatch.setattr("skatom.memory.available_memory", lambda: 2**20)
+    monkeypatch.setattr("skatom.memory.available_memory", lambda: 2**23)
     with pytest.raises(MemoryError, match="2 species in 20 radial .* n_primitives"):
         SOAP(radial_basis="optimal").fit([molecule("CH4")])
 

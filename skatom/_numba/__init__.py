@@ -17,7 +17,12 @@ else:
     from skatom._numba.compiler import SelfContainedCompiler
     from skatom._numba.disk_cache import DiskCache
 
-__all__ = ["callee", "get_num_threads", "njit"]
+__all__ = ["callee", "get_num_threads", "is_installed", "njit"]
+
+
+def is_installed():
+    """Whether compiled loops can be called."""
+    return numba is not None
 
 
 def get_num_threads():

@@ -7,6 +7,7 @@ from numbers import Real
 
 import numpy as np
 
+from skatom._numba import is_installed
 from skatom.baseline import count_species
 from skatom.descriptors.features import structures_of
 from skatom.models._consistency import some_structures
@@ -67,7 +68,7 @@ def diagnose(model, X, y, sample_weight=None):
     """
     names = {name for name in _OF_THE_ENERGY if name in model.learns}
     X = _batch(X)
-    if not names or X is None or not isinstance(y, Targets):
+    if not names or X is None or not isinstance(y, Targets) or not is_installed():
         return
     structures = structures_of(X)
     targets = as_targets(y, structures)
