@@ -16,10 +16,10 @@ class tqdm(bars.tqdm):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         if not self.disable:
-            self._time = _working_time
+            self._time = working_time
             self.start_t = self.last_print_t = self._time()
 
 
-def _working_time():
+def working_time():
     """The time without that of compilation."""
     return time() - compilation.seconds

@@ -862,3 +862,15 @@ def test_cotangent_of_the_wrong_shape(methanol):
     fitted = WaveletScattering(order=0, beta=0.5).fit([methanol])
     with pytest.raises(ValueError, match=r"shape \(3,\).*need \(1,"):
         fitted.transform([methanol]).pullback(np.ones(3))
+
+
+def test_long_transforms_are_announced(monkeypatch):
+    structures = 3 * [molecule("H2O")]
+    scattering = WaveletScattering(orbitals=1, scales=(0,), order=1, channels="total")
+    scattering.fit(structures).transform(structures)  # compiled
+    monkeypatch.setattr("skatom.descriptors.scattering.batch._LONG", 0)
+    with pytest.warns(UserWarning, match="take about .* s: alias=1e-3") as caught:
+        scattering.transform(structures)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="or give a larger grid_spacing"):
+        scattering.set_params(grid_spacing=0.3).fit(structures).transform(structures)

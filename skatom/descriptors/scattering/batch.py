@@ -1,5 +1,6 @@
 """Scattering of many structures: threads, jobs, normalisation and the choice of features."""
 
+import warnings
 from collections import OrderedDict
 from functools import cache, partial
 from threading import Lock
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from joblib import effective_n_jobs
 
-from skatom._progress import tqdm
+from skatom._progress import tqdm, working_time
 from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
 from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths
@@ -22,6 +23,8 @@ _TABLE_BYTES = 2**28
 _TABLES_BYTES = 2**30
 # denominators of ratios below this: the channel is empty in that structure
 _EMPTY = 1e-12
+# Seconds of all structures from which on they are announced.
+_LONG = 60
 
 
 class Settings(NamedTuple):
@@ -50,7 +53,8 @@ def over_jobs(function, settings, structures, *arrays, n_jobs, verbose):
             total=len(structures), desc="WaveletScattering", unit="structure",
             disable=not verbose, leave=False,
         ) as progress:  # fmt: skip
-            return function(settings, structures, *arrays, update=progress.update)
+            update = _announcing(progress.update, len(structures), settings.paths.fineness > 0)
+            return function(settings, structures, *arrays, update=update)
     edges = np.linspace(0, len(structures), n_jobs + 1).astype(int)
     slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     parts = list(map_jobs(
@@ -61,6 +65,33 @@ def over_jobs(function, settings, structures, *arrays, n_jobs, verbose):
     if isinstance(parts[0], tuple):
         return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
     return np.concatenate(parts)
+
+
+def _announcing(update, n, fine):
+    """A function that counts structures, and says once how long all take, if that is long."""
+    start, done, said = working_time(), 0, False
+
+    def counted(k=1):
+        nonlocal done, said
+        update(k)
+        done += k
+        left = (working_time() - start) / done * (n - done)
+        if left > _LONG and not said:
+            said = True
+            remedy = "select the features that a model needs, or give a larger grid_spacing"
+            if fine:
+                remedy = (
+                    "alias=1e-3 takes a tenth of it, with errors of up to 1e-2 instead of 1e-4; or "
+                    "select the features that a model needs"
+                )
+            warnings.warn(
+                f"WaveletScattering: the other {n - done} structures take about {left:.0f} s: "
+                + remedy,
+                UserWarning,
+                stacklevel=2,
+            )
+
+    return counted
 
 
 def _of_part(function, settings, part):
