@@ -33,7 +33,7 @@ _NAMED, _PERHAPS = 1.35, 3.0
 
 @dataclass(frozen=True)
 class LabelRows:
-    """LabelRows of a least-squares problem, their labels, and the half that each belongs to."""
+    """Rows of a least-squares problem, their labels, and the half that each belongs to."""
 
     matrix: np.ndarray
     labels: np.ndarray

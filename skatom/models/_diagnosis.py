@@ -78,8 +78,11 @@ def diagnose(model, X, y, sample_weight=None):
     names = {name for name in names if targets.labelled(name).any()}
     if not names:
         return
-    found = model._contradictions(structures, targets, names)
-    found += _misfits(model, model._training_errors(X, structures, targets, names))
+    try:
+        found = model._contradictions(structures, targets, names)
+        found += _misfits(model, model._training_errors(X, structures, targets, names))
+    except (ValueError, MemoryError):  # what cannot be diagnosed was fitted all the same
+        return
     if found:
         warnings.warn(f"{type(model).__name__}: " + "; ".join(found), UserWarning, stacklevel=3)
 
