@@ -60,7 +60,7 @@ from skatom.models import (  # noqa: E402
     SparseGaussianProcess,
     TensorKernelRidge,
 )
-from skatom.selection import CUR  # noqa: E402
+from skatom.selection import CUR, FarthestPointSampling  # noqa: E402
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
@@ -222,6 +222,9 @@ JOBS = {
         lambda x: covariance(GAUSSIAN, x, rows=ENERGY), 400, SMALL_FCHL19
     ),
     "gram": Table(lambda X: GAUSSIAN(X), (4000, 20)),
+    "farthest": Table(
+        lambda X: FarthestPointSampling(5, axis="samples", first=0).fit(X), (1000000, 10)
+    ),
     "cur": Table(lambda X: CUR(5).fit(X), (3000, 3000)),
     "cur-random": Table(
         lambda X: CUR(20, method="random", axis="samples", n_components=20, random_state=0).fit(X),

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval
 
 from skatom._typing import RandomState
 from skatom.kernels.dot_kernel import DotKernel
+from skatom.memory import check_memory
 from skatom.selection.base import Selector
 from skatom.solvers.sampling import farthest_points
 
@@ -89,6 +90,10 @@ class FarthestPointSampling(Selector):
             first = check_random_state(self.random_state).randint(len(points))
         elif first >= len(points):
             raise ValueError(f"first={first}, but there are only {len(points)} {self.axis}")
+        # distances from the selected points and from the last, and what these are computed in
+        check_memory(
+            40 * len(points), f"the distances of {len(points)} {self.axis}", "select among fewer"
+        )
         selected, self.distances_ = farthest_points(
             points, limit, [first], self.kernel, self.min_distance
         )
