@@ -225,6 +225,10 @@ JOBS = {
     "farthest": Table(
         lambda X: FarthestPointSampling(5, axis="samples", first=0).fit(X), (1000000, 10)
     ),
+    "farthest-kernel": Table(
+        lambda X: FarthestPointSampling(5, axis="samples", kernel=Gaussian(3.0), first=0).fit(X),
+        (1000000, 10),
+    ),
     "cur": Table(lambda X: CUR(5).fit(X), (3000, 3000)),
     "cur-random": Table(
         lambda X: CUR(20, method="random", axis="samples", n_components=20, random_state=0).fit(X),

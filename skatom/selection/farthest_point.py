@@ -91,8 +91,11 @@ class FarthestPointSampling(Selector):
         elif first >= len(points):
             raise ValueError(f"first={first}, but there are only {len(points)} {self.axis}")
         # distances from the selected points and from the last, and what these are computed in
+        numbers = 5 if self.kernel is None else 8
         check_memory(
-            40 * len(points), f"the distances of {len(points)} {self.axis}", "select among fewer"
+            8 * numbers * len(points),
+            f"the distances of {len(points)} {self.axis}",
+            "select among fewer",
         )
         selected, self.distances_ = farthest_points(
             points, limit, [first], self.kernel, self.min_distance
