@@ -67,17 +67,17 @@ def check_descriptor(name, arrays):
     pulled = answer(features.pullback, np.ones(values.shape[1]))
     if pulled is not None:
         assert np.isfinite(pulled[0]).all() and np.isfinite(pulled[1]).all()
-    tolerance = 1e-8 + 1e3 * conditioning(batch)
+    # moduli that vanish by symmetry are roots of rounding
+    tolerance = (1e-5 if name.startswith("points") else 1e-8) + 1e3 * conditioning(batch)
     if not case.invariant or tolerance > 1e-3:
         return
-    turned, reverse = rotated(batch)
+    turned, reverse = rotated(batch, reverse=case.extensive)  # others know atoms by their place
     other = answer(features.descriptor.transform, turned)
     assert other is not None, "an error for the rotated structures only"
     expected = values[reverse] if case.atomic else values
-    if case.atomic or case.extensive:
-        np.testing.assert_allclose(
-            other.values, expected, rtol=0, atol=tolerance * np.abs(values).max()
-        )
+    np.testing.assert_allclose(
+        other.values, expected, rtol=0, atol=tolerance * np.abs(values).max()
+    )
 
 
 def check_model(name, n, damage, fault, at):

@@ -139,6 +139,8 @@ class _Comparison:
         if np.sqrt(np.mean(forces**2)) < _SMALL_FORCE:
             return None
         matrix = self.rows.forces[labelled].reshape(len(forces), -1)
+        if not matrix.any():  # all atoms are alone
+            return None
         half = np.repeat(self.half, self.structures.n_atoms)[labelled]
         return LabelRows(matrix, forces, np.repeat(half, 3))
 
@@ -153,7 +155,7 @@ class _Comparison:
         counts = count_species(self.structures, self.structures.species)[labelled]
         rest = _without(counts / roots[:, None])
         energies, rows = rest(energies), rest(rows)
-        if np.sqrt(np.mean(energies**2 / roots**2)) < _SMALL_ENERGY:
+        if not rows.any() or np.sqrt(np.mean(energies**2 / roots**2)) < _SMALL_ENERGY:
             return None
         return LabelRows(rows, energies, self.half[labelled])
 
