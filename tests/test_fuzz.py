@@ -76,7 +76,7 @@ def check_descriptor(name, arrays):
     assert other is not None, "an error for the rotated structures only"
     expected = values[reverse] if case.atomic else values
     np.testing.assert_allclose(
-        other.values, expected, rtol=0, atol=tolerance * np.abs(values).max()
+        other.values, expected, rtol=0, atol=tolerance * np.abs(values).max(initial=0.0)
     )
 
 
