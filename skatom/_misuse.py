@@ -17,7 +17,8 @@ def check_is_no_path(X, what, part):
         )
 
 
-def _check_is_not_single(X):
+def check_is_not_single(X):
+    """Raise a ValueError if X is one `ase.Atoms`."""
     if isinstance(X, Atoms):
         raise ValueError("got a single ase.Atoms where a list of them is needed: pass [atoms]")
 
@@ -26,7 +27,7 @@ def check_may_be_structures(X):
     """Raise a ValueError if X is known to be something else than structures."""
     check_is_no_path(X, "structures", "structures")
     name = type(X).__name__
-    _check_is_not_single(X)
+    check_is_not_single(X)
     if hasattr(X, "pullback"):
         raise ValueError(
             f"got {name} where structures are needed: give the structures, without a descriptor in "
@@ -39,7 +40,7 @@ def check_may_be_structures(X):
 def check_may_be_features(X, model):
     """Raise an error if X is known to be no table of features."""
     check_is_no_path(X, "features or structures", "structures")
-    _check_is_not_single(X)
+    check_is_not_single(X)
     of_atoms = isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Atoms)
     if of_atoms or hasattr(X, "positions"):
         raise TypeError(

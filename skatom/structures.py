@@ -11,7 +11,7 @@ from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from skatom._input_checks import atomic_numbers, check_physics, check_shapes, flags, real_array
-from skatom._misuse import check_may_be_structures
+from skatom._misuse import check_is_not_single, check_may_be_structures
 from skatom._typing import Array, ArrayLike, TargetsLike
 
 
@@ -322,8 +322,7 @@ def as_structures(X):
 
 def list_of_atoms(atoms, kind, remedy):
     """A list of items of a kind of any iterable, or a ValueError that says what else it is."""
-    if isinstance(atoms, Atoms):
-        raise ValueError("got a single ase.Atoms where a list of them is needed: pass [atoms]")
+    check_is_not_single(atoms)
     if not isinstance(atoms, Iterable) or isinstance(atoms, str):
         raise ValueError(f"got a {type(atoms).__name__}: {remedy}")
     atoms = list(atoms)
