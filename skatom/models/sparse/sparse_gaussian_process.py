@@ -25,6 +25,7 @@ from skatom.models.sparse.components import components
 from skatom.models.sparse.expansion import SparseExpansion
 from skatom.models.sparse.fitting import (
     batches,
+    check_rows,
     features_of,
     learn,
     log_marginal_likelihood,
@@ -358,6 +359,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         warn_of_isolated_atoms(
             self.blocks_, self.solver_.n_columns, self.descriptors_, X, structures, unexplained
         )
+        check_rows(self.solver_, self.blocks_, structures, labels, self.max_memory)
         taken = learn(
             self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
             structures, labels, self.verbose,
