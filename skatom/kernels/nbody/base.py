@@ -152,15 +152,19 @@ class PletKernel(NBodyKernel):
             basis = self._basis(key, [*rows, *columns])
             if basis is None:
                 continue
-            left = list(self.features_of_blocks(rows, key, basis))
-            right = left if others is None else list(self.features_of_blocks(others, key, basis))
-            for k, block in enumerate(left):
-                for other in right[k:] if others is None else right:
-                    _add_products(matrix, block, other)
+            self._add(matrix, key, basis, rows, others)
         if others is None:
             _mirror(matrix)
         matrix *= self.amplitude**2
         return matrix
+
+    def _add(self, matrix, key, basis, rows, others):
+        """Add what the n-plets of one key contribute, of rows alone the upper triangle."""
+        left = list(self.features_of_blocks(rows, key, basis))
+        right = left if others is None else list(self.features_of_blocks(others, key, basis))
+        for k, block in enumerate(left):
+            for other in right[k:] if others is None else right:
+                _add_products(matrix, block, other)
 
     def features_of_blocks(self, rows: list, key: Any, basis: Any) -> Iterator:
         """The places and features of the rows of each block that are not zero.
