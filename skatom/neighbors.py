@@ -230,6 +230,12 @@ def concatenate(lists):
     """
     if len(lists) == 1:
         return lists[0]
+    n_pairs = sum(len(part) for part in lists)
+    check_memory(
+        _PAIR_BYTES * n_pairs,
+        f"the list of {n_pairs} pairs of neighbours within {lists[0].cutoff:g} Å",
+        "lower the cutoff or take fewer structures at a time",
+    )
     starts = offsets_from_counts([len(part.atoms) for part in lists])
     return NeighborList(
         offsets_from_counts(np.concatenate([np.diff(part.offsets) for part in lists])),

@@ -292,7 +292,7 @@ JOBS = {
     "points": Transform(SMALL_POINTS, 10000),
     "scaled": Transform(make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureScaler()), 1500),
     "selected": Transform(
-        make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureSelector(slice(0, 300))), 1500
+        make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureSelector(n_select=300)), 1500
     ),
     "nbody-covariance": Call(lambda X: covariance(NEAR, X, rows=ENERGY), 120, system="crystals"),
     "nbody-kernel": Call(lambda X: NEAR(X), 3000, system="crystals"),
