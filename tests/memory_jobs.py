@@ -236,7 +236,7 @@ JOBS = {
             n_knots_triangles=20, map_variance=True,
         ), 80, ALL, "crystals",
     ),
-    "gated": Fit(gated, 300, ALL, "crystals"),
+    "gated": Fit(gated, 150, ALL, "crystals"),
     "committee": Fit(committee, 800),
     "greedy": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), GreedyOLS, n_terms=12), 1000),
     "greedy-schmidt": Fit(
@@ -265,8 +265,8 @@ JOBS = {
             n_knots_triangles=20, map_variance=True,
         ), 3000, ALL, "crystals",
     ),
-    "predict-committee": Predict(committee, 6000),
-    "predict-gated": Predict(gated, 2000, ALL, "crystals"),
+    "predict-committee": Predict(committee, 3000),
+    "predict-gated": Predict(gated, 1000, ALL, "crystals"),
     "predict-bagged": Predict(
         piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 10000, ALL, "crystals"
     ),
@@ -292,7 +292,7 @@ JOBS = {
     "points": Transform(SMALL_POINTS, 10000),
     "scaled": Transform(make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureScaler()), 1500),
     "selected": Transform(
-        make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureSelector(n_select=300)), 1500
+        make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureSelector(n_select=20)), 1500
     ),
     "nbody-covariance": Call(lambda X: covariance(NEAR, X, rows=ENERGY), 120, system="crystals"),
     "nbody-kernel": Call(lambda X: NEAR(X), 3000, system="crystals"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skatom._numba import get_num_threads
 from skatom._progress import tqdm
 from skatom._typing import Array
+from skatom._warnings import warn
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 from skatom.solvers.base import check_system, solver
 
@@ -212,11 +212,10 @@ def conjugate_gradients(
         except KeyboardInterrupt:
             x, unfinished = state["x"].copy(), True
     if unfinished:
-        warnings.warn(
+        warn(
             f"conjugate gradients stopped after {state['n_iter']} iterations, before the relative "
             f"residual fell to {tol:g}: raise alpha, n_inducing or max_iter",
             ConvergenceWarning,
-            stacklevel=3,
         )
     return x, state["n_iter"]
 

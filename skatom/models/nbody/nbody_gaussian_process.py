@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from time import perf_counter
 from typing import Any, Self
@@ -16,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from skatom._intervals import POSITIVE
 from skatom._progress import tqdm
 from skatom._typing import ArrayLike, BaselineLike, RandomState, StructuresLike, TargetsLike
+from skatom._warnings import warn
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
@@ -364,12 +364,11 @@ def _announce(n_structures, seconds, names):
     if seconds > _LONG:
         deviations = any(name.endswith("_std") for name in names)
         tables = "from_fitted(model, map_variance=True)" if deviations else "from_fitted(model)"
-        warnings.warn(
+        warn(
             f"predicting {n_structures} more structures takes about {seconds:.0f} s: "
             f"MappedForceField.{tables} makes tables of pairs and triangles once, and predicts in "
             "a fraction of this time",
             UserWarning,
-            stacklevel=5,
         )
 
 
@@ -377,12 +376,11 @@ def _announce_tables(expansions):
     """Warn of tables that take long, before they are made."""
     seconds = sum(e.seconds_of_tables() for e in expansions if isinstance(e, NPletExpansion))
     if seconds > _LONG:
-        warnings.warn(
+        warn(
             f"the first prediction makes tables, for about {seconds:.0f} s; later ones use them. "
             "Files of the model leave them out: save MappedForceField.from_fitted(model) to "
             "predict at once",
             UserWarning,
-            stacklevel=5,
         )
 
 

@@ -1,12 +1,12 @@
 """Spline tables of the energies of pairs and triangles, made from a kernel expansion."""
 
-import warnings
 from itertools import product
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from skatom._cpu.pairs import collect
+from skatom._warnings import warn
 from skatom.base import Predictor
 from skatom.kernels.nbody.features import RadialBasis
 from skatom.kernels.nbody.nplets import find_pairs
@@ -173,9 +173,8 @@ class SplineExpansion(Predictor):
         shortest = pairs.distances.min(initial=np.inf)
         if shortest < r_min:
             atom = pairs.centers[np.argmin(pairs.distances)]
-            warnings.warn(
+            warn(
                 f"structure {structure_of(structures.offsets, atom)} has atoms {shortest:.3g} Å "
                 f"apart, closer than r_min={r_min:.3g} Å, where the tables begin: energies are "
                 "extrapolated linearly",
-                stacklevel=6,
             )

@@ -1,6 +1,5 @@
 """The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
-import warnings
 from collections import deque
 from functools import partial
 from itertools import chain
@@ -12,6 +11,7 @@ from scipy.linalg import block_diag
 
 from skatom._device import is_tensor
 from skatom._progress import tqdm
+from skatom._warnings import warn
 from skatom.elements import symbols
 from skatom.memory import check_memory
 from skatom.models.sparse.centers import WHOLE, CenterSource, as_centers
@@ -143,13 +143,12 @@ def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, unexpl
     lost = alone[~rows.any(axis=1)]
     if len(lost):
         numbers = np.unique(structures.numbers[structures.offsets[lost]])
-        warnings.warn(
+        warn(
             f"the model cannot represent isolated atoms of {symbols(numbers)} (structure "
             f"{lost[0]}): their features are zero and their energy is that of the baseline alone, "
             "which differs; give one isolated atom of each element (baseline='isolated' says which "
             "is missing), or use a descriptor that counts the centre, such as SOAP",
             UserWarning,
-            stacklevel=6,
         )
 
 
