@@ -403,12 +403,14 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
 
     def _evaluate(self, X, names):
         structures = self._structures(X)
-        deviations = Deviations(self.blocks_, self.prior_factors_, self.solver_.triangle)
-        parts = []
+        parts, deviations = [], None
+        if any(name.endswith("_std") for name in names):
+            deviations = Deviations(self.blocks_, self.prior_factors_, self.solver_.triangle)
         for batch in batches(structures, _PREDICTED_ATOMS):
             features = features_of(self.descriptors_, X, batch)
-            means = self.expansion_.by_name(features, names)
-            parts.append(means | deviations.by_name(features, names))
+            parts.append(self.expansion_.by_name(features, names))
+            if deviations is not None:
+                parts[-1] |= deviations.by_name(features, names)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def predict_components(self, X: FeaturesLike, return_forces: bool = False) -> tuple:
