@@ -5,10 +5,11 @@ from contextlib import contextmanager
 import numba
 import numpy as np
 from ase.build import bulk
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
-from skatom.descriptors import ACSF, FCHL19, SOAP
+from skatom.descriptors import ACSF, FCHL19, SOAP, AtomicFeatures
 from skatom.descriptors._torch import density as plain_density
 from skatom.descriptors._torch import fchl19 as tensor_fchl19
 from skatom.descriptors._torch import neighbors as tensor_neighbors
@@ -17,10 +18,14 @@ from skatom.descriptors._torch.features import TensorLoops
 from skatom.descriptors._torch.kernels import fused_kernels
 from skatom.kernels import Cosine, Gaussian, covariance
 from skatom.metrics import neg_energy_mae, neg_force_mae
-from skatom.models import ForceKernelRidge, SparseGaussianProcess
+from skatom.models import ForceKernelRidge, SparseGaussianProcess, _regressor
+from skatom.models._environment_expansion import EnvironmentExpansion
+from skatom.models._torch import sparse_rows
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
+from skatom.models.sparse import device_fitting, fitting
 from skatom.neighbors import neighbor_list
+from skatom.solvers import StreamedQR
 
 ETHANOL, ASPIRIN, TEST = "md17_ethanol", "rmd17_aspirin_train", "rmd17_aspirin_test"
 
@@ -251,6 +256,42 @@ def sparse_gaussian_process(bench):
     fast, slow = rates[bench.name], rates["cpu"]
     bench.say("predict energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast,
               "aim/time": 2 / fast})  # fmt: skip
+    stages = sparse_stages(bench)
+    bench.stages("prediction", lambda: model.predict(queries, return_forces=True), stages)
+    bench.stages("fit", lambda: model.fit(X, y), stages)
+    _deviations(bench, model, queries)
+
+
+def sparse_stages(bench):
+    """The stages of a sparse Gaussian process, see `Bench.stages`."""
+    return [
+        *soap_stages(bench),
+        ("means of atoms and their cotangents", EnvironmentExpansion, "of_atoms"),
+        ("pullback", AtomicFeatures, "pullback"),
+        ("representatives", fitting, "choose_representatives"),
+        ("rows", device_fitting, "_labelled_rows"),
+        ("  of energies", sparse_rows, "energy_rows"),
+        ("  of derivatives", sparse_rows, "derivative_rows"),
+        ("    Jacobians with representatives", AtomicFeatures, "project"),
+        ("      Jacobians", tensor_soap, "pair_jacobian"),
+        ("triangles", sparse_rows, "reduced"),
+        ("factorisation on the host", StreamedQR, "update"),
+        ("solution", SparseGaussianProcess, "_solve"),
+        ("diagnosis", _regressor, "diagnose"),
+    ]
+
+
+def _deviations(bench, model, queries):
+    """Standard deviations of energies and forces of a few structures, equal to the CPU's."""
+    some = queries[: 2 if bench.small else 20]
+    asked = {"return_std": True, "return_forces_std": True}
+    fast, found = bench.seconds(lambda: model.predict(some, **asked), repeats=1)
+    on_cpu = make_pipeline(clone(model[0]).set_params(device="cpu").fit(some), model[1])
+    slow, expected = bench.once(lambda: on_cpu.predict(some, **asked))
+    for name, one, other in zip(("energies", "forces"), found[1:], expected[1:], strict=True):
+        bench.check(f"variances of {name}", one**2, other**2, 1e-8)
+    fast, slow = (1e6 * t / len(some.numbers) for t in (fast, slow))
+    bench.say("deviations of energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast})
 
 
 TASKS = [
