@@ -12,6 +12,7 @@ from scipy.linalg import block_diag
 from skatom._device import is_tensor
 from skatom._progress import tqdm
 from skatom._warnings import warn
+from skatom.descriptors.features import Features, structures_of
 from skatom.elements import symbols
 from skatom.memory import check_memory
 from skatom.models.sparse.centers import WHOLE, CenterSource, as_centers
@@ -23,6 +24,8 @@ from skatom.solvers import StreamedQR
 
 # A batch of rows: large enough for fast products, small compared with the memory.
 _BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
+# Atoms of a batch of predictions, and of one whose features are on a device already.
+_PREDICTED_ATOMS, _PREDICTED_ON_DEVICE = 4096, 65536
 
 
 def features_of(descriptors, X, batch):
@@ -228,6 +231,12 @@ def batch_size(n_columns):
     if 8 * n_columns**2 <= _BATCH_BYTES:
         return max(_BATCH_ATOMS, n_columns // 2)
     return max(1, min(_BATCH_ATOMS, _BATCH_BYTES // (24 * n_columns)))
+
+
+def predicted_batches(X):
+    """Slices of consecutive structures of which a model predicts together."""
+    on_device = isinstance(X, Features) and is_tensor(X.values)
+    return batches(structures_of(X), _PREDICTED_ON_DEVICE if on_device else _PREDICTED_ATOMS)
 
 
 def batches(structures, n_atoms):
