@@ -45,8 +45,8 @@ class Checkpoint:
             ) from error
         if identity != self.identity:
             raise ValueError(
-                f"{self.path} is the checkpoint of a fit to other frames or labels, or with another "
-                "sigma or alpha: name another file, or remove it"
+                f"{self.path} is the checkpoint of a fit to other frames or labels, or with other "
+                "parameters: name another file, or remove it"
             )
         return coefficients
 

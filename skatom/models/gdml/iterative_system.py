@@ -46,12 +46,12 @@ class Plan:
     most: int
 
     @classmethod
-    def of(cls, n_frames, n_atoms, n_permutations, options, device):
+    def of(cls, n_frames, n_atoms, options, device):
         """The plan for ``max_memory``, or a MemoryError.
 
         Parameters
         ----------
-        n_frames, n_atoms, n_permutations : int
+        n_frames, n_atoms : int
         options : IterativeOptions
         device : Device or None
         """
@@ -73,9 +73,14 @@ class Plan:
         frames = int(np.clip(min(fitting, _BLOCK_ROWS) / rows, 1, n_frames))
         free = budget / 8 - frames * rows * (size + 2 * frames * rows)
         most = int(np.clip((sqrt(size**2 + 8 * max(free, 0.0)) - size) / 4, 1, size))
-        operations = _PRODUCTS * 4.0 * n_frames**2 * n_permutations * n_atoms * (n_atoms - 1)
-        columns = options.n_inducing or max(rows, int(sqrt(operations / (3 * size))))
-        return cls(frames, min(columns, most), most)
+        return cls(frames, min(options.n_inducing or most, most), most)
+
+    def worthwhile(self, n_frames, n_pairs, n_permutations):
+        """The plan whose first preconditioner takes no longer than some products."""
+        product = 8.0 * n_frames**2 * n_permutations * n_pairs
+        rows = n_frames * sqrt(18.0 * n_pairs)  # 3N for each frame
+        columns = 1 + int(sqrt(_PRODUCTS * product / (3.0 * rows)))
+        return replace(self, columns=min(self.columns, columns))
 
     def grown(self):
         return replace(self, columns=min(self.most, ceil(_GROWTH * self.columns)))
@@ -118,6 +123,8 @@ class IterativeGDMLSystem:
         alpha,
     ):  # fmt: skip
         self.plan, self.options = plan, options
+        if options.n_inducing is None:
+            self.plan = plan.worthwhile(*features.values.shape, len(permutations))
         groups = alike_groups(features.values, pair_permutations, plan.frames)
         self._order = np.concatenate(groups)
         self._edges = np.cumsum([0, *map(len, groups)])

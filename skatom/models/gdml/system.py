@@ -32,7 +32,7 @@ def memory_message(n_frames, n_atoms, max_memory):
     """What does not fit, and the remedy."""
     return (
         f"the kernel matrix of {n_frames} frames of {n_atoms} atoms",
-        "train on fewer frames (it grows with their square)"
+        "train on fewer frames (it grows with their square), or use solver='cg' without keep_factor"
         + ("" if max_memory is None else ", or raise max_memory"),
     )
 
@@ -64,6 +64,7 @@ class GDMLSystem:
     """
 
     device = "cpu"
+    n_iter = 1
 
     def __init__(
         self, structures, features, permutations, pair_permutations, sigma, alpha, energy_constraint
