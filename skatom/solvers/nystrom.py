@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,8 @@ from skatom.solvers.base import check_system, solver
 
 # Added to the diagonal of a block, as a fraction of its mean, until it has a factor.
 _JITTER = 1e-14
-# Rows of the preconditioner that are one piece of a thread's work.
-_ROWS = 4096
+# Rows of the preconditioner that are one piece of a thread's work, and of a device's.
+_ROWS, _ROWS_ON_DEVICE = 4096, 2**15
 
 
 def _memory(size: int, n_columns: int, block: int = 0) -> Any:
@@ -76,19 +77,28 @@ class NystromPreconditioner:
             raise ValueError(
                 "the columns have numbers that are not finite: look for them in the input"
             )
-        self._rows = split_rows(len(columns), _ROWS)
+        self._rows = split_rows(len(columns), _ROWS_ON_DEVICE if is_tensor(columns) else _ROWS)
         self._ct = columns  # Cᵀ, made in its place
         self._inverses = []  # (rows of a block, R⁻¹)
-        with threads_over_blas() as pool:
-            self._divide(_jittered_factor(columns[index]), pool)
+        with self._pool() as run:
+            self._divide(_jittered_factor(columns[index]), run)
             if blocks is not None:
                 self._scale(blocks)
-            inner = sum(pool.map(lambda rows: columns[rows].T @ columns[rows], self._rows))
-            self._divide(_factor(_add_to_diagonal(inner, 1.0)), pool)
+            inner = sum(run(lambda rows: columns[rows].T @ columns[rows], self._rows))
+            self._divide(_factor(_add_to_diagonal(inner, 1.0)), run)
 
-    def _divide(self, lower, pool):
+    @contextmanager
+    def _pool(self):
+        """A `map` over pieces of work, by threads of the CPU."""
+        if is_tensor(self._ct):
+            yield map
+        else:
+            with threads_over_blas() as pool:
+                yield pool.map
+
+    def _divide(self, lower, run):
         """Multiply by L⁻ᵀ from the right."""
-        list(pool.map(lambda rows: _divide_rows(self._ct[rows], lower), self._rows))
+        list(run(lambda rows: _divide_rows(self._ct[rows], lower), self._rows))
 
     def _scale(self, blocks):
         """R⁻¹ of the blocks, less what the columns describe of them; multiply the columns by it."""
@@ -139,11 +149,11 @@ class NystromPreconditioner:
         def subtract(rows):
             out[rows] -= self._ct[rows] @ along
 
-        with threads_over_blas() as pool:
-            list(pool.map(partial(_multiply, out), self._inverses))
-            along = sum(pool.map(lambda rows: out[rows] @ self._ct[rows], self._rows))
-            list(pool.map(subtract, self._rows))
-            list(pool.map(partial(_multiply_transposed, out), self._inverses))
+        with self._pool() as run:
+            list(run(partial(_multiply, out), self._inverses))
+            along = sum(run(lambda rows: out[rows] @ self._ct[rows], self._rows))
+            list(run(subtract, self._rows))
+            list(run(partial(_multiply_transposed, out), self._inverses))
         return out
 
 

@@ -138,6 +138,9 @@ class DeviceGDMLSystem(GDMLSystem):
     def zeros(self, *shape):
         return self._on.zeros(*shape)
 
+    def room_for(self, n_bytes, what, remedy):
+        return self._on.room_for(n_bytes, what, remedy)
+
     def to_device(self, array):
         return self._on.tensor(array)
 

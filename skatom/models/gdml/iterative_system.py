@@ -59,14 +59,10 @@ class Plan:
         size, memory = n_frames * rows, NystromPreconditioner.memory
         budget = _budget(n_frames, n_atoms, options.max_memory, device)
         columns = options.n_inducing or rows
-        check_memory(
-            memory(size, min(columns, size), rows),
-            f"the preconditioner of {min(columns, size)} columns for {n_frames} frames of "
-            f"{n_atoms} atoms",
-            ("lower n_inducing" if options.n_inducing else "train on fewer frames")
-            + ("" if options.max_memory is None else ", or raise max_memory"),
-            budget / 2**30,
-        )
+        columns = min(columns, size)
+        message = _message(columns, n_frames, n_atoms, options)
+        check = check_memory if device is None else device.check_memory
+        check(memory(size, columns, rows), *message, options.max_memory)
         left = budget - (memory(size, columns, 0) if options.n_inducing else 0.0)
         fraction = 1.0 if options.n_inducing else _BLOCK_MEMORY
         fitting = sqrt(size**2 / 16 + fraction * left / 16) - size / 4
@@ -84,6 +80,15 @@ class Plan:
 
     def grown(self):
         return replace(self, columns=min(self.most, ceil(_GROWTH * self.columns)))
+
+
+def _message(columns, n_frames, n_atoms, options):
+    """What does not fit, and the remedy."""
+    return (
+        f"the preconditioner of {columns} columns for {n_frames} frames of {n_atoms} atoms",
+        ("lower n_inducing" if options.n_inducing else "train on fewer frames")
+        + ("" if options.max_memory is None else ", or raise max_memory"),
+    )
 
 
 def _budget(n_frames, n_atoms, max_memory, device):
@@ -149,10 +154,11 @@ class IterativeGDMLSystem:
         solution, self.n_iter = watch.start(self._kept), 0
         while True:
             watch.may_stall = self.plan.columns < self.plan.most
-            solution, n_iter = conjugate_gradients(
-                self, right_side, self._preconditioner(random_state), options.tol,
-                options.max_iter - self.n_iter, verbose, solution, watch,
-            )  # fmt: skip
+            with self._room():
+                solution, n_iter = conjugate_gradients(
+                    self, right_side, self._preconditioner(random_state), options.tol,
+                    options.max_iter - self.n_iter, verbose, solution, watch,
+                )  # fmt: skip
             self.n_iter += n_iter
             if not watch.stalled:
                 break
@@ -160,6 +166,11 @@ class IterativeGDMLSystem:
         watch.end(solution, options.tol)
         coefficients = system.project_on_pairs(system.on_host(solution))
         return coefficients[np.argsort(self._order)], np.zeros(len(by_frame))
+
+    def _room(self):
+        sizes = len(self._structures), self.system.permutations.shape[1]
+        n_bytes = NystromPreconditioner.memory(int(self.system.rows[-1]), self.plan.columns)
+        return self.system.room_for(n_bytes, *_message(self.plan.columns, *sizes, self.options))
 
     def product(self, v):
         """The matrix times a vector, over λ."""
