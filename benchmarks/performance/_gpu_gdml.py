@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from skatom import Structures
 from skatom.descriptors.inverse_distances import pair_features
-from skatom.metrics import neg_force_mae
+from skatom.metrics import neg_energy_mae, neg_force_mae
 from skatom.models import SGDML
 from skatom.models._torch import captured, gdml_columns, gdml_expansion
 from skatom.models._torch.kernels import fused_kernel
@@ -305,6 +305,64 @@ def _median_seconds(function, calls):
     return float(np.median(times))
 
 
+def conjugate_gradients(bench):
+    """Products, columns and blocks equal those of the CPU; solutions equal Cholesky's; time."""
+    name, n = (ETHANOL, 20) if bench.small else (ASPIRIN, 200)
+    X, y = bench.data(name)
+    _iterative_parts(bench, name, X[:n])
+    found = {}
+    for solver in ("cholesky", "cg"):
+        model = model_of(bench, name, solver=solver, tol=1e-5, random_state=0)
+        seconds, _ = bench.once(lambda model=model: model.fit(X[:n], y[:n]))
+        bench.say(f"{name}: fit of {n}, {solver}", seconds, "s", iterations=model.n_iter_)
+        found[solver] = model.predict(X[n : n + 100], return_forces=True)[1]
+    bench.check("  forces of cg and Cholesky", found["cg"], found["cholesky"], 1e-4)
+    _iterative_fit(bench, bench.name, 20 if bench.small else 1000)
+
+
+def conjugate_gradients_on_cpu(bench):
+    """1,000 frames of aspirin on the CPU, with 2 GiB."""
+    _iterative_fit(bench, "cpu", 20 if bench.small else 1000)
+
+
+def _iterative_parts(bench, name, X):
+    group = permutations(bench, name)
+    arguments = X, pair_features(X), group, permute_pairs(group), SIGMA[name], 1e-10, False
+    one, other = GDMLSystem(*arguments), DeviceGDMLSystem(bench.name, *arguments)
+    rng = np.random.default_rng(0)
+    v = rng.normal(size=one.rows[-1])
+    index = np.sort(rng.choice(len(v), len(v) // 20, replace=False))
+    block = slice(3, min(len(X), 3 + 20))
+    for label, make in (
+        ("product", lambda system: system.product(system.to_device(v))),
+        (f"{len(index)} columns", lambda system: system.kernel_columns(index)),
+        ("diagonal block", lambda system: system.part(block).matrix().T),
+    ):
+        make(one)
+        slow, expected = bench.seconds(lambda make=make: make(one), repeats=1)
+        fast, found = bench.seconds(lambda make=make: make(other))
+        found = np.triu(other.on_host(found)) if label == "diagonal block" else other.on_host(found)
+        expected = np.triu(expected) if label == "diagonal block" else expected
+        bench.check(f"{name}: {label}", found, expected, 1e-9)
+        bench.say(f"{name}: {label} of {len(v)}", 1000 * fast, "ms", **{"CPU/time": slow / fast})
+
+
+def _iterative_fit(bench, device, n):
+    """A fit by conjugate gradients, its errors, and what the time goes to."""
+    (X, y), (queries, labels) = bench.data(ASPIRIN), bench.data("rmd17_aspirin_test")
+    model = model_of(bench, ASPIRIN, solver="cg", max_memory=2.0, random_state=0)
+    model.set_params(device=device, verbose=1).fit(X[:10], y[:10])  # compiles
+    bench.clean()
+    seconds, _ = bench.once(lambda: model.fit(X[:n], y[:n]))
+    label = f"cg on {device}: fit of {n} aspirin, 2 GiB"
+    bench.say(label, seconds, "s", iterations=model.n_iter_)
+    bench.say("  peak memory", bench.peak_gib(), "GiB")
+    errors = -1000 * neg_force_mae(model, queries, labels)
+    bench.say("  error of forces", errors, "meV/Å", **{"aim/error": 31.8 / errors})
+    errors = -1000 * neg_energy_mae(model, queries, labels)
+    bench.say("  error of energies", errors, "meV", **{"aim/error": 7.4 / errors})
+
+
 TASKS = [
     ("products", products, 30),
     ("cholesky", cholesky, 30),
@@ -315,4 +373,6 @@ TASKS = [
     ("sgdml-fit-ethanol", ethanol_fits, 60),
     ("sgdml-fit-aspirin", aspirin_fits, 90),
     ("sgdml-predict-aspirin", aspirin_predictions, 60),
+    ("cg", conjugate_gradients, 90),
+    ("cg-cpu", conjugate_gradients_on_cpu, 150),
 ]

@@ -4,7 +4,8 @@ from skatom._moved import refuse_files_of_0_1
 from skatom.baseline.repulsion import PairRepulsion
 from skatom.models.committee import Committee
 from skatom.models.gated_experts import GatedExperts
-from skatom.models.gdml.sgdml import GDML, SGDML
+from skatom.models.gdml.gdml import GDML
+from skatom.models.gdml.sgdml import SGDML
 from skatom.models.kernel_ridge.force_kernel_ridge import ForceKernelRidge
 from skatom.models.linear.bagged_greedy_ols import BaggedGreedyOLS
 from skatom.models.linear.greedy_ols import GreedyOLS

@@ -17,6 +17,8 @@ _FASTMATH = {"reassoc", "contract"}
 
 # Frames whose rows of the kernel one thread makes at a time.
 _ROW_FRAMES = 8
+# Frames whose columns are made together where only some columns are.
+_COLUMN_FRAMES = 24
 
 
 @njit(cache=True, inline="always")
@@ -94,6 +96,76 @@ def _fill_rows(
             for j in range(first, min(first + n_columns, i + 1)):
                 for s in range(rows[j], rows[j + 1]):
                     out[r - rows[first], s - rows[first]] = flat_row[places[s], j - first]
+
+
+def some_force_kernel_columns(values, gradients, permutations, sigma, kept, rows, index, out):
+    """Some columns of K_FF, with all of its rows.
+
+    Parameters
+    ----------
+    values, gradients, permutations, sigma, kept, rows : as in `force_kernel_columns`
+    index : ndarray of int, shape (m,), sorted
+        The columns.
+    out : ndarray, shape (n, m)
+        Overwritten.
+    """
+    places = kept % 3 * values.shape[1] + kept // 3  # in arrays (3, N) instead of (N, 3)
+    frames = np.searchsorted(rows, index, side="right") - 1
+    with threads_over_blas() as pool:
+        for first in range(0, len(values), _COLUMN_FRAMES):
+            columns = slice(*np.searchsorted(frames, [first, first + _COLUMN_FRAMES]))
+            if columns.start == columns.stop:
+                continue
+            last = min(first + _COLUMN_FRAMES, len(values))
+            column_values = np.ascontiguousarray(np.moveaxis(values[first:last], 0, -1))
+            column_gradients = np.ascontiguousarray(np.moveaxis(gradients[first:last], 0, -1))
+            arguments = (
+                values, gradients, column_values, column_gradients, permutations, sigma, places,
+                rows, first, frames[columns], places[index[columns]], out[:, columns],
+            )  # fmt: skip
+
+            def work(some, arguments=arguments):
+                _fill_some_columns(*arguments, some.start, some.stop)
+
+            list(pool.map(work, split_rows(len(values), _ROW_FRAMES)))
+
+
+@njit(cache=True, nogil=True, fastmath=_FASTMATH)
+def _fill_some_columns(
+    values, gradients, column_values, column_gradients, permutations, sigma, places, rows, first,
+    frames, column_places, out, start, stop,
+):  # fmt: skip
+    """`some_force_kernel_columns` for the row frames start … stop - 1 and some column frames."""
+    n_atoms = values.shape[1]
+    n_permutations, n_columns = len(permutations), column_values.shape[2]
+    row_values = np.empty((n_permutations, n_atoms, n_atoms))
+    row_gradients = np.empty((n_permutations, 3, n_atoms, n_atoms))
+    w1 = np.empty((n_permutations, n_columns))
+    left = np.empty((n_permutations, 3, n_atoms, n_columns))
+    right = np.empty((n_permutations, 3, n_atoms, n_columns))
+    column = np.empty(3 * n_atoms)
+    for i in range(start, stop):
+        for q in range(n_permutations):
+            _permute(values[i], gradients[i], permutations[q], row_values[q], row_gradients[q])
+            _project(
+                row_values[q], row_gradients[q], column_values, column_gradients, sigma, w1[q],
+                left[q], right[q],
+            )  # fmt: skip
+        for c in range(len(frames)):
+            j, b, y = frames[c], column_places[c] % n_atoms, column_places[c] // n_atoms
+            column[:] = 0.0
+            for q in range(n_permutations):
+                weight, along = w1[q, j - first], right[q, y, b, j - first]
+                for x in range(3):
+                    total = 0.0
+                    for a in range(n_atoms):
+                        product = weight * row_gradients[q, x, b, a] * gradients[j, y, b, a]
+                        total += product
+                        place = x * n_atoms + permutations[q, a]
+                        column[place] -= product + left[q, x, a, j - first] * along
+                    column[x * n_atoms + permutations[q, b]] += total
+            for r in range(rows[i], rows[i + 1]):
+                out[r, c] = column[places[r]]
 
 
 @callee(cache=True)

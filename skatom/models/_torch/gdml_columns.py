@@ -69,15 +69,34 @@ def force_columns(frames, permutations, sigma, columns, out):
         stop = min(start + step, len(frames.values))
         block = out[(start - first) * n_kept : (stop - first) * n_kept]
         block = block.view(stop - start, n_kept, -1, n_kept)
-        _force_block(frames, permutations, sigma, slice(start, stop), columns, block)
+        others = Frames(*(part[columns] for part in frames))
+        _force_block(frames, permutations, sigma, slice(start, stop), others, block)
 
 
-def _force_block(frames, permutations, sigma, rows, columns, out):
-    """The block of some row and column frames, into ``out`` (r, k, c, k)."""
-    n_rows, n_kept, n_columns, _ = out.shape
-    x, squares, jacobians, along = (part[columns] for part in frames)
-    flat = jacobians.reshape(n_columns * n_kept, -1)
-    combine_all = fused_kernel("combine", str(out.device)) or combine
+def rows_of_columns(frames, permutations, sigma, others, out):
+    """Σ_q A_iq (w1 I - w2 δδᵀ) A_jᵀ of all frames i and of other frames j.
+
+    Parameters
+    ----------
+    frames : Frames
+    permutations : Tensor of int, shape (S, D), of the pairs
+    sigma : float
+    others : Frames, c of them with k' coordinates each
+    out : Tensor, shape (M, k, c, k'), overwritten
+    """
+    step = max(1, _BLOCK // out[0].numel())
+    for start in range(0, len(out), step):
+        rows = slice(start, min(start + step, len(out)))
+        _force_block(frames, permutations, sigma, rows, others, out[rows])
+
+
+def _force_block(frames, permutations, sigma, rows, others, out):
+    """The block of some row frames and of others, into ``out`` (r, k, c, k')."""
+    n_rows, n_kept, n_columns, width = out.shape
+    x, squares, jacobians, along = others
+    flat = jacobians.reshape(n_columns * width, -1)
+    fused = fused_kernel("combine", str(out.device)) if width == n_kept else None
+    combine_all = fused or combine
     largest = min(_IMAGES // (n_rows * n_kept * x.shape[1]), _PRODUCTS // out.numel(), n_kept)
     for group, some in enumerate(permutations.split(max(1, largest))):
         images = frames.values[rows][:, some]  # (r, s, D)
@@ -85,7 +104,7 @@ def _force_block(frames, permutations, sigma, rows, columns, out):
         row_jacobians = frames.jacobians[rows][:, :, some].permute(2, 0, 1, 3).contiguous()
         left = frames.along[rows][..., None] - row_jacobians @ x.T  # A_iq δ (s, r, k, c)
         left *= w2[:, :, None]
-        right = (images @ flat.T).view(n_rows, len(some), n_columns, n_kept)
+        right = (images @ flat.T).view(n_rows, len(some), n_columns, width)
         right -= along  # A_j δ (r, s, c, k)
         products = row_jacobians.view(-1, x.shape[1]) @ flat.T
         products = products.view(len(some), *out.shape)

@@ -47,15 +47,34 @@ def references(x, u, beta, images, center, signs, sigma):
     squares, along = (x * x).sum(1, keepdim=True), (x * u).sum(1, keepdim=True)
     one, zero = torch.ones_like(along), torch.zeros_like(along)
     scale = 5.0 / sigma**2
+    alongs, slopes = _of_coefficients(u, along, a)
     return References(
         center, signs,
         _padded(torch.cat([-2.0 * scale * x, scale * one, scale * squares], 1)).T.contiguous(),
-        _padded(torch.cat([u, zero, -along], 1)).T.contiguous(),
+        alongs,
         _padded(b * torch.cat([x, one, zero], 1)),
-        _padded(a * torch.cat([u, zero, along], 1)),
+        slopes,
         _padded(beta.repeat(len(images))[:, None])[:, 0] if beta.any() else None,
         sigma,
     )  # fmt: skip
+
+
+def with_coefficients(refs, u, images):
+    """`References` with other coefficients u (M, D)."""
+    a, b = 5.0 / (3.0 * refs.sigma**2), 25.0 / (3.0 * refs.sigma**4)
+    u = u[:, images].transpose(0, 1).reshape(-1, u.shape[1])
+    along = (refs.values[: len(u), : u.shape[1]] * u).sum(1, keepdim=True) / b
+    alongs, slopes = _of_coefficients(u, along, a)
+    return refs._replace(alongs=alongs, slopes=slopes)
+
+
+def _of_coefficients(u, along, a):
+    """``alongs`` and ``slopes`` of `References`, for u and x·u of all images."""
+    zero = torch.zeros_like(along)
+    return (
+        _padded(torch.cat([u, zero, -along], 1)).T.contiguous(),
+        _padded(a * torch.cat([u, zero, along], 1)),
+    )
 
 
 def _padded(rows):

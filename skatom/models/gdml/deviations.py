@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from skatom.descriptors.inverse_distances import PairFeatures, incidence, pair_features
+from skatom.descriptors.inverse_distances import PairFeatures, pair_features
 from skatom.memory import check_memory
 from skatom.models._cpu.sgdml import force_kernel_columns
-from skatom.models.gdml.system import _square_matrices
+from skatom.models.gdml.system import _square_matrices, _transposed_jacobian
 from skatom.parallel import split_rows
 
 # Right-hand sides of the factor that are made at once.
@@ -144,9 +144,3 @@ class GDMLPosterior:
 
     def _distances(self, delta):
         return np.sqrt(5.0 * np.einsum("ip,ip->i", delta, delta)) / self.sigma
-
-
-def _transposed_jacobian(on_pairs, gradients):
-    """Jᵀ of vectors of pairs (M, D), as (M, 3 N)."""
-    n_atoms = int((1 + np.sqrt(1 + 8 * on_pairs.shape[1])) / 2)
-    return (incidence(n_atoms) @ (on_pairs[:, :, None] * gradients)).reshape(len(on_pairs), -1)

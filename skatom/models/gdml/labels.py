@@ -1,5 +1,7 @@
 """Checks of the labels of GDML."""
 
+import warnings
+
 import numpy as np
 
 from skatom._misuse import check_may_be_labels
@@ -9,6 +11,9 @@ from skatom.targets import Targets, as_targets
 
 # Frames and atoms whose energies are compared with those of the integrated forces.
 _FRAMES, _ATOMS = 100, 2000
+# Forces may have this fraction of them along rigid motions without a warning; labels that were
+# rounded, or come from integration grids, have such parts.
+_RIGID = 0.01
 
 
 def force_targets(y, structures, energy_constraint, model):
@@ -47,3 +52,26 @@ def energies_contradict(model, structures, targets):
     else:
         return []
     return [f"the energies {problem} (slope {slope:.3g}, correlation {correlation:.3g})"]
+
+
+def warn_of_rigid_motions(rigid, forces):
+    """Warn of forces along translations and rotations, which the fit leaves out.
+
+    Parameters
+    ----------
+    rigid : ndarray of float, shape (M, 3 N, 6)
+        From `rigid_motions`.
+    forces : ndarray of float, shape (M N, 3)
+    """
+    flat = forces.reshape(len(rigid), -1)
+    along = np.einsum("ick,ic->ik", rigid, flat)
+    sizes = np.sqrt(np.einsum("ik,ik->i", along, along) / flat.shape[1])
+    whole, all_along = np.sqrt(np.mean(flat**2)), np.sqrt(np.mean(sizes**2))
+    if all_along > _RIGID * whole:
+        warnings.warn(
+            f"the forces have net forces or torques: their part along translations and rotations "
+            f"of the frames is {all_along:.2g} eV/Å of {whole:.2g} (RMS), and "
+            f"{sizes.max():.2g} in frame {sizes.argmax()}; no energy of a free molecule has such "
+            "forces, so this part is left out",
+            stacklevel=4,
+        )

@@ -1,13 +1,16 @@
 """The linear system for the coefficients of GDML."""
 
+import copy
+from contextlib import nullcontext
 from functools import cached_property
 
 import numpy as np
 
 from skatom._rigid_motions import kept_coordinates, rigid_motions
-from skatom.descriptors.inverse_distances import incidence, pair_indices
+from skatom.descriptors.inverse_distances import PairFeatures, incidence, pair_indices
 from skatom.memory import check_memory
-from skatom.models._cpu.sgdml import force_kernel_columns
+from skatom.models._cpu.sgdml import force_kernel_columns, some_force_kernel_columns
+from skatom.models.gdml.expansion import KernelExpansion
 from skatom.solvers import PackedCholesky
 from skatom.structures import offsets_from_counts
 
@@ -30,7 +33,7 @@ def memory_message(n_frames, n_atoms, max_memory):
     """What does not fit, and the remedy."""
     return (
         f"the kernel matrix of {n_frames} frames of {n_atoms} atoms",
-        "train on fewer frames (it grows with their square)"
+        "train on fewer frames (it grows with their square), or use solver='cg' without keep_factor"
         + ("" if max_memory is None else ", or raise max_memory"),
     )
 
@@ -62,6 +65,7 @@ class GDMLSystem:
     """
 
     device = "cpu"
+    n_iter = 1
 
     def __init__(
         self, structures, features, permutations, pair_permutations, sigma, alpha, energy_constraint
@@ -98,7 +102,7 @@ class GDMLSystem:
         n_forces = self.rows[-1]
         energy_coefficients = np.zeros(n_frames)
         energy_coefficients[: self.n_energies] = solution[n_forces:]
-        return self._project_on_pairs(solution[:n_forces]), energy_coefficients
+        return self.project_on_pairs(solution[:n_forces]), energy_coefficients
 
     def solver(self, verbose=0):
         """The Cholesky solver of this system, whose block columns are whole frames."""
@@ -117,16 +121,16 @@ class GDMLSystem:
         flat = forces.reshape(len(self.rigid), -1)
         along = np.einsum("ick,ic->ik", self.rigid, flat)
         projected = flat - np.einsum("ick,ik->ic", self.rigid, along)
-        return projected[self._frame_of_row(), self.kept]
+        return projected[self.frame_of_row(), self.kept]
 
-    def _frame_of_row(self):
+    def frame_of_row(self):
         return np.repeat(np.arange(len(self.rigid)), np.diff(self.rows))
 
-    def _project_on_pairs(self, solution):
+    def project_on_pairs(self, solution):
         """u = JPSγ = JSγ, since J has no rigid motions: (Jv)_p = c_p · (v_b - v_a)."""
         n_frames, n_coordinates, _ = self.rigid.shape
         alpha = np.zeros((n_frames, n_coordinates))
-        alpha[self._frame_of_row(), self.kept] = solution
+        alpha[self.frame_of_row(), self.kept] = solution
         differences = incidence(n_coordinates // 3).T @ alpha.reshape(n_frames, -1, 3)
         return np.einsum("ipx,ipx->ip", self.features.gradients, differences)
 
@@ -147,6 +151,64 @@ class GDMLSystem:
             out[place, place] += self.alpha * (np.eye(len(motions)) - motions @ motions.T)
             if self.n_energies:
                 out[n_forces - start :, place] = self._energy_force(j)
+
+    def part(self, frames):
+        """The system of a slice of the frames, without energies."""
+        part = copy.copy(self)
+        for made in ("_squares", "_kept_motions"):
+            vars(part).pop(made, None)
+        part.features = PairFeatures(*(array[frames] for array in self.features))
+        part.rigid, part.n_energies = self.rigid[frames], 0
+        first, last = self.rows[frames.start], self.rows[frames.stop]
+        part.kept = self.kept[first:last]
+        part.rows = self.rows[frames.start : frames.stop + 1] - first
+        return part
+
+    def matrix(self):
+        """The lower triangle of the matrix; what is above the diagonal has no meaning."""
+        size = int(self.rows[-1])
+        out = self.zeros(size, size)
+        self.fill(0, size, out)
+        return out
+
+    def zeros(self, *shape):
+        return np.zeros(shape)
+
+    def room_for(self, n_bytes, what, remedy):
+        """A context in which an error of a full device has a remedy."""
+        return nullcontext()
+
+    def to_device(self, array):
+        """An array where the matrix is."""
+        return array
+
+    on_host = to_device
+
+    def product(self, v):
+        """The matrix times a vector (n,), of a system without energies."""
+        values, gradients = self.features
+        expansion = KernelExpansion(
+            values, self.project_on_pairs(v), np.zeros(len(values)), self.pair_permutations,
+            self.sigma,
+        )  # fmt: skip
+        _, slopes = expansion.of_descriptors(values)
+        forces = _transposed_jacobian(-slopes, gradients)
+        frames, motions = self.frame_of_row(), self._kept_motions
+        along = np.add.reduceat(motions * v[:, None], self.rows[:-1])
+        rigid = np.einsum("rk,rk->r", motions, along[frames])
+        return forces[frames, self.kept] + self.alpha * (v - rigid)
+
+    @cached_property
+    def _kept_motions(self):
+        return self.rigid[self.frame_of_row(), self.kept]
+
+    def kernel_columns(self, index):
+        """SᵀKS[:, index], with sorted indices."""
+        out = np.empty((self.rows[-1], len(index)))
+        some_force_kernel_columns(
+            *self._squares, self.permutations, self.sigma, self.kept, self.rows, index, out
+        )
+        return out
 
     def _differences(self, j):
         """δ = P_q x_i - x_j of all frames i and permutations q: (M, S, D); and t."""
@@ -179,6 +241,12 @@ def permute_pairs(permutations):
     place = np.zeros((n_atoms, n_atoms), dtype=np.int64)
     place[first, second] = place[second, first] = np.arange(len(first))
     return place[permutations[:, first], permutations[:, second]]
+
+
+def _transposed_jacobian(on_pairs, gradients):
+    """Jᵀ of vectors of pairs (M, D), as (M, 3 N)."""
+    n_atoms = int((1 + np.sqrt(1 + 8 * on_pairs.shape[1])) / 2)
+    return (incidence(n_atoms) @ (on_pairs[:, :, None] * gradients)).reshape(len(on_pairs), -1)
 
 
 def _square_matrices(features):
