@@ -647,32 +647,36 @@ from ase import Atoms
 from batches import crystal, rattled_methanol
 from sklearn.base import clone
 
-from skatom.descriptors import SOAP
-from skatom.descriptors._torch import fused_soap, soap
+from skatom.descriptors import FCHL19, SOAP
+from skatom.descriptors._torch import fchl19, fused_fchl19, fused_soap, soap
 
-SMALL = {"cutoff": 2.0, "n_max": 3, "l_max": 2, "device": "torch"}
+SMALL = {"cutoff": 1.8, "n_max": 2, "l_max": 2, "device": "torch"}
+FEW = {"cutoff": 2.0, "n_r2": 5, "n_r3": 3, "device": "torch"}
 scaling = {"rate": 1.0, "scale": 2.0, "exponent": 5.0}
-structures = [rattled_methanol()[[0, 1, 3]], crystal((True, False, False)), Atoms("C")]
-fused_soap.try_out("cpu")
-for descriptor in (
-    SOAP(**SMALL),
-    SOAP(**SMALL, nu=1, cutoff_width=0.0),
-    SOAP(**SMALL, species_compression=2, sigma={"H": 0.3, "C": 0.5, "O": 0.4}),
-    SOAP(**SMALL, normalize=False, radial_scaling=scaling, central_weight=0.0),
-    SOAP(cutoff=1.5, n_max=1, l_max=5, device="torch"),
+carbon_dioxide = Atoms("CO2", [[0, 0, 0], [1.1, 0, 0], [-1.2, 0, 0]])
+structures = [rattled_methanol()[[0, 1, 3]], crystal((True, False, False)), carbon_dioxide]
+for module, fused, descriptors in (
+    (soap, fused_soap, [
+        SOAP(**SMALL, nu=1, cutoff_width=0.0),
+        SOAP(**SMALL, species_compression=2, sigma={"H": 0.3, "C": 0.5, "O": 0.4}),
+        SOAP(**SMALL, normalize=False, radial_scaling=scaling, central_weight=0.0),
+        SOAP(cutoff=1.4, n_max=1, l_max=4, device="torch"),
+    ]),
+    (fchl19, fused_fchl19, [FCHL19(**FEW), FCHL19(**FEW, cutoff3=1.6, n_fourier=2)]),
 ):
-    results = []
-    for kernels in (None, fused_soap):
-        soap.fused_kernels = lambda name, kernels=kernels: kernels
-        features = clone(descriptor).fit_transform(structures)
-        cotangent = np.random.default_rng(0).normal(size=features.values.shape)
-        cotangent = torch.as_tensor(cotangent)
-        results.append([
-            features.values, *features.pullback(cotangent), features.pullback(cotangent[0])[0]
-        ])
-    for one, other in zip(*results, strict=True):
-        assert (one - other).abs().max() <= 1e-13 * other.abs().max(), descriptor
-    assert not all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    fused.try_out("cpu")
+    for descriptor in descriptors:
+        results = []
+        for kernels in (None, fused):
+            module.fused_kernels = lambda *_, kernels=kernels: kernels
+            features = clone(descriptor).fit_transform(structures)
+            cotangent = np.random.default_rng(0).normal(size=features.values.shape)
+            cotangent = torch.as_tensor(cotangent)
+            pulled = features.pullback(cotangent), features.pullback(cotangent[0])
+            results.append([features.values, *pulled[0], *pulled[1]])
+        for one, other in zip(*results, strict=True):
+            assert (one - other).abs().max() <= 1e-13 * other.abs().max(), descriptor
+        assert not all(torch.equal(*pair) for pair in zip(*results, strict=True))
 """
 
 
@@ -689,7 +693,7 @@ def test_without_triton_the_operations_of_torch_serve(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "skatom.descriptors._torch.fused_soap", None)
     fused_kernels.cache_clear()
-    assert fused_kernels("cpu") is None and fused_kernels("cuda:0") is None
+    assert fused_kernels("soap", "cpu") is None and fused_kernels("soap", "cuda:0") is None
     fused_kernels.cache_clear()
 
 

@@ -49,8 +49,8 @@ def soap(bench):
                 bench, SOAP(nu=nu), f"SOAP, nu={nu}", name, 3 if bench.small else n,
                 soap_stages(bench),
             )  # fmt: skip
-        some = slice(3 if bench.small else n)
-        without_triton(bench, bench.data(name)[0][some], f"SOAP, {n} x {name}")
+        X = bench.data(name)[0][: 3 if bench.small else n]
+        without_triton(bench, tensor_soap, SOAP(), X, f"SOAP, {len(X)} x {name}")
 
 
 def loop_stages(loops):
@@ -66,7 +66,7 @@ def loop_stages(loops):
 
 def soap_stages(bench):
     """The stages of SOAP, by kernels of Triton or by torch's operations."""
-    fused = fused_kernels(bench.device.name)
+    fused = fused_kernels("soap", bench.device.name)
     print(f"  SOAP by {'kernels of Triton' if fused else 'operations of torch'}", flush=True)
     loops, spectra = (fused, fused) if fused else (plain_density, tensor_soap)
     names = ("power_spectrum", "power_spectrum_cotangent") if fused else ("_spectrum", "_cotangent")
@@ -80,16 +80,16 @@ def soap_stages(bench):
     ]
 
 
-def without_triton(bench, X, label):
-    """Times of SOAP by torch's operations, which are those of cards without Triton."""
-    fused, tensor_soap.fused_kernels = tensor_soap.fused_kernels, lambda name: None
+def without_triton(bench, module, descriptor, X, label):
+    """Times by torch's operations, which are those of cards without Triton."""
+    fused, module.fused_kernels = module.fused_kernels, lambda *_: None
     try:
-        features = SOAP(device=bench.name).fit_transform(X)
+        features = descriptor.set_params(device=bench.name).fit_transform(X)
         values, _ = bench.seconds(lambda: features.descriptor.transform(X), repeats=2)
         cotangent = features.values
         pullback, _ = bench.seconds(lambda: features.pullback(cotangent), repeats=2)
     finally:
-        tensor_soap.fused_kernels = fused
+        module.fused_kernels = fused
     bench.say(f"{label}: values without Triton", 1000 * values, "ms")
     bench.say(f"{label}: pullback without Triton", 1000 * pullback, "ms")
 
@@ -97,8 +97,11 @@ def without_triton(bench, X, label):
 def fchl19(bench):
     """Values and pullback of FCHL19."""
     for name, n in ((ASPIRIN, 1000), (ETHANOL, 1000)):
-        stages = loop_stages(tensor_fchl19)
+        fused = fused_kernels("fchl19", bench.device.name)
+        print(f"  FCHL19 by {'kernels of Triton' if fused else 'operations of torch'}", flush=True)
+        stages, X = loop_stages(tensor_fchl19), bench.data(name)[0][: 3 if bench.small else n]
         _descriptor(bench, FCHL19(), "FCHL19", name, 3 if bench.small else n, stages)
+        without_triton(bench, tensor_fchl19, FCHL19(), X, f"FCHL19, {len(X)} x {name}")
 
 
 def acsf(bench):

@@ -63,7 +63,7 @@ def pair_gradients(pairs, density, cotangent):
 
 def _loops(pairs, density):
     """The fused kernels of a card, or torch's operations."""
-    fused = fused_kernels(str(pairs.vectors.device))
+    fused = fused_kernels("soap", str(pairs.vectors.device))
     return plain if fused is None or density.l_max > fused.LARGEST_L else fused
 
 
