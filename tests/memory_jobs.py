@@ -15,7 +15,6 @@ from skatom.descriptors import (
     AveragedSOAP,
     ChebyshevFunctions,
     FeatureScaler,
-    FeatureSelector,
     InverseDistances,
     LambdaSOAP,
     MomentTensor,
@@ -291,9 +290,6 @@ JOBS = {
     "fchl19-waters": Transform(FCHL19(cutoff=4.0), 8000, "waters"),
     "points": Transform(SMALL_POINTS, 10000),
     "scaled": Transform(make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureScaler()), 1500),
-    "selected": Transform(
-        make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureSelector(n_select=20)), 1500
-    ),
     "nbody-covariance": Call(lambda X: covariance(NEAR, X, rows=ENERGY), 120, system="crystals"),
     "nbody-kernel": Call(lambda X: NEAR(X), 3000, system="crystals"),
     "nbody-sum-covariance": Call(
