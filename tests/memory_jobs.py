@@ -20,7 +20,16 @@ from skatom.descriptors import (
     MomentTensor,
     PointScattering,
 )
-from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel, covariance
+from skatom.kernels import (
+    FCHL18,
+    Cosine,
+    Gaussian,
+    ManyBody,
+    NBody,
+    Polynomial,
+    StructureKernel,
+    covariance,
+)
 from skatom.metrics import evaluate
 from skatom.models import (
     GDML,
@@ -219,6 +228,10 @@ JOBS = {
     "nbody-sum": Fit(
         lambda: NBodyGaussianProcess(NEAR + PLETS, random_state=0), 100, ALL, "crystals"
     ),
+    "many-body": Fit(
+        lambda: NBodyGaussianProcess(ManyBody(NEAR, Polynomial(zeta=2)), random_state=0), 28, ALL,
+        "crystals",
+    ),
     "kernel-order": Fit(
         lambda: KernelOrderSelector(NBodyGaussianProcess(random_state=0), [NEAR, NEAR + PLETS]),
         80, ALL, "crystals",
@@ -262,7 +275,7 @@ JOBS = {
         lambda: MappedForceField(
             NBodyGaussianProcess(NEAR + PLETS, n_environments=20, random_state=0),
             n_knots_triangles=20, map_variance=True,
-        ), 3000, ALL, "crystals",
+        ), 300, ALL, "crystals",
     ),
     "predict-committee": Predict(committee, 3000),
     "predict-gated": Predict(gated, 1000, ALL, "crystals"),
@@ -270,11 +283,11 @@ JOBS = {
         piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 10000, ALL, "crystals"
     ),
     "predict-triangles": Predict(
-        lambda: NBodyGaussianProcess(NEAR + PLETS, n_environments=30, random_state=0), 2000, ALL,
+        lambda: NBodyGaussianProcess(NEAR + PLETS, n_environments=30, random_state=0), 600, ALL,
         "crystals",
     ),
     "predict-fchl18": Predict(
-        lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6), 500
+        lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6), 200
     ),
     "predict-average": Predict(ridge(SMALL_SOAP, kernel=SUMS, alpha=1e-6), 3000),
     "predict-cg": Predict(ridge(kernel=GAUSSIAN, n_inducing=30, **CG), 6000),
