@@ -15,13 +15,21 @@ from skatom.descriptors import (
     AveragedSOAP,
     ChebyshevFunctions,
     FeatureScaler,
-    FeatureSelector,
     InverseDistances,
     LambdaSOAP,
     MomentTensor,
     PointScattering,
 )
-from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel, covariance
+from skatom.kernels import (
+    FCHL18,
+    Cosine,
+    Gaussian,
+    ManyBody,
+    NBody,
+    Polynomial,
+    StructureKernel,
+    covariance,
+)
 from skatom.metrics import evaluate
 from skatom.models import (
     GDML,
@@ -220,6 +228,10 @@ JOBS = {
     "nbody-sum": Fit(
         lambda: NBodyGaussianProcess(NEAR + PLETS, random_state=0), 100, ALL, "crystals"
     ),
+    "many-body": Fit(
+        lambda: NBodyGaussianProcess(ManyBody(NEAR, Polynomial(zeta=2)), random_state=0), 28, ALL,
+        "crystals",
+    ),
     "kernel-order": Fit(
         lambda: KernelOrderSelector(NBodyGaussianProcess(random_state=0), [NEAR, NEAR + PLETS]),
         80, ALL, "crystals",
@@ -263,7 +275,7 @@ JOBS = {
         lambda: MappedForceField(
             NBodyGaussianProcess(NEAR + PLETS, n_environments=20, random_state=0),
             n_knots_triangles=20, map_variance=True,
-        ), 3000, ALL, "crystals",
+        ), 300, ALL, "crystals",
     ),
     "predict-committee": Predict(committee, 3000),
     "predict-gated": Predict(gated, 1000, ALL, "crystals"),
@@ -271,11 +283,11 @@ JOBS = {
         piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 10000, ALL, "crystals"
     ),
     "predict-triangles": Predict(
-        lambda: NBodyGaussianProcess(NEAR + PLETS, n_environments=30, random_state=0), 2000, ALL,
+        lambda: NBodyGaussianProcess(NEAR + PLETS, n_environments=30, random_state=0), 600, ALL,
         "crystals",
     ),
     "predict-fchl18": Predict(
-        lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6), 500
+        lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6), 200
     ),
     "predict-average": Predict(ridge(SMALL_SOAP, kernel=SUMS, alpha=1e-6), 3000),
     "predict-cg": Predict(ridge(kernel=GAUSSIAN, n_inducing=30, **CG), 6000),
@@ -291,9 +303,6 @@ JOBS = {
     "fchl19-waters": Transform(FCHL19(cutoff=4.0), 8000, "waters"),
     "points": Transform(SMALL_POINTS, 10000),
     "scaled": Transform(make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureScaler()), 1500),
-    "selected": Transform(
-        make_pipeline(SOAP(cutoff=4.0, n_max=8, l_max=6), FeatureSelector(n_select=20)), 1500
-    ),
     "nbody-covariance": Call(lambda X: covariance(NEAR, X, rows=ENERGY), 120, system="crystals"),
     "nbody-kernel": Call(lambda X: NEAR(X), 3000, system="crystals"),
     "nbody-sum-covariance": Call(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,17 @@ class NBodyKernel(Kernel):
         ndarray of float, shape (n, m)
         """
         others = rows if others is None else others
-        return np.block([[self._between(a, b) for b in others] for a in rows])
+        left, right = ([block.n_groups * block.n_rows for block in side] for side in (rows, others))
+        check_memory(
+            8.0 * (sum(left) * sum(right) + max(left) * max(right)),
+            f"the {sum(left)} x {sum(right)} kernel matrix",
+            "set n_environments or use fewer structures",
+        )
+        matrix = np.empty((sum(left), sum(right)))
+        for a, x in zip(rows, _slices(left), strict=True):
+            for b, y in zip(others, _slices(right), strict=True):
+                matrix[x, y] = self._between(a, b)
+        return matrix
 
     def local(self, X: StructuresLike, Y: StructuresLike | None = None) -> Array:
         """Covariances of the environments of single atoms.
@@ -286,6 +297,12 @@ def _check_matrix(kernel, X, Y, rows, columns):
     # terms are added one by one, and kinds are put together by structure in a second matrix
     copies = 2 if len(kernel.terms) > 1 or len(rows) > 1 or len(columns) > 1 else 1
     check_memory(8.0 * copies * n * m, f"the {n} x {m} covariance matrix", "use fewer structures")
+
+
+def _slices(sizes):
+    """Where consecutive blocks of these sizes are."""
+    edges = np.append(0, np.cumsum(sizes))
+    return [slice(*pair) for pair in pairwise(edges)]
 
 
 def _add_products(matrix, block, other):

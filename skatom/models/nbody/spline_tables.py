@@ -64,9 +64,11 @@ class SplineTables:
             functions = make_interp_spline(knots, basis(knots)[0], k=3).c
             functions = functions[_MARGIN - 1 : _MARGIN + n_knots + 1]
             table = expansion.tensor(key, basis)
-            for _ in range(n_sides):
+            for _ in range(n_sides - 1):
                 table = np.tensordot(table, functions, axes=(0, 1))
-            self.coefficients[k] = table
+            # the last side into its place, without a second table of this size
+            out = self.coefficients[k].reshape(-1, len(functions))
+            np.matmul(table.reshape(len(table), -1).T, functions.T, out=out)
         self._index(elements)
 
     def _index(self, elements):
