@@ -291,9 +291,9 @@ JOBS = {
         ), 300, ALL, "crystals",
     ),
     "predict-committee": Predict(committee, 3000),
-    "predict-gated": Predict(gated, 1000, ALL, "crystals"),
+    "predict-gated": Predict(gated, 300, ALL, "crystals"),
     "predict-bagged": Predict(
-        piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 10000, ALL, "crystals"
+        piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 4000, ALL, "crystals"
     ),
     "predict-triangles": Predict(
         lambda: NBodyGaussianProcess(NEAR + PLETS, n_environments=30, random_state=0), 600, ALL,
