@@ -69,8 +69,14 @@ def many(system, n):
     return whole[:n]
 
 
+class Job:
+    """What is measured: ``prepared(n)`` returns a function without arguments."""
+
+    grows = True
+
+
 @dataclass
-class Fit:
+class Fit(Job):
     """The fit of a model to so many structures; with ``few``, of a model of n to few structures."""
 
     make: object
@@ -79,16 +85,23 @@ class Fit:
     system: str = "waters"
     few: int | None = None
 
+    @property
+    def grows(self):
+        """Whether the memory follows from that of half the job."""
+        return self.few is None
+
+    def model(self, n):
+        return self.make(n) if self.few else self.make()
+
     def prepared(self, n=None):
         n = n or self.size
         structures = SYSTEMS[self.system](self.few or n)
-        targets = labels_of(structures, self.labels)
-        model = self.make(n) if self.few else self.make()
+        targets, model = labels_of(structures, self.labels), self.model(n)
         return lambda: model.fit(structures, targets)
 
 
 @dataclass
-class Predict:
+class Predict(Job):
     """All predictions of a model, which was fitted to few structures, for n."""
 
     make: object
@@ -108,7 +121,7 @@ class Predict:
 
 
 @dataclass
-class Transform:
+class Transform(Job):
     """The features of n structures."""
 
     descriptor: object
@@ -122,7 +135,7 @@ class Transform:
 
 
 @dataclass
-class Call:
+class Call(Job):
     """A function of what is made of n structures."""
 
     function: object
@@ -137,7 +150,7 @@ class Call:
 
 
 @dataclass
-class Made:
+class Made(Job):
     """What a function makes of n."""
 
     prepare: object
@@ -148,7 +161,7 @@ class Made:
 
 
 @dataclass
-class Table:
+class Table(Job):
     """A function of a table of random numbers."""
 
     function: object
@@ -278,9 +291,9 @@ JOBS = {
         ), 300, ALL, "crystals",
     ),
     "predict-committee": Predict(committee, 3000),
-    "predict-gated": Predict(gated, 1000, ALL, "crystals"),
+    "predict-gated": Predict(gated, 300, ALL, "crystals"),
     "predict-bagged": Predict(
-        piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 10000, ALL, "crystals"
+        piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 4000, ALL, "crystals"
     ),
     "predict-triangles": Predict(
         lambda: NBodyGaussianProcess(NEAR + PLETS, n_environments=30, random_state=0), 600, ALL,
