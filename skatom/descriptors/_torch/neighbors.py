@@ -116,7 +116,7 @@ def find_neighbors(structures, cutoff, device):
     return NeighborTensors(offsets_from_counts(found[:-1]), centers, indices, vectors, cutoff)
 
 
-class Grid(NamedTuple):
+class AtomBins(NamedTuple):
     """Atoms sorted into bins, the bins of all structures numbered through, as tensors."""
 
     wrapped: torch.Tensor  # (n_atoms, 3), positions inside of the cells
@@ -132,7 +132,7 @@ class Grid(NamedTuple):
 
 
 def _grid(structures, cutoff, device):
-    """The `Grid` of a batch, and the number of bins around each atom, an array of numpy."""
+    """The `AtomBins` of a batch, and the number of bins around each atom, an array of numpy."""
     counts, pbc = structures.n_atoms, structures.pbc
     lattices = _complete(structures.cells, pbc)
     inverses = _inverted(lattices)
@@ -154,7 +154,7 @@ def _grid(structures, cutoff, device):
     starts = torch.zeros(int(first[-1]) + 1, dtype=torch.long, device=flat.device)
     starts[1:] = torch.cumsum(torch.bincount(flat, minlength=int(first[-1])), 0)
     wrapped = positions - (shifts[:, :, None] * lattices[structure]).sum(1)
-    grid = Grid(
+    grid = AtomBins(
         wrapped, place, structure, torch.argsort(flat, stable=True), starts, lattices, shape,
         device.tensor(reach), begin, periodic,
     )  # fmt: skip
