@@ -610,6 +610,23 @@ def test_sparse_gaussian_process_equals_that_of_the_cpu(periodic, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("kernel", [None, Cosine(2), Gaussian(3.0)])
+def test_farthest_points_on_the_device_are_those_of_the_cpu(kernel, monkeypatch):
+    from skatom.solvers._torch import sampling
+    from skatom.solvers.sampling import farthest_points
+
+    points = np.random.default_rng(3).normal(size=(60, 5))
+    points[40:] = points[20:40]  # copies are not selected
+    for begin, least in (([7], 0.0), ([7, 3, 50], 0.0), ([1], 0.6)):
+        expected = farthest_points(points, 60, begin, kernel, least)
+        for numbers in (2**20, 0):
+            monkeypatch.setattr(sampling, "_NUMBERS", numbers)
+            found = farthest_points(torch.as_tensor(points), 60, begin, kernel, least)
+            assert len(found[0]) == len(expected[0]) <= 41
+            np.testing.assert_array_equal(found[0] % 40, expected[0] % 40)
+            np.testing.assert_allclose(found[1][1:], expected[1][1:], rtol=1e-9, atol=1e-7)
+
+
 def test_deviations_on_the_device_equal_those_of_the_cpu(monkeypatch):
     """Of one model: energies, forces and stresses, of crystals, several species and terms."""
     from skatom.models._torch import tangents
