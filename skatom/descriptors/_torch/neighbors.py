@@ -134,8 +134,7 @@ class AtomBins(NamedTuple):
 def _grid(structures, cutoff, device):
     """The `AtomBins` of a batch, and the number of bins around each atom, an array of numpy."""
     counts, pbc = structures.n_atoms, structures.pbc
-    lattices = _complete(structures.cells, pbc)
-    inverses = _inverted(lattices)
+    lattices, inverses = _lattices(structures.cells, pbc)
     positions = device.tensor(structures.positions)
     structure = device.tensor(np.repeat(np.arange(len(counts)), counts))
     periodic = device.tensor(pbc)
@@ -161,17 +160,26 @@ def _grid(structures, cutoff, device):
     return grid, np.repeat((2 * reach + 1).prod(axis=1), counts)
 
 
-def _complete(cells, pbc):
-    """Cells with unit vectors orthogonal to the others where they are not periodic."""
-    lattices = np.where(pbc[:, :, None], cells, 0.0)
+def _lattices(cells, pbc):
+    """Cells with unit vectors orthogonal to the others where they are not periodic; inverses."""
+    lattices = np.tile([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], (len(cells), 1, 1))
+    inverses = lattices.transpose(0, 2, 1).copy()
+    some = np.flatnonzero(pbc.any(axis=1))
+    if len(some):
+        lattices[some] = _completed(np.where(pbc[some, :, None], cells[some], 0.0), pbc[some])
+        inverses[some] = _inverted(lattices[some])
+    return lattices, inverses
+
+
+def _completed(lattices, pbc):
+    """Lattices of one or two vectors with unit vectors orthogonal to these."""
     for k in range(3):
         missing = np.flatnonzero(~pbc[:, k])
         one, other = lattices[missing, (k + 1) % 3], lattices[missing, (k + 2) % 3]
         normal = np.cross(one, other)
-        free = np.flatnonzero(~normal.any(axis=1))  # where at most one of the others is known
+        free = np.flatnonzero(~normal.any(axis=1))  # where one of the others is not known yet
         known = np.where(one[free].any(axis=1)[:, None], one[free], other[free])
         normal[free] = np.cross(known, np.eye(3)[np.abs(known).argmin(axis=1)])
-        normal[~normal.any(axis=1), k] = 1.0
         lattices[missing, k] = normal / np.linalg.norm(normal, axis=1)[:, None]
     return lattices
 
