@@ -596,8 +596,6 @@ def test_what_is_not_on_the_device_names_what_is():
         ForceKernelRidge(StructureKernel(Gaussian(), "average")).fit(features, y)
     with pytest.raises(ValueError, match="with features of atoms it is"):
         SparseGaussianProcess(Cosine(2), 3).fit(features.pool("sum"), y)
-    with pytest.raises(ValueError, match="solver='cg' of ForceKernelRidge is not on a device yet"):
-        ForceKernelRidge(solver="cg").fit(features, y)
     with pytest.raises(ValueError, match="GreedyOLS is not on a device yet.*ForceKernelRidge is"):
         GreedyOLS(4).fit(features, y)
     with pytest.raises(ValueError, match="not the bispectrum of nu=3: use device='cpu'"):
