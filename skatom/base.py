@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from skatom import __version__
 from skatom._typing import FeaturesLike
 
-# Squares of numbers within these bounds neither overflow nor vanish.
-_SMALLEST, _LARGEST = 1e-100, 1e100
+# Lengths and widths are squared, and their squares divided by and squared again: within these
+# bounds, which are wider than any use, the results neither vanish nor overflow.
+_SMALLEST, _LARGEST = 1e-50, 1e50
 
 
 def check_parameters(constraints, parameters, owner):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from ase.optimize import FIRE
 from ase.units import GPa
 
 from skatom._typing import Estimator, StructuresLike
+from skatom._warnings import warn
 from skatom.calculators import SkatomCalculator
 from skatom.structures import Structures, as_structures
 from skatom.targets import Targets, as_targets
@@ -230,9 +230,8 @@ def barrier(
             band.interpolate("idpp", mic=bool(initial.pbc.any()))
         converged = bool(FIRE(band, logfile=None).run(fmax=fmax, steps=max_steps))
     if not converged:
-        warnings.warn(
+        warn(
             f"the band is not converged to fmax={fmax} eV/Å in {max_steps} steps: raise max_steps",
-            stacklevel=2,
         )
     energies = np.array([image.get_potential_energy() for image in images])
     forward, backward = energies.max() - energies[[0, -1]]

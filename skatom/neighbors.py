@@ -230,6 +230,12 @@ def concatenate(lists):
     """
     if len(lists) == 1:
         return lists[0]
+    n_pairs = sum(len(part) for part in lists)
+    check_memory(
+        _PAIR_BYTES * n_pairs,
+        f"the list of {n_pairs} pairs of neighbours within {lists[0].cutoff:g} Å",
+        "lower the cutoff or take fewer structures at a time",
+    )
     starts = offsets_from_counts([len(part.atoms) for part in lists])
     return NeighborList(
         offsets_from_counts(np.concatenate([np.diff(part.offsets) for part in lists])),
@@ -280,7 +286,7 @@ def neighbor_list(structures: StructuresLike, cutoff: float) -> NeighborList:
     grids = _cpu.build_grids(
         structures.positions, structures.offsets, structures.cells, structures.pbc, cutoff
     )
-    _check_reach(structures, cutoff, grids[3])
+    check_reach(structures, cutoff, grids[3])
     n_atoms = len(structures.numbers)
     counts, clashes = np.empty((2, n_atoms), np.int64)
     nothing = np.empty(0, np.int64), np.empty((0, 3))
@@ -294,7 +300,7 @@ def neighbor_list(structures: StructuresLike, cutoff: float) -> NeighborList:
     search(nothing[0], *nothing)
     if clashes.max() >= 0:
         raise ValueError(_clash_message(structures, int(np.argmax(clashes >= 0)), clashes))
-    _check_density(structures, counts, cutoff)
+    check_density(structures, counts, cutoff)
     offsets = offsets_from_counts(counts)
     check_memory(
         _PAIR_BYTES * offsets[-1],
@@ -306,7 +312,7 @@ def neighbor_list(structures: StructuresLike, cutoff: float) -> NeighborList:
     return NeighborList(offsets, indices, vectors, cutoff)
 
 
-def _check_reach(structures, cutoff, reach):
+def check_reach(structures, cutoff, reach):
     """ValueError where a cell is so small that a search would never end."""
     if reach.max() < _FAR:
         return
@@ -322,7 +328,7 @@ def _check_reach(structures, cutoff, reach):
         )
 
 
-def _check_density(structures, counts, cutoff):
+def check_density(structures, counts, cutoff):
     """ValueError where atoms are so dense that work with pairs of neighbours would not end."""
     atom = int(np.argmax(counts))
     if counts[atom] > max(_FEW, _DENSEST * 4 / 3 * np.pi * cutoff**3):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from skatom._label_collector import LabelCollector
 from skatom._label_fields import parse_keys
 from skatom._misuse import check_is_no_path, check_may_be_labels
 from skatom._typing import ArrayLike
+from skatom._warnings import warn
 from skatom.properties import LABELS
 from skatom.structures import list_of_atoms, offsets_from_counts, select, structure_of
 
@@ -323,12 +323,11 @@ def _or_missing(targets, name):
     return np.full((n, *LABELS[name].shape), np.nan)
 
 
-def warn_of_lost_stresses(labels, stacklevel=3):
+def warn_of_lost_stresses(labels):
     """Warn of stresses that a `LabelCollector` left out."""
     if labels.n_without_volume:
-        warnings.warn(
+        warn(
             f"stresses (or virials) of {labels.n_without_volume} structures that are not periodic "
             "in three directions are left out: a stress is a derivative per volume",
             UserWarning,
-            stacklevel=stacklevel,
         )

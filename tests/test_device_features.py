@@ -1,15 +1,17 @@
 """Features, kernels and models of features on a device: the same numbers as on the CPU."""
 
+import os
 import pickle
 import subprocess
 import sys
+from itertools import product
 
 import joblib
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
-from batches import crystal, mixed, rattled_methanol
+from ase.build import bulk, molecule
+from batches import CELL, crystal, mixed, rattled_methanol
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
@@ -221,6 +223,56 @@ def test_neighbors_of_molecules_are_found_on_the_device():
         assert_equal(features[key].pullback(tensor)[0], on_cpu[key].pullback(array)[0])
     with pytest.raises(ValueError, match="structure 1: atoms 0 and 1 are at the same place"):
         descriptor.transform([molecule("CH4"), Atoms("H2", [[0, 0, 0], [0, 0, 0]])])
+
+
+def lattices():
+    """Cells of every kind, atoms on their faces and far outside, alone and in a large molecule."""
+    rng, scaled = np.random.default_rng(5), np.array([[0.0, 0.0, 0.0], [0.999, 3.25, -2.5]])
+    some = [
+        Atoms("CO", cell=CELL, scaled_positions=scaled, pbc=pbc)
+        for pbc in product([True, False], repeat=3)
+    ]
+    silicon = bulk("Si", cubic=True) * (2, 2, 1)
+    silicon.positions += rng.normal(scale=0.1, size=silicon.positions.shape)
+    large = Atoms("H90", rng.uniform(size=(90, 3)) * [20, 9, 4])
+    return [*some, bulk("Si"), silicon, Atoms("C"), large, molecule("CH4")]
+
+
+@pytest.mark.parametrize("cutoff", [1.2, 3.0, 7.0])
+def test_neighbors_equal_those_of_the_cpu_in_their_order(cutoff, monkeypatch):
+    from skatom.descriptors._torch import neighbors
+
+    structures = Structures.from_ase(lattices())
+    expected = neighbor_list(structures, cutoff)
+    device = features_device()
+    for together in (2**20, 100):
+        monkeypatch.setattr(neighbors, "_TOGETHER", {False: together})
+        tensors = neighbors.find_neighbors(structures, cutoff, device)
+        found = tensors.on_host()
+        for field in ("offsets", "indices", "centers"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+        np.testing.assert_allclose(found.vectors, expected.vectors, rtol=0, atol=1e-13)
+        np.testing.assert_array_equal(tensors.centers.numpy(), expected.centers)
+
+
+def features_device():
+    from skatom._device import resolve
+
+    return resolve("torch")
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (Atoms("H2", [[0, 0, 0], [3.0, 0, 0]], cell=[3.0] * 3, pbc=True), "atoms 0 and 1 are at"),
+        (Atoms("H", cell=[0.005, 0.3, 0.3], pbc=True), "more than 1,000,000 periodic images"),
+        (Atoms("H", cell=[0.1, 0.2, 0.3], pbc=True), "convert positions and cell to Å"),
+    ],
+)
+def test_searches_of_crystals_that_fail_as_on_the_cpu(structure, message):
+    descriptor = on_device(SOAP(cutoff=4.0, n_max=1, l_max=0)).fit([Atoms("H")])
+    with pytest.raises(ValueError, match=message):
+        descriptor.transform([Atoms("H"), structure])
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -585,6 +637,93 @@ def test_sparse_gaussian_process_equals_that_of_the_cpu(periodic, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
 
 
+def test_deviations_on_the_device_equal_those_of_the_cpu(monkeypatch):
+    """Of one model: energies, forces and stresses, of crystals, several species and terms."""
+    from skatom.models._torch import tangents
+    from skatom.models.sparse import device_variance
+
+    X, y = frames(4)
+    terms = [
+        (SOAP(**SMALL_SOAP, device="torch"), Cosine(2), 8),
+        (SOAP(**SMALL_SOAP, nu=1, normalize=False, device="torch"), Gaussian(3.0), 5),
+    ]
+    with pytest.warns(UserWarning):
+        model = SparseGaussianProcess(terms=terms, random_state=0).fit(X, y)
+    queries = Structures.from_ase([crystal(), crystal()[[0, 2]], crystal(), crystal()[[1]]])
+    asked = {"return_std": True, "return_forces_std": True, "return_stress_std": True}
+    found = model.predict(queries, **asked)
+    monkeypatch.setattr(tangents, "_JACOBIAN", 2**12)
+    monkeypatch.setattr(tangents, "_PRODUCTS", 2**9)
+    monkeypatch.setattr(device_variance, "_BYTES", 2**17)
+    in_pieces = model.predict(queries, **asked)
+    for descriptor in model.descriptors_:
+        descriptor.device = "cpu"
+    expected = model.predict(queries, **asked)
+    for several in (found, in_pieces):
+        for a, b in zip(several, expected, strict=True):
+            assert type(a) is np.ndarray
+            np.testing.assert_allclose(a**2, b**2, rtol=0, atol=1e-9 * np.max(b**2))
+
+
+# --- kernels of Triton ----------------------------------------------------------------------------
+
+FUSED = """
+import numpy as np
+import torch
+from ase import Atoms
+from batches import crystal, rattled_methanol
+from sklearn.base import clone
+
+from skatom.descriptors import FCHL19, SOAP
+from skatom.descriptors._torch import fchl19, fused_fchl19, fused_soap, soap
+
+SMALL = {"cutoff": 1.8, "n_max": 2, "l_max": 2, "device": "torch"}
+FEW = {"cutoff": 2.0, "n_r2": 5, "n_r3": 3, "device": "torch"}
+scaling = {"rate": 1.0, "scale": 2.0, "exponent": 5.0}
+carbon_dioxide = Atoms("CO2", [[0, 0, 0], [1.1, 0, 0], [-1.2, 0, 0]])
+structures = [rattled_methanol()[[0, 1, 3]], crystal((True, False, False)), carbon_dioxide]
+for module, fused, descriptors in (
+    (soap, fused_soap, [
+        SOAP(**SMALL, nu=1, cutoff_width=0.0),
+        SOAP(**SMALL, species_compression=2, sigma={"H": 0.3, "C": 0.5, "O": 0.4}),
+        SOAP(**SMALL, normalize=False, radial_scaling=scaling, central_weight=0.0),
+        SOAP(cutoff=1.4, n_max=1, l_max=4, device="torch"),
+    ]),
+    (fchl19, fused_fchl19, [FCHL19(**FEW), FCHL19(**FEW, cutoff3=1.6, n_fourier=2)]),
+):
+    fused.try_out("cpu")
+    for descriptor in descriptors:
+        results = []
+        for kernels in (None, fused):
+            module.fused_kernels = lambda *_, kernels=kernels: kernels
+            features = clone(descriptor).fit_transform(structures)
+            cotangent = np.random.default_rng(0).normal(size=features.values.shape)
+            cotangent = torch.as_tensor(cotangent)
+            pulled = features.pullback(cotangent), features.pullback(cotangent[0])
+            results.append([features.values, *pulled[0], *pulled[1]])
+        for one, other in zip(*results, strict=True):
+            assert (one - other).abs().max() <= 1e-13 * other.abs().max(), descriptor
+        assert not all(torch.equal(*pair) for pair in zip(*results, strict=True))
+"""
+
+
+def test_kernels_of_triton_equal_the_operations_of_torch(monkeypatch):
+    """In Triton's interpreter, which needs no card."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    subprocess.run([sys.executable, "-c", FUSED], check=True)
+
+
+def test_without_triton_the_operations_of_torch_serve(monkeypatch):
+    from skatom.descriptors._torch.kernels import fused_kernels
+
+    monkeypatch.setitem(sys.modules, "skatom.descriptors._torch.fused_soap", None)
+    fused_kernels.cache_clear()
+    assert fused_kernels("soap", "cpu") is None and fused_kernels("soap", "cuda:0") is None
+    fused_kernels.cache_clear()
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -640,8 +779,10 @@ def test_out_of_memory_of_the_device(monkeypatch):
         raise MemoryError(f"{what}: {remedy}")
 
     monkeypatch.setattr(Device, "check_memory", refuse)
-    with pytest.raises(MemoryError, match="features: transform fewer structures at a time"):
+    with pytest.raises(MemoryError, match="neighbours within 4 Å: lower the cutoff or take fewer"):
         descriptor.transform(X)
+    with pytest.raises(MemoryError, match="features: transform fewer structures at a time"):
+        descriptor.transform(X, neighbors=neighbor_list(X, 4.0))
     with pytest.raises(MemoryError, match="Jacobian of .*take fewer structures"):
         features.jacobian(0)
     with pytest.raises(MemoryError, match="covariance matrix of 4 structures with 88 rows"):

@@ -264,7 +264,7 @@ class TestFit:
 
     def test_kernel_that_does_not_fit(self, ammonia):
         with pytest.raises(MemoryError, match="40 frames of 4 atoms needs .* or raise max_memory"):
-            SGDML(max_memory=1e-4, device="torch").fit(*ammonia)
+            SGDML(max_memory=1e-4, solver="cholesky", device="torch").fit(*ammonia)
 
     def test_a_full_card_is_an_error_with_a_remedy(self, ammonia, monkeypatch):
         def full(*arguments):

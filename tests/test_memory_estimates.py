@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from measured_memory import JOBS, Predict
+from memory_jobs import JOBS, Predict
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(

@@ -84,6 +84,35 @@ class Bench:
         self.device.synchronize()
         return time.perf_counter() - begin, found
 
+    def stages(self, label, function, places):
+        """Print the time of one call, and of the functions in it that have names.
+
+        ``places`` are (label, owner, name of the attribute); stages may be parts of others. The
+        card is waited for after each, so that their sum is more than a call takes otherwise.
+        """
+        found = {told: [0, 0.0] for told, _, _ in places}
+        before = [(owner, name, getattr(owner, name)) for _, owner, name in places]
+        for (told, _, _), (owner, name, plain) in zip(places, before, strict=True):
+            setattr(owner, name, self._timed(plain, found[told]))
+        try:
+            total, _ = self.once(function)
+        finally:
+            for owner, name, plain in before:
+                setattr(owner, name, plain)
+        self.say(f"{label}: with waits", 1000 * total, "ms")
+        for told, (calls, seconds) in found.items():
+            if calls:
+                self.say(f"    {told}, {calls} calls", 1000 * seconds, "ms")
+
+    def _timed(self, function, found):
+        def timed(*arguments, **keywords):
+            seconds, value = self.once(lambda: function(*arguments, **keywords))
+            found[0] += 1
+            found[1] += seconds
+            return value
+
+        return timed
+
     def say(self, label, figure, unit="", **ratios):
         """Print a figure and its ratios: to the CPU, to an aim."""
         told = "".join(f"{name} {ratio:.4g}  " for name, ratio in ratios.items())

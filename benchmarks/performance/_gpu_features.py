@@ -5,16 +5,27 @@ from contextlib import contextmanager
 import numba
 import numpy as np
 from ase.build import bulk
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
-from skatom.descriptors import ACSF, FCHL19, SOAP
+from skatom.descriptors import ACSF, FCHL19, SOAP, AtomicFeatures
+from skatom.descriptors._torch import density as plain_density
+from skatom.descriptors._torch import fchl19 as tensor_fchl19
+from skatom.descriptors._torch import neighbors as tensor_neighbors
+from skatom.descriptors._torch import soap as tensor_soap
+from skatom.descriptors._torch.features import TensorLoops
+from skatom.descriptors._torch.kernels import fused_kernels
 from skatom.kernels import Cosine, Gaussian, covariance
 from skatom.metrics import neg_energy_mae, neg_force_mae
-from skatom.models import ForceKernelRidge, SparseGaussianProcess
+from skatom.models import ForceKernelRidge, SparseGaussianProcess, _regressor
+from skatom.models._environment_expansion import EnvironmentExpansion
+from skatom.models._torch import sparse_rows
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
+from skatom.models.sparse import device_fitting, fitting
 from skatom.neighbors import neighbor_list
+from skatom.solvers import StreamedQR
 
 ETHANOL, ASPIRIN, TEST = "md17_ethanol", "rmd17_aspirin_train", "rmd17_aspirin_test"
 
@@ -34,13 +45,63 @@ def soap(bench):
     """Values and pullback of SOAP, equal to those of the CPU, at least 20 times two cores."""
     for name, n in ((ASPIRIN, 400), (ETHANOL, 1000)):
         for nu in (2, 1):
-            _descriptor(bench, SOAP(nu=nu), f"SOAP, nu={nu}", name, 3 if bench.small else n)
+            _descriptor(
+                bench, SOAP(nu=nu), f"SOAP, nu={nu}", name, 3 if bench.small else n,
+                soap_stages(bench),
+            )  # fmt: skip
+        X = bench.data(name)[0][: 3 if bench.small else n]
+        without_triton(bench, tensor_soap, SOAP(), X, f"SOAP, {len(X)} x {name}")
+
+
+def loop_stages(loops):
+    """What all descriptors do on a device, see `Bench.stages`."""
+    return [
+        ("parameters of the descriptor", TensorLoops, "__init__"),
+        ("neighbours", tensor_neighbors, "find_neighbors"),
+        ("values from pairs", loops, "values"),
+        ("pair gradients", loops, "pair_gradients"),
+        ("sums of pair gradients", TensorLoops, "collect"),
+    ]
+
+
+def soap_stages(bench):
+    """The stages of SOAP, by kernels of Triton or by torch's operations."""
+    fused = fused_kernels("soap", bench.device.name)
+    print(f"  SOAP by {'kernels of Triton' if fused else 'operations of torch'}", flush=True)
+    loops, spectra = (fused, fused) if fused else (plain_density, tensor_soap)
+    names = ("power_spectrum", "power_spectrum_cotangent") if fused else ("_spectrum", "_cotangent")
+    return [
+        *loop_stages(tensor_soap),
+        ("  functions of pairs", loops, "pair_functions"),
+        ("  expansion", loops, "expand"),
+        ("  power spectrum", spectra, names[0]),
+        ("  its transpose", spectra, names[1]),
+        ("  gradients of expansions", loops, "expansion_gradients"),
+    ]
+
+
+def without_triton(bench, module, descriptor, X, label):
+    """Times by torch's operations, which are those of cards without Triton."""
+    fused, module.fused_kernels = module.fused_kernels, lambda *_: None
+    try:
+        features = descriptor.set_params(device=bench.name).fit_transform(X)
+        values, _ = bench.seconds(lambda: features.descriptor.transform(X), repeats=2)
+        cotangent = features.values
+        pullback, _ = bench.seconds(lambda: features.pullback(cotangent), repeats=2)
+    finally:
+        module.fused_kernels = fused
+    bench.say(f"{label}: values without Triton", 1000 * values, "ms")
+    bench.say(f"{label}: pullback without Triton", 1000 * pullback, "ms")
 
 
 def fchl19(bench):
     """Values and pullback of FCHL19."""
     for name, n in ((ASPIRIN, 1000), (ETHANOL, 1000)):
-        _descriptor(bench, FCHL19(), "FCHL19", name, 3 if bench.small else n)
+        fused = fused_kernels("fchl19", bench.device.name)
+        print(f"  FCHL19 by {'kernels of Triton' if fused else 'operations of torch'}", flush=True)
+        stages, X = loop_stages(tensor_fchl19), bench.data(name)[0][: 3 if bench.small else n]
+        _descriptor(bench, FCHL19(), "FCHL19", name, 3 if bench.small else n, stages)
+        without_triton(bench, tensor_fchl19, FCHL19(), X, f"FCHL19, {len(X)} x {name}")
 
 
 def acsf(bench):
@@ -48,7 +109,7 @@ def acsf(bench):
     _descriptor(bench, ACSF(), "ACSF", ASPIRIN, 3 if bench.small else 400)
 
 
-def _descriptor(bench, descriptor, label, name, n):
+def _descriptor(bench, descriptor, label, name, n, stages=()):
     X = bench.data(name)[0][:n]
     label = f"{label}, {n} x {name}"
     on_cpu, on_card = descriptor.fit(X), descriptor.__class__(**descriptor.get_params())
@@ -70,6 +131,7 @@ def _descriptor(bench, descriptor, label, name, n):
         with two_cores():
             slow, _ = bench.seconds(on_two, repeats=2)
         bench.say(f"{label}: {what}", 1000 * fast, "ms", **{"two cores/time": slow / fast})
+        bench.stages(f"{label}: {what}", on_device, stages)
 
 
 def covariances(bench):
@@ -197,6 +259,42 @@ def sparse_gaussian_process(bench):
     fast, slow = rates[bench.name], rates["cpu"]
     bench.say("predict energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast,
               "aim/time": 2 / fast})  # fmt: skip
+    stages = sparse_stages(bench)
+    bench.stages("prediction", lambda: model.predict(queries, return_forces=True), stages)
+    bench.stages("fit", lambda: model.fit(X, y), stages)
+    _deviations(bench, model, queries)
+
+
+def sparse_stages(bench):
+    """The stages of a sparse Gaussian process, see `Bench.stages`."""
+    return [
+        *soap_stages(bench),
+        ("means of atoms and their cotangents", EnvironmentExpansion, "of_atoms"),
+        ("pullback", AtomicFeatures, "pullback"),
+        ("representatives", fitting, "choose_representatives"),
+        ("rows", device_fitting, "_labelled_rows"),
+        ("  of energies", sparse_rows, "energy_rows"),
+        ("  of derivatives", sparse_rows, "derivative_rows"),
+        ("    Jacobians with representatives", AtomicFeatures, "project"),
+        ("      Jacobians", tensor_soap, "pair_jacobian"),
+        ("triangles", sparse_rows, "reduced"),
+        ("factorisation on the host", StreamedQR, "update"),
+        ("solution", SparseGaussianProcess, "_solve"),
+        ("diagnosis", _regressor, "diagnose"),
+    ]
+
+
+def _deviations(bench, model, queries):
+    """Standard deviations of energies and forces of a few structures, equal to the CPU's."""
+    some = queries[: 2 if bench.small else 20]
+    asked = {"return_std": True, "return_forces_std": True}
+    fast, found = bench.seconds(lambda: model.predict(some, **asked), repeats=1)
+    on_cpu = make_pipeline(clone(model[0]).set_params(device="cpu").fit(some), model[1])
+    slow, expected = bench.once(lambda: on_cpu.predict(some, **asked))
+    for name, one, other in zip(("energies", "forces"), found[1:], expected[1:], strict=True):
+        bench.check(f"variances of {name}", one**2, other**2, 1e-8)
+    fast, slow = (1e6 * t / len(some.numbers) for t in (fast, slow))
+    bench.say("deviations of energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast})
 
 
 TASKS = [

@@ -9,7 +9,6 @@ import hashlib
 import os
 import pickle
 import sys
-import warnings
 from multiprocessing import parent_process
 from pathlib import Path
 from uuid import uuid4
@@ -20,6 +19,7 @@ from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
 from skatom._numba.source_stamp import remember_source, source_stamp
+from skatom._warnings import warn
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
@@ -156,10 +156,9 @@ def _warn_once(error):
     global _warned
     if not _warned and parent_process() is None:
         _warned = True
-        warnings.warn(
+        warn(
             f"compiled functions of skatom cannot be kept on disk ({error}), so that each process "
             "compiles them again: set the environment variable NUMBA_CACHE_DIR to a folder that "
             "can be written to",
             RuntimeWarning,
-            stacklevel=2,
         )

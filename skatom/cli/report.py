@@ -4,28 +4,25 @@ import sys
 import textwrap
 from pathlib import Path
 
-_KCAL = 23.060548  # kcal/mol in an eV
-_GPA = 160.21766  # GPa in an eV/Å³
-_DEBYE = 4.8032047  # D in an e·Å
-_BOHR3 = 6.7483346  # bohr³ in an Å³
-# key of skatom.metrics.evaluate -> label in the table, unit, conversion factor, and the same two
-# for a second unit
+# key of skatom.metrics.evaluate -> label in the table, unit, and a second unit of the property
 _ROWS = {
-    "energy_mae": ("energy MAE", "eV", 1.0, "kcal/mol", _KCAL),
-    "energy_rmse": ("energy RMSE", "eV", 1.0, "kcal/mol", _KCAL),
-    "energy_mae_per_atom": ("energy MAE per atom", "eV", 1.0, "kcal/mol", _KCAL),
-    "energy_rmse_per_atom": ("energy RMSE per atom", "eV", 1.0, "kcal/mol", _KCAL),
-    "force_mae": ("force MAE, components", "eV/Å", 1.0, "kcal/mol/Å", _KCAL),
-    "force_rmse": ("force RMSE, components", "eV/Å", 1.0, "kcal/mol/Å", _KCAL),
-    "force_magnitude_error": ("force MAE, magnitudes", "eV/Å", 1.0, "kcal/mol/Å", _KCAL),
-    "force_angle_error": ("force angle, mean", "degrees", 180.0, None, None),
-    "stress_mae": ("stress MAE, components", "eV/Å³", 1.0, "GPa", _GPA),
-    "stress_rmse": ("stress RMSE, components", "eV/Å³", 1.0, "GPa", _GPA),
-    "dipole_mae": ("dipole MAE, components", "e·Å", 1.0, "D", _DEBYE),
-    "dipole_rmse": ("dipole RMSE, components", "e·Å", 1.0, "D", _DEBYE),
-    "polarizability_mae": ("polarisability MAE", "Å³", 1.0, "bohr³", _BOHR3),
-    "polarizability_rmse": ("polarisability RMSE", "Å³", 1.0, "bohr³", _BOHR3),
+    "energy_mae": ("energy MAE", "eV", "kcal/mol", "energy"),
+    "energy_rmse": ("energy RMSE", "eV", "kcal/mol", "energy"),
+    "energy_mae_per_atom": ("energy MAE per atom", "eV", "kcal/mol", "energy"),
+    "energy_rmse_per_atom": ("energy RMSE per atom", "eV", "kcal/mol", "energy"),
+    "force_mae": ("force MAE, components", "eV/Å", "kcal/mol/Å", "forces"),
+    "force_rmse": ("force RMSE, components", "eV/Å", "kcal/mol/Å", "forces"),
+    "force_magnitude_error": ("force MAE, magnitudes", "eV/Å", "kcal/mol/Å", "forces"),
+    "force_angle_error": ("force angle, mean", "degrees", None, None),
+    "stress_mae": ("stress MAE, components", "eV/Å³", "GPa", "stress"),
+    "stress_rmse": ("stress RMSE, components", "eV/Å³", "GPa", "stress"),
+    "dipole_mae": ("dipole MAE, components", "e·Å", "D", "dipole"),
+    "dipole_rmse": ("dipole RMSE, components", "e·Å", "D", "dipole"),
+    "polarizability_mae": ("polarisability MAE", "Å³", "bohr³", "polarizability"),
+    "polarizability_rmse": ("polarisability RMSE", "Å³", "bohr³", "polarizability"),
 }
+# What figures without a property are multiplied by: angles are fractions of 180°.
+_DEGREES = 180.0
 _MOST_PERMUTATIONS = 23
 
 
@@ -50,14 +47,20 @@ def describe(name, data):
 
 def print_errors(model, data, test, what):
     """Print a table of the errors of a model."""
+    from skatom._units import unit_factor
     from skatom.metrics import evaluate
 
     figures = evaluate(model, data.structures[test], data.targets[test])
     print(f"\nErrors on {len(test)} {what}")
-    for name, (label, unit, factor, other, other_factor) in _ROWS.items():
-        if name in figures:
-            second = f"{figures[name] * other_factor:12.4g} {other}" if other else ""
-            print(f"  {label:24}{figures[name] * factor:10.4g} {unit:8}{second}".rstrip())
+    for name, (label, unit, other, of) in _ROWS.items():
+        if name not in figures:
+            continue
+        value, second = figures[name], ""
+        if other is None:
+            value *= _DEGREES
+        else:
+            second = f"{value / unit_factor(other, of):12.4g} {other}"
+        print(f"  {label:24}{value:10.4g} {unit:8}{second}".rstrip())
     print()
 
 

@@ -128,7 +128,7 @@ def read(
         structures, targets, report = parts.joined()
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
-    report.warn(stacklevel=2)
+    report.warn()
     return Bunch(
         structures=structures,
         targets=targets,

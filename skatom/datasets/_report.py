@@ -1,9 +1,9 @@
 """What was read from where, and what was not."""
 
-import warnings
 from dataclasses import dataclass, field
 
 from skatom._label_fields import joined, kind_of
+from skatom._warnings import warn
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Report:
         lines.append(f"fields: {', '.join(self.fields)}")
         return "\n".join(lines)
 
-    def warn(self, stacklevel):
+    def warn(self):
         """Warn, once, of labels that were left out."""
         sentences = []
         if self.unread:
@@ -74,7 +74,7 @@ class Report:
                 "periodic in three directions are left out: a stress is a derivative per volume"
             )
         if sentences:
-            warnings.warn("; ".join(sentences), UserWarning, stacklevel=stacklevel + 1)
+            warn("; ".join(sentences), UserWarning)
 
 
 def _example(fields):

@@ -143,7 +143,7 @@ class AtomicFeatures(Features, Sequence):
         ValueError
             If the map takes another number of features, or is not defined for these species.
         """
-        feature_map.check(self.n_features, self.structures)
+        self._check_map(feature_map, self.structures)
         values = feature_map.value(self.values, self.numbers)
         mapped = self.derivatives.mapped(feature_map, self.values, values.nbytes)
         return AtomicFeatures(values, mapped)
@@ -288,4 +288,6 @@ def pool_atoms(values, offsets, how):
     if len(offsets) == 1:
         return np.empty((0, values.shape[1]))
     sums = np.add.reduceat(values, offsets[:-1], axis=0)
-    return sums if how == "sum" else sums / np.diff(offsets)[:, None]
+    if how == "mean":
+        sums /= np.diff(offsets)[:, None]
+    return sums

@@ -168,7 +168,13 @@ class _Expanded:
         """c̄ of every structure, (n, n_lm, n_channels)."""
         density, offsets = self.density, self.structures.offsets
         n_channels = len(density.mixing) * density.n_max
-        c = np.empty((len(self.centers), (density.l_max + 1) ** 2, n_channels))
+        shape = len(self.centers), (density.l_max + 1) ** 2, n_channels
+        check_memory(
+            8.0 * np.prod(shape),
+            f"the density coefficients of {len(self.centers)} atoms",
+            "transform fewer atoms at a time, or reduce n_max or l_max of soap",
+        )
+        c = np.empty(shape)
         run_in_threads(
             _cpu.coefficients, len(c), self.pairs.offsets, self.pairs.vectors, self.centers,
             self.species, density, c,

@@ -141,11 +141,7 @@ class _AtomicTransform(_Transformer):
         if neighbors is not None:
             neighbors = self._checked_neighbors(structures, neighbors)
         n_rows = len(structures.numbers) if self.pool is None else len(structures)
-        check_memory(
-            8.0 * n_rows * self._n_features(),
-            f"the array of {n_rows} x {self._n_features()} features",
-            f"transform fewer structures at a time, or reduce {self._size_parameters}",
-        )
+        self._check_memory(n_rows, 0)
         batches = self._batches(structures)
         offsets = structures.offsets if self.pool is None else np.arange(n_rows + 1)
         values = np.empty((n_rows, self._n_features()))
@@ -179,16 +175,20 @@ class _AtomicTransform(_Transformer):
             neighbors = self._checked_neighbors(structures, neighbors)
             neighbors = _tensor_module("neighbors").NeighborTensors.of(neighbors, device)
         n_rows = len(structures.numbers)
-        device.check_memory(
-            8.0 * n_rows * self._n_features(),
-            f"the array of {n_rows} x {self._n_features()} features",
-            f"transform fewer structures at a time, or reduce {self._size_parameters}",
-        )
+        self._check_memory(n_rows, 0, device.check_memory)
         loops = _tensor_module("features").TensorLoops
         values = loops(self, neighbors, species, device).values()
         if self.pool is not None:
             values = pool_atoms(values, structures.offsets, self.pool)
         return values, neighbors
+
+    def _check_memory(self, n_rows, n_pairs, check=check_memory):
+        """Raise a MemoryError if so many rows, and what loops need of pairs, do not fit."""
+        check(
+            8.0 * (n_rows * self._n_features() + n_pairs),
+            f"the array of {n_rows} x {self._n_features()} features",
+            f"transform fewer structures at a time, or reduce {self._size_parameters}",
+        )
 
     def _checked_neighbors(self, structures, neighbors):
         n_atoms = len(structures.numbers)
@@ -357,6 +357,8 @@ def _batch_values(descriptor, item):
     direct = pool is None and out is not None
     values = out if direct else np.empty((n_atoms, descriptor._n_features()))
     pairs = descriptor._neighbors(structures) if pairs is None else pairs
+    # again: the neighbours, whose number was not known, have taken some of the memory
+    descriptor._check_memory(n_atoms, len(pairs))
     descriptor._values(pairs, descriptor._species_index(structures), values)
     if pool is not None:
         values = pool_atoms(values, structures.offsets, pool)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from skatom._device import check_together, is_tensor, moved, namespace, on_host
+from skatom._device import check_together, device_of, is_tensor, moved, namespace, on_host
 from skatom.descriptors.maps import Select
+from skatom.memory import check_memory
 from skatom.structures import as_structures
 
 
@@ -44,6 +45,17 @@ class Features:
         rows, columns = _split_key(key)
         chosen = self if columns is not None and _is_full(rows) else self._rows(rows)
         return chosen if columns is None else chosen.map(Select(columns, self.n_features))
+
+    def _check_map(self, feature_map, structures=None):
+        """Raise an error if a map does not apply, or its features do not fit in memory."""
+        feature_map.check(self.n_features, structures)
+        n_rows, device = len(self.values), device_of(self.values)
+        check = check_memory if device is None else device.check_memory
+        check(
+            8.0 * n_rows * feature_map.n_features_out,
+            f"the array of {n_rows} x {feature_map.n_features_out} mapped features",
+            "take fewer structures at a time, or a map to fewer features",
+        )
 
     def _checked_cotangent(self, cotangent, of):
         """A cotangent as rows: one for each row of the values, or a single one."""

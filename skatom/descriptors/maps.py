@@ -10,6 +10,10 @@ import numpy as np
 from skatom._device import beside, is_tensor
 from skatom._typing import ArrayLike
 from skatom.elements import species_index, symbols
+from skatom.parallel import split_rows
+
+# Rows whose shifts and scales are in memory at once.
+_ROWS = 1024
 
 
 class FeatureMap:
@@ -109,7 +113,14 @@ class Scale(FeatureMap):
 
     def value(self, x: Any, numbers: ArrayLike | None = None) -> Any:
         rows = self._rows(numbers)
-        return (x - beside(self.shift[rows], x)) / beside(self.scale[rows], x)
+        if is_tensor(x):
+            return (x - beside(self.shift[rows], x)) / beside(self.scale[rows], x)
+        out = np.empty_like(x)
+        for part in split_rows(len(x), _ROWS):
+            own = rows if self.species is None else rows[part]
+            np.subtract(x[part], self.shift[own], out=out[part])
+            out[part] /= self.scale[own]
+        return out
 
     def pullback(self, x: Any, cotangent: Any, numbers: ArrayLike | None = None) -> Any:
         return cotangent / beside(self.scale[self._rows(numbers)], cotangent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -14,11 +13,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skatom._typing import Array, ArrayLike, FeaturesLike
+from skatom._warnings import warn
 from skatom.base import BaseEstimator
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.feature_transformer import FeatureTransformer, fit_table, transform_table
 from skatom.descriptors.features import Features
 from skatom.descriptors.maps import Scale, Select
+from skatom.parallel import split_rows
 from skatom.structures import structure_of
 
 # A feature whose range is this small relative to its size is constant.
@@ -27,6 +28,8 @@ _CONSTANT = 1e-12
 _NOTHING = 1e-20
 # CUR stops where what is left of every column is rounding error.
 _EXHAUSTED = 1e-13
+# Rows whose limits are in memory at once.
+_ROWS = 1024
 
 
 class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -164,8 +167,11 @@ class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, 
         size = np.maximum(np.abs(self.maximum_), np.abs(self.minimum_))
         slack = self.tolerance * width + _CONSTANT * size
         low, high = self.minimum_ - slack, self.maximum_ + slack
-        rows = 0 if self.species_ is None else np.searchsorted(self.species_, X.numbers)
-        return (values < low[rows]) | (values > high[rows])
+        outside = np.empty(values.shape, bool)
+        for part in split_rows(len(values), _ROWS):
+            own = 0 if self.species_ is None else np.searchsorted(self.species_, X.numbers[part])
+            outside[part] = (values[part] < low[own]) | (values[part] > high[own])
+        return outside
 
     def _report(self, X, values, outside):
         if not outside.any():
@@ -191,7 +197,7 @@ class FeatureScaler(FeatureTransformer, OneToOneFeatureMixin, TransformerMixin, 
         )
         if self.out_of_range == "raise":
             raise ValueError(message)
-        warnings.warn(message, UserWarning, stacklevel=4)
+        warn(message, UserWarning)
 
 
 class FeatureSelector(FeatureTransformer, TransformerMixin, BaseEstimator):

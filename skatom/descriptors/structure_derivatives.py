@@ -13,9 +13,9 @@ from skatom.memory import check_memory
 from skatom.structures import groups_by_size
 
 # Number of cotangents of the atoms of pooled features that are made at a time.
-_BATCH_BYTES = 2**28
+_BATCH_BYTES = 2**26
 # Derivatives along the pairs of some structures, before they are collected.
-_SLOPES_BYTES = 2**26
+_SLOPES_BYTES = 2**24
 
 
 @dataclass(frozen=True)

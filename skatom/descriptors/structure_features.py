@@ -99,7 +99,7 @@ class StructureFeatures(Features):
         ValueError
             If the map takes another number of features, or features of atoms.
         """
-        feature_map.check(self.n_features)
+        self._check_map(feature_map)
         mapped = self.derivatives.mapped(feature_map, self.values)
         return StructureFeatures(feature_map.value(self.values, None), mapped)
 

@@ -101,13 +101,18 @@ def _composed(function, s, u, v, x, y):
         return function.value(between, own_x[:, None], own_y)
     profile = vars(function.profile(between, own_x[:, None], own_y))
     of_pairs = {name: np.broadcast_to(f, between.shape) for name, f in profile.items()}
-    f = {name: values[x.place][:, y.place] for name, values in of_pairs.items()}
+
+    def of(name, rows=slice(None), columns=slice(None)):
+        return of_pairs[name][x.place[rows]][:, y.place[columns]]
+
     to_y, to_x = s[:, y.energies[y.place]], s[x.energies[x.place]]
-    u = u[:, None]
-    out = f["s"] * s + f["ss"] * to_y * to_x
-    out += f["su"] * u * to_x + f["sv"] * to_y * v + f["uv"] * u * v
-    rows, columns = x.energies, y.energies
-    out[rows] = f["s"][rows] * s[rows] + f["v"][rows] * v
-    out[:, columns] = f["s"][:, columns] * s[:, columns] + f["u"][:, columns] * u
+    u, rows, columns = u[:, None], x.energies, y.energies
+    out = of("s") * s  # one function at a time: all would take many times as much memory
+    out += of("ss") * to_y * to_x
+    out += of("su") * u * to_x
+    out += of("sv") * to_y * v
+    out += of("uv") * u * v
+    out[rows] = of("s", rows) * s[rows] + of("v", rows) * v
+    out[:, columns] = of("s", columns=columns) * s[:, columns] + of("u", columns=columns) * u
     out[np.ix_(rows, columns)] = of_pairs["value"]
     return out

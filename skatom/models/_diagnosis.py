@@ -1,6 +1,5 @@
 """What a fit says of its labels, in one warning: contradictions, and what it does not learn."""
 
-import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Real
@@ -8,6 +7,7 @@ from numbers import Real
 import numpy as np
 
 from skatom._numba import is_installed
+from skatom._warnings import warn
 from skatom.baseline import count_species
 from skatom.descriptors.features import structures_of
 from skatom.models._consistency import some_structures
@@ -84,7 +84,7 @@ def diagnose(model, X, y, sample_weight=None):
     except (ValueError, MemoryError):  # what cannot be diagnosed was fitted all the same
         return
     if found:
-        warnings.warn(f"{type(model).__name__}: " + "; ".join(found), UserWarning, stacklevel=3)
+        warn(f"{type(model).__name__}: " + "; ".join(found), UserWarning)
 
 
 def _batch(X):

@@ -13,8 +13,8 @@ from skatom.parallel import serial_blas, split_rows, threads_over_blas
 # Numbers of atoms that a thread works on at once, and of environments that they are compared with:
 # the arrays of kernel values stay in the cache.
 _ATOMS, _ENVIRONMENTS = 64, 1024
-# The same on a device, where few large operations are fast.
-_TENSOR_ATOMS, _TENSOR_ENVIRONMENTS = 2048, 8192
+# The same on a device, where few large operations are fast: environments, and numbers in arrays.
+_TENSOR_ENVIRONMENTS, _TENSOR_NUMBERS = 8192, 2**24
 
 
 class EnvironmentExpansion(Predictor):
@@ -111,7 +111,7 @@ class EnvironmentExpansion(Predictor):
                 cotangent[mine] = slopes
 
         counts = {z: len(mine) for z, mine in atoms.items()}
-        _share(counts, work, is_tensor(features.values))
+        _share(counts, work, self._at_once(is_tensor(features.values)))
         return energies, cotangent
 
     def evaluate(self, queries, with_gradient):
@@ -138,8 +138,14 @@ ndarray of shape (n_atoms,))
             into = [array[rows] for array in found[z]]
             self._add_all(z, *(array[rows] for array in queries[z]), with_gradient, *into)
 
-        _share({z: len(x) for z, (x, _) in queries.items()}, work, tensors)
+        counts = {z: len(x) for z, (x, _) in queries.items()}
+        _share(counts, work, self._at_once(tensors))
         return found
+
+    def _at_once(self, tensors):
+        """How many atoms a device works on at once; None for threads."""
+        most = max(map(len, self.values.values()), default=1)
+        return max(1, _TENSOR_NUMBERS // min(most, _TENSOR_ENVIRONMENTS)) if tensors else None
 
     def _add_all(self, z, x, norms, with_gradient, energies, along, own):
         """`_add` of all environments."""
@@ -172,11 +178,14 @@ ndarray of shape (n_atoms,))
             own += 4 * _row_sums(phi.uv, t, s.shape)
 
 
-def _share(counts, work, tensors):
-    """Call ``work(z, rows)`` for pieces of ``counts[z]`` atoms of each species, in threads."""
-    size = _TENSOR_ATOMS if tensors else _ATOMS
+def _share(counts, work, at_once):
+    """Call ``work(z, rows)`` for pieces of ``counts[z]`` atoms of each species.
+
+    They are worked on in threads, or one after the other if their size ``at_once`` is given.
+    """
+    size = at_once or _ATOMS
     jobs = [(z, rows) for z, count in counts.items() for rows in split_rows(count, size)]
-    if tensors:
+    if at_once is not None:
         for job in jobs:
             work(*job)
     elif sum(counts.values()) <= _ATOMS:  # threads cost more than they gain

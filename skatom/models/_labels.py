@@ -1,6 +1,5 @@
 """Labels minus the baseline, each with its noise, from which models learn."""
 
-import warnings
 from dataclasses import dataclass
 from numbers import Real
 
@@ -8,6 +7,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
 from skatom._misuse import check_may_be_features
+from skatom._warnings import warn
 from skatom.baseline import less_baseline
 from skatom.targets import Targets
 
@@ -161,10 +161,9 @@ def check_labels(targets, learns, model):
     family = _OF_THE_ENERGY if set(learns) & set(_OF_THE_ENERGY) else ()
     unused = [name for name in present if name in family and name not in learns]
     if unused:
-        warnings.warn(
+        warn(
             f"{model} does not learn from {' and '.join(unused)}: these labels are not used",
             UserWarning,
-            stacklevel=4,
         )
     return usable
 

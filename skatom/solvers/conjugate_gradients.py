@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable
 from math import inf, log
@@ -14,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skatom._device import is_tensor, namespace
 from skatom._progress import tqdm
 from skatom._typing import Array
+from skatom._warnings import warn
 from skatom.parallel import serial_blas
 from skatom.solvers.base import check_system, solver
 
@@ -109,11 +109,10 @@ def conjugate_gradients(
         except KeyboardInterrupt:
             pass
     if not (finished or stopped):
-        warnings.warn(
+        warn(
             f"conjugate gradients stopped after {n_iter} iterations, before the relative "
             f"residual fell to {tol:g}: raise alpha, n_inducing or max_iter",
             ConvergenceWarning,
-            stacklevel=3,
         )
     return x, n_iter
 

@@ -5,12 +5,19 @@
 as in the compiled loops, with one row for each pair.
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 
 from skatom.descriptors._torch.harmonics import harmonics, harmonics_with_gradients
+
+
+@lru_cache(maxsize=32)
+def degrees(l_max, device):
+    """The degree l of every component (l, m)."""
+    every = np.arange(l_max + 1)
+    return torch.as_tensor(np.repeat(every, 2 * every + 1), device=device)
 
 
 class PairFunctions:
@@ -28,10 +35,7 @@ class PairFunctions:
         self.density = density
         self.r = torch.linalg.vector_norm(pairs.vectors, dim=1)
         self.unit = pairs.vectors / self.r[:, None]
-        l_max = density.l_max
-        # the degree l of every component (l, m)
-        degrees = np.repeat(np.arange(l_max + 1), 2 * np.arange(l_max + 1) + 1)
-        self.degrees = torch.as_tensor(degrees, device=self.r.device)
+        self.degrees = degrees(density.l_max, str(self.r.device))
 
     @cached_property
     def harmonics(self):
@@ -68,63 +72,81 @@ class PairFunctions:
         return table[tables, k], (self.r - k.double() * spacing)[:, None]
 
     @cached_property
-    def radial(self):
-        """G_nl(r), (n_pairs, l_max + 1, n_max)."""
+    def _plain(self):
+        """G_nl(r), (n_pairs, (l_max + 1) n_max)."""
         p, x = self._interval
         g = p[:, 0]
         for power in range(1, 6):
             g = torch.addcmul(p[:, power], g, x)
-        return self._by_degree(g)
+        return g
+
+    @cached_property
+    def radial(self):
+        """w(r) G_nl(r), (n_pairs, l_max + 1, n_max)."""
+        return self._by_degree(self.weights[0][:, None] * self._plain)
 
     @cached_property
     def radial_slopes(self):
-        """G'_nl(r)."""
+        """Their derivatives."""
         p, x = self._interval
         g = 5 * p[:, 0]
         for power in range(1, 5):
             g = torch.addcmul((5 - power) * p[:, power], g, x)
-        return self._by_degree(g)
+        w, dw = self.weights
+        return self._by_degree(dw[:, None] * self._plain + w[:, None] * g)
 
     def _by_degree(self, g):
         return g.view(len(g), self.density.l_max + 1, self.density.n_max)
 
 
+def pair_functions(pairs, density, derivatives):
+    """The `PairFunctions`, the derivatives of which are computed when they are used."""
+    return PairFunctions(pairs, density)
+
+
 def expand(functions):
-    """c (n_centers, n_species, n_lm, n_max)."""
+    """c (n_centers, n_lm, n_species, n_max) of the neighbours, without the centre itself."""
     pairs, density = functions.pairs, functions.density
-    n_species, n_max = density.mixing.shape[1], density.n_max
-    wy = functions.weights[0][:, None] * functions.harmonics
-    terms = wy[:, :, None] * functions.radial[:, functions.degrees]
+    n_species, n_max, y = density.mixing.shape[1], density.n_max, functions.harmonics
+    terms = y.new_empty((*y.shape, n_max))
+    for l, part in by_degree(density.l_max):
+        torch.mul(y[:, part, None], functions.radial[:, l, None], out=terms[:, part])
     c = terms.new_zeros((len(pairs.own) * n_species, terms.shape[1:].numel()))
     c.index_add_(0, pairs.centers * n_species + pairs.species, terms.flatten(1))
-    c = c.view(-1, n_species, len(functions.degrees), n_max)
+    return c.view(-1, n_species, y.shape[1], n_max).transpose(1, 2).contiguous()
+
+
+def add_centers(c, pairs, density):
+    """Add the density of the centres themselves to their coefficients."""
     every = torch.arange(len(c), device=c.device)
-    own = density.table[density.table_of[pairs.own], 0, 5, :n_max]
-    c[every, pairs.own, 0] += density.central_weight * density.norm[0] * own
-    return c
+    own = density.table[density.table_of[pairs.own], 0, 5, : density.n_max]
+    c[every, 0, pairs.own] += density.central_weight * density.norm[0] * own
 
 
 def expansion_gradients(functions, dc):
-    """dE/dr_ij (n_pairs, 3) for the cotangent dc (n_centers, n_species, n_lm, n_max)."""
-    pairs, r = functions.pairs, functions.r
-    w, dw = functions.weights
+    """dE/dr_ij (n_pairs, 3) for the cotangent dc (n_centers, n_lm, n_species, n_max)."""
+    pairs, inverse = functions.pairs, 1 / functions.r[:, None]
     y, gradients = functions.with_gradients
-    rows = dc[pairs.centers, pairs.species]
-    a = (rows * functions.radial[:, functions.degrees]).sum(2)
-    b = (rows * functions.radial_slopes[:, functions.degrees]).sum(2)
-    inner = (dw[:, None] - functions.degrees * (w / r)[:, None]) * a + w[:, None] * b
-    along = (y * inner).sum(1)
+    rows = dc.transpose(1, 2)[pairs.centers, pairs.species]
+    a, b = torch.empty_like(y), torch.empty_like(y)
+    for l, part in by_degree(functions.density.l_max):
+        torch.sum(rows[:, part] * functions.radial[:, l, None], 2, out=a[:, part])
+        torch.sum(rows[:, part] * functions.radial_slopes[:, l, None], 2, out=b[:, part])
+    along = (y * (b - functions.degrees * inverse * a)).sum(1)
     across = (gradients * a[:, None]).sum(2)
-    return along[:, None] * functions.unit + (w / r)[:, None] * across
+    return along[:, None] * functions.unit + inverse * across
+
+
+def by_degree(l_max):
+    """Every degree l and the slice of its components (l, m)."""
+    return [(l, slice(l * l, (l + 1) ** 2)) for l in range(l_max + 1)]
 
 
 def tangents(functions):
     """Derivatives (n_pairs, 3, n_lm, n_max) along its vector of what each neighbour adds to c."""
-    w, dw = functions.weights
     y, gradients = functions.with_gradients
     along = functions.unit[:, :, None] * y[:, None]
-    turn = (w / functions.r)[:, None, None] * (gradients - functions.degrees * along)
-    turn = turn + dw[:, None, None] * along
+    turn = (1 / functions.r)[:, None, None] * (gradients - functions.degrees * along)
     radial = functions.radial[:, None, functions.degrees]
     slopes = functions.radial_slopes[:, None, functions.degrees]
-    return turn[..., None] * radial + (w[:, None, None] * along)[..., None] * slopes
+    return turn[..., None] * radial + along[..., None] * slopes

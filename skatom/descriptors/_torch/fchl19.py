@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skatom.descriptors._torch.kernels import fused_kernels
 from skatom.descriptors._torch.triplets import block_of, enumerate_triplets
 
 # The sine of an angle has a cusp at 0 and π, where its derivative is set to zero.
@@ -40,6 +41,9 @@ def scratch(counts, basis):
 
 def values(pairs, basis):
     """Features of the centres, (n_centers, n_features)."""
+    fused = fused_kernels("fchl19", str(pairs.vectors.device))
+    if fused is not None:
+        return fused.values(pairs, basis)
     n, n_two = len(pairs.own), len(basis.log_shells2)
     two = torch.zeros((n * basis.n_species, n_two), dtype=torch.float64, device=pairs.own.device)
     radial = _log_normals(_lengths(pairs.vectors), basis)
@@ -53,6 +57,9 @@ def values(pairs, basis):
 
 def pair_gradients(pairs, basis, cotangent):
     """dE/dr_ij (n_pairs, 3) for dE/d features, (n_centers, n_features) or (1, n_features)."""
+    fused = fused_kernels("fchl19", str(pairs.vectors.device))
+    if fused is not None:
+        return fused.pair_gradients(pairs, basis, cotangent)
     n, n_two = len(pairs.own), basis.n_species * len(basis.log_shells2)
     cotangent = cotangent.expand(n, -1)
     r = _lengths(pairs.vectors)

@@ -33,10 +33,14 @@ class TensorLoops:
 
     def values(self):
         """Features (n_centers, n_features)."""
-        out = self._device.empty(len(self._counts), self._n_features)
-        for centers, _, part in self._parts(0):
-            out[centers] = self._loops.values(part, self._parameters)
-        return out
+        out, parts = None, self._parts(0)
+        for centers, _, part in parts:
+            found = self._loops.values(part, self._parameters)
+            if len(parts) == 1:
+                return found
+            out = self._device.empty(len(self._counts), self._n_features) if out is None else out
+            out[centers] = found
+        return self._device.empty(0, self._n_features) if out is None else out
 
     def pair_gradients(self, cotangent):
         """dE/dr_ij (n_pairs, 3), for a cotangent of one row or one for each centre."""
@@ -54,20 +58,27 @@ class TensorLoops:
         return out
 
     def _parts(self, which):
-        for centers, pairs in pieces(self._counts, self._bytes[which], self._device):
-            yield centers, pairs, self._pairs.part(centers, pairs)
+        found = pieces(self._counts, self._bytes[which], self._device)
+        if len(found) == 1:
+            return [(*found[0], self._pairs)]
+        return [(*slices, self._pairs.part(*slices)) for slices in found]
 
     def collect(self, pairs, gradients, offsets):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) from dE/dr_ij of the pairs of all atoms."""
-        n_atoms, device = len(self._counts), self._device
-        on_atoms = device.zeros(n_atoms, 3)
-        on_atoms.index_add_(0, beside(pairs.indices, gradients), gradients)
-        on_atoms.index_add_(0, self._pairs.centers, -gradients)
-        structures = device.tensor(np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
-        products = gradients[:, :, None] * self._pairs.vectors[:, None]
-        on_strain = device.zeros(len(offsets) - 1, 3, 3)
-        on_strain.index_add_(0, structures[self._pairs.centers], products)
-        return on_atoms, on_strain
+        device, of_centers = self._device, self._pairs.starts
+        indices = beside(pairs.indices, gradients)
+        order = torch.argsort(indices.int(), stable=True)
+        lengths = torch.bincount(indices, minlength=len(self._counts))
+        on_atoms = torch.segment_reduce(gradients[order], "sum", lengths=lengths, unsafe=True)
+        on_atoms -= segment_sums(gradients, of_centers)
+        products = (gradients[:, :, None] * self._pairs.vectors[:, None]).flatten(1)
+        on_strain = segment_sums(segment_sums(products, of_centers), device.tensor(offsets))
+        return on_atoms, on_strain.view(-1, 3, 3)
+
+
+def segment_sums(rows, offsets):
+    """Sums (n, …) of consecutive rows, in their order each time, unlike those of `index_add_`."""
+    return torch.segment_reduce(rows, "sum", offsets=offsets, unsafe=True)
 
 
 def collect_jacobian(centers, indices, vectors, jacobian, weight, on_atoms, on_strain):
@@ -81,9 +92,8 @@ def collect_jacobian(centers, indices, vectors, jacobian, weight, on_atoms, on_s
 
 def pooled(values, offsets, how):
     """Sums or means (n, n_features) of the rows (n_atoms, n_features) of each structure."""
-    counts = np.diff(offsets)
-    owners = torch.as_tensor(np.repeat(np.arange(len(counts)), counts), device=values.device)
-    out = values.new_zeros((len(counts), values.shape[1])).index_add_(0, owners, values)
+    out = segment_sums(values, torch.as_tensor(offsets, device=values.device))
     if how == "sum":
         return out
-    return out / torch.as_tensor(counts, device=values.device, dtype=values.dtype)[:, None]
+    counts = torch.as_tensor(np.diff(offsets), device=values.device)
+    return out / counts.to(values.dtype)[:, None]

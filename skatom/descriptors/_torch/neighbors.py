@@ -1,16 +1,23 @@
-"""Neighbours within molecules, found on a device: all pairs of atoms of each structure."""
+"""Neighbours of the atoms of many structures, found on a device.
+
+The search is that of the compiled loops: atoms are sorted into bins at least a cutoff wide where
+the cell allows, and an atom meets those in the bins around its own. All atoms are searched at once,
+by long arrays: first the bins around each atom, then the atoms in these bins.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from skatom.neighbors import NeighborList, neighbor_list
+from skatom.neighbors import NeighborList, check_density, check_reach, neighbor_list
 from skatom.structures import groups_by_size, offsets_from_counts
 
-# Most atoms of a structure whose pairs are all tried, and how many times as many pairs may be tried
-# as the structures have, since all are padded to the largest.
-_MOST_ATOMS, _MOST_PADDING = 128, 4
-# Numbers in the vectors of all pairs that are tried at once.
-_NUMBERS = 2**25
+# Bins, and atoms in them, that are looked at together, on the CPU and on a card.
+_TOGETHER = {False: 2**20, True: 2**23}
+# Closer than the root of this (Å²) two atoms are at the same place; and memory of a pair, and of
+# the intermediate results for it.
+_COINCIDENT, _PAIR_BYTES = 1e-6, 120
 
 
 class NeighborTensors:
@@ -75,7 +82,7 @@ class NeighborTensors:
 
 
 def find_neighbors(structures, cutoff, device):
-    """The pairs within a cutoff radius; those of others than molecules are found on the CPU.
+    """The pairs within a cutoff radius, in the order of `neighbor_list`.
 
     Parameters
     ----------
@@ -87,39 +94,183 @@ def find_neighbors(structures, cutoff, device):
     -------
     NeighborTensors
     """
-    counts = structures.n_atoms
-    most = counts.max()
-    if (
-        structures.known_neighbors is not None
-        or structures.pbc.any()
-        or most > _MOST_ATOMS
-        or len(counts) * most**2 > _MOST_PADDING * np.sum(counts**2)
-    ):
+    cutoff = float(cutoff)
+    if structures.known_neighbors is not None:
         return NeighborTensors.of(neighbor_list(structures, cutoff), device)
-    places = np.arange(most)
-    present = places < counts[:, None]
-    first = structures.offsets[:-1]
-    atoms = np.where(present, first[:, None] + places, first[:, None])
-    positions = device.tensor(structures.positions)[device.tensor(atoms)]
-    present, first = device.tensor(present), device.tensor(first)
-    size = max(1, _NUMBERS // (3 * most**2))
-    groups = groups_by_size(np.arange(len(counts) + 1), size)
-    parts = [_pairs(positions[g], present[g], first[g], cutoff) for g in groups]
-    found, centers, indices, vectors, clash = (torch.cat(same) for same in zip(*parts, strict=True))
-    if clash.any():
+    grid, per_atom = _grid(structures, cutoff, device)
+    parts = []
+    for some in groups_by_size(offsets_from_counts(per_atom), _TOGETHER[device.is_card]):
+        bins = _bins_around(grid, some, per_atom[some], device)
+        parts += [_pairs(grid, bins, part, cutoff) for part in bins.pieces(device)]
+    device.check_memory(
+        _PAIR_BYTES * sum(len(indices) for _, indices, _, _ in parts),
+        f"the list of pairs of neighbours within {cutoff:g} Å",
+        "lower the cutoff or take fewer structures at a time",
+    )
+    centers, indices, vectors, clashes = (torch.cat(same) for same in zip(*parts, strict=True))
+    counts = torch.bincount(centers, minlength=len(structures.numbers))
+    found = device.array(torch.cat([counts, clashes.any()[None].long()]))
+    if found[-1]:
         neighbor_list(structures, cutoff)  # its error names the atoms at the same place
-    offsets = offsets_from_counts(device.array(found))
-    return NeighborTensors(offsets, centers, indices, vectors, float(cutoff))
+    check_density(structures, found[:-1], cutoff)
+    return NeighborTensors(offsets_from_counts(found[:-1]), centers, indices, vectors, cutoff)
 
 
-def _pairs(positions, present, first, cutoff):
-    """Numbers of neighbours, pairs and vectors of padded structures; whether atoms clash."""
-    vectors = positions[:, None] - positions[:, :, None]
-    squares = (vectors * vectors).sum(3)
-    apart = ~torch.eye(positions.shape[1], dtype=torch.bool, device=positions.device)
-    pairs = present[:, None] & present[:, :, None] & apart
-    near = pairs & (squares < cutoff**2)
-    structure, i, j = torch.nonzero(near, as_tuple=True)
-    clash = (pairs & (squares < 1e-6)).any()[None]
-    shift = first[structure]
-    return near.sum(2)[present], shift + i, shift + j, vectors[near], clash
+class Grid(NamedTuple):
+    """Atoms sorted into bins, the bins of all structures numbered through, as tensors."""
+
+    wrapped: torch.Tensor  # (n_atoms, 3), positions inside of the cells
+    place: torch.Tensor  # (n_atoms, 3), the bin of each atom
+    structure: torch.Tensor  # (n_atoms,)
+    order: torch.Tensor  # (n_atoms,), the atoms sorted by bin
+    starts: torch.Tensor  # (n_bins + 1,), where those of a bin begin
+    lattices: torch.Tensor  # (n, 3, 3)
+    bins: torch.Tensor  # (n, 3), the numbers of bins
+    reach: torch.Tensor  # (n, 3), and how many of them the cutoff reaches across
+    first: torch.Tensor  # (n,), the first bin of each structure
+    periodic: torch.Tensor  # (n, 3)
+
+
+def _grid(structures, cutoff, device):
+    """The `Grid` of a batch, and the number of bins around each atom, an array of numpy."""
+    counts, pbc = structures.n_atoms, structures.pbc
+    lattices = _complete(structures.cells, pbc)
+    inverses = _inverted(lattices)
+    positions = device.tensor(structures.positions)
+    structure = device.tensor(np.repeat(np.arange(len(counts)), counts))
+    periodic = device.tensor(pbc)
+    fractions = (positions[:, :, None] * device.tensor(inverses)[structure]).sum(1)
+    low, high = _extent(fractions, structure, pbc, device)
+    heights = 1 / np.linalg.norm(inverses, axis=1)
+    bins, reach = _plan(heights, np.where(pbc, 1.0, high - low), pbc, counts, cutoff)
+    check_reach(structures, cutoff, reach)
+    first = offsets_from_counts(bins.prod(axis=1))
+    shifts = torch.where(periodic[structure], torch.floor(fractions), 0.0)
+    extent = device.tensor(np.stack([low, np.maximum(high - low, 1e-300), bins], 1))[structure]
+    place = (fractions - shifts - extent[:, 0]) / extent[:, 1] * extent[:, 2]
+    place = place.long().clip(torch.zeros_like(structure)[:, None], extent[:, 2].long() - 1)
+    lattices, shape, begin = map(device.tensor, (lattices, bins, first))
+    flat = begin[structure] + _flat(place, shape[structure])
+    starts = torch.zeros(int(first[-1]) + 1, dtype=torch.long, device=flat.device)
+    starts[1:] = torch.cumsum(torch.bincount(flat, minlength=int(first[-1])), 0)
+    wrapped = positions - (shifts[:, :, None] * lattices[structure]).sum(1)
+    grid = Grid(
+        wrapped, place, structure, torch.argsort(flat, stable=True), starts, lattices, shape,
+        device.tensor(reach), begin, periodic,
+    )  # fmt: skip
+    return grid, np.repeat((2 * reach + 1).prod(axis=1), counts)
+
+
+def _complete(cells, pbc):
+    """Cells with unit vectors orthogonal to the others where they are not periodic."""
+    lattices = np.where(pbc[:, :, None], cells, 0.0)
+    for k in range(3):
+        missing = np.flatnonzero(~pbc[:, k])
+        one, other = lattices[missing, (k + 1) % 3], lattices[missing, (k + 2) % 3]
+        normal = np.cross(one, other)
+        free = np.flatnonzero(~normal.any(axis=1))  # where at most one of the others is known
+        known = np.where(one[free].any(axis=1)[:, None], one[free], other[free])
+        normal[free] = np.cross(known, np.eye(3)[np.abs(known).argmin(axis=1)])
+        normal[~normal.any(axis=1), k] = 1.0
+        lattices[missing, k] = normal / np.linalg.norm(normal, axis=1)[:, None]
+    return lattices
+
+
+def _inverted(lattices):
+    """The inverses of the lattices, by cofactors."""
+    a, b, c = lattices.transpose(1, 0, 2)
+    cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], 2)
+    return cofactors / np.einsum("sx,sx->s", a, cofactors[:, :, 0])[:, None, None]
+
+
+def _extent(fractions, structure, pbc, device):
+    """The smallest and largest coordinates along each lattice vector, 0 and 1 if periodic."""
+    low, high = np.zeros(pbc.shape), np.ones(pbc.shape)
+    if not pbc.all():
+        found = fractions.new_zeros((2, *pbc.shape))
+        place = structure[:, None].expand_as(fractions)
+        for ends, how in zip(found, ("amin", "amax"), strict=True):
+            ends.scatter_reduce_(0, place, fractions, how, include_self=False)
+        of_atoms = device.array(found)
+        low, high = np.where(pbc, low, of_atoms[0]), np.where(pbc, high, of_atoms[1])
+    return low, high
+
+
+def _plan(heights, extents, pbc, counts, cutoff):
+    """The numbers of bins, and how many of them the cutoff reaches across."""
+    lengths = heights * extents
+    bins = np.maximum(1, np.minimum(lengths / cutoff, 1e6).astype(np.int64))
+    while True:  # do not walk through empty space
+        many = np.flatnonzero(bins.prod(axis=1) > np.maximum(8, counts))
+        if not len(many):
+            break
+        bins[many, bins[many].argmax(axis=1)] //= 2
+    reach = np.ceil(np.minimum(cutoff * bins / heights, 1e6)).astype(np.int64)
+    return bins, np.where(pbc, reach, bins > 1)
+
+
+def _flat(place, bins):
+    return (place[:, 0] * bins[:, 1] + place[:, 1]) * bins[:, 2] + place[:, 2]
+
+
+class BinsAround(NamedTuple):
+    """The bins around some consecutive atoms, one row for each, sorted by atom."""
+
+    first: int  # the first atom
+    rows: np.ndarray  # (n_atoms + 1,), where the rows of each atom begin
+    centers: torch.Tensor
+    offsets: torch.Tensor  # from the centre to the lattice point of the bin's periodic image
+    inside: torch.Tensor  # whether the bin is no periodic image
+    starts: torch.Tensor  # where its atoms begin
+    counts: torch.Tensor  # and their number, 0 where there is no such bin
+
+    def pieces(self, device):
+        """Slices of the rows whose atoms can be looked at together."""
+        ends = device.array(torch.cumsum(self.counts, 0))[self.rows[1:] - 1]
+        groups = groups_by_size(np.append(0, ends), _TOGETHER[device.is_card])
+        return [slice(self.rows[group.start], self.rows[group.stop]) for group in groups]
+
+
+def _bins_around(grid, atoms, per_atom, device):
+    """The `BinsAround` a slice of the atoms; ``per_atom`` are their numbers."""
+    rows = offsets_from_counts(per_atom)
+    centers = _repeated(device.tensor(per_atom), int(rows[-1]))
+    k = torch.arange(int(rows[-1]), device=centers.device) - device.tensor(rows)[centers]
+    centers = centers + atoms.start
+    structure = grid.structure[centers]
+    reach, bins = grid.reach[structure], grid.bins[structure]
+    width = 2 * reach + 1
+    z = k % width[:, 2]
+    y = k.div(width[:, 2], rounding_mode="floor")
+    x = y.div(width[:, 1], rounding_mode="floor")
+    place = grid.place[centers] + torch.stack([x, y % width[:, 1], z], 1) - reach
+    image = place.div(bins, rounding_mode="floor")
+    exists = (grid.periodic[structure] | (image == 0)).all(1)
+    flat = torch.where(exists, grid.first[structure] + _flat(place - image * bins, bins), 0)
+    offsets = (image.double()[:, :, None] * grid.lattices[structure]).sum(1)
+    starts = grid.starts[flat]
+    counts = torch.where(exists, grid.starts[flat + 1] - starts, 0)
+    offsets = offsets - grid.wrapped[centers]
+    return BinsAround(atoms.start, rows, centers, offsets, (image == 0).all(1), starts, counts)
+
+
+def _pairs(grid, bins, rows, cutoff):
+    """Centres, neighbours, vectors of the pairs in some rows, and whether atoms clash."""
+    counts = bins.counts[rows]
+    ends = torch.cumsum(counts, 0)
+    row = _repeated(counts, int(ends[-1]))
+    places = torch.arange(len(row), device=row.device) - (ends - counts)[row]
+    indices = grid.order[bins.starts[rows][row] + places]
+    vectors = grid.wrapped[indices] + bins.offsets[rows][row]
+    squares = (vectors * vectors).sum(1)
+    centers = bins.centers[rows][row]
+    itself = bins.inside[rows][row] & (indices == centers)
+    near = torch.nonzero((squares < cutoff**2) & ~itself)[:, 0]
+    clash = (squares[near] < _COINCIDENT).any()[None]
+    return centers[near], indices[near], vectors[near], clash
+
+
+def _repeated(counts, total):
+    """The index of each row as often as it counts."""
+    every = torch.arange(len(counts), device=counts.device)
+    return torch.repeat_interleave(every, counts, output_size=total)

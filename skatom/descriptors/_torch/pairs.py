@@ -16,10 +16,12 @@ _PIECE = {False: 2**26, True: 2**31}
 class PairTensors(NamedTuple):
     """Pairs of some centres with their neighbours, sorted by centre.
 
-    ``centers`` (n_pairs,) counts the centres from 0; ``own`` (n_centers,) and ``species``
-    (n_pairs,) are the indices of the species of centres and of neighbours.
+    ``centers`` (n_pairs,) counts the centres from 0, and the pairs of a centre begin at its
+    ``starts`` (n_centers + 1,); ``own`` (n_centers,) and ``species`` (n_pairs,) are the indices of
+    the species of centres and of neighbours.
     """
 
+    starts: torch.Tensor
     centers: torch.Tensor
     vectors: torch.Tensor  # (n_pairs, 3)
     own: torch.Tensor
@@ -27,8 +29,9 @@ class PairTensors(NamedTuple):
 
     def part(self, centers, pairs):
         """Some consecutive centres and their pairs, two slices."""
+        starts = self.starts[centers.start : centers.stop + 1] - pairs.start
         return PairTensors(
-            self.centers[pairs] - centers.start, self.vectors[pairs], self.own[centers],
+            starts, self.centers[pairs] - centers.start, self.vectors[pairs], self.own[centers],
             self.species[pairs],
         )  # fmt: skip
 
@@ -38,13 +41,14 @@ def upload(pairs, species, device):
 
     The list is a `NeighborList` or a `NeighborTensors`.
     """
-    own = device.tensor(species[pairs.atoms])
+    starts, own = device.tensor(pairs.offsets), device.tensor(species[pairs.atoms])
     if isinstance(pairs, NeighborTensors):
-        return PairTensors(pairs.centers, pairs.vectors, own, device.tensor(species)[pairs.indices])
+        every = device.tensor(species)
+        return PairTensors(starts, pairs.centers, pairs.vectors, own, every[pairs.indices])
     centers = np.repeat(np.arange(len(pairs.atoms)), np.diff(pairs.offsets))
     arrays = map(device.tensor, (centers, pairs.vectors, species[pairs.indices]))
     centers, vectors, of_neighbors = arrays
-    return PairTensors(centers, vectors, own, of_neighbors)
+    return PairTensors(starts, centers, vectors, own, of_neighbors)
 
 
 def pieces(counts, n_bytes, device):

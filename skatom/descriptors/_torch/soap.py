@@ -9,12 +9,9 @@ from math import pi, sqrt
 
 import torch
 
-from skatom.descriptors._torch.density import (
-    PairFunctions,
-    expand,
-    expansion_gradients,
-    tangents,
-)
+from skatom.descriptors._torch import density as plain
+from skatom.descriptors._torch.density import add_centers, by_degree
+from skatom.descriptors._torch.kernels import fused_kernels
 
 
 def scratch(counts, density):
@@ -33,33 +30,60 @@ def scratch(counts, density):
     n_lm, channels = (density.l_max + 1) ** 2, len(density.mixing) * density.n_max
     n_features = channels if density.nu == 1 else channels**2 * (density.l_max + 1)
     of_center = 3.0 * n_features + 4 * n_lm * density.n_max * density.mixing.shape[1]
-    of_pair = n_lm * (4 * density.n_max + 12)
+    of_pair = n_lm * (density.n_max + 8) + 4 * (density.l_max + 1) * density.n_max
     of_tangents = 12 * n_lm * density.n_max + 3 * n_lm * channels + 9 * n_features
     return 8 * (of_center + counts * of_pair), 8 * (of_center + counts * (of_pair + of_tangents))
 
 
 def values(pairs, density):
     """Features of the centres, (n_centers, n_features)."""
-    p = _spectrum(_mixed(expand(PairFunctions(pairs, density)), density), density)
-    return p * _inverse_lengths(p) if density.normalize else p
+    loops = _loops(pairs, density)
+    c = _coefficients(loops.pair_functions(pairs, density, False), loops)
+    if _fits(loops, c, density):
+        return loops.power_spectrum(c, density)
+    p = _spectrum(c, density)
+    return p.mul_(_inverse_lengths(p)) if density.normalize else p
 
 
 def pair_gradients(pairs, density, cotangent):
     """dE/dr_ij (n_pairs, 3) for dE/d features, (n_centers, n_features) or (1, n_features)."""
-    functions = PairFunctions(pairs, density)
-    c = _mixed(expand(functions), density)
-    cotangent = cotangent.expand(len(c), -1)
-    if density.normalize:
-        p = _spectrum(c, density)
-        cotangent = _project(p, _inverse_lengths(p), cotangent)
-    return expansion_gradients(functions, _unmixed(_cotangent(c, density, cotangent), density))
+    loops = _loops(pairs, density)
+    functions = loops.pair_functions(pairs, density, True)
+    c = _coefficients(functions, loops)
+    if _fits(loops, c, density):
+        dc = loops.power_spectrum_cotangent(c, density, cotangent)
+    else:
+        cotangent = cotangent.expand(len(c), -1)
+        if density.normalize:
+            p = _spectrum(c, density)
+            cotangent = _project(p, _inverse_lengths(p), cotangent)
+        dc = _cotangent(c, density, cotangent)
+    return loops.expansion_gradients(functions, _unmixed(dc, density))
+
+
+def _loops(pairs, density):
+    """The fused kernels of a card, or torch's operations."""
+    fused = fused_kernels("soap", str(pairs.vectors.device))
+    return plain if fused is None or density.l_max > fused.LARGEST_L else fused
+
+
+def _coefficients(functions, loops):
+    """c (n_centers, n_lm, n_channels)."""
+    c = loops.expand(functions)
+    add_centers(c, functions.pairs, functions.density)
+    return _mixed(c, functions.density)
+
+
+def _fits(loops, c, density):
+    """Whether fused kernels make the power spectrum of so many channels."""
+    return density.nu == 2 and loops is not plain and c.shape[2] <= loops.MOST_CHANNELS
 
 
 def pair_jacobian(pairs, density):
     """d features_i / dr_ij, (n_pairs, 3, n_features)."""
-    functions = PairFunctions(pairs, density)
-    c = _mixed(expand(functions), density)
-    dc, mixing = tangents(functions), density.mixing[:, pairs.species]
+    functions = plain.pair_functions(pairs, density, True)
+    c = _coefficients(functions, plain)
+    dc, mixing = plain.tangents(functions), density.mixing[:, pairs.species]
     # (n_pairs, 3, n_lm, channels): a neighbour changes the channels of its species
     dc = torch.einsum("jp,paln->paljn", mixing, dc).flatten(3)
     jacobian = _spectrum_tangent(c[pairs.centers], dc, density)
@@ -71,18 +95,14 @@ def pair_jacobian(pairs, density):
 
 
 def _mixed(c, density):
-    """(n_centers, n_lm, channels) from (n_centers, n_species, n_lm, n_max)."""
-    if not density.mixes:
-        return c.transpose(1, 2).flatten(2)
-    return torch.einsum("js,islm->iljm", density.mixing, c).flatten(2)
+    """(n_centers, n_lm, channels) from (n_centers, n_lm, n_species, n_max)."""
+    return (torch.einsum("js,ilsm->iljm", density.mixing, c) if density.mixes else c).flatten(2)
 
 
 def _unmixed(dc, density):
     """The transpose of `_mixed`."""
     dc = dc.view(*dc.shape[:2], len(density.mixing), density.n_max)
-    return (
-        torch.einsum("js,iljm->islm", density.mixing, dc) if density.mixes else dc.transpose(1, 2)
-    )
+    return torch.einsum("js,iljm->ilsm", density.mixing, dc) if density.mixes else dc
 
 
 def _inverse_lengths(p):
@@ -99,8 +119,8 @@ def _project(p, scale, rows):
 
 def _degrees(density):
     """The components of each degree l, and √(8π² / (2l + 1))."""
-    for l in range(density.l_max + 1):
-        yield slice(l * l, (l + 1) ** 2), sqrt(8 * pi**2 / (2 * l + 1))
+    for l, part in by_degree(density.l_max):
+        yield part, sqrt(8 * pi**2 / (2 * l + 1))
 
 
 def _packing(n_channels, device):

@@ -1,6 +1,5 @@
 """Scattering of many structures: threads, jobs, normalisation and the choice of features."""
 
-import warnings
 from collections import OrderedDict
 from functools import cache, partial
 from threading import Lock
@@ -10,6 +9,7 @@ import numpy as np
 from joblib import effective_n_jobs
 
 from skatom._progress import tqdm, working_time
+from skatom._warnings import warn
 from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
 from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths
@@ -84,11 +84,10 @@ def _announcing(update, n, fine):
                     "alias=1e-3 takes a tenth of it, with errors of up to 1e-2 instead of 1e-4; or "
                     "select the features that a model needs"
                 )
-            warnings.warn(
+            warn(
                 f"WaveletScattering: the other {n - done} structures take about {left:.0f} s: "
                 + remedy,
                 UserWarning,
-                stacklevel=2,
             )
 
     return counted

@@ -266,8 +266,9 @@ class FeatureExpansion(TupleKeys, Predictor):
         alpha = np.concatenate([part.ravel() for part in coefficients])
         self.weights = {}
         for key in set().union(*(block.parts for block in rows)):
-            places, values = kernel.stacked(rows, key, kernel._basis(key, rows))
-            self.weights[key] = kernel.amplitude**2 * (alpha[places] @ values)
+            blocks = kernel.features_of_blocks(rows, key, kernel._basis(key, rows))
+            total = sum(alpha[places] @ values for places, values in blocks)
+            self.weights[key] = kernel.amplitude**2 * total
 
     def energies(self, X):
         """Energies of structures, shape (n,)."""
@@ -287,6 +288,6 @@ class FeatureExpansion(TupleKeys, Predictor):
         total = np.zeros(rows.n_groups * rows.n_rows)
         for key in rows.parts.keys() & self.weights.keys():
             basis = self.kernel._basis(key, [rows])
-            places, values = self.kernel.stacked([rows], key, basis)
-            total[places] += values @ self.weights[key]
+            for places, values in self.kernel.features_of_blocks([rows], key, basis):
+                total[places] += values @ self.weights[key]
         return total

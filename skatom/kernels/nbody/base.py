@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,11 @@ from skatom._typing import Array, FeaturesLike, StructuresLike
 from skatom.kernels.base import Kernel
 from skatom.kernels.covariances import by_structure
 from skatom.memory import check_memory
+from skatom.parallel import split_rows
 from skatom.structures import as_structures
+
+# Rows whose dot products with all others are in memory beside the matrix.
+_ROWS = 128
 
 
 class NBodyKernel(Kernel):
@@ -65,7 +71,7 @@ class NBodyKernel(Kernel):
     ) -> Array:
         X = as_structures(X)
         Y = X if Y is None else as_structures(Y)
-        _check_matrix(X, Y, rows, columns)
+        _check_matrix(self, X, Y, rows, columns)
         left = [self.rows(X, what) for what in rows]
         same = Y is X and rows == columns
         stacked = self.cross(left, None if same else [self.rows(Y, what) for what in columns])
@@ -84,7 +90,17 @@ class NBodyKernel(Kernel):
         ndarray of float, shape (n, m)
         """
         others = rows if others is None else others
-        return np.block([[self._between(a, b) for b in others] for a in rows])
+        left, right = ([block.n_groups * block.n_rows for block in side] for side in (rows, others))
+        check_memory(
+            8.0 * (sum(left) * sum(right) + max(left) * max(right)),
+            f"the {sum(left)} x {sum(right)} kernel matrix",
+            "set n_environments or use fewer structures",
+        )
+        matrix = np.empty((sum(left), sum(right)))
+        for a, x in zip(rows, _slices(left), strict=True):
+            for b, y in zip(others, _slices(right), strict=True):
+                matrix[x, y] = self._between(a, b)
+        return matrix
 
     def local(self, X: StructuresLike, Y: StructuresLike | None = None) -> Array:
         """Covariances of the environments of single atoms.
@@ -147,26 +163,36 @@ class PletKernel(NBodyKernel):
             basis = self._basis(key, [*rows, *columns])
             if basis is None:
                 continue
-            index, features = self.stacked(rows, key, basis)
-            if others is None:
-                matrix[np.ix_(index, index)] += features @ features.T
-            else:
-                columns_index, column_features = self.stacked(others, key, basis)
-                matrix[np.ix_(index, columns_index)] += features @ column_features.T
+            self._add(matrix, key, basis, rows, others)
+        if others is None:
+            _mirror(matrix)
         matrix *= self.amplitude**2
         return matrix
 
-    def stacked(self, rows: Any, key: Any, basis: Any) -> Any:
-        """The places and features of all rows that are not zero."""
-        places, features, begin = [], [], 0
+    def _add(self, matrix, key, basis, rows, others):
+        """Add what the n-plets of one key contribute, of rows alone the upper triangle."""
+        left = list(self.features_of_blocks(rows, key, basis))
+        right = left if others is None else list(self.features_of_blocks(others, key, basis))
+        for k, block in enumerate(left):
+            for other in right[k:] if others is None else right:
+                _add_products(matrix, block, other)
+
+    def features_of_blocks(self, rows: list, key: Any, basis: Any) -> Iterator:
+        """The places and features of the rows of each block that are not zero.
+
+        Yields
+        ------
+        places : ndarray of int, shape (n,)
+            Places of the rows among those of all blocks, ascending.
+        features : ndarray of float, shape (n, n_features)
+        """
+        begin = 0
         for block in rows:
             if key in block.parts:
                 groups, values = self._features(block.parts[key], key, basis)
-                rows_of_groups = groups[:, None] * block.n_rows + np.arange(block.n_rows)
-                places.append(begin + rows_of_groups.ravel())
-                features.append(values.reshape(rows_of_groups.size, values.shape[-1]))
+                places = begin + groups[:, None] * block.n_rows + np.arange(block.n_rows)
+                yield places.ravel(), values.reshape(places.size, values.shape[-1])
             begin += block.n_groups * block.n_rows
-        return np.concatenate(places), np.concatenate(features)
 
     def diagonal_blocks(self, rows: Any) -> Any:
         """The kernel of each group of rows with itself, shape (n_groups, n_rows, n_rows)."""
@@ -249,22 +275,52 @@ class NBodySum(NBodyKernel):
 
     def cross(self, rows: list, others: list | None = None) -> Any:
         """The sum of the kernel matrices of all terms."""
-        return sum(
-            term.cross([r[k] for r in rows], None if others is None else [r[k] for r in others])
-            for k, term in enumerate(self.terms)
-        )
+        total = 0.0
+        for k, term in enumerate(self.terms):  # two matrices at a time, not one of each term
+            total += term.cross(
+                [r[k] for r in rows], None if others is None else [r[k] for r in others]
+            )
+        return total
 
     def diagonal_blocks(self, rows: Any) -> Any:
         """The sum of the diagonal blocks of all terms."""
         return sum(term.diagonal_blocks(a) for term, a in zip(self.terms, rows, strict=True))
 
 
-def _check_matrix(X, Y, rows, columns):
+def _check_matrix(kernel, X, Y, rows, columns):
     n, m = (
-        len(side) * ("energy" in kinds) + 3 * len(side.numbers) * ("forces" in kinds)
+        len(side) * ("energy" in kinds)
+        + 3 * len(side.numbers) * ("forces" in kinds)
+        + 6 * len(side) * ("virial" in kinds)
         for side, kinds in ((X, rows), (Y, columns))
     )
-    check_memory(16.0 * n * m, f"the {n} x {m} covariance matrix", "use fewer structures")
+    # terms are added one by one, and kinds are put together by structure in a second matrix
+    copies = 2 if len(kernel.terms) > 1 or len(rows) > 1 or len(columns) > 1 else 1
+    check_memory(8.0 * copies * n * m, f"the {n} x {m} covariance matrix", "use fewer structures")
+
+
+def _slices(sizes):
+    """Where consecutive blocks of these sizes are."""
+    edges = np.append(0, np.cumsum(sizes))
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
+def _add_products(matrix, block, other):
+    """Add the dot products of the rows of two blocks; of a block with itself the upper triangle."""
+    (places, features), (columns, others) = block, other
+    for part in split_rows(len(places), _ROWS):
+        first = part.start if features is others else 0
+        products = features[part] @ others[first:].T
+        matrix[np.ix_(places[part], columns[first:])] += products
+
+
+def _mirror(matrix):
+    """Copy the upper triangle to the lower one."""
+    for part in split_rows(len(matrix), _ROWS):
+        block = matrix[part, part]
+        lower = np.tril_indices(len(block), -1)
+        block[lower] = block.T[lower]
+        matrix[part.stop :, part] = matrix[part, part.stop :].T
 
 
 def _combinations(rows):

@@ -23,8 +23,8 @@ _SMALLEST = 1e-15
 _PADDING = 0.25
 # n-plets whose basis functions are tabulated at once.
 _CHUNK = 4096
-# Numbers in the tensors that are added up at once.
-_TENSORS = 2**22
+# Numbers in the tensors that are added up at once; they stay in the cache.
+_TENSORS = 2**19
 
 
 class RadialBasis:

@@ -17,6 +17,7 @@ from skatom.kernels.nbody.averaged import HaarNBody
 from skatom.kernels.nbody.base import NBodyKernel
 from skatom.kernels.nbody.cartesian import CartesianPairs, RowExpansion
 from skatom.kernels.nbody.sums import NBody
+from skatom.memory import check_memory
 
 
 class ManyBody(NBodyKernel):
@@ -179,11 +180,21 @@ class ManyBody(NBodyKernel):
         elif a.slopes is None:
             matrix = p.s[:, right] * along_y + 2 * p.v[:, right] * b.own.ravel()
         else:
+            check_memory(
+                32.0 * len(left) * len(right),
+                f"the derivatives of {len(left)} x {len(right)} pairs of environments",
+                "set n_environments, lower the cutoff or use fewer structures",
+            )
             pairs = np.ix_(left, right)
             x, y = 2 * a.own.reshape(-1, 1), 2 * b.own.ravel()
             to_y, to_x = along_x[:, right], along_y[left]
-            matrix = p.s[pairs] * products[n:, m:] + p.ss[pairs] * to_y * to_x
-            matrix += p.su[pairs] * x * to_x + p.sv[pairs] * to_y * y + p.uv[pairs] * x * y
+            matrix = p.s[pairs]
+            matrix *= products[n:, m:]
+            for f, g, h in ((p.ss, to_y, to_x), (p.su, x, to_x), (p.sv, to_y, y), (p.uv, x, y)):
+                term = f[pairs]
+                term *= g
+                term *= h
+                matrix += term
         return self.amplitude**2 * b.fold(a.fold(matrix).T).T
 
 

@@ -14,8 +14,9 @@ _NUMBERS = 2**26
 def energy_rows(block, features, out):
     """Add Σ_i k(x_i, z_m) to ``out`` (n, M), for a block whose arrays are tensors."""
     centers = np.flatnonzero(features.numbers == block.number)
-    structures = np.repeat(np.arange(len(features)), features.n_atoms)[centers]
-    out.index_add_(0, device_of(out).tensor(structures), block.values(features.values[centers]))
+    offsets = device_of(out).tensor(np.searchsorted(centers, features.offsets))
+    values = block.values(features.values[centers])
+    out += torch.segment_reduce(values, "sum", offsets=offsets, unsafe=True)
 
 
 def derivative_rows(block, features, forces, virial):

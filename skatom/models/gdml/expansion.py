@@ -7,8 +7,9 @@ from skatom.descriptors.inverse_distances import incidence, pair_features
 from skatom.models._cpu.sgdml import scaled_distances, weigh_kernel
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
-# Queries (times permutations) that are worked on at once: their weights stay in the cache.
-_CHUNK = 512
+# Queries (times permutations) that are worked on at once, and the fewest of many references; and
+# numbers in their weights, which stay in the cache.
+_CHUNK, _FEWEST, _WEIGHTS = 512, 64, 2**18
 
 
 class KernelExpansion(Predictor):
@@ -74,7 +75,8 @@ class KernelExpansion(Predictor):
 
     def _in_pieces(self, work, n):
         """Arrays that ``work`` gives for slices of ``n`` structures, concatenated."""
-        pieces = split_rows(n, max(1, _CHUNK // len(self.pair_permutations)))
+        size = min(_CHUNK, max(_FEWEST, _WEIGHTS // len(self.squares)))
+        pieces = split_rows(n, max(1, size // len(self.pair_permutations)))
         if len(pieces) < 2:
             with serial_blas():
                 return work(slice(0, n))

@@ -1,10 +1,9 @@
 """Checks of the labels of GDML."""
 
-import warnings
-
 import numpy as np
 
 from skatom._misuse import check_may_be_labels
+from skatom._warnings import warn
 from skatom.models._consistency import some_structures
 from skatom.models._labels import check_labels
 from skatom.targets import Targets, as_targets
@@ -68,10 +67,9 @@ def warn_of_rigid_motions(rigid, forces):
     sizes = np.sqrt(np.einsum("ik,ik->i", along, along) / flat.shape[1])
     whole, all_along = np.sqrt(np.mean(flat**2)), np.sqrt(np.mean(sizes**2))
     if all_along > _RIGID * whole:
-        warnings.warn(
+        warn(
             f"the forces have net forces or torques: their part along translations and rotations "
             f"of the frames is {all_along:.2g} eV/Å of {whole:.2g} (RMS), and "
             f"{sizes.max():.2g} in frame {sizes.argmax()}; no energy of a free molecule has such "
-            "forces, so this part is left out",
-            stacklevel=4,
+            "forces, so this part is left out"
         )

@@ -1,11 +1,11 @@
 """What kernel ridge regression takes: features, structures or arrays, and kernels of them."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
 
 from skatom._device import check_is_array
+from skatom._warnings import warn
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
 from skatom.kernels import FCHL18, DotKernel, StructureKernel
@@ -73,11 +73,10 @@ def learnable(kernel, basis, targets):
         return of_the_energy
     if basis == "derivatives":
         if targets.labelled("dipole").any():
-            warnings.warn(
+            warn(
                 "basis='derivatives' does not learn from dipole: these labels are not used, and "
                 "are with basis='operators'",
                 UserWarning,
-                stacklevel=4,
             )
         return of_the_energy
     if kernel.scope == "global":

@@ -92,14 +92,16 @@ class IterativeSystem(DerivativeSystem):
     def _kernel_columns(self, index):
         """Columns of K of some rows."""
         starts, has_energy = self.layout
-        energies = np.isin(starts[:-1], index) & has_energy
+        # other structures would be compared, too, for columns that nobody asked for
+        chosen = np.unique(np.searchsorted(starts, index, side="right") - 1)
+        energies = np.isin(starts[chosen], index) & has_energy[chosen]
         coordinates = [
-            kept[index[(index >= a) & (index < b)] - a]
-            for kept, a, b in zip(
-                self.coordinates, starts[:-1] + has_energy, starts[1:], strict=True
+            self.coordinates[s][index[(index >= first) & (index < last)] - first]
+            for s, first, last in zip(
+                chosen, starts[chosen] + has_energy[chosen], starts[chosen + 1], strict=True
             )
         ]
-        environments = Environments(self.features, coordinates, self._bases)
+        environments = Environments(self.features[chosen], coordinates, self._bases)
         device, shape = device_of(self._scale), (int(starts[-1]), len(index))
         out = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:

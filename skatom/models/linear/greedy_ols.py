@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -24,6 +23,7 @@ from skatom._typing import (
     RandomState,
     TargetsLike,
 )
+from skatom._warnings import warn
 from skatom.models.linear.greedy import GreedyRegressor, check_weights, count_samples, extend
 from skatom.models.linear.rows import WeightedRows
 from skatom.parallel import tree_reduce
@@ -333,11 +333,10 @@ class GreedyOLS(GreedyRegressor):
 
     def _warn_if_short(self, path):
         if len(path) < self.n_terms:
-            warnings.warn(
+            warn(
                 f"{len(path)} terms were found where n_terms={self.n_terms} were asked for: "
                 "either they fit y exactly, or all other features are linear combinations of them",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _held_out_score(self, rows, splits, folds, rng):

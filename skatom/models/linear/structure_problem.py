@@ -4,12 +4,12 @@ import numpy as np
 
 from skatom._device import check_is_array
 from skatom.baseline import count_species
-from skatom.memory import available_memory
+from skatom.memory import available_memory, check_memory
 from skatom.models._labels import voigt
 from skatom.models.linear.rows import LinearProblem
 
-# The Jacobian of a batch of structures.
-_JACOBIAN_BYTES = 2**28
+# The Jacobian of a batch of structures: many structures for threads, small beside the rows.
+_JACOBIAN_BYTES = 2**26
 # Rows of derivatives that are kept, since a selection asks for them several times; at most this
 # share of the available memory.
 _KEPT_BYTES, _KEPT_SHARE = 2**30, 0.25
@@ -67,7 +67,8 @@ class StructureProblem(LinearProblem):
             rows = self.derivatives.of(batch, ours)
             target, noise = self.derivatives.targets(batch)
             roots = np.repeat(np.sqrt(sample_weight[batch]), self.derivatives.counts[batch]) / noise
-            yield self._with_constants(rows * roots[:, None], columns), target * roots
+            rows *= roots[:, None]
+            yield self._with_constants(rows, columns), target * roots
 
     def _with_constants(self, rows, columns):
         """The given columns, where those of C have no slope."""
@@ -142,7 +143,12 @@ class DerivativeRows:
         """The rows of each structure, from one Jacobian."""
         features = self.features if columns is None else self.features[:, columns]
         jacobian = features.jacobian(batch)
-        n_columns = features.n_features
+        n_rows, n_columns = int(self.counts[batch].sum()), features.n_features
+        check_memory(
+            8.0 * n_rows * n_columns,
+            f"the rows of {n_rows} forces and virials and {n_columns} features",
+            "select features first, or train on fewer structures",
+        )
         for k, s in enumerate(batch):
             parts = [np.empty((0, n_columns))]
             if self.labels.has_forces[s]:

@@ -1,6 +1,5 @@
 """Tables of pairs and triangles in the formats of LAMMPS."""
 
-import warnings
 from itertools import product
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from skatom._files import written_whole
+from skatom._warnings import warn
 
 
 def write_tables(model, prefix, n_points, n_grid):
@@ -22,11 +22,10 @@ def write_tables(model, prefix, n_points, n_grid):
         commands += _write_pairs(model, path, symbols, n_points)
     if 3 in orders:
         if len(symbols) > 1:
-            warnings.warn(
+            warn(
                 "pair_style threebody/table of LAMMPS (22 July 2025) exchanges the neighbours of "
                 "an atom where the first is farther away, unlike ones too: check the forces of "
                 f"{', '.join(symbols)} in your version",
-                stacklevel=3,
             )
         path = prefix.with_name(prefix.name + ".3b")
         styles.append("threebody/table")

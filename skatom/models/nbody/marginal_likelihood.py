@@ -1,6 +1,7 @@
 """The marginal likelihood of Gaussian processes with n-body kernels, and its maximum."""
 
 import numpy as np
+import scipy.linalg
 from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 
@@ -14,12 +15,21 @@ _TOLERANCE = 1e-6
 _STEP = 1e-3
 
 
+def n_matrices(kernel, optimize):
+    """How many matrices of the size of K a fit needs at the same time."""
+    n_terms = len(kernel.terms)
+    if optimize:  # K of each term, the factor, the inverse and a difference of two others
+        return n_terms + 4
+    return min(n_terms, 2)
+
+
 def cholesky(matrix, noise):
-    """The lower Cholesky factor of K + Λ, which overwrites K."""
+    """The lower Cholesky factor of K + Λ, in the place of K."""
     largest = matrix.diagonal().max(initial=0.0)
     matrix[np.diag_indices_from(matrix)] += noise**2
     try:
-        factor = np.linalg.cholesky(matrix)
+        # the transposes are column-major, as LAPACK needs them, or it would work on a copy
+        factor = scipy.linalg.cholesky(matrix.T, overwrite_a=True, check_finite=False).T
         definite = factor.diagonal().min() ** 2 > np.finfo(float).eps * largest
     except np.linalg.LinAlgError:
         definite = False
@@ -30,6 +40,11 @@ def cholesky(matrix, noise):
             "or noise_forces, or remove duplicates"
         )
     return factor
+
+
+def solve(factor, b):
+    """The solution x of K x = b, from `cholesky`'s factor; b is overwritten if column-major."""
+    return cho_solve((factor.T, False), b, overwrite_b=True, check_finite=False)
 
 
 def log_likelihood(factor, values, alpha):
@@ -45,8 +60,13 @@ def likelihood_and_slopes(kernel, noise, observations, values, scales):
     terms = kernel.terms
     parts = [term.cross(observations.of_term(k)) for k, term in enumerate(terms)]
     factor = cholesky(sum(parts), scales @ noise)
-    alpha = cho_solve((factor, True), values)
-    outer = np.outer(alpha, alpha) - cho_solve((factor, True), np.eye(len(values)))
+    alpha = solve(factor, values.copy())
+    inverse = solve(factor, np.eye(len(values), order="F")).T
+
+    def along(change):
+        """The derivative of log p(y) times two, for a change of K."""
+        return alpha @ change @ alpha - np.vdot(inverse, change)
+
     slopes = []
     for k, (term, part) in enumerate(zip(terms, parts, strict=True)):
         sigma, amplitude = term.scales
@@ -54,8 +74,9 @@ def likelihood_and_slopes(kernel, noise, observations, values, scales):
             term.rescaled(sigma * np.exp(step), amplitude).cross(observations.of_term(k))
             for step in (_STEP, -_STEP)
         )
-        slopes += [0.25 * np.vdot(outer, up - down) / _STEP, np.vdot(outer, part)]
-    slopes += (outer.diagonal() @ (scales * noise) ** 2).tolist()
+        up -= down
+        slopes += [0.25 * along(up) / _STEP, along(part)]
+    slopes += ((alpha**2 - inverse.diagonal()) @ (scales * noise) ** 2).tolist()
     return log_likelihood(factor, values, alpha), np.array(slopes)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
-from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg import solve_triangular
 from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -16,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from skatom._intervals import POSITIVE
 from skatom._progress import tqdm
 from skatom._typing import ArrayLike, BaselineLike, RandomState, StructuresLike, TargetsLike
+from skatom._warnings import warn
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
@@ -25,7 +25,13 @@ from skatom.kernels.nbody.sums import NBody
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_labels
 from skatom.models._regressor import StructureRegressor
-from skatom.models.nbody.marginal_likelihood import cholesky, log_likelihood, maximise_likelihood
+from skatom.models.nbody.marginal_likelihood import (
+    cholesky,
+    log_likelihood,
+    maximise_likelihood,
+    n_matrices,
+    solve,
+)
 from skatom.models.nbody.training import TrainingRows, by_kind, observations
 from skatom.models.nbody.variance_table import VarianceTable
 from skatom.models.sparse.fitting import batches
@@ -129,8 +135,8 @@ class NBodyGaussianProcess(StructureRegressor):
         matrix is not positive definite, or a structure to predict has an element that was not in
         ``fit``.
     MemoryError
-        If the kernel matrix would not fit. It takes about 24 bytes times the square of the
-        number of observations.
+        If the kernel matrix would not fit. It takes 8 bytes times the square of the number of
+        observations, twice as much for a sum of kernels, and several times with ``optimize``.
 
     References
     ----------
@@ -245,7 +251,8 @@ class NBodyGaussianProcess(StructureRegressor):
         values, scales = observations(labels, self.environments_)
         self.n_observations_ = len(values)
         check_memory(
-            24.0 * len(values) ** 2, f"the kernel matrix of {len(values)} observations",
+            8.0 * n_matrices(self.kernel_, self.optimize) * len(values) ** 2,
+            f"the kernel matrix of {len(values)} observations",
             "set n_environments, or train on fewer structures", self.max_memory,
         )  # fmt: skip
         self._training = TrainingRows(self.kernel_, structures, labels, self.environments_)
@@ -256,7 +263,7 @@ class NBodyGaussianProcess(StructureRegressor):
             )
         self._training.noise = scales @ self.noise_scale_
         self._factor = cholesky(self._training.covariance(self.kernel_), self._training.noise)
-        alpha = cho_solve((self._factor, True), values)
+        alpha = solve(self._factor, values.copy())
         self._residuals = by_kind(self._training.noise**2 * alpha, labels, self.environments_)
         self._learnt = by_kind(values, labels, self.environments_)
         self.log_marginal_likelihood_ = log_likelihood(self._factor, values, alpha)
@@ -357,12 +364,11 @@ def _announce(n_structures, seconds, names):
     if seconds > _LONG:
         deviations = any(name.endswith("_std") for name in names)
         tables = "from_fitted(model, map_variance=True)" if deviations else "from_fitted(model)"
-        warnings.warn(
+        warn(
             f"predicting {n_structures} more structures takes about {seconds:.0f} s: "
             f"MappedForceField.{tables} makes tables of pairs and triangles once, and predicts in "
             "a fraction of this time",
             UserWarning,
-            stacklevel=5,
         )
 
 
@@ -370,12 +376,11 @@ def _announce_tables(expansions):
     """Warn of tables that take long, before they are made."""
     seconds = sum(e.seconds_of_tables() for e in expansions if isinstance(e, NPletExpansion))
     if seconds > _LONG:
-        warnings.warn(
+        warn(
             f"the first prediction makes tables, for about {seconds:.0f} s; later ones use them. "
             "Files of the model leave them out: save MappedForceField.from_fitted(model) to "
             "predict at once",
             UserWarning,
-            stacklevel=5,
         )
 
 

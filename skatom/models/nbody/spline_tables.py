@@ -1,12 +1,12 @@
 """Spline tables of the energies of pairs and triangles, made from a kernel expansion."""
 
-import warnings
 from itertools import product
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from skatom._cpu.pairs import collect
+from skatom._warnings import warn
 from skatom.base import Predictor
 from skatom.kernels.nbody.features import RadialBasis
 from skatom.kernels.nbody.nplets import find_pairs
@@ -64,9 +64,11 @@ class SplineTables:
             functions = make_interp_spline(knots, basis(knots)[0], k=3).c
             functions = functions[_MARGIN - 1 : _MARGIN + n_knots + 1]
             table = expansion.tensor(key, basis)
-            for _ in range(n_sides):
+            for _ in range(n_sides - 1):
                 table = np.tensordot(table, functions, axes=(0, 1))
-            self.coefficients[k] = table
+            # the last side into its place, without a second table of this size
+            out = self.coefficients[k].reshape(-1, len(functions))
+            np.matmul(table.reshape(len(table), -1).T, functions.T, out=out)
         self._index(elements)
 
     def _index(self, elements):
@@ -173,9 +175,8 @@ class SplineExpansion(Predictor):
         shortest = pairs.distances.min(initial=np.inf)
         if shortest < r_min:
             atom = pairs.centers[np.argmin(pairs.distances)]
-            warnings.warn(
+            warn(
                 f"structure {structure_of(structures.offsets, atom)} has atoms {shortest:.3g} Å "
                 f"apart, closer than r_min={r_min:.3g} Å, where the tables begin: energies are "
                 "extrapolated linearly",
-                stacklevel=6,
             )

@@ -81,16 +81,17 @@ class VarianceTable(TupleKeys):
         for key in found:
             self.columns[key] = slice(n_columns, n_columns + len(self.kept[key]))
             n_columns += len(self.kept[key])
+        highest = max(_terms(block)[0].n_groups * _terms(block)[0].n_rows for block in rows)
         check_memory(
-            StreamedQR.memory(n_columns) + 8.0 * max(len(noise), n_columns) * n_columns,
+            StreamedQR.memory(n_columns) + 8.0 * max(highest, n_columns) * n_columns,
             f"the table of the variance, of {n_columns} functions",
             "raise sigma, lower the cutoff or set map_variance=False", max_memory,
         )  # fmt: skip
         solver, begin = StreamedQR(n_columns, prior=np.eye(n_columns)), 0
         for block in rows:
             matrix, _ = self._matrix(block)
-            part = noise[begin : begin + len(matrix)]
-            solver.update(matrix / part[:, None], np.zeros(len(matrix)))
+            matrix /= noise[begin : begin + len(matrix), None]
+            solver.update(matrix, np.zeros(len(matrix)))
             begin += len(matrix)
         self.triangle = solver.triangle
 

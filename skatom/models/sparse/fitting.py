@@ -1,6 +1,5 @@
 """The fit of a sparse Gaussian process: representatives, batches of rows, the likelihood."""
 
-import warnings
 from collections import deque
 from functools import partial
 from itertools import chain
@@ -12,6 +11,8 @@ from scipy.linalg import block_diag
 
 from skatom._device import is_tensor
 from skatom._progress import tqdm
+from skatom._warnings import warn
+from skatom.descriptors.features import Features, structures_of
 from skatom.elements import symbols
 from skatom.memory import check_memory
 from skatom.models.sparse.centers import WHOLE, CenterSource, as_centers
@@ -23,6 +24,8 @@ from skatom.solvers import StreamedQR
 
 # A batch of rows: large enough for fast products, small compared with the memory.
 _BATCH_ATOMS, _BATCH_BYTES = 128, 2**24
+# Atoms of a batch of predictions, and of one whose features are on a device already.
+_PREDICTED_ATOMS, _PREDICTED_ON_DEVICE = 4096, 65536
 
 
 def features_of(descriptors, X, batch):
@@ -74,15 +77,52 @@ def start_solver(blocks, max_memory=None):
         Lower Cholesky factors of K_MM of each block.
     """
     n_columns = blocks[-1].columns.stop
-    in_flight = (available_threads() + 2) * (6 * batch_size(n_columns) + n_columns)
+    # the factors, then their triangle as a whole and in the solver
+    _check_memory(8.0 * (_factor_size(blocks) + 2 * n_columns**2), n_columns, max_memory)
+    factors = [prior_root(block) for block in blocks]
+    return StreamedQR(n_columns, prior=block_diag(*(factor.T for factor in factors))), factors
+
+
+def check_rows(solver, blocks, structures, labels, max_memory=None):
+    """Raise a MemoryError if the rows of some batches and a second triangle would not fit.
+
+    Parameters
+    ----------
+    solver : StreamedQR
+    blocks : list of Block
+    structures : Structures
+    labels : Labels
+    max_memory : float, default=None
+        Limit in GiB for these and for what `start_solver` has made. None: the available memory.
+    """
+    n_columns, threads = solver.n_columns, available_threads()
+    starts = [batch.start for batch in batches(structures, batch_size(n_columns))]
+    n_rows = labels.has_energy + 3 * structures.n_atoms * labels.has_forces + 6 * labels.has_virial
+    in_batch = np.sort(np.add.reduceat(n_rows, starts))[::-1]
+    # of batches that wait for their turn, a triangle if that is smaller
+    waiting = np.minimum(in_batch, n_columns)[: threads + 2].sum()
+    # of batches in work all rows, where a triangle is made of them; another puts its together
+    in_work = in_batch[:threads]
+    in_work = max(in_batch[0], in_work[in_work > n_columns].sum())
+    second = n_columns * (2 if in_batch[0] > n_columns else 1)
+    n_bytes = 8.0 * n_columns * (second + waiting + in_work)
+    if max_memory is not None:
+        n_bytes += 8.0 * (_factor_size(blocks) + n_columns**2)
+    _check_memory(n_bytes, n_columns, max_memory)
+
+
+def _factor_size(blocks):
+    """Numbers in the factors of K_MM of all blocks."""
+    return sum(len(block.vectors) ** 2 for block in blocks)
+
+
+def _check_memory(n_bytes, n_columns, max_memory):
     check_memory(
-        8.0 * n_columns * (5 * n_columns + in_flight),
+        n_bytes,
         f"the factorisation for {n_columns} representative environments",
         "reduce n_sparse" + ("" if max_memory is None else ", or raise max_memory"),
         max_memory,
     )
-    factors = [prior_root(block) for block in blocks]
-    return StreamedQR(n_columns, prior=block_diag(*(factor.T for factor in factors))), factors
 
 
 def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, unexplained):
@@ -106,13 +146,12 @@ def warn_of_isolated_atoms(blocks, n_columns, descriptors, X, structures, unexpl
     lost = alone[~rows.any(axis=1)]
     if len(lost):
         numbers = np.unique(structures.numbers[structures.offsets[lost]])
-        warnings.warn(
+        warn(
             f"the model cannot represent isolated atoms of {symbols(numbers)} (structure "
             f"{lost[0]}): their features are zero and their energy is that of the baseline alone, "
             "which differs; give one isolated atom of each element (baseline='isolated' says which "
             "is missing), or use a descriptor that counts the centre, such as SOAP",
             UserWarning,
-            stacklevel=6,
         )
 
 
@@ -194,6 +233,12 @@ def batch_size(n_columns):
     return max(1, min(_BATCH_ATOMS, _BATCH_BYTES // (24 * n_columns)))
 
 
+def predicted_batches(X):
+    """Slices of consecutive structures of which a model predicts together."""
+    on_device = isinstance(X, Features) and is_tensor(X.values)
+    return batches(structures_of(X), _PREDICTED_ON_DEVICE if on_device else _PREDICTED_ATOMS)
+
+
 def batches(structures, n_atoms):
     """Slices of consecutive structures with at most this many atoms, or of one alone."""
     edges = [0]
@@ -241,6 +286,7 @@ class _Batch:
         rows, values, log_noise = zip(*self.rows, strict=True)
         self.rows.clear()
         part = np.concatenate(rows), np.concatenate(values)
+        del rows  # what the triangle is made of is there once
         n_labels = len(part[1])
         if n_labels > self.n_columns:
             triangle = StreamedQR(self.n_columns)

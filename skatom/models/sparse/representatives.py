@@ -1,10 +1,9 @@
 """The selection of representative environments, and their prior."""
 
-import warnings
-
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky
 
+from skatom._warnings import warn
 from skatom.models.sparse.centers import WHOLE, described
 from skatom.parallel import serial_blas
 from skatom.solvers.sampling import farthest_points, greedy_cur
@@ -38,11 +37,10 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
     if not isinstance(selection, str):
         return source.values(_given(selection, source.numbers, mine))
     if limit > len(mine):
-        warnings.warn(
+        warn(
             f"n_sparse={limit}, but there are only {len(mine)} {described(number)}: all of them "
             "represent themselves",
             UserWarning,
-            stacklevel=7,
         )
         limit = len(mine)
     n_drawn = limit if selection == "random" else max(limit, n_candidates)
@@ -57,11 +55,10 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
         else:
             chosen, _ = farthest_points(candidates, limit, [rng.randint(len(candidates))], kernel)
     if len(chosen) < limit:
-        warnings.warn(
+        warn(
             f"n_sparse={limit}, but only {len(chosen)} {described(number)} differ from each other: "
             "these represent all",
             UserWarning,
-            stacklevel=7,
         )
     return candidates[chosen]
 
@@ -95,11 +92,10 @@ def prior_root(block):
             jitter *= 10
             continue
         if jitter > _JITTER:
-            warnings.warn(
+            warn(
                 f"representative {described(block.number)} are nearly alike: {jitter:.0e} of its "
                 "mean was added to the diagonal of their kernel matrix; reduce n_sparse",
                 UserWarning,
-                stacklevel=7,
             )
         return factor
     raise LinAlgError(

@@ -24,10 +24,11 @@ from skatom.models.sparse.centers import WHOLE
 from skatom.models.sparse.components import components
 from skatom.models.sparse.expansion import SparseExpansion
 from skatom.models.sparse.fitting import (
-    batches,
+    check_rows,
     features_of,
     learn,
     log_marginal_likelihood,
+    predicted_batches,
     representative_blocks,
     start_solver,
     warn_of_isolated_atoms,
@@ -38,7 +39,6 @@ from skatom.properties import in_order
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
-_PREDICTED_ATOMS = 4096
 _COUNTS = "_n_labels", "_log_noise"
 
 
@@ -358,6 +358,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         warn_of_isolated_atoms(
             self.blocks_, self.solver_.n_columns, self.descriptors_, X, structures, unexplained
         )
+        check_rows(self.solver_, self.blocks_, structures, labels, self.max_memory)
         taken = learn(
             self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
             structures, labels, self.verbose,
@@ -402,13 +403,14 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         return X if self.descriptors_ is None else structures
 
     def _evaluate(self, X, names):
-        structures = self._structures(X)
-        deviations = Deviations(self.blocks_, self.prior_factors_, self.solver_.triangle)
-        parts = []
-        for batch in batches(structures, _PREDICTED_ATOMS):
+        parts, deviations = [], None
+        if any(name.endswith("_std") for name in names):
+            deviations = Deviations(self.blocks_, self.prior_factors_, self.solver_.triangle)
+        for batch in predicted_batches(X):
             features = features_of(self.descriptors_, X, batch)
-            means = self.expansion_.by_name(features, names)
-            parts.append(means | deviations.by_name(features, names))
+            parts.append(self.expansion_.by_name(features, names))
+            if deviations is not None:
+                parts[-1] |= deviations.by_name(features, names)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def predict_components(self, X: FeaturesLike, return_forces: bool = False) -> tuple:
@@ -434,10 +436,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         """
         X = self._checked(X)
         structures = self._structures(X)
-        features = (
-            features_of(self.descriptors_, X, batch)
-            for batch in batches(structures, _PREDICTED_ATOMS)
-        )
+        features = (features_of(self.descriptors_, X, batch) for batch in predicted_batches(X))
         energies, forces = components(
             self.expansion_, self.term_names_, features, self.baseline_, structures, return_forces
         )

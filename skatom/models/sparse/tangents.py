@@ -42,11 +42,11 @@ class Tangents:
         return Tangents(starts - starts[0], self.centers[rows], self.values[rows])
 
 
-def chunks(sizes):
-    """Slices of consecutive targets whose tangents, of ``sizes`` bytes each, fit `_BYTES`."""
+def chunks(sizes, limit=_BYTES):
+    """Slices of consecutive targets whose tangents, of ``sizes`` bytes each, fit ``limit``."""
     edges, total = [0], 0
     for k, size in enumerate(sizes):
-        if total and total + size > _BYTES:
+        if total and total + size > limit:
             edges.append(k)
             total = 0
         total += size

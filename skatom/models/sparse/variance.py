@@ -5,6 +5,7 @@ from scipy.linalg import solve_triangular
 
 from skatom.kernels.base import squared_norms
 from skatom.models._cpu import tangents as _cpu
+from skatom.models.sparse.device_variance import DeviceDeviations, device_of_all
 from skatom.models.sparse.rows import energy_rows, with_neighbors
 from skatom.models.sparse.tangents import (
     chunks,
@@ -45,18 +46,28 @@ class Deviations:
         self.blocks = blocks
         self.prior_factors = prior_factors
         self.triangle = triangle
+        self._copies = {}
 
     def by_name(self, features, names):
         """The arrays of ``names`` that are standard deviations: energy, forces and stress."""
-        found = {}
+        found, there = {}, self._beside(features)
         if "energy_std" in names:
-            found["energy_std"] = self.of_energies(features)
+            found["energy_std"] = there.of_energies(features)
         if "forces_std" in names:
-            found["forces_std"] = self.of_forces(features)
+            found["forces_std"] = there.of_forces(features)
         if "stress_std" in names:
             volumes = features[0].structures.volumes()[:, None]
-            found["stress_std"] = (self.of_virials(features) / volumes)[:, _TO_MATRIX]
+            found["stress_std"] = (there.of_virials(features) / volumes)[:, _TO_MATRIX]
         return found
+
+    def _beside(self, features):
+        """The deviations where the features are; on the host where some of them are."""
+        device = device_of_all(features)
+        if device is None:
+            return self
+        if device not in self._copies:
+            self._copies[device] = DeviceDeviations(self, device)
+        return self._copies[device]
 
     def of_energies(self, features):
         """Standard deviations of the energies of a batch of structures: shape (n,)."""

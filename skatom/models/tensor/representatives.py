@@ -1,10 +1,9 @@
 """The selection of representative environments."""
 
-import warnings
-
 import numpy as np
 from ase.data import chemical_symbols
 
+from skatom._warnings import warn
 from skatom.kernels import Cosine
 from skatom.models.tensor.environments import rows_of_atoms
 from skatom.parallel import serial_blas
@@ -82,11 +81,10 @@ def _given(selection, available):
 def _of_species(features, atoms, limit, selection, zeta, rng):
     symbol = chemical_symbols[features.structures.numbers[atoms[0]]]
     if limit > len(atoms):
-        warnings.warn(
+        warn(
             f"n_sparse={limit}, but there are only {len(atoms)} environments of {symbol}: all of "
             "them represent themselves",
             UserWarning,
-            stacklevel=6,
         )
         return atoms
     drawn = limit if selection == "random" else max(limit, _CANDIDATES)
@@ -102,10 +100,9 @@ def _of_species(features, atoms, limit, selection, zeta, rng):
             first = [rng.randint(len(candidates))]
             chosen, _ = farthest_points(candidates, limit, first, Cosine(zeta))
     if len(chosen) < limit:
-        warnings.warn(
+        warn(
             f"n_sparse={limit}, but only {len(chosen)} environments of {symbol} differ from each "
             "other: these represent all",
             UserWarning,
-            stacklevel=6,
         )
     return atoms[chosen]

@@ -1,0 +1,257 @@
+"""Expansions of densities, their power spectra and the transposes, as kernels of Triton.
+
+Importing this module needs Triton. A program works on one centre, or on one pair, and adds up in
+registers: there are no arrays of products, and sums have the same order each time.
+"""
+
+from math import pi, sqrt
+
+import torch
+import triton
+import triton.language as tl
+
+from skatom.descriptors._cpu.density import Density
+from skatom.descriptors._torch.density import degrees
+from skatom.descriptors._torch.fused_pairs import constants, pair_functions
+from skatom.descriptors._torch.pairs import PairTensors
+
+# Most channels of a centre whose squares fit in the registers of a program, and the largest l, of
+# which the harmonics are written out.
+MOST_CHANNELS, LARGEST_L = 64, 10
+_SIZES = ["n_species", "n_channels", "stride"]
+
+
+def expand(functions):
+    """See `density.expand`."""
+    pairs, density, y = functions.pairs, functions.density, functions.harmonics
+    n, n_species = len(pairs.own), density.mixing.shape[1]
+    c = y.new_empty((n, y.shape[1], n_species, density.n_max))
+    if n:
+        _expand[(n, n_species)](
+            pairs.starts, pairs.species, y, functions.radial,
+            degrees(density.l_max, str(y.device)), c, n_species, L_MAX=density.l_max,
+            N_MAX=density.n_max, **_tile(density),
+        )  # fmt: skip
+    return c
+
+
+def expansion_gradients(functions, dc):
+    """See `density.expansion_gradients`."""
+    pairs, density = functions.pairs, functions.density
+    out = torch.empty_like(pairs.vectors)
+    if len(out):
+        _gradients[(len(out),)](
+            pairs.vectors, pairs.centers, pairs.species, functions.harmonics, functions.gradients,
+            functions.radial, functions.radial_slopes, degrees(density.l_max, str(out.device)),
+            dc.contiguous(), out, dc.shape[2], L_MAX=density.l_max, N_MAX=density.n_max,
+            **_tile(density),
+        )  # fmt: skip
+    return out
+
+
+def power_spectrum(c, density):
+    """Features (n, n_features) of coefficients (n, n_lm, n_channels), normalised if they are."""
+    n, _, n_channels = c.shape
+    out = c.new_empty((n, (density.l_max + 1) * (n_channels * (n_channels + 1) // 2)))
+    if n:
+        _spectrum[(n,)](
+            c.contiguous(), _weights(density, c), out, n_channels, L_MAX=density.l_max,
+            NORMALIZE=density.normalize, **_square_tile(n_channels),
+        )  # fmt: skip
+    return out
+
+
+def power_spectrum_cotangent(c, density, cotangent):
+    """dE/dc (n, n_lm, n_channels) for dE/d features, (n, n_features) or (1, n_features)."""
+    n, _, n_channels = c.shape
+    c, dc = c.contiguous(), torch.empty_like(c, memory_format=torch.contiguous_format)
+    cotangent = cotangent.contiguous()
+    if n:
+        _cotangent[(n,)](
+            c, _weights(density, c), cotangent, dc, n_channels,
+            0 if len(cotangent) == 1 else cotangent.shape[1], L_MAX=density.l_max,
+            NORMALIZE=density.normalize, **_square_tile(n_channels),
+        )  # fmt: skip
+    return dc
+
+
+def try_out(device):
+    """Compile the kernels and call them for two pairs; an error where that is not possible."""
+    one, two = torch.ones(1, dtype=torch.float64), torch.ones((2, 3), dtype=torch.float64)
+    few = torch.tensor([0, 2], device=device), torch.zeros(2, dtype=torch.long, device=device)
+    density = Density(
+        2, True, 2, 1, torch.ones((1, 2, 6, 4), dtype=torch.float64, device=device),
+        few[1][:1], 1.0, torch.ones(3, dtype=torch.float64, device=device), 2.0, 0.5, 1.0, 1.0, 2.0,
+        1.0, one.to(device)[None], False, None,
+    )  # fmt: skip
+    pairs = PairTensors(few[0], few[1], two.to(device), few[1][:1], few[1])
+    functions = pair_functions(pairs, density, True)
+    c = expand(functions).flatten(2)
+    dc = power_spectrum_cotangent(c, density, power_spectrum(c, density))
+    if not torch.isfinite(expansion_gradients(functions, dc.view(1, 4, 1, 2))).all():
+        raise FloatingPointError("the kernels of Triton do not give numbers")
+
+
+def _tile(density):
+    n_lm, n_max = (density.l_max + 1) ** 2, density.n_max
+    return {"ROWS": triton.next_power_of_2(n_lm), "COLUMNS": triton.next_power_of_2(n_max)}
+
+
+def _square_tile(n_channels):
+    block = max(8, triton.next_power_of_2(n_channels))
+    return {"BLOCK": block, "num_warps": 8 if block > 32 else 4}
+
+
+def _weights(density, like):
+    """√(8π² / (2l + 1)) of each l."""
+    weights = [sqrt(8 * pi**2 / (2 * l + 1)) for l in range(density.l_max + 1)]
+    return constants(tuple(weights), str(like.device))
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _expand(
+    starts, species, harmonics, radial, degrees, out, n_species, L_MAX: tl.constexpr,
+    N_MAX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """c[lm, n] of one centre and one species of neighbours."""
+    centre, own = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    N_LM: tl.constexpr = (L_MAX + 1) * (L_MAX + 1)
+    width: tl.constexpr = (L_MAX + 1) * N_MAX
+    lm, n = tl.arange(0, ROWS), tl.arange(0, COLUMNS)
+    kept = (lm < N_LM)[:, None] & (n < N_MAX)[None, :]
+    row = tl.load(degrees + lm, mask=lm < N_LM, other=0)[:, None] * N_MAX + n[None, :]
+    total = tl.zeros((ROWS, COLUMNS), tl.float64)
+    for pair in range(tl.load(starts + centre), tl.load(starts + centre + 1)):
+        if tl.load(species + pair) == own:
+            y = tl.load(harmonics + pair * N_LM + lm, mask=lm < N_LM, other=0.0)
+            total += y[:, None] * tl.load(radial + pair * width + row, mask=kept, other=0.0)
+    place = ((centre * N_LM + lm)[:, None] * n_species + own) * N_MAX + n[None, :]
+    tl.store(out + place, total, mask=kept)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _gradients(
+    vectors, centers, species, harmonics, gradients, radial, slopes, degrees, dc, out, n_species,
+    L_MAX: tl.constexpr, N_MAX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """dE/dr of one pair."""
+    pair = tl.program_id(0).to(tl.int64)
+    N_LM: tl.constexpr = (L_MAX + 1) * (L_MAX + 1)
+    width: tl.constexpr = (L_MAX + 1) * N_MAX
+    lm, n = tl.arange(0, ROWS), tl.arange(0, COLUMNS)
+    rows = lm < N_LM
+    kept = rows[:, None] & (n < N_MAX)[None, :]
+    l = tl.load(degrees + lm, mask=rows, other=0)
+    centre = tl.load(centers + pair)
+    place = (centre * N_LM + lm)[:, None] * n_species + tl.load(species + pair)
+    d = tl.load(dc + place * N_MAX + n[None, :], mask=kept, other=0.0)
+    row = pair * width + l[:, None] * N_MAX + n[None, :]
+    a = tl.sum(d * tl.load(radial + row, mask=kept, other=0.0), axis=1)
+    b = tl.sum(d * tl.load(slopes + row, mask=kept, other=0.0), axis=1)
+    x, y = tl.load(vectors + 3 * pair), tl.load(vectors + 3 * pair + 1)
+    z = tl.load(vectors + 3 * pair + 2)
+    inverse = 1.0 / tl.sqrt(x * x + y * y + z * z)
+    values = tl.load(harmonics + pair * N_LM + lm, mask=rows, other=0.0)
+    along = tl.sum(values * (b - l.to(tl.float64) * inverse * a), axis=0)
+    slope = gradients + 3 * pair * N_LM + lm
+    a *= inverse
+    to_x = tl.sum(a * tl.load(slope, mask=rows, other=0.0), axis=0)
+    to_y = tl.sum(a * tl.load(slope + N_LM, mask=rows, other=0.0), axis=0)
+    to_z = tl.sum(a * tl.load(slope + 2 * N_LM, mask=rows, other=0.0), axis=0)
+    along *= inverse
+    tl.store(out + 3 * pair, along * x + to_x)
+    tl.store(out + 3 * pair + 1, along * y + to_y)
+    tl.store(out + 3 * pair + 2, along * z + to_z)
+
+
+@triton.jit
+def _products(c, l, n_channels, BLOCK: tl.constexpr):
+    """Σ_m c_q c_q' of one l, (BLOCK, BLOCK)."""
+    q = tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK, BLOCK), tl.float64)
+    for lm in range(l * l, (l + 1) * (l + 1)):
+        row = tl.load(c + lm * n_channels + q, mask=q < n_channels, other=0.0)
+        total += row[:, None] * row[None, :]
+    return total
+
+
+@triton.jit
+def _root_two(square, weight, BLOCK: tl.constexpr):
+    """The square times a weight, and times √2 beside the diagonal."""
+    q = tl.arange(0, BLOCK)
+    square = square * weight
+    return tl.where(q[:, None] == q[None, :], square, square * 1.4142135623730951)
+
+
+@triton.jit
+def _packed(n_channels, BLOCK: tl.constexpr):
+    """The place of (q, q') and of (q', q) among q <= q', and whether it is inside."""
+    q = tl.arange(0, BLOCK)
+    low, high = tl.minimum(q[:, None], q[None, :]), tl.maximum(q[:, None], q[None, :])
+    return low * n_channels - low * (low - 1) // 2 + high - low, high < n_channels
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _spectrum(
+    c, weights, out, n_channels, L_MAX: tl.constexpr, NORMALIZE: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """p[l, q <= q'] of one centre; the squares are made again after their norm is known."""
+    centre = tl.program_id(0).to(tl.int64)
+    c += centre * ((L_MAX + 1) * (L_MAX + 1) * n_channels)
+    size = n_channels * (n_channels + 1) // 2
+    out += centre * ((L_MAX + 1) * size)
+    place, inside = _packed(n_channels, BLOCK)
+    q = tl.arange(0, BLOCK)
+    inside &= q[:, None] <= q[None, :]
+    scale = tl.load(weights) * 0.0 + 1.0
+    if NORMALIZE:
+        norms = tl.zeros((BLOCK, BLOCK), tl.float64)
+        for l in range(L_MAX + 1):
+            p = _root_two(_products(c, l, n_channels, BLOCK), tl.load(weights + l), BLOCK)
+            norms += p * p
+        norm = tl.sum(tl.sum(tl.where(inside, norms, norms * 0.0), axis=1), axis=0)
+        scale = tl.where(norm > 0.0, 1.0 / tl.sqrt(norm), norm)
+    for l in range(L_MAX + 1):
+        p = _root_two(_products(c, l, n_channels, BLOCK), tl.load(weights + l), BLOCK)
+        tl.store(out + l * size + place, scale * p, mask=inside)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _cotangent(
+    c, weights, cotangent, dc, n_channels, stride, L_MAX: tl.constexpr, NORMALIZE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """dE/dc of one centre; with p / |p|, the cotangent less its part along p counts."""
+    centre = tl.program_id(0).to(tl.int64)
+    c += centre * ((L_MAX + 1) * (L_MAX + 1) * n_channels)
+    dc += centre * ((L_MAX + 1) * (L_MAX + 1) * n_channels)
+    cotangent += centre * stride
+    size = n_channels * (n_channels + 1) // 2
+    place, inside = _packed(n_channels, BLOCK)
+    q = tl.arange(0, BLOCK)
+    diagonal = q[:, None] == q[None, :]
+    scale = tl.load(weights) * 0.0 + 1.0
+    along = scale * 0.0
+    if NORMALIZE:
+        norms, products = tl.zeros((BLOCK, BLOCK), tl.float64), tl.zeros((BLOCK, BLOCK), tl.float64)
+        for l in range(L_MAX + 1):
+            p = _root_two(_products(c, l, n_channels, BLOCK), tl.load(weights + l), BLOCK)
+            norms += p * p
+            products += p * tl.load(cotangent + l * size + place, mask=inside, other=0.0)
+        upper = inside & (q[:, None] <= q[None, :])
+        norm = tl.sum(tl.sum(tl.where(upper, norms, norms * 0.0), axis=1), axis=0)
+        product = tl.sum(tl.sum(tl.where(upper, products, products * 0.0), axis=1), axis=0)
+        scale = tl.where(norm > 0.0, 1.0 / tl.sqrt(norm), norm)
+        along = product * scale * scale
+    for l in range(L_MAX + 1):
+        weight = tl.load(weights + l)
+        square = tl.load(cotangent + l * size + place, mask=inside, other=0.0)
+        if NORMALIZE:
+            p = _root_two(_products(c, l, n_channels, BLOCK), weight, BLOCK)
+            square = scale * (square - along * p)
+        square = _root_two(square, weight, BLOCK)
+        square = tl.where(diagonal, 2.0 * square, square)
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            row = tl.load(c + lm * n_channels + q, mask=q < n_channels, other=0.0)
+            found = tl.sum(square * row[None, :], axis=1)
+            tl.store(dc + lm * n_channels + q, found, mask=q < n_channels)
