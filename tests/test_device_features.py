@@ -509,6 +509,33 @@ def test_force_kernel_ridge_equals_that_of_the_cpu(name, basis, tmp_path):
         assert_close(a, b)
 
 
+@pytest.mark.parametrize("name", ["fchl19", "acsf"])
+def test_conjugate_gradients_equal_those_of_the_cpu(name):
+    X, y = frames(12)
+    energy = y.energy.copy()
+    energy[3] = np.nan
+    y = Targets(energy=energy, forces=y.forces, offsets=X.offsets)
+    found = []
+    for descriptor in (clone(DESCRIPTORS[name]), on_device(DESCRIPTORS[name])):
+        model = ForceKernelRidge(
+            Gaussian(2.0), alpha=1e-4, solver="cg", n_inducing=30, tol=1e-10, random_state=0
+        )
+        model = make_pipeline(descriptor, model).fit(X, y)
+        assert model[-1].n_iter_ > 3
+        found.append([*model.predict(X, return_forces=True), np.array(model[-1].variance_)])
+    for one, other in zip(*found, strict=True):
+        assert_close(other, one, 1e-7)
+
+
+def test_conjugate_gradients_take_over_on_a_device():
+    X, y = frames(12)
+    features = on_device(DESCRIPTORS["fchl19"]).fit_transform(X)
+    model = ForceKernelRidge(n_inducing=20, max_memory=2e-4, random_state=0, tol=1e-3)
+    assert model.fit(features, y).n_iter_ > 1
+    with pytest.raises(MemoryError, match="preconditioner of 300 x .* lower n_inducing"):
+        ForceKernelRidge(solver="cg", n_inducing=300, max_memory=1e-4).fit(features, y)
+
+
 def test_force_kernel_ridge_of_some_labels():
     X, y = frames(8)
     energy = y.energy.copy()
@@ -776,8 +803,6 @@ def test_what_is_not_on_the_device_names_what_is():
         ForceKernelRidge(StructureKernel(Gaussian(), "average")).fit(features, y)
     with pytest.raises(ValueError, match="with features of atoms it is"):
         SparseGaussianProcess(Cosine(2), 3).fit(features.pool("sum"), y)
-    with pytest.raises(ValueError, match="solver='cg' of ForceKernelRidge is not on a device yet"):
-        ForceKernelRidge(solver="cg").fit(features, y)
     with pytest.raises(ValueError, match="GreedyOLS is not on a device yet.*ForceKernelRidge is"):
         GreedyOLS(4).fit(features, y)
     with pytest.raises(ValueError, match="not the bispectrum of nu=3: use device='cpu'"):

@@ -18,14 +18,14 @@ from skatom.descriptors._torch.features import TensorLoops
 from skatom.descriptors._torch.kernels import fused_kernels
 from skatom.kernels import Cosine, Gaussian, covariance
 from skatom.metrics import neg_energy_mae, neg_force_mae
-from skatom.models import ForceKernelRidge, SparseGaussianProcess, _regressor
+from skatom.models import ForceKernelRidge, GreedyOLS, SparseGaussianProcess, _regressor
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models._torch import sparse_rows
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
 from skatom.models.sparse import device_fitting, fitting
 from skatom.neighbors import neighbor_list
-from skatom.solvers import StreamedQR
+from skatom.solvers import NormalEquations, StreamedQR
 
 ETHANOL, ASPIRIN, TEST = "md17_ethanol", "rmd17_aspirin_train", "rmd17_aspirin_test"
 
@@ -300,6 +300,49 @@ def _deviations(bench, model, queries):
     bench.say("deviations of energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast})
 
 
+def gram_matrix(bench):
+    """The Gram matrix of `GreedyOLS` summed on the card, from and to numpy."""
+    n_rows, n_columns = (2000, 100) if bench.small else (100_000, 4000)
+    rng = np.random.default_rng(0)
+    block = rng.normal(size=(n_rows // 10, n_columns)), rng.normal(size=n_rows // 10)
+    blocks = [block] * 10
+    slow, expected = bench.once(lambda: NormalEquations.of(blocks))
+    fast, found = bench.seconds(lambda: NormalEquations.of(blocks, bench.name), repeats=1)
+    label = f"Gram matrix of {n_rows} x {n_columns}"
+    bench.check(label, found.gram, expected.gram, 1e-9)
+    bench.say(label, fast, "s", **{"CPU/time": slow / fast})
+    X, y = bench.data(ETHANOL)
+    n = 20 if bench.small else 500
+    features = SOAP(n_max=6, l_max=5).fit_transform(X[:n])
+    models, seconds = {}, {}
+    for device in ("cpu", bench.name):
+        model = GreedyOLS(100, method="gram", device=device)
+        seconds[device], models[device] = bench.once(lambda model=model: model.fit(features, y[:n]))
+    bench.check("GreedyOLS: coefficients", *(m.coef_ for m in models.values()), 1e-6)
+    ratio = seconds["cpu"] / seconds[bench.name]
+    label = f"GreedyOLS, {n} ethanol, {features.n_features} features"
+    bench.say(label, seconds[bench.name], "s", **{"CPU/time": ratio})
+
+
+def force_kernel_ridge_cg(bench):
+    """ForceKernelRidge by conjugate gradients, and its products."""
+    n, n_test, columns = (8, 5, 20) if bench.small else (200, 100, 2000)
+    (X, y), (queries, _) = bench.data(ASPIRIN), bench.data(TEST)
+    found, seconds = {}, {}
+    for device in ("cpu", bench.name):
+        ridge = ForceKernelRidge(
+            alpha=1e-6, solver="cg", n_inducing=columns, tol=1e-7, max_iter=300, random_state=0
+        )
+        model = make_pipeline(FCHL19(device=device), ridge)
+        seconds[device], _ = bench.once(lambda m=model: m.fit(X[:n], y[:n]))
+        bench.say(f"cg on {device}: fit of {n} aspirin", seconds[device], "s",
+                  iterations=ridge.n_iter_)  # fmt: skip
+        found[device] = model.predict(queries[:n_test], return_forces=True)[1]
+    rms = float(np.sqrt(np.mean(found["cpu"] ** 2)))
+    bench.check("forces of both, of RMS force", found[bench.name], found["cpu"], 1e-4, rms)
+    bench.say("  CPU/time", seconds["cpu"] / seconds[bench.name])
+
+
 TASKS = [
     ("soap", soap, 100),
     ("fchl19", fchl19, 90),
@@ -307,5 +350,7 @@ TASKS = [
     ("covariance", covariances, 90),
     ("force-kernel-ridge-equality", separate_fits, 120),
     ("force-kernel-ridge", force_kernel_ridge, 90),
+    ("force-kernel-ridge-cg", force_kernel_ridge_cg, 90),
+    ("gram", gram_matrix, 60),
     ("sparse-gaussian-process", sparse_gaussian_process, 90),
 ]

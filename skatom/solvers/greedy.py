@@ -44,6 +44,7 @@ def orthogonal_least_squares(
     equations: NormalEquations | None = None,
     random_state: RandomState = None,
     verbose: int = 0,
+    device: str = "cpu",
 ) -> GreedyPath:
     r"""Select columns of A one by one, each time the column that lowers the residual most.
 
@@ -84,6 +85,8 @@ def orthogonal_least_squares(
         Seed for the candidates.
     verbose : int, default=0
         1 shows progress bars.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where AᵀA is summed, see `NormalEquations.of`.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def orthogonal_least_squares(
         return tqdm(found, "blocks of rows", disable=not verbose, leave=False)
 
     if method == "gram" and equations is None:
-        equations = NormalEquations.of(blocks(slice(None)))
+        equations = NormalEquations.of(blocks(slice(None)), device)
     with threads_over_blas() as pool:
         if method == "gram":
             rows = _GramRows(equations, max_terms)

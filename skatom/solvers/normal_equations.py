@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skatom._device import resolve
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 
@@ -53,13 +54,17 @@ class NormalEquations:
     total: float
 
     @classmethod
-    def of(cls, blocks: Iterable) -> NormalEquations:
+    def of(cls, blocks: Iterable, device: str = "cpu") -> NormalEquations:
         """The normal equations of blocks of rows, equal to the bit with any number of threads.
 
         Parameters
         ----------
         blocks : iterable of tuple
             Rows of A, shape (m, n_columns), and of b, shape (m,).
+        device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+            Where the products are summed: "cuda" on a card, to which the blocks are copied one
+            after the other, "auto" there if there is one, "torch" by torch on the CPU. The
+            equations are arrays of numpy whatever the device.
 
         Returns
         -------
@@ -72,7 +77,9 @@ class NormalEquations:
         MemoryError
             If AᵀA would not fit.
         """
-        equations = None
+        equations, place = None, resolve(device)
+        if place is not None:
+            return _of_device(blocks, place)
         with threads_over_blas() as pool:
             for block in _ahead(blocks, pool):
                 equations = _add_block(equations, block, pool)
@@ -142,15 +149,40 @@ def _add_block(equations, block, pool):
     n_columns = matrix.shape[1] if equations is None else len(equations.products)
     check_block(matrix, target, n_columns)
     if equations is None:
-        check_memory(
-            NormalEquations.memory(n_columns),
-            f"the Gram matrix of {n_columns} features",
-            "use method='gram-schmidt', or select features first",
-        )
+        check_memory(NormalEquations.memory(n_columns), *_memory_message(n_columns))
         equations = NormalEquations(np.zeros((n_columns, n_columns)), np.zeros(n_columns), 0.0)
     list(pool.map(partial(_add_tile, equations.gram, matrix), _tiles(n_columns)))
     return NormalEquations(
         equations.gram, equations.products + target @ matrix, equations.total + target @ target
+    )
+
+
+def _of_device(blocks, device):
+    """The equations of blocks of numpy arrays, summed on a `Device`."""
+    gram = None
+    with threads_over_blas() as pool:
+        for matrix, target in _ahead(blocks, pool):
+            n_columns = matrix.shape[1] if gram is None else len(gram)
+            check_block(matrix, target, n_columns)
+            if gram is None:
+                message = _memory_message(n_columns)
+                device.check_memory(NormalEquations.memory(n_columns) + 2 * matrix.nbytes, *message)
+                gram, products = device.zeros(n_columns, n_columns), device.zeros(n_columns)
+                total = device.zeros()
+            with device.room_for(2 * matrix.nbytes, *message):
+                rows, labels = device.tensor(matrix), device.tensor(target)
+                gram.addmm_(rows.T, rows)
+                products.addmv_(rows.T, labels)
+                total += labels @ labels
+    if gram is None:
+        raise ValueError(NO_ROWS)
+    return NormalEquations(device.array(gram), device.array(products), float(total))
+
+
+def _memory_message(n_columns):
+    return (
+        f"the Gram matrix of {n_columns} features",
+        "use method='gram-schmidt', or select features first",
     )
 
 

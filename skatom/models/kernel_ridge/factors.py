@@ -1,6 +1,5 @@
 """The linear systems of a kernel ridge regression, and their factors."""
 
-from skatom._device import is_tensor
 from skatom._progress import tqdm
 from skatom.kernels import FCHL18, StructureKernel
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
@@ -34,8 +33,7 @@ def derivative_system(model, kernel, X, labels):
         try:
             return CholeskySystem(kernel, X, labels, model.max_memory)
         except MemoryError:
-            only_cholesky = isinstance(kernel, StructureKernel) or is_tensor(X.values)
-            if model.solver == "cholesky" or only_cholesky:
+            if model.solver == "cholesky" or isinstance(kernel, StructureKernel):
                 raise
     return IterativeSystem(kernel, X, labels, model.max_memory)
 

@@ -1,11 +1,14 @@
 """The linear system of energies and derivatives, solved without making its matrix."""
 
+from itertools import pairwise
+
 import numpy as np
 
-from skatom._device import check_is_array
+from skatom._device import beside, device_of, namespace, on_host
 from skatom.kernels.blocks import fill_columns, layout
 from skatom.kernels.environments import Environments
 from skatom.memory import check_memory
+from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models.kernel_ridge.derivative_system import DerivativeSystem
 from skatom.parallel import threads_over_blas
 from skatom.solvers import NystromPreconditioner, conjugate_gradients
@@ -16,7 +19,8 @@ class IterativeSystem(DerivativeSystem):
     \Lambda^{-1/2}`.
 
     K times a vector is a prediction for the training structures, whose Jacobians are kept. All
-    arithmetic is done in a basis of the span of these Jacobians.
+    arithmetic is done in a basis of the span of these Jacobians, where the features are: with
+    numpy, or with tensors.
     """
 
     def _coordinates(self, motions):
@@ -24,7 +28,6 @@ class IterativeSystem(DerivativeSystem):
 
     def _check_memory(self, size):
         """No check of memory: no array is quadratic in the number of rows."""
-        check_is_array(self.features, "solver='cg' of ForceKernelRidge", "solver='cholesky' is")
 
     def solve(self, right_side, n_inducing, tol, max_iter, random_state, verbose=0):
         """Coefficients α, and the number of iterations.
@@ -44,12 +47,13 @@ class IterativeSystem(DerivativeSystem):
         alpha : ndarray of float, shape (n_rows,)
         n_iter : int
         """
-        self._scale = 1 / np.sqrt(self._noise())
+        self._scale = beside(1 / np.sqrt(self._noise()), self.features.values)
         preconditioner = self._preconditioner(min(n_inducing, len(right_side)), random_state)
+        right_side = self._scale * beside(right_side, self._scale)
         solution, n_iter = conjugate_gradients(
-            self, self._scale * right_side, preconditioner, tol, max_iter, verbose
+            self, right_side, preconditioner, tol, max_iter, verbose
         )
-        return self._scale * solution, n_iter
+        return on_host(self._scale * solution), n_iter
 
     def product(self, v):
         """The scaled matrix times a vector."""
@@ -74,7 +78,9 @@ class IterativeSystem(DerivativeSystem):
 
     def _preconditioner(self, n_columns, random_state):
         n_rows = len(self._scale)
-        check_memory(
+        device = device_of(self._scale)
+        check = check_memory if device is None else device.check_memory
+        check(
             NystromPreconditioner.memory(n_rows, n_columns),
             f"the preconditioner of {n_columns} x {n_rows} numbers",
             "lower n_inducing",
@@ -96,7 +102,8 @@ class IterativeSystem(DerivativeSystem):
             )
         ]
         environments = Environments(self.features[chosen], coordinates, self._bases)
-        out = np.empty((starts[-1], len(index)))
+        device, shape = device_of(self._scale), (int(starts[-1]), len(index))
+        out = np.empty(shape) if device is None else device.empty(*shape)
         with threads_over_blas() as pool:
             fill_columns(
                 self.kernel, self._environments, environments, self.layout,
@@ -106,24 +113,85 @@ class IterativeSystem(DerivativeSystem):
 
     def _kernel_product(self, v):
         """K v: the prediction for the training structures."""
-        environments, expansion = self._environments, self.expansion(v)
+        environments, expansion = self._environments, self._expansion_here(v)
         found = expansion.evaluate(
             {z: (x, environments.norms[z]) for z, x in expansion.values.items()},
             expansion.directions is not None,
         )
-        rows = np.zeros(len(v))
+        rows = namespace(v).zeros_like(v)
         starts, has_energy = self.layout
-        at_energy = starts[:-1][has_energy]
+        labelled = np.flatnonzero(has_energy)
         for z, side in environments.sides.items():
             energies, along, own = found[z]
-            counts = np.diff(side.starts)
-            present = np.flatnonzero(counts)
-            sums = np.zeros(len(counts))
-            sums[present] = np.add.reduceat(energies, side.starts[present])
-            rows[at_energy] += sums[has_energy]
-            for s in np.flatnonzero(counts * side.n_dof):
-                first = starts[s] + has_energy[s]
-                atoms = slice(side.starts[s], side.starts[s + 1])
-                slopes = along[atoms] + own[atoms, None] * side.projected[atoms]
-                rows[first : first + side.n_dof[s]] -= np.tensordot(side.jacobian_of(s), slopes, 2)
+            rows[starts[labelled]] += _sums(energies, side.starts)[labelled]
+            slopes = along + own[:, None] * side.projected
+            for jacobians, atoms, places in self._alike(z):
+                of_atoms = slopes[atoms].reshape(len(atoms), -1, 1)
+                rows[places] -= (jacobians @ of_atoms)[:, :, 0]
         return rows
+
+    def _expansion_here(self, v):
+        """`expansion` of a vector where the features are."""
+        environments = self._environments
+        of_structure = namespace(v).zeros_like(v[: len(self.features)])
+        labelled = np.flatnonzero(self.layout.has_energy)
+        of_structure[labelled] = v[self.layout.starts[labelled]]
+        of_row = of_structure[np.repeat(np.arange(len(self.features)), environments.rows.counts)]
+        numbers = environments.rows.numbers
+        coefficients = {z: of_row[np.flatnonzero(numbers == z)] for z in environments.values}
+        directions = self._directions(v)
+        return EnvironmentExpansion(
+            self.kernel, environments.projected, coefficients, directions, self._bases
+        )
+
+    def _directions(self, v):
+        """-PᵀJα of every row, by species, or None."""
+        if not self._environments.n_dof.any():
+            return None
+        directions = {}
+        for z, side in self._environments.sides.items():
+            directions[z] = namespace(side.projected).zeros_like(side.projected)
+            v = beside(v, side.projected)
+            for jacobians, atoms, places in self._alike(z):
+                along = v[places][:, None] @ jacobians
+                directions[z][atoms] = -along.reshape(*atoms.shape, -1)
+        return directions
+
+    def _alike(self, z):
+        """Jacobians of structures with equal numbers of rows and of atoms of a species.
+
+        Returns
+        -------
+        list of tuple
+            Jacobians (s, n_dof, n_atoms · rank), indices of the atoms (s, n_atoms), and of the rows
+            of the matrix (s, n_dof).
+        """
+        return self._environments.once(("alike", z), lambda: list(self._runs(z)))
+
+    def _runs(self, z):
+        side = self._environments.sides[z]
+        counts, n_dof = np.diff(side.starts), side.n_dof
+        changes = np.flatnonzero((np.diff(counts) != 0) | (np.diff(n_dof) != 0)) + 1
+        edges = [0, *changes.tolist(), len(counts)]
+        for first, last in pairwise(edges):
+            n_atoms, size = int(counts[first]), int(n_dof[first])
+            if not n_atoms * size:
+                continue
+            rows = slice(int(side.row_starts[first]), int(side.row_starts[last]))
+            jacobians = side.jacobians[rows].reshape(last - first, size, -1)
+            atoms = side.starts[first:last, None] + np.arange(n_atoms)
+            firsts = self.layout.starts[:-1] + self.layout.has_energy
+            places = firsts[first:last, None] + np.arange(size)
+            yield jacobians, beside(atoms, jacobians), beside(places, jacobians)
+
+
+def _sums(values, starts):
+    """Sums over the atoms of each structure, of arrays or tensors."""
+    if device_of(values) is None:
+        counts = np.diff(starts)
+        present = np.flatnonzero(counts)
+        sums = np.zeros(len(counts))
+        sums[present] = np.add.reduceat(values, starts[:-1][present])
+        return sums
+    structure = beside(np.repeat(np.arange(len(starts) - 1), np.diff(starts)), values)
+    return values.new_zeros(len(starts) - 1).index_add_(0, structure, values)

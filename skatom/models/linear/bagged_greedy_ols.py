@@ -86,6 +86,9 @@ class BaggedGreedyOLS(GreedyRegressor):
         or a list of these. The intercept already has an energy for each element.
     max_memory : float, default=None
         Memory limit of the matrix of all features in GiB. None: the available memory.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where the Gram matrix of all features is summed: by numpy ("cpu"), on a card ("cuda"; "auto"
+        if there is one) or by torch on the CPU ("torch"). Features and predictions are of numpy.
     n_jobs : int, default=None
         Number of joblib jobs that share the members. The result does not depend on it.
     random_state : int, RandomState or None, default=None
@@ -168,6 +171,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         noise_virial: dict | ArrayLike = 0.1,
         baseline: BaselineLike = None,
         max_memory: float | None = None,
+        device: str = "cpu",
         n_jobs: int | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
@@ -184,6 +188,7 @@ class BaggedGreedyOLS(GreedyRegressor):
         self.noise_virial = noise_virial
         self.baseline = baseline
         self.max_memory = max_memory
+        self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose

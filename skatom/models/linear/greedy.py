@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from skatom._device import check_is_array
+from skatom._device import DEVICES, check_is_array, resolve
 from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
@@ -46,6 +46,7 @@ class GreedyRegressor(StructureRegressor):
         "noise_virial": [POSITIVE, dict, "array-like"],
         "baseline": "no_validation",
         "max_memory": [None, POSITIVE],
+        "device": [DEVICES],
         "cv": ["cv_object"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -53,6 +54,7 @@ class GreedyRegressor(StructureRegressor):
 
     def _problem(self, X, y, configurations=None):
         """The least-squares problem; sets the attributes that describe the features."""
+        resolve(self.device, getattr(self, "n_jobs", None))  # its errors come before the work
         kind = _kind(X)
         if kind is None or (kind == "StructureFeatures" and not isinstance(y, Targets)):
             return self._array_problem(X, y)
@@ -108,7 +110,7 @@ class GreedyRegressor(StructureRegressor):
         return orthogonal_least_squares(
             rows, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
             method=method, magnitudes=rows.magnitudes, equations=equations, random_state=rng,
-            verbose=verbose,
+            verbose=verbose, device=self.device,
         )  # fmt: skip
 
     def _n_candidates(self, n_columns):

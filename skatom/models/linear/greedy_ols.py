@@ -100,6 +100,9 @@ class GreedyOLS(GreedyRegressor):
         or a list of these. The intercept already has an energy for each element.
     max_memory : float, default=None
         Memory limit of the matrix of all features in GiB. None: the available memory.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where the Gram matrix of all features is summed: by numpy ("cpu"), on a card ("cuda"; "auto"
+        if there is one) or by torch on the CPU ("torch"). Features and predictions are of numpy.
     random_state : int, RandomState or None, default=None
         Seed of the draws of candidates.
     verbose : int, default=0
@@ -208,6 +211,7 @@ class GreedyOLS(GreedyRegressor):
         noise_virial: dict | ArrayLike = 0.1,
         baseline: BaselineLike = None,
         max_memory: float | None = None,
+        device: str = "cpu",
         random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
@@ -223,6 +227,7 @@ class GreedyOLS(GreedyRegressor):
         self.noise_virial = noise_virial
         self.baseline = baseline
         self.max_memory = max_memory
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
@@ -364,7 +369,9 @@ class GreedyOLS(GreedyRegressor):
         if not (self._use_gram(rows, self.max_terms) and _are_folds(splits, problem, weights)):
             return None
         return [
-            NormalEquations.of(WeightedRows(problem, weights * test, rows.constants).all_blocks())
+            NormalEquations.of(
+                WeightedRows(problem, weights * test, rows.constants).all_blocks(), self.device
+            )
             for _, test in tqdm(splits, "folds", disable=not self.verbose, leave=False)
         ]
 
