@@ -1,13 +1,49 @@
-"""Shared fixtures: small analytic systems, and the folder of real reference data."""
+"""Processes that share the tests, and shared fixtures: small systems, the folder of real data."""
 
 import os
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from ase.build import molecule
 
+import skatom
 from skatom import Structures, Targets
+
+# The processes that tests start import the package that is tested, wherever they run: another copy
+# would be another program, and compile all its functions again.
+_PACKAGES = os.pathsep.join([str(Path(skatom.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+os.environ |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": _PACKAGES.rstrip(os.pathsep)}
+
+MOST_PROCESSES = 8
+
+
+def is_whole(config):
+    """Whether a command line asks for all tests but slow ones, without a debugger or a choice."""
+    option = config.option
+    chosen = option.keyword or option.markexpr != "not slow" or getattr(option, "lf", False)
+    watched = option.usepdb or option.trace or option.collectonly or option.capture == "no"
+    return config.args_source is config.ArgsSource.TESTPATHS and not (chosen or watched)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run the whole suite in a process for each core, if pytest-xdist is installed.
+
+    It is started like any other, and ``-n`` decides if it is given. Parts of the suite stay in one
+    process, which begins at once. Neighbours in the order of the tests stay together, for they use
+    the same compiled functions; a process that is done takes tests from the end of another's.
+    """
+    option = config.option
+    free = getattr(option, "numprocesses", 0) is None and option.dist == "no" and not option.tx
+    n = min(joblib.cpu_count(), MOST_PROCESSES)
+    if free and n > 1 and not hasattr(config, "workerinput") and is_whole(config):
+        option.numprocesses, option.dist = n, "worksteal"
+        threads = joblib.cpu_count() // n
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, threads)))
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, str(threads))
 
 
 @pytest.fixture(scope="session")
