@@ -156,12 +156,12 @@ CASES = {
         labels=OF_THE_ENERGY,
     ),
     "kernel-ridge-fchl18-derivatives": Case(
-        lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6),
+        lambda: ForceKernelRidge(FCHL18(cutoff=2.7, cut_start=0.6), alpha=1e-6),
         labels=OF_THE_ENERGY, size=7,
     ),
     "kernel-ridge-fchl18-global": Case(
         lambda: ForceKernelRidge(
-            FCHL18(cutoff=3.0, cut_start=0.6, scope="global", sigma=10.0), alpha=1e-6
+            FCHL18(cutoff=2.7, cut_start=0.6, scope="global", sigma=10.0), alpha=1e-6
         ),
         labels=OF_THE_ENERGY, size=7,
     ),
