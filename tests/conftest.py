@@ -11,16 +11,16 @@ from ase.build import molecule
 import skatom
 from skatom import Structures, Targets
 
-# The processes that tests start import the package that is tested, wherever they run: another copy
-# would be another program, and compile all its functions again.
-_PACKAGES = os.pathsep.join([str(Path(skatom.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-os.environ |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": _PACKAGES.rstrip(os.pathsep)}
+# Processes that tests start import the package that is tested, whatever folder they run in: another
+# copy of it would be another program, and compile all its functions again.
+_HERE = [str(Path(skatom.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(_HERE)}
 
-MOST_PROCESSES = 8
+MOST_PROCESSES = 4  # each takes about 1 GB, and some functions are compiled in all of them
 
 
 def is_whole(config):
-    """Whether a command line asks for all tests but slow ones, without a debugger or a choice."""
+    """Whether a command line asks for all fast tests, without a choice of some or a debugger."""
     option = config.option
     chosen = option.keyword or option.markexpr != "not slow" or getattr(option, "lf", False)
     watched = option.usepdb or option.trace or option.collectonly or option.capture == "no"
@@ -29,21 +29,21 @@ def is_whole(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """Run the whole suite in a process for each core, if pytest-xdist is installed.
+    """Run the whole suite in a process for each core, where pytest-xdist is installed.
 
-    It is started like any other, and ``-n`` decides if it is given. Parts of the suite stay in one
-    process, which begins at once. Neighbours in the order of the tests stay together, for they use
-    the same compiled functions; a process that is done takes tests from the end of another's.
+    A part of the suite stays in one process, which starts at once, and ``-n`` is obeyed. Tests stay
+    with their neighbours, which use the same compiled functions; a process that has done its part
+    takes tests from the end of another's. More threads than cores would wait for each other.
     """
     option = config.option
     free = getattr(option, "numprocesses", 0) is None and option.dist == "no" and not option.tx
-    n = min(joblib.cpu_count(), MOST_PROCESSES)
+    cores = joblib.cpu_count()
+    n = min(cores, MOST_PROCESSES)
     if free and n > 1 and not hasattr(config, "workerinput") and is_whole(config):
         option.numprocesses, option.dist = n, "worksteal"
-        threads = joblib.cpu_count() // n
-        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, threads)))
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(name, str(threads))
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, cores // n)))  # some tests need two
+        for name in ("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, str(cores // n))
 
 
 @pytest.fixture(scope="session")

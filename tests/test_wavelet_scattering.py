@@ -654,9 +654,7 @@ def test_work_of_the_forces_of_a_fitted_linear_model(methanol):
         frame = methanol.copy()
         frame.positions += rng.normal(scale=0.05, size=frame.positions.shape)
         frames.append(frame)
-    transformer = scattering(
-        orbitals=[(2, 1)], scales=(0, 1), beta=0.4, padding=4.0, alias=1e-4
-    )
+    transformer = scattering(orbitals=[(2, 1)], scales=(0, 1), beta=0.4, padding=4.0, alias=1e-4)
     energies = [np.sum(frame.get_all_distances()) for frame in frames]
     model = make_pipeline(transformer, StandardScaler(), Ridge(1e-6)).fit(frames, energies)
     cotangent = model[2].coef_ / model[1].scale_
