@@ -25,7 +25,7 @@ def measured(name):
     environment = os.environ | {
         # freed arrays go back to the system at once, so that peaks of one job are seen in the next
         "MALLOC_MMAP_THRESHOLD_": "65536", "NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2",
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]),
+        "PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(HERE)]),
     }  # fmt: skip
     command = [sys.executable, "-W", "ignore", str(HERE / "measured_memory.py"), name]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
