@@ -336,10 +336,14 @@ class TestReading:
         def read(path, **options):
             given.update(options, path=path)
             ethanol = load_ethanol()
-            return Bunch(structures=ethanol.structures[:40], targets=ethanol.targets[:40])
+            return Bunch(
+                structures=ethanol.structures[:40], targets=ethanol.targets[:40], info={}
+            )
 
         monkeypatch.setattr("skatom.datasets.read", read)
         skatom(f"{command} {options}")
+        if command.startswith("train"):
+            assert given.pop("info") == ["config_type", "group"]
         assert given == {"path": "md.xyz", **expected}
 
 

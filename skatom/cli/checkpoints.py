@@ -47,16 +47,29 @@ class Checkpoints:
         """Write all trials."""
         self._write(self.trials_path, lambda p: p.write_text(json.dumps(known), encoding="utf-8"))
 
-    def fit(self, model, structures, targets, parameters):
+    def fit(self, model, structures, targets, parameters, settings):
         """Fit a model, from where an earlier fit of the same was interrupted.
 
-        ``parameters`` are keywords of ``fit``, of arrays by structure.
+        Parameters
+        ----------
+        model : estimator
+        structures : Structures
+        targets : Targets
+        parameters : dict
+            Further keywords of ``fit``, arrays by structure.
+        settings : dict
+            What the model was made of.
+
+        Returns
+        -------
+        The fitted model.
         """
         import joblib
 
         from skatom._checkpoints import kept_every
 
-        path = self.folder / f"fit-{joblib.hash([model.get_params(), self.trials_path.name])}.joblib"
+        name = joblib.hash([settings, self.trials_path.name])
+        path = self.folder / f"fit-{name}.joblib"
 
         def keep(partly):
             self._write(path, lambda p: joblib.dump(partly, p))

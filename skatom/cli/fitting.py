@@ -28,7 +28,7 @@ def fit_recipe(run, model):
     print(f"Fitting   {run.recipe.name} to {labels} of {n_frames} frames", flush=True)
     begin = time.perf_counter()
     parameters = fit_parameters(model, run.configurations)
-    model = run.finished.fit(model, run.structures, run.targets, parameters)
+    model = run.finished.fit(model, run.structures, run.targets, parameters, run.settings)
     print(f"          done in {time.perf_counter() - begin:.1f} s", flush=True)
     return model
 
@@ -42,6 +42,8 @@ def print_estimate(run):
         run.recipe, run.settings, run.structures, run.targets, run.configurations,
         run.options.device,
     )  # fmt: skip
+    if found.memory is None:
+        return
     threads = available_threads()
     seconds = "" if found.seconds is None else f", {duration(found.seconds)}"
     print(

@@ -92,8 +92,8 @@ def _whole_groups(names, n_test, field, seed):
     groups = np.random.default_rng(seed).permutation(np.unique(names))
     if len(groups) < 2:
         raise ValueError(
-            f"--split-by {field}: all frames have the value {groups[0]!r}, so none can be held "
-            "out: use another field, block, or random"
+            f"--split-by {field}: all frames have the value {str(groups[0])!r}, so none can be "
+            "held out: use another field, block, or random"
         )
     held_out = np.zeros(len(names), bool)
     for group in groups[:-1]:

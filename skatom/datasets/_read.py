@@ -86,8 +86,8 @@ def read(
         - ``sources``: dict, for each property the ``field``, ``place``, ``unit`` and ``factor``
           that it was read with
         - ``unread``: dict, fields that look like labels and were not taken, with their places
-        - ``info``: dict, for each name of ``info`` that some structure has an ndarray of str of shape
-          (n,), "" where a structure lacks it
+        - ``info``: dict of ndarray of str, shape (n,), for each name of ``info`` that occurs; ""
+          for structures without
         - ``DESCR``: str, the same as text, the number of structures and the names of all fields
 
     Raises

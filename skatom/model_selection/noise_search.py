@@ -152,9 +152,8 @@ class NoiseSearchCV(BaseEstimator):
         X = as_structures(X)
         y = as_targets(y, X)
         names = np.full(len(X), _ONE) if configurations is None else np.asarray(configurations)
-        rows = FoldedRows(
-            self.estimator, X, y, stratified_folds(names, self.cv, self.random_state), configurations
-        )
+        fold = stratified_folds(names, self.cv, self.random_state)
+        rows = FoldedRows(self.estimator, X, y, fold, configurations)
         results = []
         best = self._combined(rows, factors, results)
         chosen = dict.fromkeys(np.unique(names).tolist(), 1.0)
@@ -256,10 +255,15 @@ def stratified_folds(names, n_folds, random_state: Any = 0):
 def _times(own, factor, further):
     """A noise, in any form, times a factor and those of the configurations."""
     if isinstance(own, dict):
-        return {k: v * factor * (further or {}).get(k, 1.0) for k, v in own.items()}
+        return {k: _rounded(v * factor * (further or {}).get(k, 1.0)) for k, v in own.items()}
     if further is not None and np.ndim(own) == 0:
-        return {name: float(own) * factor * by for name, by in further.items()}
-    return own * factor if np.ndim(own) == 0 else np.asarray(own) * factor
+        return {name: _rounded(own * factor * by) for name, by in further.items()}
+    return _rounded(own * factor) if np.ndim(own) == 0 else np.asarray(own) * factor
+
+
+def _rounded(noise):
+    """Without the last digits of a product, which nobody wants to read."""
+    return float(f"{noise:.10g}")
 
 
 def _is_infinite(noise):

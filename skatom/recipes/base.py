@@ -58,8 +58,8 @@ class Recipe:
     makes_rows_once : bool
         Whether the model is a `SparseGaussianProcess`, whose noises are tried on rows made once.
     noises : tuple of str
-        Settings that are noises or strengths of regularisation, by label, in the order energy,
-        forces, virial; they may be dicts by configuration.
+        Settings that are noises, in the order energy, forces, virial; they may be dicts by
+        configuration.
     one_molecule : bool
         Whether all structures must have the same atoms.
     """

@@ -13,16 +13,17 @@ _WIDTH = 512
 
 # Two harmonics of the angle, both of weight, and their shells where neighbours are.
 _ANGULAR = {
-    "n_r3": 20, "eta3": 5.0, "weight3": 0.23, "zeta": 0.5, "n_fourier": 2, "cutoff3": 6.0,
-    "decay2": 1.44,
+    "n_r3": 20, "eta3": 5.0, "weight3": 0.23, "zeta": 0.5, "n_fourier": 2, "decay2": 1.44
 }  # fmt: skip
 
 
 def _defaults(facts, given):
     one = facts.is_one_molecule
     shape = {f"fchl19.{name}": value for name, value in _ANGULAR.items()}
+    cutoff = given.get("fchl19.cutoff", 8.0 if one else 6.0)
     return shape | {
-        "fchl19.cutoff": 8.0 if one else 6.0,
+        "fchl19.cutoff": cutoff,
+        "fchl19.cutoff3": min(6.0, cutoff) if isinstance(cutoff, float) else 6.0,
         "kernel.sigma": 2.0,
         "basis": "derivatives",
         "alpha": 1e-9 if one else 1e-7,
@@ -73,5 +74,4 @@ FCHL19_RECIPE = Recipe(
     stages=_stages,
     probe_frames=16,
     trial_atoms=700,
-    noises=("alpha", "alpha_forces", "alpha_virial"),
 )

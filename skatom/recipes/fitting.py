@@ -61,13 +61,14 @@ class Estimate:
 
     Attributes
     ----------
-    memory : float
-        Bytes of the largest matrices.
+    memory : float or None
+        Bytes of the largest matrices; None if a setting is no number, which the fit refuses.
     seconds : float or None
-        Time; None if a short fit failed to tell.
+        Time; None if there are so few structures that a short fit would take as long, or it
+        failed.
     """
 
-    memory: float
+    memory: float | None
     seconds: float | None
 
 
@@ -88,7 +89,12 @@ def estimate(recipe, settings, structures, targets, configurations=None, device=
     -------
     Estimate
     """
-    cost = recipe.cost(settings, structures, targets)
+    try:
+        cost = recipe.cost(settings, structures, targets)
+    except TypeError:
+        return Estimate(None, None)
+    if len(structures) <= 3 * recipe.probe_frames:
+        return Estimate(cost.memory, None)
     try:
         seconds = _seconds(recipe, settings, structures, targets, configurations, device, cost)
     except (LinAlgError, MemoryError):  # too few structures, or too large ones

@@ -10,6 +10,8 @@ from skatom.recipes.base import Cost, Recipe
 
 # Representatives of all species together, and the fewest of one.
 _REPRESENTATIVES, _FEWEST = 2000, 500
+# The features of an atom and their derivatives take the time of as many representatives, about.
+_COLUMNS_OF_FEATURES = 400
 
 
 def _defaults(facts, given):
@@ -90,7 +92,7 @@ def _cost(settings, structures, targets):
     return Cost(
         memory=factorisation_memory(columns),
         flops=2.0 * n_rows * columns**2,
-        work=float(len(structures.numbers)) * columns,
+        work=float(len(structures.numbers)) * (columns + _COLUMNS_OF_FEATURES),
     )
 
 

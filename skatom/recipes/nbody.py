@@ -6,8 +6,6 @@ from skatom.kernels import NBody
 from skatom.models import MappedForceField, NBodyGaussianProcess
 from skatom.recipes.base import Cost, Recipe
 
-_OF_TABLES = ("r_min", "n_knots_pairs", "n_knots_triangles", "map_variance")
-
 
 def _defaults(facts, given):
     return {
@@ -27,7 +25,7 @@ def _defaults(facts, given):
 def _build(settings, random_state, verbose, device, mapped):
     model = dict(settings)
     pairs, triangles = model.pop("pairs"), model.pop("triangles")
-    tables = {name: model.pop(name) for name in _OF_TABLES if name in model}
+    tables = model.pop("tables", {})
     kernel = NBody(order=2, **pairs) + NBody(order=3, **triangles)
     model = NBodyGaussianProcess(kernel, **model, random_state=random_state, verbose=verbose)
     return MappedForceField(model, **tables) if mapped else model
@@ -68,5 +66,8 @@ NBODY_RECIPE = _recipe(
     "nbody", "simple materials, few data: pairs and triangles, Gaussian process", {}, False
 )
 MAPPED_RECIPE = _recipe(
-    "mapped", "the same as tables: as fast as a classical potential, for LAMMPS", {}, True
+    "mapped",
+    "the same as tables: as fast as a classical potential, for LAMMPS",
+    {"tables": MappedForceField},
+    True,
 )

@@ -104,7 +104,12 @@ def merged(defaults, given):
         for name, value in defaults.items()
         if not any(name.startswith(f"{other}.") for other in given)
     }
-    return kept | given
+    for name, value in given.items():
+        if isinstance(value, dict) and any(other.startswith(f"{name}.") for other in defaults):
+            kept |= {f"{name}.{inner}": x for inner, x in value.items()}
+        else:
+            kept[name] = value
+    return kept
 
 
 def nested(settings):

@@ -165,8 +165,8 @@ class Search:
         errors = []
         for k in range(_FOLDS):
             rest, out = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-            model = self._model(settings)
-            model = fit(model, structures[rest], targets[rest], None if names is None else names[rest])
+            of_rest = None if names is None else names[rest]
+            model = fit(self._model(settings), structures[rest], targets[rest], of_rest)
             figures = evaluate(model, structures[out], targets[out])
             errors.append([figures.get(n, 0.0) for n in ("energy_mae_per_atom", "force_mae")])
         energy, forces = (float(x) for x in np.mean(errors, axis=0))

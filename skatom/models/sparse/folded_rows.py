@@ -95,7 +95,8 @@ class FoldedRows:
         """The structures of a fold in pieces of more rows of forces than columns, mostly."""
         mine = np.flatnonzero(self.fold == k)
         filled = np.cumsum(3 * self.n_atoms[mine]) // (2 * self.prior.n_columns)
-        return [piece for piece in np.split(mine, np.flatnonzero(np.diff(filled)) + 1) if len(piece)]
+        edges = np.flatnonzero(np.diff(filled)) + 1
+        return [piece for piece in np.split(mine, edges) if len(piece)]
 
     def _rows_of(self, structures, piece):
         """Rows of energies, the triangles of forces and virials, and rows of forces to keep."""
