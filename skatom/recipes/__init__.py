@@ -15,7 +15,7 @@ from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
 from skatom.recipes.settings import nearest
 from skatom.structures import as_structures
 
-__all__ = ["RECIPES", "find", "make", "settings"]
+__all__ = ["make", "settings"]
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
