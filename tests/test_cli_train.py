@@ -135,7 +135,7 @@ class TestConfig:
         content = yaml.safe_load(printed.out)
         assert content["settings"]["soap"]["cutoff"] == 3.5
         assert content["settings"]["noise_energy"] == {"cold": 0.002, "hot": 0.01}
-        assert content["settings"]["noise_forces"] == {"cold": 0.015, "hot": 0.3}
+        assert content["settings"]["noise_forces"] == {"cold": 0.02, "hot": 0.3}
 
     def test_the_command_line_comes_before_the_file(self, skatom, folder):
         (folder / "low.yaml").write_text(

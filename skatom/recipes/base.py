@@ -55,6 +55,8 @@ class Recipe:
         Number of structures of the short fit.
     trial_atoms : int
         Number of atoms of the structures from which a search learns, about.
+    has_device : bool
+        Whether features or kernels can be computed on another device than the CPU.
     makes_rows_once : bool
         Whether the model is a `SparseGaussianProcess`, whose noises are tried on rows made once.
     noises : tuple of str
@@ -76,6 +78,7 @@ class Recipe:
     trial_atoms: int = 3000
     noises: tuple = ()
     one_molecule: bool = False
+    has_device: bool = False
     makes_rows_once: bool = False
 
     def settings(self, facts, given=None):
@@ -95,6 +98,8 @@ class Recipe:
 
     def make(self, settings, random_state=0, verbose=0, device="cpu"):
         """The estimator for settings by dotted name."""
+        if device != "cpu" and not self.has_device:
+            raise ValueError(f"{self.name} runs on the CPU alone: leave device={device!r} out")
         return self.build(
             nested(settings), random_state=random_state, verbose=verbose, device=device
         )

@@ -74,4 +74,5 @@ FCHL19_RECIPE = Recipe(
     stages=_stages,
     probe_frames=16,
     trial_atoms=700,
+    has_device=True,
 )

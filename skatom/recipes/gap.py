@@ -21,7 +21,6 @@ def _defaults(facts, given):
     compression = given.get("soap.species_compression", _channels(facts))
     return found | {
         "n_sparse": max(_FEWEST, _REPRESENTATIVES // n_species),
-        "selection": "fps",
         "soap.n_max": 8,
         "soap.l_max": 6,
         "soap.species_compression": compression,
@@ -42,18 +41,20 @@ def _defaults(facts, given):
 def _of_crystals(facts):
     size = facts.spacing
     return {
+        "selection": "random",
         "soap.cutoff": facts.scaled(2.3, 3.5, 7.0),
         "soap.sigma": round(0.2 * size, 2),
         "soap.cutoff_width": round(0.8 * size, 1),
         "soap.radial_scaling.scale": round(size, 1),
         "kernel.zeta": 4,
-        "noise_energy": 5e-4,
-        "noise_forces": 0.015,
+        "noise_energy": 6e-4,
+        "noise_forces": 0.02,
     }
 
 
 def _of_molecules():
     return {
+        "selection": "fps",
         "soap.cutoff": 5.0,
         "soap.sigma": 0.3,
         "soap.cutoff_width": 1.0,
@@ -105,14 +106,14 @@ def _by_species(limit, numbers):
 
 
 def _stages(facts, settings):
-    """The density of neighbours, then how they count by distance and which atoms represent."""
+    """How neighbours count by distance and which atoms represent, then their density."""
     cutoff, sigma = settings["soap.cutoff"], settings["soap.sigma"]
     return [
+        {"soap.radial_scaling.exponent": [4.0, 2.0], "selection": ["random", "fps"]},
         {
             "soap.cutoff": [round(f * cutoff, 1) for f in (0.91, 1.09)],
             "soap.sigma": [round(f * sigma, 2) for f in (0.85, 1.1)],
         },
-        {"soap.radial_scaling.exponent": [2.0, 4.0], "selection": ["fps", "random"]},
     ]
 
 
@@ -127,5 +128,6 @@ GAP = Recipe(
     probe={"n_sparse": 200, "selection": "random"},
     trial_atoms=7000,
     noises=("noise_energy", "noise_forces", "noise_virial"),
+    has_device=True,
     makes_rows_once=True,
 )

@@ -44,6 +44,7 @@ def _recipe(name, model, note):
         probe_frames=40,
         trial_atoms=1800,
         one_molecule=True,
+        has_device=True,
     )
 
 

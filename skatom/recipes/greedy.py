@@ -42,9 +42,7 @@ def _build(settings, random_state, verbose, device):
     kind = model.pop("descriptor")
     if kind not in parts:
         raise ValueError(f"descriptor is {kind!r}: give moments or soap")
-    made = SOAP(**parts["soap"], device=device) if kind == "soap" else MomentTensor(
-        **parts["moments"]
-    )  # fmt: skip
+    made = SOAP(**parts["soap"]) if kind == "soap" else MomentTensor(**parts["moments"])
     regressor = GreedyOLS(**model, random_state=random_state, verbose=verbose)
     return Pipeline([(kind, made), ("greedy", regressor)])
 

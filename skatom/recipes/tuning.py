@@ -23,7 +23,7 @@ _SHARE = 0.6
 # Representatives of all species with which descriptors are compared, and the fewest of one.
 _FEW, _FEWEST = 400, 100
 # What the noises of the recipe are multiplied by, and those of each configuration.
-_FACTORS = {"noise_energy": (0.2, 0.6, 1.0, 2.0), "noise_forces": (0.7, 1.0, 2.0)}
+_FACTORS = {"noise_energy": (0.2, 0.6, 1.0, 2.0), "noise_forces": (0.5, 1.0, 2.0)}
 _OF_CONFIGURATIONS = (0.3, 3.0)
 
 
