@@ -283,8 +283,12 @@ class Structures(Sequence):
             If the positions have another shape or are not finite.
         """
         positions = np.array(positions, dtype=float)
-        if cells is not None or positions.shape != self.positions.shape or not (
-            np.abs(positions).max() < LONGEST  # not true of NaN
+        if (
+            cells is not None
+            or positions.shape != self.positions.shape
+            or not (
+                np.abs(positions).max() < LONGEST  # not true of NaN
+            )
         ):
             cells = self.cells if cells is None else cells
             return type(self)(self.numbers, positions, self.offsets, cells, self.pbc)

@@ -158,7 +158,9 @@ def test_energy_is_conserved_and_neighbours_are_searched_seldom(folder, crystal_
     before = program.get_thermo("etotal")
     program.command("run 200")
     assert abs(program.get_thermo("etotal") - before) < 1e-5 * len(turned)
-    assert driver.n_predictions in range(201, 204)  # LAMMPS may wrap atoms before the first step of a run
+    assert driver.n_predictions in range(
+        201, 204
+    )  # LAMMPS may wrap atoms before the first step of a run
     assert 1 <= driver.n_searches < 20
     assert program.get_thermo("pe") == pytest.approx(
         _predicted(crystal_model, program, turned), abs=1e-9

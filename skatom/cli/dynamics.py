@@ -39,8 +39,8 @@ def export(arguments):
     model = last_step(load_model(arguments.model))
     if not hasattr(model, "write_lammps"):
         raise ValueError(
-            f"{type(model).__name__} has no equivalent in LAMMPS: run it by skatom lammps, or fit a "
-            "MappedForceField, which is written as tables"
+            f"{type(model).__name__} has no equivalent in LAMMPS: run it by skatom lammps, or fit "
+            "a MappedForceField, which can be written"
         )
-    commands = model.write_lammps(arguments.out, arguments.to)
+    commands = model.write_lammps(arguments.out)
     print("\n".join(commands))

@@ -45,7 +45,12 @@ MD17 or rMD17, also compressed (.gz, .bz2, .xz). Results are in eV and Å.
     parser.add_argument("--version", action="version", version=f"skatom {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (
-        _add_demo, _add_train, _add_evaluate, _add_predict, _add_lammps, _add_export,
+        _add_demo,
+        _add_train,
+        _add_evaluate,
+        _add_predict,
+        _add_lammps,
+        _add_export,
     ):
         add(commands)
     for command in commands.choices.values():
@@ -237,23 +242,16 @@ def _add_export(commands):
         "export",
         help="write a model of pairs and triangles for LAMMPS",
         description="""\
-Writes the tables of a MappedForceField in a format that LAMMPS reads by itself, and prints the
-commands that use them. LAMMPS then needs neither Python nor skatom, and runs on any number of
-ranks.""",
+Writes the pairs and triangles of a MappedForceField for pair_style table and pair_style uf3 of
+LAMMPS, and prints the commands that use them. LAMMPS then needs neither Python nor skatom, and runs
+on any number of ranks.""",
         epilog=f"""\
-examples
-  skatom export silicon.joblib --to uf3 --out silicon
-  skatom export pairs.joblib --to table --out pairs
+example
+  skatom export silicon.joblib --out silicon
 
 {_TRUST}""",
     )
     _add_model(parser)
-    parser.add_argument(
-        "--to",
-        choices=["uf3", "table"],
-        default="uf3",
-        help="pair_style uf3, for pairs and triangles, or table, for pairs [%(default)s]",
-    )
     parser.add_argument(
         "--out", required=True, metavar="PREFIX", help="beginning of the names of the files"
     )

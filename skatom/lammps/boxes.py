@@ -21,8 +21,8 @@ def check_program(program):
     units = program.extract_global("units")
     if units != "metal":
         raise ValueError(
-            f"the input has units {units}, but models have eV and Å: write units metal, and lengths "
-            "in Å, times in ps and temperatures in K"
+            f"the input has units {units}, but models have eV and Å: write units metal, with "
+            "lengths in Å, times in ps and temperatures in K"
         )
     ranks = program.extract_setting("world_size")
     if ranks != 1:
@@ -67,10 +67,10 @@ def elements_of_types(program, model, species=None):
         numbers = [atomic_numbers[symbol] for symbol in species]
     for t, number in enumerate(numbers, 1):
         if known is not None and number not in known:
+            symbol, others = chemical_symbols[number], [chemical_symbols[z] for z in known]
             raise ValueError(
-                f"atom type {t} is {chemical_symbols[number]}, but the model knows "
-                f"{', '.join(chemical_symbols[z] for z in known)} only: train it on structures with "
-                f"{chemical_symbols[number]}, or name the elements of the types by species"
+                f"atom type {t} is {symbol}, but the model knows {', '.join(others)} only: train it "
+                f"on structures with {symbol}, or name the elements of the types by species"
             )
     return np.array([0, *numbers])
 

@@ -117,12 +117,14 @@ class LammpsDriver:
         self._structure = self._last = None
         if program.get_natoms():
             self._check_atoms(program)
-        program.commands_list([
-            f"fix {_FIX} all external pf/callback 1 1",
-            f"fix_modify {_FIX} energy yes virial yes",
-            f"variable {_FAILED} internal 0",
-            f"fix {_HALT} all halt 1 v_{_FAILED} != 0 error hard message no",
-        ])
+        program.commands_list(
+            [
+                f"fix {_FIX} all external pf/callback 1 1",
+                f"fix_modify {_FIX} energy yes virial yes",
+                f"variable {_FAILED} internal 0",
+                f"fix {_HALT} all halt 1 v_{_FAILED} != 0 error hard message no",
+            ]
+        )
         program.set_fix_external_callback(_FIX, self._answer, None)
 
     def _check_atoms(self, program):

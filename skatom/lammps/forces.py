@@ -109,11 +109,10 @@ def _in_long_cells(structures):
         extent = np.ptp(structures.positions[start:stop], axis=0).max() + _APART
         normal = _LENGTH * np.ceil(extent / _LENGTH) * _normals(structures.cells[s], pbc)
         cells[s] = np.where(pbc[:, None], structures.cells[s], normal)
-    whole = type(structures)(
+    return type(structures)(
         structures.numbers, structures.positions, structures.offsets, cells,
         np.ones_like(structures.pbc),
     )  # fmt: skip
-    return whole
 
 
 def _normals(cell, pbc):
