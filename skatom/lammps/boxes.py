@@ -1,4 +1,4 @@
-"""The box and the types of atoms of LAMMPS as the cell and the elements of a structure."""
+"""What a model needs of a running LAMMPS: units, a box, elements of the types of atoms."""
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
@@ -7,13 +7,6 @@ from skatom._prediction import unwrap
 
 # How far the mass of a type may be from that of its element.
 _SAME_MASS = 0.05
-
-
-def cell_of(box):
-    """The cell (3, 3) and the periodicity (3,) of what ``extract_box`` gives."""
-    low, high, xy, yz, xz, pbc = box[:6]
-    lx, ly, lz = (b - a for a, b in zip(low, high, strict=True))
-    return np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]]), np.array(pbc, bool)
 
 
 def check_program(program):
@@ -69,8 +62,8 @@ def elements_of_types(program, model, species=None):
         if known is not None and number not in known:
             symbol, others = chemical_symbols[number], [chemical_symbols[z] for z in known]
             raise ValueError(
-                f"atom type {t} is {symbol}, but the model knows {', '.join(others)} only: train it "
-                f"on structures with {symbol}, or name the elements of the types by species"
+                f"atom type {t} is {symbol}, but the model knows {', '.join(others)} only: train "
+                f"it on structures with {symbol}, or name the elements of the types by species"
             )
     return np.array([0, *numbers])
 

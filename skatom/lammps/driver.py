@@ -9,7 +9,8 @@ import numpy as np
 
 from skatom._typing import Estimator
 from skatom._verlet import VerletList
-from skatom.lammps.boxes import cell_of, check_program, elements_of_types
+from skatom.lammps.arrays import ProgramArrays
+from skatom.lammps.boxes import check_program, elements_of_types
 from skatom.lammps.forces import ModelForces
 from skatom.structures import Structures
 
@@ -83,7 +84,7 @@ class LammpsDriver:
         self._neighbors = VerletList(skin)
         self._forces_of = ModelForces(model).of_one
         self._tags = np.empty(0)
-        self._structure = self._last = None
+        self._structure = self._last = self._pbc = None
 
     @property
     def n_searches(self) -> int:
@@ -113,76 +114,67 @@ class LammpsDriver:
         """
         check_program(program)
         self._elements = elements_of_types(program, self.model, self.species)
-        self._program = program
+        self._program, self._arrays = program, ProgramArrays(program)
         self._structure = self._last = None
-        if program.get_natoms():
-            self._check_atoms(program)
-        program.commands_list(
-            [
-                f"fix {_FIX} all external pf/callback 1 1",
-                f"fix_modify {_FIX} energy yes virial yes",
-                f"variable {_FAILED} internal 0",
-                f"fix {_HALT} all halt 1 v_{_FAILED} != 0 error hard message no",
-            ]
-        )
-        program.set_fix_external_callback(_FIX, self._answer, None)
-
-    def _check_atoms(self, program):
-        """Errors of the model for the atoms that are there, before anything runs."""
         n = program.extract_setting("nlocal")
-        tags, x = (program.numpy.extract_atom(name)[:n] for name in ("id", "x"))
-        self._forces(tags, x)
+        if n:  # errors of the model come before anything runs
+            self._forces(self._arrays.tags(n), self._arrays.positions(n))
+        program.commands_list([
+            f"fix {_FIX} all external pf/callback 1 1",
+            f"fix_modify {_FIX} energy yes virial yes",
+            f"variable {_FAILED} internal 0",
+            f"fix {_HALT} all halt 1 v_{_FAILED} != 0 error hard message no",
+        ])  # fmt: skip
+        self._arrays.call(_FIX, self._answer)
 
-    def _answer(self, _, step, n, tags, x, forces):
+    def _answer(self, tags, positions, forces):
         """Called by LAMMPS in every step, where no exception may leave."""
         try:
             if self.error is None:
-                self._give(self._forces(tags.ravel(), x), forces)
+                found = self._forces(tags, positions)
+                forces[:] = found.forces[self._back]
+                local = found.local_energies
+                self._arrays.give(
+                    _FIX, found.energy, found.virial, None if local is None else local[self._back]
+                )
                 return
         except BaseException as error:  # Ctrl-C arrives here, too
             self.error = error
         forces[:] = 0.0
-        self._program.fix_external_set_energy_global(_FIX, np.nan)
+        self._arrays.give(_FIX, np.nan)
         self._program.set_internal_variable(_FAILED, 1.0)
 
-    def _forces(self, tags, x):
+    def _forces(self, tags, positions):
         """Predictions for the atoms in the order of their tags."""
         if not np.array_equal(tags, self._tags):
             self._tags = tags.copy()
             self._order = np.argsort(tags)
             self._back = np.argsort(self._order)
-        structure = self._current(x[self._order])
+            self._last = None
+        structure = self._current(positions[self._order])
         if self._last is not None and self._is_last(structure):
             return self._last[1]
         self.n_predictions += 1
         found = self._forces_of(structure, self._neighbors)
-        self._structure, self._last = structure, (structure, found)
+        self._last = structure, found
         return found
 
     def _current(self, positions):
-        program, before = self._program, self._structure
-        cell, pbc = cell_of(program.extract_box())
-        types = program.numpy.extract_atom("type")[: len(positions)][self._order]
-        numbers = self._elements[types]
-        if before is None or not (
-            np.array_equal(before.numbers, numbers) and (before.pbc[0] == pbc).all()
-        ):
-            return Structures(numbers, positions, None, cell[None], pbc[None])
-        same = (before.cells[0] == cell).all() or not pbc.any()
-        return before.moved(positions, None if same else cell[None])
+        """The structure in the box, which is made anew if more than its positions has changed."""
+        cell, pbc = self._arrays.box()
+        numbers = self._elements[self._arrays.types(len(positions))[self._order]]
+        before = self._structure
+        if before is None or not np.array_equal(before.numbers, numbers) or self._pbc is not pbc:
+            self._structure = Structures(numbers, positions, None, cell[None], pbc[None])
+            self._pbc = pbc  # an object that lasts as long as the box
+            return self._structure
+        return before.moved(positions)
 
     def _is_last(self, structure):
         last = self._last[0]
+        if structure.positions[0, 0] != last.positions[0, 0]:  # nearly always
+            return False
         return all(
             np.array_equal(getattr(last, name), getattr(structure, name))
             for name in ("positions", "numbers", "cells", "pbc")
         )
-
-    def _give(self, found, forces):
-        program = self._program
-        forces[:] = found.forces[self._back]
-        program.fix_external_set_energy_global(_FIX, found.energy)
-        if found.virial is not None:
-            program.fix_external_set_virial_global(_FIX, found.virial)
-        if found.local_energies is not None:
-            program.fix_external_set_energy_peratom(_FIX, found.local_energies[self._back])

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom._prediction import last_step, predict, predictable
+from skatom._prediction import last_step, predictable, unwrap
 from skatom._verlet import FollowedNeighbors
+from skatom.properties import OUTPUTS, in_order
 
 # Length of a cell along directions that are not periodic, a multiple of it for long structures, and
 # how far apart the images there are at least, in Å.
@@ -43,8 +44,9 @@ class ModelForces:
             )
         if "energy" not in given:
             warnings.warn("the model predicts no energies: LAMMPS shows zeros", stacklevel=2)
-        self.model = model
-        self._names = [n for n in ("energy", "forces", "local_energies") if n in given]
+        self.model = unwrap(model)
+        self._names = [name for name in ("energy", "forces", "local_energies") if name in given]
+        self._first = given[0]
         self._gives_stress = "stress" in given
         self._warned = False
 
@@ -74,8 +76,15 @@ class ModelForces:
                 "the model predicts no stress: the pressure of LAMMPS lacks its part", stacklevel=2
             )
         known = structures.with_neighbors(FollowedNeighbors(structures, lists))
-        found = predict(self.model, known, names)
+        found = self._predicted(known, names)
         return [self._part(structures, found, s) for s in range(len(structures))]
+
+    def _predicted(self, structures, names):
+        """Properties by name; the model was asked at the beginning what it gives."""
+        names = in_order({self._first, *names})
+        others = [name for name in names if name != self._first]
+        answer = self.model.predict(structures, **{OUTPUTS[n].keyword: True for n in others})
+        return dict(zip([self._first, *others], answer if others else (answer,), strict=True))
 
     def of_one(self, structure, neighbors):
         """Predict for one structure and its list of neighbours."""

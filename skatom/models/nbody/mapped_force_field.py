@@ -285,8 +285,8 @@ class MappedForceField(StructureRegressor):
         [3]_. Forces are the derivatives of both, and the force field runs on any number of ranks.
         The products of splines and cutoff functions are fitted again, with about a hundred knots
         along a side, which is what LAMMPS can read; the first line of the file has the largest
-        error of the slopes of V₃. Coefficients are integers, to which ``pair_style hybrid/scaled`` gives
-        their unit. The energies of the elements are left out. Units are ``metal``.
+        error of the slopes of V₃. Coefficients are integers, to which ``pair_style hybrid/scaled``
+        gives their unit. The energies of the elements are left out. Units are ``metal``.
 
         Parameters
         ----------
