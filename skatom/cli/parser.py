@@ -4,6 +4,7 @@ import argparse
 
 from skatom import __version__
 from skatom.cli.demonstration import N_TRAINING, demo
+from skatom.cli.dynamics import export, lammps
 from skatom.cli.evaluation import evaluate
 from skatom.cli.frames import MOST_HELD_OUT
 from skatom.cli.prediction import predict
@@ -44,7 +45,14 @@ MD17 or rMD17, also compressed (.gz, .bz2, .xz). Results are in eV and Å.
     )
     parser.add_argument("--version", action="version", version=f"skatom {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_train, _add_evaluate, _add_predict):
+    for add in (
+        _add_demo,
+        _add_train,
+        _add_evaluate,
+        _add_predict,
+        _add_lammps,
+        _add_export,
+    ):
         add(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show where an error happens")
@@ -189,6 +197,75 @@ examples
         help="file to write; the suffix tells the format, which must hold results",
     )
     parser.set_defaults(run=predict)
+
+
+def _add_lammps(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "lammps",
+        help="run an input script of LAMMPS with a model",
+        description="""\
+Runs INPUT in LAMMPS with the forces of the model. The script needs units metal and a box, and
+neither a line for the model nor a pair style; those that it has are added. Needs the package
+lammps[mpi].""",
+        epilog=f"""\
+examples
+  skatom lammps in.silicon --model silicon.joblib
+  skatom lammps in.melt --model bn.joblib --species B N --var T 3000
+  skatom lammps in.ethanol --model ethanol.joblib --replicas 16
+      the script runs 16 times at once, with the variable replica = 1 ... 16
+
+{_TRUST}""",
+    )
+    parser.add_argument("input", metavar="INPUT", help="input script of LAMMPS")
+    parser.add_argument("--model", required=True, metavar="MODEL", help="file of a fitted model")
+    parser.add_argument(
+        "--species",
+        nargs="+",
+        metavar="SYMBOL",
+        help="elements of the atom types 1, 2, ... [those of their masses]",
+    )
+    parser.add_argument(
+        "--var",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a variable of the script; may be repeated",
+    )
+    parser.add_argument(
+        "--replicas", type=_count, default=1, metavar="N", help="runs at once [%(default)s]"
+    )
+    parser.add_argument(
+        "--skin",
+        type=float,
+        default=0.5,
+        metavar="LENGTH",
+        help="how much farther than the cutoff neighbours are searched, in Å [%(default)s]",
+    )
+    parser.set_defaults(run=lammps)
+
+
+def _add_export(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "export",
+        help="write a model of pairs and triangles for LAMMPS",
+        description="""\
+Writes the pairs and triangles of a MappedForceField for pair_style table and pair_style uf3 of
+LAMMPS, and prints the commands that use them. LAMMPS then needs neither Python nor skatom, and runs
+on any number of ranks.""",
+        epilog=f"""\
+example
+  skatom export silicon.joblib --out silicon
+
+{_TRUST}""",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--out", required=True, metavar="PREFIX", help="beginning of the names of the files"
+    )
+    parser.set_defaults(run=export)
 
 
 def _add_model(parser):
