@@ -336,9 +336,7 @@ class TestReading:
         def read(path, **options):
             given.update(options, path=path)
             ethanol = load_ethanol()
-            return Bunch(
-                structures=ethanol.structures[:40], targets=ethanol.targets[:40], info={}
-            )
+            return Bunch(structures=ethanol.structures[:40], targets=ethanol.targets[:40], info={})
 
         monkeypatch.setattr("skatom.datasets.read", read)
         skatom(f"{command} {options}")
