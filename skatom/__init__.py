@@ -30,6 +30,7 @@ _SUBMODULES = (
     "models",
     "neighbors",
     "plotting",
+    "report",
     "selection",
     "solvers",
     "symmetry",

@@ -13,8 +13,14 @@ def read_file(arguments):
 
 
 def read_labelled(arguments, wanted=("energy", "forces"), purpose="learn from"):
-    """The frames of a file that have every wanted label which any of its frames has."""
+    """The frames of a file that have every wanted label which any of its frames has.
+
+    ``frames`` are their numbers among those that were read.
+    """
+    import numpy as np
+
     data, path = read_file(arguments), arguments.data
+    data.frames = np.arange(len(data.structures))
     names = [] if data.targets is None else data.targets.names
     names = [name for name in wanted if name in names]
     if not names:
@@ -26,6 +32,7 @@ def read_labelled(arguments, wanted=("energy", "forces"), purpose="learn from"):
         if not has.all():
             print(f"Note      {(~has).sum()} of {len(has)} frames have no {name}: left out")
             data.structures, data.targets = data.structures[has], data.targets[has]
+            data.frames = data.frames[has]
     if not len(data.structures):
         raise ValueError(f"{path} has no frame that is labelled with {' and '.join(names)}")
     return data

@@ -6,6 +6,7 @@ from skatom import __version__
 from skatom.cli.demonstration import N_TRAINING, demo
 from skatom.cli.evaluation import evaluate
 from skatom.cli.frames import MOST_HELD_OUT
+from skatom.cli.judging import add_report_options
 from skatom.cli.prediction import predict
 from skatom.cli.training import train
 
@@ -127,6 +128,7 @@ is interrupted, run it again, and it goes on after the last one.""",
         "--out", required=True, metavar="MODEL", help="file to write: .joblib or .skops"
     )
     _add_seed(parser)
+    add_report_options(parser)
     parser.set_defaults(run=train)
 
 
@@ -139,8 +141,10 @@ def _add_evaluate(commands):
 Prints the errors of energies, forces, stresses, dipoles and polarisabilities, as far as the data
 have and the model predicts them. Give frames that the model was not trained on.""",
         epilog=f"""\
-example
+examples
   skatom evaluate ethanol.joblib hot_ethanol.xyz --n-test 500
+  skatom evaluate ethanol.joblib hot_ethanol.xyz --report report.html report.json
+      a page with plots, errors by group and the worst frames, and its numbers
 
 {_TRUST}""",
     )
@@ -151,6 +155,7 @@ example
         "--n-test", type=_count, metavar="N", help="judge on so many frames, drawn at random [all]"
     )
     _add_seed(parser)
+    add_report_options(parser)
     parser.set_defaults(run=evaluate)
 
 

@@ -4,28 +4,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-_KCAL = 23.060548  # kcal/mol in an eV
-_GPA = 160.21766  # GPa in an eV/Å³
-_DEBYE = 4.8032047  # D in an e·Å
-_BOHR3 = 6.7483346  # bohr³ in an Å³
-# key of skatom.metrics.evaluate -> label in the table, unit, conversion factor, and the same two
-# for a second unit
-_ROWS = {
-    "energy_mae": ("energy MAE", "eV", 1.0, "kcal/mol", _KCAL),
-    "energy_rmse": ("energy RMSE", "eV", 1.0, "kcal/mol", _KCAL),
-    "energy_mae_per_atom": ("energy MAE per atom", "eV", 1.0, "kcal/mol", _KCAL),
-    "energy_rmse_per_atom": ("energy RMSE per atom", "eV", 1.0, "kcal/mol", _KCAL),
-    "force_mae": ("force MAE, components", "eV/Å", 1.0, "kcal/mol/Å", _KCAL),
-    "force_rmse": ("force RMSE, components", "eV/Å", 1.0, "kcal/mol/Å", _KCAL),
-    "force_magnitude_error": ("force MAE, magnitudes", "eV/Å", 1.0, "kcal/mol/Å", _KCAL),
-    "force_angle_error": ("force angle, mean", "degrees", 180.0, None, None),
-    "stress_mae": ("stress MAE, components", "eV/Å³", 1.0, "GPa", _GPA),
-    "stress_rmse": ("stress RMSE, components", "eV/Å³", 1.0, "GPa", _GPA),
-    "dipole_mae": ("dipole MAE, components", "e·Å", 1.0, "D", _DEBYE),
-    "dipole_rmse": ("dipole RMSE, components", "e·Å", 1.0, "D", _DEBYE),
-    "polarizability_mae": ("polarisability MAE", "Å³", 1.0, "bohr³", _BOHR3),
-    "polarizability_rmse": ("polarisability RMSE", "Å³", 1.0, "bohr³", _BOHR3),
-}
 _MOST_PERMUTATIONS = 23
 
 
@@ -52,9 +30,15 @@ def print_errors(model, data, test, what):
     """Print a table of the errors of a model."""
     from skatom.metrics import evaluate
 
-    figures = evaluate(model, data.structures[test], data.targets[test])
-    print(f"\nErrors on {len(test)} {what}")
-    for name, (label, unit, factor, other, other_factor) in _ROWS.items():
+    print_figures(evaluate(model, data.structures[test], data.targets[test]), len(test), what)
+
+
+def print_figures(figures, n_frames, what):
+    """Print a table of errors."""
+    from skatom.metrics.figures import LABELS_OF_FIGURES
+
+    print(f"\nErrors on {n_frames} {what}")
+    for name, (label, unit, factor, other, other_factor) in LABELS_OF_FIGURES.items():
         if name in figures:
             second = f"{figures[name] * other_factor:12.4g} {other}" if other else ""
             print(f"  {label:24}{figures[name] * factor:10.4g} {unit:8}{second}".rstrip())

@@ -1,13 +1,17 @@
 """Plots of errors of models, of features that a sparse model chose, and of spectra."""
 
+from skatom.plotting.calibration import CalibrationDisplay
 from skatom.plotting.greedy import ChosenFeaturesDisplay, GreedyPathDisplay
+from skatom.plotting.groups import GroupErrorsDisplay
 from skatom.plotting.learning_curve import LearningCurveDisplay
 from skatom.plotting.parity import ParityDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
 
 __all__ = [
+    "CalibrationDisplay",
     "ChosenFeaturesDisplay",
     "GreedyPathDisplay",
+    "GroupErrorsDisplay",
     "LearningCurveDisplay",
     "ParityDisplay",
     "SpectrumDisplay",
