@@ -32,6 +32,7 @@ _SUBMODULES = (
     "plotting",
     "report",
     "selection",
+    "simulation",
     "solvers",
     "symmetry",
     "vibrations",

@@ -27,6 +27,7 @@ PACKAGES = (
     "plotting",
     "report",
     "selection",
+    "simulation",
     "solvers",
     "vibrations",
 )
