@@ -8,6 +8,7 @@ from skatom.cli.evaluation import evaluate
 from skatom.cli.frames import MOST_HELD_OUT
 from skatom.cli.judging import add_report_options
 from skatom.cli.prediction import predict
+from skatom.cli.simulation_options import add_simulations
 from skatom.cli.training import train
 
 _TRUST = """\
@@ -46,6 +47,7 @@ MD17 or rMD17, also compressed (.gz, .bz2, .xz). Results are in eV and Å.
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_add_demo, _add_train, _add_evaluate, _add_predict):
         add(commands)
+    add_simulations(commands, _formatted)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show where an error happens")
     return parser

@@ -207,7 +207,7 @@ class _Frames:
             )
         if step % self.interval and step != self.steps:
             return
-        info = {**state_of(self.method), **self.watch.look(self.atoms, step)}
+        info = {**state_of(self.method), **self.watch.look(self.atoms, f"step {step}")}
         self.file.write(self.atoms, step=step, **info)
         self.rows.append(_row(self.atoms, step))
         self.bar.set_postfix_str(f"{temperature:.0f} K")

@@ -3,9 +3,9 @@
 import ase
 import numpy as np
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
-from ase.units import GPa, fs
+from ase.units import GPa, fs, kB
 
 ENSEMBLES = ("nve", "nvt", "npt")
 
@@ -72,7 +72,8 @@ class StepwiseNoise:
 
 def draw_momenta(atoms, temperature, seed):
     """Momenta of a temperature in K, without motion or, for molecules, rotation of the whole."""
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=np.random.default_rng(seed))
+    widths = np.sqrt(atoms.get_masses() * kB * temperature)
+    atoms.set_momenta(widths[:, None] * np.random.default_rng(seed).normal(size=(len(atoms), 3)))
     if len(atoms) > 1 and not atoms.constraints:
         Stationary(atoms, preserve_temperature=False)
         if not atoms.pbc.any() and len(atoms) > 2:
@@ -106,7 +107,7 @@ def _barostat(atoms, settings):
         ) from error
     # the mass of Martyna, Tobias and Klein, J. Chem. Phys. 101, 4177 (1994), (3N + 3) kT τ²
     tau = settings["barostat_time"] * fs
-    mass = 3 * (len(atoms) + 1) * ase.units.kB * settings["temperature"] * tau**2
+    mass = 3 * (len(atoms) + 1) * kB * settings["temperature"] * tau**2
     return LangevinBAOAB(
         atoms,
         settings["timestep"] * fs,

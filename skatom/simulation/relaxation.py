@@ -150,7 +150,7 @@ class _Log:
         step = self.begin + self.method.nsteps
         if self.known and self.method.nsteps == 0:
             return  # the last frame of the file
-        info = self.watch.look(self.atoms, step)
+        info = self.watch.look(self.atoms, f"step {step}")
         self.file.write(self.atoms, step=step, **info)
         self.rows.append(_row(self.atoms))
         energy, largest = self.rows[-1]

@@ -40,15 +40,18 @@ class DeviationWatch:
                 "use a model that has them, such as Committee"
             )
 
-    def look(self, atoms, step):
-        """The numbers to keep with a frame, after a comparison with the limit."""
+    def look(self, atoms, place):
+        """The numbers to keep with a frame, after a comparison with the limit.
+
+        ``place`` says which frame it is, in the warning.
+        """
         if self.limit is None:
             return {}
         value = np.max(atoms.calc.get_property(self.name, atoms))
         value = float(value if self.name == "forces_std" else value / len(atoms))
         if value > self.limit and not any(v > self.limit for v in self.values):
             warnings.warn(
-                f"step {step}: the largest standard deviation is {value:.3g} {self.unit}, above "
+                f"{place}: the largest standard deviation is {value:.3g} {self.unit}, above "
                 f"max_std={self.limit:g}: the model does not know such structures",
                 UserWarning,
                 stacklevel=3,
