@@ -247,10 +247,10 @@ class TestDynamics:
     def test_of_the_barostat_has_the_pressure(self):
         pytest.importorskip("ase.md.langevinbaoab")
         found = molecular_dynamics(
-            EMT(), bulk("Cu", cubic=True), 1200, timestep=4.0, ensemble="npt", temperature=300.0,
+            EMT(), bulk("Cu", cubic=True), 600, timestep=4.0, ensemble="npt", temperature=300.0,
             pressure=10.0, thermostat_time=20.0, barostat_time=100.0, interval=2,
         )  # fmt: skip
-        assert found.pressures[100:].mean() == pytest.approx(10.0, abs=1.0)
+        assert found.pressures[100:].mean() == pytest.approx(10.0, abs=1.5)
         assert found.volumes[100:].mean() < 0.97 * found.volumes[0]
 
     def test_that_explodes_is_stopped(self):

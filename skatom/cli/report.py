@@ -8,8 +8,12 @@ _MOST_PERMUTATIONS = 23
 
 
 def warn(message):
-    """Print a warning as one line."""
-    print(f"skatom: warning: {one_line(message)}", file=sys.stderr)
+    """Print a warning as one line, above progress bars."""
+    text, bars = f"skatom: warning: {one_line(message)}", sys.modules.get("tqdm")
+    if bars is None:
+        print(text, file=sys.stderr)
+    else:
+        bars.tqdm.write(text, file=sys.stderr)
 
 
 def one_line(error):

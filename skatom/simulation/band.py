@@ -36,10 +36,10 @@ class ElasticBand:
     def relax(self, fmax, max_steps):
         """Relax the band; whether it is converged in the end."""
         converged = False
-        for climb in (False, True):
-            if climb or not self.climbs:
-                converged = self._stage(climb, fmax, max_steps - self.begin[climb])
-        self.bar.close()
+        with self.bar:
+            for climb in (False, True):
+                if climb or not self.climbs:
+                    converged = self._stage(climb, fmax, max_steps - self.begin[climb])
         return converged
 
     def _stage(self, climb, fmax, max_steps):
@@ -69,7 +69,7 @@ class ElasticBand:
         """Steps of both stages that were taken before, and whether the image climbed already."""
         if self.is_new:
             return [0, 0], False
-        last = self.file.before[-len(self.images) :]
+        last = list(self.file.before[-len(self.images) :])
         for image, frame in zip(self.images, last, strict=True):
             image.set_cell(frame.cell)
             image.positions = frame.positions

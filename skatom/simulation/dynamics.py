@@ -169,8 +169,8 @@ def molecular_dynamics(
         method = integrator(atoms, settings, begin, state)
         log = _Frames(file, atoms, watch, method, steps, interval, verbose)
         method.attach(log)
-        method.run(steps=max(steps - begin, 0))
-        log.bar.close()
+        with log.bar:
+            method.run(steps=max(steps - begin, 0))
     return log.result()
 
 

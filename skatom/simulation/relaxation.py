@@ -128,8 +128,8 @@ def relax(
             file.check_model(atoms)
         method = OPTIMIZERS[optimizer](_filtered(atoms, cell, pressure), logfile=None)
         log = _Log(file, atoms, watch, method, begin, verbose)
-        converged = method.run(fmax=fmax, steps=max(max_steps - begin, 0))
-        log.bar.close()
+        with log.bar:
+            converged = method.run(fmax=fmax, steps=max(max_steps - begin, 0))
     energies, forces = np.array(log.rows).T
     return Relaxation(
         atoms, bool(converged), begin + method.nsteps, energies, forces, np.array(watch.values)

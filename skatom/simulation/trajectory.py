@@ -34,8 +34,8 @@ class TrajectoryFile:
 
     Attributes
     ----------
-    before : list of ase.Atoms
-        The frames that are in the file already.
+    before : sequence of ase.Atoms
+        The frames that are in the file already, each of which is read when it is asked for.
 
     Raises
     ------
@@ -54,8 +54,8 @@ class TrajectoryFile:
             self.before = self._earlier(settings)
             n_whole = len(self.before) // n_together * n_together
             if n_whole < len(self.before):
-                self.before = self.before[:n_whole]
-                self._write_again(settings)
+                self._write_again(settings, n_whole)
+                self.before = self._earlier(settings)
         self._writer = Trajectory(str(self.path), "a" if self.before else "w")
         self._writer.set_description(settings)
 
@@ -93,23 +93,23 @@ class TrajectoryFile:
                 f"that of this model {atoms.get_potential_energy():.8g} eV; do without resume"
             )
 
-    def _write_again(self, settings):
+    def _write_again(self, settings, n_frames):
         with written_whole(self.path) as beside, Trajectory(str(beside), "w") as writer:
             writer.set_description(settings)
-            for frame in self.before:
-                writer.write(frame)
+            for number in range(n_frames):
+                writer.write(self.before[number])
 
     def _earlier(self, settings):
         try:
-            with Trajectory(str(self.path)) as frames:
-                found = getattr(frames, "description", None) or {}  # none in an empty file
-                before = list(frames)
+            before = Trajectory(str(self.path))
+            found = getattr(before, "description", None) or {}  # none in an empty file
+            ends = [before[0], before[-1]] if len(before) else []
         except Exception as error:  # ASE's errors of damaged files are of many kinds
             raise ValueError(
                 f"{self.path} cannot be read as a trajectory ({type(error).__name__}: {error}): do "
                 "without resume"
             ) from error
-        differ = [name for name in settings if before and found.get(name) != settings[name]]
+        differ = [name for name in settings if ends and found.get(name) != settings[name]]
         if differ:
             name = differ[0]
             raise ValueError(
