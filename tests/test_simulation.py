@@ -1,5 +1,7 @@
 """Relaxation, dynamics and phonons find what is known, and go on as if never interrupted."""
 
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -328,13 +330,37 @@ class TestPhonons:
         with pytest.raises(KeyboardInterrupt):
             phonons(EMT(), copper, (2, 2, 2), path="GX", folder=tmp_path / "f")
         found = phonons(EMT(), copper, (2, 2, 2), path="GX", folder=tmp_path / "f", resume=True)
-        # the structure itself, and three displacements, are known; the fourth was not finished
+        # each run looks at the structure; the supercell and two displacements were known
         assert len(calls) == 5 + 1 + 7 - 3
         np.testing.assert_allclose(found.frequencies[1:], expected.frequencies[1:], atol=1e-8)
         with pytest.raises(ValueError, match="was begun with other supercell: give the same"):
             phonons(EMT(), copper, (3, 2, 2), folder=tmp_path / "f", resume=True)
         with pytest.raises(ValueError, match="was made with another model: forces differ by"):
             phonons(_Shifted(), copper, (2, 2, 2), folder=tmp_path / "f", resume=True)
+
+    def test_of_phonopy_are_those_of_ase(self, tmp_path):
+        pytest.importorskip("phonopy")
+        crystal = bulk("Cu", a=3.59)
+        options = {"path": "XGL", "displacement": 0.002}
+        expected = phonons(EMT(), crystal, (4, 4, 4), **options)
+        options.update(engine="phonopy", folder=tmp_path / "f")
+        found = phonons(EMT(), crystal, (4, 4, 4), **options)
+        points = np.isin(found.distances, [place for place, _ in found.labels])
+        assert points.sum() == 3
+        np.testing.assert_allclose(
+            found.frequencies[points], expected.frequencies[points], atol=1e-3
+        )
+        np.testing.assert_allclose(found.frequencies, expected.frequencies, atol=0.05)
+        assert found.zero_point_energy == pytest.approx(expected.zero_point_energy, rel=1e-3)
+        assert len(list((tmp_path / "f" / "forces").glob("*.npy"))) == 1  # of six
+        again = phonons(_Counted(), crystal, (4, 4, 4), resume=True, **options)
+        np.testing.assert_array_equal(again.dos, found.dos)
+        assert _Counted.calls == 1
+
+    def test_of_phonopy_need_it(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "phonopy", None)
+        with pytest.raises(ImportError, match="needs the package phonopy: pip install phonopy"):
+            phonons(EMT(), bulk("Cu", a=3.59), (2, 2, 2), engine="phonopy")
 
     def test_of_a_structure_that_is_not_relaxed_are_a_warning(self):
         atoms = rattled_crystal()
@@ -345,6 +371,14 @@ class TestPhonons:
 class _Stiffer(EMT):
     def get_potential_energy(self, *args, **kwargs):
         return super().get_potential_energy(*args, **kwargs) + 1.0
+
+
+class _Counted(EMT):
+    calls = 0
+
+    def get_forces(self, *args, **kwargs):
+        _Counted.calls += 1
+        return super().get_forces(*args, **kwargs)
 
 
 class _Shifted(EMT):
@@ -407,6 +441,7 @@ class TestBands:
         (lambda a: phonons(MODEL, Atoms("Ar")), "phonons need a structure that is periodic"),
         (lambda a: phonons(MODEL, a, (2, 0, 2)), r"\(2, 0, 2\) must be three integers"),
         (lambda a: phonons(MODEL, a, displacement=0.0), "displacement=0 Å must be positive"),
+        (lambda a: phonons(MODEL, a, engine="vasp"), "engine='vasp': choose from ase, phonopy"),
         (lambda a: phonons(MODEL, a, path="GQQ"), "path='GQQ' cannot be read .* give points out"),
     ],
 )  # fmt: skip

@@ -63,4 +63,4 @@ def _describe(found, arguments):
 
 
 def _mean(values):
-    return f"{values.mean():.4g} ± {values.std():.2g}"
+    return f"{values.mean():.4g} ± {values.std():.3g}"

@@ -34,7 +34,8 @@ def phonons(arguments):
     print(f"Phonons   {arguments.data}: {formula(atoms)}", flush=True)
     found = skatom.simulation.phonons(
         model, atoms, arguments.supercell, displacement=arguments.displacement,
-        path=arguments.path, folder=folder, resume=arguments.resume, verbose=1,
+        path=arguments.path, engine=arguments.engine, folder=folder,
+        resume=arguments.resume, verbose=1,
     )  # fmt: skip
     _describe(found)
     _write(out, found)

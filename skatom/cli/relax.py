@@ -8,6 +8,7 @@ from skatom.cli.report import warn
 from skatom.cli.simulations import (
     check_plot_path,
     check_structures_path,
+    counted,
     formula,
     load_force_field,
     read_structures,
@@ -34,14 +35,14 @@ def relax(arguments):
     folder = Path(arguments.trajectory or f"{out}.steps")
     check_folder(folder)
     folder.mkdir(exist_ok=True)
-    print(f"Relaxing  {arguments.data}: {len(structures)} structures, to {arguments.fmax:g} eV/Å")
+    print(f"Relaxing  {arguments.data}: {counted(len(structures))}, to {arguments.fmax:g} eV/Å")
     relaxed = []
     for number, atoms in enumerate(structures):
         found = _relaxed(arguments, model, atoms, folder / f"{number}.traj")
         _describe(number, found, arguments.cell)
         relaxed.append(frozen(found.atoms))
     write_structures(out, relaxed, file_format)
-    print(f"Saved     {out}: {len(relaxed)} structures with {', '.join(names)}")
+    print(f"Saved     {out}: {counted(len(relaxed))} with {', '.join(names)}")
     save_plot(arguments.plot, "RelaxationDisplay", found)
     if arguments.trajectory is None:
         shutil.rmtree(folder)

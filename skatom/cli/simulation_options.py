@@ -140,6 +140,12 @@ Forces are kept in the folder OUT.forces until the end: after an interruption, t
         "--displacement", type=float, default=0.01, help="of each atom, Å [%(default)s]"
     )
     parser.add_argument(
+        "--engine",
+        choices=["ase", "phonopy"],
+        default="ase",
+        help="phonopy, if installed, leaves out displacements that symmetry relates [%(default)s]",
+    )
+    parser.add_argument(
         "--path", metavar="POINTS", help="special points, as in GXWKGL,UX [those of the lattice]"
     )
     _add_plot(parser, "bands and density of states")

@@ -88,6 +88,11 @@ def save_plot(path, display, result):
     print(f"Saved     {path}: the plot")
 
 
+def counted(n):
+    """The number of structures, in words."""
+    return f"{n} structure" + ("" if n == 1 else "s")
+
+
 def formula(atoms):
     """The formula of a structure."""
     return atoms.symbols.formula.format("hill")

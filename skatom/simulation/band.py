@@ -62,8 +62,9 @@ class ElasticBand:
             self.file.write(
                 image, step=self.begin[climb] + method.nsteps, climb=climb, image=number
             )
+        stage = "climbing, " if climb else ""
+        self.bar.set_postfix_str(f"{stage}largest force {largest:.3f} eV/Å", refresh=False)
         self.bar.update()
-        self.bar.set_postfix_str(f"{'climbing, ' if climb else ''}largest force {largest:.3f} eV/Å")
 
     def _restored(self):
         """Steps of both stages that were taken before, and whether the image climbed already."""

@@ -198,8 +198,9 @@ class _Frames:
 
     def __call__(self):
         step = self.method.nsteps
-        self.bar.update(step - self.bar.n)
         temperature = self.atoms.get_temperature()
+        self.bar.set_postfix_str(f"{temperature:.0f} K", refresh=False)
+        self.bar.update(step - self.bar.n)
         if not temperature < _HOTTEST:
             raise ValueError(
                 f"step {step}: the temperature is {temperature:.3g} K: the structure has left what "
@@ -210,7 +211,6 @@ class _Frames:
         info = {**state_of(self.method), **self.watch.look(self.atoms, f"step {step}")}
         self.file.write(self.atoms, step=step, **info)
         self.rows.append(_row(self.atoms, step))
-        self.bar.set_postfix_str(f"{temperature:.0f} K")
 
     def result(self):
         steps, *columns = np.array(self.rows).T

@@ -18,6 +18,7 @@ from ase.units import J, _hplanck
 from skatom._progress import tqdm
 from skatom._typing import Estimator, PathLike
 from skatom.calculators import as_calculator
+from skatom.simulation.phonopy_engine import phonopy_frequencies
 
 # Smallest distance (Å) of an atom from its image, for supercells that are not given.
 _DISTANCE = 10.0
@@ -66,6 +67,7 @@ def phonons(
     *,
     displacement: float = 0.01,
     path: str | None = None,
+    engine: str = "ase",
     folder: str | PathLike | None = None,
     resume: bool = False,
     verbose: int = 0,
@@ -76,7 +78,8 @@ def phonons(
         \frac{\partial^2 E}{\partial R_{0ai}\, \partial R_{nbj}}\, e^{i q \cdot R_n}, \qquad
         D\, e = \omega^2 e
 
-    The force constants are made symmetric and obey the acoustic sum rule, by ASE [1]_.
+    The force constants are made symmetric and obey the acoustic sum rule, by ASE [1]_ or phonopy
+    [2]_.
 
     Parameters
     ----------
@@ -90,6 +93,11 @@ def phonons(
         Displacement of each atom, in Å.
     path : str, default=None
         Special points, as in "GXWKGL,UX". None: those of the lattice, as ASE knows them.
+    engine : {"ase", "phonopy"}, default="ase"
+        The package that does it. phonopy, if it is installed, leaves out displacements that
+        symmetry relates to others, and shares force constants between images of an atom that are
+        equally far. Both agree at wave vectors of the supercell, and between these if the
+        supercell is large.
     folder : str or path-like, default=None
         Folder of the forces that were computed, which remains. None: a temporary one.
     resume : bool, default=False
@@ -104,8 +112,10 @@ def phonons(
     Raises
     ------
     ValueError
-        If the structure is not periodic, the supercell is not three positive integers, or the
-        folder belongs to something else.
+        If the structure is not periodic, the supercell is not three positive integers, the engine
+        is unknown, or the folder belongs to something else.
+    ImportError
+        If phonopy is not installed.
 
     Warns
     -----
@@ -115,6 +125,7 @@ def phonons(
     References
     ----------
     .. [1] D. Alfè, Comput. Phys. Commun. 180, 2622 (2009), for the method.
+    .. [2] A. Togo, L. Chaput, T. Tadano, I. Tanaka, J. Phys. Condens. Matter 35, 353001 (2023).
 
     Examples
     --------
@@ -125,98 +136,93 @@ def phonons(
     >>> round(found.frequencies.max(), 1)
     8.2
     """
-    supercell = _supercell(atoms, supercell)
-    _check(atoms, supercell, displacement)
+    supercell, calculator = _supercell(atoms, supercell), as_calculator(model)
+    _check(atoms, supercell, displacement, engine)
     bands = _bandpath(atoms, path)
+    run = {"ase": _ase_frequencies, "phonopy": phonopy_frequencies}[engine]
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary if folder is None else folder) / "forces"
-        _prepare(place, atoms, supercell, displacement, resume)
-        method = _DisplacedForces(
-            atoms, as_calculator(model), supercell=supercell, delta=displacement, name=str(place)
-        )
-        method.check_model(place, resume)
-        method.run_with_bar(verbose)
-        method.read(acoustic=True)
-    periodic = np.where(atoms.pbc, _MESH, 1)
-    mesh = method.band_structure(monkhorst_pack(periodic), verbose=False).real
-    grid, dos = _density(mesh * _THZ)
+        settings = {"engine": engine, "supercell": list(supercell), "displacement": displacement}
+        _prepare(place, atoms, calculator, settings, resume)
+        frequencies = run(calculator, atoms, supercell, displacement, place, verbose)
+    mesh = frequencies(monkhorst_pack(np.where(atoms.pbc, _MESH, 1)))
+    grid, dos = _density(mesh)
     distances, places, names = bands.get_linear_kpoint_axis()
     return Phonons(
-        method.band_structure(bands.kpts, verbose=False).real * _THZ,
+        frequencies(bands.kpts),
         distances,
         list(zip(places.tolist(), names, strict=True)),
         grid,
         dos,
-        float(0.5 * mesh.clip(0).sum() / len(mesh)),
+        float(0.5 * mesh.clip(0).sum() / len(mesh) / _THZ),
         supercell,
     )
 
 
+def _ase_frequencies(calculator, atoms, supercell, displacement, place, verbose):
+    """Frequencies by ASE, as those of `phonopy_frequencies`."""
+    for file in place.glob("cache.*.json"):
+        if file.stat().st_size == 0:  # it was being computed when the run was interrupted
+            file.unlink()
+    method = _DisplacedForces(
+        atoms, calculator, supercell=supercell, delta=displacement, name=str(place)
+    )
+    total, known = 1 + 6 * len(atoms), len(method.cache)
+    with tqdm(total=total, initial=known, desc="displacements", disable=not verbose) as method.bar:
+        method.run()
+    method.read(acoustic=True)
+    return lambda wave_vectors: method.band_structure(wave_vectors, verbose=False).real * _THZ
+
+
 class _DisplacedForces(ase.phonons.Phonons):
-    """ASE's phonons, which count the displacements and look at the structure's own forces."""
+    """ASE's phonons, which count the displacements."""
 
     bar = None
 
     def __call__(self, atoms_N):
         forces = super().__call__(atoms_N)
-        if self.bar is not None:
-            self.bar.update()
+        self.bar.update()
         return forces
 
-    def check_model(self, place, resume):
-        """Compare forces of the structure with those in the folder; warn of large ones."""
-        own = self.atoms.copy()
-        own.calc = self.calc
-        forces = own.get_forces()
-        if resume and "eq" in self.cache:
-            known = self.cache["eq"]["forces"][self.offset * len(own) :][: len(own)]
-            if np.abs(known - forces).max() > _SAME_FORCE:
-                raise ValueError(
-                    f"{place.parent} was made with another model: forces differ by "
-                    f"{np.abs(known - forces).max():.2g} eV/Å; do without resume"
-                )
-        largest = np.linalg.norm(forces, axis=1).max()
-        if largest > _LARGEST_FORCE:
-            warnings.warn(
-                f"the largest force is {largest:.2g} eV/Å, above {_LARGEST_FORCE}: relax the "
-                "structure first, or its frequencies mean little",
-                UserWarning,
-                stacklevel=3,
-            )
 
-    def run_with_bar(self, verbose):
-        """Compute the forces that are not in the folder."""
-        total = 1 + 6 * len(self.atoms)
-        known = len(self.cache)
-        with tqdm(
-            total=total, initial=known, desc="displacements", disable=not verbose
-        ) as self.bar:
-            self.run()
-
-
-def _prepare(place, atoms, supercell, displacement, resume):
-    """An empty folder, or that of the same calculation without files that were not finished."""
-    settings = {
-        "supercell": list(supercell), "displacement": displacement,
-        "numbers": atoms.numbers.tolist(), "positions": atoms.positions.tolist(),
-        "cell": atoms.cell.array.tolist(),
-    }  # fmt: skip
+def _prepare(place, atoms, calculator, settings, resume):
+    """An empty folder, or that of the same calculation."""
+    own = atoms.copy()
+    own.calc = calculator
+    forces = own.get_forces()
+    largest = np.linalg.norm(forces, axis=1).max()
+    if largest > _LARGEST_FORCE:
+        warnings.warn(
+            f"the largest force is {largest:.2g} eV/Å, above {_LARGEST_FORCE}: relax the "
+            "structure first, or its frequencies mean little",
+            UserWarning,
+            stacklevel=3,
+        )
+    arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array}
+    settings = {**settings, **{name: array.tolist() for name, array in arrays.items()}}
     record = place / "settings.json"
     if resume and record.exists():
-        known = json.loads(record.read_text())
-        differ = [name for name in settings if known.get(name) != settings[name]]
-        if differ:
-            raise ValueError(
-                f"{place.parent} was begun with other {', '.join(differ)}: give the same, or do "
-                "without resume"
-            )
-        for file in place.glob("cache.*.json"):
-            if file.stat().st_size == 0:  # it was being computed
-                file.unlink()
+        _compare(place.parent, json.loads(record.read_text()), settings, forces)
         return
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    record.write_text(json.dumps(settings))
+    record.write_text(json.dumps({**settings, "own_forces": forces.tolist()}))
+
+
+def _compare(folder, known, settings, forces):
+    """Raise an error if the forces in a folder are of something else."""
+    differ = [name for name in settings if known.get(name) != settings[name]]
+    if differ:
+        raise ValueError(
+            f"{folder} was begun with other {', '.join(differ)}: give the same, or do without "
+            "resume"
+        )
+    change = np.abs(np.array(known["own_forces"]) - forces).max()
+    if change > _SAME_FORCE:
+        raise ValueError(
+            f"{folder} was made with another model: forces differ by {change:.2g} eV/Å; do without "
+            "resume"
+        )
 
 
 def _density(frequencies):
@@ -249,7 +255,9 @@ def _bandpath(atoms, path):
         ) from error
 
 
-def _check(atoms, supercell, displacement):
+def _check(atoms, supercell, displacement, engine):
+    if engine not in ("ase", "phonopy"):
+        raise ValueError(f"engine={engine!r}: choose from ase, phonopy")
     if atoms.cell.rank < 3 or not atoms.pbc.any():
         raise ValueError("phonons need a structure that is periodic: set pbc=True and a cell")
     if len(supercell) != 3 or not all(isinstance(n, int) and n >= 1 for n in supercell):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +129,9 @@ def relax(
             file.check_model(atoms)
         method = OPTIMIZERS[optimizer](_filtered(atoms, cell, pressure), logfile=None)
         log = _Log(file, atoms, watch, method, begin, verbose)
-        with log.bar:
+        with log.bar, warnings.catch_warnings():
+            # the cell filter's matrix logarithm is exact to the last digits but two
+            warnings.filterwarnings("ignore", "logm result may be inaccurate")
             converged = method.run(fmax=fmax, steps=max(max_steps - begin, 0))
     energies, forces = np.array(log.rows).T
     return Relaxation(
@@ -154,8 +157,10 @@ class _Log:
         self.file.write(self.atoms, step=step, **info)
         self.rows.append(_row(self.atoms))
         energy, largest = self.rows[-1]
-        self.bar.n = step
-        self.bar.set_postfix_str(f"E {energy:.4f} eV, largest force {largest:.4f} eV/Å")
+        self.bar.set_postfix_str(
+            f"E {energy:.4f} eV, largest force {largest:.4f} eV/Å", refresh=False
+        )
+        self.bar.update(step - self.bar.n)
 
 
 def _row(atoms):
