@@ -55,7 +55,7 @@ def recorded_warnings():
         warnings.showwarning = show
 
 
-def judge(arguments, model, data, chosen, what, said=(), seconds=None):
+def judge(arguments, model, data, chosen, what, said=(), seconds=None, learning_curve=None):
     """Print the errors of a model on the chosen frames, and write reports.
 
     Parameters
@@ -73,6 +73,8 @@ def judge(arguments, model, data, chosen, what, said=(), seconds=None):
         Warnings to repeat in the report.
     seconds : dict of str to float
         Times of what was done before.
+    learning_curve : LearningCurveDisplay
+        A learning curve, for the report.
     """
     if not arguments.report:
         print_errors(model, data, chosen, what)
@@ -92,6 +94,7 @@ def judge(arguments, model, data, chosen, what, said=(), seconds=None):
         sources=data.sources,
         warnings=said,
         seconds=seconds,
+        learning_curve=learning_curve,
         frames=data.frames[chosen],
     )
     print_figures(report.errors, len(chosen), what)
