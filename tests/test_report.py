@@ -14,6 +14,8 @@ from pair_model import binding_pair_potential
 
 from skatom import Structures, Targets, cli, load_model, save_model
 from skatom.metrics import calibration, coverage, evaluate
+from skatom.metrics.evaluation import FIGURES
+from skatom.metrics.figures import LABELS_OF_FIGURES
 from skatom.models import SGDML
 from skatom.plotting import CalibrationDisplay, GroupErrorsDisplay, LearningCurveDisplay
 from skatom.report import ModelReport
@@ -71,6 +73,10 @@ def report(labelled):
 
 def test_errors_are_those_of_evaluate(report, labelled):
     assert report.errors == evaluate(*labelled)
+
+
+def test_every_error_has_a_label():
+    assert set(LABELS_OF_FIGURES) == {name for figures in FIGURES.values() for name in figures}
 
 
 def test_errors_of_groups_are_those_of_their_members(report, labelled):

@@ -255,6 +255,11 @@ class TestDynamics:
         assert found.pressures[100:].mean() == pytest.approx(10.0, abs=1.5)
         assert found.volumes[100:].mean() < 0.97 * found.volumes[0]
 
+    def test_of_the_barostat_needs_a_late_ase(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ase.md.langevinbaoab", None)
+        with pytest.raises(ImportError, match="ensemble='npt' needs ase.md.langevinbaoab, which"):
+            molecular_dynamics(EMT(), bulk("Cu"), 5, ensemble="npt", temperature=300.0)
+
     def test_that_explodes_is_stopped(self):
         close = Atoms("Ar2", [[0, 0, 0], [0.4, 0, 0]])
         with pytest.raises(ValueError, match="step 1: the temperature is .* time step of 50 fs"):

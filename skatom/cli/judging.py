@@ -90,7 +90,7 @@ def judge(arguments, model, data, chosen, what, said=(), seconds=None, learning_
         data.targets[chosen],
         configurations=_configurations(arguments, data, chosen),
         title=f"Errors on {len(chosen)} {what} of {arguments.data}",
-        about={"command": " ".join(sys.argv), "data": data.DESCR},
+        about={"command": f"skatom {' '.join(sys.argv[1:])}", "data": data.DESCR.splitlines()[0]},
         sources=data.sources,
         warnings=said,
         seconds=seconds,

@@ -90,7 +90,7 @@ def calibration(errors: ArrayLike, deviations: ArrayLike) -> dict:
     >>> deviations = rng.uniform(0.1, 0.3, size=10_000)
     >>> figures = calibration(2 * deviations * rng.normal(size=10_000), deviations)
     >>> round(figures["scale"], 1), round(figures["within_2"], 2)
-    (2.0, 0.68)
+    (2.0, 0.69)
     """
     scaled = _scaled(errors, deviations)
     sizes, deviations = np.abs(np.asarray(errors, float)), np.asarray(deviations, float)

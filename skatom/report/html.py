@@ -38,7 +38,11 @@ def table(head, rows):
     """A table; numbers are on the right, with four digits, and long tables unfold."""
     if not rows:
         return ""
-    numeric = [all(_is_number(row[k]) for row in rows) for k in range(len(head))]
+    numeric = [
+        all(_is_number(row[k]) or row[k] == "" for row in rows)
+        and any(_is_number(row[k]) for row in rows)
+        for k in range(len(head))
+    ]
     shown = _table(head, rows[:_ROWS], numeric)
     if len(rows) <= _ROWS:
         return shown

@@ -92,7 +92,7 @@ class ModelReport:
     >>> model = GDML().fit(data.structures[:50], data.targets[:50])
     >>> report = ModelReport(model, data.structures[50:80], data.targets[50:80])
     >>> [row["group"] for row in report.groups["element"]]
-    ['O', 'C', 'H']
+    ['C', 'O', 'H']
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     report.save(Path(folder) / "report.html")
     """

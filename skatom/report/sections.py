@@ -14,10 +14,8 @@ from skatom.report.groups import unit_of_errors
 from skatom.report.html import figure, figures, folded, paragraph, section, table
 
 _MOST_BARS = 20
-_SYMBOLS = {
-    "energy": "energy", "forces": "force", "stress": "stress", "dipole": "dipole",
-    "polarizability": "polarisability",
-}  # fmt: skip
+# Names of properties in English, where these differ.
+_NAMES = {"forces": "force", "polarizability": "polarisability"}
 _CALIBRATION = {
     "rmse": "RMSE", "rms_deviation": "RMS deviation", "scale": "scale", "within_1": "within 1 σ",
     "within_2": "within 2 σ", "miscalibration": "miscalibration",
@@ -62,7 +60,7 @@ def _parity(report):
                 found.labels, found.predicted[name], quantity=name
             ).plot(ax),
             (4.8, 4.2),
-            f"predicted against reference: {_SYMBOLS[name]}",
+            f"predicted against reference: {_name(name)}",
         )
         for name in found.names
     ]  # fmt: skip
@@ -76,7 +74,7 @@ def _groups(report):
         parts.append(figures([_bars(rows, name) for name in dict.fromkeys(_of_bars(rows))]))
         head = ("property", kind, "numbers", "mean", "MAE", "RMSE", "largest", "unit")
         keys = ("group", "n", "bias", "mae", "rmse", "largest", "unit")
-        lines = [(_SYMBOLS[row["property"]], *(row[key] for key in keys)) for row in rows]
+        lines = [(_name(row["property"]), *(row[key] for key in keys)) for row in rows]
         parts.append(table(head, lines))
     return section("Errors by group", *parts)
 
@@ -89,7 +87,7 @@ def _of_bars(rows):
 
 def _bars(rows, name):
     own = [row for row in rows if row["property"] == name]
-    label = f"{_SYMBOLS[name]} RMSE ({unit_of_errors(name)})"
+    label = f"{_name(name)} RMSE ({unit_of_errors(name)})"
     display = GroupErrorsDisplay(
         [row["group"] for row in own], [row["rmse"] for row in own], label, _MOST_BARS
     )
@@ -111,10 +109,10 @@ def _calibration(report):
     images, rows = [], []
     for name, values in report.calibration.items():
         display = CalibrationDisplay(
-            *found.errors_and_deviations(name), f"{_SYMBOLS[name]} error", unit_of_errors(name)
+            *found.errors_and_deviations(name), f"{_name(name)} error", unit_of_errors(name)
         )
-        images.append(figure(display.plot, (8.4, 3.8), f"calibration: {_SYMBOLS[name]}", 2))
-        rows.append((_SYMBOLS[name], *(values[key] for key in _CALIBRATION), unit_of_errors(name)))
+        images.append(figure(display.plot, (8.4, 3.8), f"calibration: {_name(name)}", 2))
+        rows.append((_name(name), *(values[key] for key in _CALIBRATION), unit_of_errors(name)))
     part = (
         f" Deviations are of {len(found.chosen):,} of the {len(found.structures):,} structures, at "
         f"most {MOST_ATOMS:,} atoms."
@@ -139,7 +137,7 @@ def _worst(report):
     return section(
         "Worst structures",
         paragraph(
-            f"The structures of the largest root-mean-square error of the {_SYMBOLS[judge]}; "
+            f"The structures of the largest root-mean-square error of the {_name(judge)}; "
             f"frames are counted from 0. Drag to turn{arrows if judge == 'forces' else ''}.",
         ),
         f'<div class="structures">{drawings}</div>',
@@ -164,13 +162,15 @@ def _drawing(found, entry):
     return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"
 
 
+def _name(label):
+    return _NAMES.get(label, label)
+
+
 def _line(name, error):
     """The error of a number, or of several."""
     if name == "energy":
         return f"energy error {error['largest']:.3g} {error['unit']}"
-    return (
-        f"{_SYMBOLS[name]} RMSE {error['rmse']:.3g}, largest {error['largest']:.3g} {error['unit']}"
-    )
+    return f"{_name(name)} RMSE {error['rmse']:.3g}, largest {error['largest']:.3g} {error['unit']}"
 
 
 def _settings(report):

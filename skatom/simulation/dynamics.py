@@ -148,7 +148,7 @@ def molecular_dynamics(
     >>> found = molecular_dynamics(EMT(), copper, 50, timestep=2.0, temperature=600)
     >>> bool(found.drift < 1e-3)
     True
-    >>> found.times[-1]
+    >>> float(found.times[-1])
     0.1
     """
     settings = {
@@ -178,7 +178,8 @@ def _first(original, file, settings):
     """The structure to begin with, the number of its step, and the state of the integrator."""
     if file.before:
         atoms = file.before[-1].copy()
-        return atoms, atoms.info.pop("step"), atoms.info.pop("barostat", None)
+        known, atoms.info = atoms.info, dict(original.info)
+        return atoms, known["step"], known.get("barostat")
     atoms, temperature = original.copy(), settings["temperature"]
     if temperature is not None and (settings["ensemble"] == "nve" or not atoms.has("momenta")):
         draw_momenta(atoms, temperature, settings["seed"])

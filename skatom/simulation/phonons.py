@@ -133,7 +133,7 @@ def phonons(
     >>> from ase.calculators.emt import EMT
     >>> from skatom.simulation import phonons
     >>> found = phonons(EMT(), bulk("Cu", a=3.59), (3, 3, 3))
-    >>> round(found.frequencies.max(), 1)
+    >>> round(float(found.frequencies.max()), 1)
     8.2
     """
     supercell, calculator = _supercell(atoms, supercell), as_calculator(model)

@@ -110,7 +110,7 @@ def relax(
     >>> from ase.calculators.emt import EMT
     >>> from skatom.simulation import relax
     >>> found = relax(EMT(), bulk("Cu", a=3.5), cell=True, fmax=1e-4)
-    >>> round(found.atoms.cell[0, 1] * 2, 2)  # the lattice constant in Å
+    >>> round(float(found.atoms.cell[0, 1]) * 2, 2)  # the lattice constant in Å
     3.59
     """
     _check(optimizer, cell, pressure, atoms)
