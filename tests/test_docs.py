@@ -25,6 +25,7 @@ PACKAGES = (
     "model_selection",
     "models",
     "plotting",
+    "recipes",
     "report",
     "selection",
     "simulation",

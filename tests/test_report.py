@@ -297,7 +297,7 @@ class TestCommandLine:
             ("evaluate model.joblib water.xyz --report no/r.html", "there is no folder no"),
             (
                 "evaluate model.joblib water.xyz --report r.csv --group-by kind",
-                "--group-by kind: water.xyz has no such field of frames; it has config_type",
+                "--group-by kind: no frame has this field; fields: config_type, origin",
             ),
             ("evaluate model.joblib water.xyz --group-by kind", "give --report FILE.html, too"),
             (

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from skatom.cli.report import one_line, print_errors, print_figures
 
-_CONFIGURATION = "config_type"
+# Fields that name the configuration of a frame, if there are any.
+_USUAL = ("config_type", "group")
 
 
 def add_report_options(parser):
@@ -22,8 +23,7 @@ def add_report_options(parser):
     parser.add_argument(
         "--group-by",
         metavar="KEY",
-        help=f"field of DATA, text of each frame, to list errors by in reports [{_CONFIGURATION}, "
-        "if DATA has it]",
+        help="field of the frames to list errors by in reports [config_type, or group]",
     )
 
 
@@ -55,16 +55,23 @@ def recorded_warnings():
         warnings.showwarning = show
 
 
-def judge(arguments, model, data, chosen, what, said=(), seconds=None, learning_curve=None):
+def report_fields(options):
+    """Fields of frames to read for reports."""
+    if not options.report:
+        return []
+    return [options.group_by] if options.group_by else list(_USUAL)
+
+
+def judge(options, model, data, chosen, what, said=(), seconds=None, learning_curve=None):
     """Print the errors of a model on the chosen frames, and write reports.
 
     Parameters
     ----------
-    arguments : Namespace
+    options : Namespace
         Those of a command with `add_report_options`.
     model : fitted estimator
     data : Bunch
-        What `read_labelled` gives.
+        What `read_file` gives, with the fields of `report_fields`.
     chosen : ndarray of int
         Frames of ``data``.
     what : str
@@ -76,7 +83,7 @@ def judge(arguments, model, data, chosen, what, said=(), seconds=None, learning_
     learning_curve : LearningCurveDisplay
         A learning curve, for the report.
     """
-    if not arguments.report:
+    if not options.report:
         print_errors(model, data, chosen, what)
         return
     import matplotlib
@@ -88,8 +95,8 @@ def judge(arguments, model, data, chosen, what, said=(), seconds=None, learning_
         model,
         data.structures[chosen],
         data.targets[chosen],
-        configurations=_configurations(arguments, data, chosen),
-        title=f"Errors on {len(chosen)} {what} of {arguments.data}",
+        configurations=_configurations(options, data, chosen),
+        title=f"Errors on {len(chosen)} {what}",
         about={"command": f"skatom {' '.join(sys.argv[1:])}", "data": data.DESCR.splitlines()[0]},
         sources=data.sources,
         warnings=said,
@@ -98,26 +105,18 @@ def judge(arguments, model, data, chosen, what, said=(), seconds=None, learning_
         frames=data.frames[chosen],
     )
     print_figures(report.errors, len(chosen), what)
-    for path in arguments.report:
+    for path in options.report:
         report.save(path)
         print(f"Saved     {path}: the report")
 
 
-def _configurations(arguments, data, chosen):
-    """The group of each chosen frame, or None if DATA has none."""
-    from skatom.datasets import iter_atoms
-
-    key = arguments.group_by or _CONFIGURATION
-    options = {"index": arguments.index or ":", "species": arguments.species}
-    found, fields = [], {}
-    for atoms in iter_atoms(arguments.data, **options):
-        fields.update(dict.fromkeys(atoms.info))
-        found.append(str(atoms.info.get(key, "none")))
-    if key in fields:
-        return [found[k] for k in data.frames[chosen]]
-    if arguments.group_by is None:
+def _configurations(options, data, chosen):
+    """The group of each chosen frame, or None if the frames have none."""
+    field = next((name for name in report_fields(options) if name in data.info), None)
+    if field is not None:
+        return [name or "none" for name in data.info[field][chosen]]
+    if options.group_by is None:
         return None
     raise ValueError(
-        f"--group-by {key}: {arguments.data} has no such field of frames; it has "
-        f"{', '.join(map(str, fields)) or 'none'}"
+        f"--group-by {options.group_by}: no frame has this field; {data.DESCR.splitlines()[-1]}"
     )

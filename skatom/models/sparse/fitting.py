@@ -64,6 +64,12 @@ def representative_blocks(X, descriptors, terms, selection, n_candidates, rng):
     return blocks
 
 
+def factorisation_memory(n_columns):
+    """Bytes of the factorisation for this many representatives, and of the batches in work."""
+    in_flight = (available_threads() + 2) * (6 * batch_size(n_columns) + n_columns)
+    return 8.0 * n_columns * (5 * n_columns + in_flight)
+
+
 def start_solver(blocks, max_memory=None):
     """Begin the factorisation with the prior, whose rows are a root of K_MM.
 
@@ -74,9 +80,8 @@ def start_solver(blocks, max_memory=None):
         Lower Cholesky factors of K_MM of each block.
     """
     n_columns = blocks[-1].columns.stop
-    in_flight = (available_threads() + 2) * (6 * batch_size(n_columns) + n_columns)
     check_memory(
-        8.0 * n_columns * (5 * n_columns + in_flight),
+        factorisation_memory(n_columns),
         f"the factorisation for {n_columns} representative environments",
         "reduce n_sparse" + ("" if max_memory is None else ", or raise max_memory"),
         max_memory,
