@@ -58,8 +58,3 @@ class DeviationWatch:
             )
         self.values.append(value)
         return {"largest_std": value}
-
-    @property
-    def n_beyond(self):
-        """How many structures were beyond the limit."""
-        return sum(value > self.limit for value in self.values)
