@@ -26,7 +26,9 @@ PACKAGES = (
     "models",
     "plotting",
     "recipes",
+    "report",
     "selection",
+    "simulation",
     "solvers",
     "vibrations",
 )

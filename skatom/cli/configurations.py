@@ -1,5 +1,7 @@
 """Fields of the frames that training needs beside labels, and noises by configuration."""
 
+from skatom.cli.judging import report_fields
+
 # Fields that name the configuration of a frame, if there are any.
 _USUAL = ("config_type", "group")
 _KINDS = {"energy": 0, "forces": 1, "virial": 2, "stress": 2}
@@ -12,13 +14,14 @@ def wanted_fields(options):
     wanted = [options.configurations] if options.configurations else list(_USUAL)
     if options.split_by not in (None, "random", "block"):
         wanted.append(options.split_by)
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(wanted + report_fields(options)))
 
 
 def check_fields(options, data):
     """Raise a ValueError if frames lack a field that an option names."""
     for option, field in (
-        ("--configurations", options.configurations), ("--split-by", options.split_by)
+        ("--configurations", options.configurations), ("--split-by", options.split_by),
+        ("--group-by", options.group_by),
     ):  # fmt: skip
         if field in (None, "random", "block") or field in data.info:
             continue

@@ -7,8 +7,10 @@ from skatom.cli.demonstration import N_TRAINING, demo
 from skatom.cli.dynamics import export, lammps
 from skatom.cli.evaluation import evaluate
 from skatom.cli.frames import MOST_HELD_OUT
+from skatom.cli.judging import add_report_options
 from skatom.cli.prediction import predict
 from skatom.cli.recipe_options import add_model_options, add_run_options, models_for_help
+from skatom.cli.simulation_options import add_simulations
 from skatom.cli.training import train
 
 _TRUST = """\
@@ -54,6 +56,7 @@ MD17 or rMD17, also compressed (.gz, .bz2, .xz). Results are in eV and Å.
         _add_export,
     ):
         add(commands)
+    add_simulations(commands, _formatted)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show where an error happens")
     return parser
@@ -143,6 +146,7 @@ are kept there, too; --resume goes on with them.""",
     parser.add_argument("--max-memory", type=float, metavar="GIB", help="limit [what is available]")
     parser.add_argument("--out", metavar="MODEL", help="file to write: .joblib or .skops")
     _add_seed(parser)
+    add_report_options(parser)
     add_model_options(parser)
     add_run_options(parser)
     parser.set_defaults(run=train, seed=None)
@@ -157,8 +161,10 @@ def _add_evaluate(commands):
 Prints the errors of energies, forces, stresses, dipoles and polarisabilities, as far as the data
 have and the model predicts them. Give frames that the model was not trained on.""",
         epilog=f"""\
-example
+examples
   skatom evaluate ethanol.joblib hot_ethanol.xyz --n-test 500
+  skatom evaluate ethanol.joblib hot_ethanol.xyz --report report.html report.json
+      a page with plots, errors by group and the worst frames, and its numbers
 
 {_TRUST}""",
     )
@@ -169,6 +175,7 @@ example
         "--n-test", type=_count, metavar="N", help="judge on so many frames, drawn at random [all]"
     )
     _add_seed(parser)
+    add_report_options(parser)
     parser.set_defaults(run=evaluate)
 
 

@@ -33,6 +33,8 @@ _TYPES = {
     "a list of numbers": list,
     "settings by name": dict,
 }
+# Options that do not change the model.
+_OF_THE_CALL = ("print_config", "resume", "report", "group_by")
 # Options that are settings of some models.
 _SHORT = ("alpha", "energy_constraint", "max_memory")
 
@@ -72,7 +74,7 @@ def options_of(arguments):
     if missing and not (arguments.print_config and missing == ["--out"]):
         raise ValueError(f"the following arguments are required: {', '.join(missing)}")
     noises = list(arguments.noise or ())
-    run = {"print_config": arguments.print_config, "resume": arguments.resume}
+    run = {name: getattr(arguments, name) for name in _OF_THE_CALL}
     return SimpleNamespace(
         **options, **run, given=given, noises=noises, recipe=find(options["model"])
     )

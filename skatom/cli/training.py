@@ -1,13 +1,15 @@
 """``skatom train``."""
 
 import sys
+import time
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from skatom.cli.checkpoints import Checkpoints
 from skatom.cli.configurations import check_fields, configurations, wanted_fields, with_noises
 from skatom.cli.fitting import fit, fit_recipe, print_estimate
 from skatom.cli.frames import read_file, read_labelled
-from skatom.cli.report import describe, describe_symmetry, print_errors, save
+from skatom.cli.judging import check_reports, judge, recorded_warnings, report_fields
+from skatom.cli.report import describe, describe_symmetry, save
 from skatom.cli.run_options import config_text, options_of
 from skatom.cli.search import FinishedFits, search_sigma
 from skatom.cli.splits import split
@@ -32,16 +34,22 @@ def _train(options):
     from skatom._persistence import check_model_path
 
     check_model_path(options.out)
-    run = _Run(options)
-    run.choose_settings()
-    model = run.fit()
+    check_reports(options)
+    begin = time.perf_counter()
+    with recorded_warnings() as said:
+        run = _Run(options)
+        if options.report and options.test_file is None and not len(run.test):
+            raise ValueError("--report needs frames that took no part: give --n-valid above 0")
+        run.choose_settings()
+        model = run.fit()
+    seconds = {"reading and fit": time.perf_counter() - begin}
     save(model, options.out)  # before anything else can fail
     run.finished.remove()
     if hasattr(model, "permutations_"):
         describe_symmetry(model)
     data, test = run.judged()
     if len(test):
-        print_errors(model, data, test, run.what)
+        judge(options, model, data, test, run.what, said, seconds)
 
 
 class _Run:
@@ -125,7 +133,7 @@ class _Run:
             self.what = "held-out frames"
             return self.data, self.test
         self.what = f"frames of {self.options.test_file}"
-        data = read_file(self.options, path=self.options.test_file)
+        data = read_file(self.options, report_fields(self.options), self.options.test_file)
         return data, np.arange(len(data.structures))
 
 

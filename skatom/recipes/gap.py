@@ -8,8 +8,8 @@ from skatom.models import SparseGaussianProcess
 from skatom.models.sparse.fitting import factorisation_memory
 from skatom.recipes.base import Cost, Recipe
 
-# Representatives of all species together, and the fewest of one.
-_REPRESENTATIVES, _FEWEST = 2000, 500
+# Representatives of all species of crystals together, the fewest of one, and of one of molecules.
+_REPRESENTATIVES, _FEWEST, _OF_MOLECULES = 2000, 500, 1000
 # The features of an atom and their derivatives take the time of as many representatives, about.
 _COLUMNS_OF_FEATURES = 400
 
@@ -20,7 +20,7 @@ def _defaults(facts, given):
     cutoff = given.get("soap.cutoff", found["soap.cutoff"])
     compression = given.get("soap.species_compression", _channels(facts))
     return found | {
-        "n_sparse": max(_FEWEST, _REPRESENTATIVES // n_species),
+        "selection": "random",
         "soap.n_max": 8,
         "soap.l_max": 6,
         "soap.species_compression": compression,
@@ -41,7 +41,7 @@ def _defaults(facts, given):
 def _of_crystals(facts):
     size = facts.spacing
     return {
-        "selection": "random",
+        "n_sparse": max(_FEWEST, _REPRESENTATIVES // len(facts.species)),
         "soap.cutoff": facts.scaled(2.3, 3.5, 7.0),
         "soap.sigma": round(0.2 * size, 2),
         "soap.cutoff_width": round(0.8 * size, 1),
@@ -54,14 +54,14 @@ def _of_crystals(facts):
 
 def _of_molecules():
     return {
-        "selection": "fps",
+        "n_sparse": _OF_MOLECULES,
         "soap.cutoff": 5.0,
         "soap.sigma": 0.3,
         "soap.cutoff_width": 1.0,
         "soap.radial_scaling.scale": 2.0,
         "kernel.zeta": 3,
         "noise_energy": 2e-4,
-        "noise_forces": 0.01,
+        "noise_forces": 0.005,
     }
 
 
