@@ -22,7 +22,8 @@ MOST_PROCESSES = 4  # each takes about 1 GB, and some functions are compiled in 
 def is_whole(config):
     """Whether a command line asks for all fast tests, without a choice of some or a debugger."""
     option = config.option
-    chosen = option.keyword or option.markexpr != "not slow" or getattr(option, "lf", False)
+    chosen = option.keyword or option.markexpr != "not slow"
+    chosen = chosen or getattr(option, "lf", False) or getattr(option, "stepwise", False)
     watched = option.usepdb or option.trace or option.collectonly or option.capture == "no"
     return config.args_source is config.ArgsSource.TESTPATHS and not (chosen or watched)
 

@@ -20,8 +20,8 @@ class Config:
     def __init__(self, arguments=False, **options):
         of_xdist = {"numprocesses": None, "dist": "no", "tx": []}
         of_pytest = {
-            "keyword": "", "markexpr": "not slow", "lf": False, "usepdb": False, "trace": False,
-            "collectonly": False, "capture": "fd",
+            "keyword": "", "markexpr": "not slow", "lf": False, "stepwise": False, "usepdb": False,
+            "trace": False, "collectonly": False, "capture": "fd",
         }  # fmt: skip
         self.option = Namespace(**{**of_xdist, **of_pytest, **options})
         self.args_source = self.ArgsSource.ARGS if arguments else self.ArgsSource.TESTPATHS
@@ -55,8 +55,8 @@ def test_the_whole_suite_takes_all_cores(cores, n, processes, loops, blas):
     "options",
     [
         {"arguments": True}, {"keyword": "soap"}, {"markexpr": "slow"}, {"lf": True},
-        {"usepdb": True}, {"trace": True}, {"collectonly": True}, {"capture": "no"},
-        {"numprocesses": 0}, {"dist": "load"}, {"tx": ["popen"]},
+        {"stepwise": True}, {"usepdb": True}, {"trace": True}, {"collectonly": True},
+        {"capture": "no"}, {"numprocesses": 0}, {"dist": "load"}, {"tx": ["popen"]},
     ],
     ids=str,
 )  # fmt: skip
