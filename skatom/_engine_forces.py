@@ -1,4 +1,4 @@
-"""What a model predicts of the atoms of LAMMPS."""
+"""What a model predicts for an engine that moves atoms: LAMMPS, i-PI."""
 
 import warnings
 from dataclasses import dataclass
@@ -39,11 +39,13 @@ class ModelForces:
         given = predictable(model)
         if "forces" not in given:
             raise ValueError(
-                f"{type(last_step(model)).__name__} predicts {', '.join(given)}, but LAMMPS needs "
-                "forces: use a model that gives them"
+                f"{type(last_step(model)).__name__} predicts {', '.join(given)}, but dynamics "
+                "needs forces: use a model that gives them"
             )
         if "energy" not in given:
-            warnings.warn("the model predicts no energies: LAMMPS shows zeros", stacklevel=2)
+            warnings.warn(
+                "the model predicts no energies: they are zero in the dynamics", stacklevel=2
+            )
         self.model = unwrap(model)
         self._names = [name for name in ("energy", "forces", "local_energies") if name in given]
         self._first = given[0]
@@ -72,9 +74,7 @@ class ModelForces:
                 structures = _in_long_cells(structures)
         elif some and not self._warned:
             self._warned = True
-            warnings.warn(
-                "the model predicts no stress: the pressure of LAMMPS lacks its part", stacklevel=2
-            )
+            warnings.warn("the model predicts no stress: the pressure lacks its part", stacklevel=2)
         known = structures.with_neighbors(FollowedNeighbors(structures, lists))
         found = self._predicted(known, names)
         return [self._part(structures, found, s) for s in range(len(structures))]
