@@ -361,7 +361,7 @@ def test_models_without_forces_and_wrong_numbers_are_refused(crystal_model):
         def predict(self, X):
             return np.zeros(len(X))
 
-    with pytest.raises(ValueError, match="predicts energy, but LAMMPS needs forces"):
+    with pytest.raises(ValueError, match="predicts energy, but dynamics needs forces"):
         LammpsDriver(Energies())
     with pytest.raises(ValueError, match="skin=-1 must be a length"):
         LammpsDriver(crystal_model, skin=-1)
