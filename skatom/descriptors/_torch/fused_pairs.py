@@ -45,7 +45,7 @@ def pair_functions(pairs, density, derivatives):
             pairs.vectors, density.norm, y, gradients, n_pairs, L_MAX=density.l_max,
             DERIVATIVES=derivatives, BLOCK=_HARMONICS,
         )  # fmt: skip
-        numbers = _numbers(density, str(y.device))
+        numbers = numbers_of(density, str(y.device))
         _radial[(triton.cdiv(n_pairs, _RADIAL),)](
             pairs.vectors, pairs.species, density.table_of, density.table, numbers, radial, slopes,
             n_pairs, density.table.shape[1], WIDTH=width, SCALED=density.exponent > 0,
@@ -57,12 +57,12 @@ def pair_functions(pairs, density, derivatives):
     return FusedPairs(pairs, density, y, radial, gradients, slopes)
 
 
-def _numbers(density, device):
-    """The spacing of the tables and the parameters of the weights, of `neighbor_weight`."""
+def numbers_of(density, device):
+    """The spacing of the tables, the parameters of `neighbor_weight`, the weight of centres."""
     width = density.cutoff_width
     factor = pi / width if width else 0.0
-    scaling = density.rate, density.scale, density.exponent
-    return constants((density.spacing, density.cutoff - width, factor, *scaling), device)
+    others = density.rate, density.scale, density.exponent, density.central_weight
+    return constants((density.spacing, density.cutoff - width, factor, *others), device)
 
 
 @lru_cache(maxsize=64)

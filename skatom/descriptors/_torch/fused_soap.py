@@ -12,13 +12,13 @@ import triton.language as tl
 
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._torch.density import degrees
-from skatom.descriptors._torch.fused_pairs import constants, pair_functions
+from skatom.descriptors._torch.fused_pairs import constants, numbers_of, pair_functions
 from skatom.descriptors._torch.pairs import PairTensors
 
 # Most channels of a centre whose squares fit in the registers of a program, and the largest l, of
 # which the harmonics are written out.
 MOST_CHANNELS, LARGEST_L = 64, 10
-_SIZES = ["n_species", "n_channels", "stride"]
+_SIZES = ["n_species", "n_channels", "n_intervals", "stride"]
 
 
 def expand(functions):
@@ -28,9 +28,10 @@ def expand(functions):
     c = y.new_empty((n, y.shape[1], n_species, density.n_max))
     if n:
         _expand[(n, n_species)](
-            pairs.starts, pairs.species, y, functions.radial,
-            degrees(density.l_max, str(y.device)), c, n_species, L_MAX=density.l_max,
-            N_MAX=density.n_max, **_tile(density),
+            pairs.starts, pairs.species, pairs.own, y, functions.radial,
+            degrees(density.l_max, str(y.device)), density.table_of, density.table, density.norm,
+            numbers_of(density, str(y.device)), c, n_species, density.table.shape[1],
+            L_MAX=density.l_max, N_MAX=density.n_max, **_tile(density),
         )  # fmt: skip
     return c
 
@@ -75,6 +76,21 @@ def power_spectrum_cotangent(c, density, cotangent):
     return dc
 
 
+def power_spectrum_jacobian(functions, c):
+    """d features_i / dr_ij, (n_pairs, 3, n_features), for the coefficients c of the centres."""
+    pairs, density, n_channels = functions.pairs, functions.density, c.shape[2]
+    size = (density.l_max + 1) * (n_channels * (n_channels + 1) // 2)
+    out = c.new_empty((len(pairs.vectors), 3, size))
+    if len(out):
+        _jacobian[(len(out),)](
+            pairs.vectors, pairs.centers, pairs.species, functions.harmonics, functions.gradients,
+            functions.radial, functions.radial_slopes, density.mixing, c.contiguous(),
+            _weights(density, c), out, density.mixing.shape[1], n_channels, L_MAX=density.l_max,
+            N_MAX=density.n_max, NORMALIZE=density.normalize, **_square_tile(n_channels),
+        )  # fmt: skip
+    return out
+
+
 def try_out(device):
     """Compile the kernels and call them for two pairs; an error where that is not possible."""
     one, two = torch.ones(1, dtype=torch.float64), torch.ones((2, 3), dtype=torch.float64)
@@ -88,7 +104,11 @@ def try_out(device):
     functions = pair_functions(pairs, density, True)
     c = expand(functions).flatten(2)
     dc = power_spectrum_cotangent(c, density, power_spectrum(c, density))
-    if not torch.isfinite(expansion_gradients(functions, dc.view(1, 4, 1, 2))).all():
+    found = (
+        expansion_gradients(functions, dc.view(1, 4, 1, 2)),
+        power_spectrum_jacobian(functions, c),
+    )
+    if not all(torch.isfinite(x).all() for x in found):
         raise FloatingPointError("the kernels of Triton do not give numbers")
 
 
@@ -99,7 +119,7 @@ def _tile(density):
 
 def _square_tile(n_channels):
     block = max(8, triton.next_power_of_2(n_channels))
-    return {"BLOCK": block, "num_warps": 8 if block > 32 else 4}
+    return {"BLOCK": block, "num_warps": block // 8}
 
 
 def _weights(density, like):
@@ -110,8 +130,9 @@ def _weights(density, like):
 
 @triton.jit(do_not_specialize=_SIZES)
 def _expand(
-    starts, species, harmonics, radial, degrees, out, n_species, L_MAX: tl.constexpr,
-    N_MAX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    starts, species, centers, harmonics, radial, degrees, table_of, table, norm, numbers, out,
+    n_species, n_intervals, L_MAX: tl.constexpr, N_MAX: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """c[lm, n] of one centre and one species of neighbours."""
     centre, own = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -125,6 +146,11 @@ def _expand(
         if tl.load(species + pair) == own:
             y = tl.load(harmonics + pair * N_LM + lm, mask=lm < N_LM, other=0.0)
             total += y[:, None] * tl.load(radial + pair * width + row, mask=kept, other=0.0)
+    if tl.load(centers + centre) == own:  # its own density
+        first = (tl.load(table_of + own) * n_intervals * 6 + 5) * width
+        values = tl.load(table + first + n, mask=n < N_MAX, other=0.0)[None, :]
+        values = values * (tl.load(numbers + 6) * tl.load(norm))
+        total += tl.where((lm == 0)[:, None], values, 0.0 * values)
     place = ((centre * N_LM + lm)[:, None] * n_species + own) * N_MAX + n[None, :]
     tl.store(out + place, total, mask=kept)
 
@@ -255,3 +281,83 @@ def _cotangent(
             row = tl.load(c + lm * n_channels + q, mask=q < n_channels, other=0.0)
             found = tl.sum(square * row[None, :], axis=1)
             tl.store(dc + lm * n_channels + q, found, mask=q < n_channels)
+
+
+@triton.jit
+def _tangents(
+    c, l, unit, inverse, harmonics, gradients, radial, slopes, n_channels, N_LM: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Σ_m (dc_q c_q' + c_q dc_q') of one l, (BLOCK, BLOCK), for one axis of a pair vector."""
+    q = tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK, BLOCK), tl.float64)
+    for lm in range(l * l, (l + 1) * (l + 1)):
+        row = tl.load(c + lm * n_channels + q, mask=q < n_channels, other=0.0)
+        along = unit * tl.load(harmonics + lm)
+        turn = (tl.load(gradients + lm) - l * along) * inverse
+        change = turn * radial + along * slopes
+        total += change[:, None] * row[None, :] + row[:, None] * change[None, :]
+    return total
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _jacobian(
+    vectors, centers, species, harmonics, gradients, radial, slopes, mixing, c, weights, out,
+    n_species, n_channels, L_MAX: tl.constexpr, N_MAX: tl.constexpr, NORMALIZE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """dp[l, q <= q'] / dr of one pair; with p / |p|, less its part along p."""
+    N_LM: tl.constexpr = (L_MAX + 1) * (L_MAX + 1)
+    WIDTH: tl.constexpr = (L_MAX + 1) * N_MAX
+    pair = tl.program_id(0).to(tl.int64)
+    c += tl.load(centers + pair) * (N_LM * n_channels)
+    harmonics += pair * N_LM
+    gradients += 3 * pair * N_LM
+    size = n_channels * (n_channels + 1) // 2
+    place, inside = _packed(n_channels, BLOCK)
+    q = tl.arange(0, BLOCK)
+    upper = inside & (q[:, None] <= q[None, :])
+    # what a neighbour adds to the functions n of its species is mixed into the channels q
+    weight = tl.load(
+        mixing + q // N_MAX * n_species + tl.load(species + pair), mask=q < n_channels, other=0.0
+    )
+    radial += pair * WIDTH + q % N_MAX
+    slopes += pair * WIDTH + q % N_MAX
+    x, y = tl.load(vectors + 3 * pair), tl.load(vectors + 3 * pair + 1)
+    z = tl.load(vectors + 3 * pair + 2)
+    inverse = 1.0 / tl.sqrt(x * x + y * y + z * z)
+    scale = inverse * 0.0 + 1.0
+    along = scale * 0.0
+    for axis in range(3):
+        unit = tl.load(vectors + 3 * pair + axis) * inverse
+        slope = gradients + axis * N_LM
+        if NORMALIZE:
+            norms, products = (
+                tl.zeros((BLOCK, BLOCK), tl.float64),
+                tl.zeros((BLOCK, BLOCK), tl.float64),
+            )
+            for l in range(L_MAX + 1):
+                g = weight * tl.load(radial + l * N_MAX)
+                dg = weight * tl.load(slopes + l * N_MAX)
+                factor = tl.load(weights + l)
+                p = _root_two(_products(c, l, n_channels, BLOCK), factor, BLOCK)
+                dp = _tangents(
+                    c, l, unit, inverse, harmonics, slope, g, dg, n_channels, N_LM, BLOCK
+                )
+                norms += p * p
+                products += p * _root_two(dp, factor, BLOCK)
+            norm = tl.sum(tl.sum(tl.where(upper, norms, norms * 0.0), axis=1), axis=0)
+            product = tl.sum(tl.sum(tl.where(upper, products, products * 0.0), axis=1), axis=0)
+            scale = tl.where(norm > 0.0, 1.0 / tl.sqrt(norm), norm)
+            along = product * scale * scale
+        for l in range(L_MAX + 1):
+            g = weight * tl.load(radial + l * N_MAX)
+            dg = weight * tl.load(slopes + l * N_MAX)
+            factor = tl.load(weights + l)
+            dp = _tangents(c, l, unit, inverse, harmonics, slope, g, dg, n_channels, N_LM, BLOCK)
+            dp = _root_two(dp, factor, BLOCK)
+            if NORMALIZE:
+                p = _root_two(_products(c, l, n_channels, BLOCK), factor, BLOCK)
+                dp = scale * (dp - along * p)
+            to = out + ((3 * pair + axis) * (L_MAX + 1) + l) * size
+            tl.store(to + place, dp, mask=upper)
