@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from skatom._device import beside, device_of
+from skatom.descriptors._torch.kernels import fused_kernels
 from skatom.descriptors._torch.pairs import on_device, pieces, upload
 
 
@@ -65,14 +66,19 @@ class TensorLoops:
 
     def collect(self, pairs, gradients, offsets):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) from dE/dr_ij of the pairs of all atoms."""
-        device, of_centers = self._device, self._pairs.starts
-        indices = beside(pairs.indices, gradients)
-        order = torch.argsort(indices.int(), stable=True)
-        lengths = torch.bincount(indices, minlength=len(self._counts))
-        on_atoms = torch.segment_reduce(gradients[order], "sum", lengths=lengths, unsafe=True)
-        on_atoms -= segment_sums(gradients, of_centers)
-        products = (gradients[:, :, None] * self._pairs.vectors[:, None]).flatten(1)
-        on_strain = segment_sums(segment_sums(products, of_centers), device.tensor(offsets))
+        indices, of_centers = beside(pairs.indices, gradients), self._pairs.starts
+        kernels = fused_kernels("neighbors", self._device.name)
+        if kernels is not None:
+            vectors = self._pairs.vectors
+            on_atoms, strains = kernels.collect(of_centers, indices, vectors, gradients)
+        else:
+            order = torch.argsort(indices, stable=True)
+            lengths = torch.bincount(indices, minlength=len(self._counts))
+            on_atoms = torch.segment_reduce(gradients[order], "sum", lengths=lengths, unsafe=True)
+            on_atoms -= segment_sums(gradients, of_centers)
+            products = (gradients[:, :, None] * self._pairs.vectors[:, None]).flatten(1)
+            strains = segment_sums(products, of_centers)
+        on_strain = segment_sums(strains, self._device.tensor(offsets))
         return on_atoms, on_strain.view(-1, 3, 3)
 
 
