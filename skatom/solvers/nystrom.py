@@ -85,7 +85,7 @@ class NystromPreconditioner:
             if blocks is not None:
                 self._scale(blocks)
             inner = sum(run(lambda rows: columns[rows].T @ columns[rows], self._rows))
-            self._divide(_factor(_add_to_diagonal(inner, 1.0)), run)
+            self._divide(_factor(add_to_diagonal(inner, 1.0)), run)
 
     @contextmanager
     def _pool(self):
@@ -171,12 +171,13 @@ def _jittered_factor(block):
     """The lower Cholesky factor of a matrix that may be singular, or zero; it is overwritten."""
     # of the mean or, where this is smaller, of the unit matrix that stands beside K
     jitter = _JITTER * max(float(block.diagonal().sum()) / len(block), 1.0)
-    while (lower := _factor(_add_to_diagonal(block, jitter), copy=True)) is None:
+    while (lower := _factor(add_to_diagonal(block, jitter), copy=True)) is None:
         jitter *= 10
     return lower
 
 
-def _add_to_diagonal(matrix, number):
+def add_to_diagonal(matrix, number):
+    """A contiguous matrix plus a multiple of the unit matrix, in its place."""
     matrix.reshape(-1)[:: len(matrix) + 1] += number
     return matrix
 
