@@ -89,11 +89,13 @@ class IterativeSystem(DerivativeSystem):
         columns = self._kernel_columns(index)
         columns *= self._scale[:, None]
         columns *= self._scale[index]
-        return NystromPreconditioner(columns, index, map(self._block, groups))
+        edges = [self.layout.starts[first] for first, _ in groups] + [n_rows]
+        return NystromPreconditioner(columns, index, edges, self._block)
 
-    def _block(self, group):
+    def _block(self, start, stop):
         """A diagonal block of the scaled matrix; above the diagonal it has no meaning."""
-        environments, rows = self._environments, slice(*self.layout.starts[[*group]])
+        environments, rows = self._environments, slice(start, stop)
+        group = tuple(np.searchsorted(self.layout.starts, [start, stop]).tolist())
         block = self.kernel.block(
             environments, environments, self.layout, self.layout, group, group, True
         )
