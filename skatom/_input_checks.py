@@ -6,7 +6,7 @@ MAX_NUMBER = 118
 # lattice vectors do not span space if their determinant, at unit lengths, is below this
 _SINGULAR = 1e-6
 # longest coordinates, Å: rounding leaves 1e-7 Å of a distance between atoms there
-_LONGEST = 1e9
+LONGEST = 1e9
 
 
 def real_array(value, name):
@@ -119,11 +119,11 @@ def check_physics(numbers, positions, offsets, cells, pbc):
             f"{_place(offsets, bad[0])} has the position {positions[bad[0]]}: positions must be "
             "finite; remove or repair the frame"
         )
-    bad = np.flatnonzero((np.abs(positions) > _LONGEST).any(axis=1))
+    bad = np.flatnonzero((np.abs(positions) > LONGEST).any(axis=1))
     if len(bad):
         raise ValueError(
             f"{_place(offsets, bad[0])} has the position {positions[bad[0]]}, more than "
-            f"{_LONGEST:.0e} Å from the origin, where rounding hides distances between atoms: "
+            f"{LONGEST:.0e} Å from the origin, where rounding hides distances between atoms: "
             "convert it to Å, or repair the frame"
         )
     _check_cells(cells, pbc)
@@ -140,10 +140,10 @@ def _check_cells(cells, pbc):
         raise ValueError(
             f"the cell of structure {bad[0]} is not finite: remove or repair the frame"
         )
-    bad = np.flatnonzero((np.abs(cells) > _LONGEST).any(axis=(1, 2)))
+    bad = np.flatnonzero((np.abs(cells) > LONGEST).any(axis=(1, 2)))
     if len(bad):
         raise ValueError(
-            f"the cell of structure {bad[0]} is longer than {_LONGEST:.0e} Å: convert it to Å, or "
+            f"the cell of structure {bad[0]} is longer than {LONGEST:.0e} Å: convert it to Å, or "
             "set pbc=False and no cell"
         )
     # A direction that is not periodic needs no lattice vector: only the periodic ones are judged,

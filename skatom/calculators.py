@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ase.calculators.calculator import (
+    BaseCalculator,
     Calculator,
     PropertyNotImplementedError,
     all_changes,
@@ -180,6 +181,11 @@ class SkatomCalculator(Calculator):
     def export_properties(self) -> Any:
         """The results that ASE has a name for, as `ase.outputs.Properties`."""
         return Properties({k: v for k, v in self.results.items() if k in all_outputs})
+
+
+def as_calculator(model):
+    """An ASE calculator as it is; a fitted model as one."""
+    return model if isinstance(model, BaseCalculator) else SkatomCalculator(model)
 
 
 def _learnt(model):

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ase.calculators.calculator import BaseCalculator
 from ase.eos import EquationOfState
-from ase.mep import NEB
 from ase.optimize import FIRE
 from ase.units import GPa
 
-from skatom._typing import Estimator, StructuresLike
+from skatom._typing import Estimator, PathLike, StructuresLike
 from skatom._warnings import warn
-from skatom.calculators import SkatomCalculator
+from skatom.calculators import SkatomCalculator, as_calculator
+from skatom.simulation.band import ElasticBand
+from skatom.simulation.trajectory import TrajectoryFile, frozen
 from skatom.structures import Structures, as_structures
 from skatom.targets import Targets, as_targets
 
@@ -35,6 +35,10 @@ class BulkModulus:
         The lowest energy in eV.
     volumes, energies : ndarray of float, shape (n,)
         The points of the curve.
+    images : list of ase.Atoms
+        Their structures, with their energies.
+    equation : str
+        Name of the equation of state.
     """
 
     value: float
@@ -42,6 +46,8 @@ class BulkModulus:
     energy: float
     volumes: np.ndarray
     energies: np.ndarray
+    images: list
+    equation: str
 
 
 def bulk_modulus(
@@ -102,14 +108,10 @@ def bulk_modulus(
         raise ValueError(
             f"n_points={n_points} and strain={strain} must be at least 5 and between 0 and 0.5"
         )
-    calculator, volumes, energies = _calculator(model), [], []
-    for factor in 1 + np.linspace(-strain, strain, n_points):
-        image = atoms.copy()
-        image.set_cell(factor * atoms.cell, scale_atoms=True)
-        image.calc = calculator
-        volumes.append(image.get_volume())
-        energies.append(image.get_potential_energy())
-    volumes, energies = np.array(volumes), np.array(energies)
+    factors = 1 + np.linspace(-strain, strain, n_points)
+    images = [_scaled(atoms, factor, as_calculator(model)) for factor in factors]
+    volumes = np.array([image.get_volume() for image in images])
+    energies = np.array([image.get_potential_energy() for image in images])
     lowest = int(np.argmin(energies))
     if lowest in (0, n_points - 1):
         raise ValueError(
@@ -119,7 +121,19 @@ def bulk_modulus(
         )
     offset = energies[lowest]  # small numbers make good first guesses of the fit
     volume, energy, value = EquationOfState(volumes, energies - offset, eos=equation).fit()
-    return BulkModulus(float(value / GPa), float(volume), float(energy + offset), volumes, energies)
+    return BulkModulus(
+        float(value / GPa), float(volume), float(energy + offset), volumes, energies, images,
+        equation,
+    )  # fmt: skip
+
+
+def _scaled(atoms, factor, calculator):
+    """A copy with all cell vectors scaled, whose energy was computed."""
+    image = atoms.copy()
+    image.set_cell(factor * atoms.cell, scale_atoms=True)
+    image.calc = calculator
+    image.get_potential_energy()
+    return frozen(image)
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,10 @@ def barrier(
     fmax: float = 0.05,
     max_steps: int = 300,
     spring: float = 0.1,
+    *,
+    trajectory: str | PathLike | None = None,
+    resume: bool = False,
+    verbose: int = 0,
 ) -> ReactionPath:
     """Barrier between two minima of the energy of a model or a calculator.
 
@@ -173,6 +191,12 @@ def barrier(
         Largest number of steps of each relaxation.
     spring : float, default=0.1
         Spring constant of the band in eV/Å².
+    trajectory : str or path-like, default=None
+        File of the band's images after each step, a name in .traj.
+    resume : bool, default=False
+        Whether to go on from the last band of ``trajectory``, if there is such a file.
+    verbose : int, default=0
+        Whether to count the steps on stderr.
 
     Returns
     -------
@@ -181,7 +205,8 @@ def barrier(
     Raises
     ------
     ValueError
-        If there are fewer than 3 images, or the structures have different atoms.
+        If there are fewer than 3 images, the structures have different atoms, or the trajectory
+        belongs to something else.
 
     Warns
     -----
@@ -213,22 +238,17 @@ def barrier(
             "atoms in the same order"
         )
     images = [initial.copy() for _ in range(n_images - 1)] + [final.copy()]
-    calculator = _calculator(model)
+    calculator = as_calculator(model)
     for image in images:
         image.calc = SkatomCalculator(model) if calculator is not model else calculator
-    for end in (images[0], images[-1]):
-        FIRE(end, logfile=None).run(fmax=fmax, steps=max_steps)
-    for image in images[1:-1]:
-        image.positions[:] = images[0].positions
-    converged = False
-    for climb in (False, True):
-        band = NEB(
-            images, k=spring, climb=climb, method="improvedtangent", allow_shared_calculator=True,
-            remove_rotation_and_translation=not initial.pbc.any(),
-        )  # fmt: skip
-        if not climb:
-            band.interpolate("idpp", mic=bool(initial.pbc.any()))
-        converged = bool(FIRE(band, logfile=None).run(fmax=fmax, steps=max_steps))
+    settings = {"kind": "band", "n_images": n_images, "symbols": str(initial.symbols)}
+    with TrajectoryFile(trajectory, settings, resume, n_together=n_images) as file:
+        band = ElasticBand(images, spring, file, verbose)
+        if band.is_new:
+            _relax_ends(images, fmax, max_steps)
+        else:
+            file.check_model(images[-1])
+        converged = band.relax(fmax, max_steps)
     if not converged:
         warn(
             f"the band is not converged to fmax={fmax} eV/Å in {max_steps} steps: raise max_steps",
@@ -236,6 +256,13 @@ def barrier(
     energies = np.array([image.get_potential_energy() for image in images])
     forward, backward = energies.max() - energies[[0, -1]]
     return ReactionPath(float(forward), float(backward), energies, images, converged)
+
+
+def _relax_ends(images, fmax, max_steps):
+    for end in (images[0], images[-1]):
+        FIRE(end, logfile=None).run(fmax=fmax, steps=max_steps)
+    for image in images[1:-1]:
+        image.positions[:] = images[0].positions
 
 
 def tile(
@@ -306,8 +333,3 @@ def _tiled_labels(targets, tiled, repeats):
         parts = [found["forces"][a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
         found["forces"] = np.concatenate([np.tile(part, (n, 1)) for part in parts])
     return Targets(**found, offsets=tiled.offsets)
-
-
-def _calculator(model):
-    """An ASE calculator; a fitted model as one."""
-    return model if isinstance(model, BaseCalculator) else SkatomCalculator(model)

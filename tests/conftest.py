@@ -1,13 +1,50 @@
-"""Shared fixtures: small analytic systems, and the folder of real reference data."""
+"""Processes that share the tests, and shared fixtures: small systems, the folder of real data."""
 
 import os
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from ase.build import molecule
 
+import skatom
 from skatom import Structures, Targets
+
+# Processes that tests start import the package that is tested, whatever folder they run in: another
+# copy of it would be another program, and compile all its functions again.
+_HERE = [str(Path(skatom.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(_HERE)}
+
+MOST_PROCESSES = 4  # each takes about 1 GB, and some functions are compiled in all of them
+
+
+def is_whole(config):
+    """Whether a command line asks for all fast tests, without a choice of some or a debugger."""
+    option = config.option
+    chosen = option.keyword or option.markexpr != "not slow"
+    chosen = chosen or getattr(option, "lf", False) or getattr(option, "stepwise", False)
+    watched = option.usepdb or option.trace or option.collectonly or option.capture == "no"
+    return config.args_source is config.ArgsSource.TESTPATHS and not (chosen or watched)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run the whole suite in a process for each core, where pytest-xdist is installed.
+
+    A part of the suite stays in one process, which starts at once, and ``-n`` is obeyed. Tests stay
+    with their neighbours, which use the same compiled functions; a process that has done its part
+    takes tests from the end of another's. More threads than cores would wait for each other.
+    """
+    option = config.option
+    free = getattr(option, "numprocesses", 0) is None and option.dist == "no" and not option.tx
+    cores = joblib.cpu_count()
+    n = min(cores, MOST_PROCESSES)
+    if free and n > 1 and not hasattr(config, "workerinput") and is_whole(config):
+        option.numprocesses, option.dist = n, "worksteal"
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, cores // n)))  # some tests need two
+        for name in ("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, str(cores // n))
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,14 @@ def many(system, n):
     return whole[:n]
 
 
+class Job:
+    """What is measured: ``prepared(n)`` returns a function without arguments."""
+
+    grows = True
+
+
 @dataclass
-class Fit:
+class Fit(Job):
     """The fit of a model to so many structures; with ``few``, of a model of n to few structures."""
 
     make: object
@@ -78,17 +84,25 @@ class Fit:
     labels: tuple = ENERGY
     system: str = "waters"
     few: int | None = None
+    steady: bool = True
+
+    @property
+    def grows(self):
+        """Whether the same arrays are the largest in half of the job."""
+        return self.steady and self.few is None
+
+    def model(self, n):
+        return self.make(n) if self.few else self.make()
 
     def prepared(self, n=None):
         n = n or self.size
         structures = SYSTEMS[self.system](self.few or n)
-        targets = labels_of(structures, self.labels)
-        model = self.make(n) if self.few else self.make()
+        targets, model = labels_of(structures, self.labels), self.model(n)
         return lambda: model.fit(structures, targets)
 
 
 @dataclass
-class Predict:
+class Predict(Job):
     """All predictions of a model, which was fitted to few structures, for n."""
 
     make: object
@@ -108,7 +122,7 @@ class Predict:
 
 
 @dataclass
-class Transform:
+class Transform(Job):
     """The features of n structures."""
 
     descriptor: object
@@ -122,7 +136,7 @@ class Transform:
 
 
 @dataclass
-class Call:
+class Call(Job):
     """A function of what is made of n structures."""
 
     function: object
@@ -137,7 +151,7 @@ class Call:
 
 
 @dataclass
-class Made:
+class Made(Job):
     """What a function makes of n."""
 
     prepare: object
@@ -148,7 +162,7 @@ class Made:
 
 
 @dataclass
-class Table:
+class Table(Job):
     """A function of a table of random numbers."""
 
     function: object
@@ -246,7 +260,7 @@ JOBS = {
         lambda: MappedForceField(
             NBodyGaussianProcess(NEAR + PLETS, random_state=0),
             n_knots_triangles=20, map_variance=True,
-        ), 80, ALL, "crystals",
+        ), 80, ALL, "crystals", steady=False,
     ),
     "gated": Fit(gated, 150, ALL, "crystals"),
     "committee": Fit(committee, 800),
@@ -278,9 +292,9 @@ JOBS = {
         ), 300, ALL, "crystals",
     ),
     "predict-committee": Predict(committee, 3000),
-    "predict-gated": Predict(gated, 1000, ALL, "crystals"),
+    "predict-gated": Predict(gated, 300, ALL, "crystals"),
     "predict-bagged": Predict(
-        piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 10000, ALL, "crystals"
+        piped(SMALL_SOAP, BaggedGreedyOLS, n_estimators=4, random_state=0), 4000, ALL, "crystals"
     ),
     "predict-triangles": Predict(
         lambda: NBodyGaussianProcess(NEAR + PLETS, n_environments=30, random_state=0), 600, ALL,

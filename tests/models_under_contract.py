@@ -43,9 +43,11 @@ class Case:
     prefix: str = ""
     takes_baseline: bool = True
     notes: dict = field(default_factory=dict)
+    size: int = None  # number of structures, if those of the system are too many
 
     def data(self):
-        structures = SYSTEMS[self.system]()
+        system = SYSTEMS[self.system]
+        structures = system() if self.size is None else system(self.size)
         return structures, labels_of(structures, self.labels)
 
 
@@ -154,14 +156,14 @@ CASES = {
         labels=OF_THE_ENERGY,
     ),
     "kernel-ridge-fchl18-derivatives": Case(
-        lambda: ForceKernelRidge(FCHL18(cutoff=3.0, cut_start=0.6), alpha=1e-6),
-        labels=OF_THE_ENERGY,
+        lambda: ForceKernelRidge(FCHL18(cutoff=2.7, cut_start=0.6), alpha=1e-6),
+        labels=OF_THE_ENERGY, size=7,
     ),
     "kernel-ridge-fchl18-global": Case(
         lambda: ForceKernelRidge(
-            FCHL18(cutoff=3.0, cut_start=0.6, scope="global", sigma=10.0), alpha=1e-6
+            FCHL18(cutoff=2.7, cut_start=0.6, scope="global", sigma=10.0), alpha=1e-6
         ),
-        labels=OF_THE_ENERGY,
+        labels=OF_THE_ENERGY, size=7,
     ),
     "kernel-ridge-fchl18": Case(
         lambda: ForceKernelRidge(FCHL18(cut_start=0.6), basis="operators", alpha=1e-8),

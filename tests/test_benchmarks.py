@@ -28,9 +28,11 @@ def history():
 
 
 def run(*arguments):
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(ROOT)])
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
 
 
 def test_listing_has_every_benchmark_under_its_subject(runner):

@@ -336,10 +336,12 @@ class TestReading:
         def read(path, **options):
             given.update(options, path=path)
             ethanol = load_ethanol()
-            return Bunch(structures=ethanol.structures[:40], targets=ethanol.targets[:40])
+            return Bunch(structures=ethanol.structures[:40], targets=ethanol.targets[:40], info={})
 
         monkeypatch.setattr("skatom.datasets.read", read)
         skatom(f"{command} {options}")
+        if command.startswith("train"):
+            assert given.pop("info") == ["config_type", "group"]
         assert given == {"path": "md.xyz", **expected}
 
 
@@ -511,7 +513,7 @@ def _interrupted(*_):
         ("", "the following arguments are required: COMMAND"),
         ("train md.xyz", "arguments are required: --out"),
         ("train md.xyz --out m.joblib --n-train many", "'many' is not a number of frames"),
-        ("train md.xyz --out m.joblib --model forest", "invalid choice: 'forest'"),
+        ("train md.xyz --out m.joblib --model forest", "there is no model 'forest': there are"),
         ("train md.xyz --out m.pickle", "a model file's name ends in .joblib or .skops"),
         ("train md.xyz --out no/m.joblib", "the folder no does not exist"),
         ("train none.xyz --out m.joblib", "none.xyz: no such file"),

@@ -73,7 +73,14 @@ def calls_of_python(tree):
     """What is called outside of compiled functions."""
     for node in tree.body:
         if not decorator(node)[0]:
-            yield from (ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call))
+            yield from (name_of(n.func) for n in ast.walk(node) if isinstance(n, ast.Call))
+
+
+def name_of(function):
+    """A name, or a part of a module: ``a.b``."""
+    if isinstance(function, ast.Attribute):
+        return f"{name_of(function.value)}.{function.attr}"
+    return getattr(function, "id", "")
 
 
 def test_there_are_compiled_loops():

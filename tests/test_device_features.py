@@ -637,6 +637,23 @@ def test_sparse_gaussian_process_equals_that_of_the_cpu(periodic, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("kernel", [None, Cosine(2), Gaussian(3.0)])
+def test_farthest_points_on_the_device_are_those_of_the_cpu(kernel, monkeypatch):
+    from skatom.solvers._torch import sampling
+    from skatom.solvers.sampling import farthest_points
+
+    points = np.random.default_rng(3).normal(size=(60, 5))
+    points[40:] = points[20:40]  # copies are not selected
+    for begin, least in (([7], 0.0), ([7, 3, 50], 0.0), ([1], 0.6)):
+        expected = farthest_points(points, 60, begin, kernel, least)
+        for numbers in (2**20, 0):
+            monkeypatch.setattr(sampling, "_NUMBERS", numbers)
+            found = farthest_points(torch.as_tensor(points), 60, begin, kernel, least)
+            assert len(found[0]) == len(expected[0]) <= 41
+            np.testing.assert_array_equal(found[0] % 40, expected[0] % 40)
+            np.testing.assert_allclose(found[1][1:], expected[1][1:], rtol=1e-9, atol=1e-7)
+
+
 def test_deviations_on_the_device_equal_those_of_the_cpu(monkeypatch):
     """Of one model: energies, forces and stresses, of crystals, several species and terms."""
     from skatom.models._torch import tangents
@@ -674,8 +691,13 @@ from ase import Atoms
 from batches import crystal, rattled_methanol
 from sklearn.base import clone
 
+from skatom import Structures
+from skatom._device import resolve
 from skatom.descriptors import FCHL19, SOAP
-from skatom.descriptors._torch import fchl19, fused_fchl19, fused_soap, soap
+from skatom.descriptors._torch import (
+    fchl19, fused_fchl19, fused_neighbors, fused_soap, neighbors, soap
+)
+from skatom.neighbors import neighbor_list
 
 SMALL = {"cutoff": 1.8, "n_max": 2, "l_max": 2, "device": "torch"}
 FEW = {"cutoff": 2.0, "n_r2": 5, "n_r3": 3, "device": "torch"}
@@ -704,6 +726,25 @@ for module, fused, descriptors in (
         for one, other in zip(*results, strict=True):
             assert (one - other).abs().max() <= 1e-13 * other.abs().max(), descriptor
         assert not all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+fused_neighbors.try_out("cpu")
+neighbors.fused_kernels = lambda *_: fused_neighbors
+cells = Structures.from_ase([*structures, crystal(), crystal((True, True, False)), Atoms("C")])
+for cutoff in (1.5, 4.0):
+    found = neighbors.find_neighbors(cells, cutoff, resolve("torch"))
+    np.testing.assert_array_equal(found.offsets, found.starts)
+    expected = neighbor_list(cells, cutoff)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    np.testing.assert_array_equal(found.centers, expected.centers)
+    for part in map(slice, found.offsets[:-1], found.offsets[1:]):
+        one, other = (
+            sorted(zip(pairs.indices[part].tolist(), pairs.vectors[part].tolist()))
+            for pairs in (found, expected)
+        )
+        assert [pair[0] for pair in one] == [pair[0] for pair in other]
+        for pair in one:
+            gaps = [np.abs(np.subtract(pair[1], v)).max() for j, v in other if j == pair[0]]
+            assert min(gaps) < 1e-13
 """
 
 

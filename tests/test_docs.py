@@ -25,7 +25,10 @@ PACKAGES = (
     "model_selection",
     "models",
     "plotting",
+    "recipes",
+    "report",
     "selection",
+    "simulation",
     "solvers",
     "vibrations",
 )

@@ -15,7 +15,9 @@ from scipy.spatial.distance import pdist
 from test_features_contract import CASES as DESCRIPTORS
 
 from skatom import Structures
+from skatom._cpu.neighbors import _COINCIDENT
 from skatom._prediction import last_step, predict
+from skatom.neighbors import neighbor_list
 
 ROTATION = random_rotation(7)
 # Compiled once; the first of each class, and those whose equations have poles of their own.
@@ -54,6 +56,14 @@ def conditioning(x):
     return 1e-15 * extent / min([*shortest, 1.0])
 
 
+def is_at_the_limit(x):
+    """Whether rounding decides if two atoms are at the same place, which is an error."""
+    vectors = neighbor_list(x, 2 * _COINCIDENT).vectors
+    extent = max(np.abs(x.positions).max(), np.abs(x.cells).max(), 1.0)
+    excess = np.abs(np.linalg.norm(vectors, axis=1) - _COINCIDENT)
+    return excess.min(initial=np.inf) < 1e-14 * extent
+
+
 def check_descriptor(name, arrays):
     case = DESCRIPTORS[name]
     batch = answer(Structures, *arrays)
@@ -73,6 +83,8 @@ def check_descriptor(name, arrays):
         return
     turned, reverse = rotated(batch, reverse=case.extensive)  # others know atoms by their place
     other = answer(features.descriptor.transform, turned)
+    if other is None and is_at_the_limit(batch):
+        return
     assert other is not None, "an error for the rotated structures only"
     expected = values[reverse] if case.atomic else values
     np.testing.assert_allclose(
@@ -134,6 +146,14 @@ def check_forces(model, batch, found):
 @given(st.sampled_from(DRAWN), structures())
 def test_descriptors(name, arrays):
     check_descriptor(name, arrays)
+
+
+def test_atoms_at_the_limit_of_being_at_the_same_place():
+    positions = [[1e6, 0, 0], [0, 0, 1e-3], [0, 0, 1e6], [703125.0, 0, 0]]
+    cell, pbc = np.diag([2.0, 3.0, 2.0])[None], np.array([[True, True, False]])
+    arrays = np.ones(4, int), np.array(positions), np.array([0, 4]), cell, pbc
+    assert is_at_the_limit(Structures(*arrays))
+    check_descriptor("soap", arrays)
 
 
 @runs(30, 2)

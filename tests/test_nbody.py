@@ -432,9 +432,9 @@ def test_slopes_of_the_marginal_likelihood():
     structures, targets = mixed_data(3)
     kernel = KERNELS["sum"]
     noise = np.array([0.02, 0.1])
+    model = NBodyGaussianProcess(kernel).fit(structures, targets)
 
     def value_and_slopes(theta):
-        model = NBodyGaussianProcess(kernel).fit(structures, targets)
         left, right = kernel.left, kernel.right
         scaled = left.rescaled(*np.exp(theta[:2])) + right.rescaled(*np.exp(theta[2:4]))
         values = np.concatenate([

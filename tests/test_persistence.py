@@ -64,15 +64,20 @@ def error_of(path):
     return message.removeprefix(str(path))
 
 
+@pytest.fixture(scope="module", params=CASES)
+def of_a_case(request):
+    """A fitted model and some structures."""
+    case = CASES[request.param]
+    X, y = case.data()
+    return case.make().fit(X, y), X[:2]
+
+
 class TestEveryModel:
     @pytest.mark.parametrize("suffix", SUFFIXES)
-    @pytest.mark.parametrize("name", CASES)
-    def test_is_saved(self, name, suffix, tmp_path):
-        case = CASES[name]
-        X, y = case.data()
-        model, path = case.make().fit(X, y), tmp_path / f"model.{suffix}"
+    def test_is_saved(self, of_a_case, suffix, tmp_path):
+        (model, X), path = of_a_case, tmp_path / f"model.{suffix}"
         skatom.save_model(model, path)
-        assert same(skatom.load_model(path), model, X[:2])
+        assert same(skatom.load_model(path), model, X)
 
     @pytest.mark.parametrize("device", ["cpu", "torch"])
     @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -65,23 +65,26 @@ y = Targets(forces=rng.normal(size=(12, 3)), offsets=X[:4].offsets)
 features = FCHL19().fit_transform(X)
 gradient, virial = features.pullback(features.values)
 energy, forces = SGDML(sigma=3.0).fit(X[:4], y).predict(X[4:], return_forces=True)
-for array in (features.values, gradient, virial, energy, forces):
-    print(np.asarray(array, float).tobytes().hex())
+numbers = [np.ravel(array) for array in (features.values, gradient, virial, energy, forces)]
+"""
+PRINTED = """
+for array in numbers:
+    print(array.tobytes().hex())
 """
 
 
 def test_python_gives_the_numbers_of_compiled_loops():
     """``NUMBA_DISABLE_JIT`` is for debuggers and measurements of coverage."""
-    found = []
-    for disable in ("0", "1"):
-        done = subprocess.run(
-            [sys.executable, "-c", NUMBERS], capture_output=True, text=True,
-            env={**os.environ, "NUMBA_DISABLE_JIT": disable},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found.append([np.frombuffer(bytes.fromhex(word)) for word in done.stdout.split()])
+    here = {}
+    exec(NUMBERS, here)
+    done = subprocess.run(
+        [sys.executable, "-c", NUMBERS + PRINTED], capture_output=True, text=True,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    there = [np.frombuffer(bytes.fromhex(word)) for word in done.stdout.split()]
     tolerances = (1e-13, 1e-13, 1e-13, 1e-10, 1e-10)
-    for compiled, interpreted, tolerance in zip(*found, tolerances, strict=True):
+    for compiled, interpreted, tolerance in zip(here["numbers"], there, tolerances, strict=True):
         error = np.linalg.norm(compiled - interpreted)
         assert error <= tolerance * np.linalg.norm(compiled)
 

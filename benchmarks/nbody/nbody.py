@@ -1,4 +1,4 @@
-"""N-body processes: order of the kernel, mapping, and their tables in LAMMPS.
+"""N-body processes: order of the kernel, mapping, and what LAMMPS makes of them.
 
     python -m benchmarks nbody
 
@@ -9,12 +9,10 @@ On real crystals:
   500 environments of nickel and silicon (mlearn, published split), with the same noise.
 - Mapping: at 500 environments, the time of a prediction of energies and forces by the process and
   by its tables, their ratio, and the largest difference of the forces on unseen frames.
-- Tables in LAMMPS: the largest difference of the forces of its ``pair_style table`` for one frame,
-  and of ``pair_style threebody/table``, which looks up the nearest entry, for two grids.
-  With ``--alone``, this part is left out.
+- In LAMMPS: the largest difference of the forces of ``pair_style table``, for pairs, and
+  ``pair_style uf3``, for triangles, for one frame. With ``--alone``, this part is left out.
 """
 
-import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -115,7 +113,7 @@ def mapping():
 
 
 def in_lammps(peer, threads):
-    """Differences of forces in eV/Å to those of LAMMPS from the exported tables."""
+    """Differences of forces in eV/Å to those of LAMMPS from the exported files."""
     from skatom.models import MappedForceField
 
     rows = []
@@ -125,24 +123,16 @@ def in_lammps(peer, threads):
         model = process(kernel, 100).fit(structures, forces_only(targets))
         mapped = MappedForceField.from_fitted(model)
         forces = mapped.predict(unseen, return_forces=True)[1]
-        for n_grid in (20, 60) if "triangles" in name else (20,):
-            with tempfile.TemporaryDirectory() as folder:
-                here = Path.cwd()
-                os.chdir(folder)  # LAMMPS looks for the files that a .3b file names where it runs
-                try:
-                    commands = mapped.write_lammps("Si", n_grid=n_grid)
-                    unseen.to_ase()[0].write("frame.xyz", format="extxyz")
-                    command = peer, peer_script("lammps_tables.py"), *commands
-                    theirs = run_process(command, threads)
-                finally:
-                    os.chdir(here)
-            difference = np.abs(np.array(theirs) - forces)
-            rows.append([
-                name, str(n_grid), f"{difference.max():.1e}", f"{np.abs(forces).mean():.2f}"
-            ])  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            commands = mapped.write_lammps(Path(folder) / "Si")
+            frame = Path(folder) / "frame.xyz"
+            unseen.to_ase()[0].write(frame, format="extxyz")
+            theirs = run_process((peer, peer_script("lammps_forces.py"), frame, *commands), threads)
+        difference = np.abs(np.array(theirs) - forces)
+        rows.append([name, f"{difference.max():.1e}", f"{np.abs(forces).mean():.2f}"])
     table(
-        "Forces of the exported tables in LAMMPS",
-        ["kernel", "grid", "largest difference eV/Å", "mean |F|"], rows,
+        "Forces of the exported files in LAMMPS",
+        ["kernel", "largest difference eV/Å", "mean |F|"], rows,
     )  # fmt: skip
 
 

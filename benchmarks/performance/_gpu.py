@@ -104,6 +104,21 @@ class Bench:
             if calls:
                 self.say(f"    {told}, {calls} calls", 1000 * seconds, "ms")
 
+    def kernels(self, label, function, most=12):
+        """Print the kernels of one call that take most of the card's time."""
+        if not self.device.is_card:
+            return
+        profiler = self.torch.profiler
+        with profiler.profile(activities=[profiler.ProfilerActivity.CUDA]) as profile:
+            function()
+            self.device.synchronize()
+        found = [event for event in profile.key_averages() if event.self_device_time_total > 0]
+        total = sum(event.self_device_time_total for event in found)
+        self.say(f"{label}: on the card, {sum(e.count for e in found)} kernels", total / 1e3, "ms")
+        for event in sorted(found, key=lambda e: -e.self_device_time_total)[:most]:
+            told = f"    {event.key.split('(')[0][-40:]}, {event.count} calls"
+            self.say(told, event.self_device_time_total / 1e3, "ms")
+
     def _timed(self, function, found):
         def timed(*arguments, **keywords):
             seconds, value = self.once(lambda: function(*arguments, **keywords))

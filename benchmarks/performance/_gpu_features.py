@@ -132,6 +132,7 @@ def _descriptor(bench, descriptor, label, name, n, stages=()):
             slow, _ = bench.seconds(on_two, repeats=2)
         bench.say(f"{label}: {what}", 1000 * fast, "ms", **{"two cores/time": slow / fast})
         bench.stages(f"{label}: {what}", on_device, stages)
+        bench.kernels(f"{label}: {what}", on_device)
 
 
 def covariances(bench):
@@ -261,7 +262,9 @@ def sparse_gaussian_process(bench):
               "aim/time": 2 / fast})  # fmt: skip
     stages = sparse_stages(bench)
     bench.stages("prediction", lambda: model.predict(queries, return_forces=True), stages)
+    bench.kernels("prediction", lambda: model.predict(queries, return_forces=True), 20)
     bench.stages("fit", lambda: model.fit(X, y), stages)
+    bench.kernels("fit", lambda: model.fit(X, y), 20)
     _deviations(bench, model, queries)
 
 

@@ -1,5 +1,6 @@
 """The time that compilation takes: it is announced, and progress bars leave it out."""
 
+import gc
 import sys
 from multiprocessing import parent_process
 from threading import Timer
@@ -15,7 +16,8 @@ class Compilation:
 
     Compilation of more than a second is announced on the standard error, once in a process, and not
     by the workers of another process, which would all say the same. numba compiles in one thread at
-    a time.
+    a time. No garbage is collected meanwhile: a compiler makes many objects, which it keeps, and a
+    tenth of its time would go into looking at them again and again.
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ class Compilation:
         self._depth += 1
         if self._depth == 1:
             self._start = time()
+            self._collects = gc.isenabled()
+            gc.disable()
             left = self._patience - self._seconds
             self._timer = Timer(left, self._announce)
             self._timer.daemon = True
@@ -52,6 +56,8 @@ class Compilation:
         self._depth -= 1
         if self._depth == 0:
             self._timer.cancel()
+            if self._collects:
+                gc.enable()
             self._seconds, self._start = self.seconds, None
 
     def _announce(self):

@@ -5,33 +5,127 @@ in the process, the linker takes the one that was loaded first, for all callers.
 in an order that suits the surroundings of each copy, so the last bits of a result would depend on
 what the process has computed before, and on what it found on disk. Here the copies are private: the
 bits that a function computes depend on its own machine code alone.
+
+A callee itself has no machine code, and is not optimised but as a part of its callers. That takes a
+third of the time, and the compiler sees each whole: what is called once is inlined.
 """
 
+import llvmlite.binding as llvm
 from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba.core.compiler import Compiler, CompileResult, compile_result
 
 from skatom._numba.compilation_time import compilation
+
+_CALLEE = "callee"
 
 
 class SelfContainedLibrary(JITCodeLibrary):
     """Machine code of a function and of private copies of the functions that it calls."""
 
     def _optimize_final_module(self):
+        _make_private(self._final_module)
         super()._optimize_final_module()
+
+
+class CalleeLibrary(JITCodeLibrary):
+    """A function that others are compiled with, and copies of the functions that it calls.
+
+    Those of this package have names of their own and are merged in a common caller. Those of numba
+    are private, since their names in one process may be those of other functions in the next.
+    """
+
+    def finalize(self):
+        """Link the functions that this one calls."""
+        self._raise_if_finalized()
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        _make_private(self._final_module, but="_ZN6skatom")
         for function in self._final_module.functions:
-            # a pass of numba knows the functions that count references by their names, and private
-            # functions are renamed where several modules have them
-            if function.linkage == Linkage.linkonce_odr and not function.name.startswith("NRT_"):
-                function.linkage = Linkage.internal
+            if not function.is_declaration and function.linkage == Linkage.external:
+                function.linkage = Linkage.linkonce_odr
+        self._final_module.verify()
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def _get_module_for_linking(self):
+        self._ensure_finalized()
+        return self._final_module
+
+    def get_pointer_to_function(self, name):
+        """There is no machine code."""
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self):
+        """As of other libraries, but there is no place for an address of the environment."""
+        return _WithoutEnvironments(self._codegen)
+
+    def serialize_using_object_code(self):
+        """What `restore` takes."""
+        self._ensure_finalized()
+        return self.name, _CALLEE, self._final_module.as_bitcode()
+
+
+class _WithoutEnvironments:
+    def __init__(self, codegen):
+        self._codegen = codegen
+
+    def __getattr__(self, name):
+        return getattr(self._codegen, name)
+
+    def set_env(self, name, environment):
+        """The environment is for errors whose arguments are computed, and for objects of Python."""
+
+
+def _make_private(module, but=None):
+    # a pass of numba knows the functions that count references by their names, and private
+    # functions are renamed where several modules have them
+    kept = ("NRT_",) if but is None else ("NRT_", but)
+    for function in module.functions:
+        if function.linkage == Linkage.linkonce_odr and not function.name.startswith(kept):
+            function.linkage = Linkage.internal
 
 
 class SelfContainedCompiler(Compiler):
-    """numba's compiler, which makes a `SelfContainedLibrary`."""
+    """numba's compiler, which makes a `SelfContainedLibrary`, or of a callee a `CalleeLibrary`."""
 
     def compile_extra(self, func):
-        library = SelfContainedLibrary(self.state.targetctx.codegen(), func.__qualname__)
-        library.enable_object_caching()
-        self.state.library = library
+        """Compile a function of Python."""
+        library = CalleeLibrary if self._is_callee() else SelfContainedLibrary
+        self.state.library = library(self.state.targetctx.codegen(), func.__qualname__)
+        self.state.library.enable_object_caching()
         with compilation:
             return super().compile_extra(func)
+
+    def _is_callee(self):
+        return self.state.flags.no_cpython_wrapper
+
+    def _compile_bytecode(self):
+        """Compile; the name of a callee is the same in every process, unlike numba's."""
+        identity = self.state.func_id
+        if self._is_callee() and "<locals>" not in identity.func_qualname:
+            identity.unique_id = 0
+            identity.unique_name = f"{identity.func_qualname}$0"
+        return super()._compile_bytecode()
+
+
+def restore(target_context, libdata, *rest):
+    """The compile result whose `CompileResult._reduce` is given."""
+    name, kind, bitcode = libdata
+    if kind != _CALLEE:
+        return CompileResult._rebuild(target_context, libdata, *rest)
+    fndesc, environment, signature, objectmode, lifted, annotation, reload_init, _ = rest
+    for function in reload_init:
+        function()
+    library = CalleeLibrary(target_context.codegen(), name)
+    library._final_module = llvm.parse_bitcode(bitcode)
+    library._finalized = True
+    return compile_result(
+        typing_context=target_context.typing_context, target_context=target_context,
+        entry_point=target_context.get_executable(library, fndesc, environment),
+        type_annotation=annotation, signature=signature, objectmode=objectmode, lifted=lifted,
+        fndesc=fndesc, library=library, environment=environment, reload_init=reload_init,
+    )  # fmt: skip

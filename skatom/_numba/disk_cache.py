@@ -14,10 +14,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import numba
-from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
+from skatom._numba.compiler import restore
 from skatom._numba.source_stamp import remember_source, source_stamp
 from skatom._warnings import warn
 
@@ -73,7 +73,7 @@ class DiskCache:
             try:
                 found, result = pickle.loads(self._verified((folder / name).read_bytes()))
                 if found == sig:
-                    return CompileResult._rebuild(target_context, *result)
+                    return restore(target_context, *result)
             except Exception:  # whatever is on disk: the function will be compiled
                 continue
         return None

@@ -3,18 +3,25 @@
 MOST_HELD_OUT = 1000
 
 
-def read_file(arguments):
-    """The data of a command, read as its options say."""
+def read_file(arguments, info=(), path=None):
+    """The data of a command, read as its options say, or another file in the same way."""
+    import numpy as np
+
     from skatom.datasets import read
 
     names = ("keys", "index", "species")
-    given = {name: getattr(arguments, name) for name in names}
-    return read(arguments.data, **{name: x for name, x in given.items() if x is not None})
+    given = {name: getattr(arguments, name) for name in names} | {"info": info or None}
+    data = read(
+        arguments.data if path is None else path,
+        **{name: x for name, x in given.items() if x is not None},
+    )
+    data.frames = np.arange(len(data.structures))  # their numbers, also when some are left out
+    return data
 
 
-def read_labelled(arguments, wanted=("energy", "forces"), purpose="learn from"):
+def read_labelled(arguments, wanted=("energy", "forces"), purpose="learn from", info=()):
     """The frames of a file that have every wanted label which any of its frames has."""
-    data, path = read_file(arguments), arguments.data
+    data, path = read_file(arguments, info), arguments.data
     names = [] if data.targets is None else data.targets.names
     names = [name for name in wanted if name in names]
     if not names:
@@ -26,6 +33,8 @@ def read_labelled(arguments, wanted=("energy", "forces"), purpose="learn from"):
         if not has.all():
             print(f"Note      {(~has).sum()} of {len(has)} frames have no {name}: left out")
             data.structures, data.targets = data.structures[has], data.targets[has]
+            data.frames = data.frames[has]
+            data.info = {field: values[has] for field, values in data.info.items()}
     if not len(data.structures):
         raise ValueError(f"{path} has no frame that is labelled with {' and '.join(names)}")
     return data

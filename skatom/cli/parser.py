@@ -4,9 +4,13 @@ import argparse
 
 from skatom import __version__
 from skatom.cli.demonstration import N_TRAINING, demo
+from skatom.cli.dynamics import export, lammps
 from skatom.cli.evaluation import evaluate
 from skatom.cli.frames import MOST_HELD_OUT
+from skatom.cli.judging import add_report_options
 from skatom.cli.prediction import predict
+from skatom.cli.recipe_options import add_model_options, add_run_options, models_for_help
+from skatom.cli.simulation_options import add_simulations
 from skatom.cli.training import train
 
 _TRUST = """\
@@ -43,8 +47,16 @@ MD17 or rMD17, also compressed (.gz, .bz2, .xz). Results are in eV and Å.
     )
     parser.add_argument("--version", action="version", version=f"skatom {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_train, _add_evaluate, _add_predict):
+    for add in (
+        _add_demo,
+        _add_train,
+        _add_evaluate,
+        _add_predict,
+        _add_lammps,
+        _add_export,
+    ):
         add(commands)
+    add_simulations(commands, _formatted)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show where an error happens")
     return parser
@@ -73,34 +85,43 @@ def _add_train(commands):
     parser = _formatted(
         commands.add_parser,
         "train",
-        help="train a model on a trajectory",
+        help="train a model on labelled frames",
         description="""\
-Draws training frames with the energy distribution of the trajectory, fits the model, and judges it
-on frames that took no part. All frames need the same atoms in the same order, and forces.""",
-        epilog="""\
+Holds out some frames, fits a model to the others, and judges it on those held out. The model is a
+recipe: a name with settings whose defaults depend on the data. Memory and time are estimated
+before the fit.""",
+        epilog=f"""\
+models
+{models_for_help()}
+
 examples
   skatom train md17_ethanol.npz --n-train 1000 --out ethanol.joblib
+  skatom train silicon.xyz --model gap --tune --test-file test.xyz --out silicon.joblib
+      searches the settings that matter for five minutes
+  skatom train alloy.xyz --model gap --set soap.cutoff=5.5 n_sparse=800 --split-by group
+  skatom train alloy.xyz --model gap --noise liquid:energy=0.01,forces=0.2 --out alloy.joblib
+  skatom train alloy.xyz --model gap --tune --print-config --out alloy.joblib > alloy.yaml
+  skatom train --config alloy.yaml
+      repeats that run exactly
   skatom train md.xyz --n-train 200 --sigma 5 10 20 40 --out md.joblib
-      fits with each sigma, keeps the one of lowest force RMSE on validation frames, and judges it
-      on others
+      sgdml: fits with each sigma, keeps the one of lowest force RMSE on validation frames, and
+      judges it on others
   skatom train md.traj --n-train 500 --out md.skops
       a file that can be given to people who do not trust you (needs skops)
   skatom train md.xyz --keys energy=REF_energy,forces=REF_forces --index ::2 --out md.joblib
       labels that have other names; every second frame
 
 With several sigmas each model is kept when it is fitted, in the folder MODEL.search: if the command
-is interrupted, run it again, and it goes on after the last one.""",
+is interrupted, run it again, and it goes on after the last one. Searches of --tune and fits of gap
+are kept there, too; --resume goes on with them.""",
     )
-    parser.add_argument("data", metavar="DATA", help="trajectory with forces, and energies or not")
+    parser.add_argument("data", nargs="?", metavar="DATA", help="frames with energies or forces")
     _add_reading(parser)
     parser.add_argument(
-        "--model",
-        choices=["sgdml", "gdml"],
-        default="sgdml",
-        help="gdml does not use the molecule's permutational symmetry [%(default)s]",
-    )
-    parser.add_argument(
-        "--n-train", type=_count, default=1000, metavar="N", help="training frames [%(default)s]"
+        "--n-train",
+        type=_count,
+        metavar="N",
+        help="training frames [1000 for sgdml and gdml, all that are not held out for others]",
     )
     parser.add_argument(
         "--n-valid",
@@ -113,21 +134,22 @@ is interrupted, run it again, and it goes on after the last one.""",
         "--sigma",
         type=float,
         nargs="+",
-        default=[20.0],
-        help="length scale of the kernel; give several to choose from [20]",
+        help="length scale of the kernel of sgdml and gdml; give several to choose from [20]",
     )
+    parser.add_argument("--alpha", type=float, help="regularisation of the kernel [1e-10]")
     parser.add_argument(
-        "--alpha", type=float, default=1e-10, help="regularisation of the kernel [%(default)s]"
-    )
-    parser.add_argument(
-        "--energy-constraint", action="store_true", help="learn energies and forces together"
+        "--energy-constraint",
+        action="store_true",
+        default=None,
+        help="sgdml and gdml: learn energies and forces together",
     )
     parser.add_argument("--max-memory", type=float, metavar="GIB", help="limit [what is available]")
-    parser.add_argument(
-        "--out", required=True, metavar="MODEL", help="file to write: .joblib or .skops"
-    )
+    parser.add_argument("--out", metavar="MODEL", help="file to write: .joblib or .skops")
     _add_seed(parser)
-    parser.set_defaults(run=train)
+    add_report_options(parser)
+    add_model_options(parser)
+    add_run_options(parser)
+    parser.set_defaults(run=train, seed=None)
 
 
 def _add_evaluate(commands):
@@ -139,8 +161,10 @@ def _add_evaluate(commands):
 Prints the errors of energies, forces, stresses, dipoles and polarisabilities, as far as the data
 have and the model predicts them. Give frames that the model was not trained on.""",
         epilog=f"""\
-example
+examples
   skatom evaluate ethanol.joblib hot_ethanol.xyz --n-test 500
+  skatom evaluate ethanol.joblib hot_ethanol.xyz --report report.html report.json
+      a page with plots, errors by group and the worst frames, and its numbers
 
 {_TRUST}""",
     )
@@ -151,6 +175,7 @@ example
         "--n-test", type=_count, metavar="N", help="judge on so many frames, drawn at random [all]"
     )
     _add_seed(parser)
+    add_report_options(parser)
     parser.set_defaults(run=evaluate)
 
 
@@ -179,6 +204,75 @@ examples
         help="file to write; the suffix tells the format, which must hold results",
     )
     parser.set_defaults(run=predict)
+
+
+def _add_lammps(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "lammps",
+        help="run an input script of LAMMPS with a model",
+        description="""\
+Runs INPUT in LAMMPS with the forces of the model. The script needs units metal and a box, and
+neither a line for the model nor a pair style; those that it has are added. Needs the package
+lammps[mpi].""",
+        epilog=f"""\
+examples
+  skatom lammps in.silicon --model silicon.joblib
+  skatom lammps in.melt --model bn.joblib --species B N --var T 3000
+  skatom lammps in.ethanol --model ethanol.joblib --replicas 16
+      the script runs 16 times at once, with the variable replica = 1 ... 16
+
+{_TRUST}""",
+    )
+    parser.add_argument("input", metavar="INPUT", help="input script of LAMMPS")
+    parser.add_argument("--model", required=True, metavar="MODEL", help="file of a fitted model")
+    parser.add_argument(
+        "--species",
+        nargs="+",
+        metavar="SYMBOL",
+        help="elements of the atom types 1, 2, ... [those of their masses]",
+    )
+    parser.add_argument(
+        "--var",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a variable of the script; may be repeated",
+    )
+    parser.add_argument(
+        "--replicas", type=_count, default=1, metavar="N", help="runs at once [%(default)s]"
+    )
+    parser.add_argument(
+        "--skin",
+        type=float,
+        default=0.5,
+        metavar="LENGTH",
+        help="how much farther than the cutoff neighbours are searched, in Å [%(default)s]",
+    )
+    parser.set_defaults(run=lammps)
+
+
+def _add_export(commands):
+    parser = _formatted(
+        commands.add_parser,
+        "export",
+        help="write a model of pairs and triangles for LAMMPS",
+        description="""\
+Writes the pairs and triangles of a MappedForceField for pair_style table and pair_style uf3 of
+LAMMPS, and prints the commands that use them. LAMMPS then needs neither Python nor skatom, and runs
+on any number of ranks.""",
+        epilog=f"""\
+example
+  skatom export silicon.joblib --out silicon
+
+{_TRUST}""",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--out", required=True, metavar="PREFIX", help="beginning of the names of the files"
+    )
+    parser.set_defaults(run=export)
 
 
 def _add_model(parser):

@@ -1,111 +1,28 @@
 """``skatom predict``."""
 
-import tempfile
-import warnings
-from pathlib import Path
-
+from skatom.cli.formats import check_format, check_is_another, format_of, write_structures
 from skatom.cli.frames import read_file
 from skatom.cli.report import warn
-
-# Written in a file and read from it again, numbers agree to that many digits.
-_DIGITS = 1e-5
 
 
 def predict(arguments):
     """Write structures with what a model predicts of them."""
-    import ase.io
-
     from skatom import Targets
-    from skatom._files import written_whole
     from skatom._persistence import load_model
     from skatom._prediction import comparable, predict, predictable
     from skatom.properties import LABELS
 
     out = arguments.out
-    file_format = _format_of(out)
-    if Path(out).exists() and Path(out).samefile(arguments.data):
-        raise ValueError(f"{out} is the file with the structures: give --out another name")
+    file_format = format_of(out)
+    check_is_another(out, arguments.data)
     model = load_model(arguments.model)
     structures = read_file(arguments).structures
     periodic = structures.pbc.all()
     given = [name for name in predictable(model) if name in LABELS]
     names = [name for name in given if periodic or name != "stress"]
-    _check_format(out, file_format, structures[:2], names)
+    check_format(out, file_format, structures[:2], names)
     if "energy" in names and "energy" not in comparable(model):
         warn("the model learnt no energies: the zero of those that it predicts has no meaning")
     targets = Targets(**predict(model, structures, names), offsets=structures.offsets)
-    with written_whole(out) as beside:
-        ase.io.write(beside, structures.to_ase(targets), format=file_format)
+    write_structures(out, structures.to_ase(targets), file_format)
     print(f"Saved     {out}: {len(structures)} structures with {', '.join(names)}")
-
-
-def _format_of(path):
-    """ASE's name of the format, or an error if ASE could not write structures there."""
-    from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
-
-    if not Path(path).parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {Path(path).parent}")
-    if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder: give the name of a file in it")
-    try:
-        name = filetype(path, read=False)
-        known = get_ioformat(name).can_write
-    except UnknownFileTypeError:
-        known = False
-    if not known:
-        raise ValueError(f"{path}: ASE writes no format of this suffix; try .xyz")
-    return name
-
-
-def _check_format(path, file_format, structures, names):
-    """An error, before the work, if a file of this format would not hold the predictions.
-
-    Some formats take results and drop them. Made-up results of the first structures are written and
-    read again, since ASE does not say which.
-    """
-    import numpy as np
-
-    from skatom import Targets
-    from skatom.properties import LABELS
-
-    rng, n = (
-        np.random.default_rng(0),
-        {"structure": len(structures), "atom": structures.n_atoms.sum()},
-    )
-    made_up = {}
-    for name in names:
-        values = rng.normal(size=(n[LABELS[name].per], *LABELS[name].shape))
-        if LABELS[name].shape == (3, 3):
-            values = values + np.swapaxes(values, -1, -2)
-        made_up[name] = values
-    found = _written_and_read(
-        path, file_format, structures, Targets(**made_up, offsets=structures.offsets)
-    )
-    lost = [name for name in names if not _same(getattr(found, name, None), made_up[name])]
-    if lost:
-        raise ValueError(
-            f"{path}: a file of ASE's format {file_format} would not hold {', '.join(lost)} of "
-            "several structures: give a name that ends in .xyz or .traj"
-        )
-
-
-def _written_and_read(path, file_format, structures, targets):
-    """The Targets that remain, or None if the format fails."""
-    import ase.io
-
-    from skatom import Targets
-
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sample = Path(folder) / Path(path).name
-        try:
-            ase.io.write(sample, structures.to_ase(targets), format=file_format)
-            return Targets.from_ase(ase.io.read(sample, ":"))
-        except Exception:  # each of ASE's formats fails in its own way
-            return None
-
-
-def _same(found, expected):
-    import numpy as np
-
-    return np.shape(found) == expected.shape and np.allclose(found, expected, atol=_DIGITS)

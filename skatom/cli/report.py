@@ -4,31 +4,16 @@ import sys
 import textwrap
 from pathlib import Path
 
-# key of skatom.metrics.evaluate -> label in the table, unit, and a second unit of the property
-_ROWS = {
-    "energy_mae": ("energy MAE", "eV", "kcal/mol", "energy"),
-    "energy_rmse": ("energy RMSE", "eV", "kcal/mol", "energy"),
-    "energy_mae_per_atom": ("energy MAE per atom", "eV", "kcal/mol", "energy"),
-    "energy_rmse_per_atom": ("energy RMSE per atom", "eV", "kcal/mol", "energy"),
-    "force_mae": ("force MAE, components", "eV/Å", "kcal/mol/Å", "forces"),
-    "force_rmse": ("force RMSE, components", "eV/Å", "kcal/mol/Å", "forces"),
-    "force_magnitude_error": ("force MAE, magnitudes", "eV/Å", "kcal/mol/Å", "forces"),
-    "force_angle_error": ("force angle, mean", "degrees", None, None),
-    "stress_mae": ("stress MAE, components", "eV/Å³", "GPa", "stress"),
-    "stress_rmse": ("stress RMSE, components", "eV/Å³", "GPa", "stress"),
-    "dipole_mae": ("dipole MAE, components", "e·Å", "D", "dipole"),
-    "dipole_rmse": ("dipole RMSE, components", "e·Å", "D", "dipole"),
-    "polarizability_mae": ("polarisability MAE", "Å³", "bohr³", "polarizability"),
-    "polarizability_rmse": ("polarisability RMSE", "Å³", "bohr³", "polarizability"),
-}
-# What figures without a property are multiplied by: angles are fractions of 180°.
-_DEGREES = 180.0
 _MOST_PERMUTATIONS = 23
 
 
 def warn(message):
-    """Print a warning as one line."""
-    print(f"skatom: warning: {one_line(message)}", file=sys.stderr)
+    """Print a warning as one line, above progress bars."""
+    text, bars = f"skatom: warning: {one_line(message)}", sys.modules.get("tqdm")
+    if bars is None:
+        print(text, file=sys.stderr)
+    else:
+        bars.tqdm.write(text, file=sys.stderr)
 
 
 def one_line(error):
@@ -47,20 +32,20 @@ def describe(name, data):
 
 def print_errors(model, data, test, what):
     """Print a table of the errors of a model."""
-    from skatom._units import unit_factor
     from skatom.metrics import evaluate
 
-    figures = evaluate(model, data.structures[test], data.targets[test])
-    print(f"\nErrors on {len(test)} {what}")
-    for name, (label, unit, other, of) in _ROWS.items():
-        if name not in figures:
-            continue
-        value, second = figures[name], ""
-        if other is None:
-            value *= _DEGREES
-        else:
-            second = f"{value / unit_factor(other, of):12.4g} {other}"
-        print(f"  {label:24}{value:10.4g} {unit:8}{second}".rstrip())
+    print_figures(evaluate(model, data.structures[test], data.targets[test]), len(test), what)
+
+
+def print_figures(figures, n_frames, what):
+    """Print a table of errors."""
+    from skatom.metrics.figures import LABELS_OF_FIGURES
+
+    print(f"\nErrors on {n_frames} {what}")
+    for name, (label, unit, factor, other, other_factor) in LABELS_OF_FIGURES.items():
+        if name in figures:
+            second = f"{figures[name] * other_factor:12.4g} {other}" if other else ""
+            print(f"  {label:24}{figures[name] * factor:10.4g} {unit:8}{second}".rstrip())
     print()
 
 

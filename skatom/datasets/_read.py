@@ -35,6 +35,7 @@ def read(
     *,
     index: int | slice | str = ":",
     species: Any = None,
+    info: Any = (),
 ) -> Any:
     """Read structures and their labels from files.
 
@@ -74,6 +75,8 @@ def read(
     species : list of str, or str, default=None
         Elements of the types of atoms, for files of LAMMPS that number types: ``["O", "H"]``. Types
         whose elements the file names need none.
+    info : list of str, default=()
+        Further fields of structures to read, such as ``["config_type"]``, as text.
 
     Returns
     -------
@@ -83,6 +86,8 @@ def read(
         - ``sources``: dict, for each property the ``field``, ``place``, ``unit`` and ``factor``
           that it was read with
         - ``unread``: dict, fields that look like labels and were not taken, with their places
+        - ``info``: dict of ndarray of str, shape (n,), for each name of ``info`` that occurs; ""
+          for structures without
         - ``DESCR``: str, the same as text, the number of structures and the names of all fields
 
     Raises
@@ -119,7 +124,7 @@ def read(
     """
     requests = parse_keys(keys, NPZ_KEYS)
     index, species = as_slice(index), species_numbers(species)
-    parts = _Parts(requests)
+    parts = _Parts(requests, list(info))
     files = find_files(path)
     for file in files:
         _add_file(parts, file, index, species)
@@ -134,6 +139,7 @@ def read(
         targets=targets,
         sources=report.sources,
         unread=report.unread,
+        info=parts.info_by_name(),
         DESCR=report.description(len(structures), what),
     )
 
@@ -153,8 +159,9 @@ def _add_file(parts, file, index, species):
 class _Parts:
     """What has been read of some files."""
 
-    def __init__(self, keys):
+    def __init__(self, keys, info=()):
         self.keys = keys
+        self.info, self._info_of_structures = info, []
         self.structures, self.targets, self.reports = [], [], []
         self._unnamed = {}
         self._open = None  # the collector of labels of the last files, and its structures
@@ -167,6 +174,7 @@ class _Parts:
                 raise ValueError("species is for files that number types: leave species out")
             structures, targets, report = read_npz(path, self.keys, index)
             self._append(structures, targets, report)
+            self._info_of_structures += len(structures) * [len(self.info) * ("",)]
             return
         wrong = [name for name in self.keys if name in ("numbers", "positions", "lattice")]
         if wrong:
@@ -182,7 +190,21 @@ class _Parts:
         if kind == "extxyz" and not begins_as_qm9(path):
             self._unnamed = without_names(path) | self._unnamed
         labels, structures = self._open
-        structures.append(_collected(images(path, kind, index, species), index, labels))
+        frames = map(self._noted, images(path, kind, index, species))
+        structures.append(_collected(frames, index, labels))
+
+    def _noted(self, atoms):
+        """A structure, whose fields of ``info`` are noted."""
+        if self.info:
+            stored = atoms.info.get("key_value_pairs", {}) | atoms.info
+            self._info_of_structures.append(tuple(str(stored.get(n, "")) for n in self.info))
+        return atoms
+
+    def info_by_name(self):
+        """The fields of ``info`` that some structure has."""
+        columns = zip(*self._info_of_structures, strict=True)
+        found = {name: np.array(column) for name, column in zip(self.info, columns, strict=False)}
+        return {name: column for name, column in found.items() if column.astype(bool).any()}
 
     def _close(self):
         """End a run of files that are not npz: their labels are complete."""

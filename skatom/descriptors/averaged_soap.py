@@ -131,7 +131,8 @@ class AveragedSOAP(StructureDescriptor):
         return out
 
     def _pullback(self, structures, cotangent):
-        cotangent = np.require(cotangent, float, ["C"])
+        # W: loops would be compiled again for arrays that cannot be written to
+        cotangent = np.require(cotangent, float, ["C", "W"])
         found = [part.pullback(cotangent[batch]) for batch, part in self._batches(structures)] or [
             (np.empty((0, 3)), np.empty((0, 3, 3)))
         ]

@@ -15,7 +15,7 @@ from skatom.structures import groups_by_size
 # Number of cotangents of the atoms of pooled features that are made at a time.
 _BATCH_BYTES = 2**26
 # Derivatives along the pairs of some structures, before they are collected.
-_SLOPES_BYTES = 2**24
+_SLOPES_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -278,8 +278,21 @@ class PooledDerivatives(StructureDerivatives):
             add = import_module("skatom.descriptors._torch.features").collect_jacobian
         x, pairs = self.structures, self.atomic.neighbors()
         edges = pairs.offsets[x.offsets]
-        size = max(1, _SLOPES_BYTES // (24 * self._own_features))
-        for group in groups_by_size(edges, size):
+        # maps, such as a selection, come after the derivatives of all features, as a second array
+        width = self.descriptor.n_features_out_ * (2 if self.atomic.chain else 1)
+        groups = groups_by_size(edges, max(1, _SLOPES_BYTES // (24 * width)))
+        most = max((edges[group.stop] - edges[group.start] for group in groups), default=0)
+        n_bytes, check = 24.0 * most * width, check_memory
+        if self.atomic.device is not None:
+            check = self.atomic.device.check_memory
+        else:  # zeros take memory once something is added to them
+            n_bytes += gradients.nbytes + strains.nbytes
+        check(
+            n_bytes,
+            f"the Jacobian of {most} pairs and {width} features",
+            "take smaller structures, or reduce the number of features",
+        )
+        for group in groups:
             # a descriptor's fixed cost is paid once for a group
             own_pairs = pairs.of_structures(x.offsets, group)
             slopes = self.atomic.select(group).along_pairs(own_pairs)

@@ -87,9 +87,13 @@ def check_kernel_matrix(n, m):
 
 
 def mirrored(matrix):
-    """The symmetric matrix of which only the upper triangle is given."""
-    upper = np.triu(matrix)
-    return upper + np.triu(matrix, 1).T
+    """The symmetric matrix of which only the upper triangle is given, in its place."""
+    for part in split_rows(len(matrix), _ROWS):
+        block = matrix[part, part]
+        below = np.tril_indices(len(block), -1)
+        block[below] = block.T[below]
+        matrix[part.stop :, part] = matrix[part, part.stop :].T
+    return matrix
 
 
 def _by_species(features):

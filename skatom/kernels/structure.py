@@ -10,7 +10,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skatom._device import beside, check_is_array, namespace
+from skatom._device import beside, check_is_array, is_tensor, namespace
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, FeaturesLike
 from skatom.kernels._cpu.matching import rematch
@@ -32,6 +32,8 @@ from skatom.parallel import split_rows, threads_over_blas
 # Number of structures in one piece where all kernels of their atoms are needed.
 _STRUCTURES = 16
 _TOLERANCE = 1e-8
+# Rows of the matrix of which a function is computed at once.
+_ROWS = 128
 # The ways to pair atoms that are sums with given weights.
 _SUMS = ("sum", "average")
 
@@ -168,11 +170,16 @@ class StructureKernel(Kernel):
         check_atomic_features(X, Y)
         check_kernel_matrix(len(X), len(X if Y is None else Y))
         matrix = self._unnormalized(X, Y)
-        if not self.normalize:
-            return self.function.value(matrix, 1.0, 1.0)
-        left = matrix.diagonal() if Y is None else self._own(X)
-        right = left if Y is None else self._own(Y)
-        return self.function.value(matrix, left[:, None], right)
+        left = right = 1.0
+        if self.normalize:
+            left = matrix.diagonal() + 0.0 if Y is None else self._own(X)  # a copy
+            left, right = left[:, None], left if Y is None else self._own(Y)
+        if is_tensor(matrix):
+            return self.function.value(matrix, left, right)
+        left = np.broadcast_to(left, (len(matrix), 1))
+        for rows in split_rows(len(matrix), _ROWS):  # in its place
+            matrix[rows] = self.function.value(matrix[rows], left[rows], right)
+        return matrix
 
     def diagonal(self, X: FeaturesLike) -> Any:
         """The kernel of each structure with itself, shape (n,).
@@ -244,8 +251,8 @@ class StructureKernel(Kernel):
         if self.match not in _SUMS:
             return self._matched(X, Y)
         matrix = sums_of_atoms(self.kernel.matrix, X, Y, self.factors(X.species))
-        scales = self.scales(X)[:, None] * self.scales(X if Y is None else Y)
-        matrix *= beside(scales, matrix)
+        matrix *= beside(self.scales(X)[:, None], matrix)
+        matrix *= beside(self.scales(X if Y is None else Y), matrix)
         return matrix
 
     def _own(self, X):

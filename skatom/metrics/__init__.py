@@ -5,6 +5,7 @@ Errors are in the units of `skatom.properties`: eV, eV/Å, eV/Å³, e·Å, Å³.
 out of the mean.
 """
 
+from skatom.metrics.calibration import calibration, coverage
 from skatom.metrics.energy_force_errors import (
     energy_mae,
     energy_rmse,
@@ -38,6 +39,8 @@ from skatom.metrics.tensor_errors import (
 )
 
 __all__ = [
+    "calibration",
+    "coverage",
     "dipole_mae",
     "dipole_rmse",
     "energy_mae",

@@ -1,14 +1,25 @@
-"""Plots of errors of models, of features that a sparse model chose, and of spectra."""
+"""Plots of errors of models, of features that a sparse model chose, and of simulations."""
 
+from skatom.plotting.calibration import CalibrationDisplay
 from skatom.plotting.greedy import ChosenFeaturesDisplay, GreedyPathDisplay
+from skatom.plotting.groups import GroupErrorsDisplay
 from skatom.plotting.learning_curve import LearningCurveDisplay
+from skatom.plotting.mechanics import EquationOfStateDisplay, ReactionPathDisplay
 from skatom.plotting.parity import ParityDisplay
+from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
 
 __all__ = [
+    "CalibrationDisplay",
     "ChosenFeaturesDisplay",
+    "DynamicsDisplay",
+    "EquationOfStateDisplay",
     "GreedyPathDisplay",
+    "GroupErrorsDisplay",
     "LearningCurveDisplay",
     "ParityDisplay",
+    "PhononDisplay",
+    "ReactionPathDisplay",
+    "RelaxationDisplay",
     "SpectrumDisplay",
 ]

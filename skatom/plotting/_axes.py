@@ -3,5 +3,5 @@
 import matplotlib.pyplot as plt
 
 
-def new_axes(size):
-    return plt.subplots(figsize=size, dpi=150, layout="constrained")[1]
+def new_axes(size, n_columns=1):
+    return plt.subplots(1, n_columns, figsize=size, dpi=150, layout="constrained")[1]

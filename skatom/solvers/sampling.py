@@ -1,8 +1,12 @@
 """Greedy selection of a few points that represent many."""
 
+from importlib import import_module
+
 import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
+
+from skatom._device import is_tensor
 
 # Squared distances below this share of the largest norm are rounding error: the points are equal.
 _EQUAL = 1e-13
@@ -17,7 +21,7 @@ def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
 
     Parameters
     ----------
-    points : ndarray of float, shape (n, n_features)
+    points : ndarray of float or Tensor, shape (n, n_features)
         The points, one a row.
     limit : int
         Largest number of points to select.
@@ -34,6 +38,11 @@ def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
     distances : ndarray of float, shape (n_selected,)
         Distance of each point from the points selected before it.
     """
+    if is_tensor(points):
+        on_device = import_module("skatom.solvers._torch.sampling").farthest_points
+        smallest = _EQUAL, min_distance**2
+        selected, squares = on_device(points, limit, begin, kernel, smallest)
+        return selected, np.sqrt(np.maximum(squares, 0.0))
     norms = np.einsum("ij,ij->i", points, points)
     own = norms if kernel is None else kernel.value(norms, norms, norms)
     nearest = np.full(len(points), np.inf)

@@ -169,6 +169,25 @@ class StreamedQR:
         vars(same).update(vars(self))  # factors are replaced and never changed
         return same
 
+    def scaled(self, factor: float) -> StreamedQR:
+        """The factorisation of the same rows and targets, all multiplied by a number.
+
+        Rows that are divided by the standard deviation of their noise are weighed anew in this way,
+        without being made or factored again.
+
+        Parameters
+        ----------
+        factor : float
+            The number, such as the former noise divided by the new one.
+
+        Returns
+        -------
+        StreamedQR
+        """
+        same = self.copy()
+        same._factor = factor * self._factor
+        return same
+
     def take(self, system: Any, columns: Array = slice(None)) -> Self:
         """Take all rows of a system.
 

@@ -56,8 +56,8 @@ def pair_gradients(pairs, basis, cotangent):
             pairs.vectors, pairs.starts, pairs.centers, pairs.species, near, a, numbers,
             basis.log_shells2, basis.inverse_shells2, basis.shells3, basis.harmonics, cotangent,
             out, len(out), basis.n_species, n_two, len(basis.shells3), width,
-            N_FOURIER=len(basis.harmonics), SHELLS2=triton.next_power_of_2(n_two),
-            SHELLS=triton.next_power_of_2(len(basis.shells3)), BLOCK=_MANY, num_warps=1,
+            N_FOURIER=len(basis.harmonics), SHELLS2=triton.next_power_of_2(n_two), BLOCK=_MANY,
+            num_warps=1,
         )  # fmt: skip
     return out
 
@@ -248,7 +248,7 @@ def _three_body(
 def _gradients(
     vectors, starts, centers, species, near, a, numbers, shells2, inverse_shells2, shells,
     harmonics, cotangent, out, n_pairs, n_species, n_two, n_three, width, N_FOURIER: tl.constexpr,
-    SHELLS2: tl.constexpr, SHELLS: tl.constexpr, BLOCK: tl.constexpr,
+    SHELLS2: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """dE/dr_ij of one pair: of its two-body functions, and of all triplets that it is part of."""
     j = tl.program_id(0).to(tl.int64)
@@ -274,10 +274,6 @@ def _gradients(
     cutoff = tl.load(numbers + 6)
     slope = -2.0 * half_pi * tl.sin(half_pi * r) / tl.cos(half_pi * r) - decay / r
     gx, gy, gz = along * xj, along * yj, along * zj
-    l = tl.arange(0, SHELLS)[:, None]
-    rho = tl.load(shells + l, mask=l < n_three, other=0.0)
-    row = a + l * n_pairs.to(tl.int64)
-    mine = tl.load(row + j, mask=l < n_three, other=0.0)
     if sj < cutoff * cutoff:
         for k0 in range(tl.load(starts + centre), tl.load(starts + centre + 1), BLOCK):
             k = k0 + tl.arange(0, BLOCK)
@@ -289,25 +285,27 @@ def _gradients(
             reach = _reach(j, y, near, numbers, over)
             reach *= tl.load(near + 2 * k + 1, mask=inside, other=0.0)
             mean = 0.5 * (tl.load(near + 2 * j) + y)
-            kept = inside[None, :] & (l < n_three)
-            shell = mine * tl.load(row + k[None, :], mask=kept, other=0.0)
             other = tl.load(species + k, mask=inside, other=0)
             p, q = tl.minimum(own, other), tl.maximum(own, other)
             block = p * n_species - p * (p - 1) // 2 + q - p
-            first = n_species * n_two + ((block[None, :] * n_three + l) * N_FOURIER) * 2
+            first = cotangent + n_species * n_two + block * (2 * N_FOURIER * n_three)
             t, v, m = 0.0 * sk, 0.0 * sk, 0.0 * sk
+            inverse_sine = tl.where(sine > 1e-8, 1.0 / sine, 0.0 * sine)
             for n in tl.static_range(0, N_FOURIER):
+                of_cosine, of_sine, rho_cosine, rho_sine = 0.0 * sk, 0.0 * sk, 0.0 * sk, 0.0 * sk
+                for l in range(n_three):
+                    row = a + l * n_pairs.to(tl.int64)
+                    shell = tl.load(row + j) * tl.load(row + k, mask=inside, other=0.0)
+                    given_l, rho = first + 2 * (l * N_FOURIER + n), tl.load(shells + l)
+                    cosines = shell * tl.load(given_l, mask=inside, other=0.0)
+                    sines = shell * tl.load(given_l + 1, mask=inside, other=0.0)
+                    of_cosine, of_sine = of_cosine + cosines, of_sine + sines
+                    rho_cosine, rho_sine = rho_cosine + rho * cosines, rho_sine + rho * sines
                 c, u = _harmonic(cosine, sine, n, N_FOURIER)
                 factor = tl.load(harmonics + n)
-                rows = shell * tl.load(cotangent + first + 2 * n, mask=kept, other=0.0)
-                plain, shifted = tl.sum(rows, axis=0), tl.sum(rows * rho, axis=0)
-                inverse_sine = tl.where(sine > 1e-8, 1.0 / sine, 0.0 * sine)
-                t, m = t + plain * factor * c, m + shifted * factor * c
-                v += plain * factor * (2 * n + 1) * u
-                rows = shell * tl.load(cotangent + first + 2 * n + 1, mask=kept, other=0.0)
-                plain, shifted = tl.sum(rows, axis=0), tl.sum(rows * rho, axis=0)
-                t, m = t + plain * factor * sine * u, m + shifted * factor * sine * u
-                v -= plain * factor * (2 * n + 1) * c * inverse_sine
+                t += factor * (of_cosine * c + of_sine * sine * u)
+                m += factor * (rho_cosine * c + rho_sine * sine * u)
+                v += factor * (2 * n + 1) * (of_cosine * u - of_sine * c * inverse_sine)
             square, gap_j, gap_k = 1.0 / (sj * sk), sj - d, sk - d
             g = reach * (1.0 + 3.0 * x)
             away = decay * over * g

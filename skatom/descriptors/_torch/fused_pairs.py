@@ -101,7 +101,11 @@ def _harmonics(
         p, p1 = zero, zero  # Q_(l-1)^(m+1) and Q_(l-2)^(m+1)
         for l in tl.static_range(m, L_MAX + 1):
             above = q
-            q = diagonal if l == m else ((2 * l - 1) * z * q - (l + m - 1) * q1) / (l - m)
+            q = (
+                diagonal
+                if l == m
+                else z * q * ((2 * l - 1) / (l - m)) - q1 * ((l + m - 1) / (l - m))
+            )
             q1 = above
             f = tl.load(norm + l * (l + 1) // 2 + m)
             place = l * l + l
@@ -123,7 +127,7 @@ def _harmonics(
                     p = next_diagonal
                 elif l > m + 1:
                     p_above = p
-                    p = ((2 * l - 1) * z * p - (l + m) * p1) / (l - m - 1)
+                    p = z * p * ((2 * l - 1) / (l - m - 1)) - p1 * ((l + m) / (l - m - 1))
                     p1 = p_above
         c_before, s_before = c, s
         c, s = x * c_before - y * s_before, x * s_before + y * c_before

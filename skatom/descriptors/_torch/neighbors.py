@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skatom.descriptors._torch.kernels import fused_kernels
 from skatom.neighbors import NeighborList, check_density, check_reach, neighbor_list
 from skatom.structures import groups_by_size, offsets_from_counts
 
@@ -29,13 +30,15 @@ class NeighborTensors:
     ----------
     offsets, atoms : ndarray of int
         Where the pairs of each centre begin, and the centres, as in `NeighborList`.
+    starts : Tensor
+        The offsets on the device.
     centers, indices, vectors : Tensor
         Centre i, neighbour j and vector r_ij of each pair.
     cutoff : float
     """
 
-    def __init__(self, offsets, centers, indices, vectors, cutoff):
-        self.offsets, self.cutoff = offsets, cutoff
+    def __init__(self, offsets, starts, centers, indices, vectors, cutoff):
+        self.offsets, self.starts, self.cutoff = offsets, starts, cutoff
         self.atoms = np.arange(len(offsets) - 1)
         self.centers, self.indices, self.vectors = centers, indices, vectors
         self._on_host = None
@@ -43,7 +46,8 @@ class NeighborTensors:
     @classmethod
     def of(cls, pairs, device):
         """The tensors of a `NeighborList` of all atoms."""
-        tensors = map(device.tensor, (pairs.centers, pairs.indices, pairs.vectors))
+        arrays = pairs.offsets, pairs.centers, pairs.indices, pairs.vectors
+        tensors = map(device.tensor, arrays)
         made = cls(pairs.offsets, *tensors, pairs.cutoff)
         made._on_host = pairs
         return made
@@ -76,13 +80,14 @@ class NeighborTensors:
         edges = self.offsets[start : stop + 1]
         pairs = slice(edges[0], edges[-1])
         return NeighborTensors(
-            edges - edges[0], self.centers[pairs] - start, self.indices[pairs] - start,
-            self.vectors[pairs], self.cutoff,
+            edges - edges[0], self.starts[start : stop + 1] - edges[0],
+            self.centers[pairs] - start, self.indices[pairs] - start, self.vectors[pairs],
+            self.cutoff,
         )  # fmt: skip
 
 
 def find_neighbors(structures, cutoff, device):
-    """The pairs within a cutoff radius, in the order of `neighbor_list`.
+    """The pairs within a cutoff radius: those of `neighbor_list`, mostly in its order.
 
     Parameters
     ----------
@@ -97,26 +102,53 @@ def find_neighbors(structures, cutoff, device):
     cutoff = float(cutoff)
     if structures.known_neighbors is not None:
         return NeighborTensors.of(neighbor_list(structures, cutoff), device)
-    grid, per_atom = _grid(structures, cutoff, device)
+    kernels = fused_kernels("neighbors", device.name)
+    lattices, inverses = _lattices(structures.cells, structures.pbc)
+    if kernels is not None:
+        reach = np.ceil(cutoff * np.linalg.norm(inverses, axis=1)).astype(np.int64)
+        reach = np.where(structures.pbc, reach, 0)
+        check_reach(structures, cutoff, reach)
+        images = (2.0 * reach + 1.0).prod(axis=1) * structures.n_atoms
+        if np.dot(images, structures.n_atoms) <= kernels.MOST_IMAGES and images.max() < 2**31:
+            given = structures.positions, structures.offsets, lattices, inverses, reach
+
+            def check(counts, clashes):
+                _check(structures, cutoff, counts, clashes, device)
+
+            found = kernels.search(*given, structures.pbc, cutoff, device, check)
+            return NeighborTensors(*found, cutoff)
+    return _from_bins(structures, lattices, inverses, cutoff, device)
+
+
+def _check(structures, cutoff, counts, clashes, device):
+    """Errors where atoms clash or are too dense, or their pairs would not fit in memory."""
+    if clashes.any():
+        neighbor_list(structures, cutoff)  # its error names the atoms at the same place
+    check_density(structures, counts, cutoff)
+    device.check_memory(
+        _PAIR_BYTES * counts.sum(),
+        f"the list of pairs of neighbours within {cutoff:g} Å",
+        "lower the cutoff or take fewer structures at a time",
+    )
+
+
+def _from_bins(structures, lattices, inverses, cutoff, device):
+    """Neighbours in structures of any size, see the top of this module."""
+    grid, per_atom = _grid(structures, lattices, inverses, cutoff, device)
     parts = []
     for some in groups_by_size(offsets_from_counts(per_atom), _TOGETHER[device.is_card]):
         bins = _bins_around(grid, some, per_atom[some], device)
         parts += [_pairs(grid, bins, part, cutoff) for part in bins.pieces(device)]
-    device.check_memory(
-        _PAIR_BYTES * sum(len(indices) for _, indices, _, _ in parts),
-        f"the list of pairs of neighbours within {cutoff:g} Å",
-        "lower the cutoff or take fewer structures at a time",
-    )
     centers, indices, vectors, clashes = (torch.cat(same) for same in zip(*parts, strict=True))
     counts = torch.bincount(centers, minlength=len(structures.numbers))
+    starts = torch.cat([counts[:1] * 0, torch.cumsum(counts, 0)])
     found = device.array(torch.cat([counts, clashes.any()[None].long()]))
-    if found[-1]:
-        neighbor_list(structures, cutoff)  # its error names the atoms at the same place
-    check_density(structures, found[:-1], cutoff)
-    return NeighborTensors(offsets_from_counts(found[:-1]), centers, indices, vectors, cutoff)
+    _check(structures, cutoff, found[:-1], found[-1:], device)
+    offsets = offsets_from_counts(found[:-1])
+    return NeighborTensors(offsets, starts, centers, indices, vectors, cutoff)
 
 
-class Grid(NamedTuple):
+class AtomBins(NamedTuple):
     """Atoms sorted into bins, the bins of all structures numbered through, as tensors."""
 
     wrapped: torch.Tensor  # (n_atoms, 3), positions inside of the cells
@@ -131,11 +163,9 @@ class Grid(NamedTuple):
     periodic: torch.Tensor  # (n, 3)
 
 
-def _grid(structures, cutoff, device):
-    """The `Grid` of a batch, and the number of bins around each atom, an array of numpy."""
+def _grid(structures, lattices, inverses, cutoff, device):
+    """The `AtomBins` of a batch, and the number of bins around each atom, an array of numpy."""
     counts, pbc = structures.n_atoms, structures.pbc
-    lattices = _complete(structures.cells, pbc)
-    inverses = _inverted(lattices)
     positions = device.tensor(structures.positions)
     structure = device.tensor(np.repeat(np.arange(len(counts)), counts))
     periodic = device.tensor(pbc)
@@ -154,24 +184,33 @@ def _grid(structures, cutoff, device):
     starts = torch.zeros(int(first[-1]) + 1, dtype=torch.long, device=flat.device)
     starts[1:] = torch.cumsum(torch.bincount(flat, minlength=int(first[-1])), 0)
     wrapped = positions - (shifts[:, :, None] * lattices[structure]).sum(1)
-    grid = Grid(
+    grid = AtomBins(
         wrapped, place, structure, torch.argsort(flat, stable=True), starts, lattices, shape,
         device.tensor(reach), begin, periodic,
     )  # fmt: skip
     return grid, np.repeat((2 * reach + 1).prod(axis=1), counts)
 
 
-def _complete(cells, pbc):
-    """Cells with unit vectors orthogonal to the others where they are not periodic."""
-    lattices = np.where(pbc[:, :, None], cells, 0.0)
+def _lattices(cells, pbc):
+    """Cells with unit vectors orthogonal to the others where they are not periodic; inverses."""
+    lattices = np.tile([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], (len(cells), 1, 1))
+    inverses = lattices.transpose(0, 2, 1).copy()
+    some = np.flatnonzero(pbc.any(axis=1))
+    if len(some):
+        lattices[some] = _completed(np.where(pbc[some, :, None], cells[some], 0.0), pbc[some])
+        inverses[some] = _inverted(lattices[some])
+    return lattices, inverses
+
+
+def _completed(lattices, pbc):
+    """Lattices of one or two vectors with unit vectors orthogonal to these."""
     for k in range(3):
         missing = np.flatnonzero(~pbc[:, k])
         one, other = lattices[missing, (k + 1) % 3], lattices[missing, (k + 2) % 3]
         normal = np.cross(one, other)
-        free = np.flatnonzero(~normal.any(axis=1))  # where at most one of the others is known
+        free = np.flatnonzero(~normal.any(axis=1))  # where one of the others is not known yet
         known = np.where(one[free].any(axis=1)[:, None], one[free], other[free])
         normal[free] = np.cross(known, np.eye(3)[np.abs(known).argmin(axis=1)])
-        normal[~normal.any(axis=1), k] = 1.0
         lattices[missing, k] = normal / np.linalg.norm(normal, axis=1)[:, None]
     return lattices
 

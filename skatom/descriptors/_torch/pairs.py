@@ -1,6 +1,8 @@
 """Pairs of neighbours as tensors, in pieces that fit in the memory of a device."""
 
+from functools import lru_cache
 from typing import NamedTuple
+from weakref import ref
 
 import numpy as np
 import torch
@@ -41,10 +43,10 @@ def upload(pairs, species, device):
 
     The list is a `NeighborList` or a `NeighborTensors`.
     """
-    starts, own = device.tensor(pairs.offsets), device.tensor(species[pairs.atoms])
     if isinstance(pairs, NeighborTensors):
-        every = device.tensor(species)
-        return PairTensors(starts, pairs.centers, pairs.vectors, own, every[pairs.indices])
+        own = device.tensor(species)
+        return PairTensors(pairs.starts, pairs.centers, pairs.vectors, own, own[pairs.indices])
+    starts, own = device.tensor(pairs.offsets), device.tensor(species[pairs.atoms])
     centers = np.repeat(np.arange(len(pairs.atoms)), np.diff(pairs.offsets))
     arrays = map(device.tensor, (centers, pairs.vectors, species[pairs.indices]))
     centers, vectors, of_neighbors = arrays
@@ -80,5 +82,25 @@ def pieces(counts, n_bytes, device):
 def on_device(parameters, device):
     """A named tuple of parameters with tensors instead of arrays."""
     return type(parameters)(
-        *(device.tensor(x) if isinstance(x, np.ndarray) else x for x in parameters)
+        *(_constant(x, device) if isinstance(x, np.ndarray) else x for x in parameters)
     )
+
+
+# Arrays of parameters that are larger than this are known by their place, others by their numbers.
+_SMALL = 2**12
+_TABLES = {}
+
+
+def _constant(array, device):
+    """The tensor of an array that does not change, made once: a copy to a card takes its time."""
+    if array.nbytes <= _SMALL:
+        return _small_constant(array.tobytes(), array.shape, array.dtype.str, device)
+    key = id(array), device.name
+    if key not in _TABLES:
+        _TABLES[key] = device.tensor(array), ref(array, lambda _: _TABLES.pop(key, None))
+    return _TABLES[key][0]
+
+
+@lru_cache(maxsize=256)
+def _small_constant(numbers, shape, dtype, device):
+    return device.tensor(np.frombuffer(numbers, dtype).reshape(shape))

@@ -13,8 +13,8 @@ from skatom._intervals import POSITIVE
 from skatom._progress import tqdm
 from skatom._typing import Array, ArrayLike, FeaturesLike, StructuresLike
 from skatom.kernels.base import Kernel
+from skatom.kernels.blocks import kinds_of_rows
 from skatom.kernels.charges import arms_of_atoms, fictitious_charges
-from skatom.kernels.covariances import by_structure
 from skatom.kernels.fchl18.blocks import charge_block, field_block, kernel_block
 from skatom.kernels.fchl18.comparisons import COMPARISONS
 from skatom.kernels.fchl18.environments import FCHL18Environments, Form
@@ -280,8 +280,25 @@ class FCHL18(Kernel):
         self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]
     ) -> Array:
         X, Y = self._sides(X, Y)
-        make = [[self._covariance(X, Y, row, column) for column in columns] for row in rows]
-        return by_structure(np.block(make), X.structures, Y.structures, rows, columns)
+        kind_of_row, kind_of_column = (
+            kinds_of_rows(side.structures.n_atoms, kinds)
+            for side, kinds in ((X, rows), (Y, columns))
+        )
+        shape, most = zip(
+            *((len(kinds), np.bincount(kinds).max()) for kinds in (kind_of_row, kind_of_column)),
+            strict=True,
+        )
+        check_memory(
+            8.0 * (np.prod(shape) + np.prod(most)),
+            f"the {shape[0]} x {shape[1]} covariance matrix",
+            "use fewer structures",
+        )
+        out = np.empty(shape)
+        for k, row in enumerate(rows):
+            for m, column in enumerate(columns):
+                place = np.ix_(kind_of_row == k, kind_of_column == m)
+                out[place] = self._covariance(X, Y, row, column)
+        return out
 
     def _covariance(self, X, Y, row, column):
         """All rows and columns of one kind; forces are the negative gradients."""

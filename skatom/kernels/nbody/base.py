@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from skatom._typing import Array, FeaturesLike, StructuresLike
+from skatom.kernels.atom_sums import mirrored
 from skatom.kernels.base import Kernel
 from skatom.kernels.covariances import by_structure
 from skatom.memory import check_memory
@@ -165,7 +166,7 @@ class PletKernel(NBodyKernel):
                 continue
             self._add(matrix, key, basis, rows, others)
         if others is None:
-            _mirror(matrix)
+            mirrored(matrix)
         matrix *= self.amplitude**2
         return matrix
 
@@ -312,15 +313,6 @@ def _add_products(matrix, block, other):
         first = part.start if features is others else 0
         products = features[part] @ others[first:].T
         matrix[np.ix_(places[part], columns[first:])] += products
-
-
-def _mirror(matrix):
-    """Copy the upper triangle to the lower one."""
-    for part in split_rows(len(matrix), _ROWS):
-        block = matrix[part, part]
-        lower = np.tril_indices(len(block), -1)
-        block[lower] = block.T[lower]
-        matrix[part.stop :, part] = matrix[part, part.stop :].T
 
 
 def _combinations(rows):

@@ -12,6 +12,7 @@ import torch
 
 from skatom._device import device_of
 from skatom.kernels.base import squared_norms
+from skatom.models._torch.sparse_rows import full, segment_sums
 from skatom.parallel import split_rows
 
 # The components of a strain, in Voigt's order.
@@ -58,9 +59,7 @@ def force_tangents(features, number, atoms):
         there = np.flatnonzero(slot >= 0)
         values[device.tensor(slot[there])] = jacobian[device.tensor(there)]
         here = np.flatnonzero(own_slots[some] >= 0)
-        sums = torch.segment_reduce(
-            jacobian, "sum", offsets=device.tensor(part.offsets), unsafe=True
-        )
+        sums = segment_sums(jacobian, part.offsets)
         values[device.tensor(own_slots[some[here]])] = -sums[device.tensor(here)]
     starts = np.searchsorted(moving[order], np.arange(atoms.start, atoms.stop + 1))
     return TangentTensors(starts, device.tensor(centers[order]), values)
@@ -79,9 +78,7 @@ def strain_tangents(features, number, structures):
             0.5 * (r[:, a, None] * jacobian[:, b] + r[:, b, None] * jacobian[:, a])
             for a, b in _VOIGT
         ]
-        values[first : first + len(some)] = torch.segment_reduce(
-            torch.stack(terms, 1), "sum", offsets=device.tensor(part.offsets), unsafe=True
-        )
+        values[first : first + len(some)] = segment_sums(torch.stack(terms, 1), part.offsets)
         first += len(some)
     return TangentTensors(np.searchsorted(centers, offsets), device.tensor(centers), values)
 
@@ -147,17 +144,11 @@ def _rows(block, values, tangents):
     """The derivatives of Σ_i k(x_i, z_m) of each target, (n_targets, n_axes, M)."""
     t, x = tangents.values, values[tangents.centers]
     profile, shape = block.profile(x), (len(x), len(block.vectors))
-    slope, radial = (_full(f, shape, x)[:, None] for f in (profile.s, profile.u))
+    slope, radial = (full(f, shape, x)[:, None] for f in (profile.s, profile.u))
     products = (t.flatten(0, 1) @ block.vectors.T).view(*t.shape[:2], -1)
     products *= slope
-    own = torch.einsum("raf,rf->ra", t, x)
-    products.addcmul_(own[:, :, None].expand_as(products), radial.expand_as(products), value=2)
-    offsets = device_of(x).tensor(tangents.starts)
-    return torch.segment_reduce(products, "sum", offsets=offsets, unsafe=True)
-
-
-def _full(f, shape, like):
-    return f.broadcast_to(shape) if isinstance(f, torch.Tensor) else like.new_full(shape, f)
+    products.addcmul_(torch.einsum("raf,rf->ra", t, x)[:, :, None], radial, value=2.0)
+    return segment_sums(products, tangents.starts)
 
 
 def energy_priors(block, features):

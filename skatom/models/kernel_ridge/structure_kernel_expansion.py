@@ -8,7 +8,7 @@ from skatom.kernels.environments import Environments
 from skatom.parallel import threads_over_blas
 
 # Kernel values of pairs of atoms that a thread holds at once.
-_PAIRS = 2**19
+_PAIRS = 2**17
 
 
 class StructureKernelExpansion(Predictor):

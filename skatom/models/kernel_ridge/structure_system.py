@@ -41,8 +41,9 @@ class StructureSystem:
         self._labelled = has[kind_of_row, owners]
         self._kind_of_row = kind_of_row[self._labelled]
         size, whole = int(self._labelled.sum()), len(self._labelled)
+        part = size if size < whole else np.bincount(kind_of_row).max()
         check_memory(
-            max(24.0 * whole**2, 8.0 * size**2 + PackedCholesky.memory(size, _WIDTH)),
+            8.0 * max(whole**2 + part**2, size**2 + PackedCholesky.memory(size, _WIDTH) / 8),
             f"the covariance matrix of {len(structures)} structures with {size} rows",
             "train on fewer structures (it grows with their square)"
             + ("" if max_memory is None else ", or raise max_memory"),
@@ -63,7 +64,8 @@ class StructureSystem:
     def factor(self, verbose=0):
         """Compute and factor the matrix."""
         matrix = covariance(self.kernel, self.basis, rows=self.kinds)
-        matrix = matrix[np.ix_(self._labelled, self._labelled)]
+        if not self._labelled.all():
+            matrix = matrix[np.ix_(self._labelled, self._labelled)]
         matrix[np.diag_indices_from(matrix)] += self._in_rows(
             lambda kind: self.labels.roots(kind, self.labels.labelled[kind]) ** 2
         )

@@ -7,7 +7,7 @@ from skatom.descriptors.maps import Linear
 from skatom.structures import groups_by_size
 
 # The derivatives of the energies of all models for a batch of structures.
-_BATCH_BYTES = 2**28
+_BATCH_BYTES = 2**25
 
 
 def spread_of_derivatives(X, coefs):

@@ -277,36 +277,40 @@ class MappedForceField(StructureRegressor):
         """
         return self._of_single(3, elements, np.asarray(sides, float))
 
-    def write_lammps(
-        self, prefix: str | PathLike, n_points: int = 2000, n_grid: int = 40
-    ) -> list[str]:
-        """Write tables for LAMMPS.
+    def write_lammps(self, prefix: str | PathLike, n_points: int = 20_000) -> list[str]:
+        """Write the force field for LAMMPS.
 
-        ``pair_style table`` reads V₂ from ``prefix.table`` and ``pair_style threebody/table``, of
-        the package MANYBODY, reads V₃ from ``prefix.3b`` and ``prefix.3b.table``. LAMMPS sums over
-        the three centres of a triangle, so its tables hold V₃/3. The energies of the elements are
-        left out. Units are ``metal``. LAMMPS interpolates the pair tables by splines. In the
-        triangle tables it takes the nearest entry, with an error proportional to 1/``n_grid``. The
-        LAMMPS version of 22 July 2025 exchanges the two neighbours of an atom where the first is
-        farther away, even if they are unlike, which makes forces of triangles of several elements
-        wrong; a warning says so.
+        ``pair_style table`` reads V₂ from ``prefix.table`` and ``pair_style uf3``, of the package
+        ML-UF3 (2025 or later), reads V₃ from ``prefix.uf3``, as cubic B-splines of the three sides
+        [3]_. Forces are the derivatives of both, and the force field runs on any number of ranks.
+        The products of splines and cutoff functions are fitted again, with about a hundred knots
+        along a side, which is what LAMMPS can read; the first line of the file has the largest
+        error of the slopes of V₃. Coefficients are integers, to which ``pair_style hybrid/scaled``
+        gives their unit. The energies of the elements are left out. Units are ``metal``.
 
         Parameters
         ----------
         prefix : str or path
             Beginning of the paths of the files; the file name must not contain spaces.
-        n_points : int, default=2000
+        n_points : int, default=20_000
             Number of distances in the tables of pairs.
-        n_grid : int, default=40
-            Number of distances in the tables of triangles, which have about n_grid³ lines.
 
         Returns
         -------
         list of str
             The commands for LAMMPS, with atom types in the order of ``species_``.
+
+        Raises
+        ------
+        ValueError
+            If the baseline has forces, such as a `PairRepulsion`.
+
+        References
+        ----------
+        .. [3] S. R. Xie, M. Rupp, R. G. Hennig, npj Comput. Mater. 9, 162 (2023).
         """
         check_is_fitted(self)
-        return lammps.write_tables(self, prefix, n_points, n_grid)
+        return lammps.write_potential(self, prefix, n_points)
 
     def _of_single(self, order, elements, sides):
         check_is_fitted(self)

@@ -3,7 +3,7 @@
 import numpy as np
 from ase.data import chemical_symbols
 
-from skatom._device import check_is_array, on_host
+from skatom._device import check_is_array, is_tensor, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
 from skatom.descriptors.structure_features import StructureFeatures
@@ -100,6 +100,11 @@ class CenterSource:
         self.has_atoms = isinstance(first, AtomicFeatures)
         self.numbers = structures.numbers if self.has_atoms else np.full(len(X), WHOLE)
         self.offsets = structures.offsets if self.has_atoms else np.arange(len(X) + 1)
+
+    def beside(self, values, centers):
+        """The features ``values`` of some centres, on the device where they were made."""
+        made = None if self._descriptor is not None else self._X.values
+        return made[centers] if is_tensor(made) else values
 
     def values(self, centers):
         """Features (n, n_features) of some centres, for a few structures at a time."""

@@ -67,6 +67,14 @@ def representative_blocks(X, descriptors, terms, selection, n_candidates, rng):
     return blocks
 
 
+def factorisation_memory(n_columns, n_rows):
+    """Bytes of the factorisation for so many representatives and rows, before either is known."""
+    in_batch, threads = 4 * batch_size(n_columns), available_threads()
+    waiting = (threads + 2) * min(in_batch, n_columns)
+    in_work = in_batch * (threads if in_batch > n_columns else 1)
+    return 8.0 * n_columns * (4 * n_columns + min(waiting + in_work, n_rows))
+
+
 def start_solver(blocks, max_memory=None):
     """Begin the factorisation with the prior, whose rows are a root of K_MM.
 

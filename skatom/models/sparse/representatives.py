@@ -53,7 +53,8 @@ def choose_representatives(source, number, kernel, limit, selection, n_candidate
         if selection == "cur":
             chosen = greedy_cur(candidates, limit)
         else:
-            chosen, _ = farthest_points(candidates, limit, [rng.randint(len(candidates))], kernel)
+            points, begin = source.beside(candidates, mine), [rng.randint(len(candidates))]
+            chosen, _ = farthest_points(points, limit, begin, kernel)
     if len(chosen) < limit:
         warn(
             f"n_sparse={limit}, but only {len(chosen)} {described(number)} differ from each other: "

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._checkpoints import offer
 from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.baseline import fit_baseline
@@ -370,6 +371,7 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
                 _n_labels=self._n_labels + n_labels,
                 _log_noise=self._log_noise + log_noise,
             )
+            offer(self)
         return self._solve()
 
     def _solve(self):

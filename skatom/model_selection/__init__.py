@@ -1,0 +1,19 @@
+"""Choosing the frames to train on and to test on, and the noises of a model."""
+
+from skatom.model_selection.noise_search import NoiseSearchCV
+from skatom.model_selection.splitters import (
+    BlockKFold,
+    EnergyStratifiedSplit,
+    StratifiedPathKFold,
+    composition_strata,
+    energy_stratified_sample,
+)
+
+__all__ = [
+    "BlockKFold",
+    "EnergyStratifiedSplit",
+    "NoiseSearchCV",
+    "StratifiedPathKFold",
+    "composition_strata",
+    "energy_stratified_sample",
+]
