@@ -61,6 +61,20 @@ def test_squares_of_the_half_solution_are_those_of_the_inverse(edges):
     np.testing.assert_array_equal(solver.half_solve(b[:, 3]), solver.half_solve(b[:, 3:4])[:, 0])
 
 
+def test_a_factor_moves_between_devices():
+    pytest.importorskip("torch")
+    A, b = positive_definite(70), np.random.default_rng(1).normal(size=(70, 9))
+    solver = PackedCholesky([0, 30, 70])
+    assert solver.to("torch").to("cpu")._columns is None
+    solver.factor(MatrixSystem(A))
+    there = solver.to("torch")
+    back = there.to("cpu")
+    for one, other in ((solver, there), (solver, back)):
+        np.testing.assert_allclose(other.solve(b), one.solve(b), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(other.half_solve(b), one.half_solve(b), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(other.half_solve(b[:, 0]), one.half_solve(b[:, 0]), atol=1e-13)
+
+
 def test_what_a_system_leaves_above_the_diagonal_is_zero():
     """It is subtracted with the rest, so it must not be whatever was in the memory before."""
     A, seen = positive_definite(8), []

@@ -509,7 +509,7 @@ def test_force_kernel_ridge_equals_that_of_the_cpu(name, basis, tmp_path):
         assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", ["fchl19", "acsf"])
+@pytest.mark.parametrize("name", ["fchl19", "soap"])
 def test_conjugate_gradients_equal_those_of_the_cpu(name):
     X, y = frames(12)
     energy = y.energy.copy()

@@ -274,6 +274,21 @@ class TestFit:
         with pytest.raises(MemoryError, match="40 frames of 4 atoms needs .* train on fewer"):
             SGDML(device="torch").fit(*ammonia)
 
+    @pytest.mark.parametrize("constrained", [False, True], ids=["forces", "energies too"])
+    def test_deviations_are_those_of_the_cpu(self, ammonia, query, constrained, tmp_path):
+        parameters = {"sigma": 3.0, "alpha": 1e-6, "energy_constraint": constrained}
+        one = SGDML(keep_factor=True, **parameters).fit(*ammonia)
+        other = clone(one).set_params(device="torch").fit(*ammonia)
+        asked = {"return_std": True, "return_forces_std": True}
+        expected = one.predict(query, **asked)[1:]
+        assert_close(on("torch", one).predict(query, **asked)[1], expected[0])
+        assert_close(on("torch", one).predict(query, **asked)[2], expected[1])
+        for found, wanted in zip(other.predict(query, **asked)[1:], expected, strict=True):
+            assert_close(found, wanted, 1e-6)
+        joblib.dump(other, tmp_path / "model.joblib")
+        again = joblib.load(tmp_path / "model.joblib").set_params(device="cpu")
+        assert_close(again.predict(query, **asked)[2], other.predict(query, **asked)[2])
+
     def test_unknown_device(self, ammonia):
         with pytest.raises(ValueError, match="The 'device' parameter of SGDML must be a str among"):
             SGDML(device="gpu").fit(*ammonia)

@@ -172,10 +172,10 @@ class TestRestarts:
         made = iterative_system.NystromPreconditioner
 
         class Counted(made):
-            def __init__(self, columns, index, blocks=None):
-                if blocks is not None:
+            def __init__(self, columns, index, edges=None, block=None):
+                if block is not None:
                     sizes.append(len(index))
-                super().__init__(columns, index, blocks)
+                super().__init__(columns, index, edges, block)
 
         monkeypatch.setattr(iterative_system, "NystromPreconditioner", Counted)
         X, y = ethanol[0][::2], ethanol[1][::2]

@@ -307,6 +307,18 @@ def nystrom_job(n, m):
     )
 
 
+def block_job(n, m, width):
+    edges, block = np.arange(0, n + 1, width), 2.0 * np.eye(width)
+    return Job(
+        NystromPreconditioner,
+        (n, m, width),
+        lambda: NystromPreconditioner(
+            Diagonal(n).columns(np.arange(m)), np.arange(m), edges,
+            lambda start, stop: block.copy(),
+        )(np.ones(n)),
+    )  # fmt: skip
+
+
 def cg_job(n):
     system, b = Diagonal(n), np.ones(n)
     return Job(
@@ -321,6 +333,7 @@ JOBS = [
     cholesky_job(3000, 300),
     nystrom_job(20_000, 300),
     nystrom_job(2000, 1000),
+    block_job(20_000, 200, 500),
     cg_job(500_000),
     qr_job(1500, 1),
     qr_job(900, 200),

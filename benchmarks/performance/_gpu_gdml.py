@@ -320,6 +320,24 @@ def conjugate_gradients(bench):
     _iterative_fit(bench, bench.name, 20 if bench.small else 1000)
 
 
+def deviations(bench):
+    """Standard deviations of energies and forces of the same model on the CPU and on the card."""
+    X, y = bench.data(ETHANOL)
+    n, n_test = (20, 5) if bench.small else (500, 200)
+    model = model_of(bench, ETHANOL, keep_factor=True)
+    seconds, _ = bench.once(lambda: model.fit(X[:n], y[:n]))
+    bench.say(f"{ETHANOL}: fit of {n} that keeps the factor", seconds, "s")
+    asked, test = {"return_std": True, "return_forces_std": True}, X[n : n + n_test]
+    fast, found = bench.seconds(lambda: model.predict(test, **asked), repeats=1)
+    model.set_params(device="cpu")
+    slow, expected = bench.once(lambda: model.predict(test, **asked))
+    for kind, one, other in zip(("energies", "forces"), found[1:], expected[1:], strict=True):
+        bench.check(f"deviations of {kind}", one, other, 1e-6)
+    bench.say(
+        f"deviations of {n_test}", 1000 * fast / n_test, "ms each", **{"CPU/time": slow / fast}
+    )
+
+
 def conjugate_gradients_on_cpu(bench):
     """1,000 frames of aspirin on the CPU, with 2 GiB."""
     _iterative_fit(bench, "cpu", 20 if bench.small else 1000)
@@ -374,5 +392,6 @@ TASKS = [
     ("sgdml-fit-aspirin", aspirin_fits, 90),
     ("sgdml-predict-aspirin", aspirin_predictions, 60),
     ("cg", conjugate_gradients, 90),
+    ("sgdml-deviations", deviations, 60),
     ("cg-cpu", conjugate_gradients_on_cpu, 150),
 ]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from skatom._device import device_of, is_tensor, resolve
+from skatom._device import device_of, is_tensor, moved, resolve
 from skatom._progress import tqdm
 from skatom._typing import Array, ArrayLike
+from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers._lapack import (
     cholesky_in_place,
@@ -160,6 +161,25 @@ class PackedCholesky:
         """
         return self._apply(b, self._forward)
 
+    def to(self, device: str) -> PackedCholesky:
+        """A copy of the factor on another device.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda", "auto", "torch"}
+
+        Returns
+        -------
+        PackedCholesky
+        """
+        copy, place = PackedCholesky(self.edges, self.verbose, device), resolve(device)
+        columns = self._columns or []
+        n_bytes = 8.0 * sum(column.shape[0] * column.shape[1] for column in columns)
+        check = check_memory if place is None else place.check_memory
+        check(n_bytes, f"the factor of a matrix of {self.edges[-1]} rows", "use fewer rows")
+        copy._columns = [moved(column, place) for column in columns] or None
+        return copy
+
     def _apply(self, b, *steps):
         """Take steps in place, each for a few right-hand sides at a time."""
         if self._columns is None:
@@ -176,10 +196,8 @@ class PackedCholesky:
             raise ValueError(
                 "the right-hand side has numbers that are not finite: look for them in the input"
             )
-        if tensors and len(steps) < 2:
-            raise ValueError("half_solve is not on a device yet, but solve is: use device='cpu'")
         if tensors:
-            return self._solve_on_device(b)
+            return self._solve_on_device(b, half=len(steps) == 1)
         x = np.empty(b.shape)
         of_column = x.reshape(size, -1)
 
@@ -202,12 +220,12 @@ class PackedCholesky:
             step(x, run)
         return x
 
-    def _solve_on_device(self, b):
+    def _solve_on_device(self, b, half):
         from skatom.solvers._torch.cholesky import solve_columns
 
         device = device_of(self._columns[0])
         right = b if is_tensor(b) else device.tensor(b)
-        x = solve_columns(self._columns, self.edges.tolist(), right.reshape(len(b), -1))
+        x = solve_columns(self._columns, self.edges.tolist(), right.reshape(len(b), -1), half)
         x = x.reshape(b.shape)
         return x if is_tensor(b) else device.array(x)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise, starmap
 from typing import Any
 
 import numpy as np
 
 from skatom._device import is_tensor, namespace
-from skatom._typing import Array
+from skatom._typing import Array, ArrayLike
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers._lapack import cholesky_in_place, divide_by_transpose
 from skatom.solvers.base import check_system, solver
@@ -34,7 +35,7 @@ class NystromPreconditioner:
         (K_{:I} K_{II}^{-1} K_{I:} + D)^{-1} = R^{-\top} (1 - C^\top C)\, R^{-1}
 
     with :math:`D = R R^\top`, :math:`B = L_{II}^{-1} K_{I:} R^{-\top}`, :math:`L_{II} L_{II}^\top =
-    K_{II}`, :math:`C = L^{-1} B` and :math:`L L^\top = B B^\top + 1`. Without ``blocks`` D is the
+    K_{II}`, :math:`C = L^{-1} B` and :math:`L L^\top = B B^\top + 1`. Without blocks D is the
     unit matrix, of a system of the matrix A = K + 1. With them it is what the columns leave of the
     diagonal blocks of A, so that the preconditioner is exact within each block; far fewer columns
     are then needed, since they have to describe only what distant rows have in common.
@@ -45,9 +46,11 @@ class NystromPreconditioner:
         Columns I of K. The array is overwritten.
     index : ndarray of int, shape (m,)
         The indices I of the columns.
-    blocks : iterable of ndarray or Tensor, each of shape (b, b), default=None
-        The diagonal blocks of A, which begin at the first row and leave none out; their lower
-        triangles are used, and they are overwritten.
+    edges : array-like of int, shape (n_blocks + 1,), default=None
+        Where the diagonal blocks begin, from 0 to n. None: no blocks.
+    block : callable, default=None
+        ``block(start, stop)`` gives the diagonal block ``A[start:stop, start:stop]``, a new array
+        of which the lower triangle is used. Threads ask for blocks at the same time.
 
     References
     ----------
@@ -64,7 +67,13 @@ class NystromPreconditioner:
     array([0.25, 0.5 , 1.  ])
     """
 
-    def __init__(self, columns: Array, index: Array, blocks: Iterable | None = None) -> None:
+    def __init__(
+        self,
+        columns: Array,
+        index: Array,
+        edges: ArrayLike | None = None,
+        block: Callable | None = None,
+    ) -> None:
         if not is_tensor(columns):
             columns = np.ascontiguousarray(columns, float)
         index = np.asarray(index)
@@ -82,10 +91,11 @@ class NystromPreconditioner:
         self._inverses = []  # (rows of a block, R⁻¹)
         with self._pool() as run:
             self._divide(_jittered_factor(columns[index]), run)
-            if blocks is not None:
-                self._scale(blocks)
+            if block is not None:
+                places = list(starmap(slice, pairwise(_checked_edges(edges, len(columns)))))
+                self._inverses = list(run(partial(self._scale, block), places))
             inner = sum(run(lambda rows: columns[rows].T @ columns[rows], self._rows))
-            self._divide(_factor(_add_to_diagonal(inner, 1.0)), run)
+            self._divide(_factor(add_to_diagonal(inner, 1.0)), run)
 
     @contextmanager
     def _pool(self):
@@ -100,22 +110,13 @@ class NystromPreconditioner:
         """Multiply by L⁻ᵀ from the right."""
         list(run(lambda rows: _divide_rows(self._ct[rows], lower), self._rows))
 
-    def _scale(self, blocks):
-        """R⁻¹ of the blocks, less what the columns describe of them; multiply the columns by it."""
-        start = 0
-        for block in blocks:
-            rows = slice(start, start + len(block))
-            of_rows = self._ct[rows]
-            block -= of_rows @ of_rows.T
-            inverse = _inverse(_jittered_factor(block))
-            self._ct[rows] = inverse @ of_rows
-            self._inverses.append((rows, inverse))
-            start = rows.stop
-        if start != len(self._ct):
-            raise ValueError(
-                f"the blocks have {start} rows and the columns {len(self._ct)}: give blocks of "
-                "all rows, in their order"
-            )
+    def _scale(self, block, rows):
+        """R⁻¹ of a block, less what the columns describe of it; multiply the columns by it."""
+        of_rows, left = self._ct[rows], block(rows.start, rows.stop)
+        left -= of_rows @ of_rows.T
+        inverse = _inverse(_jittered_factor(left))
+        self._ct[rows] = inverse @ of_rows
+        return rows, inverse
 
     @classmethod
     def of(cls, system: Any, index: Array) -> NystromPreconditioner:
@@ -157,6 +158,16 @@ class NystromPreconditioner:
         return out
 
 
+def _checked_edges(edges, size):
+    edges = np.asarray(edges)
+    if edges.ndim != 1 or (np.diff(edges) <= 0).any() or edges[0] != 0 or edges[-1] != size:
+        raise ValueError(
+            f"the blocks begin at {edges.tolist()}: give increasing numbers from 0 to {size}, the "
+            "number of rows of the columns"
+        )
+    return edges.tolist()
+
+
 def _multiply(v, block):
     rows, inverse = block
     v[rows] = inverse @ v[rows]
@@ -171,12 +182,13 @@ def _jittered_factor(block):
     """The lower Cholesky factor of a matrix that may be singular, or zero; it is overwritten."""
     # of the mean or, where this is smaller, of the unit matrix that stands beside K
     jitter = _JITTER * max(float(block.diagonal().sum()) / len(block), 1.0)
-    while (lower := _factor(_add_to_diagonal(block, jitter), copy=True)) is None:
+    while (lower := _factor(add_to_diagonal(block, jitter), copy=True)) is None:
         jitter *= 10
     return lower
 
 
-def _add_to_diagonal(matrix, number):
+def add_to_diagonal(matrix, number):
+    """A contiguous matrix plus a multiple of the unit matrix, in its place."""
     matrix.reshape(-1)[:: len(matrix) + 1] += number
     return matrix
 

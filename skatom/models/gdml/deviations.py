@@ -1,7 +1,10 @@
 """Standard deviations of GDML: the posterior of the Gaussian process of its energy."""
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
+from skatom._device import on_host, resolve
 from skatom.descriptors.inverse_distances import PairFeatures, pair_features
 from skatom.memory import check_memory
 from skatom.models._cpu.sgdml import force_kernel_columns
@@ -10,6 +13,8 @@ from skatom.parallel import split_rows
 
 # Right-hand sides of the factor that are made at once.
 _COLUMNS = 512
+# Factors on devices, by the posterior to which they belong; they are no part of it in files.
+_factors = WeakKeyDictionary()
 
 
 class GDMLPosterior:
@@ -39,7 +44,7 @@ class GDMLPosterior:
     """
 
     def __init__(self, system):
-        self.cholesky = system.factor
+        self.cholesky = system.factor.to("cpu")
         self.scale = float(system.quadratic_form) / system.n_labels
         self.values, self.gradients = system.features
         self.permutations = system.permutations
@@ -51,28 +56,42 @@ class GDMLPosterior:
             rows, kernels = zip(*(self._of_energy(x) for x in self.values), strict=True)
             self.mean_row, self.mean_kernel = np.mean(rows, axis=0), np.mean(kernels)
 
-    def by_name(self, structures, names):
-        """Those of energy_std, (n,), and forces_std, (n_atoms, 3), that are named."""
+    def by_name(self, structures, names, device="cpu"):
+        """Those of energy_std, (n,), and forces_std, (n_atoms, 3), that are named.
+
+        The factor is copied to a device at the first call, and kept there as long as this is.
+        """
         features, found = pair_features(structures), {}
+        factor = self._factor_on(device)
         if "energy_std" in names:
             found["energy_std"] = np.concatenate([
-                self._energy_deviations(features.values[rows])
+                self._energy_deviations(features.values[rows], factor)
                 for rows in split_rows(len(features.values), _COLUMNS)
             ])  # fmt: skip
         if "forces_std" in names:
             n_frames = max(1, _COLUMNS // (3 * self.permutations.shape[1]))
             found["forces_std"] = np.concatenate([
-                self._force_deviations(features.values[rows], features.gradients[rows])
+                self._force_deviations(features.values[rows], features.gradients[rows], factor)
                 for rows in split_rows(len(features.values), n_frames)
             ])  # fmt: skip
         return found
 
-    def _deviations(self, prior, cross):
-        half = self.cholesky.half_solve(cross)
-        left = prior - np.einsum("rc,rc->c", half, half)
+    def _factor_on(self, device):
+        place = resolve(device)
+        if place is None:
+            return self.cholesky
+        known = _factors.setdefault(self, {})
+        if place not in known:
+            known[place] = self.cholesky.to(device)
+        return known[place]
+
+    def _deviations(self, prior, cross, factor):
+        place = resolve(factor.device)
+        half = factor.half_solve(cross if place is None else place.tensor(cross))
+        left = prior - on_host((half * half).sum(0))
         return np.sqrt(self.scale * np.maximum(left, 0.0))
 
-    def _energy_deviations(self, values):
+    def _energy_deviations(self, values, factor):
         rows, kernels = map(np.array, zip(*(self._of_energy(x) for x in values), strict=True))
         own = np.array([self._kernels(x, x[None])[0] for x in values])
         if not self.has_energies:
@@ -80,9 +99,9 @@ class GDMLPosterior:
             own = own - 2.0 * kernels.mean(axis=1) + self.mean_kernel
         else:
             own = own + len(self.permutations)
-        return self._deviations(own, rows.T)
+        return self._deviations(own, np.ascontiguousarray(rows.T), factor)
 
-    def _force_deviations(self, values, gradients):
+    def _force_deviations(self, values, gradients, factor):
         n, n_coordinates = len(values), 3 * self.permutations.shape[1]
         n_columns = n * n_coordinates
         check_memory(
@@ -106,7 +125,7 @@ class GDMLPosterior:
                 self._energies_with_forces(x, c) for x, c in zip(values, gradients, strict=True)
             ]
             cross = np.concatenate([cross, np.concatenate(of_energies, axis=1)])
-        return self._deviations(kernel[:n_columns].diagonal(), cross).reshape(-1, 3)
+        return self._deviations(kernel[:n_columns].diagonal(), cross, factor).reshape(-1, 3)
 
     def _of_energy(self, x):
         """Covariances of the energy at x with all labels; and Σ_q k - 1 with the energies."""

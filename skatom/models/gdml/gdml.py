@@ -267,7 +267,7 @@ class GDML(StructureRegressor):
         return structures
 
     def _evaluate(self, X, names):
-        found = self.posterior_.by_name(X, names) if self.posterior_ else {}
+        found = self.posterior_.by_name(X, names, self.device) if self.posterior_ else {}
         if not {"gradient", "virial"} & {*names}:
             return {"energy": self._predictor().energies(X) + self.constant_, **found}
         energies, gradient, virial = self._predictor().differentiate(X, "virial" in names)

@@ -187,18 +187,19 @@ class IterativeGDMLSystem:
             chances = self.system.on_host(leverages) + 1e-6 * float(leverages.mean())
             chances /= chances.sum()
             index = np.sort(random_state.choice(n_rows, n_columns, replace=False, p=chances))
-        return NystromPreconditioner(self._columns(index), index, self._blocks())
+        edges = self.system.rows[self._edges]
+        return NystromPreconditioner(self._columns(index), index, edges, self._block)
 
     def _columns(self, index):
         columns = self.system.kernel_columns(index)
         columns /= self.system.alpha
         return columns
 
-    def _blocks(self):
-        for start, stop in zip(self._edges[:-1], self._edges[1:], strict=True):
-            block = self.system.part(slice(int(start), int(stop))).matrix()
-            block /= self.system.alpha
-            yield block
+    def _block(self, start, stop):
+        frames = slice(*np.searchsorted(self.system.rows, [start, stop]).tolist())
+        block = self.system.part(frames).matrix()
+        block /= self.system.alpha
+        return block
 
     def _checkpoint(self, forces):
         if self.options.checkpoint is None:

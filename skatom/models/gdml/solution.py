@@ -17,7 +17,7 @@ def solution_plan(model, n_frames):
     n_frames : int
     """
     device = resolve(model.device)
-    _check_combinations(model, device)
+    _check_combinations(model)
     if model.solver != "cg":
         try:
             _check_matrix(model, n_frames, device)
@@ -29,7 +29,7 @@ def solution_plan(model, n_frames):
     return Plan.of(n_frames, len(model.numbers_), _options(model), device)
 
 
-def _check_combinations(model, device):
+def _check_combinations(model):
     needs = [name for name in ("keep_factor", "energy_constraint") if getattr(model, name)]
     if model.solver == "cg" and needs:
         raise ValueError(
@@ -38,11 +38,6 @@ def _check_combinations(model, device):
         )
     if model.solver == "cg" and model.alpha == 0:
         raise ValueError("solver='cg' needs a positive alpha: use 1e-10, or solver='cholesky'")
-    if device is not None and model.keep_factor:
-        raise ValueError(
-            f"keep_factor=True is not on a device yet, and device is {model.device!r}: fits "
-            "without the factor are, or use device='cpu'"
-        )
 
 
 def _check_matrix(model, n_frames, device):

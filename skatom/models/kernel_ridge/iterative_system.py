@@ -5,13 +5,17 @@ from itertools import pairwise
 import numpy as np
 
 from skatom._device import beside, device_of, namespace, on_host
-from skatom.kernels.blocks import fill_columns, layout
+from skatom.kernels.blocks import fill_columns, layout, row_groups
 from skatom.kernels.environments import Environments
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
 from skatom.models.kernel_ridge.derivative_system import DerivativeSystem
 from skatom.parallel import threads_over_blas
 from skatom.solvers import NystromPreconditioner, conjugate_gradients
+from skatom.solvers.nystrom import add_to_diagonal
+
+# Target width of the diagonal blocks of the preconditioner, which are whole structures.
+_BLOCK_ROWS = 500
 
 
 class IterativeSystem(DerivativeSystem):
@@ -20,7 +24,8 @@ class IterativeSystem(DerivativeSystem):
 
     K times a vector is a prediction for the training structures, whose Jacobians are kept. All
     arithmetic is done in a basis of the span of these Jacobians, where the features are: with
-    numpy, or with tensors.
+    numpy, or with tensors. The preconditioner approximates K by some of its columns, and is exact
+    within the diagonal blocks of a few structures.
     """
 
     def _coordinates(self, motions):
@@ -59,14 +64,6 @@ class IterativeSystem(DerivativeSystem):
         """The scaled matrix times a vector."""
         return self._scale * self._kernel_product(self._scale * v) + v
 
-    def columns(self, index):
-        """Columns of the scaled matrix."""
-        columns = self._kernel_columns(index)
-        columns *= self._scale[:, None]
-        columns *= self._scale[index]
-        columns[index, np.arange(len(index))] += 1.0
-        return columns
-
     def _noise(self):
         alphas, has = self.labels.alphas, self.labels.labelled
         noise = np.repeat(alphas["forces"], np.diff(self.layout.starts))
@@ -78,16 +75,32 @@ class IterativeSystem(DerivativeSystem):
 
     def _preconditioner(self, n_columns, random_state):
         n_rows = len(self._scale)
+        groups = row_groups(self.layout.starts, min(_BLOCK_ROWS, n_columns))
+        widest = max(int(np.diff(self.layout.starts[[*group]])[0]) for group in groups)
         device = device_of(self._scale)
         check = check_memory if device is None else device.check_memory
         check(
-            NystromPreconditioner.memory(n_rows, n_columns),
-            f"the preconditioner of {n_columns} x {n_rows} numbers",
+            NystromPreconditioner.memory(n_rows, n_columns, widest),
+            f"the preconditioner of {n_columns} x {n_rows} numbers and blocks of {widest} rows",
             "lower n_inducing",
             self.max_memory,
         )
         index = np.sort(random_state.choice(n_rows, n_columns, replace=False))
-        return NystromPreconditioner.of(self, index)
+        columns = self._kernel_columns(index)
+        columns *= self._scale[:, None]
+        columns *= self._scale[index]
+        edges = [self.layout.starts[first] for first, _ in groups] + [n_rows]
+        return NystromPreconditioner(columns, index, edges, self._block)
+
+    def _block(self, start, stop):
+        """A diagonal block of the scaled matrix; above the diagonal it has no meaning."""
+        environments, rows = self._environments, slice(start, stop)
+        group = tuple(np.searchsorted(self.layout.starts, [start, stop]).tolist())
+        block = self.kernel.block(
+            environments, environments, self.layout, self.layout, group, group, True
+        )
+        block *= self._scale[rows, None] * self._scale[rows]
+        return add_to_diagonal(block, 1.0)
 
     def _kernel_columns(self, index):
         """Columns of K of some rows."""

@@ -79,15 +79,15 @@ def _check(finite, start, row, info):
         raise np.linalg.LinAlgError(f"the matrix is not positive definite at row {start + info}")
 
 
-def solve_columns(columns, edges, b):
-    """x of L Lᵀ x = b, shape (n, m), from the block columns of L."""
+def solve_columns(columns, edges, b, half=False):
+    """x of L Lᵀ x = b, or with ``half`` of L x = b, shape (n, m), from the block columns of L."""
     x = b.clone()
     blocks = list(zip(edges[:-1], edges[1:], columns, strict=True))
     for start, stop, column in blocks:
         diagonal, below = column[: stop - start], column[stop - start :]
         x[start:stop] = torch.linalg.solve_triangular(diagonal, x[start:stop], upper=False)
         x[stop:].addmm_(below, x[start:stop], alpha=-1.0)
-    for start, stop, column in reversed(blocks):
+    for start, stop, column in () if half else reversed(blocks):
         diagonal, below = column[: stop - start], column[stop - start :]
         x[start:stop].addmm_(below.T, x[stop:], alpha=-1.0)
         x[start:stop] = torch.linalg.solve_triangular(diagonal.T, x[start:stop], upper=True)
