@@ -165,9 +165,20 @@ def load(function):
     return function._cache.load_overload(sig, function.targetctx)
 
 
+CUTOFF = """
+from skatom._cpu import elementwise
+from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
+
+cosine = elementwise.cutoff_values
+
+@njit(cache=True, fastmath=FASTMATH)
+def cutoff_values(kind, cutoff, r, f):
+    cosine(kind, cutoff, r, f)
+"""
 # calls one function twice, so that it is not inlined
 TWICE = """
-from skatom._cpu.elementwise import cutoff_values
+from loops._cpu.cutoff import cutoff_values
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import njit
 
@@ -202,6 +213,7 @@ def arrays(words):
 
 class TestBits:
     def test_depend_neither_on_the_cache_nor_on_what_was_called_before(self, loops, tmp_path):
+        (loops / "cutoff.py").write_text(CUTOFF)
         (loops / "twice.py").write_text(TWICE)
         cache = tmp_path / "cache"
 
