@@ -260,6 +260,8 @@ def sparse_gaussian_process(bench):
     fast, slow = rates[bench.name], rates["cpu"]
     bench.say("predict energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast,
               "aim/time": 2 / fast})  # fmt: skip
+    alone, _ = bench.seconds(lambda: model.predict(queries[:1], return_forces=True), repeats=10)
+    bench.say("  of one cell of 64 atoms", 1000 * alone, "ms")
     stages = sparse_stages(bench)
     bench.stages("prediction", lambda: model.predict(queries, return_forces=True), stages)
     bench.kernels("prediction", lambda: model.predict(queries, return_forces=True), 20)

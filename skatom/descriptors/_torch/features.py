@@ -34,28 +34,38 @@ class TensorLoops:
 
     def values(self):
         """Features (n_centers, n_features)."""
-        out, parts = None, self._parts(0)
-        for centers, _, part in parts:
-            found = self._loops.values(part, self._parameters)
-            if len(parts) == 1:
-                return found
-            out = self._device.empty(len(self._counts), self._n_features) if out is None else out
-            out[centers] = found
-        return self._device.empty(0, self._n_features) if out is None else out
+
+        def work(centers, _, part):
+            return centers, self._loops.values(part, self._parameters)
+
+        return self._joined(0, work, len(self._counts), self._n_features)
 
     def pair_gradients(self, cotangent):
         """dE/dr_ij (n_pairs, 3), for a cotangent of one row or one for each centre."""
-        out = self._device.empty(len(self._pairs.centers), 3)
-        for centers, pairs, part in self._parts(0):
+
+        def work(centers, pairs, part):
             rows = cotangent if len(cotangent) == 1 else cotangent[centers]
-            out[pairs] = self._loops.pair_gradients(part, self._parameters, rows)
-        return out
+            return pairs, self._loops.pair_gradients(part, self._parameters, rows)
+
+        return self._joined(0, work, len(self._pairs.centers), 3)
 
     def pair_jacobian(self):
         """d values_i / dr_ij, (n_pairs, 3, n_features)."""
-        out = self._device.empty(len(self._pairs.centers), 3, self._n_features)
-        for _, pairs, part in self._parts(1):
-            out[pairs] = self._loops.pair_jacobian(part, self._parameters)
+
+        def work(_, pairs, part):
+            return pairs, self._loops.pair_jacobian(part, self._parameters)
+
+        return self._joined(1, work, len(self._pairs.centers), 3, self._n_features)
+
+    def _joined(self, which, work, *shape):
+        """The rows that ``work`` gives for each part; those of one part are not copied."""
+        parts = self._parts(which)
+        if len(parts) == 1:
+            return work(*parts[0])[1]
+        out = self._device.empty(*shape)
+        for part in parts:
+            rows, found = work(*part)
+            out[rows] = found
         return out
 
     def _parts(self, which):
