@@ -92,10 +92,13 @@ def _make_private(module, but=None):
 class QuickFlags(Flags):
     """numba's settings of a compilation, which it compares for each operation that it types.
 
-    All of them have the same hash there, which takes as long to compute as a comparison.
+    It looks up helpers such as ``numpy.empty`` by them. These inherit none of the settings of the
+    way from Python, which are left out, so a callee and an entry share their helpers. All settings
+    have the same hash in numba, too.
     """
 
     _HASH = hash(Flags())
+    _FROM_PYTHON = frozenset({"no_cpython_wrapper", "no_cfunc_wrapper", "release_gil"})
 
     def __hash__(self):
         return self._HASH
@@ -104,7 +107,7 @@ class QuickFlags(Flags):
         if not isinstance(other, Flags):
             return NotImplemented
         one, two = self._values, other._values
-        for name in one.keys() | two.keys():
+        for name in (one.keys() | two.keys()) - self._FROM_PYTHON:
             default = self.options[name].default
             if one.get(name, default) != two.get(name, default):
                 return False
