@@ -1,6 +1,6 @@
 """A fitted model as the force field of i-PI, in the same process and for several beads at once.
 
-``ffdirect`` of i-PI (3.1 or later) takes the path of this file, `driver_path`.
+``ffdirect`` of i-PI takes the path of this file, `driver_path`.
 """
 
 from __future__ import annotations
