@@ -34,6 +34,7 @@ def values(pairs, basis):
     _two_body[(n, basis.n_species)](
         pairs.vectors, pairs.starts, pairs.species, numbers, basis.log_shells2,
         basis.inverse_shells2, out, n_two, width, SHELLS=triton.next_power_of_2(n_two),
+        num_warps=1,
     )  # fmt: skip
     near, a = _shell_factors(pairs, basis, numbers)
     _three_body[(n, n_blocks, n_fourier)](
