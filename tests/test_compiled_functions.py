@@ -165,9 +165,20 @@ def load(function):
     return function._cache.load_overload(sig, function.targetctx)
 
 
+CUTOFF = """
+from skatom._cpu import elementwise
+from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import njit
+
+cosine = elementwise.cutoff_values
+
+@njit(cache=True, fastmath=FASTMATH)
+def cutoff_values(kind, cutoff, r, f):
+    cosine(kind, cutoff, r, f)
+"""
 # calls one function twice, so that it is not inlined
 TWICE = """
-from skatom._cpu.elementwise import cutoff_values
+from loops._cpu.cutoff import cutoff_values
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import njit
 
@@ -175,6 +186,42 @@ from skatom._numba import njit
 def twice(r, rows):
     cutoff_values(0, 5.0, r, rows[0, :len(r)])
     cutoff_values(0, 3.0, r, rows[1, :len(r)])
+"""
+# two callees of one function call a third one, and functions of numba
+PARTS = """
+from skatom._cpu.fastmath import FASTMATH
+from skatom._numba import callee, njit
+
+@callee(cache=True, fastmath=FASTMATH)
+def shared(x, y):
+    return 0.1 * x + y**3 / 7 + max(x, y)
+
+@callee(cache=True, fastmath=FASTMATH)
+def one(x, out):
+    for i in range(1, len(x)):
+        out[i] += shared(x[i], x[i - 1]) * 0.3
+
+@callee(cache=True, fastmath=FASTMATH)
+def two(x, out):
+    for i in range(1, len(x)):
+        out[i] -= shared(x[i - 1], 0.2) / (1 + x[i] ** 2)
+
+@njit(cache=True)
+def entry(x, out):
+    one(x, out)
+    two(x, out)
+"""
+# prints the result, and which functions were compiled
+PARTS_OF = """
+import numpy as np
+from loops._cpu import parts
+x = np.linspace(0.1, 6, 1001)
+out = np.zeros(1001)
+parts.entry(x, out)
+print(out.tobytes().hex())
+for name in ("shared", "one", "two", "entry"):
+    if sum(getattr(parts, name).stats.cache_misses.values()):
+        print(name)
 """
 VALUES = """
 import numpy as np
@@ -202,6 +249,7 @@ def arrays(words):
 
 class TestBits:
     def test_depend_neither_on_the_cache_nor_on_what_was_called_before(self, loops, tmp_path):
+        (loops / "cutoff.py").write_text(CUTOFF)
         (loops / "twice.py").write_text(TWICE)
         cache = tmp_path / "cache"
 
@@ -227,6 +275,28 @@ class TestBits:
         (other,), (same,) = arrays(values(NUMBA_CPU_NAME="generic")), arrays(fresh)
         assert not np.array_equal(other, same)  # other instructions
         np.testing.assert_allclose(other, same, rtol=0, atol=1e-13 * np.linalg.norm(same))
+
+    @pytest.mark.parametrize(
+        ("deleted", "compiled"),
+        [
+            (["entry"], ["entry"]),
+            (["entry", "shared"], ["entry"]),
+            (["entry", "two", "shared"], ["shared", "two", "entry"]),
+        ],
+    )
+    def test_do_not_depend_on_the_callees_on_disk(self, deleted, compiled, loops, tmp_path):
+        (loops / "parts.py").write_text(PARTS)
+        cache = tmp_path / "cache"
+
+        def results():
+            return finish(start(tmp_path, PARTS_OF, NUMBA_CACHE_DIR=str(cache)))[0]
+
+        fresh, *names = results()
+        assert names == ["shared", "one", "two", "entry"]
+        for name in deleted:
+            (path,) = cache.rglob(f"parts.{name}-*.nbc")
+            path.unlink()
+        assert results() == [fresh, *compiled]
 
     @pytest.mark.slow
     @pytest.mark.parametrize("descriptor", ["ACSF", "FCHL19", "SOAP"])

@@ -278,6 +278,8 @@ def test_profile_is_the_value_and_its_derivatives(kernel):
     scale = max(np.abs(f).max() for f in expected.values())
     for name, f in expected.items():
         np.testing.assert_allclose(getattr(profile, name), f, atol=1e-9 * scale, err_msg=name)
+    for f, name in zip(kernel.first_derivatives(s, u, v), ("value", "s", "u"), strict=True):
+        np.testing.assert_allclose(f, getattr(profile, name), rtol=1e-13, err_msg=name)
 
 
 @pytest.mark.parametrize("kernel", DOT.values(), ids=DOT)

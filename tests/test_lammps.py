@@ -242,6 +242,39 @@ def test_minimisation_and_later_fixes_see_the_forces_of_the_model(folder, crysta
 
 
 @needs_lammps
+def test_a_box_that_changes_is_followed(folder, crystal_model):
+    turned, _ = in_frame_of_lammps(salt(1, seed=5).to_ase()[0] * (2, 2, 1))
+    program, driver = started(crystal_model, turned, ["timestep 0.0002"])
+    program.commands_list(["fix box all deform 1 x scale 1.1 xy delta 0.2 remap x", "run 40"])
+    program.commands_list(["unfix box", "run 0"])  # the box changes at the end of a step
+    low, high, xy, yz, xz, *_ = program.extract_box()
+    lx, ly, lz = np.subtract(high, low)
+    assert lx == pytest.approx(1.1 * turned.cell[0, 0])
+    moved = turned.copy()
+    moved.set_cell([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]])
+    moved.positions = by_tag(program, "x")
+    energy, forces = crystal_model.predict([moved], return_forces=True)
+    assert program.get_thermo("pe") == pytest.approx(energy[0], abs=1e-9)
+    np.testing.assert_allclose(by_tag(program, "f"), forces, atol=1e-9)
+    assert driver.n_searches < 30
+    program.close()
+
+
+@needs_lammps
+def test_a_script_that_clears_has_the_model_in_both_parts(folder, crystal_model):
+    turned, _ = in_frame_of_lammps(salt(1, seed=5).to_ase()[0])
+    data_file(turned, "atoms.data")
+    part = (
+        "units metal\nbox tilt large\natom_modify map array\nread_data atoms.data\n"
+        "fix nve all nve\nrun 3\nprint $(pe) append energies\n"
+    )
+    Path("in.salt").write_text(f"{part}clear\n{part}")
+    run_input("in.salt", crystal_model, arguments=QUIET)
+    first, second = np.loadtxt("energies")
+    assert first == second < -1.0
+
+
+@needs_lammps
 def test_replicas_move_as_if_each_were_alone(folder, ethanol):
     model, atoms = ethanol
     data_file(atoms, "atoms.data")
@@ -361,7 +394,7 @@ def test_models_without_forces_and_wrong_numbers_are_refused(crystal_model):
         def predict(self, X):
             return np.zeros(len(X))
 
-    with pytest.raises(ValueError, match="predicts energy, but LAMMPS needs forces"):
+    with pytest.raises(ValueError, match="predicts energy, but dynamics needs forces"):
         LammpsDriver(Energies())
     with pytest.raises(ValueError, match="skin=-1 must be a length"):
         LammpsDriver(crystal_model, skin=-1)

@@ -204,7 +204,7 @@ class TestSearch:
         facts = Facts.of(X)
         given = SMALL.get(name, {})
         lines = []
-        search = search_of(recipe)(recipe, facts, X, y, 60.0, report=lines.append, **options)
+        search = search_of(recipe)(recipe, facts, X, y, 3600.0, report=lines.append, **options)
         return search, recipe.settings(facts, given), lines
 
     @pytest.mark.parametrize(("name", "kind"), [("sgdml", Search), ("gap", SearchWithNoises)])

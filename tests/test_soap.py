@@ -5,6 +5,7 @@ import skops.io
 from ase import Atoms
 from ase.build import molecule
 from batches import random_rotation
+from callees import call
 from scipy.special import gamma, hyp1f1
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
@@ -144,18 +145,18 @@ def test_harmonics_are_orthonormal_with_exact_gradients():
     norm, work = harmonics.normalization(l_max), np.empty((3, n_lm))
     y = np.empty((len(points), n_lm))
     for row, point in zip(y, points, strict=True):
-        harmonics.harmonics(*point, norm, l_max, work, row)
+        call(harmonics.harmonics, *point, norm, l_max, work, row)
     w = np.repeat(weights, 24) * np.pi / 12
     np.testing.assert_allclose(y.T * w @ y, np.eye(n_lm), atol=1e-13)
 
     # The solid harmonics r^l Y_lm are homogeneous: difference them off the sphere.
     def solid(point):
         r, out = np.linalg.norm(point), np.empty(n_lm)
-        harmonics.harmonics(*(point / r), norm, l_max, work, out)
+        call(harmonics.harmonics, *(point / r), norm, l_max, work, out)
         return out * r ** np.repeat(np.arange(l_max + 1), 2 * np.arange(l_max + 1) + 1)
 
     point, gradient = points[101], np.empty((3, n_lm))
-    harmonics.harmonics_with_gradients(*point, norm, l_max, work, np.empty(n_lm), gradient)
+    call(harmonics.harmonics_with_gradients, *point, norm, l_max, work, np.empty(n_lm), gradient)
     for axis in range(3):
         step = 1e-5 * np.eye(3)[axis]
         difference = (solid(point + step) - solid(point - step)) / 2e-5

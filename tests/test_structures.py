@@ -409,3 +409,23 @@ def test_volumes_are_those_of_the_cells_and_need_periodicity():
     np.testing.assert_allclose(cells.volumes(), [bulk("Si").get_volume(), 3.61**3])
     with pytest.raises(ValueError, match="structure 1 is not: set pbc=True"):
         Structures.from_ase([bulk("Si"), molecule("H2O")]).volumes()
+
+
+def test_moved_atoms_are_those_of_new_structures():
+    structures = Structures.from_ase([bulk("Si"), molecule("H2O")])
+    rng = np.random.default_rng(0)
+    positions = structures.positions + rng.normal(size=structures.positions.shape)
+    given = positions.copy()
+    moved = structures.moved(given)
+    given[:] = 0.0  # the array of an engine, which goes on
+    np.testing.assert_array_equal(moved.positions, positions)
+    np.testing.assert_array_equal(moved.numbers, structures.numbers)
+    np.testing.assert_array_equal(moved.cells, structures.cells)
+    other = structures.moved(positions, 1.1 * structures.cells)
+    np.testing.assert_allclose(other.cells, 1.1 * structures.cells)
+    with pytest.raises(ValueError, match="positions must be finite"):
+        structures.moved(np.full_like(positions, np.nan))
+    with pytest.raises(ValueError, match="from the origin"):
+        structures.moved(1e10 + positions)
+    with pytest.raises(ValueError, match="shape"):
+        structures.moved(positions[:2])

@@ -156,9 +156,10 @@ def run(options):
              "overhead %", "ms/atom/step", "searches", "other load"], rows,
         )  # fmt: skip
         if peer := peer_of(options, PEER):
-            atoms = bulk("Si", cubic=True) * (3, 3, 3)
-            atoms.rattle(0.1, seed=0)
-            write(task["test"], [atoms] * 3, format="extxyz")
+            images = [bulk("Si", cubic=True) * (3, 3, 3) for _ in range(3)]
+            for seed, atoms in enumerate(images):  # its calculator would know equal ones
+                atoms.rattle(0.1, seed=seed)
+            write(task["test"], images, format="extxyz")
             command = (
                 peer,
                 peer_script("sparse_gp_worker.py"),

@@ -260,6 +260,8 @@ def sparse_gaussian_process(bench):
     fast, slow = rates[bench.name], rates["cpu"]
     bench.say("predict energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast,
               "aim/time": 2 / fast})  # fmt: skip
+    alone, _ = bench.seconds(lambda: model.predict(queries[:1], return_forces=True), repeats=10)
+    bench.say("  of one cell of 64 atoms", 1000 * alone, "ms")
     stages = sparse_stages(bench)
     bench.stages("prediction", lambda: model.predict(queries, return_forces=True), stages)
     bench.kernels("prediction", lambda: model.predict(queries, return_forces=True), 20)
@@ -294,8 +296,9 @@ def _deviations(bench, model, queries):
     fast, found = bench.seconds(lambda: model.predict(some, **asked), repeats=1)
     on_cpu = make_pipeline(clone(model[0]).set_params(device="cpu").fit(some), model[1])
     slow, expected = bench.once(lambda: on_cpu.predict(some, **asked))
+    # K_MM has a condition number of 1e12, and a variance is what it leaves of a prior
     for name, one, other in zip(("energies", "forces"), found[1:], expected[1:], strict=True):
-        bench.check(f"variances of {name}", one**2, other**2, 1e-8)
+        bench.check(f"deviations of {name}", one, other, 1e-6)
     fast, slow = (1e6 * t / len(some.numbers) for t in (fast, slow))
     bench.say("deviations of energies and forces", fast, "µs an atom", **{"CPU/time": slow / fast})
 

@@ -6,7 +6,7 @@ The library's exp and cos are calls, one number each; the polynomials here are a
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 COSINE, TANH3, POLYNOMIAL, TANH3_PLAIN = range(4)
 
@@ -32,7 +32,7 @@ def exp_reduced(x):
     return (p * x + 1) * x + 1
 
 
-@njit(cache=True, fastmath={"contract"})
+@callee(cache=True, fastmath={"contract"})
 def exponential(x, powers, out):
     """out = exp(x) for x <= 0 to 2e-16; ``powers``: scratch of integers, as long as x.
 
@@ -83,7 +83,7 @@ def _cos_half(y):
     return p * z + 1
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def cutoff_values(kind, cutoff, r, f):
     """f_c(r), zero from the cutoff on."""
     if kind == COSINE:
@@ -103,7 +103,7 @@ def cutoff_values(kind, cutoff, r, f):
             f[i] = (((-20 * u + 70) * u - 84) * u + 35) * u * u * u * u
 
 
-@njit(cache=True, fastmath=FASTMATH)
+@callee(cache=True, fastmath=FASTMATH)
 def cutoff_slopes(kind, cutoff, r, df):
     """The derivative of `cutoff_values`."""
     if kind == COSINE:

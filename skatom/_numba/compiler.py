@@ -13,7 +13,7 @@ third of the time, and the compiler sees each whole: what is called once is inli
 import llvmlite.binding as llvm
 from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult, compile_result
+from numba.core.compiler import Compiler, CompileResult, Flags, compile_result
 
 from skatom._numba.compilation_time import compilation
 
@@ -89,11 +89,37 @@ def _make_private(module, but=None):
             function.linkage = Linkage.internal
 
 
+class QuickFlags(Flags):
+    """numba's settings of a compilation, which it compares for each operation that it types.
+
+    It looks up helpers such as ``numpy.empty`` by them. These inherit none of the settings of the
+    way from Python, which are left out, so a callee and an entry share their helpers. All settings
+    have the same hash in numba, too.
+    """
+
+    _HASH = hash(Flags())
+    _FROM_PYTHON = frozenset({"no_cpython_wrapper", "no_cfunc_wrapper", "release_gil"})
+
+    def __hash__(self):
+        return self._HASH
+
+    def __eq__(self, other):
+        if not isinstance(other, Flags):
+            return NotImplemented
+        one, two = self._values, other._values
+        for name in (one.keys() | two.keys()) - self._FROM_PYTHON:
+            default = self.options[name].default
+            if one.get(name, default) != two.get(name, default):
+                return False
+        return True
+
+
 class SelfContainedCompiler(Compiler):
     """numba's compiler, which makes a `SelfContainedLibrary`, or of a callee a `CalleeLibrary`."""
 
     def compile_extra(self, func):
         """Compile a function of Python."""
+        self.state.flags = QuickFlags(self.state.flags)
         library = CalleeLibrary if self._is_callee() else SelfContainedLibrary
         self.state.library = library(self.state.targetctx.codegen(), func.__qualname__)
         self.state.library.enable_object_caching()

@@ -116,6 +116,21 @@ class DotKernel(FeatureKernel):
         Profile
         """
 
+    def first_derivatives(self, s: Array, u: Array, v: Array) -> tuple:
+        """φ(s, u, v), ∂φ/∂s and ∂φ/∂u, of `profile`, for what needs no more.
+
+        Parameters
+        ----------
+        s, u, v : ndarray of float
+            Dot products of pairs and the squared norms of their members; they broadcast.
+
+        Returns
+        -------
+        tuple of three ndarray of float, or float
+        """
+        profile = self.profile(s, u, v)
+        return profile.value, profile.s, profile.u
+
     @property
     def n_derivatives(self) -> Any:
         return 2

@@ -82,14 +82,22 @@ class Cosine(DotKernel):
     def value(self, s: Array, u: Array, v: Array) -> Array:
         return self._power(s * _inverse_norm(u) * _inverse_norm(v), self.zeta)
 
+    def first_derivatives(self, s: Array, u: Array, v: Array) -> tuple:
+        norm = _inverse_norm(u)
+        scale = norm * _inverse_norm(v)
+        cosine = s * scale
+        power = self._power(cosine, self.zeta - 1)
+        f = power * cosine
+        return f, power * (self.zeta * scale), f * (-0.5 * self.zeta * norm**2)
+
     def profile(self, s: Array, u: Array, v: Array) -> Profile:
-        zeta = self.zeta
-        scale = _inverse_norm(u) * _inverse_norm(v)
+        zeta, norm_u, norm_v = self.zeta, _inverse_norm(u), _inverse_norm(v)
+        scale = norm_u * norm_v
         cosine = s * scale
         f = self._power(cosine, zeta)
         slope = zeta * self._power(cosine, zeta - 1) * scale
         curvature = zeta * (zeta - 1) * self._power(cosine, max(zeta - 2, 0)) * scale * scale
-        half_u, half_v = -0.5 * _inverse_norm(u) ** 2, -0.5 * _inverse_norm(v) ** 2
+        half_u, half_v = -0.5 * norm_u**2, -0.5 * norm_v**2
         return Profile(
             f, slope, zeta * f * half_u, zeta * f * half_v,
             curvature, zeta * slope * half_u, zeta * slope * half_v,

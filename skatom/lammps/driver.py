@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from skatom._engine_forces import ModelForces
 from skatom._typing import Estimator
 from skatom._verlet import VerletList
 from skatom.lammps.arrays import ProgramArrays
 from skatom.lammps.boxes import check_program, elements_of_types
-from skatom.lammps.forces import ModelForces
 from skatom.structures import Structures
 
 # Names of what the driver defines in LAMMPS.

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from skatom._engine_forces import ModelForces
 from skatom._typing import Estimator, PathLike
 from skatom.lammps.driver import LammpsDriver
-from skatom.lammps.forces import ModelForces
 from skatom.lammps.program import open_program, told
 from skatom.lammps.replicas import LockStep
 from skatom.lammps.scripts import sections

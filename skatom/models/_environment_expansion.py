@@ -160,12 +160,14 @@ ndarray of shape (n_atoms,))
         if self.directions is None and not with_gradient:
             energies += self.kernel.value(s, u, v) @ a
             return
+        if self.directions is None:
+            value, slope, of_norm = self.kernel.first_derivatives(s, u, v)
+            energies += value @ a
+            along += (slope * a) @ y
+            own += 2 * _row_sums(of_norm, a, s.shape)
+            return
         phi = self.kernel.profile(s, u, v)
         energies += phi.value @ a
-        if self.directions is None:
-            along += (phi.s * a) @ y
-            own += 2 * _row_sums(phi.u, a, s.shape)
-            return
         w, t = self.directions[z][part], self._along[z][part]
         p, xp = x @ w.T, namespace(x)
         energies += xp.einsum("ij,ij->i", xp.broadcast_to(phi.s, s.shape), p)

@@ -85,15 +85,15 @@ def _build(settings, random_state, verbose, device):
 
 def _cost(settings, structures, targets):
     numbers, counts = np.unique(structures.numbers, return_counts=True)
-    columns = 0
+    of_species = np.zeros(len(numbers), int)
     for limit in (settings["n_sparse"], settings["pairs.n_sparse"]):
-        limits = _by_species(limit, numbers)
-        columns += int(np.minimum(limits, counts).sum())
+        of_species += np.minimum(_by_species(limit, numbers), counts)
+    columns = int(of_species.sum())
     n_rows = 3 * len(structures.numbers) + 7 * len(structures)
     return Cost(
         memory=factorisation_memory(columns, n_rows),
         flops=2.0 * n_rows * columns**2,
-        work=float(len(structures.numbers)) * (columns + _COLUMNS_OF_FEATURES),
+        work=float(counts @ (of_species + _COLUMNS_OF_FEATURES)),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ase.units import J, _hplanck
 
 from skatom._progress import tqdm
 from skatom._typing import Estimator, PathLike
+from skatom._warnings import warn
 from skatom.calculators import as_calculator
 from skatom.simulation.phonopy_engine import phonopy_frequencies
 
@@ -192,11 +192,9 @@ def _prepare(place, atoms, calculator, settings, resume):
     forces = own.get_forces()
     largest = np.linalg.norm(forces, axis=1).max()
     if largest > _LARGEST_FORCE:
-        warnings.warn(
+        warn(
             f"the largest force is {largest:.2g} eV/Å, above {_LARGEST_FORCE}: relax the "
-            "structure first, or its frequencies mean little",
-            UserWarning,
-            stacklevel=3,
+            "structure first, or its frequencies mean little"
         )
     arrays = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell.array}
     settings = {**settings, **{name: array.tolist() for name, array in arrays.items()}}

@@ -1,8 +1,8 @@
 """Whether a simulation leaves what the model knows."""
 
-import warnings
-
 import numpy as np
+
+from skatom._warnings import warn
 
 
 class DeviationWatch:
@@ -50,11 +50,9 @@ class DeviationWatch:
         value = np.max(atoms.calc.get_property(self.name, atoms))
         value = float(value if self.name == "forces_std" else value / len(atoms))
         if value > self.limit and not any(v > self.limit for v in self.values):
-            warnings.warn(
+            warn(
                 f"{place}: the largest standard deviation is {value:.3g} {self.unit}, above "
-                f"max_std={self.limit:g}: the model does not know such structures",
-                UserWarning,
-                stacklevel=3,
+                f"max_std={self.limit:g}: the model does not know such structures"
             )
         self.values.append(value)
         return {"largest_std": value}

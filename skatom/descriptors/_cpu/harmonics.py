@@ -15,7 +15,7 @@ from math import factorial, pi, sqrt
 
 import numpy as np
 
-from skatom._numba import callee, njit
+from skatom._numba import callee
 
 
 def normalization(l_max):
@@ -50,7 +50,7 @@ def _azimuth(x, y, l_max, c, s):
         s[m] = x * s[m - 1] + y * c[m - 1]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def harmonics(x, y, z, norm, l_max, work, values):
     """Y_lm (n_lm,) of a unit vector. ``work``: (3, n_lm) scratch."""
     q, c, s = work[0], work[1], work[2]
@@ -65,7 +65,7 @@ def harmonics(x, y, z, norm, l_max, work, values):
             values[centre - m] = f * s[m]
 
 
-@njit(cache=True)
+@callee(cache=True)
 def harmonics_with_gradients(x, y, z, norm, l_max, work, values, gradients):
     """Y_lm (n_lm,) of a unit vector, and the gradients of R_lm there, (3, n_lm)."""
     harmonics(x, y, z, norm, l_max, work, values)

@@ -240,24 +240,20 @@ def _coefficient_buffers(density):
     return by_species, np.empty((n_lm, len(density.mixing) * density.n_max))
 
 
-@njit(cache=True, nogil=True)
 def values(first, last, starts, vectors, centers, species, density, out):
     """Features of the atoms first ... last - 1 into ``out`` (n_atoms, n_features)."""
-    work = scratch(density)
-    by_species, c = _coefficient_buffers(density)
-    for i in range(first, last):
-        a, b = starts[i], starts[i + 1]
-        expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
-        mix(by_species, density.mixing, c)
-        features(c, density.nu, density.l_max, density.coupling, out[i])
-        if density.normalize:
-            normalize(out[i])
+    _evaluate(first, last, starts, vectors, centers, species, density, np.empty((0, 0)), out)
+
+
+def pair_gradients(first, last, starts, vectors, centers, species, density, cotangent, out):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+    _evaluate(first, last, starts, vectors, centers, species, density, cotangent, out)
 
 
 @njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, vectors, centers, species, density, cotangent, out):
-    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    work = scratch(density)
+def _evaluate(first, last, starts, vectors, centers, species, density, cotangent, out):
+    """`values` without a cotangent, `pair_gradients` with one: they share what they compile."""
+    has_cotangent, work = len(cotangent) > 0, scratch(density)
     by_species, c = _coefficient_buffers(density)
     dc = np.empty(c.shape)
     square = np.empty((c.shape[1], c.shape[1]))
@@ -266,14 +262,19 @@ def pair_gradients(first, last, starts, vectors, centers, species, density, cota
         a, b = starts[i], starts[i + 1]
         expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
         mix(by_species, density.mixing, c)
-        row = cotangent[min(i, len(cotangent) - 1)]
-        if density.normalize:
-            features(c, density.nu, density.l_max, density.coupling, p)
-            _project(p, _inverse_length(p), row, p)
-            row = p
-        features_cotangent(c, density.nu, density.l_max, density.coupling, row, square, dc)
-        unmix(dc, density.mixing, by_species)
-        expansion_gradients(vectors[a:b], species[a:b], density, work, by_species, out[a:b])
+        row = p if has_cotangent else out[i]
+        if density.normalize or not has_cotangent:
+            features(c, density.nu, density.l_max, density.coupling, row)
+        if has_cotangent:
+            row = cotangent[min(i, len(cotangent) - 1)]
+            if density.normalize:
+                _project(p, _inverse_length(p), row, p)
+                row = p
+            features_cotangent(c, density.nu, density.l_max, density.coupling, row, square, dc)
+            unmix(dc, density.mixing, by_species)
+            expansion_gradients(vectors[a:b], species[a:b], density, work, by_species, out[a:b])
+        elif density.normalize:
+            normalize(row)
 
 
 @njit(cache=True, nogil=True)

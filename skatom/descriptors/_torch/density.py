@@ -105,7 +105,7 @@ def pair_functions(pairs, density, derivatives):
 
 
 def expand(functions):
-    """c (n_centers, n_lm, n_species, n_max) of the neighbours, without the centre itself."""
+    """c (n_centers, n_lm, n_species, n_max) of the neighbours and of the centre itself."""
     pairs, density = functions.pairs, functions.density
     n_species, n_max, y = density.mixing.shape[1], density.n_max, functions.harmonics
     terms = y.new_empty((*y.shape, n_max))
@@ -113,14 +113,11 @@ def expand(functions):
         torch.mul(y[:, part, None], functions.radial[:, l, None], out=terms[:, part])
     c = terms.new_zeros((len(pairs.own) * n_species, terms.shape[1:].numel()))
     c.index_add_(0, pairs.centers * n_species + pairs.species, terms.flatten(1))
-    return c.view(-1, n_species, y.shape[1], n_max).transpose(1, 2).contiguous()
-
-
-def add_centers(c, pairs, density):
-    """Add the density of the centres themselves to their coefficients."""
+    c = c.view(-1, n_species, y.shape[1], n_max).transpose(1, 2).contiguous()
     every = torch.arange(len(c), device=c.device)
-    own = density.table[density.table_of[pairs.own], 0, 5, : density.n_max]
+    own = density.table[density.table_of[pairs.own], 0, 5, :n_max]
     c[every, 0, pairs.own] += density.central_weight * density.norm[0] * own
+    return c
 
 
 def expansion_gradients(functions, dc):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from skatom._device import beside, device_of
+from skatom.descriptors._torch.kernels import fused_kernels
 from skatom.descriptors._torch.pairs import on_device, pieces, upload
 
 
@@ -33,28 +34,38 @@ class TensorLoops:
 
     def values(self):
         """Features (n_centers, n_features)."""
-        out, parts = None, self._parts(0)
-        for centers, _, part in parts:
-            found = self._loops.values(part, self._parameters)
-            if len(parts) == 1:
-                return found
-            out = self._device.empty(len(self._counts), self._n_features) if out is None else out
-            out[centers] = found
-        return self._device.empty(0, self._n_features) if out is None else out
+
+        def work(centers, _, part):
+            return centers, self._loops.values(part, self._parameters)
+
+        return self._joined(0, work, len(self._counts), self._n_features)
 
     def pair_gradients(self, cotangent):
         """dE/dr_ij (n_pairs, 3), for a cotangent of one row or one for each centre."""
-        out = self._device.empty(len(self._pairs.centers), 3)
-        for centers, pairs, part in self._parts(0):
+
+        def work(centers, pairs, part):
             rows = cotangent if len(cotangent) == 1 else cotangent[centers]
-            out[pairs] = self._loops.pair_gradients(part, self._parameters, rows)
-        return out
+            return pairs, self._loops.pair_gradients(part, self._parameters, rows)
+
+        return self._joined(0, work, len(self._pairs.centers), 3)
 
     def pair_jacobian(self):
         """d values_i / dr_ij, (n_pairs, 3, n_features)."""
-        out = self._device.empty(len(self._pairs.centers), 3, self._n_features)
-        for _, pairs, part in self._parts(1):
-            out[pairs] = self._loops.pair_jacobian(part, self._parameters)
+
+        def work(_, pairs, part):
+            return pairs, self._loops.pair_jacobian(part, self._parameters)
+
+        return self._joined(1, work, len(self._pairs.centers), 3, self._n_features)
+
+    def _joined(self, which, work, *shape):
+        """The rows that ``work`` gives for each part; those of one part are not copied."""
+        parts = self._parts(which)
+        if len(parts) == 1:
+            return work(*parts[0])[1]
+        out = self._device.empty(*shape)
+        for part in parts:
+            rows, found = work(*part)
+            out[rows] = found
         return out
 
     def _parts(self, which):
@@ -65,14 +76,19 @@ class TensorLoops:
 
     def collect(self, pairs, gradients, offsets):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) from dE/dr_ij of the pairs of all atoms."""
-        device, of_centers = self._device, self._pairs.starts
-        indices = beside(pairs.indices, gradients)
-        order = torch.argsort(indices.int(), stable=True)
-        lengths = torch.bincount(indices, minlength=len(self._counts))
-        on_atoms = torch.segment_reduce(gradients[order], "sum", lengths=lengths, unsafe=True)
-        on_atoms -= segment_sums(gradients, of_centers)
-        products = (gradients[:, :, None] * self._pairs.vectors[:, None]).flatten(1)
-        on_strain = segment_sums(segment_sums(products, of_centers), device.tensor(offsets))
+        indices, of_centers = beside(pairs.indices, gradients), self._pairs.starts
+        kernels = fused_kernels("neighbors", self._device.name)
+        if kernels is not None:
+            vectors = self._pairs.vectors
+            on_atoms, strains = kernels.collect(of_centers, indices, vectors, gradients)
+        else:
+            order = torch.argsort(indices, stable=True)
+            lengths = torch.bincount(indices, minlength=len(self._counts))
+            on_atoms = torch.segment_reduce(gradients[order], "sum", lengths=lengths, unsafe=True)
+            on_atoms -= segment_sums(gradients, of_centers)
+            products = (gradients[:, :, None] * self._pairs.vectors[:, None]).flatten(1)
+            strains = segment_sums(products, of_centers)
+        on_strain = segment_sums(strains, self._device.tensor(offsets))
         return on_atoms, on_strain.view(-1, 3, 3)
 
 

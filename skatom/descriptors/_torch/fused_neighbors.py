@@ -38,9 +38,11 @@ def search(positions, offsets, lattices, inverses, reach, pbc, cutoff, device, c
     """
     n_atoms, n = len(positions), len(reach)
     owners = np.repeat(np.arange(n), np.diff(offsets))
-    numbers = np.concatenate([[float(cutoff) ** 2, 1e-6], *map(np.ravel, (lattices, inverses))])
-    integers = np.concatenate([*map(np.ravel, (owners, offsets, reach, pbc))])
-    given, numbers, integers = map(device.tensor, (positions, numbers, integers))
+    # few copies to the card, each of which takes its time
+    arrays = [float(cutoff) ** 2, 1e-6], lattices.ravel(), inverses.ravel(), positions.ravel()
+    numbers = device.tensor(np.concatenate(arrays))
+    integers = device.tensor(np.concatenate([owners, offsets, reach.ravel(), pbc.ravel()]))
+    given = numbers[2 + 18 * n :].view(n_atoms, 3)
     wrapped = torch.empty_like(given) if pbc.any() else given
     if pbc.any():
         _wrap[(triton.cdiv(n_atoms, 128),)](
@@ -64,15 +66,30 @@ def search(positions, offsets, lattices, inverses, reach, pbc, cutoff, device, c
     return offsets, starts, centers, indices, vectors
 
 
+def collect(starts, indices, vectors, gradients):
+    """dE/dR (n_atoms, 3), and what each atom adds to dE/dε (n_atoms, 9), from dE/dr_ij.
+
+    An atom also moves the vectors of its neighbours to it, which are found among their pairs: the
+    sums are in one order, and nothing is sorted.
+    """
+    n_atoms = len(starts) - 1
+    on_atoms, strains = gradients.new_empty((n_atoms, 3)), gradients.new_empty((n_atoms, 9))
+    _collect[(n_atoms,)](
+        starts, indices, vectors, gradients.contiguous(), on_atoms, strains, BLOCK=32, num_warps=1
+    )
+    return on_atoms, strains
+
+
 def try_out(device_name):
     """Compile the kernels and search for two pairs; an error where that is not possible."""
     device, pbc = device_of(torch.empty(0, device=device_name)), np.array([[True, False, False]])
-    offsets, *_ = search(
+    offsets, starts, _, indices, vectors = search(
         np.array([[0.0, 0, 0], [1.0, 0, 0]]), np.array([0, 2]), 5 * np.eye(3)[None],
         np.eye(3)[None] / 5, pbc.astype(int), pbc, 2.0, device,
         lambda *counts: None,
     )  # fmt: skip
-    if offsets.tolist() != [0, 1, 2]:
+    on_atoms, _ = collect(starts, indices, vectors, vectors)
+    if offsets.tolist() != [0, 1, 2] or on_atoms[:, 0].tolist() != [-2.0, 2.0]:
         raise ArithmeticError("the kernels of Triton do not find the neighbours")
 
 
@@ -174,3 +191,45 @@ def _fill(
         tl.store(vectors + 3 * pair + 1, y, mask=kept)
         tl.store(vectors + 3 * pair + 2, z, mask=kept)
         place += tl.sum(chosen, axis=0)
+
+
+@triton.jit
+def _collect(starts, indices, vectors, gradients, on_atoms, strains, BLOCK: tl.constexpr):
+    atom = tl.program_id(0).to(tl.int64)
+    start, stop = tl.load(starts + atom), tl.load(starts + atom + 1)
+    for a in tl.static_range(0, 3):
+        moved = tl.zeros((BLOCK,), tl.float64)
+        xs, ys, zs = moved, moved, moved
+        for first in range(start, stop, BLOCK):
+            pair = first + tl.arange(0, BLOCK)
+            inside = pair < stop
+            g = tl.load(gradients + 3 * pair + a, mask=inside, other=0.0)
+            moved -= g
+            xs += g * tl.load(vectors + 3 * pair, mask=inside, other=0.0)
+            ys += g * tl.load(vectors + 3 * pair + 1, mask=inside, other=0.0)
+            zs += g * tl.load(vectors + 3 * pair + 2, mask=inside, other=0.0)
+        tl.store(strains + 9 * atom + 3 * a, tl.sum(xs, axis=0))
+        tl.store(strains + 9 * atom + 3 * a + 1, tl.sum(ys, axis=0))
+        tl.store(strains + 9 * atom + 3 * a + 2, tl.sum(zs, axis=0))
+        tl.store(on_atoms + 3 * atom + a, tl.sum(moved, axis=0))
+    of_x = tl.zeros((BLOCK,), tl.float64)
+    of_y, of_z = of_x, of_x
+    for own in range(start, stop):
+        x, y = tl.load(vectors + 3 * own), tl.load(vectors + 3 * own + 1)
+        z, j = tl.load(vectors + 3 * own + 2), tl.load(indices + own)
+        end = tl.load(starts + j + 1)
+        for first in range(tl.load(starts + j), end, BLOCK):
+            pair = first + tl.arange(0, BLOCK)
+            inside = pair < end
+            there = inside & (tl.load(indices + pair, mask=inside, other=-1) == atom)
+            dx = x + tl.load(vectors + 3 * pair, mask=there, other=1e3)
+            dy = y + tl.load(vectors + 3 * pair + 1, mask=there, other=1e3)
+            dz = z + tl.load(vectors + 3 * pair + 2, mask=there, other=1e3)
+            there &= dx * dx + dy * dy + dz * dz < 1e-8  # closer than two atoms may be
+            of_x += tl.load(gradients + 3 * pair, mask=there, other=0.0)
+            of_y += tl.load(gradients + 3 * pair + 1, mask=there, other=0.0)
+            of_z += tl.load(gradients + 3 * pair + 2, mask=there, other=0.0)
+    to = on_atoms + 3 * atom
+    tl.store(to, tl.load(to) + tl.sum(of_x, axis=0))
+    tl.store(to + 1, tl.load(to + 1) + tl.sum(of_y, axis=0))
+    tl.store(to + 2, tl.load(to + 2) + tl.sum(of_z, axis=0))

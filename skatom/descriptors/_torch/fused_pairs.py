@@ -16,7 +16,7 @@ from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._torch.pairs import PairTensors
 
 # Pairs of a program.
-_HARMONICS, _RADIAL = 128, 16
+_HARMONICS, _RADIAL = 128, 8
 # Numbers of pairs for which Triton would compile a kernel again if it knew their divisors.
 _SIZES = ["n_pairs", "n_intervals"]
 
@@ -26,9 +26,9 @@ class FusedPairs(NamedTuple):
 
     pairs: PairTensors
     density: Density
-    harmonics: torch.Tensor
+    harmonics: torch.Tensor  # (n_lm, n_pairs)
     radial: torch.Tensor
-    gradients: torch.Tensor | None  # of the solid harmonics
+    gradients: torch.Tensor | None  # of the solid harmonics, (3, n_lm, n_pairs)
     radial_slopes: torch.Tensor | None
 
 
@@ -37,15 +37,15 @@ def pair_functions(pairs, density, derivatives):
     n_pairs, n_lm = len(pairs.vectors), (density.l_max + 1) ** 2
     width = (density.l_max + 1) * density.n_max
     new = pairs.vectors.new_empty
-    y, radial = new((n_pairs, n_lm)), new((n_pairs, density.l_max + 1, density.n_max))
-    gradients = new((n_pairs, 3, n_lm)) if derivatives else y
+    y, radial = new((n_lm, n_pairs)), new((n_pairs, density.l_max + 1, density.n_max))
+    gradients = new((3, n_lm, n_pairs)) if derivatives else y
     slopes = torch.empty_like(radial) if derivatives else radial
     if n_pairs:
         _harmonics[(triton.cdiv(n_pairs, _HARMONICS),)](
             pairs.vectors, density.norm, y, gradients, n_pairs, L_MAX=density.l_max,
             DERIVATIVES=derivatives, BLOCK=_HARMONICS,
         )  # fmt: skip
-        numbers = _numbers(density, str(y.device))
+        numbers = numbers_of(density, str(y.device))
         _radial[(triton.cdiv(n_pairs, _RADIAL),)](
             pairs.vectors, pairs.species, density.table_of, density.table, numbers, radial, slopes,
             n_pairs, density.table.shape[1], WIDTH=width, SCALED=density.exponent > 0,
@@ -57,12 +57,12 @@ def pair_functions(pairs, density, derivatives):
     return FusedPairs(pairs, density, y, radial, gradients, slopes)
 
 
-def _numbers(density, device):
-    """The spacing of the tables and the parameters of the weights, of `neighbor_weight`."""
+def numbers_of(density, device):
+    """The spacing of the tables, the parameters of `neighbor_weight`, the weight of centres."""
     width = density.cutoff_width
     factor = pi / width if width else 0.0
-    scaling = density.rate, density.scale, density.exponent
-    return constants((density.spacing, density.cutoff - width, factor, *scaling), device)
+    others = density.rate, density.scale, density.exponent, density.central_weight
+    return constants((density.spacing, density.cutoff - width, factor, *others), device)
 
 
 @lru_cache(maxsize=64)
@@ -91,7 +91,9 @@ def _harmonics(
     inside = pair < n_pairs
     x, y, z, r = _length(vectors, pair, inside)
     x, y, z = x / r, y / r, z / r
-    to, to_x = values + pair * N_LM, gradients + 3 * pair * N_LM
+    size = n_pairs.to(tl.int64)
+    to, to_x = values + pair, gradients + pair
+    to_y, to_z = to_x + N_LM * size, to_x + 2 * N_LM * size
     zero = tl.zeros((BLOCK,), tl.float64)
     diagonal = zero + 1.0  # Q_m^m
     c, s, c_before, s_before = diagonal, zero, zero, zero
@@ -109,20 +111,20 @@ def _harmonics(
             q1 = above
             f = tl.load(norm + l * (l + 1) // 2 + m)
             place = l * l + l
-            tl.store(to + place + m, f * q * c, mask=inside)
+            tl.store(to + (place + m) * size, f * q * c, mask=inside)
             if m > 0:
-                tl.store(to + place - m, f * q * s, mask=inside)
+                tl.store(to + (place - m) * size, f * q * s, mask=inside)
             if DERIVATIVES:
                 flat, up, turn = -f * p, f * (l + m) * above, f * m * q
                 dx, dy = flat * c * x + turn * c_before, flat * c * y - turn * s_before
-                tl.store(to_x + place + m, dx, mask=inside)
-                tl.store(to_x + N_LM + place + m, dy, mask=inside)
-                tl.store(to_x + 2 * N_LM + place + m, up * c, mask=inside)
+                tl.store(to_x + (place + m) * size, dx, mask=inside)
+                tl.store(to_y + (place + m) * size, dy, mask=inside)
+                tl.store(to_z + (place + m) * size, up * c, mask=inside)
                 if m > 0:
                     dx, dy = flat * s * x + turn * s_before, flat * s * y + turn * c_before
-                    tl.store(to_x + place - m, dx, mask=inside)
-                    tl.store(to_x + N_LM + place - m, dy, mask=inside)
-                    tl.store(to_x + 2 * N_LM + place - m, up * s, mask=inside)
+                    tl.store(to_x + (place - m) * size, dx, mask=inside)
+                    tl.store(to_y + (place - m) * size, dy, mask=inside)
+                    tl.store(to_z + (place - m) * size, up * s, mask=inside)
                 if l == m + 1:
                     p = next_diagonal
                 elif l > m + 1:

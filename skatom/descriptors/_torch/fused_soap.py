@@ -12,25 +12,28 @@ import triton.language as tl
 
 from skatom.descriptors._cpu.density import Density
 from skatom.descriptors._torch.density import degrees
-from skatom.descriptors._torch.fused_pairs import constants, pair_functions
+from skatom.descriptors._torch.fused_pairs import constants, numbers_of, pair_functions
 from skatom.descriptors._torch.pairs import PairTensors
 
 # Most channels of a centre whose squares fit in the registers of a program, and the largest l, of
 # which the harmonics are written out.
 MOST_CHANNELS, LARGEST_L = 64, 10
-_SIZES = ["n_species", "n_channels", "stride"]
+# Pairs of a program: those whose numbers share a sector of memory.
+_PAIRS = 4
+_SIZES = ["n_pairs", "n_species", "n_channels", "n_intervals", "stride"]
 
 
 def expand(functions):
     """See `density.expand`."""
     pairs, density, y = functions.pairs, functions.density, functions.harmonics
     n, n_species = len(pairs.own), density.mixing.shape[1]
-    c = y.new_empty((n, y.shape[1], n_species, density.n_max))
+    c = y.new_empty((n, y.shape[0], n_species, density.n_max))
     if n:
         _expand[(n, n_species)](
-            pairs.starts, pairs.species, y, functions.radial,
-            degrees(density.l_max, str(y.device)), c, n_species, L_MAX=density.l_max,
-            N_MAX=density.n_max, **_tile(density),
+            pairs.starts, pairs.species, pairs.own, y, functions.radial,
+            degrees(density.l_max, str(y.device)), density.table_of, density.table, density.norm,
+            numbers_of(density, str(y.device)), c, y.shape[1], n_species, density.table.shape[1],
+            L_MAX=density.l_max, N_MAX=density.n_max, **_tile(density),
         )  # fmt: skip
     return c
 
@@ -40,11 +43,11 @@ def expansion_gradients(functions, dc):
     pairs, density = functions.pairs, functions.density
     out = torch.empty_like(pairs.vectors)
     if len(out):
-        _gradients[(len(out),)](
+        _gradients[(triton.cdiv(len(out), _PAIRS),)](
             pairs.vectors, pairs.centers, pairs.species, functions.harmonics, functions.gradients,
             functions.radial, functions.radial_slopes, degrees(density.l_max, str(out.device)),
-            dc.contiguous(), out, dc.shape[2], L_MAX=density.l_max, N_MAX=density.n_max,
-            **_tile(density),
+            dc.contiguous(), out, len(out), dc.shape[2], L_MAX=density.l_max,
+            N_MAX=density.n_max, PAIRS=_PAIRS, **_tile(density),
         )  # fmt: skip
     return out
 
@@ -75,6 +78,22 @@ def power_spectrum_cotangent(c, density, cotangent):
     return dc
 
 
+def power_spectrum_jacobian(functions, c):
+    """d features_i / dr_ij, (n_pairs, 3, n_features), for the coefficients c of the centres."""
+    pairs, density, n_channels = functions.pairs, functions.density, c.shape[2]
+    size = (density.l_max + 1) * (n_channels * (n_channels + 1) // 2)
+    out = c.new_empty((len(pairs.vectors), 3, size))
+    if len(out):
+        _jacobian[(len(out),)](
+            pairs.vectors, pairs.centers, pairs.species, functions.harmonics, functions.gradients,
+            functions.radial, functions.radial_slopes, density.mixing, c.contiguous(),
+            _weights(density, c), out, len(out), density.mixing.shape[1], n_channels,
+            L_MAX=density.l_max, N_MAX=density.n_max, NORMALIZE=density.normalize,
+            **_square_tile(n_channels),
+        )  # fmt: skip
+    return out
+
+
 def try_out(device):
     """Compile the kernels and call them for two pairs; an error where that is not possible."""
     one, two = torch.ones(1, dtype=torch.float64), torch.ones((2, 3), dtype=torch.float64)
@@ -88,7 +107,11 @@ def try_out(device):
     functions = pair_functions(pairs, density, True)
     c = expand(functions).flatten(2)
     dc = power_spectrum_cotangent(c, density, power_spectrum(c, density))
-    if not torch.isfinite(expansion_gradients(functions, dc.view(1, 4, 1, 2))).all():
+    found = (
+        expansion_gradients(functions, dc.view(1, 4, 1, 2)),
+        power_spectrum_jacobian(functions, c),
+    )
+    if not all(torch.isfinite(x).all() for x in found):
         raise FloatingPointError("the kernels of Triton do not give numbers")
 
 
@@ -99,7 +122,7 @@ def _tile(density):
 
 def _square_tile(n_channels):
     block = max(8, triton.next_power_of_2(n_channels))
-    return {"BLOCK": block, "num_warps": 8 if block > 32 else 4}
+    return {"BLOCK": block, "num_warps": block // 8}
 
 
 def _weights(density, like):
@@ -110,8 +133,9 @@ def _weights(density, like):
 
 @triton.jit(do_not_specialize=_SIZES)
 def _expand(
-    starts, species, harmonics, radial, degrees, out, n_species, L_MAX: tl.constexpr,
-    N_MAX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    starts, species, centers, harmonics, radial, degrees, table_of, table, norm, numbers, out,
+    n_pairs, n_species, n_intervals, L_MAX: tl.constexpr, N_MAX: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """c[lm, n] of one centre and one species of neighbours."""
     centre, own = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -123,45 +147,53 @@ def _expand(
     total = tl.zeros((ROWS, COLUMNS), tl.float64)
     for pair in range(tl.load(starts + centre), tl.load(starts + centre + 1)):
         if tl.load(species + pair) == own:
-            y = tl.load(harmonics + pair * N_LM + lm, mask=lm < N_LM, other=0.0)
+            y = tl.load(harmonics + lm * n_pairs.to(tl.int64) + pair, mask=lm < N_LM, other=0.0)
             total += y[:, None] * tl.load(radial + pair * width + row, mask=kept, other=0.0)
+    if tl.load(centers + centre) == own:  # its own density
+        first = (tl.load(table_of + own) * n_intervals * 6 + 5) * width
+        values = tl.load(table + first + n, mask=n < N_MAX, other=0.0)[None, :]
+        values = values * (tl.load(numbers + 6) * tl.load(norm))
+        total += tl.where((lm == 0)[:, None], values, 0.0 * values)
     place = ((centre * N_LM + lm)[:, None] * n_species + own) * N_MAX + n[None, :]
     tl.store(out + place, total, mask=kept)
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def _gradients(
-    vectors, centers, species, harmonics, gradients, radial, slopes, degrees, dc, out, n_species,
-    L_MAX: tl.constexpr, N_MAX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    vectors, centers, species, harmonics, gradients, radial, slopes, degrees, dc, out, n_pairs,
+    n_species, L_MAX: tl.constexpr, N_MAX: tl.constexpr, PAIRS: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """dE/dr of one pair."""
-    pair = tl.program_id(0).to(tl.int64)
+    """dE/dr of a few pairs, whose functions lie side by side."""
     N_LM: tl.constexpr = (L_MAX + 1) * (L_MAX + 1)
     width: tl.constexpr = (L_MAX + 1) * N_MAX
     lm, n = tl.arange(0, ROWS), tl.arange(0, COLUMNS)
-    rows = lm < N_LM
+    rows, size = lm < N_LM, n_pairs.to(tl.int64)
     kept = rows[:, None] & (n < N_MAX)[None, :]
     l = tl.load(degrees + lm, mask=rows, other=0)
-    centre = tl.load(centers + pair)
-    place = (centre * N_LM + lm)[:, None] * n_species + tl.load(species + pair)
-    d = tl.load(dc + place * N_MAX + n[None, :], mask=kept, other=0.0)
-    row = pair * width + l[:, None] * N_MAX + n[None, :]
-    a = tl.sum(d * tl.load(radial + row, mask=kept, other=0.0), axis=1)
-    b = tl.sum(d * tl.load(slopes + row, mask=kept, other=0.0), axis=1)
-    x, y = tl.load(vectors + 3 * pair), tl.load(vectors + 3 * pair + 1)
-    z = tl.load(vectors + 3 * pair + 2)
-    inverse = 1.0 / tl.sqrt(x * x + y * y + z * z)
-    values = tl.load(harmonics + pair * N_LM + lm, mask=rows, other=0.0)
-    along = tl.sum(values * (b - l.to(tl.float64) * inverse * a), axis=0)
-    slope = gradients + 3 * pair * N_LM + lm
-    a *= inverse
-    to_x = tl.sum(a * tl.load(slope, mask=rows, other=0.0), axis=0)
-    to_y = tl.sum(a * tl.load(slope + N_LM, mask=rows, other=0.0), axis=0)
-    to_z = tl.sum(a * tl.load(slope + 2 * N_LM, mask=rows, other=0.0), axis=0)
-    along *= inverse
-    tl.store(out + 3 * pair, along * x + to_x)
-    tl.store(out + 3 * pair + 1, along * y + to_y)
-    tl.store(out + 3 * pair + 2, along * z + to_z)
+    first = tl.program_id(0).to(tl.int64) * PAIRS
+    for pair in range(first, tl.minimum(first + PAIRS, size)):
+        centre = tl.load(centers + pair)
+        place = (centre * N_LM + lm)[:, None] * n_species + tl.load(species + pair)
+        d = tl.load(dc + place * N_MAX + n[None, :], mask=kept, other=0.0)
+        row = pair * width + l[:, None] * N_MAX + n[None, :]
+        a = tl.sum(d * tl.load(radial + row, mask=kept, other=0.0), axis=1)
+        b = tl.sum(d * tl.load(slopes + row, mask=kept, other=0.0), axis=1)
+        x, y = tl.load(vectors + 3 * pair), tl.load(vectors + 3 * pair + 1)
+        z = tl.load(vectors + 3 * pair + 2)
+        inverse = 1.0 / tl.sqrt(x * x + y * y + z * z)
+        a *= inverse
+        at = lm * size + pair
+        values = tl.load(harmonics + at, mask=rows, other=0.0)
+        along = tl.sum(values * (b - l.to(tl.float64) * a), axis=0) * inverse
+        to_x = tl.sum(a * tl.load(gradients + at, mask=rows, other=0.0), axis=0)
+        at += N_LM * size
+        to_y = tl.sum(a * tl.load(gradients + at, mask=rows, other=0.0), axis=0)
+        at += N_LM * size
+        to_z = tl.sum(a * tl.load(gradients + at, mask=rows, other=0.0), axis=0)
+        tl.store(out + 3 * pair, along * x + to_x)
+        tl.store(out + 3 * pair + 1, along * y + to_y)
+        tl.store(out + 3 * pair + 2, along * z + to_z)
 
 
 @triton.jit
@@ -253,5 +285,86 @@ def _cotangent(
         square = tl.where(diagonal, 2.0 * square, square)
         for lm in range(l * l, (l + 1) * (l + 1)):
             row = tl.load(c + lm * n_channels + q, mask=q < n_channels, other=0.0)
-            found = tl.sum(square * row[None, :], axis=1)
+            found = tl.sum(square * row[:, None], axis=0)
             tl.store(dc + lm * n_channels + q, found, mask=q < n_channels)
+
+
+@triton.jit
+def _tangents(
+    c, l, unit, inverse, harmonics, gradients, radial, slopes, size, n_channels,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Σ_m (dc_q c_q' + c_q dc_q') of one l, (BLOCK, BLOCK), for one axis of a pair vector."""
+    q = tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK, BLOCK), tl.float64)
+    for lm in range(l * l, (l + 1) * (l + 1)):
+        row = tl.load(c + lm * n_channels + q, mask=q < n_channels, other=0.0)
+        along = unit * tl.load(harmonics + lm * size)
+        turn = (tl.load(gradients + lm * size) - l * along) * inverse
+        change = turn * radial + along * slopes
+        total += change[:, None] * row[None, :] + row[:, None] * change[None, :]
+    return total
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _jacobian(
+    vectors, centers, species, harmonics, gradients, radial, slopes, mixing, c, weights, out,
+    n_pairs, n_species, n_channels, L_MAX: tl.constexpr, N_MAX: tl.constexpr,
+    NORMALIZE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """dp[l, q <= q'] / dr of one pair; with p / |p|, less its part along p."""
+    N_LM: tl.constexpr = (L_MAX + 1) * (L_MAX + 1)
+    WIDTH: tl.constexpr = (L_MAX + 1) * N_MAX
+    pair = tl.program_id(0).to(tl.int64)
+    c += tl.load(centers + pair) * (N_LM * n_channels)
+    harmonics += pair
+    gradients += pair
+    n_pairs = n_pairs.to(tl.int64)
+    size = n_channels * (n_channels + 1) // 2
+    place, inside = _packed(n_channels, BLOCK)
+    q = tl.arange(0, BLOCK)
+    upper = inside & (q[:, None] <= q[None, :])
+    # what a neighbour adds to the functions n of its species is mixed into the channels q
+    weight = tl.load(
+        mixing + q // N_MAX * n_species + tl.load(species + pair), mask=q < n_channels, other=0.0
+    )
+    radial += pair * WIDTH + q % N_MAX
+    slopes += pair * WIDTH + q % N_MAX
+    x, y = tl.load(vectors + 3 * pair), tl.load(vectors + 3 * pair + 1)
+    z = tl.load(vectors + 3 * pair + 2)
+    inverse = 1.0 / tl.sqrt(x * x + y * y + z * z)
+    scale = inverse * 0.0 + 1.0
+    along = scale * 0.0
+    for axis in range(3):
+        unit = tl.load(vectors + 3 * pair + axis) * inverse
+        slope = gradients + axis * (N_LM * n_pairs)
+        if NORMALIZE:
+            norms, products = (
+                tl.zeros((BLOCK, BLOCK), tl.float64),
+                tl.zeros((BLOCK, BLOCK), tl.float64),
+            )
+            for l in range(L_MAX + 1):
+                g = weight * tl.load(radial + l * N_MAX)
+                dg = weight * tl.load(slopes + l * N_MAX)
+                factor = tl.load(weights + l)
+                p = _root_two(_products(c, l, n_channels, BLOCK), factor, BLOCK)
+                dp = _tangents(
+                    c, l, unit, inverse, harmonics, slope, g, dg, n_pairs, n_channels, BLOCK
+                )
+                norms += p * p
+                products += p * _root_two(dp, factor, BLOCK)
+            norm = tl.sum(tl.sum(tl.where(upper, norms, norms * 0.0), axis=1), axis=0)
+            product = tl.sum(tl.sum(tl.where(upper, products, products * 0.0), axis=1), axis=0)
+            scale = tl.where(norm > 0.0, 1.0 / tl.sqrt(norm), norm)
+            along = product * scale * scale
+        for l in range(L_MAX + 1):
+            g = weight * tl.load(radial + l * N_MAX)
+            dg = weight * tl.load(slopes + l * N_MAX)
+            factor = tl.load(weights + l)
+            dp = _tangents(c, l, unit, inverse, harmonics, slope, g, dg, n_pairs, n_channels, BLOCK)
+            dp = _root_two(dp, factor, BLOCK)
+            if NORMALIZE:
+                p = _root_two(_products(c, l, n_channels, BLOCK), factor, BLOCK)
+                dp = scale * (dp - along * p)
+            to = out + ((3 * pair + axis) * (L_MAX + 1) + l) * size
+            tl.store(to + place, dp, mask=upper)

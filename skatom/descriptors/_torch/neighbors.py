@@ -87,7 +87,9 @@ class NeighborTensors:
 
 
 def find_neighbors(structures, cutoff, device):
-    """The pairs within a cutoff radius: those of `neighbor_list`, mostly in its order.
+    """The pairs within a cutoff radius, in the same order each time.
+
+    It is the order of `neighbor_list`, or, by kernels of Triton, image by image of the cell.
 
     Parameters
     ----------

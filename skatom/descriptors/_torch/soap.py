@@ -10,7 +10,7 @@ from math import pi, sqrt
 import torch
 
 from skatom.descriptors._torch import density as plain
-from skatom.descriptors._torch.density import add_centers, by_degree
+from skatom.descriptors._torch.density import by_degree
 from skatom.descriptors._torch.kernels import fused_kernels
 
 
@@ -69,9 +69,7 @@ def _loops(pairs, density):
 
 def _coefficients(functions, loops):
     """c (n_centers, n_lm, n_channels)."""
-    c = loops.expand(functions)
-    add_centers(c, functions.pairs, functions.density)
-    return _mixed(c, functions.density)
+    return _mixed(loops.expand(functions), functions.density)
 
 
 def _fits(loops, c, density):
@@ -81,8 +79,13 @@ def _fits(loops, c, density):
 
 def pair_jacobian(pairs, density):
     """d features_i / dr_ij, (n_pairs, 3, n_features)."""
-    functions = plain.pair_functions(pairs, density, True)
-    c = _coefficients(functions, plain)
+    loops = _loops(pairs, density)
+    functions = loops.pair_functions(pairs, density, True)
+    c = _coefficients(functions, loops)
+    if _fits(loops, c, density):
+        return loops.power_spectrum_jacobian(functions, c)
+    if loops is not plain:
+        functions = plain.pair_functions(pairs, density, True)
     dc, mixing = plain.tangents(functions), density.mixing[:, pairs.species]
     # (n_pairs, 3, n_lm, channels): a neighbour changes the channels of its species
     dc = torch.einsum("jp,paln->paljn", mixing, dc).flatten(3)

@@ -281,7 +281,7 @@ class MappedForceField(StructureRegressor):
         """Write the force field for LAMMPS.
 
         ``pair_style table`` reads V₂ from ``prefix.table`` and ``pair_style uf3``, of the package
-        ML-UF3 (2025 or later), reads V₃ from ``prefix.uf3``, as cubic B-splines of the three sides
+        ML-UF3, reads V₃ from ``prefix.uf3``, as cubic B-splines of the three sides
         [3]_. Forces are the derivatives of both, and the force field runs on any number of ranks.
         The products of splines and cutoff functions are fitted again, with about a hundred knots
         along a side, which is what LAMMPS can read; the first line of the file has the largest

@@ -11,9 +11,8 @@ Triplets are listed in flat arrays, some hundred at a time so that these stay in
 sorted by the pair of channels (species) of j and k. The triplets of one such block are a run.
 """
 
-from skatom.descriptors._cpu.acsf.gradients import pair_gradients
+from skatom.descriptors._cpu.acsf.centers import pair_gradients, values
 from skatom.descriptors._cpu.acsf.jacobian import pair_jacobian
 from skatom.descriptors._cpu.acsf.tables import Functions
-from skatom.descriptors._cpu.acsf.values import values
 
 __all__ = ["Functions", "pair_gradients", "pair_jacobian", "values"]

@@ -1,11 +1,8 @@
-"""From dE/d features to dE/dr_ij of every pair."""
-
-import numpy as np
+"""From dE/d features of one centre to dE/dr_ij of its pairs."""
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import callee, njit
+from skatom._numba import callee
 from skatom.descriptors._cpu.acsf.arithmetic import dot
-from skatom.descriptors._cpu.acsf.neighborhoods import gather
 from skatom.descriptors._cpu.acsf.tables import (
     ANGULAR_DF,
     ANGULAR_F,
@@ -23,11 +20,7 @@ from skatom.descriptors._cpu.acsf.tables import (
     S,
     W,
     X,
-    most_neighbors,
-    neighborhood,
-    triplets,
 )  # fmt: skip
-from skatom.descriptors._cpu.acsf.triplets import collect, evaluate
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -89,20 +82,6 @@ def _sum_base(cosine, sine, p, c, s, dc):
         for k in range(len(p)):
             tangent = c[k] / s[k] if s[k] > STRAIGHT else 0.0
             dc[k] += (cosine - sine * tangent) * p[k]
-
-
-@callee(cache=True)
-def _sum(n, g, functions, hood, t):
-    """Add the Gaussian g of the n triplets to their sums."""
-    eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
-    q, e = t.q[g, :n], t.e[g, :n]
-    if g < functions.n_g4:
-        _sum_gaussian(eta, shift, q, e, t.rows[SUMS:, :n])
-    elif g < functions.n_g4 + functions.n_g5:
-        _sum_gaussian(eta, shift, q, e, t.rows[SUMS + 3 :, :n])
-    else:
-        first, second = t.jk[0, :n], t.jk[1, :n]
-        _sum_ani(eta, shift, hood.rows[R], first, second, q, e, t.rows[SUMS + 3 :, :n])
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -169,34 +148,15 @@ def angular_gradients(n, n_runs, functions, hood, t, cotangent, out):
                 row[m] * functions.scale[m], functions.zeta[power], t.a[power, i:j],
                 t.b[g, i:j], t.x[base, i:j], t.p[base, i:j], t.q[g, i:j],
             )  # fmt: skip
+    g4, others = rows[SUMS:, :n], rows[SUMS + 3 :, :n]
     for g in range(len(functions.gaussians)):
-        _sum(n, g, functions, hood, t)
+        eta, shift = functions.gaussians[g, 0], functions.gaussians[g, 1]
+        q, e = t.q[g, :n], t.e[g, :n]
+        if g < functions.n_g4 + functions.n_g5:
+            _sum_gaussian(eta, shift, q, e, g4 if g < functions.n_g4 else others)
+        else:
+            _sum_ani(eta, shift, hood.rows[R], t.jk[0, :n], t.jk[1, :n], q, e, others)
     for base in range(len(functions.bases)):
         p, q = functions.bases[base, 0], functions.bases[base, 1]
         _sum_base(p, q, t.p[base, :n], rows[C, :n], rows[S, :n], rows[DC, :n])
     _scatter(n, functions.n_g4 > 0, hood.rows, rows, t.jk, out)
-
-
-@njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, vectors, centers, species, functions, cotangent, out):
-    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    n_max = most_neighbors(first, last, starts)
-    per_channel = len(functions.radial) + len(functions.kappa)
-    n_radial = functions.n_channels * per_channel
-    hood, t = neighborhood(n_max, functions), triplets(n_max, n_max, functions)
-    state, gradient = np.empty(3, np.int64), np.empty((n_max, 4))
-    for i in range(first, last):
-        a, b = starts[i], starts[i + 1]
-        row = cotangent[min(i, len(cotangent) - 1)]
-        n_neighbors = gather(vectors[a:b], species[a:b], functions, t.q.shape[1] > 0, hood)
-        gradient[:n_neighbors] = 0.0
-        radial_gradients(functions.n_channels, hood.edges[0], hood.slopes, row, gradient)
-        state[:] = 0
-        while len(functions.terms) > 0 and state[0] < functions.n_channels:
-            n, n_runs = collect(state, functions, hood, t)
-            evaluate(n, functions, hood, t)
-            angular_gradients(n, n_runs, functions, hood, t, row[n_radial:], gradient)
-        for k in range(n_neighbors):
-            for axis in range(3):
-                along = gradient[k, 0] * hood.rows[X + axis, k]
-                out[a + hood.order[0, k], axis] = along + gradient[k, 1 + axis]

@@ -105,12 +105,13 @@ def pair_jacobian(first, last, starts, vectors, centers, species, functions, out
     per_channel, n_features = len(functions.radial) + len(functions.kappa), out.shape[2]
     n_radial = functions.n_channels * per_channel
     hood, t = neighborhood(n_max, functions), triplets(n_max, n_max, functions)
+    with_slopes = t.q.shape[1] > 0
     state, gradient = np.empty(3, np.int64), np.empty((n_max, 4, n_features))
     slopes = np.empty((3, len(functions.terms)))
     da, db = np.empty(t.a.shape), np.empty((3, *t.e.shape))
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
-        n_neighbors = gather(vectors[a:b], species[a:b], functions, t.q.shape[1] > 0, hood)
+        n_neighbors = gather(vectors[a:b], species[a:b], functions, with_slopes, hood)
         gradient[:n_neighbors] = 0.0
         edges = hood.edges[0]
         for channel in range(functions.n_channels):
@@ -121,7 +122,7 @@ def pair_jacobian(first, last, starts, vectors, centers, species, functions, out
         state[:] = 0
         while len(functions.terms) > 0 and state[0] < functions.n_channels:
             n, n_runs = collect(state, functions, hood, t)
-            evaluate(n, functions, hood, t)
+            evaluate(n, functions, with_slopes, hood, t)
             angular_jacobian(n, n_runs, n_radial, functions, hood, t, da, db, slopes, gradient)
         for k in range(n_neighbors):
             for axis in range(3):

@@ -172,7 +172,7 @@ def _mean(r, first, second, out):
 
 
 @callee(cache=True)
-def evaluate(n, functions, hood, t):
+def evaluate(n, functions, with_slopes, hood, t):
     """Bases, powers and Gaussians of n triplets."""
     first, second, rows = t.jk[0, :n], t.jk[1, :n], t.rows
     w, d, work, exponents = rows[W, :n], rows[D, :n], rows[T_WORK, :n], t.exponents[:n]
@@ -181,7 +181,7 @@ def evaluate(n, functions, hood, t):
     if n_g4 > 0:
         _root(d)
         cutoff_values(functions.cutoff_kind, functions.angular_cutoff, d, rows[FD, :n])
-        if t.q.shape[1] > 0:
+        if with_slopes:
             cutoff_slopes(functions.cutoff_kind, functions.angular_cutoff, d, rows[DFD, :n])
     for base in range(len(functions.bases)):
         p, q = functions.bases[base, 0], functions.bases[base, 1]

@@ -1,12 +1,12 @@
-"""What a model predicts of the atoms of LAMMPS."""
+"""What a model predicts for an engine that moves atoms: LAMMPS, i-PI."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from skatom._prediction import last_step, predictable, unwrap
 from skatom._verlet import FollowedNeighbors
+from skatom._warnings import warn
 from skatom.properties import OUTPUTS, in_order
 
 # Length of a cell along directions that are not periodic, a multiple of it for long structures, and
@@ -39,11 +39,11 @@ class ModelForces:
         given = predictable(model)
         if "forces" not in given:
             raise ValueError(
-                f"{type(last_step(model)).__name__} predicts {', '.join(given)}, but LAMMPS needs "
-                "forces: use a model that gives them"
+                f"{type(last_step(model)).__name__} predicts {', '.join(given)}, but dynamics "
+                "needs forces: use a model that gives them"
             )
         if "energy" not in given:
-            warnings.warn("the model predicts no energies: LAMMPS shows zeros", stacklevel=2)
+            warn("the model predicts no energies: they are zero in the dynamics")
         self.model = unwrap(model)
         self._names = [name for name in ("energy", "forces", "local_energies") if name in given]
         self._first = given[0]
@@ -72,9 +72,7 @@ class ModelForces:
                 structures = _in_long_cells(structures)
         elif some and not self._warned:
             self._warned = True
-            warnings.warn(
-                "the model predicts no stress: the pressure of LAMMPS lacks its part", stacklevel=2
-            )
+            warn("the model predicts no stress: the pressure lacks its part")
         known = structures.with_neighbors(FollowedNeighbors(structures, lists))
         found = self._predicted(known, names)
         return [self._part(structures, found, s) for s in range(len(structures))]
