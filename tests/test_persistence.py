@@ -84,7 +84,7 @@ class TestEveryModel:
     def test_of_a_device_in_a_pipeline_is_saved(self, device, suffix, tmp_path):
         if device == "torch":
             pytest.importorskip("torch")
-        X, y = CASES["kernel-ridge"].data()
+        X, y = (data[:4] for data in CASES["kernel-ridge"].data())
         soap = SOAP(cutoff=3.5, n_max=3, l_max=2, device=device)
         model = make_pipeline(soap, ForceKernelRidge(alpha=1e-6)).fit(X, y)
         path = tmp_path / f"model.{suffix}"
