@@ -1,5 +1,7 @@
 """What is easily given in the wrong place says what was meant."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -30,7 +32,6 @@ ETHANOL = load_ethanol()
 X, Y = ETHANOL.structures[:12], ETHANOL.targets[:12]
 ATOMS = X.to_ase(Y)
 SMALL_SOAP = SOAP(cutoff=3.0, n_max=2, l_max=2)
-FEATURES = SMALL_SOAP.fit_transform(X)
 OF_STRUCTURES = {
     "gdml": GDML(),
     "sgdml": SGDML(),
@@ -43,6 +44,12 @@ OF_STRUCTURES = {
 NEEDS_LABELS = r"Targets\.from_ase\(structures\), if they carry labels, or Targets\(energy=…"
 
 
+@cache
+def features():
+    """Made when they are needed: nothing is compiled while tests are collected."""
+    return SMALL_SOAP.fit_transform(X)
+
+
 @pytest.fixture(params=OF_STRUCTURES)
 def model(request):
     return OF_STRUCTURES[request.param]
@@ -53,7 +60,7 @@ class TestStructuresOfAFit:
         ("given", "message"),
         [
             ("md.xyz", r"got the name 'md.xyz' .*: read the file .*read\('md.xyz'\).structures"),
-            (FEATURES, "got AtomicFeatures where structures are needed: .*without a descriptor"),
+            (features, "got AtomicFeatures where structures are needed: .*without a descriptor"),
             (Y, "got Targets where structures are needed: structures come before labels"),
             (ATOMS[0], r"got a single ase.Atoms .*: pass \[atoms\]"),
             (X.positions, "item 0 is a ndarray, not an ase.Atoms"),
@@ -62,7 +69,7 @@ class TestStructuresOfAFit:
     )
     def test_are_named_if_they_are_none(self, model, given, message):
         with pytest.raises(ValueError, match=message):
-            model.fit(given, Y)
+            model.fit(given() if callable(given) else given, Y)
 
 
 class TestLabelsOfAFit:
@@ -162,8 +169,8 @@ class TestOthers:
     @pytest.mark.parametrize(
         ("fit", "name"),
         [
-            (lambda: ForceKernelRidge(Gaussian).fit(FEATURES, Y), "kernel=Gaussian"),
-            (lambda: SparseGaussianProcess(Cosine).fit(FEATURES, Y), "kernel=Cosine"),
+            (lambda: ForceKernelRidge(Gaussian).fit(features(), Y), "kernel=Gaussian"),
+            (lambda: SparseGaussianProcess(Cosine).fit(features(), Y), "kernel=Cosine"),
             (lambda: NBodyGaussianProcess(NBody).fit(X, Y), "kernel=NBody"),
             (lambda: Committee(GDML).fit(X, Y), "estimator=GDML"),
             (
@@ -171,7 +178,7 @@ class TestOthers:
                 "estimator=NBodyGaussianProcess",
             ),
             (
-                lambda: ForceKernelRidge(baseline=AtomicBaseline).fit(FEATURES, Y),
+                lambda: ForceKernelRidge(baseline=AtomicBaseline).fit(features(), Y),
                 "baseline=AtomicBaseline",
             ),
         ],
