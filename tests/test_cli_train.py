@@ -191,6 +191,8 @@ class TestSplits:
     def test_by_file(self, skatom):
         out = skatom(f"train salt.xyz {SMALL} --test-file test.xyz --out m.joblib").out
         assert "of 24 frames" in out and "Errors on 5 frames of test.xyz" in out
+        out = skatom(f"train salt.xyz --index :10 {SMALL} --test-file test.xyz --out m.joblib").out
+        assert "of 10 frames" in out and "Errors on 5 frames of test.xyz" in out  # all of them
 
     def test_by_fraction(self, skatom):
         out = skatom(f"train salt.xyz {SMALL} --test-fraction 0.25 --n-train 10 --out m.joblib").out

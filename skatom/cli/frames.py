@@ -4,12 +4,12 @@ MOST_HELD_OUT = 1000
 
 
 def read_file(arguments, info=(), path=None):
-    """The data of a command, read as its options say, or another file in the same way."""
+    """The data of a command, read as its options say, or all frames of another file."""
     import numpy as np
 
     from skatom.datasets import read
 
-    names = ("keys", "index", "species")
+    names = ("keys", "species") if path else ("keys", "index", "species")
     given = {name: getattr(arguments, name) for name in names} | {"info": info or None}
     data = read(
         arguments.data if path is None else path,
