@@ -20,6 +20,7 @@ from numba.core.compiler import Compiler, CompileResult, Flags, compile_result
 from skatom._numba.compilation_time import compilation
 
 _CALLEE = "callee"
+_helpers = {}
 
 
 class SelfContainedLibrary(JITCodeLibrary):
@@ -135,6 +136,9 @@ class SelfContainedCompiler(Compiler):
     def compile_extra(self, func):
         """Compile a function of Python."""
         self.state.flags = QuickFlags(self.state.flags)
+        # numba keeps some helpers, such as powers, with the fast-math of whoever needed them first
+        helpers = _helpers.setdefault(self.state.flags.copy(), {})
+        self.state.targetctx.cached_internal_func = helpers
         library = CalleeLibrary if self._is_callee() else SelfContainedLibrary
         self.state.library = library(self.state.targetctx.codegen(), func.__qualname__)
         self.state.library.enable_object_caching()
