@@ -298,6 +298,21 @@ class TestBits:
             path.unlink()
         assert results() == [fresh, *compiled]
 
+    def test_do_not_depend_on_the_order_of_sets(self, loops, tmp_path):
+        """A callee has one name, or callers would have copies of those on disk and of others."""
+        (loops / "parts.py").write_text(PARTS)
+        program = """
+from loops._cpu.parts import shared
+shared.compile("float64(float64, float64)")
+print(*(result.fndesc.mangled_name for result in shared.overloads.values()))
+"""
+        one, two = (
+            finish(start(tmp_path, program, NUMBA_CACHE_DIR=str(tmp_path / seed),
+                         PYTHONHASHSEED=seed))[0]
+            for seed in "12"
+        )  # fmt: skip
+        assert one == two
+
     @pytest.mark.slow
     @pytest.mark.parametrize("descriptor", ["ACSF", "FCHL19", "SOAP"])
     def test_of_features_depend_on_the_processor_alone(self, descriptor, tmp_path):

@@ -10,6 +10,8 @@ A callee itself has no machine code, and is not optimised but as a part of its c
 third of the time, and the compiler sees each whole: what is called once is inlined.
 """
 
+import hashlib
+
 import llvmlite.binding as llvm
 from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
@@ -18,6 +20,7 @@ from numba.core.compiler import Compiler, CompileResult, Flags, compile_result
 from skatom._numba.compilation_time import compilation
 
 _CALLEE = "callee"
+_helpers = {}
 
 
 class SelfContainedLibrary(JITCodeLibrary):
@@ -47,6 +50,10 @@ class CalleeLibrary(JITCodeLibrary):
                 function.linkage = Linkage.linkonce_odr
         self._final_module.verify()
         self._finalize_dynamic_globals()
+        # a module that was written and read lists the uses of values in another order, which some
+        # passes follow: callers get the one that later processes read
+        self._bitcode = self._final_module.as_bitcode()
+        self._final_module = llvm.parse_bitcode(self._bitcode)
         self._finalized = True
 
     def _get_module_for_linking(self):
@@ -66,7 +73,7 @@ class CalleeLibrary(JITCodeLibrary):
     def serialize_using_object_code(self):
         """What `restore` takes."""
         self._ensure_finalized()
-        return self.name, _CALLEE, self._final_module.as_bitcode()
+        return self.name, _CALLEE, self._bitcode
 
 
 class _WithoutEnvironments:
@@ -113,6 +120,15 @@ class QuickFlags(Flags):
                 return False
         return True
 
+    def get_mangle_string(self):
+        """The part of a function's name that is for its settings, the same in every process.
+
+        numba's has sets, such as that of fast-math, in the order of their hashes.
+        """
+        settings = [(name, getattr(value, "flags", value)) for name, value in self._summary_args()]
+        ordered = [(n, sorted(v) if isinstance(v, set) else str(v)) for n, v in settings]
+        return hashlib.sha256(repr(ordered).encode()).hexdigest()[:16]
+
 
 class SelfContainedCompiler(Compiler):
     """numba's compiler, which makes a `SelfContainedLibrary`, or of a callee a `CalleeLibrary`."""
@@ -120,6 +136,9 @@ class SelfContainedCompiler(Compiler):
     def compile_extra(self, func):
         """Compile a function of Python."""
         self.state.flags = QuickFlags(self.state.flags)
+        # numba keeps some helpers, such as powers, with the fast-math of whoever needed them first
+        helpers = _helpers.setdefault(self.state.flags.copy(), {})
+        self.state.targetctx.cached_internal_func = helpers
         library = CalleeLibrary if self._is_callee() else SelfContainedLibrary
         self.state.library = library(self.state.targetctx.codegen(), func.__qualname__)
         self.state.library.enable_object_caching()
@@ -147,7 +166,7 @@ def restore(target_context, libdata, *rest):
     for function in reload_init:
         function()
     library = CalleeLibrary(target_context.codegen(), name)
-    library._final_module = llvm.parse_bitcode(bitcode)
+    library._bitcode, library._final_module = bitcode, llvm.parse_bitcode(bitcode)
     library._finalized = True
     return compile_result(
         typing_context=target_context.typing_context, target_context=target_context,
