@@ -80,11 +80,12 @@ def _all_or_nothing(fit):
         before = dict(vars(self))
         try:
             return fit(self, *args, **kwargs)
-        except Exception:
-            self._set_state(before)
-            raise
-        except BaseException:
-            self._set_state(self._left_by_interrupt(fit.__name__, before))
+        except BaseException as error:
+            # a cluster that is lost interrupts a fit, too
+            if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+                self._set_state(before)
+            else:
+                self._set_state(self._left_by_interrupt(fit.__name__, before))
             raise
 
     return safe_fit

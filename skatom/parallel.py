@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
+from itertools import islice
 from threading import Lock, local
 from typing import Any
 
@@ -30,6 +31,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
+from skatom._cluster import active_cluster
 from skatom._numba import get_num_threads
 from skatom._progress import tqdm
 
@@ -304,14 +306,42 @@ def map_jobs(
     >>> list(map_jobs(abs, [-1, 2, -3], n_jobs=1))
     [1, 2, 3]
     """
-    items = list(items)
+    items, cluster = list(items), active_cluster()
     if len(items) < 2 or effective_n_jobs(n_jobs) == 1:
         results = map(function, items)
+    elif cluster is not None:
+        results = cluster.results(map(cluster.function(function), items))
     else:
         backend, _ = get_active_backend()
         kind = "generator" if backend.supports_return_generator else "list"
         results = Parallel(n_jobs=n_jobs, return_as=kind)(delayed(function)(x) for x in items)
     yield from tqdm(results, desc, len(items), unit=unit, disable=not verbose, leave=False)
+
+
+def jobs_elsewhere(n_jobs=None):
+    """Number of jobs in other processes or on other machines; 1 if there are none."""
+    backend, _ = get_active_backend()
+    return 1 if getattr(backend, "uses_threads", False) else effective_n_jobs(n_jobs)
+
+
+def reduce_jobs(function: Callable, items: Iterable, size: int) -> Iterator:
+    """Apply ``function`` to all items in jobs, and merge the results of each ``size`` items.
+
+    On a Dask cluster they are merged on the workers, and what a lost worker had of a few groups is
+    computed again. Items of a generator are made when there is a job for them.
+
+    Yields
+    ------
+    object of the type of the results
+        What each group makes together, in the order of the items.
+    """
+    items, cluster = iter(items), active_cluster()
+    groups = iter(lambda: list(islice(items, size)), [])
+    if cluster is None:
+        yield from (tree_reduce(map_jobs(function, group)) for group in groups)
+        return
+    call, merge = cluster.function(function), cluster.function(merged)
+    yield from cluster.results((tree_reduce(map(call, group), merge) for group in groups), size)
 
 
 def merged(first, second):

@@ -106,6 +106,16 @@ class Labels:
             has["noise_energy"], has["noise_forces"], has["noise_virial"], structures.offsets,
         )  # fmt: skip
 
+    def __getitem__(self, batch):
+        """The labels of a slice of consecutive structures."""
+        offsets = self.offsets[batch.start : batch.stop + 1]
+        atoms = slice(offsets[0], offsets[-1])
+        parts = {
+            name: value[atoms if name in ("forces", "noise_forces") else batch]
+            for name, value in vars(self).items()
+        }
+        return Labels(**parts | {"offsets": offsets - offsets[0]})
+
     def of_structure(self, s):
         """The labels that a structure has, energy, forces, virial, and their noise."""
         atoms = slice(*self.offsets[s : s + 2])

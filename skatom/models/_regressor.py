@@ -19,6 +19,7 @@ from skatom.baseline import check_virial
 from skatom.descriptors.features import structures_of
 from skatom.models._consistency import inconsistencies
 from skatom.models._diagnosis import diagnose, is_part, training_errors, undiagnosed
+from skatom.models._prediction_jobs import predicted_in_jobs
 from skatom.properties import LABELS, OUTPUTS, asked_for, in_order, takes_outputs
 from skatom.structures import as_structures
 from skatom.targets import as_targets
@@ -101,7 +102,9 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         names = in_order({self.outputs_[0], *asked_for(returns)})
         self._check_given(names)
         X = self._checked(X if neighbors is None else _with_neighbors(X, neighbors))
-        found = self._outputs(X, names)
+        found = None if neighbors is not None else predicted_in_jobs(self, X, names)
+        if found is None:
+            found = self._outputs(X, names)
         return found[names[0]] if len(names) == 1 else tuple(found[name] for name in names)
 
     def _contradictions(self, structures, targets, names):
@@ -111,6 +114,10 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
     def _training_errors(self, X, structures, targets, names):
         """Residuals of labels of a few training structures, see `training_errors`."""
         return training_errors(self, X, structures, targets, names)
+
+    def _for_jobs(self, names):
+        """The fitted model with what predictions of these properties need, to be sent to jobs."""
+        return self
 
     def _check_given(self, names):
         missing = [name for name in names if name not in self.outputs_]

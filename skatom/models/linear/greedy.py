@@ -15,6 +15,7 @@ from skatom.descriptors.features import Features
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.linear.jobs import rows_in_jobs
 from skatom.models.linear.rows import LinearProblem
 from skatom.models.linear.structure_problem import StructureProblem
 from skatom.parallel import serial_blas
@@ -107,8 +108,13 @@ class GreedyRegressor(StructureRegressor):
                 "use method='gram', or select features first",
                 self.max_memory,
             )
+        system = rows
+        if method == "gram" and resolve(self.device) is None:
+            system = rows_in_jobs(rows)
+            if equations is None and system is not rows:
+                equations = system.equations()
         return orthogonal_least_squares(
-            rows, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
+            system, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
             method=method, magnitudes=rows.magnitudes, equations=equations, random_state=rng,
             verbose=verbose, device=self.device,
         )  # fmt: skip
@@ -131,7 +137,7 @@ class GreedyRegressor(StructureRegressor):
                 )
         path = self._path(rows, min(self.max_terms, rows.longest), rng, equations, verbose)
         with serial_blas():  # threads would round in another way
-            errors = path.squared_errors(held_out.blocks(path.support))
+            errors = path.squared_errors(rows_in_jobs(held_out).blocks(path.support))
         return path, errors, held_out.total_weight
 
     def _intercepts(self, constants):

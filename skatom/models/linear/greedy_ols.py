@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import resolve
 from skatom._progress import tqdm
 from skatom._typing import (
     Array,
@@ -25,6 +26,7 @@ from skatom._typing import (
 )
 from skatom._warnings import warn
 from skatom.models.linear.greedy import GreedyRegressor, check_weights, count_samples, extend
+from skatom.models.linear.jobs import rows_in_jobs
 from skatom.models.linear.rows import WeightedRows
 from skatom.parallel import tree_reduce
 from skatom.solvers import NormalEquations
@@ -369,11 +371,16 @@ class GreedyOLS(GreedyRegressor):
         if not (self._use_gram(rows, self.max_terms) and _are_folds(splits, problem, weights)):
             return None
         return [
-            NormalEquations.of(
-                WeightedRows(problem, weights * test, rows.constants).all_blocks(), self.device
-            )
+            self._with_constants(WeightedRows(problem, weights * test, rows.constants))
             for _, test in tqdm(splits, "folds", disable=not self.verbose, leave=False)
         ]
+
+    def _with_constants(self, rows):
+        """Normal equations of some rows, with the columns of the intercept."""
+        system = rows if resolve(self.device) is not None else rows_in_jobs(rows)
+        if system is rows:
+            return NormalEquations.of(rows.all_blocks(), self.device)
+        return system.equations(with_constants=True)
 
 
 def _fit_constants(equations, constants):

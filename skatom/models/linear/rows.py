@@ -43,6 +43,17 @@ class LinearProblem:
     def __len__(self):
         return len(self.y)
 
+    def part(self, samples):
+        """The problem of a slice of the samples."""
+        return LinearProblem(
+            self.X[samples], self.y[samples], self.C[samples], self.intercept,
+            self.weights[samples],
+        )  # fmt: skip
+
+    def rows_of_samples(self, sample_weight):
+        """Number of rows of each sample."""
+        return 1 * (sample_weight * self.weights > 0)
+
     def columns(self, rows, columns):
         """X[rows][:, columns], where C stands to the right of X if its columns are candidates."""
         if isinstance(columns, slice):

@@ -51,7 +51,18 @@ class StructureProblem(LinearProblem):
             labels.has_energy / labels.noise_energy**2,
         )
         self.labels = labels
+        self.species = species
         self.derivatives = DerivativeRows(features, labels)
+
+    def part(self, samples):
+        """The problem of a slice of the structures."""
+        features = self.derivatives.features[samples]
+        return StructureProblem(features, self.labels[samples], self.species, self.intercept)
+
+    def rows_of_samples(self, sample_weight):
+        """Number of rows of each structure."""
+        derivatives = self.derivatives.counts * (sample_weight > 0)
+        return super().rows_of_samples(sample_weight) + derivatives
 
     def total_weight(self, sample_weight):
         n_derivatives = float(sample_weight @ self.derivatives.counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from numbers import Integral
 from typing import Self
 
@@ -34,6 +35,12 @@ from skatom.models.sparse.fitting import (
     start_solver,
     warn_of_isolated_atoms,
 )
+from skatom.models.sparse.jobs import (
+    LearnsChunks,
+    check_job_memory,
+    learn_in_jobs,
+    works_in_jobs,
+)
 from skatom.models.sparse.terms import HasTerms, Term, named_terms
 from skatom.models.sparse.variance import Deviations
 from skatom.properties import in_order
@@ -43,7 +50,7 @@ from skatom.targets import as_targets
 _COUNTS = "_n_labels", "_log_noise"
 
 
-class SparseGaussianProcess(HasTerms, StructureRegressor):
+class SparseGaussianProcess(HasTerms, LearnsChunks, StructureRegressor):
     r"""Sparse Gaussian process of atomic environments: a Gaussian approximation potential (GAP).
 
     .. math::
@@ -350,21 +357,14 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         """Add the rows of all structures, batch by batch, and solve."""
         self._check_known(X, structures)
         X = X if self.descriptors_ is None else structures
-        names = ("noise_energy", "noise_forces", "noise_virial")
-        noise = {name: getattr(self, name) for name in names}
         labels = Labels.of(
-            structures, targets, self.baseline_, noise, configurations, sample_weight
+            structures, targets, self.baseline_, self._noise(), configurations, sample_weight
         )
         unexplained = labels.has_energy & (abs(labels.energy) > labels.noise_energy)
         warn_of_isolated_atoms(
             self.blocks_, self.solver_.n_columns, self.descriptors_, X, structures, unexplained
         )
-        check_rows(self.solver_, self.blocks_, structures, labels, self.max_memory)
-        taken = learn(
-            self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
-            structures, labels, self.verbose,
-        )  # fmt: skip
-        for solver, n_structures, n_labels, log_noise in taken:
+        for solver, n_structures, n_labels, log_noise in self._taken(X, structures, labels):
             vars(self).update(  # in one step, so that an interrupt leaves all of it or nothing
                 solver_=solver,
                 n_structures_seen_=self.n_structures_seen_ + n_structures,
@@ -373,6 +373,22 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
             )
             offer(self)
         return self._solve()
+
+    def _noise(self):
+        return {name: getattr(self, name) for name in self.get_params(False) if "noise" in name}
+
+    def _taken(self, X, structures, labels):
+        """What the factorisation and the counts become, step by step, see `learn`."""
+        if works_in_jobs(X, labels, self.solver_.n_columns):
+            check_job_memory(self.blocks_, structures)
+            return learn_in_jobs(
+                self.solver_, self.blocks_, self.descriptors_, X, labels, self.verbose
+            )
+        check_rows(self.solver_, self.blocks_, structures, labels, self.max_memory)
+        return learn(
+            self.solver_, self.blocks_, lambda batch: features_of(self.descriptors_, X, batch),
+            structures, labels, self.verbose,
+        )  # fmt: skip
 
     def _solve(self):
         coef = self.solver_.solve()
@@ -403,6 +419,14 @@ class SparseGaussianProcess(HasTerms, StructureRegressor):
         structures = self._structures(X)
         self._check_known(X, structures)
         return X if self.descriptors_ is None else structures
+
+    def _for_jobs(self, names):
+        if any(name.endswith("_std") for name in names):
+            return self
+        without = copy(self)
+        for name in ("solver_", "prior_factors_"):
+            vars(without).pop(name)
+        return without
 
     def _evaluate(self, X, names):
         parts, deviations = [], None
