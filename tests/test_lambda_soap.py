@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
 from batches import random_rotation
+from callees import call
 from scipy.spatial.transform import Rotation
 from sklearn import config_context
 from sklearn.base import clone
@@ -87,7 +88,7 @@ def test_wigner_matrices_are_those_of_the_real_harmonics(reflect):
     def evaluate(points):
         values = np.empty((n, (l_max + 1) ** 2))
         for row, point in zip(values, points, strict=True):
-            harmonics.harmonics(*point, norm, l_max, work, row)
+            call(harmonics.harmonics, *point, norm, l_max, work, row)
         return values
 
     before, after = evaluate(points), evaluate(points @ rotation.T)
