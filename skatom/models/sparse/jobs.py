@@ -186,7 +186,5 @@ def _learn_chunk(blocks, descriptors, baseline, noise, field, species, chunk):
     if data.targets is None:
         raise ValueError(f"{chunk} has no labels: name their fields in chunks(path, keys=…)")
     species_index(data.structures, species)  # raises for species not seen in fit
-    labels = Labels.of(
-        data.structures, data.targets, baseline, noise, data.info.get(field)
-    )
+    labels = Labels.of(data.structures, data.targets, baseline, noise, data.info.get(field))
     return learn_part(blocks, descriptors, (data.structures, labels))
