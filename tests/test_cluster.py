@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from sklearn.base import clone
 from sparse_systems import ONE, SMALL, labels, salt
 
-from skatom import Structures, Targets
+from skatom import Targets
 from skatom._checkpoints import kept_every
 from skatom._cluster import Cluster, active_cluster
 from skatom.cli import main
@@ -416,7 +416,7 @@ def test_a_killed_worker_costs_a_few_chunks(data, expected, monkeypatch):
 
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster) as client,
         joblib.parallel_config(backend="dask"),
@@ -439,7 +439,7 @@ def test_a_lost_scheduler_leaves_what_was_learnt(data, expected, monkeypatch, sm
 
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config(backend="dask"),

@@ -68,13 +68,13 @@ def learn_part(blocks, descriptors, chunk):
     LearntPart
     """
     X, labels = chunk
-    solver, counts = StreamedQR(blocks[-1].columns.stop), np.zeros(3)
+    start, counts = StreamedQR(blocks[-1].columns.stop), np.zeros(3)
     taken = learn(
-        solver, blocks, lambda batch: features_of(descriptors, X, batch), structures_of(X), labels
+        start, blocks, lambda batch: features_of(descriptors, X, batch), structures_of(X), labels
     )
-    for solver, *more in taken:
-        counts += more
-    return LearntPart(solver, int(counts[0]), int(counts[1]), float(counts[2]))
+    for learnt in taken:
+        counts += learnt[1:]
+    return LearntPart(learnt[0], int(counts[0]), int(counts[1]), float(counts[2]))
 
 
 def learn_in_jobs(solver, blocks, descriptors, X, labels, verbose=0):
@@ -168,11 +168,11 @@ class LearnsChunks:
             _learn_chunk, self.blocks_, self.descriptors_, self.baseline_, self._noise(),
             configurations, self.species_,
         )  # fmt: skip
-        solver, counts = self.solver_, np.zeros(3)
-        for solver, *more in add_parts(solver, learner, chunks, self.verbose):
-            counts += more
+        learnt, counts = (self.solver_,), np.zeros(3)
+        for learnt in add_parts(self.solver_, learner, chunks, self.verbose):
+            counts += learnt[1:]
         vars(self).update(
-            solver_=solver,
+            solver_=learnt[0],
             n_structures_seen_=self.n_structures_seen_ + int(counts[0]),
             _n_labels=self._n_labels + int(counts[1]),
             _log_noise=self._log_noise + float(counts[2]),
