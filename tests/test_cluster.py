@@ -432,10 +432,14 @@ def test_a_lost_scheduler_leaves_what_was_learnt(data, expected, monkeypatch, sm
     monkeypatch.setattr(sparse_jobs, "GROUP", 2)
     model, done = sparse(), []
 
-    def lose(*_):
-        if len(done) == 2:
+    result = distributed.Future.result
+
+    def lose(future):
+        found = result(future)
+        done.append(isinstance(found, sparse_jobs.LearntPart))
+        if sum(done) == 3:
             raise concurrent.futures.CancelledError("lost")
-        done.append(1)
+        return found
 
     with (
         distributed.LocalCluster(
@@ -444,8 +448,7 @@ def test_a_lost_scheduler_leaves_what_was_learnt(data, expected, monkeypatch, sm
         distributed.Client(cluster),
         joblib.parallel_config(backend="dask"),
     ):
-        result = distributed.Future.result
-        monkeypatch.setattr(distributed.Future, "result", lambda self: (lose(), result(self))[1])
+        monkeypatch.setattr(distributed.Future, "result", lose)
         with pytest.raises(ConnectionError, match="the Dask cluster does not answer any more"):
             model.fit(*data)
         monkeypatch.undo()

@@ -62,15 +62,11 @@ def run(options):
         rows.append(row(n_workers, "", found, half, first, reference, X))
     killed = on_workers(options.workers[-1], options.sparse, X, y, kill=True)
     rows.append(row(options.workers[-1], ", one killed", killed, killed, first, reference, X))
-    print(
-        table(
-            [
-                "workers", "time (s)", "processor (s)", "speed-up", "on idle cores", "peak (MiB)",
-                "of half", "difference",
-            ],
-            rows,
-        )
-    )  # fmt: skip
+    header = [
+        "workers", "time (s)", "processor (s)", "speed-up", "on idle cores", "peak (MiB)",
+        "of half", "difference",
+    ]  # fmt: skip
+    table(f"{len(X)} cells, {options.sparse} representatives of each of 2 species", header, rows)
     large(here[1] / len(X), options.sparse)
 
 
@@ -118,7 +114,7 @@ def on_workers(n_workers, n_sparse, X, y, kill=False):
 
 
 def warm_up(n_sparse):
-    X = cells(20)
+    X = cells(n_sparse // 4 + 1)
     with joblib.parallel_config(backend="sequential"):
         model(n_sparse).fit(X, labels(X))
 
@@ -157,13 +153,13 @@ def labels(structures):
 def large(seconds_of_structure, n_sparse):
     """Print time and memory of the large fit, by calculation."""
     speed = flops_per_second()
-    of_rows = LARGE * seconds_of_structure * COLUMNS / n_sparse / (NODES * CORES)
+    of_rows = LARGE * seconds_of_structure * COLUMNS / (2 * n_sparse) / (NODES * CORES)
     of_triangles = 2.0 * LARGE * ROWS * COLUMNS**2 / (speed * NODES * CORES)
     n_groups = LARGE * ROWS / (8 * COLUMNS * GROUP)
     of_caller = n_groups * 2.0 * COLUMNS**3 / (speed * CORES)
     print(
-        f"\n{LARGE:.0e} cells of {ATOMS} atoms, M = {COLUMNS}, {NODES} nodes of {CORES} cores: rows "
-        f"at most {of_rows / 3600:.1f} h, triangles {of_triangles / 3600:.2f} h "
+        f"\n{LARGE:.0e} cells of {ATOMS} atoms, M = {COLUMNS}, {NODES} nodes of {CORES} cores: "
+        f"rows at most {of_rows / 3600:.1f} h, triangles {of_triangles / 3600:.2f} h "
         f"({speed / 1e9:.1f} GFLOP/s a core); the calling process merges {n_groups:.0f} groups in "
         f"{of_caller / 3600:.2f} h meanwhile; {job_memory(COLUMNS) / 2**30:.0f} GiB in a worker of "
         f"one thread, as many in the calling process ({psutil.cpu_count()} cores here)"
