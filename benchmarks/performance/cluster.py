@@ -6,7 +6,8 @@
 The same sparse Gaussian process of small cells is fitted in one process and on clusters of 1, 2 and
 4 workers of one thread each. Printed are the time of the fit, the processor time of all workers and
 of the calling process, from which the speed-up on idle cores follows, the peak memory of a worker,
-for half of the structures, too, and the largest difference of predictions from the one process. On
+for half of the structures, too, and the
+largest relative difference of predictions from the one process. On
 the last cluster a worker is killed while it works.
 
 Time and memory of a large fit follow by calculation: the time of the rows from that of one process,
@@ -20,7 +21,6 @@ import time
 
 import joblib
 import numpy as np
-import psutil
 from ase import Atoms
 from distributed import Client, LocalCluster
 
@@ -34,8 +34,9 @@ from skatom.models import SparseGaussianProcess
 from skatom.models.sparse.jobs import GROUP, job_memory
 from skatom.solvers import StreamedQR
 
-# The large fit: structures, atoms and labels of each, representatives, nodes and their cores.
-LARGE, ATOMS, ROWS, COLUMNS, NODES, CORES = 10**6, 8, 31, 20_000, 64, 32
+# The large fit: structures, their atoms and labels, representatives, nodes, their cores and tasks.
+LARGE, ATOMS, ROWS, COLUMNS, NODES, CORES, TASKS = 10**6, 8, 31, 20_000, 64, 32, 3
+_SIZE = 1500  # columns of the triangles that are timed
 
 
 def add_arguments(parser):
@@ -72,7 +73,7 @@ def run(options):
 
 def row(n_workers, what, found, half, first, reference, X):
     differences = [
-        abs(a - b).max()
+        abs(a - b).max() / abs(b).max()
         for a, b in zip(found["model"].predict(X[:200], return_forces=True), reference, strict=True)
     ]
     # the slowest worker, and what the calling process does meanwhile and afterwards
@@ -151,27 +152,35 @@ def labels(structures):
 
 
 def large(seconds_of_structure, n_sparse):
-    """Print time and memory of the large fit, by calculation."""
-    speed = flops_per_second()
-    of_rows = LARGE * seconds_of_structure * COLUMNS / (2 * n_sparse) / (NODES * CORES)
-    of_triangles = 2.0 * LARGE * ROWS * COLUMNS**2 / (speed * NODES * CORES)
-    n_groups = LARGE * ROWS / (8 * COLUMNS * GROUP)
-    of_caller = n_groups * 2.0 * COLUMNS**3 / (speed * CORES)
+    """Print time and memory of the large fit, by calculation from times measured here."""
+    of_rows, of_merge = seconds_of_algebra()
+    of_rows, of_merge = of_rows * (COLUMNS / _SIZE) ** 2, of_merge * (COLUMNS / _SIZE) ** 3
+    n_chunks = LARGE * ROWS / (8 * COLUMNS)
+    in_turn = np.ceil(n_chunks / (NODES * TASKS))
+    workers = in_turn * 8 * COLUMNS * of_rows + np.log2(GROUP) * of_merge
+    caller = n_chunks / GROUP * of_merge
+    features = LARGE * seconds_of_structure * COLUMNS / (2 * n_sparse) / (NODES * CORES)
+    memory = job_memory(COLUMNS) / 2**30
     print(
-        f"\n{LARGE:.0e} cells of {ATOMS} atoms, M = {COLUMNS}, {NODES} nodes of {CORES} cores: "
-        f"rows at most {of_rows / 3600:.1f} h, triangles {of_triangles / 3600:.2f} h "
-        f"({speed / 1e9:.1f} GFLOP/s a core); the calling process merges {n_groups:.0f} groups in "
-        f"{of_caller / 3600:.2f} h meanwhile; {job_memory(COLUMNS) / 2**30:.0f} GiB in a worker of "
-        f"one thread, as many in the calling process ({psutil.cpu_count()} cores here)"
+        f"\n{LARGE:.0e} cells of {ATOMS} atoms, M = {COLUMNS}, {NODES} nodes of {CORES} cores and "
+        f"{TASKS} tasks each: rows {features / 60:.0f} minutes at most, beside triangles of "
+        f"{n_chunks:.0f} chunks, {workers / 60:.0f} minutes; the calling process merges "
+        f"{n_chunks / GROUP:.0f} groups in {caller / 60:.0f} minutes, most of them meanwhile; "
+        f"{TASKS * memory:.0f} GiB in a worker, {memory:.0f} GiB in the calling process"
     )
 
 
-def flops_per_second(n_columns=1500):
-    """Of one thread that adds rows to a triangle."""
-    rows = np.random.default_rng(0).normal(size=(1024, n_columns))
-    solver, best = StreamedQR(n_columns, prior=np.eye(n_columns)), np.inf
+def seconds_of_algebra():
+    """Processor time of one row of a triangle, and of a merger, in one thread."""
+    rows = np.random.default_rng(0).normal(size=(1024, _SIZE))
+    solver, of_rows, of_merge = StreamedQR(_SIZE, prior=np.eye(_SIZE)), np.inf, np.inf
+    other = StreamedQR(_SIZE)
+    other.update(rows, rows[:, 0])
     for _ in range(3):
         begin = time.process_time()
         solver.update(rows, rows[:, 0])
-        best = min(best, time.process_time() - begin)
-    return 2.0 * len(rows) * n_columns**2 / best
+        middle = time.process_time()
+        solver.merge(other)
+        of_rows = min(of_rows, (middle - begin) / len(rows))
+        of_merge = min(of_merge, time.process_time() - middle)
+    return of_rows, of_merge

@@ -22,7 +22,7 @@ from skatom.descriptors.features import structures_of
 from skatom.elements import species_index
 from skatom.models._labels import Labels
 from skatom.models.sparse.fitting import batch_size, features_of, learn
-from skatom.parallel import jobs_elsewhere, reduce_jobs
+from skatom.parallel import reduce_jobs, works_elsewhere
 from skatom.solvers import StreamedQR
 
 # Rows of a chunk in multiples of the columns: merging two triangles costs as much as taking a
@@ -94,7 +94,7 @@ def add_parts(solver, function, items, verbose=0):
 
 def works_in_jobs(X, labels, n_columns):
     """Whether there are jobs elsewhere, and more than one chunk for them."""
-    if jobs_elsewhere() == 1 or is_tensor(getattr(X, "values", None)):
+    if not works_elsewhere() or is_tensor(getattr(X, "values", None)):
         return False
     return len(chunks(structures_of(X), labels, n_columns)) > 1
 
