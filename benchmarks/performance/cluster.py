@@ -6,9 +6,8 @@
 The same sparse Gaussian process of small cells is fitted in one process and on clusters of 1, 2 and
 4 workers of one thread each. Printed are the time of the fit, the processor time of all workers and
 of the calling process, from which the speed-up on idle cores follows, the peak memory of a worker,
-for half of the structures, too, and the
-largest relative difference of predictions from the one process. On
-the last cluster a worker is killed while it works.
+for half of the structures, too, and the largest relative difference of predictions from the one
+process. On the last cluster a worker is killed while it works.
 
 Time and memory of a large fit follow by calculation: the time of the rows from that of one process,
 and the time of triangles from the speed of `StreamedQR` here.
