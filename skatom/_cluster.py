@@ -170,7 +170,7 @@ def _explained():
             f"a task ended {error.allowed_failures + 1} workers of the Dask cluster, perhaps for "
             "want of memory: see the workers' logs, and give them more memory or fewer threads"
         ) from error
-    except (of_client, distributed.CommClosedError) as error:
+    except (of_client, import_module("distributed.comm").CommClosedError) as error:
         raise ConnectionError(
             "the Dask cluster does not answer any more, its scheduler has ended or cannot be "
             "reached: start a cluster, connect, and continue"

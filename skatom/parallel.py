@@ -307,10 +307,10 @@ def map_jobs(
     [1, 2, 3]
     """
     items, cluster = list(items), active_cluster()
-    if len(items) < 2 or effective_n_jobs(n_jobs) == 1:
-        results = map(function, items)
-    elif cluster is not None:
+    if cluster is not None and len(items) > 1:
         results = cluster.results(map(cluster.function(function), items))
+    elif len(items) < 2 or effective_n_jobs(n_jobs) == 1:
+        results = map(function, items)
     else:
         backend, _ = get_active_backend()
         kind = "generator" if backend.supports_return_generator else "list"
@@ -318,10 +318,11 @@ def map_jobs(
     yield from tqdm(results, desc, len(items), unit=unit, disable=not verbose, leave=False)
 
 
-def jobs_elsewhere(n_jobs=None):
-    """Number of jobs in other processes or on other machines; 1 if there are none."""
+def works_elsewhere():
+    """Whether work may go to other processes or machines: a cluster, or several jobs."""
     backend, _ = get_active_backend()
-    return 1 if getattr(backend, "uses_threads", False) else effective_n_jobs(n_jobs)
+    in_threads = getattr(backend, "uses_threads", False)
+    return active_cluster() is not None or (not in_threads and effective_n_jobs(None) > 1)
 
 
 def reduce_jobs(function: Callable, items: Iterable, size: int) -> Iterator:

@@ -2,6 +2,8 @@
 
 import time
 
+from skatom.cli.cluster import print_workers
+
 
 def fit(model, data, train):
     """Fit to some frames."""
@@ -34,7 +36,7 @@ def fit_recipe(run, model):
 
 
 def print_estimate(run):
-    """Print memory and time of the fit, the latter by a fit to a few frames."""
+    """Print memory and time of the fit, the latter by a fit to a few frames here."""
     from skatom.parallel import available_threads
     from skatom.recipes.fitting import estimate
 
@@ -42,6 +44,7 @@ def print_estimate(run):
         run.recipe, run.settings, run.structures, run.targets, run.configurations,
         run.options.device,
     )  # fmt: skip
+    print_workers(found.columns)
     if found.memory is None:
         return
     threads = available_threads()

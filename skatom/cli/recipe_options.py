@@ -51,6 +51,11 @@ def add_model_options(parser):
     )
     group.add_argument("--device", help="cpu, cuda or auto, for models that can choose [cpu]")
     group.add_argument("--threads", type=_positive, metavar="N", help="number of threads [all]")
+    group.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="fit and judge on a Dask cluster, by the address of its scheduler [this machine]",
+    )
 
 
 def add_run_options(parser):

@@ -5,6 +5,7 @@ import time
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from skatom.cli.checkpoints import Checkpoints
+from skatom.cli.cluster import on_cluster
 from skatom.cli.configurations import check_fields, configurations, wanted_fields, with_noises
 from skatom.cli.fitting import fit, fit_recipe, print_estimate
 from skatom.cli.frames import read_file, read_labelled
@@ -19,7 +20,7 @@ from skatom.cli.tuning import tune
 def train(arguments):
     """Hold out frames, choose settings, fit, save, and judge on frames that took no part."""
     options = options_of(arguments)
-    with _threads(options.threads):
+    with _threads(options.threads), on_cluster(options.dask):
         if not options.print_config:
             _train(options)
             return

@@ -6,7 +6,7 @@ import numpy as np
 
 from skatom._device import is_tensor
 from skatom.descriptors.features import Features, structures_of
-from skatom.parallel import jobs_elsewhere, map_jobs
+from skatom.parallel import map_jobs, works_elsewhere
 from skatom.structures import Structures
 
 # Atoms of a job: enough for half a second or more, and few in memory.
@@ -31,7 +31,7 @@ def predicted_in_jobs(model, X, names):
     if not isinstance(X, Structures | Features) or is_tensor(getattr(X, "values", None)):
         return None
     pieces = _pieces(structures_of(X))
-    if len(pieces) < 2 or jobs_elsewhere() == 1:
+    if len(pieces) < 2 or not works_elsewhere():
         return None
     predict = partial(_outputs, model._for_jobs(names), names)
     parts = list(map_jobs(predict, [X[piece] for piece in pieces]))

@@ -20,11 +20,14 @@ class Cost:
         Operations of dense linear algebra.
     work : float
         What the other time is proportional to, in any unit.
+    columns : int or None
+        Columns of a factorisation that jobs can share, None if there is none.
     """
 
     memory: float
     flops: float
     work: float
+    columns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,13 @@ class Estimate:
     seconds : float or None
         Time; None if there are so few structures that a short fit would take as long, or it
         failed.
+    columns : int or None
+        Columns of a factorisation that jobs can share, see `Cost`.
     """
 
     memory: float | None
     seconds: float | None
+    columns: int | None = None
 
 
 def estimate(recipe, settings, structures, targets, configurations=None, device="cpu"):
@@ -94,12 +97,12 @@ def estimate(recipe, settings, structures, targets, configurations=None, device=
     except TypeError:
         return Estimate(None, None)
     if len(structures) <= 3 * recipe.probe_frames:
-        return Estimate(cost.memory, None)
+        return Estimate(cost.memory, None, cost.columns)
     try:
         seconds = _seconds(recipe, settings, structures, targets, configurations, device, cost)
     except (LinAlgError, MemoryError):  # too few structures, or too large ones
         seconds = None
-    return Estimate(cost.memory, seconds)
+    return Estimate(cost.memory, seconds, cost.columns)
 
 
 def _seconds(recipe, settings, structures, targets, configurations, device, cost):

@@ -94,6 +94,7 @@ def _cost(settings, structures, targets):
         memory=factorisation_memory(columns, n_rows),
         flops=2.0 * n_rows * columns**2,
         work=float(counts @ (of_species + _COLUMNS_OF_FEATURES)),
+        columns=columns,
     )
 
 

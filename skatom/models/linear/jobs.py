@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from skatom.models.linear.rows import WeightedRows
-from skatom.parallel import jobs_elsewhere, reduce_jobs, tree_reduce
+from skatom.parallel import reduce_jobs, tree_reduce, works_elsewhere
 from skatom.solvers import NormalEquations, StreamedQR
 
 # A problem is cut into this many parts at most, none of fewer rows than the smallest.
@@ -25,7 +25,7 @@ def rows_in_jobs(rows):
     -------
     RowsInJobs or WeightedRows
     """
-    parts = _parts(rows) if jobs_elsewhere() > 1 else []
+    parts = _parts(rows) if works_elsewhere() else []
     return RowsInJobs(rows, parts) if len(parts) > 1 else rows
 
 

@@ -22,7 +22,7 @@ from skatom.descriptors.features import structures_of
 from skatom.elements import species_index
 from skatom.models._labels import Labels
 from skatom.models.sparse.fitting import batch_size, features_of, learn
-from skatom.parallel import jobs_elsewhere, reduce_jobs
+from skatom.parallel import reduce_jobs, works_elsewhere
 from skatom.solvers import StreamedQR
 
 # Rows of a chunk in multiples of the columns: merging two triangles costs as much as taking a
@@ -68,13 +68,13 @@ def learn_part(blocks, descriptors, chunk):
     LearntPart
     """
     X, labels = chunk
-    solver, counts = StreamedQR(blocks[-1].columns.stop), np.zeros(3)
+    start, counts = StreamedQR(blocks[-1].columns.stop), np.zeros(3)
     taken = learn(
-        solver, blocks, lambda batch: features_of(descriptors, X, batch), structures_of(X), labels
+        start, blocks, lambda batch: features_of(descriptors, X, batch), structures_of(X), labels
     )
-    for solver, *more in taken:
-        counts += more
-    return LearntPart(solver, int(counts[0]), int(counts[1]), float(counts[2]))
+    for learnt in taken:
+        counts += learnt[1:]
+    return LearntPart(learnt[0], int(counts[0]), int(counts[1]), float(counts[2]))
 
 
 def learn_in_jobs(solver, blocks, descriptors, X, labels, verbose=0):
@@ -94,7 +94,7 @@ def add_parts(solver, function, items, verbose=0):
 
 def works_in_jobs(X, labels, n_columns):
     """Whether there are jobs elsewhere, and more than one chunk for them."""
-    if jobs_elsewhere() == 1 or is_tensor(getattr(X, "values", None)):
+    if not works_elsewhere() or is_tensor(getattr(X, "values", None)):
         return False
     return len(chunks(structures_of(X), labels, n_columns)) > 1
 
@@ -168,11 +168,11 @@ class LearnsChunks:
             _learn_chunk, self.blocks_, self.descriptors_, self.baseline_, self._noise(),
             configurations, self.species_,
         )  # fmt: skip
-        solver, counts = self.solver_, np.zeros(3)
-        for solver, *more in add_parts(solver, learner, chunks, self.verbose):
-            counts += more
+        learnt, counts = (self.solver_,), np.zeros(3)
+        for learnt in add_parts(self.solver_, learner, chunks, self.verbose):
+            counts += learnt[1:]
         vars(self).update(
-            solver_=solver,
+            solver_=learnt[0],
             n_structures_seen_=self.n_structures_seen_ + int(counts[0]),
             _n_labels=self._n_labels + int(counts[1]),
             _log_noise=self._log_noise + float(counts[2]),
@@ -186,7 +186,5 @@ def _learn_chunk(blocks, descriptors, baseline, noise, field, species, chunk):
     if data.targets is None:
         raise ValueError(f"{chunk} has no labels: name their fields in chunks(path, keys=…)")
     species_index(data.structures, species)  # raises for species not seen in fit
-    labels = Labels.of(
-        data.structures, data.targets, baseline, noise, data.info.get(field)
-    )
+    labels = Labels.of(data.structures, data.targets, baseline, noise, data.info.get(field))
     return learn_part(blocks, descriptors, (data.structures, labels))
