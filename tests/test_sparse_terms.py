@@ -40,7 +40,7 @@ from skatom.kernels import FCHL18, Cosine, Gaussian, Laplacian, Matern, Polynomi
 from skatom.metrics import neg_force_mae
 from skatom.models import PairRepulsion, SparseGaussianProcess
 from skatom.models._labels import voigt
-from skatom.models.sparse import fitting, sparse_gaussian_process, tangents
+from skatom.models.sparse import fitting, tangents
 from skatom.models.sparse.rows import derivative_rows, energy_rows
 from skatom.models.sparse.tangents import strain_tangents
 
@@ -140,7 +140,7 @@ class TestTerms:
         model = SparseGaussianProcess(
             terms=self.NAMED, baseline=["elements", PairRepulsion(cutoff=2.2)], random_state=0
         ).fit(*crystals)
-        monkeypatch.setattr(sparse_gaussian_process, "_PREDICTED_ATOMS", 12)
+        monkeypatch.setattr(fitting, "_PREDICTED_ATOMS", 12)
         names = ["pairs", "soap", "2", "baseline__0", "baseline__1"]
         found = model.predict_components(crystals[0], return_forces=return_forces)
         energies, forces = found if return_forces else (found, {})

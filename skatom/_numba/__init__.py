@@ -17,7 +17,7 @@ else:
     from skatom._numba.compiler import SelfContainedCompiler
     from skatom._numba.disk_cache import DiskCache
 
-__all__ = ["callee", "get_num_threads", "is_installed", "njit"]
+__all__ = ["callee", "get_num_threads", "is_installed", "njit", "set_num_threads"]
 
 
 def is_installed():
@@ -30,6 +30,25 @@ def get_num_threads():
     if numba is not None:
         return numba.get_num_threads()
     return int(os.environ.get("NUMBA_NUM_THREADS", 0)) or cpu_count()
+
+
+def set_num_threads(n):
+    """Use so many threads; without numba, from the environment.
+
+    Raises
+    ------
+    ValueError
+        If numba was started with fewer.
+    """
+    if numba is None:
+        os.environ["NUMBA_NUM_THREADS"] = str(n)
+        return
+    most = numba.config.NUMBA_NUM_THREADS
+    if n > most:
+        raise ValueError(
+            f"{n} threads, but numba has {most}: ask for at most {most}, or raise NUMBA_NUM_THREADS"
+        )
+    numba.set_num_threads(n)
 
 
 def njit(function=None, *, cache=False, **options):

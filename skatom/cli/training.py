@@ -145,19 +145,14 @@ def _threads(n):
         with nullcontext():
             yield
         return
-    import numba
     from threadpoolctl import threadpool_limits
 
-    most = numba.config.NUMBA_NUM_THREADS
-    if n > most:
-        raise ValueError(
-            f"--threads {n}, but numba has {most}: ask for at most {most}, or raise "
-            "NUMBA_NUM_THREADS"
-        )
-    before = numba.get_num_threads()
-    numba.set_num_threads(n)
+    from skatom._numba import get_num_threads, set_num_threads
+
+    before = get_num_threads()
+    set_num_threads(n)
     try:
         with threadpool_limits(n):
             yield
     finally:
-        numba.set_num_threads(before)
+        set_num_threads(before)

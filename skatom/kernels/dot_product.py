@@ -80,7 +80,8 @@ class Cosine(DotKernel):
         self.zeta = zeta
 
     def value(self, s: Array, u: Array, v: Array) -> Array:
-        return self._power(s * _inverse_norm(u) * _inverse_norm(v), self.zeta)
+        cosine = s * (_inverse_norm(u) * _inverse_norm(v))
+        return self._power(cosine, self.zeta - 1) * cosine  # as below, to the last bit
 
     def first_derivatives(self, s: Array, u: Array, v: Array) -> tuple:
         norm = _inverse_norm(u)
@@ -94,8 +95,8 @@ class Cosine(DotKernel):
         zeta, norm_u, norm_v = self.zeta, _inverse_norm(u), _inverse_norm(v)
         scale = norm_u * norm_v
         cosine = s * scale
-        f = self._power(cosine, zeta)
-        slope = zeta * self._power(cosine, zeta - 1) * scale
+        power = self._power(cosine, zeta - 1)
+        f, slope = power * cosine, power * (zeta * scale)
         curvature = zeta * (zeta - 1) * self._power(cosine, max(zeta - 2, 0)) * scale * scale
         half_u, half_v = -0.5 * norm_u**2, -0.5 * norm_v**2
         return Profile(
