@@ -358,7 +358,7 @@ def test_no_limit_at_46341_representatives(monkeypatch):
 
 
 def test_rows_of_50000_representatives_are_added_where_they_belong():
-    """The index of the last element, (atom, component, column), beyond 2³¹ bytes."""
+    """All columns of the rows of one pair; the arrays are small, no index of them is near 2³¹."""
     m, n_atoms = 50_000, 2
     forces, virial = np.zeros((n_atoms, 3, m)), np.zeros((6, m))
     vectors = np.array([[1.0, 2.0, 3.0]])
