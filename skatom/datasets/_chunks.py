@@ -112,7 +112,7 @@ def chunks(path: Any, keys: dict | str | None = None, *, n_frames: int = 500) ->
     ...     write(path, data.structures[:5].to_ase())
     ...     parts = chunks(path, n_frames=2)
     ...     print([len(part) for part in parts], parts[1].read().structures)
-    [2, 2, 1] Structures(2 structures, 16 atoms, species B N)
+    [2, 2, 1] Structures(2 structures, 128 atoms, species B N)
     """
     path = Path(path).absolute()
     if n_frames < 1:
