@@ -7,6 +7,7 @@ are gone with the worker that has them.
 import os
 import warnings
 from collections import deque
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +15,7 @@ from typing import Any
 
 from joblib.parallel import get_active_backend
 
-from skatom._numba import is_installed
+from skatom._numba import limited_threads
 
 # Items that wait for a thread of a worker, so that none is idle.
 _AHEAD = 2
@@ -140,17 +141,10 @@ def _call(function, *items):
 @contextmanager
 def _own_threads():
     """One thread, or the task's share of ``NUMBA_NUM_THREADS`` if the worker has that set."""
-    if not is_installed():
-        yield
-        return
-    numba, worker = import_module("numba"), import_module("distributed").get_worker()
+    worker = import_module("distributed").get_worker()
     n_threads = int(os.environ.get("NUMBA_NUM_THREADS", 1)) // worker.state.nthreads
-    before = numba.get_num_threads()
-    numba.set_num_threads(max(1, n_threads))
-    try:
+    with limited_threads(max(1, n_threads)):
         yield
-    finally:
-        numba.set_num_threads(before)
 
 
 def _result(future):
@@ -162,7 +156,6 @@ def _result(future):
 def _explained():
     """Errors of a cluster that is gone, or whose workers end again and again, in one sentence."""
     distributed = import_module("distributed")
-    of_client = import_module("concurrent.futures").CancelledError
     try:
         yield
     except distributed.KilledWorker as error:
@@ -170,7 +163,7 @@ def _explained():
             f"a task ended {error.allowed_failures + 1} workers of the Dask cluster, perhaps for "
             "want of memory: see the workers' logs, and give them more memory or fewer threads"
         ) from error
-    except (of_client, import_module("distributed.comm").CommClosedError) as error:
+    except (CancelledError, import_module("distributed.comm").CommClosedError) as error:
         raise ConnectionError(
             "the Dask cluster does not answer any more, its scheduler has ended or cannot be "
             "reached: start a cluster, connect, and continue"

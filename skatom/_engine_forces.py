@@ -18,7 +18,7 @@ _LENGTH, _APART = 1000.0, 200.0
 class Forces:
     """The predictions for one structure: eV, eV/Å, eV.
 
-    ``virial`` is Σ r ⊗ F, as xx, yy, zz, xy, xz, yz. The last two may be None.
+    ``virial`` is Σ r ⊗ F, (3, 3). The last two may be None.
     """
 
     energy: float
@@ -96,9 +96,6 @@ class ModelForces:
             virial = -abs(np.linalg.det(structures.cells[s])) * found["stress"][s]
         elif not structures.pbc[s].any():
             virial = structures.positions[atoms].T @ forces
-        if virial is not None:
-            (xx, xy, xz), (_, yy, yz), (_, _, zz) = virial
-            virial = np.array([xx, yy, zz, xy, xz, yz])
         energy = float(found["energy"][s]) if "energy" in found else 0.0
         return Forces(energy, forces, virial, None if local is None else local[atoms])
 

@@ -124,14 +124,6 @@ class ModelDriver:
         hartree = unit_to_internal("energy", "electronvolt", 1.0)
         return [
             (hartree * found.energy, hartree * angstrom * found.forces,
-             hartree * _matrix(found.virial), "")
+             np.zeros((3, 3)) if found.virial is None else hartree * found.virial, "")
             for found in self._forces(structures, self._lists[:n])
         ]  # fmt: skip
-
-
-def _matrix(virial):
-    """The virial of a model as a matrix, zero where the model gives none."""
-    if virial is None:
-        return np.zeros((3, 3))
-    xx, yy, zz, xy, xz, yz = virial
-    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

@@ -23,10 +23,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from threading import Lock, local
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
@@ -244,6 +245,16 @@ def _blas_libraries():
 def split_rows(n_rows, size):
     """Slices of 0 … n_rows of a fixed size, so that results do not depend on the thread count."""
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def split_sizes(sizes, size):
+    """Slices of consecutive items that are about ``size`` together, or one that is larger alone.
+
+    They end where the sum of ``sizes`` passes a multiple of ``size``, for any number of workers.
+    """
+    ends = np.cumsum(sizes)
+    starts = np.flatnonzero(np.diff((ends - 1) // size)) + 1
+    return [slice(a, b) for a, b in pairwise([0, *starts.tolist(), len(ends)])]
 
 
 def run_in_threads(function, n_items, *arguments):

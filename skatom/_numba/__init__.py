@@ -5,6 +5,7 @@ tensors, and so that all functions are compiled and kept on disk in the same way
 """
 
 import os
+from contextlib import contextmanager
 from functools import partial
 
 from joblib import cpu_count
@@ -17,7 +18,7 @@ else:
     from skatom._numba.compiler import SelfContainedCompiler
     from skatom._numba.disk_cache import DiskCache
 
-__all__ = ["callee", "get_num_threads", "is_installed", "njit", "set_num_threads"]
+__all__ = ["callee", "get_num_threads", "is_installed", "limited_threads", "njit"]
 
 
 def is_installed():
@@ -32,8 +33,9 @@ def get_num_threads():
     return int(os.environ.get("NUMBA_NUM_THREADS", 0)) or cpu_count()
 
 
-def set_num_threads(n):
-    """Use so many threads; without numba, from the environment.
+@contextmanager
+def limited_threads(n):
+    """A context in which numba uses so many threads; without numba, nothing changes.
 
     Raises
     ------
@@ -41,14 +43,19 @@ def set_num_threads(n):
         If numba was started with fewer.
     """
     if numba is None:
-        os.environ["NUMBA_NUM_THREADS"] = str(n)
+        yield
         return
     most = numba.config.NUMBA_NUM_THREADS
     if n > most:
         raise ValueError(
             f"{n} threads, but numba has {most}: ask for at most {most}, or raise NUMBA_NUM_THREADS"
         )
+    before = numba.get_num_threads()
     numba.set_num_threads(n)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def njit(function=None, *, cache=False, **options):

@@ -3,6 +3,7 @@
 import argparse
 
 from skatom import __version__
+from skatom.cli.common_options import add_model, add_reading, add_seed, count, formatted
 from skatom.cli.demonstration import N_TRAINING, demo
 from skatom.cli.dynamics import export, lammps
 from skatom.cli.evaluation import evaluate
@@ -30,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def new_parser():
     """The parser of all commands."""
-    parser = _formatted(
+    parser = formatted(
         _Parser,
         prog="skatom",
         description="Force fields from molecular-dynamics data: train, judge and use them.",
@@ -56,18 +57,14 @@ MD17 or rMD17, also compressed (.gz, .bz2, .xz). Results are in eV and Å.
         _add_export,
     ):
         add(commands)
-    add_simulations(commands, _formatted)
+    add_simulations(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show where an error happens")
     return parser
 
 
-def _formatted(make, *args, **kwargs):
-    return make(*args, **kwargs, formatter_class=argparse.RawDescriptionHelpFormatter)
-
-
 def _add_demo(commands):
-    parser = _formatted(
+    parser = formatted(
         commands.add_parser,
         "demo",
         help="train and judge a model on embedded data",
@@ -82,7 +79,7 @@ others, and saves the model and a parity plot of its forces. Takes less than two
 
 
 def _add_train(commands):
-    parser = _formatted(
+    parser = formatted(
         commands.add_parser,
         "train",
         help="train a model on labelled frames",
@@ -116,16 +113,16 @@ is interrupted, run it again, and it goes on after the last one. Searches of --t
 are kept there, too; --resume goes on with them.""",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help="frames with energies or forces")
-    _add_reading(parser)
+    add_reading(parser)
     parser.add_argument(
         "--n-train",
-        type=_count,
+        type=count,
         metavar="N",
         help="training frames [1000 for sgdml and gdml, all that are not held out for others]",
     )
     parser.add_argument(
         "--n-valid",
-        type=_count,
+        type=count,
         metavar="N",
         help="held-out frames to judge the model on, and as many more to choose sigma by if "
         f"several are given [what is left, at most {MOST_HELD_OUT}]",
@@ -145,7 +142,7 @@ are kept there, too; --resume goes on with them.""",
     )
     parser.add_argument("--max-memory", type=float, metavar="GIB", help="limit [what is available]")
     parser.add_argument("--out", metavar="MODEL", help="file to write: .joblib or .skops")
-    _add_seed(parser)
+    add_seed(parser)
     add_report_options(parser)
     add_model_options(parser)
     add_run_options(parser)
@@ -153,7 +150,7 @@ are kept there, too; --resume goes on with them.""",
 
 
 def _add_evaluate(commands):
-    parser = _formatted(
+    parser = formatted(
         commands.add_parser,
         "evaluate",
         help="errors of a model on labelled frames",
@@ -168,19 +165,19 @@ examples
 
 {_TRUST}""",
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument("data", metavar="DATA", help="frames with labels")
-    _add_reading(parser)
+    add_reading(parser)
     parser.add_argument(
-        "--n-test", type=_count, metavar="N", help="judge on so many frames, drawn at random [all]"
+        "--n-test", type=count, metavar="N", help="judge on so many frames, drawn at random [all]"
     )
-    _add_seed(parser)
+    add_seed(parser)
     add_report_options(parser)
     parser.set_defaults(run=evaluate)
 
 
 def _add_predict(commands):
-    parser = _formatted(
+    parser = formatted(
         commands.add_parser,
         "predict",
         help="energies and forces of structures",
@@ -194,9 +191,9 @@ examples
 
 {_TRUST}""",
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument("data", metavar="DATA", help="structures")
-    _add_reading(parser)
+    add_reading(parser)
     parser.add_argument(
         "--out",
         required=True,
@@ -207,7 +204,7 @@ examples
 
 
 def _add_lammps(commands):
-    parser = _formatted(
+    parser = formatted(
         commands.add_parser,
         "lammps",
         help="run an input script of LAMMPS with a model",
@@ -241,7 +238,7 @@ examples
         help="a variable of the script; may be repeated",
     )
     parser.add_argument(
-        "--replicas", type=_count, default=1, metavar="N", help="runs at once [%(default)s]"
+        "--replicas", type=count, default=1, metavar="N", help="runs at once [%(default)s]"
     )
     parser.add_argument(
         "--skin",
@@ -254,7 +251,7 @@ examples
 
 
 def _add_export(commands):
-    parser = _formatted(
+    parser = formatted(
         commands.add_parser,
         "export",
         help="write a model of pairs and triangles for LAMMPS",
@@ -268,42 +265,8 @@ example
 
 {_TRUST}""",
     )
-    _add_model(parser)
+    add_model(parser)
     parser.add_argument(
         "--out", required=True, metavar="PREFIX", help="beginning of the names of the files"
     )
     parser.set_defaults(run=export)
-
-
-def _add_model(parser):
-    parser.add_argument("model", metavar="MODEL", help="file that skatom train wrote")
-
-
-def _add_reading(parser):
-    parser.add_argument(
-        "--keys",
-        metavar="NAMES",
-        help="names of fields in DATA, as in energy=REF_energy,forces=REF_forces",
-    )
-    parser.add_argument(
-        "--index", metavar="FRAMES", help="frames of DATA to read, as in ::10, :500 or 7 [all]"
-    )
-    parser.add_argument(
-        "--species",
-        nargs="+",
-        metavar="SYMBOL",
-        help="elements of the atom types 1, 2, ... in files that number them",
-    )
-
-
-def _add_seed(parser):
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the random draw of frames [%(default)s]"
-    )
-
-
-def _count(text):
-    """A number of frames, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames")
-    return int(text)

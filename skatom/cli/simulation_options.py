@@ -1,28 +1,20 @@
 """The options of the commands that move atoms."""
 
+from skatom.cli.common_options import add_choice_of_frames, add_model, formatted
 from skatom.cli.eos import eos
 from skatom.cli.md import md
 from skatom.cli.neb import neb
 from skatom.cli.phonons import phonons
 from skatom.cli.relax import relax
 
-_RESUME = "go on from the last step of an interrupted run"
 
-
-def add_simulations(commands, formatted):
-    """Add the commands.
-
-    Parameters
-    ----------
-    commands : what ``add_subparsers`` of argparse gives
-    formatted : callable
-        Makes a parser whose description keeps its lines.
-    """
+def add_simulations(commands):
+    """Add the commands to what ``add_subparsers`` of argparse gave."""
     for add in (_add_relax, _add_md, _add_phonons, _add_eos, _add_neb):
-        add(commands, formatted)
+        add(commands)
 
 
-def _add_relax(commands, formatted):
+def _add_relax(commands):
     parser = formatted(
         commands.add_parser,
         "relax",
@@ -41,9 +33,7 @@ with --resume goes on from the last ones.""",
     )
     _add_input(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="file of the structures")
-    parser.add_argument(
-        "--fmax", type=float, default=0.05, help="largest force at the end, eV/Å [%(default)s]"
-    )
+    _add_fmax(parser)
     parser.add_argument(
         "--steps", type=int, default=500, metavar="N", help="largest number of steps [%(default)s]"
     )
@@ -62,11 +52,11 @@ with --resume goes on from the last ones.""",
     )
     _add_max_std(parser)
     _add_plot(parser, "energy and largest force against steps")
-    parser.add_argument("--resume", action="store_true", help=_RESUME)
+    _add_resume(parser)
     parser.set_defaults(run=relax)
 
 
-def _add_md(commands, formatted):
+def _add_md(commands):
     parser = formatted(
         commands.add_parser,
         "md",
@@ -111,11 +101,11 @@ formats of it. At constant energy, --temperature is that of the first momenta.""
     )
     _add_max_std(parser)
     _add_plot(parser, "energies and temperature against time")
-    parser.add_argument("--resume", action="store_true", help=_RESUME)
+    _add_resume(parser)
     parser.set_defaults(run=md)
 
 
-def _add_phonons(commands, formatted):
+def _add_phonons(commands):
     parser = formatted(
         commands.add_parser,
         "phonons",
@@ -149,11 +139,11 @@ Forces are kept in the folder OUT.forces until the end: after an interruption, t
         "--path", metavar="POINTS", help="special points, as in GXWKGL,UX [those of the lattice]"
     )
     _add_plot(parser, "bands and density of states")
-    parser.add_argument("--resume", action="store_true", help=_RESUME)
+    _add_resume(parser)
     parser.set_defaults(run=phonons)
 
 
-def _add_eos(commands, formatted):
+def _add_eos(commands):
     parser = formatted(
         commands.add_parser,
         "eos",
@@ -177,7 +167,7 @@ example
     parser.set_defaults(run=eos)
 
 
-def _add_neb(commands, formatted):
+def _add_neb(commands):
     parser = formatted(
         commands.add_parser,
         "neb",
@@ -198,9 +188,7 @@ All steps are kept in OUT.steps.traj until the end: after an interruption, the s
     parser.add_argument(
         "--images", type=int, default=7, metavar="N", help="images, ends included [%(default)s]"
     )
-    parser.add_argument(
-        "--fmax", type=float, default=0.05, help="largest force at the end, eV/Å [%(default)s]"
-    )
+    _add_fmax(parser)
     parser.add_argument(
         "--steps", type=int, default=300, metavar="N",
         help="largest number of steps of each stage [%(default)s]",
@@ -208,20 +196,26 @@ All steps are kept in OUT.steps.traj until the end: after an interruption, the s
     parser.add_argument("--trajectory", metavar="FILE.traj", help="keep the bands of all steps")
     _add_max_std(parser)
     _add_plot(parser, "energies along the path")
-    parser.add_argument("--resume", action="store_true", help=_RESUME)
+    _add_resume(parser)
     parser.set_defaults(run=neb)
 
 
 def _add_input(parser, data="structure", **options):
-    parser.add_argument("model", metavar="MODEL", help="file that skatom train wrote")
+    add_model(parser)
     parser.add_argument("data", metavar="DATA", help=data, **options)
+    add_choice_of_frames(parser)
+
+
+def _add_resume(parser):
     parser.add_argument(
-        "--index", metavar="FRAMES", help="structures of DATA to read, as in 0, -1 or ::10 [all]"
+        "--resume", action="store_true", help="go on from the last step of an interrupted run"
     )
+
+
+def _add_fmax(parser):
     parser.add_argument(
-        "--species", nargs="+", metavar="SYMBOL",
-        help="elements of the atom types 1, 2, ... in files that number them",
-    )  # fmt: skip
+        "--fmax", type=float, default=0.05, help="largest force at the end, eV/Å [%(default)s]"
+    )
 
 
 def _add_max_std(parser):

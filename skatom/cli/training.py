@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 
 from skatom.cli.checkpoints import Checkpoints
 from skatom.cli.cluster import on_cluster
@@ -142,17 +142,11 @@ class _Run:
 def _threads(n):
     """Limit the threads of numba and BLAS."""
     if n is None:
-        with nullcontext():
-            yield
+        yield
         return
     from threadpoolctl import threadpool_limits
 
-    from skatom._numba import get_num_threads, set_num_threads
+    from skatom._numba import limited_threads
 
-    before = get_num_threads()
-    set_num_threads(n)
-    try:
-        with threadpool_limits(n):
-            yield
-    finally:
-        set_num_threads(before)
+    with limited_threads(n), threadpool_limits(n):
+        yield

@@ -10,6 +10,8 @@ from ctypes import CFUNCTYPE, c_char_p, c_double, c_int, c_int32, c_int64, c_voi
 import numpy as np
 
 _INTEGERS = {4: c_int32, 8: c_int64}
+# LAMMPS' order of a symmetric tensor: xx, yy, zz, xy, xz, yz.
+_COMPONENTS = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
 
 
 class ProgramArrays:
@@ -103,9 +105,10 @@ class ProgramArrays:
         self._set_callback(self._handle, fix.encode(), address, self._handle)
 
     def give(self, fix, energy, virial=None, energies=None):
-        """Give a fix external the energy, and the virial (6,) and energies of atoms or not."""
+        """Give a fix external the energy, and the virial (3, 3) and energies of atoms or not."""
         self._set_energy(self._handle, fix.encode(), energy)
         if virial is not None:
-            self._set_virial(self._handle, fix.encode(), virial.ctypes.data)
+            six = virial[_COMPONENTS]
+            self._set_virial(self._handle, fix.encode(), six.ctypes.data)
         if energies is not None:
             self._set_energies(self._handle, fix.encode(), energies.ctypes.data)

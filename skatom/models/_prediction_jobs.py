@@ -6,7 +6,7 @@ import numpy as np
 
 from skatom._device import is_tensor
 from skatom.descriptors.features import Features, structures_of
-from skatom.parallel import map_jobs, works_elsewhere
+from skatom.parallel import map_jobs, split_sizes, works_elsewhere
 from skatom.structures import Structures
 
 # Atoms of a job: enough for half a second or more, and few in memory.
@@ -30,7 +30,7 @@ def predicted_in_jobs(model, X, names):
     """
     if not isinstance(X, Structures | Features) or is_tensor(getattr(X, "values", None)):
         return None
-    pieces = _pieces(structures_of(X))
+    pieces = split_sizes(structures_of(X).n_atoms, _ATOMS)
     if len(pieces) < 2 or not works_elsewhere():
         return None
     predict = partial(_outputs, model._for_jobs(names), names)
@@ -41,11 +41,3 @@ def predicted_in_jobs(model, X, names):
 def _outputs(model, names, X):
     found = model._outputs(X, names)
     return {name: found[name] for name in names}
-
-
-def _pieces(structures):
-    if len(structures.numbers) <= _ATOMS:
-        return []
-    starts = np.flatnonzero(np.diff(structures.offsets[:-1] // _ATOMS)) + 1
-    edges = [0, *starts.tolist(), len(structures)]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]

@@ -1,6 +1,10 @@
-"""Axes for plots that are given none."""
+"""Axes for plots that are given none, and how grids look."""
 
 import matplotlib.pyplot as plt
+
+
+def draw_grid(ax):
+    ax.grid(True, alpha=0.3, linewidth=0.5)
 
 
 def new_axes(size, n_columns=1):

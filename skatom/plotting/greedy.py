@@ -12,7 +12,7 @@ import numpy as np
 
 from skatom._prediction import last_step
 from skatom._typing import ArrayLike, Axes, Estimator
-from skatom.plotting._axes import new_axes
+from skatom.plotting._axes import draw_grid, new_axes
 
 # number of letters that fit beside each other as labels of bars
 _LETTERS = 16
@@ -133,7 +133,7 @@ class GreedyPathDisplay:
         if self.n_terms is not None:
             self.ax_.axvline(np.median(self.n_terms), color="0.4", linestyle=":", linewidth=1)
         self.ax_.set(xscale="log", yscale="log", xlabel="number of terms", ylabel=self.name)
-        self.ax_.grid(True, alpha=0.3, linewidth=0.5)
+        draw_grid(self.ax_)
         self.ax_.legend(frameon=False)
         return self
 

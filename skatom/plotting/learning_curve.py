@@ -12,7 +12,7 @@ from sklearn.model_selection import learning_curve
 from skatom._prediction import last_step
 from skatom._typing import ArrayLike, Axes, Estimator, StructuresLike, TargetsLike
 from skatom.metrics import get_scorer, get_scorer_names, neg_force_mae
-from skatom.plotting._axes import new_axes
+from skatom.plotting._axes import draw_grid, new_axes
 from skatom.properties import LABELS
 
 
@@ -141,7 +141,7 @@ class LearningCurveDisplay:
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(NullFormatter())
-        self.ax_.grid(True, alpha=0.3, linewidth=0.5)
+        draw_grid(self.ax_)
         self.ax_.legend(frameon=False)
         return self
 

@@ -9,7 +9,7 @@ from ase.utils.forcecurve import fit_images
 
 from skatom._typing import Axes
 from skatom.mechanics import BulkModulus, ReactionPath
-from skatom.plotting._axes import new_axes
+from skatom.plotting._axes import draw_grid, new_axes
 
 
 class EquationOfStateDisplay:
@@ -64,7 +64,7 @@ class EquationOfStateDisplay:
         self.ax_.plot(found.volumes, relative, "o", markersize=4)
         self.ax_.set(xlabel="volume (Å³)", ylabel="energy − lowest energy (eV)")
         self.ax_.set_title(f"K = {found.value:.4g} GPa, V = {found.volume:.5g} Å³", fontsize=10)
-        self.ax_.grid(True, alpha=0.3, linewidth=0.5)
+        draw_grid(self.ax_)
         return self
 
 
@@ -121,5 +121,5 @@ class ReactionPathDisplay:
             f"barriers: forward {found.forward:.3g} eV, backward {found.backward:.3g} eV",
             fontsize=10,
         )
-        self.ax_.grid(True, alpha=0.3, linewidth=0.5)
+        draw_grid(self.ax_)
         return self

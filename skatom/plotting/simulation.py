@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from skatom._typing import Axes
-from skatom.plotting._axes import new_axes
+from skatom.plotting._axes import draw_grid, new_axes
 from skatom.simulation import Dynamics, Phonons, Relaxation
 
 _NAMES = {"G": "Γ"}
@@ -66,7 +66,7 @@ class RelaxationDisplay:
         if (found.largest_forces > 1e-8).all():
             self.axes_[1].set_yscale("log")
         for ax in self.axes_:
-            ax.grid(True, alpha=0.3, linewidth=0.5)
+            draw_grid(ax)
         return self
 
 
@@ -122,7 +122,7 @@ class DynamicsDisplay:
             self.axes_[2].set_ylabel("volume (Å³/atom)")
         for ax in self.axes_:
             ax.set_xlabel("time (ps)")
-            ax.grid(True, alpha=0.3, linewidth=0.5)
+            draw_grid(ax)
         return self
 
 
@@ -181,7 +181,7 @@ class PhononDisplay:
         density.plot(found.grid, found.dos, lw=1)
         density.set(xlabel="frequency (THz)", ylabel="density of states (1/THz)")
         density.set_ylim(0, None)
-        density.grid(True, alpha=0.3, linewidth=0.5)
+        draw_grid(density)
         return self
 
 

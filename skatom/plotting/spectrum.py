@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from skatom._typing import ArrayLike, Axes
-from skatom.plotting._axes import new_axes
+from skatom.plotting._axes import draw_grid, new_axes
 
 
 class SpectrumDisplay:
@@ -81,7 +81,7 @@ class SpectrumDisplay:
             xlabel="wavenumber (1/cm)", ylabel="absorption (km/mol cm)", xlim=(axis[0], axis[-1]),
             ylim=(0, None),
         )  # fmt: skip
-        self.ax_.grid(True, alpha=0.3, linewidth=0.5)
+        draw_grid(self.ax_)
         if label is not None:
             self.ax_.legend(frameon=False)
         return self

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from skatom.models.linear.rows import WeightedRows
-from skatom.parallel import reduce_jobs, tree_reduce, works_elsewhere
+from skatom.parallel import reduce_jobs, split_sizes, tree_reduce, works_elsewhere
 from skatom.solvers import NormalEquations, StreamedQR
 
 # A problem is cut into this many parts at most, none of fewer rows than the smallest.
@@ -89,9 +89,6 @@ def _part(rows, samples):
 
 def _parts(rows):
     """Slices of samples with about as many rows each, for any number of workers."""
-    n_rows = np.cumsum(rows.problem.rows_of_samples(rows.sample_weight))
-    size = max(_FEWEST_ROWS, -(-int(n_rows[-1]) // _PARTS))
-    starts = np.flatnonzero(np.diff((n_rows - 1) // size)) + 1
-    edges = [0, *starts.tolist(), len(n_rows)]
-    parts = zip(edges[:-1], edges[1:], strict=True)
-    return [slice(a, b) for a, b in parts if n_rows[b - 1] > (n_rows[a - 1] if a else 0)]
+    n_rows = rows.problem.rows_of_samples(rows.sample_weight)
+    size = max(_FEWEST_ROWS, -(-int(n_rows.sum()) // _PARTS))
+    return [part for part in split_sizes(n_rows, size) if n_rows[part].any()]

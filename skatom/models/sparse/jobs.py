@@ -22,7 +22,7 @@ from skatom.descriptors.features import structures_of
 from skatom.elements import species_index
 from skatom.models._labels import Labels
 from skatom.models.sparse.fitting import batch_size, features_of, learn
-from skatom.parallel import reduce_jobs, works_elsewhere
+from skatom.parallel import reduce_jobs, split_sizes, works_elsewhere
 from skatom.solvers import StreamedQR
 
 # Rows of a chunk in multiples of the columns: merging two triangles costs as much as taking a
@@ -102,11 +102,9 @@ def works_in_jobs(X, labels, n_columns):
 def chunks(structures, labels, n_columns):
     """Slices of consecutive structures that are learnt in one job, for any number of workers."""
     atoms = 3 * structures.n_atoms * labels.has_forces
-    n_rows = np.cumsum(labels.has_energy + atoms + 6 * labels.has_virial)
-    size = max(n_columns, min(_ROWS * n_columns, n_rows[-1] // _CHUNKS), _FEWEST_ROWS)
-    starts = np.flatnonzero(np.diff((n_rows - 1) // size)) + 1
-    edges = [0, *starts.tolist(), len(structures)]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    n_rows = labels.has_energy + atoms + 6 * labels.has_virial
+    size = max(n_columns, min(_ROWS * n_columns, n_rows.sum() // _CHUNKS), _FEWEST_ROWS)
+    return split_sizes(n_rows, size)
 
 
 def job_memory(n_columns, most_atoms=1):
