@@ -71,7 +71,23 @@ def evaluate(model: Estimator, X: FeaturesLike, y: TargetsLike) -> dict:
     ['energy_mae', 'energy_mae_per_atom', 'energy_rmse', 'energy_rmse_per_atom',
      'force_angle_error', 'force_mae', 'force_magnitude_error', 'force_rmse']
     """
-    X = as_batch(X)
+    return figures_of(*compared(model, as_batch(X), y))
+
+
+def compared(model, X, y):
+    """Labels and predictions of what the model predicts and any structure is labelled with.
+
+    Parameters
+    ----------
+    model : fitted estimator or Pipeline
+    X : Structures or features
+    y : Targets, or array-like of energies
+
+    Returns
+    -------
+    labels : Targets
+    predicted : dict of str to ndarray
+    """
     structures = structures_of(X)
     targets = as_targets(y, structures)
     names = [name for name in comparable(model) if targets.labelled(name).any()]
@@ -84,8 +100,13 @@ def evaluate(model: Estimator, X: FeaturesLike, y: TargetsLike) -> dict:
     # the number of atoms of each structure, for errors per atom
     labels = {name: getattr(targets, name) for name in names}
     labelled = Targets(**labels, offsets=structures.offsets)
+    return labelled, {name: answers[name] for name in names}
+
+
+def figures_of(labels, predicted):
+    """The errors that apply, by name."""
     return {
-        figure: error(labelled, answers[name])
-        for name in names
+        figure: error(labels, values)
+        for name, values in predicted.items()
         for figure, error in FIGURES[name].items()
     }

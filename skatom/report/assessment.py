@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skatom._prediction import comparable, predict, predictable
+from skatom._prediction import predict, predictable
 from skatom.descriptors.features import as_batch, structures_of
-from skatom.metrics.evaluation import FIGURES
+from skatom.metrics.evaluation import compared, figures_of
 from skatom.properties import LABELS
 from skatom.structures import Structures
-from skatom.targets import Targets, as_targets
+from skatom.targets import Targets
 
 # Deviations take longer than predictions, so they are of structures of so many atoms in all.
 MOST_ATOMS = 4000
@@ -51,11 +51,7 @@ class Assessment:
 
     def figures(self):
         """The errors of `skatom.metrics.evaluate`."""
-        return {
-            figure: error(self.labels, self.predicted[name])
-            for name in self.names
-            for figure, error in FIGURES[name].items()
-        }
+        return figures_of(self.labels, self.predicted)
 
     def errors(self, name):
         """Prediction less label, a row for each structure or atom; NaN where there is no label.
@@ -109,24 +105,10 @@ def assess(model, X, y):
         If nothing can be compared.
     """
     X = as_batch(X)
-    structures = structures_of(X)
-    targets = as_targets(y, structures)
-    names = [name for name in comparable(model) if targets.labelled(name).any()]
-    if not names:
-        raise ValueError(
-            f"nothing to compare: the model predicts {', '.join(comparable(model))}, the targets "
-            f"have {', '.join(targets.names)}"
-        )
-    labels = {name: getattr(targets, name) for name in names}
     begin = time.perf_counter()
-    answers = predict(model, X, names)
+    labels, predicted = compared(model, X, y)
     seconds = {"predictions": time.perf_counter() - begin}
-    found = Assessment(
-        structures,
-        Targets(**labels, offsets=structures.offsets),
-        {name: answers[name] for name in names},
-        seconds=seconds,
-    )
+    found = Assessment(structures_of(X), labels, predicted, seconds=seconds)
     _add_deviations(found, model, X)
     return found
 
