@@ -53,7 +53,7 @@ def measured(work):
 
 def main(name):
     job = JOBS[name]
-    job.prepared(32)()  # compiled and loaded
+    job.prepared(job.size // 8)()  # compiled and loaded
     print(json.dumps([measured(job.prepared(n)) for n in (job.size // 2, job.size)]))
 
 

@@ -266,7 +266,7 @@ JOBS = {
     "committee": Fit(committee, 800),
     "greedy": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), GreedyOLS, n_terms=12), 1000),
     "greedy-schmidt": Fit(
-        piped(SMALL_SOAP, GreedyOLS, n_terms=12, method="gram-schmidt"), 1500
+        piped(SMALL_SOAP, GreedyOLS, n_terms=12, method="gram-schmidt"), 2500
     ),
     "greedy-array": Table(lambda X: GreedyOLS(n_terms=12).fit(X, X[:, 0]), (20000, 500)),
     "greedy-array-schmidt": Table(
@@ -310,7 +310,7 @@ JOBS = {
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="polarizability", keep_factor=True),
         5000, ("polarizability",),
     ),
-    "moment-tensor": Transform(MomentTensor(cutoff=4.0), 3000),
+    "moment-tensor": Transform(MomentTensor(cutoff=4.0), 8000),
     "moment-tensor-sum": Transform(MomentTensor(cutoff=4.0, pool="sum"), 6000),
     "chebyshev": Transform(ChebyshevFunctions(cutoff=4.0), 20000),
     "fchl19-sum": Transform(FCHL19(cutoff=4.0, pool="sum"), 10000),
@@ -327,7 +327,7 @@ JOBS = {
     ),
     "structure-kernel": Call(lambda x: SUMS(x), 3000, SMALL_SOAP),
     "structure-covariance": Call(lambda x: covariance(SUMS, x, rows=ENERGY), 400, SMALL_SOAP),
-    "evaluate": Made(evaluated, 10000),
+    "evaluate": Made(evaluated, 25000),
     "ridge": Fit(ridge(kernel=GAUSSIAN), 1000),
     "ridge-operators": Fit(ridge(kernel=GAUSSIAN, basis="operators", alpha=1e-8), 1000),
     "ridge-average": Fit(ridge(SMALL_SOAP, kernel=SUMS, alpha=1e-6), 1000),

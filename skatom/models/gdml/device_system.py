@@ -17,18 +17,21 @@ _FRAMES = 16
 _COLUMN_NUMBERS, _WEIGHTS_ON_CARD, _WEIGHTS_ON_CPU = 2**26, 2**28, 2**22
 
 
-def check_device_memory(n_frames, n_atoms, max_memory, device):
+def check_device_memory(n_frames, n_atoms, max_memory, device, energies=False):
     """Raise MemoryError if the triangle of K and its making would not fit on the device."""
     device.check_memory(
-        _memory(n_frames, n_atoms), *memory_message(n_frames, n_atoms, max_memory), max_memory
+        _memory(n_frames, n_atoms, energies),
+        *memory_message(n_frames, n_atoms, max_memory),
+        max_memory,
     )
 
 
-def _memory(n_frames, n_atoms):
+def _memory(n_frames, n_atoms, energies):
     from skatom.models._torch.gdml_columns import memory
 
     n_kept = 3 * n_atoms - 6
-    matrix = PackedCholesky.memory(n_frames * n_kept, max(_WIDTH, n_kept))
+    width = max(_WIDTH, n_kept, n_frames * energies)
+    matrix = PackedCholesky.memory(n_frames * (n_kept + energies), width)
     return matrix + memory(n_frames, n_atoms)
 
 
@@ -56,7 +59,7 @@ class DeviceGDMLSystem(GDMLSystem):
     def _room(self):
         n_frames, n_coordinates, _ = self.rigid.shape
         sizes = n_frames, n_coordinates // 3
-        return self._on.room_for(_memory(*sizes), *memory_message(*sizes, None))
+        return self._on.room_for(_memory(*sizes, self.n_energies > 0), *memory_message(*sizes, None))
 
     def _padded_coordinates(self):
         """The kept coordinates (M, k) of each frame, -1 beyond their number."""

@@ -43,9 +43,9 @@ def _check_combinations(model):
 def _check_matrix(model, n_frames, device):
     arguments = n_frames, len(model.numbers_), model.max_memory
     if device is None:
-        check_kernel_memory(*arguments)
+        check_kernel_memory(*arguments, model.energy_constraint)
     else:
-        check_device_memory(*arguments, device)
+        check_device_memory(*arguments, device, model.energy_constraint)
 
 
 def _options(model):

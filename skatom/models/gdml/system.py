@@ -19,11 +19,14 @@ _WIDTH = 512
 _MIN_FRAMES = 16
 
 
-def check_kernel_memory(n_frames, n_atoms, max_memory):
-    """Raise MemoryError if the triangle of K for ``n_frames`` frames would not fit."""
-    size = n_frames * (3 * n_atoms - 6)
+def check_kernel_memory(n_frames, n_atoms, max_memory, energies=False):
+    """Raise MemoryError if the triangle of K for ``n_frames`` frames would not fit.
+
+    Rows of ``energies`` are one block column.
+    """
+    size = n_frames * (3 * n_atoms - 6 + energies)
     check_memory(
-        PackedCholesky.memory(size, _WIDTH),
+        PackedCholesky.memory(size, max(_WIDTH, n_frames * energies)),
         *memory_message(n_frames, n_atoms, max_memory),
         max_memory,
     )
