@@ -1,12 +1,11 @@
 """Choosing the frames to train on and to test on, and the noises of a model."""
 
+from skatom.model_selection.energy_strata import EnergyStratifiedSplit, energy_stratified_sample
 from skatom.model_selection.noise_search import NoiseSearchCV
 from skatom.model_selection.splitters import (
     BlockKFold,
-    EnergyStratifiedSplit,
     StratifiedPathKFold,
     composition_strata,
-    energy_stratified_sample,
 )
 
 __all__ = [
