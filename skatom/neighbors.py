@@ -159,6 +159,25 @@ class NeighborList:
             offsets, self.indices[pairs], self.vectors[pairs], self.cutoff, self.atoms[centers]
         )
 
+    def run(self, centers: slice) -> NeighborList:
+        """The list of consecutive centres, whose pairs are not copied.
+
+        Parameters
+        ----------
+        centers : slice
+            Positions of the centres in the list, with a start and a stop.
+
+        Returns
+        -------
+        NeighborList
+        """
+        edges = self.offsets[centers.start : centers.stop + 1]
+        pairs = slice(edges[0], edges[-1])
+        return NeighborList(
+            edges - edges[0], self.indices[pairs], self.vectors[pairs], self.cutoff,
+            self.atoms[centers],
+        )  # fmt: skip
+
     def within(self, cutoff: float) -> NeighborList:
         """The pairs closer than a smaller cutoff radius.
 

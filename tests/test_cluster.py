@@ -364,8 +364,8 @@ def test_rows_of_50000_representatives_are_added_where_they_belong():
     vectors = np.array([[1.0, 2.0, 3.0]])
     scatter(
         np.array([0, 1]), np.array([1]), vectors, np.array([0]),
-        np.broadcast_to(1.0, (1, 3, m)).copy(), np.full((1, m), 2.0), np.zeros((1, 3)),
-        np.zeros((1, m)), forces, virial, True,
+        np.zeros((1, 3, 1)), np.zeros((1, 1)), np.broadcast_to(1.0, (1, 3, m)).copy(),
+        np.full((1, m), 2.0), np.zeros((1, m)), forces, virial, True,
     )  # fmt: skip
     np.testing.assert_array_equal(forces[0], 2.0)
     np.testing.assert_array_equal(forces[1], -2.0)

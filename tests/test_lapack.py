@@ -27,16 +27,43 @@ def test_products_are_subtracted_in_place(rng):
     np.testing.assert_allclose(square, expected, atol=1e-14)
 
 
-def test_factor_and_division_by_it(rng):
-    half = rng.normal(size=(6, 6))
-    A, rows = half @ half.T + np.eye(6), rng.normal(size=(9, 6))
-    L = A.copy()
+@pytest.mark.parametrize("n", [6, 64, 65, 300])
+def test_factor_and_division_by_it(rng, n):
+    half = rng.normal(size=(n, n)) / np.sqrt(n)
+    A, rows = half @ half.T + np.eye(n), rng.normal(size=(9, n))
+    above = np.triu(np.full((n, n), np.nan), 1)  # is not read
+    L = np.tril(A) + above
     assert _lapack.cholesky_in_place(L) == 0
     np.testing.assert_allclose(np.tril(L), np.linalg.cholesky(A), atol=1e-13)
     quotient = rows.copy()
     _lapack.divide_by_transpose(quotient, L)
     np.testing.assert_allclose(quotient @ np.tril(L).T, rows, atol=1e-13)
-    assert _lapack.cholesky_in_place(np.diag([1.0, 2.0, -1.0])) == 3
+
+
+@pytest.mark.parametrize("row", [3, 65, 200])
+def test_the_row_where_a_matrix_is_not_positive(row):
+    diagonal = np.ones(200)
+    diagonal[row - 1] = -1.0
+    assert _lapack.cholesky_in_place(np.diag(diagonal)) == row
+
+
+def test_parts_of_rows(rng):
+    """Arrays whose rows are contiguous, but farther apart than they are long."""
+    n = 100
+    wide = rng.normal(size=(2 * n, 2 * n)) / n
+    A, rows, out = np.eye(n) + wide[:n, :n] @ wide[:n, :n].T, wide[n:, :n], wide[:n, n:]
+    store = np.full((n, n + 7), np.nan)
+    L = store[:, :n]
+    L[:] = A
+    assert _lapack.cholesky_in_place(L) == 0
+    np.testing.assert_allclose(np.tril(L), np.linalg.cholesky(A), atol=1e-13)
+    assert np.isnan(store[:, n:]).all()
+    expected = out - rows @ A[:, :n].T
+    _lapack.subtract_product(out, rows, A)
+    np.testing.assert_allclose(out, expected, atol=1e-13)
+    expected = np.linalg.solve(np.tril(L), rows.T).T
+    _lapack.divide_by_transpose(rows, L)
+    np.testing.assert_allclose(rows, expected, atol=1e-13)
 
 
 def test_triangles_have_the_squares_of_the_rows(rng):

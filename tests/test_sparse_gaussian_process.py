@@ -1,8 +1,6 @@
 import copy
 import tracemalloc
 import warnings
-from concurrent.futures import Future
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import joblib
@@ -29,7 +27,7 @@ from sparse_systems import (
     with_isolated_atoms,
 )
 
-from skatom import Structures, Targets
+from skatom import Structures, Targets, parallel
 from skatom._prediction import predict
 from skatom.baseline import less_baseline
 from skatom.calculators import SkatomCalculator
@@ -240,13 +238,8 @@ class TestLearning:
         )
 
     def test_memory_does_not_grow_with_the_structures(self, monkeypatch):
-        class OneAfterTheOther:  # the peak shall not depend on how threads overlap
-            def submit(self, function, *arguments):
-                call = Future()
-                call.set_result(function(*arguments))
-                return call
-
-        monkeypatch.setattr(fitting, "threads_over_blas", lambda: nullcontext(OneAfterTheOther()))
+        # the peak shall not depend on how threads overlap
+        monkeypatch.setattr(parallel, "available_threads", lambda: 1)
         monkeypatch.setattr(fitting, "batch_size", lambda n_columns: 64)
         peaks = []
         for n in (64, 128):  # more than as many batches as wait for their turn

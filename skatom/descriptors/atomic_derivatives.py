@@ -161,6 +161,35 @@ class AtomicDerivatives:
             return values
         return self.chain.pushforward(values, pairs.centers, self.structures.numbers[pairs.centers])
 
+    def runs_along_pairs(self, pairs, runs):
+        """`along_pairs` of consecutive centres of a list, run after run, in the same memory.
+
+        Parameters
+        ----------
+        pairs : NeighborList
+            Of some or all centres.
+        runs : list of slice
+            Positions of the centres in the list.
+
+        Yields
+        ------
+        pairs : NeighborList
+        values : ndarray of float, shape (n_pairs, 3, n_features)
+            Valid until the next run.
+        """
+        species = self.descriptor._species_index(self.structures)
+        descriptor = self.descriptor._prepared()
+        longest = max((pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs), default=0)
+        memory = np.empty((longest, 3, descriptor.n_features_out_))
+        for run in runs:
+            part = pairs.run(run)
+            values = memory[: len(part)]
+            descriptor._pair_jacobian(part, species, values)
+            if self.chain:
+                numbers = self.structures.numbers[part.centers]
+                values = self.chain.pushforward(values, part.centers, numbers)
+            yield part, values
+
     def pooled_jacobian(self, weights):
         """Σ_i weights_i dx_i/dR (n_atoms, 3, …) and /dε (3, 3, …) of one structure, before maps."""
         species = self.descriptor._species_index(self.structures)

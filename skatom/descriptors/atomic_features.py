@@ -112,7 +112,11 @@ class AtomicFeatures(Features, Sequence):
         return self.structures.shape
 
     def _rows(self, key):
-        _, atoms, _ = select(self.offsets, key)
+        if isinstance(key, slice) and key.step in (None, 1):
+            start, stop, _ = key.indices(len(self))
+            atoms = slice(*self.offsets[[start, max(start, stop)]])
+        else:
+            _, atoms, _ = select(self.offsets, key)
         return AtomicFeatures(self.values[atoms], self.derivatives.select(key))
 
     def with_neighbors(self) -> AtomicFeatures:

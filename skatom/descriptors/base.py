@@ -286,6 +286,14 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         """d values_i / dr_ij into ``out`` (n_pairs, 3, n_features)."""
         self._run(self._loops.pair_jacobian, pairs, species, out)
 
+    def _prepared(self):
+        """A copy for many calls of the loops, whose parameters are made now."""
+        prepared = copy.copy(self)
+        if hasattr(self, "_compiled"):
+            parameters = self._compiled()
+            prepared._compiled = lambda: parameters
+        return prepared
+
     def _run(self, loop, pairs, species, *arrays):
         """Call a compiled function on all centres of a neighbour list, in threads.
 

@@ -11,8 +11,8 @@ from skatom.kernels.feature_rows import rows_of
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
 # Numbers of atoms that a thread works on at once, and of environments that they are compared with:
-# the arrays of kernel values stay in the cache.
-_ATOMS, _ENVIRONMENTS = 64, 1024
+# the arrays of kernel values stay in the cache, and threads seldom need the interpreter.
+_ATOMS, _ENVIRONMENTS = 128, 512
 # The same on a device, where few large operations are fast: environments, and numbers in arrays.
 _TENSOR_ENVIRONMENTS, _TENSOR_NUMBERS = 8192, 2**24
 
@@ -91,9 +91,9 @@ class EnvironmentExpansion(Predictor):
 
         They are tensors for features on a device.
         """
-        here, xp = self._beside(features), namespace(features.values)
-        energies = xp.zeros_like(features.values[:, 0])
-        cotangent = xp.zeros_like(features.values) if with_gradient else None
+        here = self._beside(features)
+        energies = _zeros_like(features.values[:, 0])
+        cotangent = _zeros_like(features.values) if with_gradient else None
         numbers = rows_of(features).numbers
         atoms = {z: np.flatnonzero(numbers == z) for z in self.values}
 
@@ -102,7 +102,7 @@ class EnvironmentExpansion(Predictor):
             x = features.values[mine]
             query = x if here.bases is None else x @ here.bases[z]
             norms = squared_norms(x)
-            found, along, own = (xp.zeros_like(like) for like in (norms, query, norms))
+            found, along, own = (_zeros_like(like) for like in (norms, query, norms))
             here._add_all(z, query, norms, with_gradient, found, along, own)
             energies[mine] = found
             if with_gradient:
@@ -197,6 +197,11 @@ def _share(counts, work, at_once):
     else:
         with threads_over_blas() as pool:
             deque(pool.map(work, *zip(*jobs, strict=True)), 0)
+
+
+def _zeros_like(array):
+    """Zeros which, for numpy, are first touched by the thread that adds to them."""
+    return namespace(array).zeros_like(array) if is_tensor(array) else np.zeros(array.shape)
 
 
 def _row_sums(f, weights, shape):

@@ -11,12 +11,14 @@ determine energies up to constants.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
 
 from skatom.models._labels import VOIGT
 from skatom.neighbors import neighbor_list
+from skatom.parallel import threads_over_blas
 
 # Radial functions of pairs and of moments; the first centre in Å.
 _PAIRS, _MOMENTS, _SHORTEST = 10, 4, 0.8
@@ -24,8 +26,8 @@ _PAIRS, _MOMENTS, _SHORTEST = 10, 4, 0.8
 _NEIGHBORS, _CUTOFFS = 25, (3.0, 5.5)
 # Elements whose neighbours' moments are kept apart, at most.
 _ELEMENTS = 3
-# Atoms whose pairs are held at a time.
-_BATCH_ATOMS = 128
+# Atoms whose pairs one thread holds at a time, and those of which the density is taken.
+_BATCH_ATOMS, _DENSITY_ATOMS = 64, 128
 # √2 of the off-diagonal components makes a product of Voigt vectors that of matrices
 _ROOTS = np.sqrt([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 
@@ -55,17 +57,16 @@ def probe_rows(structures):
         structures.offsets, np.arange(0, structures.offsets[-1] + 1, _BATCH_ATOMS)
     )
     edges = np.unique([0, *firsts, len(structures)])
-    parts = [
-        _rows_of(structures[start:stop], structures.species, cutoff)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    batches = [structures[start:stop] for start, stop in pairwise(edges)]
+    with threads_over_blas() as team:
+        parts = list(team.map(lambda batch: _rows_of(batch, structures.species, cutoff), batches))
     return ProbeRows(*(np.concatenate([getattr(part, name) for part in parts])
                   for name in ("energy", "forces", "virial")))  # fmt: skip
 
 
 def _cutoff(structures):
     """A radius with some 25 neighbours, as far as the density is uniform."""
-    some = structures[: 1 + np.searchsorted(structures.offsets[1:], _BATCH_ATOMS)]
+    some = structures[: 1 + np.searchsorted(structures.offsets[1:], _DENSITY_ATOMS)]
     counts = np.diff(neighbor_list(some, _CUTOFFS[1]).offsets)
     factor = np.cbrt(_NEIGHBORS / max(counts.mean(), 1.0))
     return float(np.clip(_CUTOFFS[1] * factor, *_CUTOFFS))

@@ -21,8 +21,9 @@ from skatom.solvers._lapack import (
 )
 from skatom.solvers.base import check_system, solver
 
-# Rows that one thread works on: enough for fast products, few enough to keep all threads busy.
-_ROWS = 256
+# Rows that one thread works on: enough for fast products, few enough to keep all threads busy, of
+# small matrices and of those from `_LARGE` rows on.
+_ROWS, _ROWS_OF_LARGE, _LARGE = 256, 512, 6000
 # Rows of a block column that one thread multiplies with few right-hand sides.
 _SOLVED_ROWS = 1024
 # Right-hand sides that one thread solves for.
@@ -290,11 +291,12 @@ class Tiles:
     def __init__(self, edges, columns):
         self.edges = edges
         self.columns = columns
+        rows = _ROWS if edges[-1] < _LARGE else _ROWS_OF_LARGE
         # rows of a block in pieces of nearly the same size, with the same pieces in all columns
         self.pieces = [
             [slice(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
             for cuts in (
-                np.linspace(start, stop, -(-(stop - start) // _ROWS) + 1).astype(int)
+                np.linspace(start, stop, -(-(stop - start) // rows) + 1).astype(int)
                 for start, stop in zip(edges[:-1], edges[1:], strict=True)
             )
         ]

@@ -1,5 +1,6 @@
 """Greedy selection of a few points that represent many."""
 
+from collections import deque
 from importlib import import_module
 
 import numpy as np
@@ -7,11 +8,15 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import eigsh
 
 from skatom._device import is_tensor
+from skatom.parallel import split_rows, threads_over_blas
 
 # Squared distances below this share of the largest norm are rounding error: the points are equal.
 _EQUAL = 1e-13
 # What is left of a matrix is rounding error below this share of its trace.
 EXHAUSTED = 1e-13
+# Products of all points with each other, up to so many points and so many for each that is
+# selected, take less time than those with one point after the other, and threads share them.
+_TOGETHER, _EACH, _ROWS = 2048, 8, 128
 # Above this size, leading eigenvectors come from Lanczos' method.
 _DENSE = 400
 
@@ -47,6 +52,7 @@ def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
     own = norms if kernel is None else kernel.value(norms, norms, norms)
     nearest = np.full(len(points), np.inf)
     smallest = max(min_distance**2, _EQUAL * np.abs(own).max())
+    products_with = _products(points, limit)
     selected, distances = [], []
     while len(selected) < limit:
         if len(selected) < len(begin):
@@ -57,11 +63,26 @@ def farthest_points(points, limit, begin, kernel=None, min_distance=0.0):
                 break
         selected.append(point)
         distances.append(np.sqrt(max(nearest[point], 0.0)))
-        products = points @ points[point]
+        products = products_with(point)
         if kernel is not None:
             products = kernel.value(products, norms, norms[point])
         np.minimum(nearest, own + own[point] - 2 * products, out=nearest)
     return np.array(selected, dtype=np.int64), np.array(distances)
+
+
+def _products(points, limit):
+    """A function that gives the products of all points with one."""
+    n = len(points)
+    if n > min(_TOGETHER, _EACH * limit):
+        return lambda point: points @ points[point]
+    matrix = np.empty((n, n))
+
+    def fill(rows):
+        np.matmul(points[rows], points.T, out=matrix[rows])
+
+    with threads_over_blas() as team:
+        deque(team.map(fill, split_rows(n, _ROWS)), 0)
+    return matrix.__getitem__
 
 
 def greedy_cur(points, limit, n_components=1):

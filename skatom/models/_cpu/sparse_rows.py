@@ -6,12 +6,14 @@ from skatom._numba import callee, njit
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
 def scatter(
-    starts, neighbors, vectors, centers, products, slope, along, radial, forces, virial, strained
-):
+    starts, neighbors, vectors, centers, jacobian, values, products, slope, radial, forces, virial,
+    strained,
+):  # fmt: skip
     """Add −dk(x_i, z_m)/dR to ``forces`` (n_atoms, 3, M) and dk/dε to ``virial`` (6, M).
 
-    With the products z_m · J_ij (n_pairs, 3, M) and x_i · J_ij (n_pairs, 3), and the kernel's
-    derivatives with respect to s = x · z and to |x|², (n_centers, M),
+    With the products z_m · J_ij (n_pairs, 3, M) of the Jacobian J (n_pairs, 3, n_features), the
+    features x (n_centers, n_features), and the kernel's derivatives with respect to s = x · z and
+    to |x|², (n_centers, M),
 
         dk/dr_ij = slope (z_m · J_ij) + 2 radial (x_i · J_ij),
 
@@ -22,7 +24,7 @@ def scatter(
         for k in range(starts[c], starts[c + 1]):
             for axis in range(3):
                 g, rate, rest = products[k, axis], slope[c], radial[c]
-                twice = 2 * along[k, axis]
+                twice = 2 * _dot(jacobian[k, axis], values[c])
                 pulled, held = forces[neighbors[k], axis], forces[centers[c], axis]
                 for m in range(n_columns):
                     g[m] = rate[m] * g[m] + twice * rest[m]
@@ -31,6 +33,14 @@ def scatter(
                     held[m] += g[m]
             if strained:
                 _strain(vectors[k], products[k], virial)
+
+
+@callee(cache=True, fastmath=FASTMATH)
+def _dot(a, b):
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
 
 
 @callee(cache=True, fastmath=FASTMATH)

@@ -6,6 +6,7 @@ environments z_m of one species; atoms of other species do not contribute to it.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -160,9 +161,8 @@ def derivative_rows(block, features, structure, strained=True):
     forces = np.zeros((stop - start, 3, len(block.vectors)))
     virial = np.zeros((6, len(block.vectors)))
     centers = start + np.flatnonzero(features.numbers[start:stop] == block.number)
-    width = sum(block.vectors.shape)
-    for some in pieces(centers, features.neighbors, width):
-        _add_piece(block, features, some, start, forces, virial, strained)
+    if len(centers):
+        _add_rows(block, features, centers, start, forces, virial, strained)
     return forces, virial
 
 
@@ -195,21 +195,38 @@ def pieces(centers, pairs, width):
     -------
     list of ndarray of int
     """
-    filled = np.cumsum(np.diff(pairs.offsets)[centers]) * 24 * width // _PIECE_BYTES
-    edges = np.flatnonzero(np.diff(filled)) + 1
-    return [piece for piece in np.split(centers, edges) if len(piece)]
+    runs = _runs(np.diff(pairs.offsets)[centers], width)
+    return [centers[run] for run in runs]
 
 
-def _add_piece(block, features, centers, start, forces, virial, strained):
-    """Add what some centres contribute to the rows of a structure; ``start``: its first atom."""
-    mine = features.neighbors.take(centers)
-    products, along = features.project(centers, block.vectors)
-    profile = block.profile(features.values[centers])
-    shape = (len(centers), len(block.vectors))
+def _runs(counts, width):
+    """`pieces` as slices of centres with so many pairs."""
+    filled = np.cumsum(counts) * 24 * width // _PIECE_BYTES
+    edges = [0, *(np.flatnonzero(np.diff(filled)) + 1).tolist(), len(counts)]
+    return [slice(a, b) for a, b in pairwise(edges) if b > a]
+
+
+def _add_rows(block, features, centers, start, forces, virial, strained):
+    """Add what some centres contribute to the rows of a structure; ``start``: its first atom.
+
+    What is not a loop or a product happens once for all pieces: threads wait for each other where
+    the interpreter has to take a step.
+    """
+    values, pairs = features.values[centers], features.neighbors.take(centers)
+    profile, shape = block.profile(values), (len(centers), len(block.vectors))
     slope, radial = (
         np.ascontiguousarray(np.broadcast_to(a, shape)) for a in (profile.s, profile.u)
     )
-    _cpu.scatter(
-        mine.offsets, mine.indices - start, mine.vectors, centers - start, products, slope, along,
-        radial, forces, virial, strained,
-    )  # fmt: skip
+    runs = _runs(np.diff(pairs.offsets), sum(block.vectors.shape))
+    longest = max(pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs)
+    memory, vectors = np.empty((3 * longest, len(block.vectors))), block.vectors.T
+    jacobians = features.derivatives.runs_along_pairs(pairs, runs)
+    for run, (mine, jacobian) in zip(runs, jacobians, strict=True):
+        jacobian = np.ascontiguousarray(jacobian)
+        products = memory[: 3 * len(mine)]
+        np.matmul(jacobian.reshape(len(products), -1), vectors, out=products)
+        _cpu.scatter(
+            mine.offsets, mine.indices - start, mine.vectors, mine.atoms - start, jacobian,
+            values[run], products.reshape(len(mine), 3, -1), slope[run], radial[run], forces,
+            virial, strained,
+        )  # fmt: skip
