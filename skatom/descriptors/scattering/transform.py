@@ -3,13 +3,10 @@
 import numpy as np
 
 from skatom.descriptors._cpu import scattering as loops
-from skatom.parallel import split_rows
+from skatom.descriptors._cpu.scattering_maps import maps
 
 # σ below this is zero: its direction is not divided by it
 TINY = 1e-90
-# Points of the fields that are transformed at once. Memory of this size is used again and again;
-# more would be fetched anew from the system by each transform, which takes longer than the FFT.
-_FIELD_POINTS = 2**17
 
 
 class Scene:
@@ -52,6 +49,13 @@ class Scene:
         j1, j2 = self.paths.wavelets[a].j, self.paths.wavelets[b].j
         return self.grids.grid(self.paths.level(b), self.reach * (2.0**j1 + 2.0**j2))
 
+    def targets(self, task):
+        """The grids of a task's second order, each with its pairs and rows of channels."""
+        found = {}
+        for pair, rows in task.seconds:
+            found.setdefault(self.second_grid(pair), []).append((pair, rows))
+        return found
+
     def density(self, grid):
         """Spectra (n_channels, n_ω) of the pseudo-densities on a grid."""
         key = grid.spectrum
@@ -63,16 +67,20 @@ class Scene:
             self._densities[key] = spectra
         return self._densities[key]
 
-    def prepare(self, tasks, strain=False):
-        """Make what all tasks share, before threads ask for it at once."""
+    def prepare(self, tasks, strain=None):
+        """Make what all tasks share, before threads ask for it at once.
+
+        ``strain``: whether derivatives need the slopes of the filters. None: no derivatives.
+        """
+        wavelets = self.paths.wavelets
         for task in tasks:
             grid = self.first_grid(task.wavelet, task.level)
             self.density(grid)
-            grid.tables.prepare(self.paths.wavelets[task.wavelet], strain)
-            for pair, _ in task.seconds:
-                target = self.second_grid(pair)
-                target.tables.prepare(self.paths.wavelets[self.paths.pairs[pair][1]], strain)
-                self.grids.prepare(grid, target)
+            grid.tables.prepare([wavelets[task.wavelet]], strain)
+            for target, seconds in self.targets(task).items():
+                others = [wavelets[self.paths.pairs[pair][1]] for pair, _ in seconds]
+                target.tables.prepare(others, strain)
+                self.grids.prepare(grid, target, strain is None)
 
     def density_gradient(self, grid, cotangents):
         """dE/dR (N, 3) for the cotangents (n_channels, n_ω) of the densities on a grid."""
@@ -135,7 +143,7 @@ def gradients(scene, tasks, first, second, run):
     -------
     gradient, virial : ndarray of float
     """
-    scene.prepare(tasks, strain=scene.grids.periodic)
+    scene.prepare(tasks, scene.grids.periodic)
     totals, virial = {}, np.zeros((3, 3))
     results = run(lambda task: _cotangent_of(scene, task, first, second), tasks)
     for task, (cotangent, strain) in zip(tasks, results, strict=True):
@@ -161,20 +169,43 @@ def _integrals_of(scene, task):
     paths = scene.paths
     grid = scene.first_grid(task.wavelet, task.level)
     spectra = scene.density(grid)[task.channels]
-    modulus = squared_fields(spectra, grid, paths.wavelets[task.wavelet])
-    sums = integrals(modulus, grid, paths)
-    pair_sums, sources = [], spectra_on(scene, task, modulus, grid)
-    for pair, rows in task.seconds:
-        target = scene.second_grid(pair)
-        wavelet = paths.wavelets[paths.pairs[pair][1]]
-        squares = squared_fields(sources[target][rows], target, wavelet)
-        pair_sums.append(integrals(squares, target, paths))
-    return sums[task.first], pair_sums
+    wanted = np.ones((1, len(spectra)), bool)
+    squares = np.empty((len(spectra) if task.seconds else 1, grid.n_points))
+    sums = moduli(spectra, grid, [paths.wavelets[task.wavelet]], wanted, paths, squares)[0]
+    pair_sums = dict.fromkeys(pair for pair, _ in task.seconds)
+    for target, seconds in scene.targets(task).items():
+        wavelets = [paths.wavelets[paths.pairs[pair][1]] for pair, _ in seconds]
+        wanted = np.zeros((len(seconds), len(spectra)), bool)
+        for row, (_, channels) in zip(wanted, seconds, strict=True):
+            row[channels] = True
+        sources = scene.grids.band_spectra(squares, wanted.any(axis=0), grid, target)
+        scratch = np.empty((1, target.n_points))
+        found = moduli(sources, target, wavelets, wanted, paths, scratch)
+        for (pair, channels), values in zip(seconds, found, strict=True):
+            pair_sums[pair] = values[channels]
+    return sums[task.first], list(pair_sums.values())
+
+
+def moduli(spectra, grid, wavelets, wanted, paths, squares):
+    """∫σ^q (n_wavelets, C, n_q) of spectra (C, n_ω), where they are ``wanted`` (n_wavelets, C).
+
+    ``squares``: becomes σ of the last wavelet; of each spectrum, or of the last if it has one row.
+    """
+    tables, waves = grid.tables, grid.waves
+    sums = np.zeros((*wanted.shape, len(paths.exponents)))
+    maps(
+        spectra, wanted, tables.radials(tuple(wavelets)), tables.harmonics,
+        np.array([w.l for w in wavelets]), 1 / grid.volume, np.array(tables.shape),
+        np.array(grid.shape), waves.cosines, waves.sines, waves.lines, waves.phases,
+        waves.more_phases, paths.exponents, paths.root, squares, sums,
+    )  # fmt: skip
+    sums *= grid.voxel
+    return sums
 
 
 def spectra_on(scene, task, modulus, grid):
     """Spectra of a first-order map on the grids of the second order."""
-    targets = list(dict.fromkeys(scene.second_grid(pair) for pair, _ in task.seconds))
+    targets = list(scene.targets(task))
     if not targets:
         return {}
     return dict(zip(targets, scene.grids.spectra(modulus, grid, targets), strict=True))
@@ -241,15 +272,6 @@ def filtered(spectra, grid, wavelet, members=slice(None)):
         spectra, tables.radial(wavelet), harmonic, wavelet.l % 2 == 1, 1 / grid.volume, products
     )
     return grid.fields(products)
-
-
-def squared_fields(spectra, grid, wavelet):
-    """σ² (C, n_points) of the fields, of which few are held at a time."""
-    squares = np.zeros((len(spectra), grid.n_points))
-    at_once = max(1, _FIELD_POINTS // squares.size)
-    for members in split_rows(2 * wavelet.l + 1, at_once):
-        loops.add_squared_modulus(filtered(spectra, grid, wavelet, members), squares)
-    return squares
 
 
 def filter_adjoint(cotangent, grid, wavelet):
