@@ -245,9 +245,10 @@ class _TableCache:
         with self._lock:
             tables = self._tables.pop(key, None) or Tables(shape, box, self.beta, self.l_max)
             self._tables[key] = tables
-            sizes = np.cumsum([t.n_bytes for t in reversed(self._tables.values())])
-            for _ in range(int(np.sum(sizes[1:] > _TABLE_BYTES))):
-                self._tables.popitem(last=False)
+            room = _TABLE_BYTES - sum(t.n_bytes for t in self._tables.values())
+            while room < 0 and len(self._tables) > 1:
+                _, oldest = self._tables.popitem(last=False)
+                room += oldest.n_bytes
         return tables
 
 

@@ -6,7 +6,7 @@ A field needs few frequencies, the band of its grid; its modulus has kinks and n
 """
 
 from functools import cached_property
-from math import ceil
+from math import ceil, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,8 @@ class Tables:
     def __init__(self, shape, box, beta, l_max):
         self.shape = shape
         self.half_shape = (*shape[:2], shape[2] // 2 + 1)
+        self.sizes = np.array(shape)
+        self.size = prod(self.half_shape)  # n_ω
         self.beta = beta
         self.l_max = l_max
         self.reciprocal = 2 * np.pi * np.linalg.inv(box).T
@@ -55,12 +57,7 @@ class Tables:
         numbers = 5 + len(self._radial) + (self.l_max + 1) ** 2
         numbers += sum(len(wavelets) for wavelets in self._radials if len(wavelets) > 1)
         numbers += sum(3 * (2 * l + 1) for l in self._gradient)
-        return 8 * int(np.prod(self.half_shape)) * numbers
-
-    @property
-    def size(self):
-        """n_ω, the number of wave vectors of the half spectrum."""
-        return int(np.prod(self.half_shape))
+        return 8 * self.size * numbers
 
     @cached_property
     def omega(self):
@@ -93,7 +90,7 @@ class Tables:
         """Compute now what wavelets will need; ``strain``: see `Scene.prepare`."""
         self.harmonics  # noqa: B018 - it is kept
         if strain is None:
-            self.radials(tuple(wavelets))
+            self.radials(wavelets)
             return
         self.weights  # noqa: B018
         for wavelet in wavelets:
@@ -177,19 +174,20 @@ class Grid:
 
     def __init__(self, shape, box, origin, tables):
         self.shape = shape
+        self.sizes = np.array(shape)
         self.box = box
         self.origin = origin
         self.tables = tables
-        self.n_points = int(np.prod(shape))
+        self.n_points = prod(shape)
         self.volume = abs(np.linalg.det(box))
         self.voxel = self.volume / self.n_points
 
-    @property
+    @cached_property
     def spectrum(self):
         """What grids of the same spectra have in common."""
         return self.tables, self.origin.tobytes()
 
-    @property
+    @cached_property
     def waves(self):
         """The products by which spectra become fields, see `products.to_points`."""
         return products.to_points(self.tables.shape, self.shape)
@@ -434,8 +432,8 @@ class BoxGrids:
 def _band_spectra(fields, wanted, source, target, waves):
     spectra = np.empty((len(fields), target.tables.size), complex)
     band_spectra(
-        fields, wanted, np.array(source.shape), waves.cosines, waves.sines, waves.lines,
-        waves.phases, waves.more_phases, source.voxel, np.array(target.tables.shape), spectra,
+        fields, wanted, source.sizes, waves.cosines, waves.sines, waves.lines,
+        waves.phases, waves.more_phases, source.voxel, target.tables.sizes, spectra,
     )  # fmt: skip
     return spectra
 

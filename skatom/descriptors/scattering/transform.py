@@ -37,7 +37,7 @@ class Scene:
         self.exponents = paths.exponents
         self.reach = reach
         self.density_width = density_width
-        self._densities = {}
+        self._densities, self._seconds = {}, {}
 
     def first_grid(self, wavelet, level):
         """The grid of a first-order map."""
@@ -45,16 +45,12 @@ class Scene:
 
     def second_grid(self, pair):
         """The grid of a second-order map."""
-        a, b = self.paths.pairs[pair]
-        j1, j2 = self.paths.wavelets[a].j, self.paths.wavelets[b].j
-        return self.grids.grid(self.paths.level(b), self.reach * (2.0**j1 + 2.0**j2))
-
-    def targets(self, task):
-        """The grids of a task's second order, each with its pairs and rows of channels."""
-        found = {}
-        for pair, rows in task.seconds:
-            found.setdefault(self.second_grid(pair), []).append((pair, rows))
-        return found
+        if pair not in self._seconds:
+            a, b = self.paths.pairs[pair]
+            j1, j2 = self.paths.wavelets[a].j, self.paths.wavelets[b].j
+            reach = self.reach * (2.0**j1 + 2.0**j2)
+            self._seconds[pair] = self.grids.grid(self.paths.level(b), reach)
+        return self._seconds[pair]
 
     def density(self, grid):
         """Spectra (n_channels, n_ω) of the pseudo-densities on a grid."""
@@ -76,10 +72,10 @@ class Scene:
         for task in tasks:
             grid = self.first_grid(task.wavelet, task.level)
             self.density(grid)
-            grid.tables.prepare([wavelets[task.wavelet]], strain)
-            for target, seconds in self.targets(task).items():
-                others = [wavelets[self.paths.pairs[pair][1]] for pair, _ in seconds]
-                target.tables.prepare(others, strain)
+            grid.tables.prepare((wavelets[task.wavelet],), strain)
+            for group in task.groups:
+                target = self.second_grid(group.pairs[0])
+                target.tables.prepare(group.wavelets, strain)
                 self.grids.prepare(grid, target, strain is None)
 
     def density_gradient(self, grid, cotangents):
@@ -120,10 +116,11 @@ def features(scene, tasks, run):
     zeroth, first, second = (np.full(shape, np.nan) for shape in scene.paths.shapes)
     zeroth[:] = np.einsum("s,csq->cq", scene.counts, scene.charges[:, :, None] ** scene.exponents)
     results = run(lambda task: _integrals_of(scene, task), tasks)
-    for task, (sums, pair_sums) in zip(tasks, results, strict=True):
-        first[task.channels[task.first], task.wavelet] = sums
-        for (pair, rows), values in zip(task.seconds, pair_sums, strict=True):
-            second[task.channels[rows], pair] = values
+    for task, (sums, group_sums) in zip(tasks, results, strict=True):
+        first[task.channels[task.first], task.wavelet] = sums[task.first]
+        for group, values in zip(task.groups, group_sums, strict=True):
+            values = np.where(group.wanted[:, :, None], values, np.nan)
+            second[task.channels[:, None], group.pairs] = values.transpose(1, 0, 2)
     return zeroth, first, second
 
 
@@ -165,38 +162,42 @@ def gradients(scene, tasks, first, second, run):
 
 
 def _integrals_of(scene, task):
-    """First- and second-order integrals of a task: (n_first, n_q), and one array for each pair."""
+    """First- and second-order integrals of a task: (C, n_q), and (n_pairs, C, n_q) of each group.
+
+    Second orders that are not wanted are zero.
+    """
     paths = scene.paths
+    wavelet = paths.wavelets[task.wavelet]
     grid = scene.first_grid(task.wavelet, task.level)
-    spectra = scene.density(grid)[task.channels]
+    channels = task.channels
+    if len(channels) == channels[-1] - channels[0] + 1:
+        channels = slice(channels[0], channels[-1] + 1)  # no copy
+    spectra = scene.density(grid)[channels]
+    squares = np.empty((len(spectra) if task.groups else 1, grid.n_points))
     wanted = np.ones((1, len(spectra)), bool)
-    squares = np.empty((len(spectra) if task.seconds else 1, grid.n_points))
-    sums = moduli(spectra, grid, [paths.wavelets[task.wavelet]], wanted, paths, squares)[0]
-    pair_sums = dict.fromkeys(pair for pair, _ in task.seconds)
-    for target, seconds in scene.targets(task).items():
-        wavelets = [paths.wavelets[paths.pairs[pair][1]] for pair, _ in seconds]
-        wanted = np.zeros((len(seconds), len(spectra)), bool)
-        for row, (_, channels) in zip(wanted, seconds, strict=True):
-            row[channels] = True
-        sources = scene.grids.band_spectra(squares, wanted.any(axis=0), grid, target)
+    sums = moduli(spectra, grid, (wavelet,), np.array([wavelet.l]), wanted, paths, squares)[0]
+    group_sums = []
+    for group in task.groups:
+        target = scene.second_grid(group.pairs[0])
+        sources = scene.grids.band_spectra(squares, group.sources, grid, target)
         scratch = np.empty((1, target.n_points))
-        found = moduli(sources, target, wavelets, wanted, paths, scratch)
-        for (pair, channels), values in zip(seconds, found, strict=True):
-            pair_sums[pair] = values[channels]
-    return sums[task.first], list(pair_sums.values())
+        group_sums.append(moduli(
+            sources, target, group.wavelets, group.degrees, group.wanted, paths, scratch
+        ))  # fmt: skip
+    return sums, group_sums
 
 
-def moduli(spectra, grid, wavelets, wanted, paths, squares):
+def moduli(spectra, grid, wavelets, degrees, wanted, paths, squares):
     """∫σ^q (n_wavelets, C, n_q) of spectra (C, n_ω), where they are ``wanted`` (n_wavelets, C).
 
-    ``squares``: becomes σ of the last wavelet; of each spectrum, or of the last if it has one row.
+    ``degrees``: the l of the wavelets. ``squares``: becomes σ of the last wavelet; of each
+    spectrum, or of the last if it has one row.
     """
     tables, waves = grid.tables, grid.waves
     sums = np.zeros((*wanted.shape, len(paths.exponents)))
     maps(
-        spectra, wanted, tables.radials(tuple(wavelets)), tables.harmonics,
-        np.array([w.l for w in wavelets]), 1 / grid.volume, np.array(tables.shape),
-        np.array(grid.shape), waves.cosines, waves.sines, waves.lines, waves.phases,
+        spectra, wanted, tables.radials(wavelets), tables.harmonics, degrees, 1 / grid.volume,
+        tables.sizes, grid.sizes, waves.cosines, waves.sines, waves.lines, waves.phases,
         waves.more_phases, paths.exponents, paths.root, squares, sums,
     )  # fmt: skip
     sums *= grid.voxel
@@ -205,7 +206,7 @@ def moduli(spectra, grid, wavelets, wanted, paths, squares):
 
 def spectra_on(scene, task, modulus, grid):
     """Spectra of a first-order map on the grids of the second order."""
-    targets = list(scene.targets(task))
+    targets = list(dict.fromkeys(scene.second_grid(pair) for pair, _ in task.seconds))
     if not targets:
         return {}
     return dict(zip(targets, scene.grids.spectra(modulus, grid, targets), strict=True))
