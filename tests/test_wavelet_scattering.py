@@ -699,11 +699,11 @@ def test_selected_features_are_columns_of_all(skewed, methanol):
 
 def test_only_maps_of_selected_features_are_computed(skewed, monkeypatch):
     transformer = scattering(orbitals=3, scales=(0, 1), beta=0.4).fit([skewed])
-    made, squared_fields = [], passes.squared_fields
+    made, moduli = [], passes.moduli
     monkeypatch.setattr(
         passes,
-        "squared_fields",
-        lambda s, grid, wavelet: made.append(wavelet) or squared_fields(s, grid, wavelet),
+        "moduli",
+        lambda s, grid, wavelets, *rest: made.extend(wavelets) or moduli(s, grid, wavelets, *rest),
     )
     transformer.select(["S2[total;n3l1j0;n3l2j1;q1]"]).transform([skewed])
     assert made == [Wavelet(3, 1, 0), Wavelet(3, 2, 1)]

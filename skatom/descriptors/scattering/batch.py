@@ -219,7 +219,7 @@ class _Scenes:
         self.settings = settings
         self.structures = structures
         self.species = np.searchsorted(settings.species, structures.numbers)
-        self.tables = _TableCache(settings.beta)
+        self.tables = _TableCache(settings)
 
     def __getitem__(self, s):
         x, settings = self.structures, self.settings
@@ -234,19 +234,21 @@ class _Scenes:
 class _TableCache:
     """Tables by shape and box, the most recent ones, up to a size."""
 
-    def __init__(self, beta):
-        self.beta = beta
+    def __init__(self, settings):
+        self.beta = settings.beta
+        self.l_max = max((w.l for w in settings.paths.wavelets), default=0)
         self._tables = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, shape, box):
         key = (shape, box.tobytes())
         with self._lock:
-            tables = self._tables.pop(key, None) or Tables(shape, box, self.beta)
+            tables = self._tables.pop(key, None) or Tables(shape, box, self.beta, self.l_max)
             self._tables[key] = tables
-            sizes = np.cumsum([t.n_bytes for t in reversed(self._tables.values())])
-            for _ in range(int(np.sum(sizes[1:] > _TABLE_BYTES))):
-                self._tables.popitem(last=False)
+            room = _TABLE_BYTES - sum(t.n_bytes for t in self._tables.values())
+            while room < 0 and len(self._tables) > 1:
+                _, oldest = self._tables.popitem(last=False)
+                room += oldest.n_bytes
         return tables
 
 

@@ -6,7 +6,7 @@ A field needs few frequencies, the band of its grid; its modulus has kinks and n
 """
 
 from functools import cached_property
-from math import ceil
+from math import ceil, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from scipy.fft import next_fast_len
 
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
+from skatom.descriptors._cpu.scattering_maps import band_spectra
+from skatom.descriptors.scattering import products
 from skatom.descriptors.scattering.fourier import crop, even_size, to_points, to_spectra
 
 
@@ -35,22 +37,27 @@ class Tables:
         Vectors of the box, rows, Å.
     beta : float
         Base width, Å.
+    l_max : int
+        The highest l.
     """
 
-    def __init__(self, shape, box, beta):
+    def __init__(self, shape, box, beta, l_max):
         self.shape = shape
         self.half_shape = (*shape[:2], shape[2] // 2 + 1)
+        self.sizes = np.array(shape)
+        self.size = prod(self.half_shape)  # n_ω
         self.beta = beta
+        self.l_max = l_max
         self.reciprocal = 2 * np.pi * np.linalg.inv(box).T
-        self._radial, self._harmonic, self._gradient = {}, {}, {}
+        self._radial, self._radials, self._gradient = {}, {}, {}
 
     @property
     def n_bytes(self):
         """Approximate size of the kept arrays."""
-        numbers = 5 + len(self._radial)
-        numbers += sum(2 * l + 1 for l in self._harmonic)
+        numbers = 5 + len(self._radial) + (self.l_max + 1) ** 2
+        numbers += sum(len(wavelets) for wavelets in self._radials if len(wavelets) > 1)
         numbers += sum(3 * (2 * l + 1) for l in self._gradient)
-        return 8 * int(np.prod(self.half_shape)) * numbers
+        return 8 * self.size * numbers
 
     @cached_property
     def omega(self):
@@ -79,13 +86,17 @@ class Tables:
                 edge[(slice(None),) * axis + (size // 2,)] = True
         return edge.ravel()
 
-    def prepare(self, wavelet, strain):
-        """Compute now what a wavelet will need."""
-        self.radial(wavelet)
-        self.harmonic(wavelet.l)
-        self.weights  # noqa: B018 - it is kept
-        if strain:
-            self.harmonic_gradient(wavelet.l)
+    def prepare(self, wavelets, strain):
+        """Compute now what wavelets will need; ``strain``: see `Scene.prepare`."""
+        self.harmonics  # noqa: B018 - it is kept
+        if strain is None:
+            self.radials(wavelets)
+            return
+        self.weights  # noqa: B018
+        for wavelet in wavelets:
+            self.radial(wavelet)
+            if strain:
+                self.harmonic_gradient(wavelet.l)
 
     def frequencies(self, axis):
         """Integer frequencies m of an axis, in the order of the FFT."""
@@ -105,6 +116,13 @@ class Tables:
             self._radial[key] = norm * squares**k * gaussian
         return self._radial[key]
 
+    def radials(self, wavelets):
+        """`radial` of some wavelets, (n_wavelets, n_ω)."""
+        if wavelets not in self._radials:
+            rows = [self.radial(wavelet) for wavelet in wavelets]
+            self._radials[wavelets] = np.stack(rows) if len(rows) > 1 else rows[0][None]
+        return self._radials[wavelets]
+
     def gaussian(self, width):
         """Transform (n_ω,) of a normalised Gaussian of this width."""
         if width not in self._radial:
@@ -118,14 +136,17 @@ class Tables:
         inverse = 1.0 / np.where(self.squares > 0, self.squares, 1.0)
         return k * inverse - 0.5 * self.beta**2 * 4.0**wavelet.j
 
+    @cached_property
+    def harmonics(self):
+        """R_lm(ω) of all l, (n_lm, n_ω), zero at the Nyquist frequencies of even axes."""
+        values = np.empty(((self.l_max + 1) ** 2, len(self.omega)))
+        solid_harmonics(self.omega, normalization(self.l_max), self.l_max, values)
+        values[:, self._nyquist] = 0.0
+        return values
+
     def harmonic(self, l):
-        """R_lm(ω) of one l, (2l + 1, n_ω), zero at the Nyquist frequencies of even axes."""
-        if l not in self._harmonic:
-            values = np.empty(((l + 1) ** 2, len(self.omega)))
-            solid_harmonics(self.omega, normalization(l), l, values)
-            values[:, self._nyquist] = 0.0
-            self._harmonic[l] = values[l * l :].copy()
-        return self._harmonic[l]
+        """R_lm(ω) of one l, (2l + 1, n_ω)."""
+        return self.harmonics[l * l : (l + 1) ** 2]
 
     def harmonic_gradient(self, l):
         """∂R_lm/∂ω of one l, (3, 2l + 1, n_ω)."""
@@ -153,17 +174,23 @@ class Grid:
 
     def __init__(self, shape, box, origin, tables):
         self.shape = shape
+        self.sizes = np.array(shape)
         self.box = box
         self.origin = origin
         self.tables = tables
-        self.n_points = int(np.prod(shape))
+        self.n_points = prod(shape)
         self.volume = abs(np.linalg.det(box))
         self.voxel = self.volume / self.n_points
 
-    @property
+    @cached_property
     def spectrum(self):
         """What grids of the same spectra have in common."""
         return self.tables, self.origin.tobytes()
+
+    @cached_property
+    def waves(self):
+        """The products by which spectra become fields, see `products.to_points`."""
+        return products.to_points(self.tables.shape, self.shape)
 
     def fields(self, spectra):
         """Fields V f (..., n_points) of spectra (..., n_ω), which are overwritten."""
@@ -263,8 +290,15 @@ class CellGrids:
             self._grids[level] = Grid(shape, self.cell, np.zeros(3), tables)
         return self._grids[level]
 
-    def prepare(self, source, target):
+    def prepare(self, source, target, values):
         """Do nothing: `spectra` needs only the FFT."""
+
+    def band_spectra(self, fields, wanted, source, target):
+        """What `spectra` gives for one target and some fields (C,), by products."""
+        highest = tuple(products.resolved(target.tables.shape, source.shape))
+        return _band_spectra(
+            fields, wanted, source, target, products.of_cell(source.shape, highest)
+        )
 
     def spectra(self, fields, source, targets):
         """Spectra (C, n_ω of the target) of fields (C, points of source), for each target."""
@@ -303,7 +337,7 @@ class BoxGrids:
         self.spacing = spacing
         self.make_tables = make_tables
         self._grids = {}
-        self._factors = {}
+        self._factors, self._waves = {}, {}
 
     def estimate(self, level, reach):
         """Approximate number of points of `grid`."""
@@ -361,9 +395,24 @@ class BoxGrids:
         x = x.real @ c.real + x.imag @ c.imag
         return source.voxel * x.reshape(len(cotangents), -1)
 
-    def prepare(self, source, target):
-        """Compute now what `spectra` will need."""
-        self.factors(source, target)
+    def prepare(self, source, target, values):
+        """Compute now what `spectra` or, for values, `band_spectra` will need."""
+        (self.waves if values else self.factors)(source, target)
+
+    def band_spectra(self, fields, wanted, source, target):
+        """What `spectra` gives for one target and some fields (C,), by products."""
+        return _band_spectra(fields, wanted, source, target, self.waves(source, target))
+
+    def waves(self, source, target):
+        """The products by which fields become spectra, see `products.to_spectra`."""
+        key = source, target
+        if key not in self._waves:
+            box = np.diag(target.box)
+            steps = np.diag(source.box) / source.shape / box
+            shifts = (source.origin - target.origin) / box
+            highest = [(size - 1) // 2 for size in target.tables.shape]
+            self._waves[key] = products.to_spectra(source.shape, steps, shifts, highest)
+        return self._waves[key]
 
     def factors(self, source, target):
         """exp(−iω(u − o)), a matrix (frequencies of target, points of source) for each axis."""
@@ -378,6 +427,15 @@ class BoxGrids:
                 for axis in range(3)
             ]  # fmt: skip
         return self._factors[key]
+
+
+def _band_spectra(fields, wanted, source, target, waves):
+    spectra = np.empty((len(fields), target.tables.size), complex)
+    band_spectra(
+        fields, wanted, source.sizes, waves.cosines, waves.sines, waves.lines,
+        waves.phases, waves.more_phases, source.voxel, target.tables.sizes, spectra,
+    )  # fmt: skip
+    return spectra
 
 
 def _waves(frequencies, points):

@@ -48,7 +48,7 @@ def jacobian(scene, tasks, first, second, run):
     -------
     RawJacobian
     """
-    scene.prepare(tasks, strain=scene.grids.periodic)
+    scene.prepare(tasks, scene.grids.periodic)
     result = RawJacobian(scene)
     # each task writes places of its own
     for _ in run(lambda task: _Pass(scene, task).fill(first, second, result), tasks):

@@ -14,6 +14,16 @@ from skatom.parallel import split_rows
 _TASK_POINTS = 2**17
 
 
+class Seconds(NamedTuple):
+    """Second-order maps of a task that are made on the same grid."""
+
+    pairs: np.ndarray
+    wavelets: tuple  # the second wavelet of each
+    degrees: np.ndarray  # their l
+    wanted: np.ndarray  # which channels, (n_pairs, n_channels of the task)
+    sources: np.ndarray  # channels of which any map is wanted, (n_channels of the task,)
+
+
 class Task(NamedTuple):
     """A first-order map for some channels, and the second-order maps that begin with it."""
 
@@ -22,6 +32,7 @@ class Task(NamedTuple):
     channels: np.ndarray
     first: np.ndarray  # positions in ``channels`` whose first order is a feature
     seconds: list  # of (pair, positions in ``channels``)
+    groups: list  # of `Seconds`: the same pairs by their grids
 
 
 class Paths:
@@ -153,13 +164,23 @@ class Paths:
             for level in sorted({self.level(w), *map(self._source_level, self.starting[w])})
         ]
 
-    @staticmethod
-    def _task(w, level, channels, first, second, pairs, own):
+    def _task(self, w, level, channels, first, second, pairs, own):
         seconds = [(p, np.flatnonzero(second[channels, p])) for p in pairs]
+        seconds = [(p, rows) for p, rows in seconds if len(rows)]
+        by_grid = {}
+        for p, _ in seconds:
+            other = self.pairs[p][1]
+            by_grid.setdefault((self.level(other), self.wavelets[other].j), []).append(p)
         return Task(
-            w, level, channels, np.flatnonzero(first[channels, w] & own),
-            [(p, rows) for p, rows in seconds if len(rows)],
+            w, level, channels, np.flatnonzero(first[channels, w] & own), seconds,
+            [self._seconds(some, channels, second) for some in by_grid.values()],
         )  # fmt: skip
+
+    def _seconds(self, pairs, channels, second):
+        wavelets = tuple(self.wavelets[self.pairs[p][1]] for p in pairs)
+        wanted = second[channels][:, pairs].T.copy()
+        degrees = np.array([wavelet.l for wavelet in wavelets])
+        return Seconds(np.array(pairs), wavelets, degrees, wanted, wanted.any(axis=0))
 
 
 def _allowed(first, second, scale_gap, pairing):

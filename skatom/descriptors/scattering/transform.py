@@ -3,13 +3,10 @@
 import numpy as np
 
 from skatom.descriptors._cpu import scattering as loops
-from skatom.parallel import split_rows
+from skatom.descriptors._cpu.scattering_maps import maps
 
 # σ below this is zero: its direction is not divided by it
 TINY = 1e-90
-# Points of the fields that are transformed at once. Memory of this size is used again and again;
-# more would be fetched anew from the system by each transform, which takes longer than the FFT.
-_FIELD_POINTS = 2**17
 
 
 class Scene:
@@ -40,7 +37,7 @@ class Scene:
         self.exponents = paths.exponents
         self.reach = reach
         self.density_width = density_width
-        self._densities = {}
+        self._densities, self._seconds = {}, {}
 
     def first_grid(self, wavelet, level):
         """The grid of a first-order map."""
@@ -48,9 +45,12 @@ class Scene:
 
     def second_grid(self, pair):
         """The grid of a second-order map."""
-        a, b = self.paths.pairs[pair]
-        j1, j2 = self.paths.wavelets[a].j, self.paths.wavelets[b].j
-        return self.grids.grid(self.paths.level(b), self.reach * (2.0**j1 + 2.0**j2))
+        if pair not in self._seconds:
+            a, b = self.paths.pairs[pair]
+            j1, j2 = self.paths.wavelets[a].j, self.paths.wavelets[b].j
+            reach = self.reach * (2.0**j1 + 2.0**j2)
+            self._seconds[pair] = self.grids.grid(self.paths.level(b), reach)
+        return self._seconds[pair]
 
     def density(self, grid):
         """Spectra (n_channels, n_ω) of the pseudo-densities on a grid."""
@@ -63,16 +63,20 @@ class Scene:
             self._densities[key] = spectra
         return self._densities[key]
 
-    def prepare(self, tasks, strain=False):
-        """Make what all tasks share, before threads ask for it at once."""
+    def prepare(self, tasks, strain=None):
+        """Make what all tasks share, before threads ask for it at once.
+
+        ``strain``: whether derivatives need the slopes of the filters. None: no derivatives.
+        """
+        wavelets = self.paths.wavelets
         for task in tasks:
             grid = self.first_grid(task.wavelet, task.level)
             self.density(grid)
-            grid.tables.prepare(self.paths.wavelets[task.wavelet], strain)
-            for pair, _ in task.seconds:
-                target = self.second_grid(pair)
-                target.tables.prepare(self.paths.wavelets[self.paths.pairs[pair][1]], strain)
-                self.grids.prepare(grid, target)
+            grid.tables.prepare((wavelets[task.wavelet],), strain)
+            for group in task.groups:
+                target = self.second_grid(group.pairs[0])
+                target.tables.prepare(group.wavelets, strain)
+                self.grids.prepare(grid, target, strain is None)
 
     def density_gradient(self, grid, cotangents):
         """dE/dR (N, 3) for the cotangents (n_channels, n_ω) of the densities on a grid."""
@@ -112,10 +116,11 @@ def features(scene, tasks, run):
     zeroth, first, second = (np.full(shape, np.nan) for shape in scene.paths.shapes)
     zeroth[:] = np.einsum("s,csq->cq", scene.counts, scene.charges[:, :, None] ** scene.exponents)
     results = run(lambda task: _integrals_of(scene, task), tasks)
-    for task, (sums, pair_sums) in zip(tasks, results, strict=True):
-        first[task.channels[task.first], task.wavelet] = sums
-        for (pair, rows), values in zip(task.seconds, pair_sums, strict=True):
-            second[task.channels[rows], pair] = values
+    for task, (sums, group_sums) in zip(tasks, results, strict=True):
+        first[task.channels[task.first], task.wavelet] = sums[task.first]
+        for group, values in zip(task.groups, group_sums, strict=True):
+            values = np.where(group.wanted[:, :, None], values, np.nan)
+            second[task.channels[:, None], group.pairs] = values.transpose(1, 0, 2)
     return zeroth, first, second
 
 
@@ -135,7 +140,7 @@ def gradients(scene, tasks, first, second, run):
     -------
     gradient, virial : ndarray of float
     """
-    scene.prepare(tasks, strain=scene.grids.periodic)
+    scene.prepare(tasks, scene.grids.periodic)
     totals, virial = {}, np.zeros((3, 3))
     results = run(lambda task: _cotangent_of(scene, task, first, second), tasks)
     for task, (cotangent, strain) in zip(tasks, results, strict=True):
@@ -157,19 +162,46 @@ def gradients(scene, tasks, first, second, run):
 
 
 def _integrals_of(scene, task):
-    """First- and second-order integrals of a task: (n_first, n_q), and one array for each pair."""
+    """First- and second-order integrals of a task: (C, n_q), and (n_pairs, C, n_q) of each group.
+
+    Second orders that are not wanted are zero.
+    """
     paths = scene.paths
+    wavelet = paths.wavelets[task.wavelet]
     grid = scene.first_grid(task.wavelet, task.level)
-    spectra = scene.density(grid)[task.channels]
-    modulus = squared_fields(spectra, grid, paths.wavelets[task.wavelet])
-    sums = integrals(modulus, grid, paths)
-    pair_sums, sources = [], spectra_on(scene, task, modulus, grid)
-    for pair, rows in task.seconds:
-        target = scene.second_grid(pair)
-        wavelet = paths.wavelets[paths.pairs[pair][1]]
-        squares = squared_fields(sources[target][rows], target, wavelet)
-        pair_sums.append(integrals(squares, target, paths))
-    return sums[task.first], pair_sums
+    channels = task.channels
+    if len(channels) == channels[-1] - channels[0] + 1:
+        channels = slice(channels[0], channels[-1] + 1)  # no copy
+    spectra = scene.density(grid)[channels]
+    squares = np.empty((len(spectra) if task.groups else 1, grid.n_points))
+    wanted = np.ones((1, len(spectra)), bool)
+    sums = moduli(spectra, grid, (wavelet,), np.array([wavelet.l]), wanted, paths, squares)[0]
+    group_sums = []
+    for group in task.groups:
+        target = scene.second_grid(group.pairs[0])
+        sources = scene.grids.band_spectra(squares, group.sources, grid, target)
+        scratch = np.empty((1, target.n_points))
+        group_sums.append(moduli(
+            sources, target, group.wavelets, group.degrees, group.wanted, paths, scratch
+        ))  # fmt: skip
+    return sums, group_sums
+
+
+def moduli(spectra, grid, wavelets, degrees, wanted, paths, squares):
+    """∫σ^q (n_wavelets, C, n_q) of spectra (C, n_ω), where they are ``wanted`` (n_wavelets, C).
+
+    ``degrees``: the l of the wavelets. ``squares``: becomes σ of the last wavelet; of each
+    spectrum, or of the last if it has one row.
+    """
+    tables, waves = grid.tables, grid.waves
+    sums = np.zeros((*wanted.shape, len(paths.exponents)))
+    maps(
+        spectra, wanted, tables.radials(wavelets), tables.harmonics, degrees, 1 / grid.volume,
+        tables.sizes, grid.sizes, waves.cosines, waves.sines, waves.lines, waves.phases,
+        waves.more_phases, paths.exponents, paths.root, squares, sums,
+    )  # fmt: skip
+    sums *= grid.voxel
+    return sums
 
 
 def spectra_on(scene, task, modulus, grid):
@@ -241,15 +273,6 @@ def filtered(spectra, grid, wavelet, members=slice(None)):
         spectra, tables.radial(wavelet), harmonic, wavelet.l % 2 == 1, 1 / grid.volume, products
     )
     return grid.fields(products)
-
-
-def squared_fields(spectra, grid, wavelet):
-    """σ² (C, n_points) of the fields, of which few are held at a time."""
-    squares = np.zeros((len(spectra), grid.n_points))
-    at_once = max(1, _FIELD_POINTS // squares.size)
-    for members in split_rows(2 * wavelet.l + 1, at_once):
-        loops.add_squared_modulus(filtered(spectra, grid, wavelet, members), squares)
-    return squares
 
 
 def filter_adjoint(cotangent, grid, wavelet):
