@@ -193,7 +193,7 @@ class TestPipelines:
 
     def test_what_learns_from_the_training_part_is_fitted_to_it(self, molecules):
         model = make_pipeline(
-            SMALL, FeatureScaler(out_of_range="ignore"), ForceKernelRidge(Gaussian(20.0), alpha=1e-3)
+            SMALL, FeatureScaler(out_of_range="ignore"), ForceKernelRidge(Gaussian(9.0), alpha=0.01)
         )  # fmt: skip
         grid = {"forcekernelridge__kernel__sigma": [10.0, 20.0]}
         check_equal(searched(model, grid, molecules), 1e-10)

@@ -106,6 +106,7 @@ class Search:
     def run(self, settings):
         """The best settings, and their error in eV/Å."""
         best, error = self.error_of(settings)
+        print(f"  {1e3 * error:6.2f}  first settings", flush=True)
         while self.has_time():
             before = best
             for name in STEPS:

@@ -22,6 +22,7 @@ from skatom.models.gdml.deviations import GDMLPosterior
 from skatom.models.gdml.device_expansion import on_device
 from skatom.models.gdml.expansion import KernelExpansion
 from skatom.models.gdml.labels import energies_contradict, force_targets, warn_of_rigid_motions
+from skatom.models.gdml.periodicity import check_cells
 from skatom.models.gdml.shared_fits import FramesAlone, shared_fits
 from skatom.models.gdml.solution import solution_plan
 from skatom.models.gdml.system import permute_pairs
@@ -42,6 +43,9 @@ class GDML(StructureRegressor):
     i, J = ∂x/∂R, and :math:`w_1 I - w_2 \delta\delta^\top` is the Hessian of the Matérn-5/2 kernel
     of length scale ``sigma``. The coefficients solve :math:`(K + \lambda I)\,\alpha = F` in closed
     form. The model is not symmetric under permutations of like atoms; `SGDML` is.
+
+    In periodic directions distances are those to the nearest image, so a cell must be larger than
+    what it holds: the energy has a kink where two atoms are as near in two images.
 
     Parameters
     ----------
@@ -113,8 +117,8 @@ class GDML(StructureRegressor):
     Raises
     ------
     ValueError
-        If frames differ in composition or atom order, forces are missing, atoms coincide, or the
-        kernel matrix is not positive definite.
+        If frames differ in composition, atom order or lattice, forces are missing, atoms coincide,
+        neighbours have two nearest images, or the kernel matrix is not positive definite.
     MemoryError
         If neither the kernel matrix, about (3N - 6)² M² · 4 bytes, nor a preconditioner of "cg"
         would fit in memory.
@@ -223,6 +227,7 @@ class GDML(StructureRegressor):
         self.numbers_ = fixed_composition(structures)
         if len(self.numbers_) < 2:
             raise ValueError("one atom has no distances: give molecules of at least two atoms")
+        check_cells(structures)
         plan = solution_plan(self, len(structures))
         features = frames.features
         self.permutations_ = frames.permutations(self)
