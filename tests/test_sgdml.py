@@ -1,3 +1,4 @@
+import copy
 import pickle
 import warnings
 
@@ -6,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from conftest import morse_targets, rattled
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -20,6 +21,7 @@ from skatom.metrics import neg_force_mae
 from skatom.models import GDML, SGDML
 from skatom.models._cpu.sgdml import force_kernel_columns, matern_weights
 from skatom.models.gdml.system import GDMLSystem, _square_matrices, permute_pairs
+from skatom.vibrations import normal_modes
 
 W = [[1.464, 0.707, 1.056], [0.878, 1.218, 0.498], [2.319, 1.126, 0.952]]
 W2 = [[1.45, 0.72, 1.05], [0.90, 1.20, 0.55], [2.30, 1.15, 0.90]]
@@ -369,6 +371,109 @@ class TestPeriodic:
                 numerical[x, y] = (energies[0] - energies[1]) / (2 * step)
         volume = np.linalg.det(query.cells[0])
         np.testing.assert_allclose(stress[0], numerical / volume, rtol=1e-6, atol=1e-9)
+
+    @pytest.mark.parametrize("device", ["cpu", "torch"])
+    def test_forces_and_hessian_are_derivatives(self, crystal, periodic_model, device):
+        if device == "torch":
+            pytest.importorskip("torch")
+        model = copy.copy(periodic_model).set_params(device=device)
+        query, step = crystal[0][3:4], 1e-5
+        images = np.repeat(query.positions[None], 24, axis=0).reshape(2, 12, 12)
+        images += step * np.array([1.0, -1.0])[:, None, None] * np.eye(12)
+        moved = Structures.from_frames(query.numbers, images.reshape(24, 4, 3), query.cells[0])
+        energies, forces = model.predict(moved, return_forces=True)
+        slopes = (energies[:12] - energies[12:]) / (2 * step)
+        own = model.predict(query, return_forces=True)[1].ravel()
+        np.testing.assert_allclose(own, -slopes, atol=1e-6 * np.abs(own).max())
+        forces = forces.reshape(2, 12, 12)
+        hessian = model.hessian(query)[0]
+        np.testing.assert_allclose(
+            hessian, (forces[1] - forces[0]) / (2 * step), atol=1e-6 * np.abs(hessian).max()
+        )
+
+    def test_the_choice_of_the_cell_changes_nothing(self, crystal, periodic_model):
+        structures, targets = crystal
+        whole = np.array([[1, 1, 0], [0, 1, 0], [-1, 0, 1]])
+        cells = structures.cells.copy()
+        cells[::2] = whole @ cells[::2]
+        other = Structures(
+            structures.numbers, structures.positions, structures.offsets, cells, structures.pbc
+        )
+        options = {"return_forces": True, "return_stress": True}
+        for model in (
+            periodic_model,
+            SGDML(sigma=3.0, permutations=[range(4)]).fit(other, targets),
+        ):
+            for one, image in zip(
+                periodic_model.predict(structures, **options), model.predict(other, **options),
+                strict=True,
+            ):  # fmt: skip
+                np.testing.assert_allclose(one, image, rtol=1e-7, atol=1e-8)
+
+    def test_only_the_periodic_directions_of_the_cell_matter(self, crystal):
+        structures, targets = crystal
+        pbc = np.tile([True, False, True], (len(structures), 1))
+        forces = []
+        for height in (5.2, 50.0):
+            cells = structures.cells.copy()
+            cells[:, 1] *= height
+            slab = Structures(
+                structures.numbers, structures.positions, structures.offsets, cells, pbc
+            )
+            model = GDML(sigma=3.0).fit(slab, targets)
+            forces.append(model.predict(slab[:3], return_forces=True)[1])
+        np.testing.assert_allclose(*forces, rtol=1e-9)
+
+    def test_lattices_that_differ_are_refused(self, crystal):
+        structures, targets = crystal
+        cells = structures.cells.copy()
+        cells[4] *= 1.01
+        arguments = structures.numbers, structures.positions, structures.offsets
+        with pytest.raises(ValueError, match="frame 4 has another lattice than frame 0"):
+            GDML().fit(Structures(*arguments, cells, structures.pbc), targets)
+        cells[4] = structures.cells[4] @ np.diag([1, 1, 2])  # a lattice of half the points
+        with pytest.raises(ValueError, match="frame 4 has another lattice than frame 0"):
+            GDML().fit(Structures(*arguments, cells, structures.pbc), targets)
+        pbc = structures.pbc.copy()
+        pbc[7, 1:] = False
+        with pytest.raises(ValueError, match="frame 7 is periodic in x and frame 0 in xyz"):
+            GDML().fit(Structures(*arguments, structures.cells, pbc), targets)
+
+    def test_cells_in_which_neighbours_have_two_images_are_refused(self):
+        atoms = bulk("NaCl", "rocksalt", 5.6, cubic=True)
+        rng = np.random.default_rng(0)
+
+        def frames(atoms, n=3):
+            moved = atoms.positions + rng.normal(scale=0.02, size=(n, len(atoms), 3))
+            return Structures.from_frames(atoms.numbers, moved, atoms.cell.array)
+
+        small, large = frames(atoms), frames(atoms.repeat((2, 2, 2)))
+        nothing = [
+            Targets(forces=np.zeros((len(X.numbers), 3)), offsets=X.offsets) for X in (small, large)
+        ]
+        with pytest.raises(
+            ValueError, match="neighbours at 2.* Å, and in another image at 2.*small"
+        ):
+            GDML().fit(small, nothing[0])
+        assert GDML().fit(large, nothing[1]).predict(large).shape == (3,)
+
+    def test_normal_modes_are_those_of_finite_differences(self, crystal, periodic_model, ammonia):
+        class ForcesOnly:
+            def __init__(self, model):
+                self.predict, self.outputs_ = model.predict, ("energy", "forces")
+
+        molecule = GDML(sigma=3.0).fit(*ammonia)
+        for model, X, n_modes in ((periodic_model, crystal[0], 9), (molecule, ammonia[0], 6)):
+            atoms = X[:1].to_ase()[0]
+            own = normal_modes(model, atoms)
+            numerical = normal_modes(ForcesOnly(model), atoms, step=1e-5)
+            assert own.wavenumbers.shape == (n_modes,)
+            largest = np.abs(own.wavenumbers).max()
+            np.testing.assert_allclose(
+                own.wavenumbers, numerical.wavenumbers, rtol=1e-6, atol=1e-6 * largest
+            )
+            overlaps = np.einsum("iax,a,jax->ij", own.modes, atoms.get_masses(), numerical.modes)
+            np.testing.assert_allclose(np.abs(overlaps), np.eye(n_modes), atol=1e-5)
 
     def test_stress_of_a_molecule_is_refused(self, ammonia):
         model = GDML().fit(*ammonia)

@@ -3,26 +3,23 @@ Searching the length scale
 ==========================
 
 ``sigma`` is the one parameter of sGDML that has to be found for each molecule. It is a parameter
-like any other in scikit-learn, so `GridSearchCV` searches it. The score is the negative force
-error.
+like any other, and `SharedGridSearchCV` searches it as scikit-learn's `GridSearchCV` would, in less
+time. The score is the negative force error.
 """
 
 # %%
 # Five folds of 120 frames. The folds are contiguous blocks of the trajectory, so no test frame has
 # its neighbour in time among the training frames.
-from sklearn.model_selection import GridSearchCV
-
 from skatom.datasets import load_ethanol
-from skatom.metrics import neg_force_mae
-from skatom.model_selection import BlockKFold
+from skatom.model_selection import BlockKFold, SharedGridSearchCV
 from skatom.models import SGDML
 
 data = load_ethanol()
 every_20th = slice(0, 2400, 20)
-search = GridSearchCV(
+search = SharedGridSearchCV(
     SGDML(random_state=0),
     {"sigma": [2.5, 5, 10, 20, 40, 80, 160]},
-    scoring=neg_force_mae,
+    scoring="neg_force_mae",
     cv=BlockKFold(n_splits=5),
 )
 search.fit(data.structures[every_20th], data.targets[every_20th])
@@ -30,8 +27,8 @@ print(search.best_params_)
 
 # %%
 # Each point is the mean of five folds, each bar their standard deviation. The minimum is broad: a
-# factor of two in ``sigma`` costs little. If the best value is at the edge of the grid, extend the
-# grid.
+# factor of two in ``sigma`` costs little. A best value at the edge of the grid is a warning: extend
+# the grid.
 import matplotlib.pyplot as plt
 
 sigmas = search.cv_results_["param_sigma"].astype(float)
@@ -63,8 +60,7 @@ ax.grid(True, alpha=0.3, linewidth=0.5)
 plt.show()
 
 # %%
-# The search has fitted the best model to all 120 frames. ``search.predict`` takes no keywords, so
-# forces come from the estimator itself.
+# The search has fitted the best model to all 120 frames, and predicts by it.
 new = data.structures[10:13]
-energy, forces = search.best_estimator_.predict(new, return_forces=True)
+energy, forces = search.predict(new, return_forces=True)
 print(energy.shape, forces.shape)

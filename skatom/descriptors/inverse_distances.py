@@ -134,9 +134,10 @@ def _vectors_and_squares(structures, rows):
     positions = structures.positions.reshape(len(structures), -1, 3)[rows]
     first, second = pair_indices(positions.shape[1])
     vectors = positions[:, first] - positions[:, second]
-    for s in np.flatnonzero(structures.pbc[rows].any(axis=1)):
-        at = rows.start + s
-        vectors[s] = find_mic(vectors[s], structures.cells[at], structures.pbc[at])[0]
+    for s in _runs_of_one_cell(structures.cells[rows], structures.pbc[rows]):
+        at = rows.start + s.start
+        nearest = find_mic(vectors[s].reshape(-1, 3), structures.cells[at], structures.pbc[at])[0]
+        vectors[s] = nearest.reshape(vectors[s].shape)
     squares = np.einsum("npx,npx->np", vectors, vectors)
     if squares.size and squares.min() < COINCIDENT**2:
         s, p = np.unravel_index(squares.argmin(), squares.shape)
@@ -146,6 +147,17 @@ def _vectors_and_squares(structures, rows):
             "repair the frame"
         )
     return vectors, squares
+
+
+def _runs_of_one_cell(cells, pbc):
+    """Slices of periodic structures that follow each other and have the same cell."""
+    if not pbc.any():
+        return
+    same = (cells[1:] == cells[:-1]).all(axis=(1, 2)) & (pbc[1:] == pbc[:-1]).all(axis=1)
+    starts = np.flatnonzero(np.append(True, ~same)).tolist()
+    for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
+        if pbc[start].any():
+            yield slice(start, stop)
 
 
 class InverseDistances(StructureDescriptor):

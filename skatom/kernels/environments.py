@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from skatom._device import device_of, is_tensor, namespace
+from skatom._device import beside, device_of, is_tensor, namespace
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels._cpu import covariance as _cpu
 from skatom.kernels._cpu.covariance import STRAINS, Side
@@ -94,6 +94,22 @@ class Environments:
     def without_derivatives(self):
         """The same rows and structures without derivatives."""
         return self._with_starts({z: side.starts for z, side in self.sides.items()})
+
+    def part(self, structures):
+        """The environments of some structures (sorted indices), in the same bases."""
+        part = copy(self)
+        part.features = self.features[structures]
+        part.rows = rows_of(part.features)
+        numbers = part.rows.numbers
+        part.n_dof = self.n_dof[structures]
+        part._structure = np.repeat(np.arange(len(structures)), part.rows.counts)
+        part.values = {
+            z: part.features.values[np.flatnonzero(numbers == z)] for z in np.unique(numbers)
+        }
+        part.norms = {z: squared_norms(x) for z, x in part.values.items()}
+        part.sides = {z: _some_structures(self.sides[z], structures) for z in part.values}
+        part.whole, part._made = part, {}
+        return part
 
     def _with_starts(self, starts):
         """The same rows without derivatives, of structures that begin at other rows."""
@@ -213,6 +229,19 @@ class Environments:
 
         with _mapper(features) as apply:
             list(apply(fill, [b for b in _batches(features) if self.n_dof[b].any()]))
+
+
+def _some_structures(side, structures):
+    """The `Side` of some of its structures."""
+    atoms, rows = (
+        beside(np.concatenate([np.arange(ends[s], ends[s + 1]) for s in structures]), side.own)
+        for ends in (side.starts, side.row_starts)
+    )
+    return Side(
+        offsets_from_counts(np.diff(side.starts)[structures]), side.projected[atoms],
+        offsets_from_counts(np.diff(side.row_starts)[structures]), side.jacobians[rows],
+        side.own[rows], side.n_dof[structures],
+    )  # fmt: skip
 
 
 def coordinates_of(forces, virial, n_atoms):

@@ -1,7 +1,8 @@
-"""Choosing the frames to train on and to test on, and the noises of a model."""
+"""Choosing the frames to train on and to test on, and the parameters of a model."""
 
 from skatom.model_selection.energy_strata import EnergyStratifiedSplit, energy_stratified_sample
 from skatom.model_selection.noise_search import NoiseSearchCV
+from skatom.model_selection.shared_search import SharedGridSearchCV
 from skatom.model_selection.splitters import (
     BlockKFold,
     StratifiedPathKFold,
@@ -12,6 +13,7 @@ __all__ = [
     "BlockKFold",
     "EnergyStratifiedSplit",
     "NoiseSearchCV",
+    "SharedGridSearchCV",
     "StratifiedPathKFold",
     "composition_strata",
     "energy_stratified_sample",

@@ -88,14 +88,20 @@ class DeviceGDMLSystem(GDMLSystem):
         frames = max(1, round(_WIDTH / max(self._kept.shape[1], 1)))
         return frames // _FRAMES * _FRAMES or frames
 
+    def can_be_copied(self):
+        return bool(self._present.all())
+
     def fill(self, start, stop, out):
         """The block column of the matrix that begins at a row, into the tensor ``out``."""
+        if self._stored is not None:
+            super().fill(start, stop, out)
+            return
         from skatom.models._torch import gdml_columns
 
         n_forces = self.rows[-1]
         if start == n_forces:
             out.copy_(gdml_columns.energy_energy(self._frames, self._pairs, self.sigma))
-            out.diagonal().add_(self.alpha)
+            self._add_noise(start, stop, out)
             return
         columns = slice(*np.searchsorted(self.rows, [start, stop]).tolist())
         arguments = (self._frames, self._pairs, self.sigma, columns)
@@ -109,6 +115,12 @@ class DeviceGDMLSystem(GDMLSystem):
             every = np.ones(self.n_energies, bool)
             energies = partial(gdml_columns.energy_force_rows, *arguments)
             self._write(energies, out[n_forces - start :], every, columns)
+
+    def _add_noise(self, start, stop, out):
+        if start == self.rows[-1]:
+            out.diagonal().add_(self.alpha)
+        else:
+            self._regularize(out, slice(*np.searchsorted(self.rows, [start, stop]).tolist()))
 
     def _write(self, make, out, rows, columns):
         """Let ``make`` fill ``out``, or a block with padding of which ``out`` gets the rest."""

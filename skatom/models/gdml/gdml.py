@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral, Real
 from os import PathLike
 from typing import Self
@@ -15,17 +16,15 @@ from skatom._device import DEVICES, resolve
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, BaselineLike, RandomState, StructuresLike, TargetsLike
 from skatom.baseline import fit_baseline, less_baseline
-from skatom.descriptors.inverse_distances import (
-    check_composition,
-    fixed_composition,
-    pair_features,
-)
+from skatom.descriptors.inverse_distances import check_composition, fixed_composition
 from skatom.models._regressor import StructureRegressor
 from skatom.models.gdml.deviations import GDMLPosterior
 from skatom.models.gdml.device_expansion import on_device
 from skatom.models.gdml.expansion import KernelExpansion
 from skatom.models.gdml.labels import energies_contradict, force_targets, warn_of_rigid_motions
-from skatom.models.gdml.solution import solution_plan, system_of
+from skatom.models.gdml.periodicity import check_cells
+from skatom.models.gdml.shared_fits import FramesAlone, shared_fits
+from skatom.models.gdml.solution import solution_plan
 from skatom.models.gdml.system import permute_pairs
 from skatom.properties import in_order
 from skatom.structures import as_structures
@@ -44,6 +43,9 @@ class GDML(StructureRegressor):
     i, J = ∂x/∂R, and :math:`w_1 I - w_2 \delta\delta^\top` is the Hessian of the Matérn-5/2 kernel
     of length scale ``sigma``. The coefficients solve :math:`(K + \lambda I)\,\alpha = F` in closed
     form. The model is not symmetric under permutations of like atoms; `SGDML` is.
+
+    In periodic directions distances are those to the nearest image, so a cell must be larger than
+    what it holds: the energy has a kink where two atoms are as near in two images.
 
     Parameters
     ----------
@@ -115,8 +117,8 @@ class GDML(StructureRegressor):
     Raises
     ------
     ValueError
-        If frames differ in composition or atom order, forces are missing, atoms coincide, or the
-        kernel matrix is not positive definite.
+        If frames differ in composition, atom order or lattice, forces are missing, atoms coincide,
+        neighbours have two nearest images, or the kernel matrix is not positive definite.
     MemoryError
         If neither the kernel matrix, about (3N - 6)² M² · 4 bytes, nor a preconditioner of "cg"
         would fit in memory.
@@ -216,14 +218,19 @@ class GDML(StructureRegressor):
         -------
         self
         """
-        structures = as_structures(X)
+        return self._learn(y, FramesAlone(as_structures(X)))
+
+    def _learn(self, y, frames):
+        """Fit to the labels of `FramesAlone`, or of a part of frames that other fits share."""
+        structures = frames.structures
         targets = force_targets(y, structures, self.energy_constraint, type(self).__name__)
         self.numbers_ = fixed_composition(structures)
         if len(self.numbers_) < 2:
             raise ValueError("one atom has no distances: give molecules of at least two atoms")
+        check_cells(structures)
         plan = solution_plan(self, len(structures))
-        features = pair_features(structures)
-        self.permutations_ = self._permutations(structures)
+        features = frames.features
+        self.permutations_ = frames.permutations(self)
         pair_permutations = permute_pairs(self.permutations_)
         self.baseline_ = fit_baseline(self.baseline, structures, targets)
         if self.baseline_ is not None:
@@ -231,10 +238,7 @@ class GDML(StructureRegressor):
         has_energies = targets.energy is not None
         mean_energy = targets.require("energy").mean() if has_energies else 0.0
 
-        system = system_of(
-            self, plan, structures, features, self.permutations_, pair_permutations, self.sigma,
-            self.alpha,
-        )  # fmt: skip
+        system = frames.system(self, plan, self.permutations_, pair_permutations)
         warn_of_rigid_motions(system.rigid, targets.forces)
         energies = targets.energy - mean_energy if self.energy_constraint else []
         coefficients, energy_coefficients = system.solve(targets.forces, energies, self.verbose)
@@ -250,6 +254,31 @@ class GDML(StructureRegressor):
             predicted = self._predictor().of_descriptors(features.values)[0]
             self.constant_ -= float(predicted.mean())
         return self
+
+    @staticmethod
+    def shared_fits(models: list, X: StructuresLike, y: TargetsLike, parts: list) -> Iterator:
+        """Fit several models to several parts of the frames, and share what they have in common.
+
+        Features are made once, and symmetries once for each part. The kernel matrix of all frames
+        is made once for each ``sigma``, if it fits in memory beside a factor, and copied.
+
+        Parameters
+        ----------
+        models : list of GDML or SGDML
+            Not fitted; they are cloned.
+        X : Structures or list of ase.Atoms
+            M frames of one molecule.
+        y : Targets
+            Forces, and energies if there are any.
+        parts : list of ndarray of int
+            Indices of the frames of each part.
+
+        Yields
+        ------
+        m, p, fit : int, int, callable
+            ``fit()`` returns model m, fitted to part p. Call it before the next one is asked for.
+        """
+        return shared_fits(models, X, y, parts)
 
     def _contradictions(self, structures, targets, names):
         """If forces alone were learnt, energies are compared with the model's own."""

@@ -97,8 +97,9 @@ class SGDML(GDML):
     Raises
     ------
     ValueError
-        If frames differ in composition or atom order, forces are missing, atoms coincide, the
-        permutations are not a group, or the kernel matrix is not positive definite.
+        If frames differ in composition, atom order or lattice, forces are missing, atoms coincide,
+        neighbours have two nearest images, the permutations are not a group, or the kernel matrix
+        is not positive definite.
     MemoryError
         If neither the kernel matrix, about (3N - 6)² M² · 4 bytes, nor a preconditioner of "cg"
         would fit in memory.

@@ -69,6 +69,7 @@ class GDMLSystem:
 
     device = "cpu"
     n_iter = 1
+    _stored = None
 
     def __init__(
         self, structures, features, permutations, pair_permutations, sigma, alpha, energy_constraint
@@ -137,8 +138,24 @@ class GDMLSystem:
         differences = incidence(n_coordinates // 3).T @ alpha.reshape(n_frames, -1, 3)
         return np.einsum("ipx,ipx->ip", self.features.gradients, differences)
 
+    def copy_from(self, stored, rows):
+        """Copy the matrix without λ from rows of a `StoredMatrix` instead of computing it."""
+        self._stored = stored, rows
+
+    def can_be_copied(self):
+        """Whether a matrix of this system may be copied into systems of some of its frames."""
+        return True
+
     def fill(self, start, stop, out):
         """The block column of the matrix that begins at a row, into ``out``."""
+        if self._stored is None:
+            self._fill_kernel(start, stop, out)
+        else:
+            stored, rows = self._stored
+            stored.copy(rows, start, stop, out)
+        self._add_noise(start, stop, out)
+
+    def _fill_kernel(self, start, stop, out):
         n_forces = self.rows[-1]
         if start == n_forces:
             out[:] = self._energy_energy()
@@ -148,12 +165,20 @@ class GDMLSystem:
             *self._squares, self.permutations, self.sigma, self.kept, self.rows, first, last,
             out[: n_forces - start],
         )  # fmt: skip
-        for j in range(first, last):
+        if self.n_energies:
+            for j in range(first, last):
+                place = slice(self.rows[j] - start, self.rows[j + 1] - start)
+                out[n_forces - start :, place] = self._energy_force(j)
+
+    def _add_noise(self, start, stop, out):
+        """Add λ SᵀPS, and λ in the rows of energies."""
+        if start == self.rows[-1]:
+            out[np.diag_indices(self.n_energies)] += self.alpha
+            return
+        for j in range(*np.searchsorted(self.rows, [start, stop])):
             place = slice(self.rows[j] - start, self.rows[j + 1] - start)
             motions = self.rigid[j][self.kept[self.rows[j] : self.rows[j + 1]]]
             out[place, place] += self.alpha * (np.eye(len(motions)) - motions @ motions.T)
-            if self.n_energies:
-                out[n_forces - start :, place] = self._energy_force(j)
 
     def part(self, frames):
         """The system of a slice of the frames, without energies."""
@@ -229,8 +254,8 @@ class GDMLSystem:
         return rows[:, self.kept[self.rows[j] : self.rows[j + 1]]]
 
     def _energy_energy(self):
-        """Cov(E_i, E_j) = Σ_q k(P_q x_i, x_j), and λ."""
-        kernel = self.alpha * np.eye(self.n_energies)
+        """Cov(E_i, E_j) = Σ_q k(P_q x_i, x_j)."""
+        kernel = np.zeros((self.n_energies, self.n_energies))
         for j in range(self.n_energies):
             _, t = self._differences(j)
             kernel[:, j] += np.sum((1.0 + t + t * t / 3.0) * np.exp(-t), axis=1)

@@ -1,5 +1,7 @@
 """The linear system of a Gaussian process of energies and derivatives, and its solution."""
 
+from copy import copy
+
 import numpy as np
 
 from skatom._device import beside, check_together, device_of, device_parameter, namespace, on_host
@@ -65,6 +67,28 @@ class DerivativeSystem:
         derived = has_forces.any() or has_virial.any()
         self._bases = jacobian_bases(features) if derived else None
         self._environments = Environments(features, self.coordinates, self._bases)
+
+    def has_labels_of(self, labels, structures):
+        """Whether some of the structures have the same kinds of labels as ``labels`` has."""
+        return all(
+            np.array_equal(mask[structures], labels.labelled[kind])
+            for kind, mask in self.labels.labelled.items()
+        )
+
+    def part(self, structures, kernel, labels, max_memory=None):
+        """The system of some of the structures (indices), with other labels and another kernel."""
+        part = copy(self)
+        part.kernel, part.labels, part.max_memory = kernel, labels, max_memory
+        part._motions, part._kept, part.coordinates = (
+            [of_all[s] for s in structures]
+            for of_all in (self._motions, self._kept, self.coordinates)
+        )
+        n_dof = np.array([len(c) for c in part.coordinates])
+        part.layout = layout(n_dof, labels.labelled["energy"])
+        part._check_memory(int(part.layout.starts[-1]))
+        part._environments = self._environments.part(structures)
+        part.features = part._environments.features
+        return part
 
     def right_side(self):
         """Sᵀ P y: the labels in the order of the rows."""
@@ -168,12 +192,28 @@ class CholeskySystem(DerivativeSystem):
             self.max_memory,
         )
 
+    _stored = None
+
+    def with_kernel(self, kernel):
+        """The same system with another kernel."""
+        other = copy(self)
+        other.kernel = kernel
+        return other
+
+    def copy_from(self, stored, rows):
+        """Copy the matrix without Λ from rows of a `StoredMatrix` instead of computing it."""
+        self._stored = stored, rows
+
+    def edges(self):
+        """Where the block columns of the matrix begin, which are whole structures."""
+        on_host = device_parameter(self.features.values) == "cpu"
+        groups = row_groups(self.layout.starts, _WIDTH if on_host else _TENSOR_WIDTH)
+        return [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
+
     def factor(self, verbose=0):
         """Compute and factor the matrix."""
         device = device_parameter(self.features.values)
-        groups = row_groups(self.layout.starts, _WIDTH if device == "cpu" else _TENSOR_WIDTH)
-        edges = [self.layout.starts[first] for first, _ in groups] + [self.layout.starts[-1]]
-        self._solver = PackedCholesky(edges, verbose=verbose, device=device)
+        self._solver = PackedCholesky(self.edges(), verbose=verbose, device=device)
         try:
             self._solver.factor(self)
         except np.linalg.LinAlgError as error:
@@ -238,11 +278,19 @@ class CholeskySystem(DerivativeSystem):
     def fill(self, start, stop, out):
         """The block column of the matrix that begins at a row, into ``out``."""
         first, last = np.searchsorted(self.layout.starts, [start, stop])
-        with threads_over_blas() as pool:
-            fill_columns(
-                self.kernel, self._environments, self._environments, self.layout, self.layout,
-                (first, last), first, True, out, pool,
-            )  # fmt: skip
+        if self._stored is not None:
+            stored, rows = self._stored
+            stored.copy(rows, start, stop, out)
+        else:
+            with threads_over_blas() as pool:
+                fill_columns(
+                    self.kernel, self._environments, self._environments, self.layout, self.layout,
+                    (first, last), first, True, out, pool,
+                )  # fmt: skip
+        self._add_noise(first, last, start, out)
+
+    def _add_noise(self, first, last, start, out):
+        """Add Sᵀ P Λ P S of the structures first … last - 1, whose rows begin at ``start``."""
         alphas = self.labels.alphas
         for s in range(first, last):
             row = self.layout.starts[s] - start

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from numbers import Integral, Real
 from typing import Self
 
@@ -33,6 +35,7 @@ from skatom.models.kernel_ridge.inputs import (
 )
 from skatom.models.kernel_ridge.iterative_system import IterativeSystem
 from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
+from skatom.models.kernel_ridge.shared_fits import shared_fits
 from skatom.properties import in_order
 from skatom.targets import as_targets
 
@@ -252,9 +255,13 @@ class ForceKernelRidge(StructureRegressor):
         -------
         self
         """
-        kernel = self._kernel()
         for stale in ("_factor", "_training", "dual_coef_", "expansion_"):
             vars(self).pop(stale, None)
+        return self._learn(X, y, configurations)
+
+    def _learn(self, X, y, configurations, make_system=None):
+        """`fit`; ``make_system`` gives the system of derivatives if it is shared with others."""
+        kernel = self._kernel()
         if isinstance(kernel, FCHL18):
             X = checked_structures(X)
             check_structures_solver(self.solver if self.basis == "derivatives" else None)
@@ -283,7 +290,8 @@ class ForceKernelRidge(StructureRegressor):
         labels = RidgeLabels(structures, targets, alphas, learnt)
         self._features_type = type(X).__name__
         if self.basis == "derivatives":
-            self._fit_derivatives(kernel, X, labels)
+            make = derivative_system if make_system is None else partial(make_system, used=used)
+            self._fit_derivatives(X, labels, make(self, kernel, X, labels))
         else:
             self._fit_operators(kernel, X, labels)
         self.outputs_ = self._outputs_of(learnt, X)
@@ -291,6 +299,35 @@ class ForceKernelRidge(StructureRegressor):
         if not self.absolute_energies_ and "energy" in self.outputs_:
             self._shift = -float(self.expansion_.energies(X).mean())
         return self
+
+    @staticmethod
+    def shared_fits(
+        models: list,
+        X: FeaturesLike,
+        y: TargetsLike,
+        parts: list,
+        configurations: ArrayLike | None = None,
+    ) -> Iterator:
+        """Fit several models to several parts of the data, and share what they have in common.
+
+        With ``basis="derivatives"`` and a kernel of features, Jacobians are made once for all
+        models, and the covariance matrix of all structures once for each kernel, if it fits in
+        memory beside a factor.
+
+        Parameters
+        ----------
+        models : list of ForceKernelRidge
+            Not fitted; they are cloned.
+        X, y, configurations : as for `fit`, of n structures
+        parts : list of ndarray of int
+            Indices of the structures of each part.
+
+        Yields
+        ------
+        m, p, fit : int, int, callable
+            ``fit()`` returns model m, fitted to part p. Call it before the next one is asked for.
+        """
+        return shared_fits(models, X, y, parts, configurations)
 
     def _kernel(self):
         return Gaussian(2.0) if self.kernel is None else self.kernel
@@ -356,8 +393,7 @@ class ForceKernelRidge(StructureRegressor):
         self.baseline_, self.absolute_energies_ = None, True
         return self
 
-    def _fit_derivatives(self, kernel, X, labels):
-        system = derivative_system(self, kernel, X, labels)
+    def _fit_derivatives(self, X, labels, system):
         right_side = system.right_side()
         if isinstance(system, IterativeSystem):
             solution, self.n_iter_ = system.solve(

@@ -1,0 +1,190 @@
+"""Fits of GDML to parts of the same frames, which share what they have in common."""
+
+from functools import cached_property, partial
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+
+from skatom._device import resolve
+from skatom.descriptors.inverse_distances import PairFeatures, pair_features
+from skatom.memory import check_memory
+from skatom.models.gdml.solution import system_of
+from skatom.models.gdml.system import permute_pairs
+from skatom.solvers import PackedCholesky
+from skatom.solvers.stored_matrix import StoredMatrix
+from skatom.structures import as_structures
+from skatom.targets import as_targets
+
+_WIDTH = 512
+# A matrix of all frames is stored if it takes less work than those of the parts, by this factor.
+_WORTHWHILE = 1.2
+
+
+class FramesAlone:
+    """The frames of a fit that shares nothing."""
+
+    def __init__(self, structures):
+        self.structures = structures
+
+    @cached_property
+    def features(self):
+        return pair_features(self.structures)
+
+    def permutations(self, model):
+        return model._permutations(self.structures)
+
+    def system(self, model, plan, permutations, pair_permutations):
+        """The system to solve, see `system_of`."""
+        return system_of(
+            model, plan, self.structures, self.features, permutations, pair_permutations,
+            model.sigma, model.alpha,
+        )  # fmt: skip
+
+
+def shared_fits(models, X, y, parts):
+    """Fits of several models to several parts of the frames, one after the other.
+
+    Parameters
+    ----------
+    models : list of GDML
+        Not fitted; they are cloned.
+    X : Structures or list of ase.Atoms
+    y : Targets
+    parts : list of ndarray of int
+
+    Yields
+    ------
+    m, p, fit : int, int, callable
+        ``fit()`` fits model m to part p and returns it.
+    """
+    structures = as_structures(X)
+    targets = as_targets(y, structures)
+    frames = SharedFrames(structures, [np.sort(part) for part in parts])
+    groups = {}
+    for m, model in enumerate(models):
+        groups.setdefault(_key(model), []).append(m)
+    for key, group in groups.items():
+        frames.begin(key, len(group))
+        for p in range(len(parts)):
+            for m in group:
+                yield m, p, partial(_fit, models[m], frames, targets, p)
+    frames.begin(None, 0)
+
+
+def _key(model):
+    """What the kernel matrix of some frames and permutations depends on."""
+    return joblib.hash([model.sigma, bool(model.energy_constraint), model.device])
+
+
+def _fit(model, frames, targets, p):
+    fitted = clone(model)
+    fitted._validate_params()
+    return fitted._learn(targets[frames.parts[p]], FramesOfPart(frames, p))
+
+
+class SharedFrames:
+    """Frames with their features, the symmetries of parts, and one kernel matrix.
+
+    Parameters
+    ----------
+    structures : Structures
+    parts : list of ndarray of int, sorted
+    """
+
+    def __init__(self, structures, parts):
+        self.structures, self.parts = structures, parts
+        self.rows = np.unique(np.concatenate(parts))
+        self._symmetries = {}
+        self.begin(None, 0)
+
+    @cached_property
+    def features(self):
+        return pair_features(self.structures)
+
+    def begin(self, key, n_models):
+        """Forget the matrix; the next fits are those of models with equal matrices."""
+        self._key, self._n_models, self._stored = key, n_models, {}
+
+    def symmetry(self, model, p):
+        """The permutations of a part, found once for all models with equal parameters."""
+        key = joblib.hash([getattr(model, "permutations", None), model.random_state, p])
+        if key not in self._symmetries:
+            self._symmetries[key] = model._permutations(self.structures[self.parts[p]])
+        return self._symmetries[key]
+
+    def matrix(self, model, permutations):
+        """The `StoredMatrix` of all frames, and the offsets of their rows; None if not worthwhile.
+
+        It is kept for one group of permutations at a time.
+        """
+        key = permutations.tobytes()
+        if key not in self._stored:
+            self._stored = {key: self._made(model, permutations)}
+        return self._stored[key]
+
+    def _made(self, model, permutations):
+        alike = [
+            len(part) for p, part in enumerate(self.parts)
+            if np.array_equal(self.symmetry(model, p), permutations)
+        ]  # fmt: skip
+        work = self._n_models * np.sum(np.square(alike, dtype=float))
+        if work < _WORTHWHILE * len(self.rows) ** 2 or not self._fits(model, max(alike)):
+            return None
+        structures = self.structures[self.rows]
+        features = PairFeatures(*(array[self.rows] for array in self.features))
+        noiseless = clone(model).set_params(alpha=0.0)
+        system = system_of(
+            noiseless, None, structures, features, permutations, permute_pairs(permutations),
+            model.sigma, 0.0,
+        )  # fmt: skip
+        if not system.can_be_copied():
+            return None
+        return StoredMatrix(system, system.solver().edges, model.device), system.rows
+
+    def _fits(self, model, n_frames):
+        """Whether the matrix and a factor fit in memory together."""
+        n_coordinates, device = 3 * self.structures.n_atoms[0], resolve(model.device)
+        sizes = [n * n_coordinates for n in (len(self.rows), n_frames)]
+        check = check_memory if device is None else device.check_memory
+        try:
+            check(
+                sum(PackedCholesky.memory(size, _WIDTH) for size in sizes),
+                "the kernel matrix of all frames", "give fewer frames", model.max_memory,
+            )  # fmt: skip
+        except MemoryError:
+            return False
+        return True
+
+
+class FramesOfPart(FramesAlone):
+    """The frames of a fit that shares features, symmetries and kernel matrix with others.
+
+    Parameters
+    ----------
+    shared : SharedFrames
+    p : int
+        Which part.
+    """
+
+    def __init__(self, shared, p):
+        self.shared, self.p, self.part = shared, p, shared.parts[p]
+        super().__init__(shared.structures[self.part])
+
+    @cached_property
+    def features(self):
+        return PairFeatures(*(array[self.part] for array in self.shared.features))
+
+    def permutations(self, model):
+        return self.shared.symmetry(model, self.p)
+
+    def system(self, model, plan, permutations, pair_permutations):
+        system = super().system(model, plan, permutations, pair_permutations)
+        found = self.shared.matrix(model, permutations) if plan is None else None
+        if found is not None:
+            stored, offsets = found
+            frames = np.searchsorted(self.shared.rows, self.part)
+            of_forces = [np.arange(offsets[i], offsets[i + 1]) for i in frames]
+            of_energies = offsets[-1] + frames[: system.n_energies]
+            system.copy_from(stored, np.concatenate([*of_forces, of_energies]))
+        return system

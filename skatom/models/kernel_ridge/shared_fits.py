@@ -1,0 +1,163 @@
+"""Kernel ridge regressions of parts of the same features, which share what they have in common."""
+
+from functools import partial
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+
+from skatom._device import device_of, device_parameter
+from skatom.kernels import FCHL18, DotKernel
+from skatom.memory import check_memory
+from skatom.models._diagnosis import undiagnosed
+from skatom.models.kernel_ridge.derivative_system import CholeskySystem
+from skatom.models.kernel_ridge.factors import derivative_system
+from skatom.models.kernel_ridge.inputs import is_array
+from skatom.models.kernel_ridge.labels import RidgeLabels
+from skatom.solvers import PackedCholesky
+from skatom.solvers.stored_matrix import StoredMatrix
+from skatom.targets import as_targets
+
+_WIDTH = 512
+# A matrix of all structures is stored if it takes less work than those of the parts, by this
+# factor.
+_WORTHWHILE = 1.2
+_LABELS = ("energy", "forces", "stress")
+
+
+def shared_fits(models, X, y, parts, configurations=None):
+    """Fits of several models to several parts of the data, one after the other.
+
+    Parameters
+    ----------
+    models : list of ForceKernelRidge
+        Not fitted; they are cloned.
+    X : AtomicFeatures, StructureFeatures, Structures or array
+    y : Targets or array
+    parts : list of ndarray of int
+    configurations : ndarray of shape (n,), default=None
+
+    Yields
+    ------
+    m, p, fit : int, int, callable
+        ``fit()`` fits model m to part p and returns it.
+    """
+    groups = {}
+    for m, model in enumerate(models):
+        groups.setdefault(joblib.hash(model.kernel), []).append(m)
+    shared = None
+    if all(_can_share(model, X) for model in models):
+        shared = SharedMatrix(X, as_targets(y, X.structures), [np.sort(part) for part in parts])
+    for group in groups.values():
+        if shared is not None:
+            shared.begin(len(group))
+        for p, part in enumerate(parts):
+            for m in group:
+                chosen = part if shared is None else shared.parts[p]
+                names = None if configurations is None else np.asarray(configurations)[chosen]
+                yield m, p, partial(_fit, models[m], X[chosen], y[chosen], names, shared, chosen)
+    if shared is not None:
+        shared.begin(0)
+
+
+def _can_share(model, X):
+    kernel = model._kernel()
+    return not is_array(X, kernel) and not isinstance(kernel, FCHL18)
+
+
+def _fit(model, X, y, configurations, shared, part):
+    fitted = clone(model)
+    with undiagnosed():
+        if shared is None:
+            return fitted.fit(X, y, configurations)
+        fitted._validate_params()
+        return fitted._learn(X, y, configurations, partial(shared.system, part))
+
+
+class SharedMatrix:
+    """Features with their Jacobians and bases, and one covariance matrix.
+
+    Parameters
+    ----------
+    X : AtomicFeatures or StructureFeatures
+    targets : Targets
+    parts : list of ndarray of int, sorted
+    """
+
+    def __init__(self, X, targets, parts):
+        self.parts = parts
+        rows = np.unique(np.concatenate(parts))
+        labelled = np.logical_or.reduce([targets.labelled(name) for name in _LABELS])
+        self.rows = rows[labelled[rows]]
+        self.features, self.targets = X, targets
+        self._systems, self._n_models, self._stored = {}, 0, {}
+
+    def begin(self, n_models):
+        """Forget the matrix; the next fits are those of models with equal kernels."""
+        self._n_models, self._stored = n_models, {}
+
+    def system(self, part, model, kernel, X, labels, used):
+        """What `derivative_system` gives, made of the shared one.
+
+        Parameters
+        ----------
+        part : ndarray of int
+        model, kernel, X, labels : as in `derivative_system`
+        used : ndarray of bool
+            Which structures of the part have labels.
+        """
+        whole = self._whole(model, kernel)
+        places = np.searchsorted(self.rows, part[used])
+        if whole is None or not whole.has_labels_of(labels, places):
+            return derivative_system(model, kernel, X, labels)
+        system = whole.part(places, kernel, labels, model.max_memory)
+        stored = self._matrix(whole, kernel, model.max_memory, int(system.layout.starts[-1]))
+        if stored is not None:
+            starts = whole.layout.starts
+            rows = [np.arange(starts[s], starts[s + 1]) for s in places]
+            system.copy_from(stored, np.concatenate(rows))
+        return system
+
+    def _whole(self, model, kernel):
+        """The system of all structures, None if it is none of derivatives or does not fit."""
+        if model.solver == "cg" or not isinstance(kernel, DotKernel):
+            return None
+        if model.max_memory not in self._systems:
+            self._systems[model.max_memory] = self._made(model, kernel)
+        return self._systems[model.max_memory]
+
+    def _made(self, model, kernel):
+        X, targets = self.features[self.rows], self.targets[self.rows]
+        zeros = dict.fromkeys(("energy", "forces", "virial", "dipole"), np.zeros(len(X)))
+        learnt = [name for name in _LABELS if targets.labelled(name).any()]
+        try:
+            labels = RidgeLabels(X.structures, targets, zeros, learnt)
+            return CholeskySystem(kernel, X, labels, model.max_memory)
+        except MemoryError:
+            return None
+
+    def _matrix(self, whole, kernel, max_memory, size):
+        """The `StoredMatrix` of all structures, None if it is not worthwhile."""
+        key = joblib.hash(kernel), max_memory
+        if key not in self._stored:
+            work = self._n_models * np.sum(np.square([len(p) for p in self.parts], dtype=float))
+            worthwhile = work > _WORTHWHILE * len(self.rows) ** 2
+            fits = worthwhile and self._fits(whole, size, max_memory)
+            system = whole.with_kernel(kernel)
+            place = device_parameter(self.features.values)
+            self._stored = {key: StoredMatrix(system, system.edges(), place) if fits else None}
+        return self._stored[key]
+
+    def _fits(self, whole, size, max_memory):
+        """Whether the matrix and a factor fit in memory together."""
+        device = device_of(self.features.values)
+        check = check_memory if device is None else device.check_memory
+        sizes = int(whole.layout.starts[-1]), size
+        try:
+            check(
+                sum(PackedCholesky.memory(size, _WIDTH) for size in sizes),
+                "the covariance matrix of all structures", "give fewer structures", max_memory,
+            )  # fmt: skip
+        except MemoryError:
+            return False
+        return True
