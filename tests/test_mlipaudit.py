@@ -40,6 +40,6 @@ def test_the_file_of_the_guide_runs_a_benchmark(tmp_path, monkeypatch):
     result = json.loads(Path("found/audited/nve_energy_conservation/result.json").read_text())
     (molecule,) = result["structure_results"]
     assert molecule["num_atoms"] == 9 and not molecule["skipped"] and not molecule["failed"]
-    assert 0 < molecule["kinetic_energy_std_ev"]
+    assert molecule["kinetic_energy_std_ev"] > 0
     assert abs(molecule["total_drift_ev"]) < 1e-3 * 9
     assert result["score"] == pytest.approx(1.0)
