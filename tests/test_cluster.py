@@ -5,6 +5,7 @@ import copy
 import os
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import joblib
@@ -32,6 +33,7 @@ from skatom.parallel import available_threads, map_jobs, reduce_jobs, works_else
 from skatom.solvers import StreamedQR, _lapack
 
 distributed = pytest.importorskip("distributed")
+dask_config = pytest.importorskip("dask.config")
 pytestmark = pytest.mark.filterwarnings("ignore:SparseGaussianProcess. the model reproduces")
 
 ALL = {"return_forces": True, "return_stress": True}
@@ -426,6 +428,65 @@ def test_a_killed_worker_costs_a_few_chunks(data, expected, monkeypatch):
     assert killed
     assert_same_predictions(found, expected, data[0])
     assert found.n_structures_seen_ == 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
+def test_a_task_that_ends_its_workers_is_an_error_with_the_remedy():
+    with (
+        dask_config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+        pytest.raises(ConnectionError) as caught,
+    ):
+        list(map_jobs(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(2)))
+    assert str(caught.value) == (
+        "a task ended 2 workers of the Dask cluster, perhaps for want of memory: see the workers' "
+        "logs, and give them more memory or fewer threads"
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an allocator of Linux")
+def test_workers_keep_the_pages_that_are_freed():
+    """With the settings of Dask the kernel clears the pages of each array."""
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config(backend="dask"),
+    ):
+        (before,) = client.run(faults).values()
+        list(map_jobs(abs, range(2)))
+        (after,) = client.run(faults).values()
+    assert before > 10_000
+    assert after < 0.1 * before
+
+
+def test_slurm_of_the_guide_asks_for_nodes_whose_tasks_share_the_cores():
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    page = (Path(__file__).parents[1] / "docs" / "guide" / "cluster.md").read_text(encoding="utf-8")
+    source = page[page.index("from dask_jobqueue") : page.index("cluster.scale")]
+    found = {}
+    exec(source, found)
+    with found["cluster"] as cluster:
+        lines = cluster.job_script().splitlines()
+    assert "#SBATCH --cpus-per-task=32" in lines and "#SBATCH --mem=112G" in lines
+    assert "export NUMBA_NUM_THREADS=32" in lines
+    (start,) = [line for line in lines if "dask_worker" in line or "dask worker" in line]
+    assert "--nthreads 3" in start and "--memory-limit 111.76GiB" in start
+
+
+def faults():
+    """How many pages are mapped while an array of a MB is made a hundred times."""
+    import resource
+
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.empty(2**17).fill(1.0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin
 
 
 def test_a_lost_scheduler_leaves_what_was_learnt(data, expected, monkeypatch, small_chunks):

@@ -32,6 +32,7 @@ PACKAGES = (
     "selection",
     "simulation",
     "solvers",
+    "torchsim",
     "vibrations",
 )
 # Public names of modules without __all__.
