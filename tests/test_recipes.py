@@ -1,5 +1,6 @@
 """Recipes: names, settings and their nearest ones, defaults that follow the data, searches."""
 
+import itertools
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from skatom.recipes.base import Cost
 from skatom.recipes.facts import Facts
 from skatom.recipes.fitting import _scaled, estimate, fit
 from skatom.recipes.labels import chosen_labels, labels_to_learn, only
+from skatom.recipes.learning import LearningCurve, nested_parts
 from skatom.recipes.settings import flat, merged, nearest, nested, text_of, value_of
 from skatom.recipes.tuning import Search, SearchWithNoises, search_of
 
@@ -195,6 +197,53 @@ class TestEstimate:
         recipe = recipes.find("sgdml")
         found = estimate(recipe, recipe.settings(Facts.of(X[:20])), X[:20], y[:20])
         assert found.seconds is None and found.memory > 8 * (20 * 21) ** 2 / 2
+
+
+class TestLearningCurve:
+    def curve(self, data, **options):
+        X, y = data
+        recipe = recipes.find("sgdml")
+        settings = recipe.settings(Facts.of(X))
+        said = []
+        curve = LearningCurve(
+            recipe, settings, X[:64], y[:64], X[64:], y[64:],
+            report=lambda n, errors: said.append(n), **options,
+        )  # fmt: skip
+        return curve, fit(recipe.make(settings), X[:64], y[:64]), said
+
+    def test_parts_are_nested_and_have_the_energies_of_all(self, ethanol):
+        X, y = ethanol
+        parts = nested_parts(X, y, random_state=3)
+        assert [len(part) for part in parts] == [12, 25, 50]
+        for smaller, larger in itertools.pairwise(parts):
+            assert set(smaller) < set(larger)
+        spread = y.energy.std()
+        assert abs(y.energy[parts[-1]].mean() - y.energy.mean()) < 0.1 * spread
+        assert nested_parts(X[:15], y[:15]) == []
+
+    def test_parts_have_all_species(self, crystals, ethanol):
+        X = Structures.concatenate([ethanol[0][:20], crystals[0][:1]])
+        y = Targets(energy=np.arange(21.0), offsets=X.offsets)
+        for seed in range(8):
+            for part in nested_parts(X, y, seed):
+                assert len(X[part].species) == len(X.species)
+
+    def test_errors_fall_and_end_with_the_model(self, ethanol):
+        curve, model, said = self.curve(ethanol, seconds=3600.0)
+        sizes, errors, is_complete = curve.run(model)
+        assert sizes == said == [8, 16, 32, 64] and is_complete
+        forces = errors["force_mae"]
+        assert forces == sorted(forces, reverse=True)
+        X, y = ethanol
+        assert forces[-1] == evaluate(model, X[64:], y[64:])["force_mae"]
+
+    def test_ends_in_time_and_goes_on_with_what_is_known(self, ethanol):
+        curve, model, _ = self.curve(ethanol, seconds=1e-6)
+        sizes, errors, is_complete = curve.run(model)
+        assert sizes == [8, 64] and not is_complete
+        other, _, _ = self.curve(ethanol, seconds=1e-6, known=dict(curve.known))
+        other.recipe = None  # what is known is not fitted again
+        assert other.run(model)[1]["force_mae"] == errors["force_mae"]
 
 
 class TestSearch:
