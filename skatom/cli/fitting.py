@@ -51,9 +51,9 @@ def fit(run, settings, keep=False):
 
 
 def print_estimate(run):
-    """Print memory and time of the fit, the latter by a fit to a few frames here."""
+    """Print memory and time of the fit, the latter by a piece of it here."""
     from skatom.parallel import available_threads
-    from skatom.recipes.fitting import estimate
+    from skatom.recipes.estimates import estimate
 
     found = estimate(
         run.recipe, run.settings, run.structures, run.targets, run.configurations,

@@ -15,7 +15,7 @@ def _defaults(facts, given):
         "triangles.sigma": 0.6,
         "triangles.cutoff": facts.scaled(1.6, 2.9, 5.0) if facts.periodic else 4.0,
         "triangles.amplitude": 0.3,
-        "noise_energy": 0.03,
+        "noise_energy": 0.006,
         "noise_forces": 0.1,
         "noise_virial": 0.1,
         "n_environments": min(500, facts.n_atoms),
@@ -45,7 +45,7 @@ def _stages(facts, settings):
         name: [round(factor * settings[name], 1) for factor in (0.85, 1.0, 1.15)]
         for name in ("pairs.cutoff", "triangles.cutoff")
     }
-    return [cutoffs, {"noise_energy": [0.003, 0.01, 0.03], "noise_forces": [0.03, 0.1]}]
+    return [cutoffs, {"noise_energy": [0.002, 0.006, 0.02], "noise_forces": [0.03, 0.1]}]
 
 
 def _recipe(name, summary, parts, mapped):
