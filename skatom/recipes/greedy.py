@@ -10,8 +10,8 @@ from skatom.recipes.base import Cost, Recipe
 from skatom.recipes.settings import merged, nested
 from skatom.structures import Structures
 
-# Terms of the model, at most.
-_TERMS = 300
+# Terms of the model of one or two species, and of each species of more, at most.
+_TERMS, _OF_SPECIES = 300, 150
 
 
 def _defaults(facts, given):
@@ -39,7 +39,7 @@ def _defaults(facts, given):
             "moments.species_compression": None if n_species <= 2 else 2,
         }
     n_features = _n_features(merged(found, given), facts.species)
-    return found | {"n_terms": min(_TERMS, n_features)}
+    return found | {"n_terms": min(max(_TERMS, _OF_SPECIES * n_species), n_features)}
 
 
 def _n_features(settings, species):
