@@ -17,7 +17,7 @@ from skatom.recipes.fitting import fit
 # Size of the product that measures the speed of dense linear algebra.
 _SIZE = 600
 # Seconds of a fit that tell its pace, and the fewest batches.
-_LONG_ENOUGH, _BATCHES = 1.5, 4
+_LONG_ENOUGH, _BATCHES = 1.0, 4
 # Weight of the measured speed of products beside the times of fits, which tell more if they are
 # long enough for their factorisation to matter.
 _WEIGHT_OF_PRODUCTS = 0.1
