@@ -202,6 +202,11 @@ class TestEstimate:
         found = _extrapolated(costs, times, Cost(0, 1e12, 100.0), speed=1e9)
         assert found == pytest.approx(200.0 + 1000.0, rel=1e-3)
 
+    def test_what_does_not_grow_is_not_extrapolated(self):
+        costs = [Cost(0, 1e3, work) for work in (1.0, 2.0, 4.0)]
+        found = _extrapolated(costs, [6.0, 7.0, 9.0], Cost(0, 1e3, 100.0), speed=1e9)
+        assert found == pytest.approx(105.0, rel=1e-3)
+
     def test_the_pace_of_batches_goes_on(self):
         assert _by_pace([(5.0, 10), (6.0, 20), (7.0, 30)], 100) == pytest.approx(14.0)
 

@@ -150,15 +150,18 @@ def _by_smaller_fits(data, settings, cost):
 
 
 def _extrapolated(costs, times, cost, speed):
-    """The time of a fit, from those of smaller ones: t = a · work + b · flops with a, b ≥ 0.
+    """The time of a fit, from those of smaller ones: t = a · work + b · flops + c, none negative.
 
-    Relative errors are weighed, and 1 / b is near the speed of products where fits do not tell.
+    Relative errors are weighed, 1 / b is near the speed of products where fits do not tell, and c,
+    what does not grow, is there if at least three tell.
     """
     work, flops = costs[-1].work, costs[-1].flops
-    rows = [[c.work / work / t, c.flops / flops / t] for c, t in zip(costs, times, strict=True)]
-    rows.append([0.0, _WEIGHT_OF_PRODUCTS * speed / flops])
-    a, b = nnls(np.array(rows), np.append(np.ones(len(times)), _WEIGHT_OF_PRODUCTS))[0]
-    return float(a * cost.work / work + b * cost.flops / flops)
+    rows = np.array([[c.work / work, c.flops / flops, 1.0] for c in costs])
+    rows /= np.array(times)[:, None]
+    rows = np.vstack([rows, [0.0, _WEIGHT_OF_PRODUCTS * speed / flops, 0.0]])
+    rows[:, 2] *= len(times) > 2
+    a, b, c = nnls(rows, np.append(np.ones(len(times)), _WEIGHT_OF_PRODUCTS))[0]
+    return float(a * cost.work / work + b * cost.flops / flops + (c if len(times) > 2 else 0.0))
 
 
 def _flops_per_second():
