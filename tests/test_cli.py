@@ -398,9 +398,9 @@ class TestSearchThatIsInterrupted:
         assert sigmas == [10, 15, 20]
         damaged, whole = sorted((folder / "long.joblib.search").iterdir())
         damaged.write_bytes(damaged.read_bytes()[:-1])
-        resumed = skatom(line)
-        assert resumed.out.count("done before") == 1
-        assert "the model is fitted again" in resumed.err
+        resumed = skatom(f"{line} --resume")
+        assert resumed.out.count("Resumed   the fit after 20 of 20 frames") == 1
+        assert "the fit begins anew" in resumed.err
         assert not (folder / "long.joblib.search").exists()
         expected = skatom(line.replace("long", "at_once")).out
         kept = [row for row in resumed.out.splitlines() if "RMSE" in row or "Chosen" in row]
@@ -412,7 +412,7 @@ class TestSearchThatIsInterrupted:
             patch.setattr("skatom.cli.training.save", _interrupted)
             assert run(folder, patch, line) == 130
         assert len(list((folder / "other.joblib.search").iterdir())) == 2
-        assert "done before" not in skatom(f"{line} --seed 1").out
+        assert "Resumed" not in skatom(f"{line} --seed 1 --resume").out
 
 
 class TestEnds:

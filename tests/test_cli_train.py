@@ -226,6 +226,53 @@ class TestTune:
         assert params["noise_energy"]["hot"] == 0.7 and params["noise_forces"] == 0.02
 
 
+class TestLearningCurve:
+    LINE = f"train salt.xyz {SMALL} --test-file test.xyz --learning-curve"
+
+    def test_is_in_the_reports(self, skatom, folder):
+        out = skatom(f"{self.LINE} --report c.html c.json c.csv --out curve.joblib").out
+        assert out.index("Fitting") < out.index("          12 frames: ")
+        found = json.loads((folder / "c.json").read_text(encoding="utf-8"))
+        assert [(row["n_train"], row["name"]) for row in found["learning_curve"]] == [
+            (n, name) for name in ("energy MAE (eV/atom)", "force MAE (eV/Å)") for n in (12, 24)
+        ]
+        # the last point is the model that was saved
+        errors = {row["error"]: row["value"] for row in found["errors"]}
+        assert found["learning_curve"][-1]["error"] == pytest.approx(errors["force_mae"], rel=1e-9)
+        html = (folder / "c.html").read_text(encoding="utf-8")
+        assert "learning curve: force MAE" in html and "learning curve: energy MAE" in html
+        assert "learning_curve.3.error," in (folder / "c.csv").read_text(encoding="utf-8")
+        assert "learning curve" in found["seconds"]
+
+    def test_goes_on(self, skatom, folder, monkeypatch):
+        line = f"{self.LINE} --out curved.joblib"
+        monkeypatch.chdir(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr("skatom.cli.training.judge", _interrupted)
+            patch.setattr("skatom.cli.checkpoints.Checkpoints.remove", lambda self: None)
+            assert cli.main(line.split()) == 130
+        with monkeypatch.context() as patch:  # nothing is fitted again
+            patch.setattr(SparseGaussianProcess, "fit", _interrupted)
+            out = skatom(f"{line} --resume").out
+        assert "Resumed   1 fits of the learning curve" in out
+        assert "Resumed   the fit after 24 of 24 frames" in out
+        assert not (folder / "curved.joblib.search").exists()
+
+    def test_of_a_molecule(self, skatom, folder):
+        from skatom.datasets import load_ethanol
+
+        data = load_ethanol()
+        write(folder / "molecule.xyz", data.structures[:60].to_ase(data.targets[:60]))
+        out = skatom(
+            "train molecule.xyz --n-train 32 --n-valid 10 --sigma 10 20 --learning-curve "
+            "--out e.joblib"
+        ).out
+        sizes = [int(n) for n in re.findall(r"^ +(\d+) frames: ", out, re.MULTILINE)]
+        assert sizes == [8, 16, 32]
+        errors = [float(x) for x in re.findall(r"([\d.e-]+) eV/Å$", out, re.MULTILINE)]
+        assert errors[0] > errors[1] > errors[2]
+
+
 class TestResume:
     def test_a_search_goes_on(self, skatom, folder, monkeypatch, capsys):
         line = f"train salt.xyz {SMALL} --tune 5 --out again.joblib"
@@ -291,7 +338,7 @@ class TestResume:
             assert cli.main(line.split()) == 130
         for path in (folder / "damaged.joblib.search").iterdir():
             path.write_text("{", encoding="utf-8")
-        assert "the search begins anew" in skatom(f"{line} --resume").err
+        assert "the trials of the search begin anew" in skatom(f"{line} --resume").err
 
 
 def _interrupted(*_):
@@ -321,6 +368,13 @@ def _interrupted(*_):
         ("train salt.xyz --model gap --n-train 30 --out m.joblib", "has 22 frames that are not"),
         ("train salt.xyz --model gap --n-valid 24 --out m.joblib", "are all of the 24 of salt.xyz"),
         ("train salt.xyz --model gap --test-fraction 2 --out m.joblib", "'2' is not a fraction"),
+        ("train salt.xyz --model gap --learning-curve 0 --out m.joblib",
+         "'0' is not a positive number of minutes"),
+        ("train salt.xyz --model gap --learning-curve --n-valid 0 --out m.joblib",
+         "--learning-curve needs frames that took no part: give --n-valid above 0"),
+        ("train salt.xyz --model gap --index :16 --learning-curve --out m.joblib",
+         "--learning-curve: 14 training frames are too few for parts of them: give 16 or more"),
+        ("train salt.xyz --model gap --test-file none.xyz --out m.joblib", "none.xyz"),
         ("train salt.xyz --model gap --tune soon --out m.joblib", "invalid float value: 'soon'"),
         ("train salt.xyz --model gap --threads 0 --out m.joblib", "not a positive whole number"),
         ("train --model gap", "the following arguments are required: DATA, --out"),

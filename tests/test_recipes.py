@@ -1,5 +1,6 @@
 """Recipes: names, settings and their nearest ones, defaults that follow the data, searches."""
 
+import itertools
 import time
 
 import numpy as np
@@ -11,11 +12,16 @@ from sparse_systems import labels, salt
 from skatom import Structures, Targets, recipes
 from skatom.cli.recipe_options import SUMMARIES
 from skatom.datasets import load_ethanol
+from skatom.descriptors import SOAP, MomentTensor
 from skatom.metrics import evaluate
+from skatom.models.sparse import fitting as sparse_fitting
+from skatom.recipes import estimates
 from skatom.recipes.base import Cost
+from skatom.recipes.estimates import _by_pace, _extrapolated, estimate
 from skatom.recipes.facts import Facts
-from skatom.recipes.fitting import _scaled, estimate, fit
+from skatom.recipes.fitting import fit
 from skatom.recipes.labels import chosen_labels, labels_to_learn, only
+from skatom.recipes.learning import LearningCurve, nested_parts
 from skatom.recipes.settings import flat, merged, nearest, nested, text_of, value_of
 from skatom.recipes.tuning import Search, SearchWithNoises, search_of
 
@@ -107,6 +113,16 @@ class TestFacts:
         assert dense["soap.sigma"] < light["soap.sigma"]
         assert recipes.settings("gap", [molecule("H2O")])["soap.cutoff"] == 5.0
 
+    @pytest.mark.parametrize("kind", ["moments", "soap"])
+    def test_no_more_terms_than_features(self, kind):
+        silicon = Structures.from_ase([bulk("Si")])
+        found = recipes.settings("greedy", silicon, descriptor=kind, moments__level=8)
+        descriptor = (
+            MomentTensor(level=8, mu_level=2) if kind == "moments" else SOAP(n_max=6, l_max=4)
+        )
+        assert found["n_terms"] == descriptor.fit(silicon).n_features_out_ < 300
+        assert recipes.settings("greedy", silicon)["n_terms"] == 300
+
     def test_defaults_follow_the_species(self):
         one = recipes.settings("gap", [bulk("Cu")])
         four = recipes.settings("gap", [bulk(s, "fcc", a=4.0) for s in ("Cu", "Ag", "Au", "Ni")])
@@ -171,30 +187,110 @@ class TestLabels:
 
 
 class TestEstimate:
-    def test_dense_algebra_grows_with_its_operations(self):
-        probe, cost = Cost(0, 1e9, 10.0), Cost(0, 1e12, 100.0)
-        assert _scaled(2.0, probe, cost, speed=1e9) == pytest.approx(10.0 + 1000.0)
-        # of a probe that is all algebra, a fifth is taken to be other work
-        assert _scaled(1.0, probe, cost, speed=1e9) == pytest.approx(2.0 + 1000.0)
+    def test_fits_tell_both_coefficients(self):
+        def cost(work, flops):
+            return Cost(0, flops, work)
+
+        # 2 s for a unit of work, 1e-9 s for an operation
+        costs = [cost(1.0, 1e9), cost(2.0, 8e9), cost(4.0, 64e9)]
+        times = [3.0, 12.0, 72.0]
+        found = _extrapolated(costs, times, cost(100.0, 1e12), speed=1e9)
+        assert found == pytest.approx(200.0 + 1000.0, rel=1e-6)
+
+    def test_the_speed_of_products_tells_what_fits_do_not(self):
+        costs, times = [Cost(0, 1e3, 1.0), Cost(0, 4e3, 2.0)], [2.0, 4.0]
+        found = _extrapolated(costs, times, Cost(0, 1e12, 100.0), speed=1e9)
+        assert found == pytest.approx(200.0 + 1000.0, rel=1e-3)
+
+    def test_what_does_not_grow_is_not_extrapolated(self):
+        costs = [Cost(0, 1e3, work) for work in (1.0, 2.0, 4.0)]
+        found = _extrapolated(costs, [6.0, 7.0, 9.0], Cost(0, 1e3, 100.0), speed=1e9)
+        assert found == pytest.approx(105.0, rel=1e-3)
+
+    def test_the_pace_of_batches_goes_on(self):
+        assert _by_pace([(5.0, 10), (6.0, 20), (7.0, 30)], 100) == pytest.approx(14.0)
 
     @pytest.mark.filterwarnings("ignore")
-    def test_of_a_fit(self, ethanol):
+    @pytest.mark.parametrize("name", ["fchl19", "gap"])
+    def test_of_a_fit(self, ethanol, name):
         X, y = ethanol
-        recipe = recipes.find("fchl19")
-        settings = recipe.settings(Facts.of(X), SMALL["fchl19"])
+        recipe = recipes.find(name)
+        settings = recipe.settings(Facts.of(X), SMALL[name])
         found = estimate(recipe, settings, X, y)
-        n = len(X) * (1 + 27)
-        assert 4 * n**2 < found.memory < 40 * n**2
+        if name == "fchl19":
+            n = len(X) * (1 + 27)
+            assert 4 * n**2 < found.memory < 40 * n**2
         begin = time.perf_counter()
         fit(recipe.make(settings), X, y)
         seconds = time.perf_counter() - begin
-        assert seconds / 10 < found.seconds < 10 * seconds + 1
+        assert seconds / 5 < found.seconds < 5 * seconds + 0.5
+
+    def test_only_a_piece_of_a_long_fit_is_made(self, crystals, monkeypatch):
+        monkeypatch.setattr(estimates, "_LONG_ENOUGH", 0.0)
+        monkeypatch.setattr(sparse_fitting, "_BATCH_ATOMS", 8)
+        X, y = crystals
+        X, y = X[np.arange(48) % 24], y[np.arange(48) % 24]
+        recipe, offered = recipes.find("gap"), []
+        by_pace = estimates._by_pace
+        monkeypatch.setattr(
+            estimates, "_by_pace", lambda marks, n: offered.append(len(marks)) or by_pace(marks, n)
+        )
+        settings = recipe.settings(Facts.of(X), SMALL["gap"] | {"pairs.n_sparse": 4})
+        assert estimate(recipe, settings, X, y).seconds > 0
+        assert offered == [estimates._BATCHES + 1]
 
     def test_of_few_structures_says_no_time(self, ethanol):
         X, y = ethanol
         recipe = recipes.find("sgdml")
         found = estimate(recipe, recipe.settings(Facts.of(X[:20])), X[:20], y[:20])
         assert found.seconds is None and found.memory > 8 * (20 * 21) ** 2 / 2
+
+
+class TestLearningCurve:
+    def curve(self, data, **options):
+        X, y = data
+        recipe = recipes.find("sgdml")
+        settings = recipe.settings(Facts.of(X))
+        said = []
+        curve = LearningCurve(
+            recipe, settings, X[:64], y[:64], X[64:], y[64:],
+            report=lambda n, errors: said.append(n), **options,
+        )  # fmt: skip
+        return curve, fit(recipe.make(settings), X[:64], y[:64]), said
+
+    def test_parts_are_nested_and_have_the_energies_of_all(self, ethanol):
+        X, y = ethanol
+        parts = nested_parts(X, y, random_state=3)
+        assert [len(part) for part in parts] == [12, 25, 50]
+        for smaller, larger in itertools.pairwise(parts):
+            assert set(smaller) < set(larger)
+        spread = y.energy.std()
+        assert abs(y.energy[parts[-1]].mean() - y.energy.mean()) < 0.1 * spread
+        assert nested_parts(X[:15], y[:15]) == []
+
+    def test_parts_have_all_species(self, crystals, ethanol):
+        X = Structures.concatenate([ethanol[0][:20], crystals[0][:1]])
+        y = Targets(energy=np.arange(21.0), offsets=X.offsets)
+        for seed in range(8):
+            for part in nested_parts(X, y, seed):
+                assert len(X[part].species) == len(X.species)
+
+    def test_errors_fall_and_end_with_the_model(self, ethanol):
+        curve, model, said = self.curve(ethanol, seconds=3600.0)
+        sizes, errors, is_complete = curve.run(model)
+        assert sizes == said == [8, 16, 32, 64] and is_complete
+        forces = errors["force_mae"]
+        assert forces == sorted(forces, reverse=True)
+        X, y = ethanol
+        assert forces[-1] == evaluate(model, X[64:], y[64:])["force_mae"]
+
+    def test_ends_in_time_and_goes_on_with_what_is_known(self, ethanol):
+        curve, model, _ = self.curve(ethanol, seconds=1e-6)
+        sizes, errors, is_complete = curve.run(model)
+        assert sizes == [8, 64] and not is_complete
+        other, _, _ = self.curve(ethanol, seconds=1e-6, known=dict(curve.known))
+        other.recipe = None  # what is known is not fitted again
+        assert other.run(model)[1]["force_mae"] == errors["force_mae"]
 
 
 class TestSearch:

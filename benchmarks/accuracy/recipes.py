@@ -3,11 +3,12 @@
     python -m benchmarks recipes                    all data sets, for hours
     python -m benchmarks recipes Si InP             some of them
     python -m benchmarks recipes Si --model greedy  one recipe
+    python -m benchmarks recipes Ge --tune 0        without a search
     python -m benchmarks recipes --tune 5           with searches of this many minutes for all
 
 Training parts alone choose labels and settings. Published errors stand beside those measured, in
-the same unit. Times are those of search and fit, and processor time, which depends less on what
-else the machine does.
+the same unit. Times are those that were estimated for the fit, of the fit, and of search and fit
+together, and processor time, which depends less on what else the machine does.
 """
 
 import time
@@ -21,6 +22,7 @@ from benchmarks.sparse._search import read_grouped
 from skatom import recipes
 from skatom.datasets import read
 from skatom.metrics import evaluate
+from skatom.recipes.estimates import estimate
 from skatom.recipes.facts import Facts
 from skatom.recipes.fitting import fit
 from skatom.recipes.labels import labels_to_learn, only
@@ -99,7 +101,16 @@ CASES = {
 
 
 def measure(case, model, minutes):
-    """Errors of energies and forces, and seconds and processor seconds of search and fit."""
+    """Errors of energies and forces, and times.
+
+    Returns
+    -------
+    energy, force : float
+        In the units of the case.
+    estimated, of_fit, seconds, processor : float
+        Seconds that were estimated for the fit and that it took, and those of search, estimate and
+        fit together.
+    """
     X, y, groups, test_X, test_y = case.load()
     begin, processor = time.perf_counter(), time.process_time()
     recipe, facts = recipes.find(model), Facts.of(X)
@@ -109,11 +120,15 @@ def measure(case, model, minutes):
     if minutes:
         search = search_of(recipe)(recipe, facts, X, y, 60 * minutes, groups, report=_say)
         settings = search.run(settings).settings
+    estimated = estimate(recipe, settings, X, y, groups).seconds or float("nan")
+    start = time.perf_counter()
     fitted = fit(recipe.make(settings), X, y, groups)
+    of_fit = time.perf_counter() - start
     seconds, processor = time.perf_counter() - begin, time.process_time() - processor
     errors = evaluate(fitted, test_X, test_y)
     energy, force, of_energy, of_force, _ = case.figures
-    return errors[energy] * of_energy, errors[force] * of_force, seconds, processor
+    errors = errors[energy] * of_energy, errors[force] * of_force
+    return *errors, estimated, of_fit, seconds, processor
 
 
 def _say(line):
@@ -132,13 +147,14 @@ def run(options):
         case = CASES[name]
         for model in (options.model,) if options.model else case.models:
             minutes = case.minutes if options.tune is None and model == "gap" else options.tune
-            energy, force, seconds, processor = measure(case, model, minutes)
+            energy, force, *times = measure(case, model, minutes)
             published = case.published.get(model, ("–", "–"))
             rows.append([
                 name, model, f"{minutes:g} min" if minutes else "no", case.figures[-1],
                 f"{energy:.3g}", f"{published[0]}", f"{force:.3g}", f"{published[1]}",
-                f"{seconds:.0f}", f"{processor:.0f}",
+                *(f"{seconds:.1f}" for seconds in times),
             ])  # fmt: skip
             print(*rows[-1], flush=True)
     header = ["data", "model", "tuned", "errors", "energy", "published", "forces", "published"]
-    table("Errors of recipes on test structures", [*header, "s", "processor s"], rows)
+    header += ["estimated s", "fit s", "all s", "processor s"]
+    table("Errors of recipes on test structures", header, rows)

@@ -1,4 +1,4 @@
-"""What a search or a fit has finished, in a folder beside the model's file."""
+"""What a run has finished, in a folder beside the model's file."""
 
 import json
 import shutil
@@ -8,17 +8,19 @@ from skatom.cli.report import warn
 
 # Shortest time between two files of a fit, in seconds.
 _SECONDS = 60.0
+# Kinds of results, and how they are called.
+_RESULTS = {"trials": "trials of the search", "curve": "fits of the learning curve"}
 
 
 class Checkpoints:
-    """Trials of a search, and the state of a fit, of one model and its data.
+    """Results by name, models that are fitted, and the state of a fit, of one run.
 
     Parameters
     ----------
     out : path
         The file that the model shall go to.
     content : object
-        Everything on which the trials depend; others are of another name.
+        Everything on which they depend besides settings; those of other content have other names.
     resume : bool
         Whether to go on with what is there.
     """
@@ -26,28 +28,32 @@ class Checkpoints:
     def __init__(self, out, content, resume):
         import joblib
 
+        from skatom import __version__
+
         out = Path(out)
         self.folder = out.with_name(f"{out.name}.search")
-        self.trials_path = self.folder / f"trials-{joblib.hash(content)}.json"
+        self.key = joblib.hash([content, __version__])
         self.resume = resume
 
-    def trials(self):
-        """Results of trials, by their name."""
-        if not self.resume or not self.trials_path.exists():
+    def results(self, kind):
+        """Results of a kind, "trials" or "curve", by their name."""
+        path = self._results_path(kind)
+        if not self.resume or not path.exists():
             return {}
         try:
-            found = json.loads(self.trials_path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            warn(f"{self.trials_path}: {error}: the search begins anew")
+            warn(f"{path}: {error}: the {_RESULTS[kind]} begin anew")
             return {}
-        print(f"Resumed   {len(found)} trials of the search")
+        print(f"Resumed   {len(found)} {_RESULTS[kind]}")
         return found
 
-    def keep_trials(self, known):
-        """Write all trials."""
-        self._write(self.trials_path, lambda p: p.write_text(json.dumps(known), encoding="utf-8"))
+    def keep_results(self, kind, known):
+        """Write all results of a kind."""
+        text = json.dumps(known)
+        self._write(self._results_path(kind), lambda p: p.write_text(text, encoding="utf-8"))
 
-    def fit(self, model, structures, targets, parameters, settings):
+    def fit(self, model, structures, targets, parameters, settings, keep=False):
         """Fit a model, from where an earlier fit of the same was interrupted.
 
         Parameters
@@ -59,34 +65,38 @@ class Checkpoints:
             Further keywords of ``fit``, arrays by structure.
         settings : dict
             What the model was made of.
+        keep : bool, default=False
+            Whether to keep the model, since more is to be done before the run ends.
 
         Returns
         -------
         The fitted model.
         """
-        import joblib
-
         from skatom._checkpoints import kept_every
 
-        name = joblib.hash([settings, self.trials_path.name])
-        path = self.folder / f"fit-{name}.joblib"
-
-        def keep(partly):
-            self._write(path, lambda p: joblib.dump(partly, p))
-
+        path = self._model_path(settings)
         begun, seen = self._begun(path), 0
         if begun is not None:
-            model, seen = begun, begun.n_structures_seen_
-            print(f"Resumed   the fit after {seen} of {len(structures)} frames")
+            model, seen = begun, getattr(begun, "n_structures_seen_", len(structures))
+            print(f"Resumed   the fit after {seen} of {len(structures)} frames", flush=True)
+        if seen == len(structures):
+            return model
         fit = model.fit if begun is None else model.partial_fit
         rest = {name: values[seen:] for name, values in parameters.items()}
-        with kept_every(_SECONDS, keep):
+        with kept_every(_SECONDS, lambda partly: self._keep(partly, path)):
             try:
-                return fit(structures[seen:], targets[seen:], **rest)
+                model = fit(structures[seen:], targets[seen:], **rest)
             except BaseException:  # an interrupted fit leaves what it has learnt
                 if getattr(model, "n_structures_seen_", 0) > seen:
-                    keep(model)
+                    self._keep(model, path)
                 raise
+        if keep:
+            self._keep(model, path)
+        return model
+
+    def remove(self):
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begun(self, path):
         import joblib
@@ -99,6 +109,11 @@ class Checkpoints:
             warn(f"{path}: {error}: the fit begins anew")
             return None
 
+    def _keep(self, model, path):
+        import joblib
+
+        self._write(path, lambda p: joblib.dump(model, p))
+
     def _write(self, path, write):
         from skatom._files import written_whole
 
@@ -106,6 +121,10 @@ class Checkpoints:
         with written_whole(path) as beside:
             write(beside)
 
-    def remove(self):
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _results_path(self, kind):
+        return self.folder / f"{kind}-{self.key}.json"
+
+    def _model_path(self, settings):
+        import joblib
+
+        return self.folder / f"fit-{joblib.hash([settings, self.key])}.joblib"

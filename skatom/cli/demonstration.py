@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from skatom.cli.fitting import fit
+from skatom.cli.fitting import announced, of_one_molecule
 from skatom.cli.frames import MOST_HELD_OUT, draw_frames
 from skatom.cli.report import describe, describe_symmetry, print_errors, save
 
@@ -27,7 +27,9 @@ def demo(arguments):
     print("Ethanol at 500 K: can a model learn its forces?\n")
     describe("embedded ethanol trajectory", data)
     train, test = draw_frames(data.targets, [N_TRAINING, MOST_HELD_OUT], seed=0)
-    model = fit(SGDML(random_state=0, verbose=1), data, train)
+    model = SGDML(random_state=0, verbose=1)
+    with announced(of_one_molecule(model, len(train))):
+        model.fit(data.structures[train], data.targets[train])
     describe_symmetry(model)
     print_errors(model, data, test, "held-out frames")
     save(model, model_path)

@@ -1,44 +1,59 @@
 """Fits that say what they do."""
 
 import time
+from contextlib import contextmanager
 
 from skatom.cli.cluster import print_workers
 
 
-def fit(model, data, train):
-    """Fit to some frames."""
-    announce(model, len(train))
+@contextmanager
+def announced(what):
+    """Say what is fitted, and how long it took."""
+    print(f"Fitting   {what}", flush=True)
     begin = time.perf_counter()
-    model.fit(data.structures[train], data.targets[train])
+    yield
     print(f"          done in {time.perf_counter() - begin:.1f} s", flush=True)
-    return model
 
 
-def announce(model, n_frames):
-    """Say what is fitted."""
-    print(
-        f"Fitting   {type(model).__name__}, sigma {model.sigma:g}, to {n_frames} frames",
-        flush=True,
-    )
+def of_one_molecule(model, n_frames):
+    """What is fitted, for sGDML and GDML."""
+    return f"{type(model).__name__}, sigma {model.sigma:g}, to {n_frames} frames"
 
 
-def fit_recipe(run, model):
-    """Fit the model of a run, which goes on from its checkpoints."""
+def fit(run, settings, keep=False):
+    """Fit the model of a run with some settings, from its checkpoints on.
+
+    Parameters
+    ----------
+    run : object
+        With recipe, structures, targets, configurations, checkpoints and ``model``.
+    settings : dict
+        All settings, by dotted name.
+    keep : bool, default=False
+        Whether to keep the model among the checkpoints.
+
+    Returns
+    -------
+    The fitted model.
+    """
     from skatom.recipes.fitting import fit_parameters
 
-    n_frames, labels = len(run.structures), ", ".join(run.targets.names)
-    print(f"Fitting   {run.recipe.name} to {labels} of {n_frames} frames", flush=True)
-    begin = time.perf_counter()
+    model, n_frames = run.model(settings), len(run.structures)
+    if run.recipe.one_molecule:
+        what = of_one_molecule(model, n_frames)
+    else:
+        what = f"{run.recipe.name} to {', '.join(run.targets.names)} of {n_frames} frames"
     parameters = fit_parameters(model, run.configurations)
-    model = run.finished.fit(model, run.structures, run.targets, parameters, run.settings)
-    print(f"          done in {time.perf_counter() - begin:.1f} s", flush=True)
-    return model
+    with announced(what):
+        return run.checkpoints.fit(
+            model, run.structures, run.targets, parameters, settings, keep
+        )  # fmt: skip
 
 
 def print_estimate(run):
-    """Print memory and time of the fit, the latter by a fit to a few frames here."""
+    """Print memory and time of the fit, the latter by a piece of it here."""
     from skatom.parallel import available_threads
-    from skatom.recipes.fitting import estimate
+    from skatom.recipes.estimates import estimate
 
     found = estimate(
         run.recipe, run.settings, run.structures, run.targets, run.configurations,

@@ -80,8 +80,8 @@ def judge(options, model, data, chosen, what, said=(), seconds=None, learning_cu
         Warnings to repeat in the report.
     seconds : dict of str to float
         Times of what was done before.
-    learning_curve : LearningCurveDisplay
-        A learning curve, for the report.
+    learning_curve : list of LearningCurveDisplay
+        Learning curves, for the report.
     """
     if not options.report:
         print_errors(model, data, chosen, what)

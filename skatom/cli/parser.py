@@ -95,6 +95,8 @@ examples
   skatom train md17_ethanol.npz --n-train 1000 --out ethanol.joblib
   skatom train silicon.xyz --model gap --tune --test-file test.xyz --out silicon.joblib
       searches the settings that matter for five minutes
+  skatom train alloy.xyz --model gap --learning-curve --report report.html --out alloy.joblib
+      a page with plots, errors by group and a learning curve
   skatom train alloy.xyz --model gap --set soap.cutoff=5.5 n_sparse=800 --split-by group
   skatom train alloy.xyz --model gap --noise liquid:energy=0.01,forces=0.2 --out alloy.joblib
   skatom train alloy.xyz --model gap --tune --print-config --out alloy.joblib > alloy.yaml
@@ -108,9 +110,8 @@ examples
   skatom train md.xyz --keys energy=REF_energy,forces=REF_forces --index ::2 --out md.joblib
       labels that have other names; every second frame
 
-With several sigmas each model is kept when it is fitted, in the folder MODEL.search: if the command
-is interrupted, run it again, and it goes on after the last one. Searches of --tune and fits of gap
-are kept there, too; --resume goes on with them.""",
+What is finished of --tune, of several sigmas, of --learning-curve and of a fit of gap is kept in the
+folder MODEL.search: if the command is interrupted, run it again with --resume, and it goes on.""",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help="frames with energies or forces")
     add_reading(parser)

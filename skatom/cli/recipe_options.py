@@ -2,8 +2,8 @@
 
 import argparse
 
-# Minutes of a search without a number.
-TUNING_MINUTES = 5.0
+# Minutes of a search, and of a learning curve, without a number.
+TUNING_MINUTES, LEARNING_MINUTES = 5.0, 5.0
 _SPLITS = "random, block, or the name of a field"
 
 
@@ -74,6 +74,15 @@ def add_run_options(parser):
         help=f"how to hold out: {_SPLITS}, such as trajectory, of whose values some are held out "
         "as a whole [random]",
     )
+    group.add_argument(
+        "--learning-curve",
+        nargs="?",
+        type=_minutes,
+        const=LEARNING_MINUTES,
+        metavar="MINUTES",
+        help="also fit to a half, a quarter, … of the training frames, within this time "
+        f"[{LEARNING_MINUTES:g} if no number is given]",
+    )
     group = parser.add_argument_group("runs")
     group.add_argument("--config", metavar="FILE.yaml", help="options of a run from a file")
     group.add_argument(
@@ -108,6 +117,16 @@ def _positive(text):
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def _minutes(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of minutes")
+    return value
 
 
 def _fraction(text):

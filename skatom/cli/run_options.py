@@ -34,7 +34,7 @@ _TYPES = {
     "settings by name": dict,
 }
 # Options that do not change the model.
-_OF_THE_CALL = ("dask", "print_config", "resume", "report", "group_by")
+_OF_THE_CALL = ("dask", "print_config", "resume", "report", "group_by", "learning_curve")
 # Options that are settings of some models.
 _SHORT = ("alpha", "energy_constraint", "max_memory")
 

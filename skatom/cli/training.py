@@ -7,12 +7,13 @@ from contextlib import contextmanager, redirect_stdout
 from skatom.cli.checkpoints import Checkpoints
 from skatom.cli.cluster import on_cluster
 from skatom.cli.configurations import check_fields, configurations, wanted_fields, with_noises
-from skatom.cli.fitting import fit, fit_recipe, print_estimate
+from skatom.cli.fitting import fit, print_estimate
 from skatom.cli.frames import read_file, read_labelled
 from skatom.cli.judging import check_reports, judge, recorded_warnings, report_fields
+from skatom.cli.learning import learning_curve
 from skatom.cli.report import describe, describe_symmetry, save
 from skatom.cli.run_options import config_text, options_of
-from skatom.cli.search import FinishedFits, search_sigma
+from skatom.cli.search import search_sigma
 from skatom.cli.splits import split
 from skatom.cli.tuning import tune
 
@@ -39,18 +40,20 @@ def _train(options):
     begin = time.perf_counter()
     with recorded_warnings() as said:
         run = _Run(options)
-        if options.report and options.test_file is None and not len(run.test):
-            raise ValueError("--report needs frames that took no part: give --n-valid above 0")
         run.choose_settings()
         model = run.fit()
     seconds = {"reading and fit": time.perf_counter() - begin}
     save(model, options.out)  # before anything else can fail
-    run.finished.remove()
     if hasattr(model, "permutations_"):
         describe_symmetry(model)
-    data, test = run.judged()
+    data, test, curve = run.judged, run.test, None
+    if options.learning_curve is not None:
+        begin = time.perf_counter()
+        curve = learning_curve(run, model, data, test)
+        seconds["learning curve"] = time.perf_counter() - begin
+    run.checkpoints.remove()
     if len(test):
-        judge(options, model, data, test, run.what, said, seconds)
+        judge(options, model, data, test, run.what, said, seconds, curve)
 
 
 class _Run:
@@ -73,7 +76,30 @@ class _Run:
         settings = self.recipe.settings(self.facts, options.given)
         self.settings, of_noises = with_noises(options, settings, self.configurations)
         self.fixed = of_noises | set(self.recipe.checked(options.given, self.facts))
-        self.finished = self._checkpoints()
+        self.checkpoints = self._checkpoints()
+        self._choose_test()
+
+    def _choose_test(self):
+        """The frames to judge on, read before the work that they are for."""
+        import numpy as np
+
+        from skatom.recipes.learning import FEWEST, nested_parts
+
+        options = self.options
+        self.judged, self.what = self.data, "held-out frames"
+        if options.test_file is not None:
+            self.judged = read_file(options, report_fields(options), options.test_file)
+            self.what = f"frames of {options.test_file}"
+            self.test = np.arange(len(self.judged.structures))
+        wanted = {"--report": options.report, "--learning-curve": options.learning_curve}
+        for option, value in wanted.items():
+            if value and not len(self.test):
+                raise ValueError(f"{option} needs frames that took no part: give --n-valid above 0")
+        if options.learning_curve and not nested_parts(self.structures, self.targets):
+            raise ValueError(
+                f"--learning-curve: {len(self.structures)} training frames are too few for parts "
+                f"of them: give {2 * FEWEST} or more, the half of which has all species"
+            )
 
     def _choose_labels(self):
         """Leave out labels that are not to be learnt; those of one molecule are its forces."""
@@ -93,9 +119,12 @@ class _Run:
         self.data.targets = only(targets, names)
 
     def _checkpoints(self):
-        if self.recipe.one_molecule and self.options.tune is None:
-            return FinishedFits(self.options.out or "", self.data, self.train)
-        content = [self.recipe.name, self.train, self.structures.positions, self.targets.names]
+        """Checkpoints of all that settings do not tell."""
+        X, y = self.structures, self.targets
+        content = [
+            self.recipe.name, self.options.seed, X.numbers, X.positions, X.offsets, X.cells, X.pbc,
+            y.names, [getattr(y, name) for name in y.names], self.configurations,
+        ]  # fmt: skip
         return Checkpoints(self.options.out or "model", content, self.options.resume)
 
     def choose_settings(self):
@@ -110,32 +139,18 @@ class _Run:
 
         return config_text(self.options, nested(self.settings), self.field)
 
-    def model(self):
+    def model(self, settings):
         """The estimator, not fitted."""
         return self.recipe.make(
-            self.settings, random_state=self.options.seed, verbose=1, device=self.options.device
+            settings, random_state=self.options.seed, verbose=1, device=self.options.device
         )
 
     def fit(self):
         """The fitted model."""
-        sigmas, model = self.options.sigma or (), self.model()
-        if isinstance(self.finished, Checkpoints):
-            return fit_recipe(self, model)
+        sigmas = self.options.sigma or ()
         if len(sigmas) > 1:
-            model.set_params(sigma=sigmas[0])
-            return search_sigma(model, sigmas, self.data, self.validation, self.finished)
-        return fit(model, self.data, self.train)
-
-    def judged(self):
-        """Data, and the indices of those to judge on."""
-        import numpy as np
-
-        if self.options.test_file is None:
-            self.what = "held-out frames"
-            return self.data, self.test
-        self.what = f"frames of {self.options.test_file}"
-        data = read_file(self.options, report_fields(self.options), self.options.test_file)
-        return data, np.arange(len(data.structures))
+            return search_sigma(self, sigmas)
+        return fit(self, self.settings, keep=self.options.learning_curve is not None)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ def tune(run):
     Parameters
     ----------
     run : object
-        With recipe, facts, structures, targets, configurations, settings, fixed, finished and
-        options.
+        With recipe, facts, structures, targets, configurations, settings, fixed, checkpoints
+        and options.
 
     Returns
     -------
@@ -20,11 +20,11 @@ def tune(run):
 
     options = run.options
     print(f"Tuning    {options.tune:g} minutes, by cross-validation on the training frames")
-    known = run.finished.trials()
+    known = run.checkpoints.results("trials")
 
     def report(line):
         print(f"          {line}", flush=True)
-        run.finished.keep_trials(known)
+        run.checkpoints.keep_results("trials", known)
 
     search = search_of(run.recipe)(
         run.recipe, run.facts, run.structures, run.targets, 60 * options.tune, run.configurations,

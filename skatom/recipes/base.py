@@ -60,8 +60,9 @@ class Recipe:
         Number of atoms of the structures from which a search learns, about.
     has_device : bool
         Whether features or kernels can be computed on another device than the CPU.
-    makes_rows_once : bool
-        Whether the model is a `SparseGaussianProcess`, whose noises are tried on rows made once.
+    representatives : str or None
+        The setting that is the number of representatives of a `SparseGaussianProcess`, whose
+        noises are tried on rows made once; None for other models.
     noises : tuple of str
         Settings that are noises, in the order energy, forces, virial; they may be dicts by
         configuration.
@@ -82,7 +83,7 @@ class Recipe:
     noises: tuple = ()
     one_molecule: bool = False
     has_device: bool = False
-    makes_rows_once: bool = False
+    representatives: str | None = None
 
     def settings(self, facts, given=None):
         """All settings by dotted name: the defaults for the data, and what was given."""

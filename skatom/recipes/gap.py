@@ -130,5 +130,5 @@ GAP = Recipe(
     trial_atoms=7000,
     noises=("noise_energy", "noise_forces", "noise_virial"),
     has_device=True,
-    makes_rows_once=True,
+    representatives="n_sparse",
 )

@@ -191,7 +191,7 @@ class Search:
 
 def search_of(recipe):
     """The class of searches for a recipe."""
-    return SearchWithNoises if recipe.makes_rows_once else Search
+    return Search if recipe.representatives is None else SearchWithNoises
 
 
 class SearchWithNoises(Search):
@@ -204,7 +204,7 @@ class SearchWithNoises(Search):
     share = _SHARE
 
     def _evaluated(self, settings):
-        few = settings | {"n_sparse": self._few(settings)}
+        few = settings | {self.recipe.representatives: self._few(settings)}
         search = self._noises(few, self.part, _OF_SETTINGS, ())
         return {
             "score": search.best_score_,
@@ -219,8 +219,8 @@ class SearchWithNoises(Search):
         """The noises, with as many structures as there is time for, and by configuration."""
         if set(_FACTORS) <= self.fixed:
             return settings
-        more = settings | {"n_sparse": self._half(settings)}
-        grown = more["n_sparse"] / self._few(settings)
+        size = self._half(settings)
+        grown = size / self._few(settings)
         per_atom = self._longest * grown**1.5 / self.structures.n_atoms[self.part].sum()
         left = self.seconds - (time.monotonic() - self._begin)
         n_atoms = max(left / max(per_atom, 1e-9), self.recipe.trial_atoms / 4)
@@ -228,10 +228,13 @@ class SearchWithNoises(Search):
         self.is_complete &= len(part) == len(self.structures)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            search = self._noises(more, part, _OF_NOISES, _OF_CONFIGURATIONS)
+            search = self._noises(
+                settings | {self.recipe.representatives: size}, part, _OF_NOISES,
+                _OF_CONFIGURATIONS,
+            )  # fmt: skip
         found = {name: search.best_params_[name] for name in _FACTORS if name not in self.fixed}
         self.n_trials += 1
-        self._say(f"n_sparse={more['n_sparse']} {text_of(found)}", search.best_errors_)
+        self._say(text_of({self.recipe.representatives: size} | found), search.best_errors_)
         return self._for_all(settings | found)
 
     def _noises(self, settings, part, displacement, configuration_factors):
@@ -253,9 +256,13 @@ class SearchWithNoises(Search):
         return settings
 
     def _few(self, settings):
-        few, own = max(_FEWEST, _FEW // len(self.facts.species)), settings["n_sparse"]
+        few, own = max(_FEWEST, _FEW // len(self.facts.species)), self._own(settings)
         return min(few, own) if isinstance(own, int) else few
 
     def _half(self, settings):
-        own = settings["n_sparse"]
+        own = self._own(settings)
         return max(self._few(settings), own // 2) if isinstance(own, int) else _FEW
+
+    def _own(self, settings):
+        """The number of representatives of the model, or something else, by species."""
+        return settings[self.recipe.representatives]

@@ -54,8 +54,8 @@ class ModelReport:
         Warnings of the fit and of reading.
     seconds : dict of str to float, default=None
         Times of what was done before, such as ``{"fit": 12.3}``.
-    learning_curve : LearningCurveDisplay, default=None
-        A learning curve of the model.
+    learning_curve : LearningCurveDisplay or list of these, default=None
+        Learning curves of the model.
     frames : array-like of int, shape (n,), default=None
         The number of each structure in its file. None: that in X.
 
@@ -112,7 +112,9 @@ class ModelReport:
         learning_curve: Any = None,
         frames: ArrayLike | None = None,
     ) -> None:
-        self.title, self.learning_curve = title, learning_curve
+        curves = [] if learning_curve is None else learning_curve
+        self.title = title
+        self.learning_curves = list(curves) if isinstance(curves, Sequence) else [curves]
         self.about, self.sources, self.warnings = about or {}, sources or {}, list(warnings)
         self.assessment = assess(model, X, y)
         self.errors = self.assessment.figures()
@@ -156,7 +158,6 @@ class ModelReport:
             ``None`` stands for what is not a number.
         """
         structures = self.assessment.structures
-        curve = self.learning_curve
         found = {
             "title": self.title,
             "about": self.about,
@@ -171,8 +172,9 @@ class ModelReport:
                 {"property": name, "unit": unit_of_errors(name), **figures}
                 for name, figures in self.calibration.items()
             ],
-            "learning_curve": [] if curve is None else [
+            "learning_curve": [
                 {"n_train": int(n), "error": float(np.mean(e)), "name": curve.name}
+                for curve in self.learning_curves
                 for n, e in zip(curve.train_sizes, curve.errors, strict=True)
             ],
             "worst": self.worst,

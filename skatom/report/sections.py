@@ -96,10 +96,13 @@ def _bars(rows, name):
 
 
 def _learning_curve(report):
-    if report.learning_curve is None:
+    if not report.learning_curves:
         return ""
-    image = figure(report.learning_curve.plot, (4.8, 3.8), "learning curve")
-    return section("Learning curve", figures([image]))
+    images = [
+        figure(curve.plot, (4.8, 3.8), f"learning curve: {curve.name}")
+        for curve in report.learning_curves
+    ]
+    return section("Learning curve", figures(images))
 
 
 def _calibration(report):
