@@ -245,7 +245,8 @@ class TestParts:
         rows, y = rng.normal(size=(30, 4)), rng.normal(size=30)
         sums = LabelSums(4)
         for piece in (slice(0, 3), slice(3, 4), slice(4, 12), slice(12, 14), slice(14, 30)):
-            sums = sums.add("energy", rows[piece], y[piece], np.full(len(y[piece]), 0.5))
+            sums = sums.add("energy", rows[piece], y[piece], np.full(len(y[piece]), 0.5),
+                            np.ones(len(y[piece])))  # fmt: skip
         triangle = sums.reduced().parts["energy"]
         np.testing.assert_allclose(triangle.triangle.T @ triangle.triangle, 4 * rows.T @ rows)
         assert sums.n_labels == {"energy": 30}

@@ -45,9 +45,9 @@ class LabelSums:
     parts : dict
         ``(rows, targets)`` or `StreamedQR` of each kind.
     n_labels : dict of float
-        The number of labels of each kind; of weighted samples of a table, their total weight.
+        The total weight of the labels of each kind.
     log_noise : float
-        Sum of the logarithms of the noises.
+        Sum of the logarithms of the noises, with these weights.
     n_structures : int
     """
 
@@ -57,13 +57,16 @@ class LabelSums:
     log_noise: float = 0.0
     n_structures: int = 0
 
-    def add(self, kind, rows, targets, noises, n_labels=None):
-        """These sums and those of further rows, which are divided by their noises."""
+    def add(self, kind, rows, targets, noises, weights):
+        """These sums and those of further rows, which are divided by their noises.
+
+        The noises are those divided by the roots of the weights, so that a label of weight 2 is the
+        same as two.
+        """
         part = rows / noises[:, None], targets / noises
-        more = len(targets) if n_labels is None else n_labels
         added = {kind: part if len(targets) <= self.n_columns else _triangle(part)}
-        other = LabelSums(self.n_columns, added, {kind: more}, float(np.log(noises).sum()))
-        return self.merge(other)
+        log_noise = float(weights @ np.log(noises * np.sqrt(weights)))
+        return self.merge(LabelSums(self.n_columns, added, {kind: float(weights.sum())}, log_noise))
 
     def merge(self, other):
         """The sums of the labels of both."""
@@ -166,19 +169,21 @@ class Design:
         return groups_by_size(structures.offsets, max(1, size))
 
     def sums(self, chunk):
-        """`LabelSums` of a chunk ``(X, labels)``."""
-        X, labels = chunk
+        """`LabelSums` of a chunk ``(X, labels, weights)`` of structures."""
+        X, labels, weights = chunk
         pooled, sums = self.pooled(X), LabelSums(self.n_columns)
         if (chosen := labels.has_energy).any():
             rows = self.energy_rows(pooled)[chosen]
-            sums = sums.add("energy", rows, labels.energy[chosen], labels.noise_energy[chosen])
+            sums = sums.add(
+                "energy", rows, labels.energy[chosen], labels.noise_energy[chosen], weights[chosen]
+            )
         if (labels.has_forces | labels.has_virial).any():
             for batch in self.batches(pooled.structures):
-                sums = self._with_derivatives(sums, pooled, labels[batch], batch)
+                sums = self._with_derivatives(sums, pooled, labels[batch], weights[batch], batch)
         n_structures = LabelSums(self.n_columns, n_structures=len(X))
         return sums.merge(n_structures)
 
-    def _with_derivatives(self, sums, pooled, labels, batch):
+    def _with_derivatives(self, sums, pooled, labels, weights, batch):
         has_virial = labels.has_virial
         if not (labels.has_forces | has_virial).any():
             return sums
@@ -188,21 +193,23 @@ class Design:
             noises = np.repeat(labels.noise_forces[atoms], 3)
             rows = forces if atoms.all() else forces[atoms]
             rows = rows.reshape(-1, self.n_columns)
-            sums = sums.add("forces", rows, labels.forces[atoms].ravel(), noises)
+            of_rows = np.repeat(weights, 3 * np.diff(labels.offsets))[np.repeat(atoms, 3)]
+            sums = sums.add("forces", rows, labels.forces[atoms].ravel(), noises, of_rows)
         if has_virial.any():
             rows = virials[has_virial].reshape(-1, self.n_columns)
             noises = np.repeat(labels.noise_virial[has_virial], 6)
-            sums = sums.add("virial", rows, labels.virial[has_virial].ravel(), noises)
+            of_rows = np.repeat(weights[has_virial], 6)
+            sums = sums.add("virial", rows, labels.virial[has_virial].ravel(), noises, of_rows)
         return sums
 
 
-def sums_of_structures(design, X, labels):
+def sums_of_structures(design, X, labels, weights):
     """`LabelSums` of all structures, in threads or jobs, in chunks that do not depend on these."""
     n_atoms = np.diff(labels.offsets)
     n_rows = labels.has_energy + 3 * n_atoms * labels.has_forces + 6 * labels.has_virial
     pieces = split_sizes(n_rows, max(_ROWS * design.n_columns, _FEWEST_ROWS))
     check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
-    items = ((X[piece], labels[piece]) for piece in pieces)
+    items = ((X[piece], labels[piece], weights[piece]) for piece in pieces)
     if works_elsewhere() and len(pieces) > 1:
         return tree_reduce(reduce_jobs(design.sums, items, _GROUP)).reduced()
     with threads_over_blas() as team:
@@ -210,7 +217,7 @@ def sums_of_structures(design, X, labels):
 
 
 def sums_of_table(X, y, weights, intercept):
-    """`LabelSums` of the samples of a table; a weight counts equal samples."""
+    """`LabelSums` of the samples of a table."""
     n_columns = X.shape[1] + intercept
     pieces = split_rows(len(X), max(_ROWS * n_columns, _FEWEST_ROWS))
     check_sums(n_columns, len(X), len(pieces))
@@ -224,9 +231,7 @@ def _piece_of_table(X, y, weights, intercept, piece):
     rows = np.ones((len(chosen), X.shape[1] + intercept))
     rows[:, int(intercept) :] = X[chosen]
     noises = 1 / np.sqrt(weights[chosen])
-    sums = LabelSums(rows.shape[1]).add(
-        "energy", rows, y[chosen], noises, float(weights[chosen].sum())
-    )
+    sums = LabelSums(rows.shape[1]).add("energy", rows, y[chosen], noises, weights[chosen])
     return sums.merge(LabelSums(rows.shape[1], n_structures=len(chosen)))
 
 

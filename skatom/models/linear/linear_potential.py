@@ -246,9 +246,8 @@ class LinearPotential(LinearModel):
             Labels. An array beside AtomicFeatures are energies in eV; beside StructureFeatures it
             may be any property, and the features are a plain array.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the structures, by which their noise variance is divided; structures of
-            weight 0 are ignored. For arrays: weights of the samples, where a weight of 2 is that of
-            two equal samples.
+            Weights of the structures, by which their noise variance is divided, or of samples of an
+            array; a weight of 2 is that of two equal ones, and those of weight 0 are ignored.
         groups : array-like of shape (n,), default=None
             Groups for ``cv``, for example the trajectory of each structure.
         configurations : array-like of str, shape (n,), default=None
@@ -443,7 +442,8 @@ class LinearPotential(LinearModel):
             raise ValueError(
                 "no label has weight: give at least one labelled structure a positive sample_weight"
             )
-        return _OfStructures(self._design(), X, labels)
+        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+        return _OfStructures(self._design(), X, labels, weights)
 
     def _table(self, X, y, sample_weight, reset):
         X, y = validate_data(
@@ -579,17 +579,18 @@ class LinearPotential(LinearModel):
 class _OfStructures:
     """The labels of structures, of which parts give `LabelSums`."""
 
-    def __init__(self, design, X, labels):
-        self.design, self.X, self.labels = design, X, labels
+    def __init__(self, design, X, labels, weights):
+        self.design, self.X, self.labels, self.weights = design, X, labels, weights
 
     def __len__(self):
         return len(self.X)
 
     def sums(self, chosen):
         """The sums of chosen structures."""
-        whole = isinstance(chosen, slice)
-        X, labels = (self.X, self.labels) if whole else (self.X[chosen], self.labels[chosen])
-        return sums_of_structures(self.design, X, labels)
+        parts = self.X, self.labels, self.weights
+        if not isinstance(chosen, slice):
+            parts = (part[chosen] for part in parts)
+        return sums_of_structures(self.design, *parts)
 
 
 class _OfTable:
