@@ -40,6 +40,7 @@ from skatom.models import (
     GatedExperts,
     GreedyOLS,
     KernelOrderSelector,
+    LinearPotential,
     MappedForceField,
     NBodyGaussianProcess,
     SparseGaussianProcess,
@@ -277,6 +278,11 @@ JOBS = {
               random_state=0),
         1000,
     ),
+    "linear": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), LinearPotential, alpha=1e-6), 1000),
+    "linear-evidence": Fit(
+        piped(SMALL_SOAP, LinearPotential, learn_noise=True), 3000, ALL, "crystals"
+    ),
+    "linear-array": Table(lambda X: LinearPotential().fit(X, X[:, 0]), (20000, 500)),
     "dipole-keep": Fit(
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole", keep_factor=True), 1200,
         ("dipole",),
@@ -359,6 +365,7 @@ JOBS = {
         "crystals",
     ),
     "predict-greedy": Predict(piped(SMALL_SOAP, GreedyOLS, n_terms=12), 20000),
+    "predict-linear": Predict(piped(SMALL_SOAP, LinearPotential, alpha=1e-6), 20000),
     "predict-dipole": Predict(
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole", keep_factor=True), 5000,
         ("dipole",),

@@ -40,6 +40,7 @@ from skatom.models import (
     Committee,
     ForceKernelRidge,
     GreedyOLS,
+    LinearPotential,
     NBodyGaussianProcess,
     SparseGaussianProcess,
 )
@@ -123,6 +124,9 @@ MODELS = {
         lambda width, n: BaggedGreedyOLS(3, max_terms=6, random_state=0, **NOISES),
         "noise_forces", [0.05, 0.5],
     ),
+    "linear": (
+        lambda width, n: LinearPotential(1e-3, baseline=ELEMENTS, **NOISES), "alpha", [1e-3, 1.0],
+    ),
     "committee": (
         lambda width, n: Committee(sparse(Gaussian(width), 2), 3, random_state=0),
         "estimator__noise_forces", [0.05, 0.5],
@@ -158,7 +162,7 @@ for _name, (_model, _parameter, _) in ALONE.items():
 
 # The posterior distribution of these is that of all labels, or of a subset of regressors.
 SPARSE = {"sparse", "sparse-dot", "sparse-terms"}
-BAYESIAN = {"structure-kernel", *ALONE} - SPARSE
+BAYESIAN = {"structure-kernel", "linear", *ALONE} - SPARSE
 BAYESIAN |= {name for name in MODELS if name.startswith("kernel-ridge")}
 SPREAD = {"bagged", "committee"}
 
@@ -326,7 +330,7 @@ def noise_variances(combination):
     if combination.name == "gdml":
         # without the energies, whose mean is not that of the process
         return {"forces": model.alpha * model.posterior_.scale}
-    if hasattr(model, "alpha"):
+    if hasattr(model, "variance_"):
         return dict.fromkeys(CHANGED, model.alpha * model.variance_)
     return {
         "energy": n_atoms * model.noise_energy**2, "forces": model.noise_forces**2,

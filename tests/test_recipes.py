@@ -30,6 +30,7 @@ SMALL = {
     "fchl19": {"fchl19__n_r2": 8, "fchl19__n_r3": 6, "fchl19__cutoff": 4.0},
     "nbody": {"n_environments": 40},
     "mapped": {"n_environments": 40, "tables__n_knots_triangles": 20},
+    "mtp": {"moments__level": 8},
     "greedy": {"moments__level": 8, "soap__n_max": 4, "soap__l_max": 3, "n_terms": 60},
 }
 
@@ -48,7 +49,7 @@ def ethanol():
 
 
 class TestRecipes:
-    @pytest.mark.parametrize("name", ["gap", "fchl19", "nbody", "mapped", "greedy"])
+    @pytest.mark.parametrize("name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp"])
     @pytest.mark.filterwarnings("ignore")
     def test_learns_crystals(self, name, crystals):
         X, y = crystals
@@ -57,7 +58,7 @@ class TestRecipes:
         assert errors["force_mae"] < 0.7 * np.abs(y.forces).mean()
         assert np.isfinite(errors["stress_mae"])
 
-    @pytest.mark.parametrize("name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy"])
+    @pytest.mark.parametrize("name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp"])
     def test_learns_a_molecule(self, name, ethanol):
         X, y = ethanol
         model = recipes.make(name, X[:60], **SMALL.get(name, {})).fit(X[:60], y[:60])

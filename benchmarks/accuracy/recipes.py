@@ -41,7 +41,7 @@ class Case:
     load: Callable
     figures: tuple
     published: dict
-    models: tuple = ("gap", "greedy", "nbody")
+    models: tuple = ("gap", "greedy", "mtp", "nbody")
     minutes: float | None = None
 
 

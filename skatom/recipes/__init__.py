@@ -11,6 +11,7 @@ from skatom.recipes.fchl19 import FCHL19_RECIPE
 from skatom.recipes.gap import GAP
 from skatom.recipes.gdml import GDML_RECIPE, SGDML_RECIPE
 from skatom.recipes.greedy import GREEDY
+from skatom.recipes.mtp import MTP
 from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
 from skatom.recipes.settings import nearest
 from skatom.structures import as_structures
@@ -20,7 +21,8 @@ __all__ = ["make", "settings"]
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY
+        SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
+        MTP,
     )
 }  # fmt: skip
 
@@ -95,7 +97,8 @@ def make(
     Parameters
     ----------
     name : str
-        Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped" or "greedy".
+        Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy"
+        or "mtp".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0
