@@ -10,6 +10,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skatom.descriptors import FeatureScaler, FeatureSelector
 from skatom.kernels import Gaussian, Laplacian
 from skatom.models import BaggedGreedyOLS, Committee, ForceKernelRidge, GreedyOLS
+from skatom.random_features import (
+    PrincipalComponents,
+    RandomFourierFeatures,
+    SampledNetworkFeatures,
+)
 from skatom.selection import CUR, FarthestPointSampling
 
 ESTIMATORS = [
@@ -30,6 +35,11 @@ ESTIMATORS = [
     GreedyOLS(),
     GreedyOLS(method="gram-schmidt", max_features="sqrt", random_state=0),
     GreedyOLS(n_terms=1, fit_intercept="candidate"),
+    PrincipalComponents(1),
+    RandomFourierFeatures(n_features=20, random_state=0),
+    RandomFourierFeatures(Laplacian(), 70, method="hadamard", random_state=0),
+    SampledNetworkFeatures(20, random_state=0),
+    SampledNetworkFeatures(20, sampler="differences", random_state=0),
 ]
 
 
