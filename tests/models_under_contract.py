@@ -9,7 +9,14 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
-from skatom.descriptors import FCHL19, SOAP, InverseDistances, LambdaSOAP, PointScattering
+from skatom.descriptors import (
+    FCHL19,
+    SOAP,
+    InverseDistances,
+    LambdaSOAP,
+    MomentTensor,
+    PointScattering,
+)
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
 from skatom.models import (
     GDML,
@@ -20,6 +27,7 @@ from skatom.models import (
     GatedExperts,
     GreedyOLS,
     KernelOrderSelector,
+    LinearPotential,
     MappedForceField,
     NBodyGaussianProcess,
     SparseGaussianProcess,
@@ -30,6 +38,7 @@ SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
 SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
+SMALL_MOMENTS = MomentTensor(cutoff=3.5, level=6, by_center=False)
 SMALL_POINTS = PointScattering([(3, 1), (3, 2)], (0, 1), 2, (4 / 3, 2), beta=0.5, pool="sum")
 
 
@@ -234,6 +243,18 @@ CASES = {
     ),
     "greedy-distances": pipeline(
         InverseDistances(), named(GreedyOLS, n_terms=3), system="waters"
+    ),
+    "linear": pipeline(
+        SMALL_MOMENTS, named(LinearPotential, learn_noise=True), labels=OF_THE_ENERGY
+    ),
+    "linear-structures": pipeline(
+        SMALL_POINTS, named(LinearPotential, alpha=1e-6), labels=OF_THE_ENERGY
+    ),
+    "linear-cv": pipeline(
+        SMALL_SOAP, named(LinearPotential, alpha="cv", cv=3), labels=OF_THE_ENERGY
+    ),
+    "linear-distances": pipeline(
+        InverseDistances(), named(LinearPotential, solver=GreedyOLS(3)), system="waters"
     ),
     "bagged": pipeline(
         SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0), labels=OF_THE_ENERGY

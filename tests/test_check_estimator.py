@@ -4,12 +4,12 @@ import warnings
 
 import pytest
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Lasso, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skatom.descriptors import FeatureScaler, FeatureSelector
 from skatom.kernels import Gaussian, Laplacian
-from skatom.models import BaggedGreedyOLS, Committee, ForceKernelRidge, GreedyOLS
+from skatom.models import BaggedGreedyOLS, Committee, ForceKernelRidge, GreedyOLS, LinearPotential
 from skatom.random_features import (
     PrincipalComponents,
     RandomFourierFeatures,
@@ -35,6 +35,10 @@ ESTIMATORS = [
     GreedyOLS(),
     GreedyOLS(method="gram-schmidt", max_features="sqrt", random_state=0),
     GreedyOLS(n_terms=1, fit_intercept="candidate"),
+    LinearPotential(),
+    LinearPotential(alpha=1e-3, fit_intercept=False),
+    LinearPotential(alpha="cv", cv=2),
+    LinearPotential(solver=Lasso(0.1)),
     PrincipalComponents(1),
     RandomFourierFeatures(n_features=20, random_state=0),
     RandomFourierFeatures(Laplacian(), 70, method="hadamard", random_state=0),

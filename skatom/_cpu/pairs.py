@@ -36,21 +36,23 @@ def _collect(first, last, starts, indices, vectors, gradients, offsets, on_atoms
                         on_strain[s, a, b] += g * vectors[k, b]
 
 
-@njit(cache=True)
-def collect_jacobian(centers, indices, vectors, jacobian, weight, on_atoms, on_strain):
-    """Add weight · Σ_i d x_i/dR_k (n_atoms, 3, n_features) and d/dstrain (3, 3, n_features).
+@njit(cache=True, nogil=True)
+def collect_jacobian(centers, indices, vectors, jacobian, weight, columns, on_atoms, on_strain):
+    """Add weight · Σ_i d x_i/dR_k (n_atoms, 3, …) and d/dstrain (3, 3, …).
 
-    ``jacobian`` (n_pairs, 3, n_features): d x_i / dr_ij of the pairs of one structure.
+    ``jacobian`` (n_pairs, 3, n_features): d x_i / dr_ij of the pairs of one structure;
+    ``columns`` (n_pairs,): the first column of the sum to which the features of the centre add.
     """
+    n_features = jacobian.shape[2]
     for k in range(len(centers)):
-        i, j = centers[k], indices[k]
+        i, j, c = centers[k], indices[k], columns[k]
         for a in range(3):
-            row, here, there = jacobian[k, a], on_atoms[i, a], on_atoms[j, a]
-            for f in range(len(row)):
+            row, here, there = jacobian[k, a], on_atoms[i, a, c:], on_atoms[j, a, c:]
+            for f in range(n_features):
                 there[f] += weight * row[f]
-            for f in range(len(row)):
+            for f in range(n_features):
                 here[f] -= weight * row[f]
             for b in range(3):
-                strain, factor = on_strain[a, b], weight * vectors[k, b]
-                for f in range(len(row)):
+                strain, factor = on_strain[a, b, c:], weight * vectors[k, b]
+                for f in range(n_features):
                     strain[f] += factor * row[f]

@@ -54,6 +54,12 @@ def with_device(descriptor, device):
     return copied
 
 
+def degrees_of(descriptor):
+    """Degrees of the features of a descriptor; None if it has none."""
+    known = getattr(descriptor, "feature_degrees", None)
+    return None if known is None else known()
+
+
 class AtomicDerivatives:
     """The derivatives of features of atoms.
 
@@ -140,6 +146,9 @@ class AtomicDerivatives:
 
     def names(self):
         return self.chain.names(self.descriptor.get_feature_names_out())
+
+    def degrees(self):
+        return self.chain.degrees(degrees_of(self.descriptor))
 
     def pullback(self, cotangent):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each atom, or one for all."""

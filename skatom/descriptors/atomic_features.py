@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from skatom._device import check_together, device_of, is_tensor, namespace
+from skatom._device import check_is_array, check_together, device_of, is_tensor, namespace
 from skatom._typing import Array, ArrayLike
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.features import Features
 from skatom.descriptors.structure_derivatives import PooledDerivatives
 from skatom.descriptors.structure_features import StructureFeatures
+from skatom.elements import species_index
 from skatom.memory import check_memory
 from skatom.structures import select
 
@@ -245,21 +246,55 @@ class AtomicFeatures(Features, Sequence):
             "take fewer structures or atoms at a time",
         )
 
-    def pool(self, how: str) -> StructureFeatures:
+    def pool(self, how: str, species: ArrayLike | None = None) -> StructureFeatures:
         """Sum or average the features over the atoms of each structure.
 
         Parameters
         ----------
         how : {"sum", "mean"}
             Whether to sum or to average.
+        species : array-like of int, shape (n_species,), default=None
+            Sorted atomic numbers. The atoms of each have columns of their own, so that a linear
+            model has coefficients for each species: n_species times as many features. None: all
+            atoms share the columns.
 
         Returns
         -------
         StructureFeatures
+
+        Raises
+        ------
+        ValueError
+            If there are atoms of none of the ``species``.
         """
-        values = pool_atoms(self.values, self.offsets, how)
+        if species is not None:
+            check_is_array(self, "pool(species=…)", "pool without species is")
+            species = np.asarray(species)
+            values = self._pooled_by_species(how, species)
+        else:
+            values = pool_atoms(self.values, self.offsets, how)
         atomic = self.derivatives.limited(values.nbytes)
-        return StructureFeatures(values, PooledDerivatives(atomic, how))
+        return StructureFeatures(values, PooledDerivatives(atomic, how, species=species))
+
+    def _pooled_by_species(self, how, species):
+        index, n_features = species_index(self.structures, species), self.n_features
+        check_memory(
+            8.0 * len(self) * len(species) * n_features,
+            f"the array of {len(self)} x {len(species) * n_features} pooled features",
+            "pool fewer structures at a time",
+        )
+        values = np.zeros((len(self), len(species), n_features))
+        owners = np.repeat(np.arange(len(self)), self.n_atoms)
+        for block in range(len(species)):
+            chosen = np.flatnonzero(index == block)
+            own, first = np.unique(owners[chosen], return_index=True)
+            if len(own):
+                values[own, block] = np.add.reduceat(self.values[chosen], first, axis=0)
+        if how == "mean":
+            values /= self.n_atoms[:, None, None]
+        elif how != "sum":
+            raise ValueError(f"pool={how!r} must be 'sum' or 'mean'")
+        return values.reshape(len(self), -1)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(

@@ -210,7 +210,8 @@ class _Expanded:
             self.density, dc, out,
         )  # fmt: skip
         collect_jacobian(
-            pairs.centers, pairs.indices, pairs.vectors, out, 1.0, gradients, strain
+            pairs.centers, pairs.indices, pairs.vectors, out, 1.0, np.zeros(len(pairs), np.int64),
+            gradients, strain,
         )  # fmt: skip
         return gradients, strain
 

@@ -80,6 +80,12 @@ class Chain:
             names = link.map.feature_names(names)
         return names
 
+    def degrees(self, degrees):
+        """Degrees of the features after the last map, or None."""
+        for link in self.links:
+            degrees = None if degrees is None else link.map.degrees(degrees)
+        return degrees
+
     def pullback(self, cotangent, n_rows, numbers=None):
         """Cotangents (n_rows or 1, …) before the first map, from cotangents after the last."""
         maps = [link.map for link in self.links]

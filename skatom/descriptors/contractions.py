@@ -83,6 +83,11 @@ def contractions(basis):
     return tuple(tuple(parts[k] for k in chosen) for _, _, chosen in sorted(found))
 
 
+def contraction_levels(basis):
+    """Levels of all contractions, in their order."""
+    return [sum(_level(graph, basis) for graph in parts) for parts in contractions(basis)]
+
+
 def _check_number(found, basis):
     if len(found) > _MAX_CONTRACTIONS:
         raise ValueError(

@@ -38,6 +38,11 @@ class Features:
     def feature_names(self) -> Any:
         return self.derivatives.names()
 
+    @property
+    def degrees(self) -> Any:
+        """Degrees of the features, for a prior of smoothness; None if the descriptor has none."""
+        return self.derivatives.degrees()
+
     def __len__(self):
         return len(self.structures)
 

@@ -29,6 +29,8 @@ class FeatureMap:
     - ``pushforward(x, tangents, numbers)``: :math:`\partial y/\partial x \cdot t` of every row,
       (n, k, n_features_out), for k directions t of each, (n, k, n_features_in);
     - ``feature_names(names)``, optionally; by default features are numbered;
+    - ``degrees(degrees)``, optionally: the degrees of the features y, from those of the features
+      x; by default they are not known;
     - ``depends_on(chosen)``, optionally: a mask of the features x on which the features y of the
       mask ``chosen`` depend; by default all. Others need no derivatives.
 
@@ -50,6 +52,10 @@ class FeatureMap:
         """Names of the features y, from the names of the features x."""
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{k}" for k in range(self.n_features_out)], dtype=object)
+
+    def degrees(self, degrees: Any) -> Any:
+        """Degrees of the features y, from those of the features x; None if there are none."""
+        return None
 
     def depends_on(self, chosen: Any) -> Any:
         """Mask (n_features_in,) of the features on which chosen ones, (n_features_out,), depend."""
@@ -131,6 +137,9 @@ class Scale(FeatureMap):
     def feature_names(self, names: Sequence[str]) -> Any:
         return names
 
+    def degrees(self, degrees: Any) -> Any:
+        return degrees
+
     def depends_on(self, chosen: Any) -> Any:
         return chosen
 
@@ -182,6 +191,9 @@ class Select(FeatureMap):
 
     def feature_names(self, names: Sequence[str]) -> Any:
         return names[self.columns]
+
+    def degrees(self, degrees: Any) -> Any:
+        return degrees[self.columns]
 
     def depends_on(self, chosen: Any) -> Any:
         needed = np.zeros(self.n_features_in, bool)

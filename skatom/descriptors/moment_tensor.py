@@ -18,6 +18,7 @@ from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.contractions import (
     Basis,
     compile_program,
+    contraction_levels,
     contractions,
     einstein_indices,
 )
@@ -225,6 +226,18 @@ class MomentTensor(AtomicDescriptor):
     def _n_features(self):
         n_blocks = len(self.species_) if self.by_center else 1
         return n_blocks * (len(contractions(self._basis())) + bool(self.include_bias))
+
+    def feature_degrees(self) -> Array:
+        """Levels of the features, 1 for the bias.
+
+        Returns
+        -------
+        ndarray of float, shape (n_features,)
+        """
+        check_is_fitted(self)
+        levels = contraction_levels(self._basis())
+        one = [1.0, *levels] if self.include_bias else levels
+        return np.tile(np.array(one, float), len(self.species_) if self.by_center else 1)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from skatom._cpu.pairs import collect_jacobian
 from skatom._device import beside, is_tensor, moved, namespace, resolve
-from skatom.descriptors.atomic_derivatives import with_device
+from skatom.descriptors.atomic_derivatives import degrees_of, with_device
 from skatom.descriptors.chain import NO_MAPS
+from skatom.elements import species_index
 from skatom.memory import check_memory
 from skatom.structures import groups_by_size
 
@@ -52,9 +54,9 @@ class StructureJacobian:
 class StructureDerivatives:
     """Base class of the derivatives of features of structures.
 
-    A subclass implements ``_own_features``, ``_own_names()``, ``_pullback(cotangent)`` and
-    ``_select(key)`` for the features before the first map and, if it can be faster than one
-    pullback for each feature, ``_jacobian(needed)``.
+    A subclass implements ``_own_features``, ``_own_names()``, ``_own_degrees()``,
+    ``_pullback(cotangent)`` and ``_select(key)`` for the features before the first map and, if it
+    can be faster than one pullback for each feature, ``_jacobian(needed)``.
     """
 
     def __init__(self, structures, chain=NO_MAPS):
@@ -79,6 +81,9 @@ class StructureDerivatives:
 
     def names(self):
         return self.chain.names(self._own_names())
+
+    def degrees(self):
+        return self.chain.degrees(self._own_degrees())
 
     def pullback(self, cotangent):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each structure, or one."""
@@ -182,6 +187,9 @@ class GlobalDerivatives(StructureDerivatives):
     def _own_names(self):
         return self.descriptor.get_feature_names_out()
 
+    def _own_degrees(self):
+        return degrees_of(self.descriptor)
+
     def _pullback(self, cotangent):
         shape = (len(self.structures), cotangent.shape[1])
         cotangent = namespace(cotangent).broadcast_to(cotangent, shape)
@@ -203,12 +211,15 @@ class PooledDerivatives(StructureDerivatives):
         How they are pooled.
     chain : Chain
         Maps applied to the pooled features.
+    species : ndarray of int, default=None
+        Atomic numbers, each of whose atoms have a block of columns. None: atoms share the columns.
     """
 
-    def __init__(self, atomic, how, chain=NO_MAPS):
+    def __init__(self, atomic, how, chain=NO_MAPS, species=None):
         super().__init__(atomic.structures, chain)
         self.atomic = atomic
         self.how = how
+        self.species = species
 
     @property
     def descriptor(self):
@@ -221,36 +232,52 @@ class PooledDerivatives(StructureDerivatives):
     def to(self, device):
         """The derivatives on another device, a value of the parameter ``device``."""
         atomic = self.atomic.to(device)
-        return PooledDerivatives(atomic, self.how, self.chain.to(atomic.device))
+        return PooledDerivatives(atomic, self.how, self.chain.to(atomic.device), self.species)
 
     def _with(self, chain):
-        return PooledDerivatives(self.atomic, self.how, chain)
+        return PooledDerivatives(self.atomic, self.how, chain, self.species)
 
     def _select(self, key, chain):
-        return PooledDerivatives(self.atomic.select(key), self.how, chain)
+        return PooledDerivatives(self.atomic.select(key), self.how, chain, self.species)
 
     @property
     def _own_features(self):
-        return self.atomic.n_features
+        return self.atomic.n_features * (1 if self.species is None else len(self.species))
 
     def _own_names(self):
-        return self.atomic.names()
+        names = self.atomic.names()
+        if self.species is None:
+            return names
+        symbols = (chemical_symbols[number] for number in self.species)
+        return np.array([f"{symbol}:{name}" for symbol in symbols for name in names], object)
+
+    def _own_degrees(self):
+        degrees = self.atomic.degrees()
+        if degrees is None or self.species is None:
+            return degrees
+        return np.tile(degrees, len(self.species))
+
+    def _blocks(self):
+        """The block of columns of every atom: zeros where atoms share the columns."""
+        if self.species is None:
+            return np.zeros(len(self.structures.numbers), np.int64)
+        return species_index(self.structures, self.species)
 
     def _pullback(self, cotangent):
-        if self.how == "sum" and len(cotangent) == 1:
+        if self.how == "sum" and len(cotangent) == 1 and self.species is None:
             return self.atomic.pullback(cotangent)
         x, xp = self.structures, namespace(cotangent)
         cotangent = xp.broadcast_to(cotangent, (len(x), cotangent.shape[1]))
         if self.how == "mean":
             cotangent = cotangent / beside(x.n_atoms[:, None], cotangent)
-        owners = np.repeat(np.arange(len(x)), x.n_atoms)
-        batches = groups_by_size(x.offsets, max(1, _BATCH_BYTES // (8 * cotangent.shape[1])))
-        parts = [
-            self.atomic.select(batch).pullback(
-                cotangent[owners[x.offsets[batch.start] : x.offsets[batch.stop]]]
-            )
-            for batch in batches
-        ]
+        owners, blocks = np.repeat(np.arange(len(x)), x.n_atoms), self._blocks()
+        cotangent = cotangent.reshape(len(x), -1, self.atomic.n_features)
+        batches = groups_by_size(x.offsets, max(1, _BATCH_BYTES // (8 * cotangent.shape[2])))
+        parts = []
+        for batch in batches:
+            atoms = slice(x.offsets[batch.start], x.offsets[batch.stop])
+            rows = cotangent[owners[atoms], blocks[atoms]]
+            parts.append(self.atomic.select(batch).pullback(rows))
         return tuple(xp.concatenate(same) for same in zip(*parts, strict=True))
 
     def _jacobian(self, needed):
@@ -263,23 +290,30 @@ class PooledDerivatives(StructureDerivatives):
         zeros = np.zeros if device is None else lambda shape: device.zeros(*shape)
         gradients, strains = map(zeros, shapes)
         weights = np.ones(len(x)) if self.how == "sum" else 1 / x.n_atoms
+        blocks = self._blocks()
         if not pooled:
-            self._add_along_pairs(weights, gradients, strains)
+            self._add_along_pairs(weights, blocks, gradients, strains)
             return gradients, strains
         for s, weight in enumerate(weights):
             atoms = slice(*x.offsets[s : s + 2])
-            _add_pooled(self.atomic.select(s), weight, gradients[atoms], strains[s])
+            own = self.atomic.select(s)
+            for block in np.unique(blocks[atoms]):
+                columns = slice(block * own.n_features, (block + 1) * own.n_features)
+                _add_pooled(
+                    own, weight * (blocks[atoms] == block), gradients[atoms, :, columns],
+                    strains[s, :, :, columns],
+                )  # fmt: skip
         return gradients, strains
 
-    def _add_along_pairs(self, weights, gradients, strains):
+    def _add_along_pairs(self, weights, blocks, gradients, strains):
         """Add the Jacobians of Σ_i x_i of the structures, collected from the pairs of atoms."""
         add = collect_jacobian
         if self.atomic.device is not None:
             add = import_module("skatom.descriptors._torch.features").collect_jacobian
         x, pairs = self.structures, self.atomic.neighbors()
-        edges = pairs.offsets[x.offsets]
-        # maps, such as a selection, come after the derivatives of all features, as a second array
-        width = self.descriptor.n_features_out_ * (2 if self.atomic.chain else 1)
+        edges, columns = pairs.offsets[x.offsets], blocks * self.atomic.n_features
+        # maps come after the derivatives of all features, as a second array
+        width = self.descriptor.n_features_out_ + bool(self.atomic.chain) * self.atomic.n_features
         groups = groups_by_size(edges, max(1, _SLOPES_BYTES // (24 * width)))
         most = max((edges[group.stop] - edges[group.start] for group in groups), default=0)
         n_bytes, check = 24.0 * most * width, check_memory
@@ -302,19 +336,18 @@ class PooledDerivatives(StructureDerivatives):
                 here = slice(own.start - edges[group.start], own.stop - edges[group.start])
                 add(
                     pairs.centers[own] - first, pairs.indices[own] - first, pairs.vectors[own],
-                    slopes[here], weights[s], gradients[atoms], strains[s],
+                    slopes[here], weights[s], columns[pairs.centers[own]], gradients[atoms],
+                    strains[s],
                 )  # fmt: skip
 
 
-def _add_pooled(atomic, weight, gradients, strain):
+def _add_pooled(atomic, weights, gradients, strain):
     """The same, from the pooled Jacobian of the descriptor, for maps that are linear."""
     numbers = atomic.structures.numbers
-    groups = np.unique(numbers) if atomic.chain.by_species else [None]
+    groups = np.unique(numbers[weights != 0]) if atomic.chain.by_species else [None]
     for number in groups:
-        weights = np.full(len(numbers), weight)
-        if number is not None:
-            weights[numbers != number] = 0.0
-        found = atomic.pooled_jacobian(weights)
+        own = weights if number is None else np.where(numbers == number, weights, 0.0)
+        found = atomic.pooled_jacobian(own)
         for place, part in zip((gradients, strain), found, strict=True):
             species = None if number is None else np.full(len(part), number)
             place += atomic.chain.pushforward(part, None, species)

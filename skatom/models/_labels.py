@@ -9,6 +9,7 @@ from sklearn.utils.validation import _check_sample_weight
 from skatom._misuse import check_may_be_features
 from skatom._warnings import warn
 from skatom.baseline import less_baseline
+from skatom.structures import select
 from skatom.targets import Targets
 
 # The energy and its derivatives.
@@ -106,15 +107,14 @@ class Labels:
             has["noise_energy"], has["noise_forces"], has["noise_virial"], structures.offsets,
         )  # fmt: skip
 
-    def __getitem__(self, batch):
-        """The labels of a slice of consecutive structures."""
-        offsets = self.offsets[batch.start : batch.stop + 1]
-        atoms = slice(offsets[0], offsets[-1])
+    def __getitem__(self, key):
+        """The labels of some structures."""
+        rows, atoms, offsets = select(self.offsets, key)
         parts = {
-            name: value[atoms if name in ("forces", "noise_forces") else batch]
+            name: value[atoms if name in ("forces", "noise_forces") else rows]
             for name, value in vars(self).items()
         }
-        return Labels(**parts | {"offsets": offsets - offsets[0]})
+        return Labels(**parts | {"offsets": offsets})
 
     def of_structure(self, s):
         """The labels that a structure has, energy, forces, virial, and their noise."""

@@ -97,8 +97,11 @@ def segment_sums(rows, offsets):
     return torch.segment_reduce(rows, "sum", offsets=offsets, unsafe=True)
 
 
-def collect_jacobian(centers, indices, vectors, jacobian, weight, on_atoms, on_strain):
-    """Add weight · Σ_i d x_i/dR_k and d/dstrain, as the compiled function of this name does."""
+def collect_jacobian(centers, indices, vectors, jacobian, weight, columns, on_atoms, on_strain):
+    """Add weight · Σ_i d x_i/dR_k and d/dstrain, as the compiled function of this name does.
+
+    ``columns`` are zeros: on a device all atoms share the columns.
+    """
     device = device_of(jacobian)
     centers, indices, vectors = map(device.tensor, (centers, indices, vectors))
     on_atoms.index_add_(0, indices, jacobian, alpha=weight)

@@ -10,11 +10,9 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from skatom._device import DEVICES, check_is_array, resolve
 from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
-from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.descriptors.features import Features
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_array_labels, check_labels
-from skatom.models._regressor import StructureRegressor
+from skatom.models.linear.base import LinearModel, described, kind_of
 from skatom.models.linear.jobs import rows_in_jobs
 from skatom.models.linear.rows import LinearProblem
 from skatom.models.linear.structure_problem import StructureProblem
@@ -23,13 +21,11 @@ from skatom.solvers import orthogonal_least_squares
 from skatom.targets import Targets, as_targets
 
 
-class GreedyRegressor(StructureRegressor):
+class GreedyRegressor(LinearModel):
     """A linear model of arrays, or of features of structures, whose columns are chosen greedily.
 
     A subclass fits ``coef_`` and ``intercept_``.
     """
-
-    learns = ("energy", "forces", "stress")
 
     _parameter_constraints = {
         "max_terms": [Interval(Integral, 1, None, closed="left")],
@@ -56,7 +52,7 @@ class GreedyRegressor(StructureRegressor):
     def _problem(self, X, y, configurations=None):
         """The least-squares problem; sets the attributes that describe the features."""
         resolve(self.device, getattr(self, "n_jobs", None))  # its errors come before the work
-        kind = _kind(X)
+        kind = kind_of(X)
         if kind is None or (kind == "StructureFeatures" and not isinstance(y, Targets)):
             return self._array_problem(X, y)
         if len(X) == 0:
@@ -81,7 +77,7 @@ class GreedyRegressor(StructureRegressor):
         if self.baseline is not None:
             raise ValueError(
                 f"baseline={self.baseline!r} needs structures and their energies, and "
-                f"{_described(X)}: subtract the baseline's energies from y instead"
+                f"{described(X)}: subtract the baseline's energies from y instead"
             )
         X, y = validate_data(
             self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
@@ -146,33 +142,6 @@ class GreedyRegressor(StructureRegressor):
             return constants
         return constants[0] if constants.ndim > 1 else float(constants[0])
 
-    def _check_given(self, names):
-        missing = [name for name in names if name in self.gives and name not in self.outputs_]
-        if missing and self._learnt_from is None:
-            raise ValueError(
-                f"this {type(self).__name__} gives {', '.join(self.outputs_)} but no {missing[0]}, "
-                "since it was fitted to a table: fit it to features with derivatives and "
-                "y=Targets(energy=...)"
-            )
-        super()._check_given(names)
-
-    def _checked(self, X):
-        given = _kind(X)
-        if self._learnt_from is None and given != "AtomicFeatures":
-            return validate_data(self, X, dtype=float, reset=False)
-        if given != self._learnt_from:
-            raise ValueError(
-                f"X is {given or 'an array'}, but the model was fitted to "
-                f"{self._learnt_from or 'an array'}: give it the same features, from the same "
-                "descriptor"
-            )
-        if X.n_features != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.n_features} features, but {type(self).__name__} was fitted to "
-                f"{self.n_features_in_}: use the same descriptor"
-            )
-        return X
-
     def _energies(self, X, coef, intercept):
         """Σ features · coef and the intercept; several models if the two have more dimensions."""
         if self._learnt_from is None:
@@ -190,11 +159,6 @@ class GreedyRegressor(StructureRegressor):
         if {"gradient", "virial"} & {*names}:
             found["gradient"], found["virial"] = X.pullback(self.coef_)
         return found
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = True
-        return tags
 
 
 def check_weights(sample_weight, problem):
@@ -216,14 +180,3 @@ def extend(paths):
     """Errors of paths as rows of one array; a short path is extended by its last model."""
     length = max(map(len, paths))
     return np.array([np.pad(path, (0, length - len(path)), "edge") for path in paths])
-
-
-def _kind(X):
-    """The name of the class of features with derivatives; None for arrays."""
-    if not isinstance(X, Features):
-        return None
-    return "AtomicFeatures" if isinstance(X, AtomicFeatures) else "StructureFeatures"
-
-
-def _described(X):
-    return "X is a plain array" if _kind(X) is None else "y is a plain array, not Targets"

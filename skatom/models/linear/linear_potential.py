@@ -1,0 +1,612 @@
+"""Linear potentials: regularised least squares of energies, forces and stresses."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Self
+
+import joblib
+import numpy as np
+from sklearn.base import _fit_context, clone
+from sklearn.model_selection import check_cv
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from skatom._device import check_is_array
+from skatom._intervals import POSITIVE
+from skatom._typing import ArrayLike, BaselineLike, Estimator, FeaturesLike, TargetsLike
+from skatom.baseline import fit_baseline
+from skatom.elements import species_index
+from skatom.models._labels import Labels, check_array_labels, check_labels
+from skatom.models.linear.base import LinearModel, described, kind_of
+from skatom.models.linear.label_sums import (
+    KINDS,
+    Design,
+    LabelSums,
+    sums_of_structures,
+    sums_of_table,
+)
+from skatom.models.linear.linear_predictions import LinearDeviations, LinearExpansion
+from skatom.models.linear.ridge import RidgeProblem, cross_validated, solved_by, squared_errors
+from skatom.properties import in_order
+from skatom.targets import Targets, as_targets
+
+_NOISES = ("noise_energy", "noise_forces", "noise_virial")
+
+
+class LinearPotential(LinearModel):
+    r"""Linear model of features, with the energy of each atom a linear function of its features.
+
+    .. math::
+
+        E = \sum_i \big( x_i \cdot w_{Z_i} + \varepsilon_{Z_i} \big) + E_0, \qquad
+        \min_{w, \varepsilon} \big| \Lambda^{-1/2} (A w - y) \big|^2
+        + \alpha \sum_j g_j^2\, |a_j|^2\, w_j^2
+
+    Each species has its own coefficients w and a constant ε. The rows A are sums of features for
+    the energies y, and their derivatives for forces and virials, divided by the standard deviations
+    of their noise, the square roots of Λ. With moment tensors the model is a moment tensor
+    potential [1]_; with random features it approximates a kernel model. The cost of a prediction
+    does not depend on the number of training structures.
+
+    Rows are made batch by batch and reduced by a QR factorisation, of which a triangle of
+    n_columns² numbers remains for each kind of labels. So the memory does not grow with the number
+    of labels, `partial_fit` continues a fit, and `merge` joins models of different data.
+
+    The penalty divides each feature by its length :math:`|a_j|`, the norm of its column of
+    :math:`\Lambda^{-1/2} A`, so that α has no unit: below 1e-15 it is lost in rounding, and at 1
+    it counts as much as all data. By default α has the largest evidence, the probability of the
+    labels with the coefficients integrated out [2]_. The model is then a Gaussian process, whose
+    posterior gives the standard deviations.
+
+    X is a plain array, too; the model is then that of scikit-learn's `Ridge` on scaled features.
+
+    Parameters
+    ----------
+    alpha : float, "evidence" or "cv", default="evidence"
+        Regularisation α. "evidence": the largest marginal likelihood. "cv": of 1e-14, 1e-13 … 1
+        the one of the least squared error of structures that were left out, weighted by the noises.
+    learn_noise : bool, default=False
+        Whether the noises are multiplied by factors of the largest evidence, one for energies, one
+        for forces and one for virials. The noise of a plain array is always learnt.
+    smoothness : float, default=0
+        Exponent p of the prior :math:`g_j \propto d_j^p`, in which features of a higher degree d
+        have smaller coefficients. 0: none.
+    degrees : array-like of float, shape (n_features,), default=None
+        Degrees of the features. None: those of the descriptor; of `MomentTensor` the levels.
+    solver : estimator, default=None
+        A linear regressor of scikit-learn or skatom that finds the coefficients in place of the
+        ridge, such as ``Lasso(1e-3)`` or ``GreedyOLS(50)``. It is given scaled features in
+        n_features + 1 rows, which have the sums of squares of all labels: penalties added to the
+        mean squared error act as they do on all labels, but solvers that count or divide samples,
+        by cross-validation or an information criterion, see only these rows.
+    cv : int, splitter or iterable of (train, test), default=5
+        Splits of the structures for ``alpha="cv"``.
+    fit_intercept : bool, default=True
+        Whether to fit the constants ε.
+    by_species : bool, default=True
+        Whether each species of `AtomicFeatures` has coefficients of its own. False: the energy of
+        an atom depends on its species through its features and ε alone.
+    noise_energy : float, dict or array-like of shape (n,), default=1e-3
+        Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
+        for a structure of N atoms. A dict gives it by configuration, see `fit`. Ignored for arrays,
+        like ``noise_forces`` and ``noise_virial``.
+    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
+        Noise standard deviation of force components in eV/Å.
+    noise_virial : float, dict or array-like of shape (n,), default=0.1
+        Noise standard deviation of virials, the stress times the volume, in eV per atom; it is
+        multiplied by :math:`\sqrt{N}`.
+    baseline : "elements", dict, estimator, list of these, or None, default=None
+        Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
+        and added to predictions: energies of the elements by least squares ("elements") or given,
+        as in ``{"Si": -0.8}``; a `skatom.baseline.PairRepulsion`; any estimator of energies and
+        forces; or a list of these. The constants ε are already energies of the elements.
+
+    Attributes
+    ----------
+    coef_ : ndarray of float, shape (n_species, n_features) or (n_features,)
+        The coefficients w: of each species, or shared.
+    intercept_ : float, or ndarray of shape (n_species,)
+        The constant; with Targets the energies ε of the elements in eV.
+    alpha_ : float, or None
+        The regularisation; None with a ``solver``.
+    noise_factors_ : dict of float
+        What the noises of "energy", "forces" and "virial" are multiplied by.
+    log_marginal_likelihood_ : float, or None
+        Logarithm of the evidence, to compare features and noises; None with a ``solver``.
+    cv_errors_ : ndarray of float, shape (15,), or None
+        Sums of squared errors for the values of α that ``alpha="cv"`` tried.
+    sums_ : LabelSums
+        The factorisations of all labels learnt so far.
+    n_structures_seen_ : int
+        Number of structures, or samples, learnt so far.
+    species_ : ndarray of int, shape (n_species,), or None
+        Sorted atomic numbers seen in `fit`; None for arrays.
+    absolute_energies_ : bool
+        Whether energies were learnt; if not, the zero of predicted energies is arbitrary.
+    baseline_ : Baseline or None
+        The fitted baseline.
+    outputs_ : tuple of str
+        Names of the properties that the model predicts; standard deviations without a ``solver``.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str, shape (n_features,)
+        Names of the features, if X was a data frame.
+
+    Raises
+    ------
+    ValueError
+        If all weights are zero, the labels do not determine the coefficients of ``alpha=0``, or
+        ``smoothness`` needs degrees that the descriptor does not have.
+    MemoryError
+        If the triangles do not fit in memory.
+
+    See Also
+    --------
+    GreedyOLS : A linear model of few features.
+    SparseGaussianProcess : Kernels of representative environments as features.
+
+    References
+    ----------
+    .. [1] A. V. Shapeev, Multiscale Model. Simul. 14, 1153 (2016).
+    .. [2] D. J. C. MacKay, Neural Comput. 4, 415 (1992).
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.descriptors import MomentTensor
+    >>> from skatom.models import LinearPotential
+    >>> data = load_ethanol()
+    >>> model = make_pipeline(
+    ...     MomentTensor(cutoff=4.0, level=6, by_center=False), LinearPotential()
+    ... )
+    >>> model = model.fit(data.structures[::50], data.targets[::50])
+    >>> energies, forces, std = model.predict(
+    ...     data.structures[1:3], return_forces=True, return_std=True
+    ... )
+    >>> energies.shape, forces.shape, std.shape
+    ((2,), (18, 3), (2,))
+
+    A table:
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 3))
+    >>> y = X @ [1.0, -2.0, 0.5] + 3.0 + 0.01 * rng.normal(size=200)
+    >>> model = LinearPotential().fit(X, y)
+    >>> model.coef_.round(2), round(model.intercept_, 2)
+    (array([ 1. , -2. ,  0.5]), 3.0)
+    """
+
+    gives = in_order(
+        {"energy", "forces", "stress", "local_energies", "energy_std", "forces_std", "stress_std"}
+    )
+
+    _parameter_constraints = {
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"evidence", "cv"})],
+        "learn_noise": ["boolean"],
+        "smoothness": [Interval(Real, 0, None, closed="left")],
+        "degrees": ["array-like", None],
+        "solver": [HasMethods(["fit", "predict"]), None],
+        "cv": ["cv_object"],
+        "fit_intercept": ["boolean"],
+        "by_species": ["boolean"],
+        "noise_energy": [POSITIVE, dict, "array-like"],
+        "noise_forces": [POSITIVE, dict, "array-like"],
+        "noise_virial": [POSITIVE, dict, "array-like"],
+        "baseline": "no_validation",
+    }
+
+    def __init__(
+        self,
+        alpha: float | str = "evidence",
+        *,
+        learn_noise: bool = False,
+        smoothness: float = 0.0,
+        degrees: ArrayLike | None = None,
+        solver: Estimator = None,
+        cv: Estimator = 5,
+        fit_intercept: bool = True,
+        by_species: bool = True,
+        noise_energy: dict | ArrayLike = 1e-3,
+        noise_forces: dict | ArrayLike = 0.03,
+        noise_virial: dict | ArrayLike = 0.1,
+        baseline: BaselineLike = None,
+    ) -> None:
+        self.alpha = alpha
+        self.learn_noise = learn_noise
+        self.smoothness = smoothness
+        self.degrees = degrees
+        self.solver = solver
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.by_species = by_species
+        self.noise_energy = noise_energy
+        self.noise_forces = noise_forces
+        self.noise_virial = noise_virial
+        self.baseline = baseline
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the coefficients, and what regularises them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
+            The features.
+        y : array-like of shape (n,), or Targets
+            Labels. An array beside AtomicFeatures are energies in eV; beside StructureFeatures it
+            may be any property, and the features are a plain array.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the structures, by which their noise variance is divided; structures of
+            weight 0 are ignored. For arrays: weights of the samples, where a weight of 2 is that of
+            two equal samples.
+        groups : array-like of shape (n,), default=None
+            Groups for ``cv``, for example the trajectory of each structure.
+        configurations : array-like of str, shape (n,), default=None
+            Name of the configuration of each structure, for noises given as a dict.
+
+        Returns
+        -------
+        self
+        """
+        self._check_settings()
+        problem = self._start(X, y, sample_weight, configurations)
+        self._alpha_of_cv, self.cv_errors_ = None, None
+        if self.alpha == "cv" and self.solver is None:
+            sums = self._cross_validate(problem, X, y, groups)
+        else:
+            sums = problem.sums(slice(None))
+        return self._solve(sums)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from more structures, with the same species and baseline.
+
+        The first call is a `fit`. The result does not depend on how structures are divided among
+        calls, but for ``alpha="cv"``, which is chosen in the first, and baselines fitted there.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
+            The features of n further structures.
+        y : array-like of shape (n,), or Targets
+            Labels, as in `fit`.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the structures, as in `fit`.
+        configurations : array-like of str, shape (n,), default=None
+            Name of the configuration of each structure, for noises given as a dict.
+
+        Returns
+        -------
+        self
+        """
+        if not hasattr(self, "sums_"):
+            return self.fit(X, y, sample_weight, configurations=configurations)
+        self._check_settings()
+        X = self._checked(X)
+        if self._learnt_from is None:
+            problem = self._table(X, y, sample_weight, reset=False)
+        else:
+            species_index(X.structures, self.species_)  # raises for species not seen in fit
+            targets = as_targets(y, X.structures)
+            check_labels(targets, self.learns, type(self).__name__)
+            problem = self._labelled(X, targets, sample_weight, configurations)
+            has_energies = bool(targets.labelled("energy").any())
+            self.absolute_energies_ = self.absolute_energies_ or has_energies
+        return self._solve(self.sums_.merge(problem.sums(slice(None))))
+
+    def merge(self, other: LinearPotential) -> LinearPotential:
+        """The model of the data of both, which are left unchanged.
+
+        Parameters
+        ----------
+        other : LinearPotential
+            A fitted model of the same features, species, noises and baseline.
+
+        Returns
+        -------
+        LinearPotential
+            As if it had been fitted to all data; with ``alpha="cv"`` the regularisation is that of
+            this model.
+
+        Raises
+        ------
+        ValueError
+            If parameters, features, species or baselines differ.
+        """
+        for model in (self, other):
+            check_is_fitted(model)
+        for what, of in (
+            ("parameters", lambda m: {k: repr(v) for k, v in m.get_params().items()}),
+            ("kinds of features", lambda m: m._learnt_from),
+            ("numbers of features", lambda m: m.n_features_in_),
+            ("species", lambda m: None if m.species_ is None else m.species_.tolist()),
+            ("columns", lambda m: m._n_columns),
+            ("baselines", lambda m: joblib.hash(m.baseline_)),
+        ):
+            if of(self) != of(other):
+                raise ValueError(
+                    f"the two models have different {what} and cannot be merged: fit both with the "
+                    "same descriptor and parameters to data of the same species, with a baseline "
+                    "that is given, not fitted"
+                )
+        both = clone(self)
+        vars(both).update({k: v for k, v in vars(self).items() if k not in vars(both)})
+        both.absolute_energies_ = self.absolute_energies_ or other.absolute_energies_
+        return both._solve(self.sums_.merge(other.sums_))
+
+    def _check_settings(self):
+        if self.learn_noise and (self.alpha == "cv" or self.solver is not None):
+            raise ValueError(
+                "learn_noise=True needs the evidence, which neither alpha='cv' nor a solver has: "
+                "give alpha='evidence' or a number, and no solver"
+            )
+
+    def _start(self, X, y, sample_weight, configurations):
+        """Determine what stays the same in `partial_fit`; the least-squares problem of the data."""
+        kind = kind_of(X)
+        if kind is None or (kind == "StructureFeatures" and not isinstance(y, Targets)):
+            return self._start_table(X, y, sample_weight)
+        if len(X) == 0:
+            raise ValueError("got no structures: pass at least one")
+        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
+        targets = as_targets(y, X.structures)
+        learnt = check_labels(targets, self.learns, type(self).__name__)
+        atomic = kind == "AtomicFeatures"
+        left_out = {"local_energies"} if not atomic else set()
+        species = X.structures.species
+        self._learnt_from, self.species_ = kind, species
+        self._own_columns = bool(self.by_species) and atomic and not _belong_to_species(X, species)
+        self.n_features_in_ = X.n_features
+        self.absolute_energies_ = "energy" in learnt
+        self.outputs_ = self._given(left_out)
+        self.baseline_ = fit_baseline(self.baseline, X.structures, targets, sample_weight)
+        self._growth = self._growth_of(X.n_features, X.degrees)
+        return self._labelled(X, targets, sample_weight, configurations)
+
+    def _start_table(self, X, y, sample_weight):
+        check_array_labels(X, y, type(self).__name__)
+        if self.baseline is not None:
+            raise ValueError(
+                f"baseline={self.baseline!r} needs structures and their energies, and "
+                f"{described(X)}: subtract the baseline's energies from y instead"
+            )
+        problem = self._table(X, y, sample_weight, reset=True)
+        self._learnt_from, self.species_, self.baseline_ = None, None, None
+        self._own_columns, self.absolute_energies_ = False, True
+        self.outputs_ = self._given(set(self.gives) - {"energy", "energy_std"})
+        self._growth = self._growth_of(self.n_features_in_, getattr(X, "degrees", None))
+        return problem
+
+    def _given(self, left_out):
+        without = self.solver is not None
+        return tuple(
+            n for n in self.gives if n not in left_out and not (without and n.endswith("_std"))
+        )
+
+    def _growth_of(self, n_features, degrees):
+        """The factors g of the prior, for each feature."""
+        if self.smoothness == 0:
+            return np.ones(n_features)
+        degrees = degrees if self.degrees is None else self.degrees
+        if degrees is None:
+            raise ValueError(
+                f"smoothness={self.smoothness} needs the degrees of the features, which this "
+                "descriptor does not tell: give degrees, an array of one number for each feature"
+            )
+        degrees = np.asarray(degrees, float)
+        if degrees.shape != (n_features,) or not (degrees > 0).all():
+            raise ValueError(
+                f"degrees have the shape {degrees.shape}, but there are {n_features} features: "
+                "give one positive number for each"
+            )
+        return (degrees / degrees.min()) ** self.smoothness
+
+    def _design(self):
+        return Design(
+            self.species_, self._own_columns, bool(self.fit_intercept), self.n_features_in_
+        )
+
+    @property
+    def _n_columns(self):
+        if self._learnt_from is None:
+            return self.n_features_in_ + bool(self.fit_intercept)
+        return self._design().n_columns
+
+    @property
+    def _n_constants(self):
+        if self._learnt_from is None:
+            return int(bool(self.fit_intercept))
+        return self._design().n_constants
+
+    def _labelled(self, X, targets, sample_weight, configurations):
+        noise = {name: getattr(self, name) for name in _NOISES}
+        labels = Labels.of(
+            X.structures, targets, self.baseline_, noise, configurations, sample_weight
+        )
+        if not (labels.has_energy | labels.has_forces | labels.has_virial).any():
+            raise ValueError(
+                "no label has weight: give at least one labelled structure a positive sample_weight"
+            )
+        return _OfStructures(self._design(), X, labels)
+
+    def _table(self, X, y, sample_weight, reset):
+        X, y = validate_data(
+            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True,
+            reset=reset,
+        )  # fmt: skip
+        weights = np.ones(len(X))
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
+            if not weights.any():  # scikit-learn says so from 1.7 on
+                raise ValueError(
+                    "all sample weights are zero: give at least one sample a positive weight"
+                )
+        return _OfTable(X, np.asarray(y, float), weights, bool(self.fit_intercept))
+
+    def _cross_validate(self, problem, X, y, groups):
+        """Choose α by the errors of structures that were left out; the sums of all labels."""
+        splits = [
+            [np.isin(np.arange(len(problem)), np.arange(len(problem))[part]) for part in split]
+            for split in check_cv(self.cv).split(np.empty((len(problem), 1)), None, groups)
+        ]
+        kinds = np.array([part for split in splits for part in split]).T
+        patterns, pattern = np.unique(kinds, axis=0, return_inverse=True)
+        parts = [problem.sums(np.flatnonzero(pattern.ravel() == k)) for k in range(len(patterns))]
+
+        def joined(chosen):
+            whole = LabelSums(self._n_columns)
+            for k in np.flatnonzero(chosen):
+                whole = whole.merge(parts[k])
+            if not sum(whole.n_labels.values()):
+                raise ValueError(
+                    "a split of cv has no labels to train or test on: change cv, the groups or the "
+                    "weights"
+                )
+            return whole.reduced()
+
+        pairs = [(joined(patterns[:, k]), joined(patterns[:, k + 1]))
+                 for k in range(0, 2 * len(splits), 2)]  # fmt: skip
+        self._alpha_of_cv, self.cv_errors_ = cross_validated(
+            pairs, self._n_constants, self._factors(), self._learnt_from is None
+        )
+        return joined(np.ones(len(parts), bool))
+
+    def _factors(self):
+        """The factors g of all columns but the constants."""
+        return np.tile(self._growth, self._design().n_blocks if self._own_columns else 1)
+
+    def _solve(self, sums):
+        """Determine α, the noises and the coefficients from the sums of all labels."""
+        of_table = self._learnt_from is None
+        problem = RidgeProblem(sums, self._n_constants, self._factors(), of_table)
+        if self.solver is not None:
+            w, posterior, alpha, likelihood = (
+                solved_by(clone(self.solver), problem),
+                None,
+                None,
+                None,
+            )
+            factors = np.ones(len(problem.kinds))
+        else:
+            alpha, factors = self._regularisation(problem)
+            posterior = problem.posterior(alpha, factors)
+            w = problem.solve(posterior)
+            likelihood = problem.evidence(alpha, factors)[0] if alpha else -np.inf
+            alpha *= factors[0] ** 2 if of_table else 1.0
+        m = self._n_constants
+        coef = w[m:].reshape(-1, self.n_features_in_) if self._own_columns else w[m:]
+        constants = w[:m] if m else np.zeros(1 if of_table else len(self.species_))
+        vars(self).update(
+            sums_=sums,
+            n_structures_seen_=sums.n_structures,
+            alpha_=alpha,
+            noise_factors_={k: 1.0 for k in KINDS}
+            | {k: float(f) for k, f in zip(problem.kinds, factors, strict=True)},
+            log_marginal_likelihood_=likelihood,
+            posterior_=posterior,
+            coef_=coef,
+            intercept_=float(constants[0]) if of_table else constants,
+        )
+        return self
+
+    def _regularisation(self, problem):
+        """α, relative to the given noises, and factors of the noises."""
+        given = self._alpha_of_cv if self.alpha == "cv" else self.alpha
+        if problem.of_table and given != "evidence":
+            return self._of_given_table(problem, given)
+        if given == "evidence":
+            return problem.best(None, bool(self.learn_noise) or problem.of_table)
+        if self.learn_noise and given > 0:
+            return problem.best(given, True)
+        return given, np.ones(len(problem.kinds))
+
+    def _of_given_table(self, problem, alpha):
+        """The noise of a table from its residuals, for a given α."""
+        posterior = problem.posterior(alpha, [1.0])
+        part = problem.sums.parts["energy"]
+        w = problem.solve(posterior)
+        _, spent = problem._fitted(part, posterior.triangle, w)
+        left = max(problem.n_labels[0] - spent, 1.0)
+        factor = np.sqrt(squared_errors(part, w) / left) or 1.0
+        return alpha / factor**2, np.array([factor])
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "coef_")
+
+    def _evaluate(self, X, names):
+        if self._learnt_from is None:
+            return self._of_rows(X, names)
+        expansion = LinearExpansion(self.coef_, self.intercept_, self.species_)
+        found = expansion.by_name(X, names)
+        if any(name.endswith("_std") for name in names):
+            deviations = LinearDeviations(
+                self._design(), self.posterior_.triangle, self.absolute_energies_
+            )
+            found |= deviations.by_name(X, names)
+        return found
+
+    def _of_rows(self, X, names):
+        found = {"energy": X @ self.coef_ + self.intercept_}
+        if "energy_std" in names:
+            rows = np.hstack([np.ones((len(X), self._n_constants)), X])
+            found["energy_std"] = LinearDeviations(None, self.posterior_.triangle).of_rows(rows)
+        return found
+
+    def _checked(self, X):
+        X = super()._checked(X)
+        if self._learnt_from is not None:
+            check_is_array(X, type(self).__name__, "ForceKernelRidge is")
+            species_index(X.structures, self.species_)  # raises for species not seen in fit
+        return X
+
+
+class _OfStructures:
+    """The labels of structures, of which parts give `LabelSums`."""
+
+    def __init__(self, design, X, labels):
+        self.design, self.X, self.labels = design, X, labels
+
+    def __len__(self):
+        return len(self.X)
+
+    def sums(self, chosen):
+        """The sums of chosen structures."""
+        whole = isinstance(chosen, slice)
+        X, labels = (self.X, self.labels) if whole else (self.X[chosen], self.labels[chosen])
+        return sums_of_structures(self.design, X, labels)
+
+
+class _OfTable:
+    """The samples of a table, of which parts give `LabelSums`."""
+
+    def __init__(self, X, y, weights, intercept):
+        self.X, self.y, self.weights, self.intercept = X, y, weights, intercept
+
+    def __len__(self):
+        return len(self.X)
+
+    def sums(self, chosen):
+        """The sums of chosen samples."""
+        return sums_of_table(self.X[chosen], self.y[chosen], self.weights[chosen], self.intercept)
+
+
+def _belong_to_species(X, species):
+    """Whether each feature is zero for the atoms of all species but one."""
+    present = [X.values[X.numbers == number].any(axis=0) for number in species]
+    return bool((np.sum(present, axis=0) <= 1).all())

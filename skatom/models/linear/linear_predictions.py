@@ -1,0 +1,111 @@
+"""Predictions of linear models of structures, and their standard deviations."""
+
+import numpy as np
+
+from skatom.baseline import count_species
+from skatom.elements import species_index
+from skatom.models.sparse.variance import solved_norms
+from skatom.parallel import threads_over_blas
+from skatom.structures import groups_by_size
+
+# Cotangents of the atoms that are made at once, for coefficients of several species.
+_BATCH_BYTES = 2**26
+# The components xx, yy, zz, yz, xz, xy as a symmetric matrix.
+_TO_MATRIX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+
+
+class LinearExpansion:
+    r"""The energy :math:`\sum_i (x_i \cdot w_{Z_i} + \varepsilon_{Z_i})` and its derivatives.
+
+    Parameters
+    ----------
+    coef : ndarray of float, shape (n_features,) or (n_species, n_features)
+    constants : ndarray of float, shape (n_species,)
+    species : ndarray of int, shape (n_species,)
+    """
+
+    def __init__(self, coef, constants, species):
+        self.coef, self.constants, self.species = coef, constants, species
+
+    def by_name(self, X, names):
+        """The arrays of ``names`` that this gives."""
+        found = {}
+        atomic = hasattr(X, "pool")
+        if "local_energies" in names or ("energy" in names and atomic):
+            local = self._local_energies(X)
+            if "local_energies" in names:
+                found["local_energies"] = local
+            if "energy" in names:
+                found["energy"] = np.add.reduceat(local, X.offsets[:-1]) if len(X) else np.empty(0)
+        elif "energy" in names:
+            constants = count_species(X.structures, self.species) @ self.constants
+            found["energy"] = X.values @ self.coef + constants
+        if {"gradient", "virial"} & {*names}:
+            found["gradient"], found["virial"] = self._derivatives(X)
+        return found
+
+    def _local_energies(self, X):
+        index = species_index(X.structures, self.species)
+        if self.coef.ndim == 1:
+            return X.values @ self.coef + self.constants[index]
+        return (X.values @ self.coef.T)[np.arange(len(index)), index] + self.constants[index]
+
+    def _derivatives(self, X):
+        if self.coef.ndim == 1 or len(self.coef) == 1:
+            return X.pullback(self.coef.ravel())
+        index = species_index(X.structures, self.species)
+        size = max(1, _BATCH_BYTES // self.coef[0].nbytes)
+        parts = [
+            X[batch].pullback(self.coef[index[X.offsets[batch.start] : X.offsets[batch.stop]]])
+            for batch in groups_by_size(X.offsets, size)
+        ]
+        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+
+
+class LinearDeviations:
+    r"""Standard deviations :math:`|R^{-\top} a|` of predictions :math:`a \cdot w`.
+
+    Parameters
+    ----------
+    design : Design
+    triangle : ndarray of float, shape (n_columns, n_columns)
+        R, with :math:`R^\top R` the precision of w.
+    with_constants : bool, default=True
+        Whether energies include the constants of elements, which forces alone do not determine.
+    """
+
+    def __init__(self, design, triangle, with_constants=True):
+        self.design, self.triangle = design, triangle
+        self.with_constants = with_constants
+
+    def by_name(self, X, names):
+        """The arrays of ``names`` that are standard deviations."""
+        pooled, found = self.design.pooled(X), {}
+        if "energy_std" in names:
+            rows = self.design.energy_rows(pooled)
+            if not self.with_constants:
+                rows[:, : self.design.n_constants] = 0.0
+            found["energy_std"] = self.of_rows(rows)
+        if {"forces_std", "stress_std"} & {*names}:
+            forces, virials = self._of_derivatives(pooled)
+            if "forces_std" in names:
+                found["forces_std"] = forces
+            if "stress_std" in names:
+                volumes = pooled.structures.volumes()[:, None]
+                found["stress_std"] = (virials / volumes)[:, _TO_MATRIX]
+        return found
+
+    def _of_derivatives(self, pooled):
+        x = pooled.structures
+        forces, virials = np.empty((len(x.numbers), 3)), np.empty((len(x), 6))
+        for batch in self.design.batches(x):
+            rows = self.design.derivative_rows(pooled, batch)
+            atoms = slice(x.offsets[batch.start], x.offsets[batch.stop])
+            for place, part in ((forces[atoms], rows[0]), (virials[batch], rows[1])):
+                place[:] = self.of_rows(part.reshape(-1, len(self.triangle))).reshape(place.shape)
+        return forces, virials
+
+    def of_rows(self, rows):
+        """|R⁻ᵀ a| of each row a."""
+        with threads_over_blas() as pool:
+            return np.sqrt(solved_norms(self.triangle, rows, pool))
