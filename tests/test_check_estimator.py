@@ -10,6 +10,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skatom.descriptors import FeatureScaler, FeatureSelector
 from skatom.kernels import Gaussian, Laplacian
 from skatom.models import BaggedGreedyOLS, Committee, ForceKernelRidge, GreedyOLS, LinearPotential
+from skatom.random_features import (
+    PrincipalComponents,
+    RandomFourierFeatures,
+    SampledNetworkFeatures,
+)
 from skatom.selection import CUR, FarthestPointSampling
 
 ESTIMATORS = [
@@ -34,6 +39,11 @@ ESTIMATORS = [
     LinearPotential(alpha=1e-3, fit_intercept=False),
     LinearPotential(alpha="cv", cv=2),
     LinearPotential(solver=Lasso(0.1)),
+    PrincipalComponents(1),
+    RandomFourierFeatures(n_features=20, random_state=0),
+    RandomFourierFeatures(Laplacian(), 70, method="hadamard", random_state=0),
+    SampledNetworkFeatures(20, random_state=0),
+    SampledNetworkFeatures(20, sampler="differences", random_state=0),
 ]
 
 

@@ -40,6 +40,11 @@ from skatom.kernels import (
 from skatom.kernels import covariance as covariance_matrix
 from skatom.models import ForceKernelRidge, GreedyOLS, SparseGaussianProcess
 from skatom.neighbors import neighbor_list
+from skatom.random_features import (
+    PrincipalComponents,
+    RandomFourierFeatures,
+    SampledNetworkFeatures,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -316,6 +321,37 @@ def test_maps_are_applied_on_the_device(name):
         assert_equal(found, expected)
     assert_equal(features.pullback(tensor[0])[0], on_cpu.pullback(array[0])[0])
     assert_equal(features.jacobian(0).values, on_cpu.jacobian(0).values)
+
+
+RANDOM_MAPS = {
+    "components": PrincipalComponents(4),
+    "independent": RandomFourierFeatures(Gaussian(2.0), 7, method="independent", random_state=0),
+    "matern": RandomFourierFeatures(Matern(2.0), 7, random_state=0, by_element=False),
+    "hadamard": RandomFourierFeatures(Gaussian(2.0), 70, method="hadamard", random_state=0),
+    **{
+        activation: SampledNetworkFeatures(7, activation=activation, random_state=0)
+        for activation in ("tanh", "gelu", "softplus", "relu")
+    },
+}
+
+
+@pytest.mark.parametrize("kind", RANDOM_MAPS)
+def test_random_features_are_mapped_on_the_device(kind):
+    on_cpu, features = pair_of("fchl19", frames(5)[0])
+    learnt = clone(RANDOM_MAPS[kind]).fit(on_cpu)
+    on_cpu, mapped = learnt.transform(on_cpu), learnt.transform(features)
+    assert_equal(mapped.values, on_cpu.values)
+    array, tensor = cotangents(on_cpu)
+    for found, expected in zip(mapped.pullback(tensor), on_cpu.pullback(array), strict=True):
+        assert_equal(found, expected)
+    assert_equal(mapped.jacobian([2, 0]).values, on_cpu.jacobian([2, 0]).values)
+    pooled, there = on_cpu.pool("sum"), mapped.pool("sum")
+    for name in ("gradients", "strains"):
+        found, expected = (getattr(x.jacobian([0, 1]), name) for x in (there, pooled))
+        assert_equal(found, expected)
+    again = pickle.loads(pickle.dumps(mapped))
+    np.testing.assert_allclose(again.pullback(array)[0], on_cpu.pullback(array)[0], atol=1e-9)
+    assert_equal(clone(learnt).fit(features).transform(features).values, on_cpu.values)
 
 
 def test_a_transformer_learns_on_the_host_and_maps_on_the_device():

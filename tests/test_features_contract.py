@@ -43,7 +43,13 @@ from skatom.descriptors import (
     WaveletScattering,
 )
 from skatom.descriptors import base as descriptors_base
+from skatom.kernels import Gaussian
 from skatom.neighbors import NeighborList, neighbor_list
+from skatom.random_features import (
+    PrincipalComponents,
+    RandomFourierFeatures,
+    SampledNetworkFeatures,
+)
 
 
 def same_atoms():
@@ -399,7 +405,43 @@ def chained(features):
     return lambda other: second(scaler.transform(first(other)))[:, [2, 0, 3]]
 
 
+def standardised(features):
+    """All features that vary, in units of their spread."""
+    spread = features.values.std(axis=0)
+    columns = np.flatnonzero(spread > 1e-3 * spread.max())
+    scale = Scale(features.values[:, columns].mean(axis=0), spread[columns])
+    return lambda other: other[:, columns].map(scale)
+
+
+def learnt_by(transformer):
+    """The map that a transformer learns from standardised features."""
+
+    def prepare(features):
+        first = standardised(features)
+        fitted = clone(transformer).fit(first(features))
+        return lambda other: fitted.transform(first(other))
+
+    return prepare
+
+
+def random_waves(method):
+    return learnt_by(RandomFourierFeatures(Gaussian(8.0), 5, method=method, random_state=0))
+
+
+def random_neurons(activation):
+    return learnt_by(
+        SampledNetworkFeatures(5, activation=activation, by_element=False, random_state=0)
+    )
+
+
 MAPS = {
+    "principal components": learnt_by(PrincipalComponents(1)),
+    "independent waves": random_waves("independent"),
+    "orthogonal waves": random_waves("orthogonal"),
+    "hadamard waves": random_waves("hadamard"),
+    "tanh neurons": random_neurons("tanh"),
+    "gelu neurons": random_neurons("gelu"),
+    "softplus neurons": random_neurons("softplus"),
     "scaler": scaled,
     "selector": lambda features: FeatureSelector(2).fit(features).transform,
     "sine": mapped_by(sine),

@@ -206,10 +206,14 @@ class Linear(FeatureMap):
 
     Parameters
     ----------
-    matrix : array-like of float, shape (n_features_out, n_features)
-        The matrix A, for example the ``components_`` of `sklearn.decomposition.PCA`.
-    mean : array-like of float, shape (n_features,), default=None
+    matrix : array-like of float, shape (n_features_out, n_features) or \
+(n_species, n_features_out, n_features)
+        The matrix A, for example the ``components_`` of `sklearn.decomposition.PCA`, for all rows
+        or for the atoms of each species.
+    mean : array-like of float, shape (n_features,) or (n_species, n_features), default=None
         Subtracted from the features. None: zero.
+    species : array-like of int, shape (n_species,), default=None
+        Sorted atomic numbers, if the matrix differs between species.
 
     Examples
     --------
@@ -225,19 +229,43 @@ class Linear(FeatureMap):
 
     linear = True
 
-    def __init__(self, matrix: ArrayLike, mean: ArrayLike | None = None) -> None:
-        self.matrix = np.array(matrix, dtype=float)
-        self.n_features_out, self.n_features_in = self.matrix.shape
-        self.mean = np.zeros(self.n_features_in) if mean is None else np.array(mean, dtype=float)
+    def __init__(
+        self, matrix: ArrayLike, mean: ArrayLike | None = None, species: ArrayLike | None = None
+    ) -> None:
+        matrix = np.array(matrix, dtype=float)
+        self.matrix = matrix[None] if matrix.ndim == 2 else matrix
+        n_sets, self.n_features_out, self.n_features_in = self.matrix.shape
+        mean = np.zeros(self.n_features_in) if mean is None else np.array(mean, dtype=float)
+        self.mean = np.broadcast_to(mean, (n_sets, self.n_features_in))
+        self.species = None if species is None else np.asarray(species)
 
     def value(self, x: Any, numbers: ArrayLike | None = None) -> Any:
-        return (x - beside(self.mean, x)) @ beside(self.matrix, x).T
+        return self._joined(x, numbers, self.n_features_out, self._combined)
 
     def pullback(self, x: Any, cotangent: Any, numbers: ArrayLike | None = None) -> Any:
-        return cotangent @ beside(self.matrix, cotangent)
+        return self._joined(
+            cotangent, numbers, self.n_features_in, lambda e, c: c @ beside(self.matrix[e], c)
+        )
 
     def pushforward(self, x: Any, tangents: Any, numbers: ArrayLike | None = None) -> Any:
-        return tangents @ beside(self.matrix, tangents).T
+        return self._joined(
+            tangents, numbers, self.n_features_out, lambda e, t: t @ beside(self.matrix[e], t).T
+        )
 
     def depends_on(self, chosen: Any) -> Any:
-        return self.matrix[chosen].any(axis=0)
+        return self.matrix[:, chosen].any(axis=(0, 1))
+
+    def _combined(self, e, x):
+        return (x - beside(self.mean[e], x)) @ beside(self.matrix[e], x).T
+
+    def _joined(self, rows, numbers, width, function):
+        """Arrays (…, width) of ``function(index of a species, its rows)`` of all rows."""
+        if self.species is None:
+            return function(0, rows)
+        shape = (*rows.shape[:-1], width)
+        out = rows.new_empty(shape) if is_tensor(rows) else np.empty(shape)
+        kinds = np.searchsorted(self.species, numbers)
+        for e in np.unique(kinds):
+            own = np.flatnonzero(kinds == e)
+            out[own] = function(e, rows[own])
+        return out

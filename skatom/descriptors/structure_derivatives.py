@@ -312,8 +312,8 @@ class PooledDerivatives(StructureDerivatives):
             add = import_module("skatom.descriptors._torch.features").collect_jacobian
         x, pairs = self.structures, self.atomic.neighbors()
         edges, columns = pairs.offsets[x.offsets], blocks * self.atomic.n_features
-        # maps, such as a selection, come after the derivatives of all features, as a second array
-        width = self.descriptor.n_features_out_ * (2 if self.atomic.chain else 1)
+        # maps come after the derivatives of all features, as a second array
+        width = self.descriptor.n_features_out_ + bool(self.atomic.chain) * self.atomic.n_features
         groups = groups_by_size(edges, max(1, _SLOPES_BYTES // (24 * width)))
         most = max((edges[group.stop] - edges[group.start] for group in groups), default=0)
         n_bytes, check = 24.0 * most * width, check_memory

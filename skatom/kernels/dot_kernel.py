@@ -218,6 +218,9 @@ class Scaled(DotKernel):
     def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.kernel.profile(s, u, v).scaled(self.factor)
 
+    def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
+        return self.kernel.spectral_scales(shape, random)
+
 
 class _Pair(DotKernel):
     _parameter_constraints = {"left": [DotKernel], "right": [DotKernel]}
@@ -251,6 +254,13 @@ class Sum(_Pair):
 
     def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.left.profile(s, u, v) + self.right.profile(s, u, v)
+
+    def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
+        left, right = (k.spectral_scales(shape, random) for k in (self.left, self.right))
+        origin = np.zeros((1, shape[1]))
+        variances = [float(k.matrix_diagonal(origin)[0]) for k in (self.left, self.right)]
+        from_left = random.uniform(size=(shape[0], 1)) * sum(variances) < variances[0]
+        return np.where(from_left, left, right)
 
 
 class Product(_Pair):

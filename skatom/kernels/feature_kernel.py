@@ -53,6 +53,33 @@ class FeatureKernel(Kernel):
         ndarray of float, shape (n,)
         """
 
+    def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
+        """Factors that turn standard normal vectors into draws from the spectral density.
+
+        The spectral density of a kernel k(x − y) is its Fourier transform. Random features have
+        such frequencies, see `RandomFourierFeatures <skatom.random_features>`.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(n, n_features)``, the number of frequencies and their dimension.
+        random : RandomState
+            Source of random numbers.
+
+        Returns
+        -------
+        ndarray of float, shape (n, 1) or (n, n_features)
+
+        Raises
+        ------
+        ValueError
+            If the kernel has no spectral density that is known.
+        """
+        raise ValueError(
+            f"{self} has no spectral density: use Gaussian, Matern, Laplacian, or sums and "
+            "multiples of these"
+        )
+
     def __call__(self, X: ArrayLike, Y: Any = None) -> Array:
         """The matrix of kernel values.
 

@@ -66,6 +66,9 @@ class Gaussian(_Stationary):
         f = namespace(r2).exp(rate * r2)
         return (f, rate * f, rate * rate * f)[: order + 1]
 
+    def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
+        return np.full((shape[0], 1), 1 / self.sigma)
+
 
 class Matern(_Stationary):
     r"""The Matérn kernel of half-integer smoothness.
@@ -119,6 +122,10 @@ class Matern(_Stationary):
         f = (1 + t + t * t / 3) * decay
         return (f, -rate / 6 * (1 + t) * decay, rate * rate / 12 * decay)[: order + 1]
 
+    def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
+        # Student's distribution of 2ν degrees of freedom
+        return np.sqrt(2 * self.nu / random.chisquare(2 * self.nu, (shape[0], 1))) / self.sigma
+
 
 class Laplacian(FeatureKernel):
     r"""The Laplacian kernel of the Manhattan distance.
@@ -152,6 +159,10 @@ class Laplacian(FeatureKernel):
 
     def matrix_diagonal(self, X: Array) -> Array:
         return np.ones(len(X))
+
+    def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
+        # a Cauchy distribution along each axis: the quotient of two normal numbers
+        return 1 / (self.sigma * np.abs(random.normal(size=shape)))
 
 
 def _squared_distance(s, u, v):

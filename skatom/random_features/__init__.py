@@ -1,0 +1,18 @@
+"""Random features: maps with derivatives between a descriptor and a linear model."""
+
+from skatom.random_features.fourier import RandomFourierFeatures
+from skatom.random_features.maps import Neurons, ProjectedFunctions, Waves
+from skatom.random_features.principal_components import PrincipalComponents
+from skatom.random_features.projections import DenseProjection, HadamardProjection
+from skatom.random_features.sampled_network import SampledNetworkFeatures
+
+__all__ = [
+    "DenseProjection",
+    "HadamardProjection",
+    "Neurons",
+    "PrincipalComponents",
+    "ProjectedFunctions",
+    "RandomFourierFeatures",
+    "SampledNetworkFeatures",
+    "Waves",
+]
