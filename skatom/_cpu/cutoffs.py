@@ -16,7 +16,7 @@ def cutoff_function(kind, cutoff, width, r):
         return 0.0, 0.0
     if kind == EXPONENTIAL:
         f = np.exp(-width / (cutoff - r))
-        return f, -f * width / (cutoff - r) ** 2
+        return f, -f * width / ((cutoff - r) * (cutoff - r))
     if r <= cutoff - width:
         return 1.0, 0.0
     phase = np.pi * (r - cutoff + width) / width

@@ -92,10 +92,12 @@ def cutoff_values(kind, cutoff, r, f):
             f[i] = 0.5 + 0.5 * _sin_half(max(0.5 * np.pi - r[i] * scale, -0.5 * np.pi))
     elif kind == TANH3:
         for i in range(len(r)):
-            f[i] = np.tanh(max(1 - r[i] / cutoff, 0.0)) ** 3 / _TANH1_CUBED
+            t = np.tanh(max(1 - r[i] / cutoff, 0.0))
+            f[i] = t * t * t / _TANH1_CUBED
     elif kind == TANH3_PLAIN:
         for i in range(len(r)):
-            f[i] = np.tanh(max(1 - r[i] / cutoff, 0.0)) ** 3
+            t = np.tanh(max(1 - r[i] / cutoff, 0.0))
+            f[i] = t * t * t
     else:
         for i in range(len(r)):
             # 1 - 35 x⁴ + 84 x⁵ - 70 x⁶ + 20 x⁷ in powers of u = 1 - x, without cancellation

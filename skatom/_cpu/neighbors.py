@@ -223,7 +223,7 @@ def find_neighbors(first, last, grids, pbc, cutoff, starts, counts, clashes, ind
                         r2 = dx * dx + dy * dy + dz * dz
                         if r2 >= cutoff * cutoff or (here and j == i):
                             continue
-                        if r2 < _COINCIDENT**2:
+                        if r2 < _COINCIDENT * _COINCIDENT:
                             clash = j
                         if at >= 0:
                             indices[at] = j

@@ -16,10 +16,19 @@ import llvmlite.binding as llvm
 from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, CompileResult, Flags, compile_result
+from numba.core.compiler_machinery import PassManager
 
 from skatom._numba.compilation_time import compilation
+from skatom._numba.operations import remembering
 
 _CALLEE = "callee"
+# for closures, comprehensions, `with`, `literal_unroll` and errors whose arguments are computed:
+# loops have none of them, and each pass looks at all variables again
+_UNUSED = frozenset({
+    "with_lifting", "inline_closure_likes", "Rewrite dynamic raises",
+    "make_function_op_code_to_jit_function", "find_literally", "literal_unroll",
+    "LiteralPropagation", "dump_parfor_diagnostics",
+})  # fmt: skip
 _helpers = {}
 
 
@@ -136,6 +145,7 @@ class SelfContainedCompiler(Compiler):
     def compile_extra(self, func):
         """Compile a function of Python."""
         self.state.flags = QuickFlags(self.state.flags)
+        self.state.typingctx = remembering(self.state.typingctx)
         # numba keeps some helpers, such as powers, with the fast-math of whoever needed them first
         helpers = _helpers.setdefault(self.state.flags.copy(), {})
         self.state.targetctx.cached_internal_func = helpers
@@ -144,6 +154,14 @@ class SelfContainedCompiler(Compiler):
         self.state.library.enable_object_caching()
         with compilation:
             return super().compile_extra(func)
+
+    def define_pipelines(self):
+        """numba's passes but those that loops do not need."""
+        (whole,) = super().define_pipelines()
+        quick = PassManager(whole.pipeline_name)
+        quick.passes = [(kind, text) for kind, text in whole.passes if kind._name not in _UNUSED]
+        quick.finalize()
+        return [quick]
 
     def _is_callee(self):
         return self.state.flags.no_cpython_wrapper

@@ -17,7 +17,7 @@ from skatom.descriptors._cpu.soap import (
 def coefficients(first, last, starts, vectors, centers, species, density, out):
     """c of the atoms first … last - 1 into ``out`` (n_atoms, n_lm, n_channels)."""
     work = scratch(density)
-    n_lm, n_species = (density.l_max + 1) ** 2, density.mixing.shape[1]
+    n_lm, n_species = (density.l_max + 1) * (density.l_max + 1), density.mixing.shape[1]
     by_species = np.empty((n_species, n_lm, density.n_max))
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]

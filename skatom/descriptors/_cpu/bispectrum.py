@@ -11,6 +11,7 @@ import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
+from skatom.descriptors._cpu.density import EIGHT_PI2
 
 
 @njit(cache=True, inline="always")
@@ -24,13 +25,13 @@ def _first_channel(triple, factor, q):
 def _root_of_orders(triple, q1, q2, q3):
     """√ of the number of different orders of three channels, times √(8π²)."""
     equal = (triple[0] == triple[1] and q1 == q2) + (triple[1] == triple[2] and q2 == q3)
-    return np.sqrt(8 * np.pi**2 * (6, 3, 1)[equal])
+    return np.sqrt(EIGHT_PI2 * (6, 3, 1)[equal])
 
 
 @callee(cache=True, fastmath=FASTMATH)
 def _couple(a, q1, b, q2, triple, components, weights, t):
     """t[m3] += Σ_m1m2 W a_q1[l1 m1] b_q2[l2 m2]."""
-    at1, at2 = triple[0] ** 2, triple[1] ** 2
+    at1, at2 = triple[0] * triple[0], triple[1] * triple[1]
     for k in range(triple[3], triple[4]):
         m1, m2, m3 = components[k, 0], components[k, 1], components[k, 2]
         t[m3] += weights[k] * a[at1 + m1, q1] * b[at2 + m2, q2]
@@ -91,7 +92,7 @@ def bispectrum_tangent(c, dc, triples, components, weights, out):
 @callee(cache=True, fastmath=FASTMATH)
 def _couple_back(dt, c, q1, q2, triple, components, weights, dc):
     """The transpose of `_couple` in both factors."""
-    at1, at2 = triple[0] ** 2, triple[1] ** 2
+    at1, at2 = triple[0] * triple[0], triple[1] * triple[1]
     for k in range(triple[3], triple[4]):
         m1, m2, m3 = components[k, 0], components[k, 1], components[k, 2]
         pull = weights[k] * dt[m3]

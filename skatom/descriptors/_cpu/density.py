@@ -13,6 +13,8 @@ from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
+EIGHT_PI2 = 8 * np.pi**2
+
 
 class Density(NamedTuple):
     """What an expansion and its invariants need to know, for compiled code."""
@@ -82,7 +84,7 @@ def radial_derivatives(r, table, t, spacing, derivatives):
 @callee(cache=True)
 def scratch(density):
     """Buffers of one thread for one neighbour at a time."""
-    n_lm = (density.l_max + 1) ** 2
+    n_lm = (density.l_max + 1) * (density.l_max + 1)
     radial = (density.l_max + 1, density.n_max)
     recursion, y, grad = np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm))
     return recursion, y, grad, np.empty(radial), np.empty(radial)

@@ -12,7 +12,7 @@ import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
-from skatom.descriptors._cpu.density import Density, expand, mix, scratch
+from skatom.descriptors._cpu.density import EIGHT_PI2, Density, expand, mix, scratch
 from skatom.descriptors._cpu.soap import _coefficient_buffers, _dot, _multiply, _product
 
 
@@ -69,8 +69,9 @@ def _inverse_density(c, l_max):
         part = 0.0
         for lm in range(l * l, (l + 1) * (l + 1)):
             for other in range(l * l, (l + 1) * (l + 1)):
-                part += _dot(c[lm], c[other]) ** 2
-        square += 8 * np.pi**2 / (2 * l + 1) * part
+                product = _dot(c[lm], c[other])
+                part += product * product
+        square += EIGHT_PI2 / (2 * l + 1) * part
     return 1 / np.sqrt(square) if square > 0.0 else 0.0
 
 

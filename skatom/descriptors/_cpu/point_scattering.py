@@ -50,7 +50,7 @@ def _taper(r, cutoff, cutoff_width):
 def _radial(r, shape, degrees, coefficients, g, dg):
     """G_w(r) and G'_w(r) of all wavelets of the scale."""
     width, cutoff, cutoff_width = shape
-    t, dt = 0.5 * (r / width) ** 2, r / (width * width)
+    t, dt = 0.5 * (r / width) * (r / width), r / (width * width)
     f, df = _taper(r, cutoff, cutoff_width)
     gauss = np.exp(-t)
     for w in range(len(g)):
@@ -71,7 +71,7 @@ def _scratch(scale):
     l_max = 0
     for l in scale.degrees:
         l_max = max(l_max, l)
-    n_lm = (l_max + 1) ** 2
+    n_lm = (l_max + 1) * (l_max + 1)
     recursion, y, gradients = np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm))
     return l_max, recursion, y, gradients, np.empty((2, len(scale.degrees)))
 

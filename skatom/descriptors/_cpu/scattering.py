@@ -15,12 +15,13 @@ from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradient
 _CHUNK = 512
 _LOG2E = 1.4426950408889634
 _LN2 = 0.6931471805599453
+_FLOOR = 2.0**-600
 
 
 @njit(cache=True, nogil=True)
 def solid_harmonics(omega, norm, l_max, values):
     """R_lm(ω) = |ω|^l Y_lm(ω/|ω|) of all wave vectors (n_ω, 3) into ``values`` (n_lm, n_ω)."""
-    n_lm = (l_max + 1) ** 2
+    n_lm = (l_max + 1) * (l_max + 1)
     work, unit = np.empty((3, n_lm)), np.empty(n_lm)
     for i in range(len(omega)):
         x, y, z = omega[i, 0], omega[i, 1], omega[i, 2]
@@ -32,7 +33,7 @@ def solid_harmonics(omega, norm, l_max, values):
         harmonics(x / r, y / r, z / r, norm, l_max, work, unit)
         power = 1.0
         for l in range(l_max + 1):
-            for lm in range(l * l, (l + 1) ** 2):
+            for lm in range(l * l, (l + 1) * (l + 1)):
                 values[lm, i] = power * unit[lm]
             power *= r
 
@@ -40,7 +41,7 @@ def solid_harmonics(omega, norm, l_max, values):
 @njit(cache=True, nogil=True)
 def solid_harmonic_gradients(omega, norm, l_max, gradients):
     """∂R_lm/∂ω of all wave vectors (n_ω, 3) into ``gradients`` (3, n_lm, n_ω)."""
-    n_lm = (l_max + 1) ** 2
+    n_lm = (l_max + 1) * (l_max + 1)
     work, unit, slopes = np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm))
     for i in range(len(omega)):
         x, y, z = omega[i, 0], omega[i, 1], omega[i, 2]
@@ -57,7 +58,7 @@ def solid_harmonic_gradients(omega, norm, l_max, gradients):
         harmonics_with_gradients(x / r, y / r, z / r, norm, l_max, work, unit, slopes)
         power = 1.0
         for l in range(1, l_max + 1):
-            for lm in range(l * l, (l + 1) ** 2):
+            for lm in range(l * l, (l + 1) * (l + 1)):
                 for a in range(3):
                     gradients[a, lm, i] = power * slopes[a, lm]
             power *= r
@@ -239,9 +240,8 @@ def log2(x, bits, out):
 
     x = 2^k m with m between √½ and √2, and log m = 2 artanh((m − 1)/(m + 1)).
     """
-    floor = 2.0**-600
     for i in range(len(x)):
-        out[i] = max(x[i], floor)
+        out[i] = max(x[i], _FLOOR)
     integers = out.view(np.int64)
     for i in range(len(x)):
         # adding the bits of 2 - √2 rounds the exponent up from m = √2 on

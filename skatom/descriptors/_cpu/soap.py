@@ -14,6 +14,7 @@ from skatom.descriptors._cpu.bispectrum import (
     bispectrum_tangent,
 )
 from skatom.descriptors._cpu.density import (
+    EIGHT_PI2,
     expand,
     expansion_gradients,
     mix,
@@ -31,7 +32,7 @@ _TOGETHER = 4
 
 @callee(cache=True)
 def _weight(l):
-    return np.sqrt(8 * np.pi**2 / (2 * l + 1))
+    return np.sqrt(EIGHT_PI2 / (2 * l + 1))
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -158,7 +159,7 @@ def features(c, nu, l_max, coupling, out):
     elif nu == 2:
         power_spectrum(c, l_max, out)
     else:
-        _multiply(c[0], np.sqrt(8 * np.pi**2), out)
+        _multiply(c[0], np.sqrt(EIGHT_PI2), out)
 
 
 @callee(cache=True)
@@ -170,7 +171,7 @@ def features_cotangent(c, nu, l_max, coupling, cotangent, square, dc):
         power_spectrum_cotangent(c, l_max, cotangent, square, dc)
     else:
         dc[:] = 0.0
-        _multiply(cotangent, np.sqrt(8 * np.pi**2), dc[0])
+        _multiply(cotangent, np.sqrt(EIGHT_PI2), dc[0])
 
 
 @callee(cache=True)
@@ -194,7 +195,7 @@ def features_tangent(c, tangents, blocks, nu, l_max, coupling, table, square, ou
             for axis in range(3):
                 row = out[j, axis]
                 row[:] = 0.0
-                _multiply(tangents[0, j, axis], np.sqrt(8 * np.pi**2), row[low : low + width])
+                _multiply(tangents[0, j, axis], np.sqrt(EIGHT_PI2), row[low : low + width])
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -214,7 +215,7 @@ def _dot(a, b):
 @callee(cache=True, fastmath=FASTMATH)
 def _project(p, scale, row, out):
     """out = scale (row - p (p · row) / |p|²): the transpose, and itself, of d(p / |p|) / dp."""
-    along = scale**2 * _dot(p, row)
+    along = scale * scale * _dot(p, row)
     for i in range(len(row)):
         out[i] = scale * (row[i] - along * p[i])
 
@@ -235,7 +236,8 @@ def normalize(p):
 @callee(cache=True)
 def _coefficient_buffers(density):
     """c by species, and c in the channels of the invariants."""
-    n_lm, n_species = (density.l_max + 1) ** 2, density.mixing.shape[1]
+    n_lm = (density.l_max + 1) * (density.l_max + 1)
+    n_species = density.mixing.shape[1]
     by_species = np.empty((n_species, n_lm, density.n_max))
     return by_species, np.empty((n_lm, len(density.mixing) * density.n_max))
 

@@ -262,8 +262,9 @@ def _window(d, grid, phi):
     half = len(grid.table) - 1
     nearest = np.int64(np.floor(d / grid.spacing + 0.5))
     rest = d - nearest * grid.spacing
-    value = np.exp(-0.5 * (rest / grid.width) ** 2)
-    ratio = np.exp(rest * grid.spacing / grid.width**2)
+    scaled = rest / grid.width
+    value = np.exp(-0.5 * scaled * scaled)
+    ratio = np.exp(rest * grid.spacing / (grid.width * grid.width))
     up, down, inverse = value, value, 1 / ratio
     phi[half] = value * grid.table[0]
     for k in range(1, half + 1):
@@ -309,7 +310,7 @@ def distance_basis(distances, grid, values, slopes):
         for k in range(max(begin, 0), min(begin + len(phi), grid.size)):
             point = (grid.first + k) * grid.spacing
             values[i, k] = phi[k - begin]
-            slopes[i, k] = (point - distances[i]) / grid.width**2 * phi[k - begin]
+            slopes[i, k] = (point - distances[i]) / (grid.width * grid.width) * phi[k - begin]
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -403,7 +404,7 @@ def expand_slopes(distances, channels, features, slopes, mixing, grid, out):
         window = phi[low - begin : high - begin]
         for k in range(n):
             point = (grid.first + low + k) * grid.spacing
-            weighted[k] = (point - distances[i]) / grid.width**2 * window[k]
+            weighted[k] = (point - distances[i]) / (grid.width * grid.width) * window[k]
         for r in range(len(slopes)):
             along_distance = slopes[r, i, n_features]
             for z in range(len(mixing)):
@@ -440,7 +441,7 @@ def pull_pairs(starts, distances, channels, features, grid, cotangents, out):
                     slope += row[k] * phi[k - begin] * (point - distances[i])
                 out[i, f] = value
                 along_distance += features[i, f] * slope
-            out[i, n_features] = along_distance / grid.width**2
+            out[i, n_features] = along_distance / (grid.width * grid.width)
 
 
 @njit(cache=True, nogil=True)

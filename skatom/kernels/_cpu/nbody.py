@@ -54,7 +54,7 @@ def fill_triangles(first, last, starts, vectors, cutoff, offsets, slots):
 @callee(cache=True, fastmath=FASTMATH)
 def _kernel_row(x, y, z, sides, begin, end, length_scale, powers, kernel):
     """kernel = exp(-|T - T'|²/2l²) for T = (x, y, z) and the T' from ``begin`` to ``end``."""
-    scale = -0.5 / length_scale**2
+    scale = -0.5 / (length_scale * length_scale)
     sx, sy, sz = sides[0, begin:end], sides[1, begin:end], sides[2, begin:end]
     for u in range(len(sx)):
         dx, dy, dz = x - sx[u], y - sy[u], z - sz[u]
@@ -65,7 +65,7 @@ def _kernel_row(x, y, z, sides, begin, end, length_scale, powers, kernel):
 @callee(cache=True, fastmath=FASTMATH)
 def _row_sums(x, y, z, kernel, sides, coefficients, begin, end, length_scale, sums):
     """Sums over T' of k s, d k s and k c', with d = (T - T')/l² and s = a' + c'·d."""
-    scale = 1 / length_scale**2
+    scale = 1 / (length_scale * length_scale)
     sx, sy, sz = sides[0, begin:end], sides[1, begin:end], sides[2, begin:end]
     a, cx = coefficients[0, begin:end], coefficients[1, begin:end]
     cy, cz = coefficients[2, begin:end], coefficients[3, begin:end]
@@ -192,7 +192,7 @@ def add_harmonic_products(
 @callee(cache=True, fastmath=FASTMATH)
 def _add_sums(a_begin, a_end, T, a, b_begin, b_end, U, b, length_scale, out):
     """Add the kernel of two groups: out[r, q] += Σ_TU [a + c · ∂_T] [b + d · ∂_U] k(T, U)."""
-    scale = 1 / length_scale**2
+    scale = 1 / (length_scale * length_scale)
     for t in range(a_begin, a_end):
         for u in range(b_begin, b_end):
             x, y, z = T[0, t] - U[0, u], T[1, t] - U[1, u], T[2, t] - U[2, u]

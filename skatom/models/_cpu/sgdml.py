@@ -26,8 +26,8 @@ def matern_weights(squared_distance, sigma):
     """The weights (w1, w2) of the Matérn-5/2 Hessian kernel w1 I - w2 δδᵀ."""
     t = sqrt(5.0 * squared_distance) / sigma
     decay = exp(-t)
-    w1 = 5.0 / (3.0 * sigma**2) * (1.0 + t) * decay
-    w2 = 25.0 / (3.0 * sigma**4) * decay
+    w1 = 5.0 / (3.0 * sigma * sigma) * (1.0 + t) * decay
+    w2 = 25.0 / (3.0 * sigma * sigma * sigma * sigma) * decay
     return w1, w2
 
 
@@ -190,7 +190,7 @@ def _project(values, gradients, column_values, column_gradients, sigma, w1, left
         for b in range(n_atoms):
             for j in range(n_columns):
                 delta[j] = values[a, b] - column_values[a, b, j]
-                squared[j] += delta[j] ** 2
+                squared[j] += delta[j] * delta[j]
             for x in range(3):
                 for j in range(n_columns):
                     left[x, a, j] -= gradients[x, a, b] * delta[j]
@@ -242,11 +242,11 @@ def scaled_distances(products, queries, squares, sigma, t):
     sigma : float
     t : ndarray, shape (B, M)
     """
-    scale = 5.0 / sigma**2
+    scale = 5.0 / (sigma * sigma)
     for row in range(len(products)):
         square = 0.0
         for p in range(queries.shape[1]):
-            square += queries[row, p] ** 2
+            square += queries[row, p] * queries[row, p]
         for i in range(len(squares)):
             squared = square + squares[i] - 2.0 * products[row, i]
             t[row, i] = sqrt(scale * max(squared, 0.0))
@@ -270,8 +270,8 @@ def weigh_kernel(products, t, decay, projections, energy_coefficients, sigma, en
     energies, sums : ndarray, shape (B,)
         On return E and Σ_i h_i.
     """
-    a = 5.0 / (3.0 * sigma**2)
-    b = 25.0 / (3.0 * sigma**4)
+    a = 5.0 / (3.0 * sigma * sigma)
+    b = 25.0 / (3.0 * sigma * sigma * sigma * sigma)
     n_references = len(projections)
     for row in range(len(products)):
         energy, total = 0.0, 0.0
@@ -280,7 +280,7 @@ def weigh_kernel(products, t, decay, projections, energy_coefficients, sigma, en
             beta = energy_coefficients[i]
             w1 = a * (1.0 + t[row, i]) * decay[row, i]
             h = b * decay[row, i] * along - beta * w1
-            kernel = (1.0 + t[row, i] + t[row, i] ** 2 / 3.0) * decay[row, i]
+            kernel = (1.0 + t[row, i] + t[row, i] * t[row, i] / 3.0) * decay[row, i]
             energy += beta * kernel - w1 * along
             total += h
             products[row, i] = h

@@ -114,7 +114,7 @@ def collect(state, functions, hood, t):
     if n_g4 > 0:
         _squares(of[R], first, second, rows[C, :n], rows[D, :n])
     if n_g4 == n_gauss:
-        limit = functions.angular_cutoff**2
+        limit = functions.angular_cutoff * functions.angular_cutoff
         n = _leave_out(limit, n_runs, t.runs, first, second, rows[C], rows[D])
     if n_g4 + functions.n_g5 < n_gauss:
         _sines(x, y, z, first, second, rows[S, :n])

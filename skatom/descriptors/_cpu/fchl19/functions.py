@@ -46,7 +46,8 @@ def length(vectors, k):
 @callee(**LOOPS)
 def cutoff_value(r, cutoff):
     """½(1 + cos πr/R)."""
-    return np.cos(0.5 * np.pi * r / cutoff) ** 2
+    cosine = np.cos(0.5 * np.pi * r / cutoff)
+    return cosine * cosine
 
 
 @callee(**LOOPS)
