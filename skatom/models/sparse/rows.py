@@ -219,14 +219,14 @@ def _add_rows(block, features, centers, start, forces, virial, strained):
     )
     runs = _runs(np.diff(pairs.offsets), sum(block.vectors.shape))
     longest = max(pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs)
-    memory, vectors = np.empty((3 * longest, len(block.vectors))), block.vectors.T
+    (n_vectors, n_features), memory = block.vectors.shape, np.empty((longest, 3, len(block.vectors)))
     jacobians = features.derivatives.runs_along_pairs(pairs, runs)
     for run, (mine, jacobian) in zip(runs, jacobians, strict=True):
         jacobian = np.ascontiguousarray(jacobian)
-        products = memory[: 3 * len(mine)]
-        np.matmul(jacobian.reshape(len(products), -1), vectors, out=products)
+        products, n = memory[: len(mine)], 3 * len(mine)
+        flat = jacobian.reshape(n, n_features), products.reshape(n, n_vectors)
+        np.matmul(flat[0], block.vectors.T, out=flat[1])
         _cpu.scatter(
             mine.offsets, mine.indices - start, mine.vectors, mine.atoms - start, jacobian,
-            values[run], products.reshape(len(mine), 3, -1), slope[run], radial[run], forces,
-            virial, strained,
+            values[run], products, slope[run], radial[run], forces, virial, strained,
         )  # fmt: skip
