@@ -4,7 +4,7 @@
     python -m benchmarks threads --cores 8 --only soap sparse
     python -m benchmarks threads --only sgdml --profile
 
-Each task runs with 1, 2, 4, … threads up to the number of cores, or, if it takes long with one
+Each task runs with 1, 2, 4, … threads up to the number of cores or, if it takes long with one
 thread, with 1 and with all; tasks are in groups, each in a process of its own. Printed are, for each
 number of threads,
 
@@ -63,7 +63,8 @@ def run(options):
         for name in options.only
     }
     failed = [name for name, process in processes.items() if not process.stdout.readline()]
-    print(f"compiled in {time.perf_counter() - begin:.0f} s; failed: {failed or 'none'}", flush=True)
+    seconds = time.perf_counter() - begin
+    print(f"compiled in {seconds:.0f} s; failed: {failed or 'none'}", flush=True)
     for name, process in processes.items():
         said, _ = process.communicate("go\n" if name not in failed else None)
         print(said, end="", flush=True)

@@ -219,13 +219,14 @@ def _add_rows(block, features, centers, start, forces, virial, strained):
     )
     runs = _runs(np.diff(pairs.offsets), sum(block.vectors.shape))
     longest = max(pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs)
-    (n_vectors, n_features), memory = block.vectors.shape, np.empty((longest, 3, len(block.vectors)))
+    n_vectors, n_features = block.vectors.shape
+    memory = np.empty((longest, 3, n_vectors))
     jacobians = features.derivatives.runs_along_pairs(pairs, runs)
-    for run, (mine, jacobian) in zip(runs, jacobians, strict=True):
-        jacobian = np.ascontiguousarray(jacobian)
-        products, n = memory[: len(mine)], 3 * len(mine)
-        flat = jacobian.reshape(n, n_features), products.reshape(n, n_vectors)
-        np.matmul(flat[0], block.vectors.T, out=flat[1])
+    for run, (mine, made) in zip(runs, jacobians, strict=True):
+        jacobian, products, n = np.ascontiguousarray(made), memory[: len(mine)], 3 * len(mine)
+        np.matmul(
+            jacobian.reshape(n, n_features), block.vectors.T, out=products.reshape(n, n_vectors)
+        )
         _cpu.scatter(
             mine.offsets, mine.indices - start, mine.vectors, mine.atoms - start, jacobian,
             values[run], products, slope[run], radial[run], forces, virial, strained,
