@@ -170,6 +170,15 @@ class NeighborList:
         Returns
         -------
         NeighborList
+            Its ``indices`` still count the atoms of the whole batch.
+
+        Examples
+        --------
+        >>> from ase.build import molecule
+        >>> from skatom.neighbors import neighbor_list
+        >>> pairs = neighbor_list([molecule("H2O")], cutoff=1.2)
+        >>> pairs.run(slice(1, 3)).indices
+        array([0, 0])
         """
         edges = self.offsets[centers.start : centers.stop + 1]
         pairs = slice(edges[0], edges[-1])

@@ -4,8 +4,9 @@
     python -m benchmarks threads --cores 8 --only soap sparse
     python -m benchmarks threads --only sgdml --profile
 
-Each task runs with 1, 2, 4, … threads up to the number of cores, in a process of its own. Printed
-are, for each number of threads,
+Each task runs with 1, 2, 4, … threads up to the number of cores or, if it takes long with one
+thread, with 1 and with all; tasks are in groups, each in a process of its own. Printed are, for each
+number of threads,
 
 - the shortest time, and the speed-up over one thread;
 - the share of the cores' time that was used: processor time / (time × threads);
@@ -13,17 +14,20 @@ are, for each number of threads,
   upper limit: memory is shared, and a full processor has a lower clock;
 - the serial share that follows from the cores that were idle, by the same law with the processor
   time instead of t_1; other programs on the machine count as idle cores;
+- how often a thread went to sleep in a call: for its turn at the interpreter, or for work;
 - with one thread, the share of the processor time outside of the pieces of work that threads share:
-  this number does not suffer from other programs, nor does it know of pieces too few or too large.
+  this number does not suffer from other programs, nor does it know of pieces too few or too large,
+  or of threads that wait for the interpreter.
 
 The last table compares `PackedCholesky` with LAPACK's dpotrf on a full matrix. Functions are
-compiled beforehand, on small input and all groups at once. Takes some four minutes on 16 cores.
+compiled beforehand, on small input and in all processes at once. Takes some 90 s on 16 cores.
 ``--profile`` prints where the calling thread spends its time with all cores instead.
 """
 
 import cProfile
 import os
 import pstats
+import resource
 import subprocess
 import sys
 import time
@@ -33,9 +37,10 @@ from unittest.mock import patch
 from benchmarks.harness import HERE, table, thread_limits
 from benchmarks.performance._thread_tasks import GROUPS, Filled
 
-SECONDS, CALLS = 1.2, 5  # calls of one task with one number of threads end at the first of these
+SECONDS, CALLS = 0.6, 5  # calls of one task with one number of threads end at the first of these
+LONG = 2.0  # seconds with one thread, from which on only all threads are measured besides
 TINY = 0.02
-SIZES = (6000, 10500)  # of the factorisations
+SIZE = 10500  # of the factorisations
 
 
 def add_arguments(parser):
@@ -53,40 +58,51 @@ def run(options):
         f"each task with {', '.join(map(str, thread_numbers(options.cores)))} threads", flush=True
     )
     begin = time.perf_counter()
-    compiling = [_start(options.cores, prepare, name) for name in options.only]
-    failed = [name for name, process in zip(options.only, compiling, strict=True) if process.wait()]
-    print(f"compiled in {time.perf_counter() - begin:.0f} s; failed: {failed or 'none'}")
-    for name in options.only:
-        if options.profile:
-            process = _start(options.cores, profile, name)
-        elif name == "cholesky":
-            process = _start(options.cores, factor, options.cores)
-        else:
-            process = _start(options.cores, measure, name, options.cores)
-        if process.wait():
+    processes = {
+        name: _start(options.cores, work, name, options.cores, options.profile)
+        for name in options.only
+    }
+    failed = [name for name, process in processes.items() if not process.stdout.readline()]
+    seconds = time.perf_counter() - begin
+    print(f"compiled in {seconds:.0f} s; failed: {failed or 'none'}", flush=True)
+    for name, process in processes.items():
+        said, _ = process.communicate("go\n" if name not in failed else None)
+        print(said, end="", flush=True)
+        if process.returncode:
             print(f"{name} failed with {process.returncode}, see above")
     print(f"\n{time.perf_counter() - begin:.0f} s in all")
 
 
+def work(name, cores, profiled):
+    """Compile what a group calls, say so, wait for a line, and measure or profile."""
+    if name != "cholesky":
+        for _, function in GROUPS[name](TINY):
+            function()
+    print("ready", flush=True)
+    input()
+    if name == "cholesky":
+        factor(cores)
+    elif profiled:
+        profile(name)
+    else:
+        measure(name, cores)
+
+
 def _start(cores, function, *arguments):
-    """A process that calls a function of this module and prints for itself."""
+    """A process that calls a function of this module."""
     sys.stdout.flush()
     command = f"from benchmarks.performance import threads; threads.{function.__name__}{arguments}"
     environment = {**os.environ, **thread_limits(cores)}
-    return subprocess.Popen([sys.executable, "-c", command], env=environment, cwd=HERE.parent)
+    return subprocess.Popen(
+        [sys.executable, "-c", command], env=environment, cwd=HERE.parent, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
 
 
 def thread_numbers(cores):
     """1, 2, 4, … and the number of cores."""
     powers = [2**k for k in range(cores.bit_length()) if 2**k < cores]
     return [*powers, cores]
-
-
-def prepare(name):
-    """Compile what a group calls."""
-    if name != "cholesky":
-        for _, function in GROUPS[name](TINY):
-            function()
 
 
 def profile(name):
@@ -101,33 +117,37 @@ def profile(name):
 
 def measure(name, cores):
     """Print the table of each task of a group."""
-    numbers = thread_numbers(cores)
     for task, function in GROUPS[name](1):
         with_threads(cores, function)
-        figures = [with_threads(number, function) for number in numbers]
-        show(task, numbers, figures, serial_by_timers(function))
+        first, serial = with_timers(function)
+        numbers = thread_numbers(cores) if first[0] < LONG else sorted({1, cores})
+        figures = [first, *(with_threads(number, function) for number in numbers[1:])]
+        show(task, numbers, figures, serial)
 
 
 def with_threads(threads, function):
-    """Seconds and processor seconds of the fastest of some calls."""
+    """Seconds, processor seconds and switches of the fastest of some calls."""
     import numba
 
     numba.set_num_threads(threads)
     calls = []
-    while len(calls) < CALLS and sum(seconds for seconds, _ in calls) < SECONDS:
-        begin, busy = time.perf_counter(), time.process_time()
+    while len(calls) < CALLS and sum(seconds for seconds, *_ in calls) < SECONDS:
+        begin, busy, switches = time.perf_counter(), time.process_time(), _switches()
         function()
-        calls.append((time.perf_counter() - begin, time.process_time() - busy))
+        seconds, busy = time.perf_counter() - begin, time.process_time() - busy
+        calls.append((seconds, busy, _switches() - switches))
     return min(calls)
 
 
-def serial_by_timers(function):
-    """The share of a call's processor time, with one thread, that no thread could take over."""
-    import numba
+def _switches():
+    """How often threads of this process have given up their core."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
+
+def with_timers(function):
+    """`with_threads` for one thread, and the share of its time that no other could take over."""
     from skatom import parallel
 
-    numba.set_num_threads(1)
     pieces, outer = [], []
 
     def timed(work):
@@ -158,13 +178,13 @@ def serial_by_timers(function):
             if vars(module).get("run_in_threads") is loop:
                 stack.enter_context(patch.object(module, "run_in_threads", timed(loop)))
         begin = time.process_time()
-        function()
-        return 1 - sum(pieces) / (time.process_time() - begin)
+        figures = with_threads(1, function)
+        return figures, 1 - sum(pieces) / (time.process_time() - begin)
 
 
 def show(task, numbers, figures, by_timers):
     """Print times and processor times of a task with several numbers of threads."""
-    times, busy = zip(*figures, strict=True)
+    times, busy, switches = zip(*figures, strict=True)
     first = times[0]
     pairs = list(zip(numbers, times, busy, strict=True))
     table(task, ["threads", *map(str, numbers)], [
@@ -173,6 +193,7 @@ def show(task, numbers, figures, by_timers):
         ["cores used, %", *(f"{100 * b / (t * n):.0f}" for n, t, b in pairs)],
         ["serial by times, %", *(_serial(n, t / first) for n, t, _ in pairs)],
         ["serial by idle cores, %", *(_serial(n, t / b) for n, t, b in pairs)],
+        ["threads put to sleep", *map(str, switches)],
         ["serial by timers, %", f"{100 * by_timers:.1f}", *[""] * (len(numbers) - 1)],
     ])  # fmt: skip
 
@@ -188,16 +209,13 @@ def _serial(threads, ratio):
 def factor(cores):
     """Print the rates of `PackedCholesky` and of dpotrf."""
     rows = []
-    for size in SIZES:
-        for threads in sorted({1, 2, cores}):
-            rates = packed_rate(size, threads), lapack_rate(size, threads)
-            rows.append([
-                str(size), str(threads), *(f"{rate:.1f}" for rate in rates),
-                f"{rates[0] / rates[1]:.2f}",
-            ])  # fmt: skip
-            print(" ".join(rows[-1]), flush=True)
-    header = ["size", "threads", "PackedCholesky, GFLOP/s", "dpotrf, GFLOP/s", "ratio"]
-    table("Cholesky, without the time to fill the matrix", header, rows)
+    for threads in sorted({1, 2, cores}):
+        rates = packed_rate(SIZE, threads), lapack_rate(SIZE, threads)
+        rows.append([
+            str(threads), *(f"{rate:.1f}" for rate in rates), f"{rates[0] / rates[1]:.2f}"
+        ])  # fmt: skip
+    header = ["threads", "PackedCholesky, GFLOP/s", "dpotrf, GFLOP/s", "ratio"]
+    table(f"Cholesky of {SIZE} unknowns, without the time to fill the matrix", header, rows)
 
 
 def packed_rate(size, threads):
@@ -218,13 +236,12 @@ def packed_rate(size, threads):
 
     filling = []
 
-    def work():
+    def call():
         system = Timed()
         PackedCholesky(edges).factor(system)
         filling.append(system.seconds)
 
-    work()
-    seconds, _ = with_threads(threads, work)
+    seconds, *_ = with_threads(threads, call)
     return size**3 / 3 / (seconds - min(filling)) / 1e9
 
 
@@ -237,7 +254,7 @@ def lapack_rate(size, threads):
     matrix = np.empty((size, size), order="F")
     best = np.inf
     with threadpool_limits(threads, "blas"):
-        for _ in range(3):
+        for _ in range(2 if threads > 2 else 1):
             Filled().fill(0, size, matrix.T)
             begin = time.perf_counter()
             _, info = dpotrf(matrix, lower=True, clean=False, overwrite_a=True)

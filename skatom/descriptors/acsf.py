@@ -282,7 +282,7 @@ def _table(kind, parameters):
             f"{kind} has the shape {table.shape}, but needs a row ({names}) for each function"
             + (", of which the last may be left out" if optional else "")
         )
-    return np.pad(table, ((0, 0), (0, missing)))
+    return np.pad(table, ((0, 0), (0, missing))) if missing else table  # which takes a while
 
 
 def _check_ranges(kind, table):

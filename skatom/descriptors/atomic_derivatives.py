@@ -188,8 +188,8 @@ class AtomicDerivatives:
         """
         species = self.descriptor._species_index(self.structures)
         descriptor = self.descriptor._prepared()
-        longest = max((pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs), default=0)
-        memory = np.empty((longest, 3, descriptor.n_features_out_))
+        n_pairs = [pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs]
+        memory = np.empty((max(n_pairs, default=0), 3, descriptor.n_features_out_))
         for run in runs:
             part = pairs.run(run)
             values = memory[: len(part)]

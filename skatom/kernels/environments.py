@@ -21,7 +21,7 @@ from skatom.structures import groups_by_size, offsets_from_counts
 # Components of the Jacobians below this share of the largest squared are rounding error.
 _NEGLIGIBLE = 1e-14
 # Fewer rows than this have no basis.
-_ROWS_PER_FEATURE = 2
+_ROWS_PER_FEATURE = 1
 # Numbers in the Jacobians of the structures that a thread handles at a time, or a device.
 _BATCH, _TENSOR_BATCH = 2**20, 2**26
 
@@ -337,11 +337,16 @@ def _grams(features, batch):
 def _leading_eigenvectors(grams):
     total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
     xp = namespace(total)
-    lengths, vectors = xp.linalg.eigh(total)
+    # features that are zero everywhere, such as those of elements that are never near, are left out
+    used = xp.nonzero(total.diagonal())
+    used = used[:, 0] if is_tensor(total) else used[0]
+    used = used if len(used) else xp.arange(1)
+    lengths, vectors = xp.linalg.eigh(total[used][:, used])
     kept = lengths > _NEGLIGIBLE * lengths[-1]
     kept[-1] = True  # one at least, where all features are zero
-    kept = vectors[:, kept]
-    return kept.contiguous() if is_tensor(kept) else np.ascontiguousarray(kept)
+    basis = xp.zeros_like(total[:, : int(kept.sum())])
+    basis[used] = vectors[:, kept]
+    return basis
 
 
 def _batches(features):

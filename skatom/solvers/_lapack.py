@@ -7,7 +7,7 @@ that rows are contiguous.
 """
 
 import ctypes
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
@@ -29,13 +29,19 @@ def _routine(module, name):
 def _call(module, name, *arguments):
     """Call a routine with characters, numbers and arrays."""
     _routine(module, name)(
-        *(
-            ctypes.c_void_p(x.ctypes.data)
+        *[
+            ctypes.c_void_p(x.__array_interface__["data"][0])
             if isinstance(x, np.ndarray)
-            else ctypes.byref(_KINDS[type(x)](x))
+            else _reference(type(x), x)
             for x in arguments
-        )
+        ]
     )
+
+
+@lru_cache(4096)
+def _reference(kind, value):
+    """A pointer to a character or a number, which routines only read; made once."""
+    return ctypes.byref(_KINDS[kind](value))
 
 
 def subtract_product(out, a, b):

@@ -16,7 +16,7 @@ _EQUAL = 1e-13
 EXHAUSTED = 1e-13
 # Products of all points with each other, up to so many points and so many for each that is
 # selected, take less time than those with one point after the other, and threads share them.
-_TOGETHER, _EACH, _ROWS = 2048, 8, 128
+_TOGETHER, _EACH, _ROWS = 2048, 12, 128
 # Above this size, leading eigenvectors come from Lanczos' method.
 _DENSE = 400
 
@@ -78,7 +78,9 @@ def _products(points, limit):
     matrix = np.empty((n, n))
 
     def fill(rows):
-        np.matmul(points[rows], points.T, out=matrix[rows])
+        products = points[rows] @ points[: rows.stop].T
+        matrix[rows, : rows.stop] = products
+        matrix[: rows.stop, rows] = products.T
 
     with threads_over_blas() as team:
         deque(team.map(fill, split_rows(n, _ROWS)), 0)

@@ -33,10 +33,10 @@ def derivative_rows(block, features, forces, virial):
         if len(mine) == 0:
             continue
         products, along = features.project(some, block.vectors)
-        profile = block.profile(features.values[some])
+        slopes = block.slopes(features.values[some])
         place = device.tensor(np.repeat(np.arange(len(some)), np.diff(mine.offsets)))
         shape = len(some), len(block.vectors)
-        slope, radial = (full(f, shape, along) for f in (profile.s, profile.u))
+        slope, radial = (full(f, shape, along) for f in slopes)
         products *= slope[place][:, None]
         products.addcmul_(along[:, :, None], radial[place][:, None], value=2.0)
         forces[device.tensor(some)] += segment_sums(products, mine.offsets)

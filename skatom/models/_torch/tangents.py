@@ -143,8 +143,8 @@ def _priors(kernel, values, tangents):
 def _rows(block, values, tangents):
     """The derivatives of Σ_i k(x_i, z_m) of each target, (n_targets, n_axes, M)."""
     t, x = tangents.values, values[tangents.centers]
-    profile, shape = block.profile(x), (len(x), len(block.vectors))
-    slope, radial = (full(f, shape, x)[:, None] for f in (profile.s, profile.u))
+    shape = len(x), len(block.vectors)
+    slope, radial = (full(f, shape, x)[:, None] for f in block.slopes(x))
     products = (t.flatten(0, 1) @ block.vectors.T).view(*t.shape[:2], -1)
     products *= slope
     products.addcmul_(torch.einsum("raf,rf->ra", t, x)[:, :, None], radial, value=2.0)

@@ -53,9 +53,10 @@ class Block:
         """k(x_i, z_m) of rows x: ndarray, shape (n, M)."""
         return self.kernel.value(x @ self.vectors.T, squared_norms(x)[:, None], self.norms)
 
-    def profile(self, x):
-        """The kernel and its derivatives for rows x."""
-        return self.kernel.profile(x @ self.vectors.T, squared_norms(x)[:, None], self.norms)
+    def slopes(self, x):
+        """The derivatives of the kernel with respect to x · z and |x|², for rows x."""
+        products, norms = x @ self.vectors.T, squared_norms(x)[:, None]
+        return self.kernel.first_derivatives(products, norms, self.norms)[1:]
 
 
 def energy_rows(blocks, features, n_columns):
@@ -161,16 +162,16 @@ def derivative_rows(block, features, structure, strained=True):
     forces = np.zeros((stop - start, 3, len(block.vectors)))
     virial = np.zeros((6, len(block.vectors)))
     centers = start + np.flatnonzero(features.numbers[start:stop] == block.number)
-    if len(centers):
-        _add_rows(block, features, centers, start, forces, virial, strained)
+    for some in split_rows(len(centers), _ATOMS):
+        _add_rows(block, features, centers[some], start, forces, virial, strained)
     return forces, virial
 
 
 def _rows_of_whole(block, features, structure):
     """`derivative_rows` where the structure is one centre."""
     jacobian = features.jacobian(structure)
-    profile = block.profile(features.values[structure : structure + 1])
-    slope, radial = (np.broadcast_to(a, (1, len(block.vectors)))[0] for a in (profile.s, profile.u))
+    slopes = block.slopes(features.values[structure : structure + 1])
+    slope, radial = (np.broadcast_to(a, (1, len(block.vectors)))[0] for a in slopes)
 
     def along(tangents):
         own = tangents @ features.values[structure]
@@ -213,20 +214,21 @@ def _add_rows(block, features, centers, start, forces, virial, strained):
     the interpreter has to take a step.
     """
     values, pairs = features.values[centers], features.neighbors.take(centers)
-    profile, shape = block.profile(values), (len(centers), len(block.vectors))
     slope, radial = (
-        np.ascontiguousarray(np.broadcast_to(a, shape)) for a in (profile.s, profile.u)
+        np.ascontiguousarray(np.broadcast_to(a, (len(centers), len(block.vectors))))
+        for a in block.slopes(values)
     )
     runs = _runs(np.diff(pairs.offsets), sum(block.vectors.shape))
     longest = max(pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs)
-    memory, vectors = np.empty((3 * longest, len(block.vectors))), block.vectors.T
+    n_vectors, n_features = block.vectors.shape
+    memory = np.empty((longest, 3, n_vectors))
     jacobians = features.derivatives.runs_along_pairs(pairs, runs)
-    for run, (mine, jacobian) in zip(runs, jacobians, strict=True):
-        jacobian = np.ascontiguousarray(jacobian)
-        products = memory[: 3 * len(mine)]
-        np.matmul(jacobian.reshape(len(products), -1), vectors, out=products)
+    for run, (mine, made) in zip(runs, jacobians, strict=True):
+        jacobian, products, n = np.ascontiguousarray(made), memory[: len(mine)], 3 * len(mine)
+        np.matmul(
+            jacobian.reshape(n, n_features), block.vectors.T, out=products.reshape(n, n_vectors)
+        )
         _cpu.scatter(
             mine.offsets, mine.indices - start, mine.vectors, mine.atoms - start, jacobian,
-            values[run], products.reshape(len(mine), 3, -1), slope[run], radial[run], forces,
-            virial, strained,
+            values[run], products, slope[run], radial[run], forces, virial, strained,
         )  # fmt: skip
