@@ -13,9 +13,11 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES, device_of, resolve
 from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, StructuresLike
 from skatom.descriptors.base import StructureDescriptor
+from skatom.descriptors.scattering import device as on_device
 from skatom.descriptors.scattering.batch import (
     Settings,
     jacobian_batch,
@@ -124,6 +126,10 @@ class WaveletScattering(StructureDescriptor):
         Empty space around molecules, in standard deviations of the wavelets.
     features : array-like of int, bool or str, default=None
         Indices, mask or names of the features to compute. None: all.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed: in compiled loops, by torch on a card
+        ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the features
+        are tensors, and stay on the device.
     n_jobs : int, default=None
         Number of joblib jobs that share the structures. Structures or, if they are few,
         convolutions already use all threads of a machine; jobs are for clusters.
@@ -217,6 +223,7 @@ class WaveletScattering(StructureDescriptor):
         "multiresolution": ["boolean"],
         "padding": [POSITIVE],
         "features": ["array-like", None],
+        "device": [DEVICES],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -241,6 +248,7 @@ class WaveletScattering(StructureDescriptor):
         multiresolution: bool = True,
         padding: float = 6.0,
         features: ArrayLike | None = None,
+        device: str = "cpu",
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -261,6 +269,7 @@ class WaveletScattering(StructureDescriptor):
         self.multiresolution = multiresolution
         self.padding = padding
         self.features = features
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -360,23 +369,33 @@ class WaveletScattering(StructureDescriptor):
         return len(self.support_)
 
     def _values(self, structures):
-        check_memory(
+        device = resolve(self.device, self.n_jobs)
+        check = check_memory if device is None else device.check_memory
+        check(
             8.0 * len(structures) * len(self.support_),
             f"the array of {len(structures)} x {len(self.support_)} features",
             "transform fewer structures at a time, or select features",
         )
+        if device is not None:
+            return on_device.values(self._settings(), structures, device)
         return over_jobs(
             transform_batch, self._settings(), structures, n_jobs=self.n_jobs,
             verbose=self.verbose,
         )  # fmt: skip
 
     def _pullback(self, structures, cotangent):
+        device = device_of(cotangent)
+        if device is not None:
+            return on_device.pullback(self._settings(), structures, cotangent, device)
         return over_jobs(
             pullback_batch, self._settings(), structures, cotangent, n_jobs=self.n_jobs,
             verbose=self.verbose,
         )  # fmt: skip
 
     def _jacobian(self, structures, needed):
+        device = resolve(self.device, self.n_jobs)
+        if device is not None:
+            return on_device.jacobian(self._settings(), structures, needed, device)
         return over_jobs(
             partial(jacobian_batch, needed=needed), self._settings(), structures,
             n_jobs=self.n_jobs, verbose=self.verbose,
