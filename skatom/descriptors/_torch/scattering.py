@@ -178,9 +178,7 @@ def gradients(scenes, tasks, first, second):
             ):
                 rows = np.flatnonzero(wanted)
                 other = second[:, channels[rows], pair]
-                cotangent, sums = _second_cotangent(
-                    work, grid, wavelet, spectra[:, rows], other
-                )
+                cotangent, sums = _second_cotangent(work, grid, wavelet, spectra[:, rows], other)
                 back[:, rows] += grid.filter_adjoint(cotangent, wavelet)
                 growth[:, rows] += (other * sums).sum(-1)
                 if scenes.periodic:
@@ -228,9 +226,7 @@ def jacobian(scenes, tasks, first, second):
                 for q, some in _chosen(second[task.channels[rows], pair]):
                     own = rows[some]
                     bars = _one(work.sums[:, own], q)
-                    cotangent, sums = _second_cotangent(
-                        work, grid, wavelet, spectra[:, own], bars
-                    )
+                    cotangent, sums = _second_cotangent(work, grid, wavelet, spectra[:, own], bars)
                     back = grid.filter_adjoint(cotangent, wavelet)
                     slopes = transfer.adjoint(back) / work.modulus[:, own].clamp(min=_TINY)
                     found = work.own_derivatives(own, slopes, sums[:, :, q])

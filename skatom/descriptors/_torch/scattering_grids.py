@@ -132,9 +132,7 @@ class TensorGrid:
 
     def cotangent_spectra(self, fields):
         """The transpose of `fields`: Σ_u g(u) exp(−iω(u − o))."""
-        whole = torch.fft.rfftn(
-            fields.reshape(*fields.shape[:-1], *self.shape), dim=(-3, -2, -1)
-        )
+        whole = torch.fft.rfftn(fields.reshape(*fields.shape[:-1], *self.shape), dim=(-3, -2, -1))
         return resized(whole, self.shape, self.band).flatten(-3)
 
     def phases(self, positions):

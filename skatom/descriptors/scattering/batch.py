@@ -10,9 +10,10 @@ from joblib import effective_n_jobs
 
 from skatom._progress import tqdm, working_time
 from skatom._warnings import warn
-from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
+from skatom.descriptors.scattering.grids import BoxGrids, CellGrids
 from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths
+from skatom.descriptors.scattering.tables import Tables
 from skatom.descriptors.scattering.transform import Scene, features, gradients
 from skatom.memory import check_memory
 from skatom.parallel import available_threads, map_jobs, threads_over_blas
@@ -102,7 +103,9 @@ def transform_batch(settings, structures, update=None):
     needed = np.zeros(len(settings.paths), bool)
     needed[settings.support] = True
     rows = np.empty((len(structures), len(settings.support)))
-    tasks_on = cache(partial(needed_tasks, settings, needed))  # structures have grids of the same sizes
+    tasks_on = cache(
+        partial(needed_tasks, settings, needed)
+    )  # structures have grids of the same sizes
 
     def one(s, scene, run):
         orders = features(scene, tasks_on(_map_points(scene)), run)
