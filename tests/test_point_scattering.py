@@ -17,8 +17,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skatom.descriptors import PointScattering
-from skatom.descriptors.point_scattering import radial_coefficients
 from skatom.descriptors.scattering.charges import channel_table
+from skatom.descriptors.scattering.point_wavelets import radial_coefficients
 
 SMALL = {"beta": 0.5, "scales": (0, 1)}
 

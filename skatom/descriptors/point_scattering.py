@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import factorial, pi, sqrt
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy.special import binom
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
 from skatom._typing import Array
 from skatom.descriptors._cpu import point_scattering as _cpu
-from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.scattering.charges import channel_table
 from skatom.descriptors.scattering.lengths import nearest_distance
 from skatom.descriptors.scattering.paths import Paths
+from skatom.descriptors.scattering.point_columns import first_columns, second_columns
+from skatom.descriptors.scattering.point_wavelets import REACH, wavelet_banks
 from skatom.descriptors.scattering.wavelets import base_width, orbital_pairs
 from skatom.memory import check_memory
 from skatom.parallel import run_in_threads
 
-# Wavelets end at this many standard deviations of their Gaussian, where it is 1.5e-8.
-_REACH = 6.0
 _NOTHING = np.empty((0, 0))
 
 
@@ -211,7 +208,7 @@ class PointScattering(AtomicDescriptor):
         self.beta_ = self.beta
         if self.beta == "auto":
             self.beta_ = base_width(nearest_distance(structures), self.overlap)
-        reach = _REACH * 2 ** self.scales_[-1] * self.beta_
+        reach = REACH * 2 ** self.scales_[-1] * self.beta_
         self.cutoff_ = float(reach if self.cutoff is None else min(reach, self.cutoff))
         self._paths = Paths(
             self.channels_, orbitals, self.scales_, self.order, self.exponents, self.scale_gap,
@@ -235,32 +232,10 @@ class PointScattering(AtomicDescriptor):
     # --- where the features are -------------------------------------------------------------------
 
     def _first_columns(self):
-        """Columns (n_scales, n_orbitals, n_channels) where the powers of U_λ begin."""
-        n_channels, n_exponents = self._paths.shapes[0]
-        index = np.arange(n_channels * len(self._paths.wavelets))
-        index = index.reshape(n_channels, -1, len(self.scales_))
-        return self._paths.sizes[0] + n_exponents * index.transpose(2, 1, 0)
+        return first_columns(self._paths, len(self.scales_))
 
     def _second_columns(self):
-        """For every scale of λ', columns (n_orbitals, n_fields) where the powers of U_λλ' begin.
-
-        Fields run over scale, orbital and channel of U_λ; those of sufficiently small scales come
-        first.
-        """
-        paths, n_scales = self._paths, len(self.scales_)
-        n_channels, n_exponents = paths.shapes[0]
-        n_orbitals = len(paths.wavelets) // n_scales
-        columns = np.full((n_scales, n_orbitals, n_scales, n_orbitals, n_channels), -1)
-        start = sum(paths.sizes[:2])
-        for p, (a, b) in enumerate(paths.pairs):
-            place = (*divmod(b, n_scales)[::-1], *divmod(a, n_scales)[::-1])
-            row = np.arange(n_channels) * len(paths.pairs) + p
-            columns[place] = start + n_exponents * row
-        counts = (columns[:, 0, :, 0, 0] >= 0).sum(axis=1)
-        return [
-            np.ascontiguousarray(part[:, :count].reshape(n_orbitals, -1))
-            for part, count in zip(columns, counts, strict=True)
-        ]
+        return second_columns(self._paths, len(self.scales_))
 
     def _n_features(self):
         return len(self._paths)
@@ -293,31 +268,10 @@ class PointScattering(AtomicDescriptor):
         return self.cutoff_
 
     def _banks(self):
-        """The wavelets of every scale, for compiled code."""
-        orbitals = orbital_pairs(self.orbitals)
-        degrees = np.array([l for _, l in orbitals])
-        starts = np.concatenate([[0], np.cumsum(2 * degrees + 1)])
-        norm = normalization(int(degrees.max()))
-        banks = []
-        for j in self.scales_:
-            width = float(2**j * self.beta_)
-            table = np.zeros((len(orbitals), max(n - l for n, l in orbitals)))
-            for row, (n, l) in zip(table, orbitals, strict=True):
-                row[: n - l] = 2 ** (-j * (3 + l)) * radial_coefficients(n, l, self.beta_)
-            bank = _cpu.WaveletBank(
-                width=width,
-                reach=min(_REACH * width, self.cutoff_),
-                cutoff=np.inf if self.cutoff is None else float(self.cutoff),
-                cutoff_width=float(self.cutoff_width),
-                norm=norm,
-                degrees=degrees,
-                coefficients=table,
-                starts=starts,
-                peaks=_peaks(table, degrees, width),
-                self_term=bool(self.self_term),
-            )
-            banks.append(bank)
-        return banks
+        return wavelet_banks(
+            orbital_pairs(self.orbitals), self.scales_, self.beta_, self.cutoff_, self.cutoff,
+            self.cutoff_width, self.self_term,
+        )  # fmt: skip
 
     def _values(self, pairs, species, out):
         charges, exponents = self._charges(species), self._paths.exponents
@@ -433,23 +387,3 @@ class PointScattering(AtomicDescriptor):
     def _loop(self, function, pairs, *arrays):
         n_centers = len(pairs.atoms)
         run_in_threads(function, n_centers, pairs.offsets, pairs.indices, pairs.vectors, *arrays)
-
-
-def radial_coefficients(n, l, beta):
-    """K_nl L_{n-l-1}^{(l+1/2)}(t) as powers of t, (n - l,)."""
-    k = n - l - 1
-    factor = 2**k * factorial(k) / ((2 * pi) ** 1.5 * beta ** (2 * n + 1))
-    factor *= sqrt(4 * pi / (2 * l + 1))
-    return np.array(
-        [factor * (-1) ** i * binom(k + l + 0.5, k - i) / factorial(i) for i in range(k + 1)]
-    )
-
-
-def _peaks(table, degrees, width):
-    """The largest √(Σ_m |ψ_m(r)|²) of each wavelet."""
-    r = np.linspace(0, _REACH * width, 1000)
-    t = 0.5 * (r / width) ** 2
-    radial = np.array(
-        [r**l * np.polyval(row[::-1], t) for l, row in zip(degrees, table, strict=True)]
-    )
-    return np.abs(radial * np.exp(-t)).max(axis=1) * np.sqrt((2 * degrees + 1) / (4 * pi))

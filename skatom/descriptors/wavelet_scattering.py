@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -13,18 +12,14 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES, resolve
 from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, StructuresLike
 from skatom.descriptors.base import StructureDescriptor
-from skatom.descriptors.scattering.batch import (
-    Settings,
-    jacobian_batch,
-    over_jobs,
-    pullback_batch,
-    transform_batch,
-)
+from skatom.descriptors.scattering import checks, compute
+from skatom.descriptors.scattering.batch import Settings
 from skatom.descriptors.scattering.charges import channel_table
-from skatom.descriptors.scattering.lengths import check_places, half_edge, nearest_distance, widths
+from skatom.descriptors.scattering.lengths import check_places, half_edge, nearest_distance
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.wavelets import (
     alias_free_spacing,
@@ -34,7 +29,6 @@ from skatom.descriptors.scattering.wavelets import (
     orbital_pairs,
 )
 from skatom.elements import species_index
-from skatom.memory import check_memory
 from skatom.structures import as_structures
 
 
@@ -124,6 +118,10 @@ class WaveletScattering(StructureDescriptor):
         Empty space around molecules, in standard deviations of the wavelets.
     features : array-like of int, bool or str, default=None
         Indices, mask or names of the features to compute. None: all.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed: in compiled loops, by torch on a card
+        ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the features
+        are tensors, and stay on the device.
     n_jobs : int, default=None
         Number of joblib jobs that share the structures. Structures or, if they are few,
         convolutions already use all threads of a machine; jobs are for clusters.
@@ -217,6 +215,7 @@ class WaveletScattering(StructureDescriptor):
         "multiresolution": ["boolean"],
         "padding": [POSITIVE],
         "features": ["array-like", None],
+        "device": [DEVICES],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -241,6 +240,7 @@ class WaveletScattering(StructureDescriptor):
         multiresolution: bool = True,
         padding: float = 6.0,
         features: ArrayLike | None = None,
+        device: str = "cpu",
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -261,6 +261,7 @@ class WaveletScattering(StructureDescriptor):
         self.multiresolution = multiresolution
         self.padding = padding
         self.features = features
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -305,7 +306,7 @@ class WaveletScattering(StructureDescriptor):
         self
         """
         structures = as_structures(X)
-        _check_periodicity(structures)
+        checks.check_periodicity(structures)
         check_places(structures)
         pairs = orbital_pairs(self.orbitals)
         self.species_ = structures.species
@@ -318,7 +319,7 @@ class WaveletScattering(StructureDescriptor):
             self.scales_ = tuple(float(j) for j in range(top + 1))
         else:
             self.scales_ = tuple(sorted(float(j) for j in self.scales))
-        self._check_numbers()
+        checks.check_numbers(self.exponents, self.scales_, self.grid_shape)
         self.grid_spacing_ = self.grid_spacing
         if self.grid_spacing == "auto":
             self.grid_spacing_ = alias_free_spacing(pairs, self.beta_, self.alias)
@@ -326,8 +327,8 @@ class WaveletScattering(StructureDescriptor):
             self.channels_, pairs, self.scales_, self.order, self.exponents, self.scale_gap,
             self.pairing, self.multiresolution, self._fineness(),
         )  # fmt: skip
-        self.support_ = self._indices(self.features)
-        self._check_cells(structures)
+        self.support_ = checks.indices_of(self.features, self._paths.names())
+        checks.check_cells(structures, self.order, self.scales_[-1], self.beta_)
         return self
 
     def select(self, features: ArrayLike) -> WaveletScattering:
@@ -348,9 +349,9 @@ class WaveletScattering(StructureDescriptor):
         names = self.get_feature_names_out()
         chosen = np.asarray(features)
         if chosen.dtype.kind in "iub":
-            chosen = names[_as_indices(chosen, len(names))]
+            chosen = names[checks.as_indices(chosen, len(names))]
         selected.features = chosen
-        selected.support_ = selected._indices(chosen)
+        selected.support_ = checks.indices_of(chosen, self._paths.names())
         return selected
 
     @property
@@ -360,27 +361,17 @@ class WaveletScattering(StructureDescriptor):
         return len(self.support_)
 
     def _values(self, structures):
-        check_memory(
-            8.0 * len(structures) * len(self.support_),
-            f"the array of {len(structures)} x {len(self.support_)} features",
-            "transform fewer structures at a time, or select features",
-        )
-        return over_jobs(
-            transform_batch, self._settings(), structures, n_jobs=self.n_jobs,
-            verbose=self.verbose,
-        )  # fmt: skip
+        device = resolve(self.device, self.n_jobs)
+        return compute.values(self._settings(), structures, device, self.n_jobs, self.verbose)
 
     def _pullback(self, structures, cotangent):
-        return over_jobs(
-            pullback_batch, self._settings(), structures, cotangent, n_jobs=self.n_jobs,
-            verbose=self.verbose,
-        )  # fmt: skip
+        return compute.pullback(self._settings(), structures, cotangent, self.n_jobs, self.verbose)
 
     def _jacobian(self, structures, needed):
-        return over_jobs(
-            partial(jacobian_batch, needed=needed), self._settings(), structures,
-            n_jobs=self.n_jobs, verbose=self.verbose,
-        )  # fmt: skip
+        device = resolve(self.device, self.n_jobs)
+        return compute.jacobian(
+            self._settings(), structures, needed, device, self.n_jobs, self.verbose
+        )
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
         """Names such as ``S2[Si;n3l2j0;n3l1j1;q4/3]``: order, channel, wavelets, exponent."""
@@ -397,78 +388,8 @@ class WaveletScattering(StructureDescriptor):
             self.grid_spacing_, self.grid_shape, self.padding * self.beta_, self.density_width,
         )  # fmt: skip
 
-    def _indices(self, features):
-        """Indices of the given features among all features."""
-        names = self._paths.names()
-        if features is None:
-            return np.arange(len(names))
-        chosen = np.asarray(features)
-        if chosen.dtype.kind in "OU":
-            place = {name: index for index, name in enumerate(names)}
-            unknown = [name for name in chosen if name not in place]
-            if unknown:
-                raise ValueError(
-                    f"there is no feature {str(unknown[0])!r}: names look like {names[0]!r}, and "
-                    "get_feature_names_out() lists them"
-                )
-            chosen = np.array([place[name] for name in chosen], dtype=int)
-        chosen = _as_indices(chosen, len(names))
-        if len(np.unique(chosen)) < len(chosen):
-            raise ValueError("features names one of them twice: give each feature once")
-        return chosen
-
-    def _check_numbers(self):
-        exponents = np.asarray(self.exponents, dtype=float)
-        if exponents.ndim != 1 or not len(exponents) or not (exponents > 0).all():
-            raise ValueError(f"exponents={self.exponents!r} must be positive numbers, at least one")
-        scales = np.array(self.scales_)
-        if not len(scales) or (scales < 0).any() or (2 * scales % 1 != 0).any():
-            raise ValueError(f"scales={self.scales!r} must be multiples of 1/2, >= 0, at least one")
-        if len(set(self.scales_)) < len(scales):
-            raise ValueError(f"scales={self.scales!r} has one of them twice: give each scale once")
-        if self.grid_shape is not None:
-            shape = np.asarray(self.grid_shape)
-            if shape.shape != (3,) or shape.dtype.kind not in "iu" or (shape < 1).any():
-                raise ValueError(f"grid_shape={self.grid_shape!r} must be three positive integers")
-
     def _check_structures(self, structures):
-        _check_periodicity(structures)
+        checks.check_periodicity(structures)
         check_places(structures)
         species_index(structures, self.species_)  # raises for species not seen in fit
-        self._check_cells(structures)
-
-    def _check_cells(self, structures):
-        periodic = np.flatnonzero(structures.pbc.all(axis=1))
-        if not len(periodic):
-            return
-        across = widths(structures.cells[periodic])
-        narrowest = int(across.argmin())
-        width, widest = across[narrowest], 2.0 ** self.scales_[-1] * self.beta_
-        if self.order > 0 and width < widest:
-            raise ValueError(
-                f"the cell of structure {periodic[narrowest]} is {width:.3g} Å across, but the "
-                f"widest wavelet, of scale {self.scales_[-1]:g}, has the standard deviation "
-                f"{widest:.3g} Å: leave out the largest scales, reduce beta, or repeat the cell"
-            )
-
-
-def _as_indices(chosen, n_features):
-    """Indices from indices or a mask."""
-    if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iub":
-        raise ValueError("features must be indices, a mask or names, at least one")
-    if chosen.dtype.kind == "b":
-        if len(chosen) != n_features:
-            raise ValueError(f"the mask of features has {len(chosen)} entries for {n_features}")
-        chosen = np.flatnonzero(chosen)
-    if not len(chosen) or chosen.min() < 0 or chosen.max() >= n_features:
-        raise ValueError(f"features must be at least one index from 0 to {n_features - 1}")
-    return chosen
-
-
-def _check_periodicity(structures):
-    partly = np.flatnonzero(structures.pbc.any(axis=1) & ~structures.pbc.all(axis=1))
-    if len(partly):
-        raise ValueError(
-            f"structure {partly[0]} is periodic along {structures.pbc[partly[0]]} only: give it a "
-            "cell with enough empty space and pbc=True, or pbc=False"
-        )
+        checks.check_cells(structures, self.order, self.scales_[-1], self.beta_)

@@ -4,131 +4,23 @@
 
 over the neighbours k of i within the reach of the wavelets, and i itself. Both layers are this one
 operation: the fields x of the first are the charges, those of the second the moduli of the first.
-Wavelets of all (n, l) of a scale share the distance, the Gaussian and the harmonics of a pair.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
-from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
-
-
-class WaveletBank(NamedTuple):
-    """The wavelets of one scale, for compiled code."""
-
-    width: float  # standard deviation of the Gaussian, Å
-    reach: float  # where the wavelets end, Å
-    cutoff: float  # where the taper ends, Å; infinite: no taper
-    cutoff_width: float
-    norm: np.ndarray  # see harmonics.normalization
-    degrees: np.ndarray  # l of each wavelet
-    coefficients: np.ndarray  # (n_wavelets, n_max), of G in powers of r²/2 width², without r^l
-    starts: np.ndarray  # (n_wavelets + 1,), its components m in f
-    peaks: np.ndarray  # (n_wavelets,), the largest √(Σ_m |ψ_m|²)
-    self_term: bool
-
+from skatom.descriptors._cpu.point_wavelets import (
+    add_scaled,
+    dot,
+    scratch,
+    wavelets,
+    wavelets_with_gradients,
+)
 
 # A modulus this small beside the largest that its neighbours could give it is rounding: it has no
 # direction, hence no gradient.
 _ZERO = 1e-12
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _taper(r, cutoff, cutoff_width):
-    """1, falling as a cosine to 0 over the last ``cutoff_width``; and its derivative."""
-    start = cutoff - cutoff_width
-    if r <= start:
-        return 1.0, 0.0
-    x = np.pi * (r - start) / cutoff_width
-    return 0.5 * (1 + np.cos(x)), -0.5 * np.pi / cutoff_width * np.sin(x)
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _radial(r, shape, degrees, coefficients, g, dg):
-    """G_w(r) and G'_w(r) of all wavelets of the scale."""
-    width, cutoff, cutoff_width = shape
-    t, dt = 0.5 * (r / width) * (r / width), r / (width * width)
-    f, df = _taper(r, cutoff, cutoff_width)
-    gauss = np.exp(-t)
-    for w in range(len(g)):
-        row, l = coefficients[w], degrees[w]
-        p, dp = 0.0, 0.0
-        for k in range(len(row) - 1, -1, -1):
-            dp = dp * t + p
-            p = p * t + row[k]
-        before, power = 0.0, gauss  # l r^(l-1) and r^l, times the Gaussian
-        for step in range(1, l + 1):
-            before, power = step * power, power * r
-        g[w] = f * power * p
-        dg[w] = f * (power * dt * (dp - p) + before * p) + df * power * p
-
-
-@callee(cache=True)
-def _scratch(scale):
-    l_max = 0
-    for l in scale.degrees:
-        l_max = max(l_max, l)
-    n_lm = (l_max + 1) * (l_max + 1)
-    recursion, y, gradients = np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm))
-    return l_max, recursion, y, gradients, np.empty((2, len(scale.degrees)))
-
-
-# Loops over pairs unpack `WaveletBank` and their buffers first: to hand a tuple on means counting
-# references to its arrays, which takes longer than the pair.
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _wavelets(
-    x, y, z, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, g, dg, psi
-):
-    """ψ_wm of one pair."""
-    _radial(r, shape, degrees, coefficients, g, dg)
-    harmonics(x / r, y / r, z / r, norm, l_max, recursion, harmonic)
-    place = 0
-    for w in range(len(g)):
-        l = degrees[w]
-        for lm in range(l * l, (l + 1) * (l + 1)):
-            psi[place] = g[w] * harmonic[lm]
-            place += 1
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _wavelets_with_gradients(
-    x, y, z, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, solid, g, dg, psi,
-    dpsi,
-):  # fmt: skip
-    """ψ_wm of one pair and its gradients (3, n_components)."""
-    x, y, z = x / r, y / r, z / r
-    _radial(r, shape, degrees, coefficients, g, dg)
-    harmonics_with_gradients(x, y, z, norm, l_max, recursion, harmonic, solid)
-    place = 0
-    for w in range(len(g)):
-        l = degrees[w]
-        turn, slope = g[w] / r, dg[w] - l * g[w] / r
-        for lm in range(l * l, (l + 1) * (l + 1)):
-            along = slope * harmonic[lm]
-            psi[place] = g[w] * harmonic[lm]
-            dpsi[0, place] = turn * solid[0, lm] + along * x
-            dpsi[1, place] = turn * solid[1, lm] + along * y
-            dpsi[2, place] = turn * solid[2, lm] + along * z
-            place += 1
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _add_scaled(factor, source, target):
-    for c in range(len(target)):
-        target[c] += factor * source[c]
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _dot(a, b):
-    total = 0.0
-    for c in range(len(a)):
-        total += a[c] * b[c]
-    return total
 
 
 @callee(cache=True)
@@ -146,20 +38,20 @@ def _convolve_one(i, atom, starts, indices, vectors, scale, x, work, psi, f, tot
         r = np.sqrt(dx * dx + dy * dy + dz * dz)
         if r >= reach:
             continue
-        _wavelets(
+        wavelets(
             dx, dy, dz, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic, g, dg,
             psi,
         )  # fmt: skip
         row = x[indices[k], :n]
-        _add_scaled(1.0, row, total)
+        add_scaled(1.0, row, total)
         for a in range(len(psi)):
-            _add_scaled(psi[a], row, f[a])
+            add_scaled(psi[a], row, f[a])
     if scale.self_term:
         row = x[atom, :n]
-        _add_scaled(1.0, row, total)
+        add_scaled(1.0, row, total)
         for w in range(len(degrees)):
             if degrees[w] == 0:
-                _add_scaled(coefficients[w, 0] * norm[0], row, f[scale.starts[w]])
+                add_scaled(coefficients[w, 0] * norm[0], row, f[scale.starts[w]])
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -192,7 +84,7 @@ def moduli(first, last, starts, indices, vectors, scale, x, powers, columns, out
     (n_atoms, …) from ``place`` on, if u has any.
     """
     n_wavelets, n_fields = columns.shape
-    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    work, psi = scratch(scale), np.empty(scale.starts[-1])
     f, total = np.empty((len(psi), n_fields)), np.empty(n_fields)
     modulus = np.empty(n_fields)
     keep = u.shape[1] > 0
@@ -220,7 +112,7 @@ def cotangents(
     ``place`` on, if du has any: where the moduli are convolved again.
     """
     n_fields = columns.shape[1]
-    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    work, psi = scratch(scale), np.empty(scale.starts[-1])
     total, modulus = np.empty(n_fields), np.empty(n_fields)
     used = du.shape[1] > 0
     for i in range(first, last):
@@ -256,7 +148,7 @@ def transpose(first, last, starts, indices, vectors, scale, x, cotangent, dx, ou
     gave to its neighbours is gathered from them, with ψ_lm(-r) = (-1)^l ψ_lm(r).
     """
     n_fields = cotangent.shape[2]
-    l_max, recursion, harmonic, solid, radial = _scratch(scale)
+    l_max, recursion, harmonic, solid, radial = scratch(scale)
     g, dg = radial[0], radial[1]
     shape = scale.width, scale.cutoff, scale.cutoff_width
     reach, norm, degrees, coefficients = scale.reach, scale.norm, scale.degrees, scale.coefficients
@@ -272,19 +164,19 @@ def transpose(first, last, starts, indices, vectors, scale, x, cotangent, dx, ou
             r = np.sqrt(rx * rx + ry * ry + rz * rz)
             if r >= reach:
                 continue
-            _wavelets_with_gradients(
+            wavelets_with_gradients(
                 rx, ry, rz, r, shape, degrees, coefficients, norm, l_max, recursion, harmonic,
                 solid, g, dg, psi, dpsi,
             )  # fmt: skip
             row, other = x[indices[k], :n_fields], cotangent[indices[k]]
             gx, gy, gz = 0.0, 0.0, 0.0
             for a in range(len(psi)):
-                along = _dot(own[a], row)
+                along = dot(own[a], row)
                 gx += along * dpsi[0, a]
                 gy += along * dpsi[1, a]
                 gz += along * dpsi[2, a]
                 if gathers:
-                    _add_scaled(sign[a] * psi[a], other[a], dx[i, :n_fields])
+                    add_scaled(sign[a] * psi[a], other[a], dx[i, :n_fields])
             out[k, 0] += gx
             out[k, 1] += gy
             out[k, 2] += gz
@@ -292,7 +184,7 @@ def transpose(first, last, starts, indices, vectors, scale, x, cotangent, dx, ou
             for w in range(len(degrees)):
                 if degrees[w] == 0:
                     at_zero = coefficients[w, 0] * norm[0]
-                    _add_scaled(at_zero, own[scale.starts[w]], dx[i, :n_fields])
+                    add_scaled(at_zero, own[scale.starts[w]], dx[i, :n_fields])
 
 
 @njit(cache=True, nogil=True)
@@ -302,7 +194,7 @@ def jacobian(first, last, starts, indices, vectors, scale, atoms, x, powers, col
     ``atoms`` (n_centers,): which atom each centre is.
     """
     n_fields = columns.shape[1]
-    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    work, psi = scratch(scale), np.empty(scale.starts[-1])
     l_max, recursion, harmonic, solid, radial = work
     shape = scale.width, scale.cutoff, scale.cutoff_width
     dpsi = np.empty((3, len(psi)))
@@ -319,7 +211,7 @@ def jacobian(first, last, starts, indices, vectors, scale, atoms, x, powers, col
             dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
             r = np.sqrt(dx * dx + dy * dy + dz * dz)
             if r < scale.reach:
-                _wavelets_with_gradients(
+                wavelets_with_gradients(
                     dx, dy, dz, r, shape, scale.degrees, scale.coefficients, scale.norm, l_max,
                     recursion, harmonic, solid, radial[0], radial[1], psi, dpsi,
                 )  # fmt: skip
@@ -370,7 +262,7 @@ def pooled_jacobian(
     n_fields, n_powers, n_wavelets = last - first, len(powers), len(scale.degrees)
     n_atoms = len(weights)
     x = np.ascontiguousarray(x[:, first:last])
-    work, psi = _scratch(scale), np.empty(scale.starts[-1])
+    work, psi = scratch(scale), np.empty(scale.starts[-1])
     l_max, recursion, harmonic, solid, radial = work
     shape = scale.width, scale.cutoff, scale.cutoff_width
     dpsi = np.empty((3, len(psi)))
@@ -396,13 +288,13 @@ def pooled_jacobian(
                 at_zero, own = scale.coefficients[w, 0] * scale.norm[0], f[scale.starts[w]]
                 for p in range(n_powers):
                     _product(factors[p, w], own, slope)
-                    _add_scaled(at_zero, slope, on_x[p, w, i])
+                    add_scaled(at_zero, slope, on_x[p, w, i])
         for k in range(starts[i], starts[i + 1]):
             dx, dy, dz = vectors[k, 0], vectors[k, 1], vectors[k, 2]
             r = np.sqrt(dx * dx + dy * dy + dz * dz)
             if r >= scale.reach:
                 continue
-            _wavelets_with_gradients(
+            wavelets_with_gradients(
                 dx, dy, dz, r, shape, scale.degrees, scale.coefficients, scale.norm, l_max,
                 recursion, harmonic, solid, radial[0], radial[1], psi, dpsi,
             )  # fmt: skip
@@ -411,14 +303,14 @@ def pooled_jacobian(
                 along[:] = 0.0
                 inner[:] = 0.0
                 for a in range(scale.starts[w], scale.starts[w + 1]):
-                    _add_scaled(psi[a], f[a], inner)
+                    add_scaled(psi[a], f[a], inner)
                     for axis in range(3):
-                        _add_scaled(dpsi[axis, a], f[a], along[axis])
+                        add_scaled(dpsi[axis, a], f[a], along[axis])
                 for axis in range(3):
                     _product(along[axis], x[j], along[axis])
                 for p in range(n_powers):
                     _product(factors[p, w], inner, slope)
-                    _add_scaled(1.0, slope, on_x[p, w, j])
+                    add_scaled(1.0, slope, on_x[p, w, j])
                     here, there = on_atoms[p, w, i], on_atoms[p, w, j]
                     for axis in range(3):
                         _product(factors[p, w], along[axis], slope)

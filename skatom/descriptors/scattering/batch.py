@@ -10,9 +10,10 @@ from joblib import effective_n_jobs
 
 from skatom._progress import tqdm, working_time
 from skatom._warnings import warn
-from skatom.descriptors.scattering.grids import BoxGrids, CellGrids, Tables
+from skatom.descriptors.scattering.grids import BoxGrids, CellGrids
 from skatom.descriptors.scattering.jacobian import jacobian
 from skatom.descriptors.scattering.paths import Paths
+from skatom.descriptors.scattering.tables import Tables
 from skatom.descriptors.scattering.transform import Scene, features, gradients
 from skatom.memory import check_memory
 from skatom.parallel import available_threads, map_jobs, threads_over_blas
@@ -102,7 +103,9 @@ def transform_batch(settings, structures, update=None):
     needed = np.zeros(len(settings.paths), bool)
     needed[settings.support] = True
     rows = np.empty((len(structures), len(settings.support)))
-    tasks_on = cache(partial(_tasks, settings, needed))  # structures have grids of the same sizes
+    tasks_on = cache(
+        partial(needed_tasks, settings, needed)
+    )  # structures have grids of the same sizes
 
     def one(s, scene, run):
         orders = features(scene, tasks_on(_map_points(scene)), run)
@@ -120,7 +123,7 @@ def pullback_batch(settings, structures, cotangent, update=None):
     def one(s, scene, run):
         bars = np.zeros(len(settings.paths))
         bars[settings.support] = cotangent[s]
-        tasks = _tasks(settings, bars != 0, _map_points(scene))
+        tasks = needed_tasks(settings, bars != 0, _map_points(scene))
         first, second = _raw_cotangents(settings, scene, tasks, bars, run)
         start, stop = structures.offsets[s : s + 2]
         gradient[start:stop], virial[s] = gradients(scene, tasks, first, second, run)
@@ -138,7 +141,7 @@ def jacobian_batch(settings, structures, needed, update=None):
     strains = np.zeros((len(structures), 3, 3, len(needed)))
     wanted = np.zeros(len(settings.paths), bool)
     wanted[settings.support[needed]] = True
-    tasks_on = cache(partial(_tasks, settings, wanted))
+    tasks_on = cache(partial(needed_tasks, settings, wanted))
 
     def one(s, scene, run):
         tasks = tasks_on(_map_points(scene))
@@ -199,13 +202,13 @@ def _largest_grid(settings, structures):
     }
 
     def points(s):
-        grids = _grids(settings, structures, s, make_tables=None)
+        grids = grids_of(settings, structures, s, make_tables=None)
         return max(grids.estimate(level, settings.reach * reach) for level, reach in boxes)
 
     return max((points(s), s) for s in range(len(structures)))
 
 
-def _grids(settings, structures, s, make_tables):
+def grids_of(settings, structures, s, make_tables):
     if structures.pbc[s].all():
         return CellGrids(structures.cells[s], settings.spacing, settings.grid_shape, make_tables)
     atoms = slice(*structures.offsets[s : s + 2])
@@ -224,7 +227,7 @@ class _Scenes:
     def __getitem__(self, s):
         x, settings = self.structures, self.settings
         atoms = slice(*x.offsets[s : s + 2])
-        grids = _grids(settings, x, s, self.tables)
+        grids = grids_of(settings, x, s, self.tables)
         return Scene(
             grids, x.positions[atoms], self.species[atoms], settings.charges, settings.paths,
             settings.reach, settings.density_width,
@@ -257,7 +260,7 @@ def _map_points(scene):
     return tuple(scene.first_grid(*of_map).n_points for of_map in scene.paths.maps)
 
 
-def _tasks(settings, needed, map_points):
+def needed_tasks(settings, needed, map_points):
     """Tasks that compute the needed ones (n_all,) of all features, and their denominators."""
     _, first, second = (part.any(axis=-1) for part in settings.paths.split(needed))
     if settings.normalize == "ratio":

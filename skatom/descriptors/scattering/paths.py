@@ -11,7 +11,7 @@ from skatom.descriptors.scattering.wavelets import Wavelet
 from skatom.parallel import split_rows
 
 # Fields of one task, in points: small enough for the cache, large against the cost of a call.
-_TASK_POINTS = 2**17
+TASK_POINTS = 2**17
 
 
 class Seconds(NamedTuple):
@@ -144,7 +144,7 @@ class Paths:
             pairs = [pair for pair in self.starting[w] if self._source_level(pair) == level]
             wanted = second[:, pairs].any(axis=1) | (first[:, w] & (level == own))
             channels = np.flatnonzero(wanted)
-            for part in split_rows(len(channels), max(1, _TASK_POINTS // points)):
+            for part in split_rows(len(channels), max(1, TASK_POINTS // points)):
                 tasks.append(
                     self._task(w, level, channels[part], first, second, pairs, level == own)
                 )

@@ -1,0 +1,141 @@
+"""Tables of the filters of wavelets on the half spectrum of a box."""
+
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from skatom.descriptors._cpu.harmonics import normalization
+from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
+
+
+class Tables:
+    """Tables of filters on the half spectrum of a box: |ω|², R_lm(ω), and radial parts.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Points along each axis.
+    box : ndarray of float, shape (3, 3)
+        Vectors of the box, rows, Å.
+    beta : float
+        Base width, Å.
+    l_max : int
+        The highest l.
+    """
+
+    def __init__(self, shape, box, beta, l_max):
+        self.shape = shape
+        self.half_shape = (*shape[:2], shape[2] // 2 + 1)
+        self.sizes = np.array(shape)
+        self.size = prod(self.half_shape)  # n_ω
+        self.beta = beta
+        self.l_max = l_max
+        self.reciprocal = 2 * np.pi * np.linalg.inv(box).T
+        self._radial, self._radials, self._gradient = {}, {}, {}
+
+    @property
+    def n_bytes(self):
+        """Approximate size of the kept arrays."""
+        numbers = 5 + len(self._radial) + (self.l_max + 1) ** 2
+        numbers += sum(len(wavelets) for wavelets in self._radials if len(wavelets) > 1)
+        numbers += sum(3 * (2 * l + 1) for l in self._gradient)
+        return 8 * self.size * numbers
+
+    @cached_property
+    def omega(self):
+        """Wave vectors (n_ω, 3)."""
+        axes = [self.frequencies(axis) for axis in range(3)]
+        m = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        return m @ self.reciprocal
+
+    @cached_property
+    def squares(self):
+        """|ω|² (n_ω,)."""
+        return np.einsum("ia,ia->i", self.omega, self.omega)
+
+    @cached_property
+    def weights(self):
+        """Multiplicity of the wave vectors of the half spectrum in the whole spectrum, (n_ω,)."""
+        weights = np.full(self.half_shape, 2.0)
+        weights[:, :, 0] = 1.0
+        return weights.ravel()
+
+    @property
+    def _nyquist(self):
+        edge = np.zeros(self.half_shape, bool)
+        for axis, size in enumerate(self.shape):
+            if size % 2 == 0:
+                edge[(slice(None),) * axis + (size // 2,)] = True
+        return edge.ravel()
+
+    def prepare(self, wavelets, strain):
+        """Compute now what wavelets will need; ``strain``: see `Scene.prepare`."""
+        self.harmonics  # noqa: B018 - it is kept
+        if strain is None:
+            self.radials(wavelets)
+            return
+        self.weights  # noqa: B018
+        for wavelet in wavelets:
+            self.radial(wavelet)
+            if strain:
+                self.harmonic_gradient(wavelet.l)
+
+    def frequencies(self, axis):
+        """Integer frequencies m of an axis, in the order of the FFT."""
+        size = self.shape[axis]
+        if axis == 2:
+            return np.arange(size // 2 + 1)
+        return np.rint(np.fft.fftfreq(size, 1 / size)).astype(int)
+
+    def radial(self, wavelet):
+        """ψ̂ divided by i^l R_lm, (n_ω,)."""
+        key = tuple(wavelet)
+        if key not in self._radial:
+            n, l, j = wavelet
+            k, squares = n - 1 - l, self.squares
+            norm = np.sqrt(4 * np.pi / (2 * l + 1)) * 2.0 ** (j * wavelet.power)
+            gaussian = np.exp(-0.5 * self.beta**2 * 4.0**j * squares)
+            self._radial[key] = norm * squares**k * gaussian
+        return self._radial[key]
+
+    def radials(self, wavelets):
+        """`radial` of some wavelets, (n_wavelets, n_ω)."""
+        if wavelets not in self._radials:
+            rows = [self.radial(wavelet) for wavelet in wavelets]
+            self._radials[wavelets] = np.stack(rows) if len(rows) > 1 else rows[0][None]
+        return self._radials[wavelets]
+
+    def gaussian(self, width):
+        """Transform (n_ω,) of a normalised Gaussian of this width."""
+        if width not in self._radial:
+            self._radial[width] = np.exp(-0.5 * width**2 * self.squares)
+        return self._radial[width]
+
+    def radial_slope(self, wavelet):
+        """The derivative of ln(radial) with respect to |ω|², (n_ω,)."""
+        k = wavelet.n - 1 - wavelet.l
+        # at ω = 0 the whole term is multiplied by ω, so any finite number will do
+        inverse = 1.0 / np.where(self.squares > 0, self.squares, 1.0)
+        return k * inverse - 0.5 * self.beta**2 * 4.0**wavelet.j
+
+    @cached_property
+    def harmonics(self):
+        """R_lm(ω) of all l, (n_lm, n_ω), zero at the Nyquist frequencies of even axes."""
+        values = np.empty(((self.l_max + 1) ** 2, len(self.omega)))
+        solid_harmonics(self.omega, normalization(self.l_max), self.l_max, values)
+        values[:, self._nyquist] = 0.0
+        return values
+
+    def harmonic(self, l):
+        """R_lm(ω) of one l, (2l + 1, n_ω)."""
+        return self.harmonics[l * l : (l + 1) ** 2]
+
+    def harmonic_gradient(self, l):
+        """∂R_lm/∂ω of one l, (3, 2l + 1, n_ω)."""
+        if l not in self._gradient:
+            values = np.empty((3, (l + 1) ** 2, len(self.omega)))
+            solid_harmonic_gradients(self.omega, normalization(l), l, values)
+            values[:, :, self._nyquist] = 0.0
+            self._gradient[l] = values[:, l * l :].copy()
+        return self._gradient[l]
