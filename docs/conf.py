@@ -94,6 +94,7 @@ EXAMPLES = [
     "noise",
     "block_folds",
     "calculator",
+    "long_dynamics",
     "torsion",
     "vibrations",
     "symmetry",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from numbers import Integral, Real
 from os import PathLike
 from typing import Self
@@ -255,30 +254,7 @@ class GDML(StructureRegressor):
             self.constant_ -= float(predicted.mean())
         return self
 
-    @staticmethod
-    def shared_fits(models: list, X: StructuresLike, y: TargetsLike, parts: list) -> Iterator:
-        """Fit several models to several parts of the frames, and share what they have in common.
-
-        Features are made once, and symmetries once for each part. The kernel matrix of all frames
-        is made once for each ``sigma``, if it fits in memory beside a factor, and copied.
-
-        Parameters
-        ----------
-        models : list of GDML or SGDML
-            Not fitted; they are cloned.
-        X : Structures or list of ase.Atoms
-            M frames of one molecule.
-        y : Targets
-            Forces, and energies if there are any.
-        parts : list of ndarray of int
-            Indices of the frames of each part.
-
-        Yields
-        ------
-        m, p, fit : int, int, callable
-            ``fit()`` returns model m, fitted to part p. Call it before the next one is asked for.
-        """
-        return shared_fits(models, X, y, parts)
+    shared_fits = staticmethod(shared_fits)
 
     def _contradictions(self, structures, targets, names):
         """If forces alone were learnt, energies are compared with the model's own."""

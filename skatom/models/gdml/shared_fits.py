@@ -1,5 +1,8 @@
 """Fits of GDML to parts of the same frames, which share what they have in common."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from functools import cached_property, partial
 
 import joblib
@@ -7,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from skatom._device import resolve
+from skatom._typing import StructuresLike, TargetsLike
 from skatom.descriptors.inverse_distances import PairFeatures, pair_features
 from skatom.memory import check_memory
 from skatom.models.gdml.solution import system_of
@@ -42,21 +46,27 @@ class FramesAlone:
         )  # fmt: skip
 
 
-def shared_fits(models, X, y, parts):
-    """Fits of several models to several parts of the frames, one after the other.
+def shared_fits(models: list, X: StructuresLike, y: TargetsLike, parts: list) -> Iterator:
+    """Fit several models to several parts of the frames, and share what they have in common.
+
+    Features are made once, and symmetries found once for each part. The kernel matrix of all frames
+    is made once for each ``sigma``, if it fits in memory beside a factor, and copied.
 
     Parameters
     ----------
-    models : list of GDML
+    models : list of GDML or SGDML
         Not fitted; they are cloned.
     X : Structures or list of ase.Atoms
+        M frames of one molecule.
     y : Targets
+        Forces, and energies if there are any.
     parts : list of ndarray of int
+        Indices of the frames of each part.
 
     Yields
     ------
     m, p, fit : int, int, callable
-        ``fit()`` fits model m to part p and returns it.
+        ``fit()`` returns model m, fitted to part p. Call it before the next one is asked for.
     """
     structures = as_structures(X)
     targets = as_targets(y, structures)

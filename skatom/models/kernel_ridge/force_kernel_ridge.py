@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
 from typing import Self
@@ -300,34 +299,7 @@ class ForceKernelRidge(StructureRegressor):
             self._shift = -float(self.expansion_.energies(X).mean())
         return self
 
-    @staticmethod
-    def shared_fits(
-        models: list,
-        X: FeaturesLike,
-        y: TargetsLike,
-        parts: list,
-        configurations: ArrayLike | None = None,
-    ) -> Iterator:
-        """Fit several models to several parts of the data, and share what they have in common.
-
-        With ``basis="derivatives"`` and a kernel of features, Jacobians are made once for all
-        models, and the covariance matrix of all structures once for each kernel, if it fits in
-        memory beside a factor.
-
-        Parameters
-        ----------
-        models : list of ForceKernelRidge
-            Not fitted; they are cloned.
-        X, y, configurations : as for `fit`, of n structures
-        parts : list of ndarray of int
-            Indices of the structures of each part.
-
-        Yields
-        ------
-        m, p, fit : int, int, callable
-            ``fit()`` returns model m, fitted to part p. Call it before the next one is asked for.
-        """
-        return shared_fits(models, X, y, parts, configurations)
+    shared_fits = staticmethod(shared_fits)
 
     def _kernel(self):
         return Gaussian(2.0) if self.kernel is None else self.kernel

@@ -1,5 +1,8 @@
 """Kernel ridge regressions of parts of the same features, which share what they have in common."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from functools import partial
 
 import joblib
@@ -7,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from skatom._device import device_of, device_parameter
+from skatom._typing import ArrayLike, FeaturesLike, TargetsLike
 from skatom.kernels import FCHL18, DotKernel
 from skatom.memory import check_memory
 from skatom.models._diagnosis import undiagnosed
@@ -25,22 +29,31 @@ _WORTHWHILE = 1.2
 _LABELS = ("energy", "forces", "stress")
 
 
-def shared_fits(models, X, y, parts, configurations=None):
-    """Fits of several models to several parts of the data, one after the other.
+def shared_fits(
+    models: list,
+    X: FeaturesLike,
+    y: TargetsLike,
+    parts: list,
+    configurations: ArrayLike | None = None,
+) -> Iterator:
+    """Fit several models to several parts of the data, and share what they have in common.
+
+    With ``basis="derivatives"`` and a kernel of features, Jacobians are made once for all models,
+    and the covariance matrix of all structures once for each kernel, if it fits in memory beside a
+    factor.
 
     Parameters
     ----------
     models : list of ForceKernelRidge
         Not fitted; they are cloned.
-    X : AtomicFeatures, StructureFeatures, Structures or array
-    y : Targets or array
+    X, y, configurations : as for ``fit``, of n structures
     parts : list of ndarray of int
-    configurations : ndarray of shape (n,), default=None
+        Indices of the structures of each part.
 
     Yields
     ------
     m, p, fit : int, int, callable
-        ``fit()`` fits model m to part p and returns it.
+        ``fit()`` returns model m, fitted to part p. Call it before the next one is asked for.
     """
     groups = {}
     for m, model in enumerate(models):
