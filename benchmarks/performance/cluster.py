@@ -153,6 +153,11 @@ def labels(structures):
 def large(seconds_of_structure, n_sparse):
     """Print time and memory of the large fit, by calculation from times measured here."""
     of_rows, of_merge = seconds_of_algebra()
+    print(
+        f"\nMeasured in one thread: the rows of a cell, {2 * n_sparse} columns, "
+        f"{1e3 * seconds_of_structure:.2f} ms; a row of a triangle of {_SIZE} columns "
+        f"{1e3 * of_rows:.3f} ms; a merger of two of them {of_merge:.3f} s"
+    )
     of_rows, of_merge = of_rows * (COLUMNS / _SIZE) ** 2, of_merge * (COLUMNS / _SIZE) ** 3
     n_chunks = LARGE * ROWS / (8 * COLUMNS)
     in_turn = np.ceil(n_chunks / (NODES * TASKS))
