@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from skatom.recipes.fitting import fit
 
 # Size of the product that measures the speed of dense linear algebra.
 _SIZE = 600
-# Seconds of a fit that tell its pace, and the fewest batches.
-_LONG_ENOUGH, _BATCHES = 1.0, 4
+# Seconds of a fit that tell its pace, the fewest batches, and the fewest smaller fits.
+_LONG_ENOUGH, _BATCHES, _SMALLER_FITS = 1.0, 4, 3
 # Weight of the measured speed of products beside the times of fits, which tell more if they are
 # long enough for their factorisation to matter.
 _WEIGHT_OF_PRODUCTS = 0.1
@@ -136,17 +137,19 @@ def _by_pace(marks, n_atoms):
 
 def _by_smaller_fits(data, settings, cost):
     """The time of a fit from those of smaller ones, the last of which is long enough."""
-    costs, times, n = [], [], data.recipe.probe_frames
-    while not times or (times[-1] < _LONG_ENOUGH and n < len(data.structures)):
-        n = min(2 * n, len(data.structures))
-        part = data.part(n)
+    n_structures, costs, times = len(data.structures), [], []
+    for k in itertools.count():
+        part = data.part(min(2**k * data.recipe.probe_frames, n_structures))
         begin = time.perf_counter()
         data.fit(settings, part)
         times.append(time.perf_counter() - begin)
         costs.append(data.recipe.cost(settings, data.structures[part], data.targets[part]))
-    if n == len(data.structures):
-        return times[-1]
-    return _extrapolated(costs[-3:], times[-3:], cost, _flops_per_second())
+        if len(part) == n_structures:
+            return times[-1]
+        if times[-1] > (_LONG_ENOUGH if len(times) >= _SMALLER_FITS else 3 * _LONG_ENOUGH):
+            break
+    last = slice(-_SMALLER_FITS, None)
+    return _extrapolated(costs[last], times[last], cost, _flops_per_second())
 
 
 def _extrapolated(costs, times, cost, speed):
@@ -159,9 +162,9 @@ def _extrapolated(costs, times, cost, speed):
     rows = np.array([[c.work / work, c.flops / flops, 1.0] for c in costs])
     rows /= np.array(times)[:, None]
     rows = np.vstack([rows, [0.0, _WEIGHT_OF_PRODUCTS * speed / flops, 0.0]])
-    rows[:, 2] *= len(times) > 2
+    rows[:, 2] *= len(times) >= _SMALLER_FITS
     a, b, c = nnls(rows, np.append(np.ones(len(times)), _WEIGHT_OF_PRODUCTS))[0]
-    return float(a * cost.work / work + b * cost.flops / flops + (c if len(times) > 2 else 0.0))
+    return float(a * cost.work / work + b * cost.flops / flops + c)
 
 
 def _flops_per_second():
