@@ -81,7 +81,7 @@ def test_training_finds_radial_functions_that_describe_more(data):
     errors = [np.abs(m.predict(X, return_forces=True)[1] - y.forces).mean()
               for m in (plain, trained)]  # fmt: skip
     assert errors[1] < errors[0]
-    assert trained.potential_.n_features_in_ == 5
+    assert trained.estimator_.n_features_in_ == 5
 
 
 def test_levels_and_species_share_the_number_of_features(data):

@@ -41,14 +41,14 @@ class MomentTensorPotential(StructureRegressor):
     fit.
 
     The fit of c penalises w with the regularisation that has the largest evidence at its start;
-    the final model is a fit of the given ``potential``.
+    the final model is a fit of the given ``estimator``.
 
     Parameters
     ----------
     descriptor : MomentTensor, default=None
         The descriptor. Its parameters ``by_center``, ``include_bias`` and ``radial_coefficients``
         are not used. None: ``MomentTensor()``.
-    potential : LinearPotential, default=None
+    estimator : LinearPotential, default=None
         The linear model, with the noises and the baseline. None: ``LinearPotential()``.
     n_radial : int, default=8
         Number of polynomials Q in a radial function.
@@ -66,7 +66,7 @@ class MomentTensorPotential(StructureRegressor):
         The coefficients c, by the species of the centre and of the neighbour.
     descriptor_ : MomentTensor
         The descriptor with these coefficients.
-    potential_ : LinearPotential
+    estimator_ : LinearPotential
         The linear model of its features.
     loss_path_ : ndarray of float
         The inner minimum after each step, the first before the first step.
@@ -111,7 +111,7 @@ class MomentTensorPotential(StructureRegressor):
 
     _parameter_constraints = {
         "descriptor": [MomentTensor, None],
-        "potential": [LinearPotential, None],
+        "estimator": [LinearPotential, None],
         "n_radial": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "random_state": ["random_state"],
@@ -121,7 +121,7 @@ class MomentTensorPotential(StructureRegressor):
     def __init__(
         self,
         descriptor: MomentTensor | None = None,
-        potential: LinearPotential | None = None,
+        estimator: LinearPotential | None = None,
         *,
         n_radial: int = 8,
         max_iter: int = 50,
@@ -129,7 +129,7 @@ class MomentTensorPotential(StructureRegressor):
         verbose: int = 0,
     ) -> None:
         self.descriptor = descriptor
-        self.potential = potential
+        self.estimator = estimator
         self.n_radial = n_radial
         self.max_iter = max_iter
         self.random_state = random_state
@@ -162,7 +162,7 @@ class MomentTensorPotential(StructureRegressor):
         self
         """
         structures = as_structures(X)
-        potential = clone(self.potential or LinearPotential())
+        potential = clone(self.estimator or LinearPotential())
         problem = RadialProblem(
             self.descriptor or MomentTensor(), potential, structures, y, sample_weight,
             configurations,
@@ -175,7 +175,7 @@ class MomentTensorPotential(StructureRegressor):
         vars(self).update(
             radial_coefficients_=coefficients,
             descriptor_=descriptor,
-            potential_=potential,
+            estimator_=potential,
             loss_path_=path,
             **{name: getattr(potential, name) for name in
                ("species_", "absolute_energies_", "baseline_", "outputs_")},
@@ -224,4 +224,4 @@ class MomentTensorPotential(StructureRegressor):
         return as_structures(X)
 
     def _evaluate(self, X, names):
-        return self.potential_._evaluate(self.descriptor_.transform(X), names)
+        return self.estimator_._evaluate(self.descriptor_.transform(X), names)
