@@ -29,6 +29,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MomentTensorPotential,
     NBodyGaussianProcess,
     SparseGaussianProcess,
     TensorKernelRidge,
@@ -256,6 +257,12 @@ CASES = {
     ),
     "linear-distances": pipeline(
         InverseDistances(), named(LinearPotential, solver=GreedyOLS(3)), system="waters"
+    ),
+    "trained-moments": Case(
+        lambda: MomentTensorPotential(
+            SMALL_MOMENTS, LinearPotential(alpha=1e-6), n_radial=4, max_iter=3, random_state=0
+        ),
+        labels=OF_THE_ENERGY, prefix="estimator__",
     ),
     "bagged": pipeline(
         SMALL_SOAP, named(BaggedGreedyOLS, n_estimators=4, random_state=0), labels=OF_THE_ENERGY

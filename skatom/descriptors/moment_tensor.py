@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike
 from skatom.descriptors._cpu import moment_tensor as _cpu
+from skatom.descriptors._cpu.moment_radial import coefficient_slopes
 from skatom.descriptors.alchemy import mixing_matrix
+from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.contractions import (
     Basis,
@@ -22,6 +24,10 @@ from skatom.descriptors.contractions import (
     contractions,
     einstein_indices,
 )
+from skatom.parallel import ThreadTeam, available_threads, split_rows
+
+# Atoms of a piece whose derivatives with respect to coefficients are summed at once.
+_SLOPE_ATOMS = 256
 
 
 class MomentTensor(AtomicDescriptor):
@@ -49,8 +55,15 @@ class MomentTensor(AtomicDescriptor):
     :math:`E = \sum_i \sum_k \xi_k B_k(i)` is a moment tensor potential [1]_. A product of k moments
     describes (k + 1)-body interactions, at a cost that is linear in the number of neighbours.
 
-    In [2]_, radial functions with trained coefficients mix the species; here every species of
-    neighbours has its own moments, so that the energy is linear in all coefficients.
+    Every species of neighbours has its own moments, so that a linear model is linear in all its
+    coefficients. With ``radial_coefficients`` there is one moment of all neighbours instead, whose
+    radial functions are those of [2]_, for each pair of species of the centre i and the neighbour j
+
+    .. math::
+        f_\mu(r; Z_i, Z_j) = \sum_\beta c_{\mu Z_i Z_j \beta}\,
+        T_\beta\!\left(\ldots\right) (r_\mathrm{cut} - r)^2 .
+
+    `MomentTensorPotential <skatom.models.MomentTensorPotential>` trains the coefficients c.
 
     Parameters
     ----------
@@ -86,6 +99,8 @@ class MomentTensor(AtomicDescriptor):
         Mix the species of neighbours into fewer channels, as in `SOAP`. An array U: channel J
         receives U_Ja times the moments of species a. An int: that many leading eigenvectors of a
         similarity from covalent radii and groups of the periodic table.
+    radial_coefficients : array-like of shape (n_mu, n_species, n_species, n_radial), default=None
+        Coefficients c of radial functions for all species. None: species have their own moments.
     pool : {"sum", "mean"}, default=None
         Sum or average the features over the atoms of each structure, as `StructureFeatures`.
         None: `AtomicFeatures`, one row for each atom.
@@ -150,6 +165,7 @@ class MomentTensor(AtomicDescriptor):
         "by_center": ["boolean"],
         "include_bias": ["boolean"],
         "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        "radial_coefficients": ["array-like", None],
     }
     _size_parameters = "level, or use species_compression"
 
@@ -167,6 +183,7 @@ class MomentTensor(AtomicDescriptor):
         by_center: bool = True,
         include_bias: bool = False,
         species_compression: ArrayLike | None = None,
+        radial_coefficients: ArrayLike | None = None,
         pool: str | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -182,6 +199,7 @@ class MomentTensor(AtomicDescriptor):
         self.by_center = by_center
         self.include_bias = include_bias
         self.species_compression = species_compression
+        self.radial_coefficients = radial_coefficients
         self.pool = pool
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -189,9 +207,27 @@ class MomentTensor(AtomicDescriptor):
     def _prepare(self, structures):
         if self.r_min is not None and self.r_min >= self.cutoff:
             raise ValueError(f"r_min={self.r_min} must be smaller than cutoff={self.cutoff}")
-        self.mixing_ = mixing_matrix(self.species_compression, self.species_)
+        if self.radial_coefficients is None:
+            self.mixing_ = mixing_matrix(self.species_compression, self.species_)
+        else:
+            self.mixing_ = np.ones((1, len(self.species_)))
+            self._check_coefficients()
         contractions(self._basis())
         self.r_min_ = self._smallest_distance(structures) if self.r_min is None else self.r_min
+
+    def _check_coefficients(self):
+        if self.species_compression is not None:
+            raise ValueError(
+                "radial_coefficients mix the species already: leave species_compression out"
+            )
+        shape, n_species = np.shape(self.radial_coefficients), len(self.species_)
+        expected = (len(compile_program(self._basis()).degrees), n_species, n_species)
+        if shape[:3] != expected or len(shape) != 4 or shape[3] == 0:
+            raise ValueError(
+                f"radial_coefficients have the shape {shape}, but level={self.level} has "
+                f"{expected[0]} radial functions for each pair of the {n_species} species: give an "
+                f"array of the shape {expected} and one more axis"
+            )
 
     def _smallest_distance(self, structures):
         """The smallest distance below the cutoff; 0 if there is none."""
@@ -220,8 +256,14 @@ class MomentTensor(AtomicDescriptor):
             bool(self.by_center),
             int(self.include_bias),
             self.mixing_,
+            self._coefficients(),
             *compile_program(self._basis()),
         )
+
+    def _coefficients(self):
+        if self.radial_coefficients is None:
+            return np.empty((0, 0, 0, 0))
+        return np.ascontiguousarray(self.radial_coefficients, float)
 
     def _n_features(self):
         n_blocks = len(self.species_) if self.by_center else 1
@@ -239,6 +281,52 @@ class MomentTensor(AtomicDescriptor):
         one = [1.0, *levels] if self.include_bias else levels
         return np.tile(np.array(one, float), len(self.species_) if self.by_center else 1)
 
+    @property
+    def n_mu_(self) -> int:
+        """Number of radial functions, of the smallest and all other μ that the level allows."""
+        check_is_fitted(self)
+        return len(compile_program(self._basis()).degrees)
+
+    def coefficient_slopes(
+        self, X: AtomicFeatures, coef: ArrayLike, weights: ArrayLike, motions: ArrayLike
+    ) -> Array:
+        r"""Derivatives of energies and forces with respect to ``radial_coefficients``.
+
+        .. math:: \frac{\partial}{\partial c} \sum_i \Big( u_i E_i
+            + \sum_j \frac{\partial E_i}{\partial r_{ij}} \cdot v_{ij} \Big), \qquad
+            E_i = x_i \cdot w_{Z_i}
+
+        Parameters
+        ----------
+        X : AtomicFeatures
+            Features x of this descriptor, with ``by_center=False`` and without the bias.
+        coef : array-like of float, shape (n_species, n_features)
+            Coefficients w.
+        weights : array-like of float, shape (n_atoms,)
+            Weights u of the energies of the atoms.
+        motions : array-like of float, shape (n_pairs, 3)
+            Changes v of the vectors of ``X.neighbors``; with forces :math:`v_{ij} = v_j - v_i`.
+
+        Returns
+        -------
+        ndarray of float, shape (n_mu, n_species, n_species, n_radial)
+        """
+        pairs, species = X.neighbors, self._species_index(X.structures)
+        arrays = [np.ascontiguousarray(a, float) for a in (coef, weights, motions)]
+        parts = split_rows(len(pairs.atoms), _SLOPE_ATOMS)
+        compiled = self._compiled()
+
+        def add(part):
+            out = np.zeros(compiled.coefficients.shape)
+            coefficient_slopes(
+                part.start, part.stop, pairs.offsets, pairs.vectors, species[pairs.atoms],
+                species[pairs.indices], compiled, *arrays, out,
+            )  # fmt: skip
+            return out
+
+        with ThreadTeam(available_threads()) as team:
+            return sum(team.map(add, parts), np.zeros(compiled.coefficients.shape))
+
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.
 
@@ -251,12 +339,15 @@ class MomentTensor(AtomicDescriptor):
         ndarray of str
             Species of the neighbours, μ and indices of each moment, after the species of the
             centre if ``by_center``: ``mt_Si:Si0ab_Si1ab`` contracts M_02 and M_12. Channels of
-            compressed species are called ``mix0-``, ``mix1-`` and so on. The bias is ``mt_Si:1``.
+            compressed species are called ``mix0-``, ``mix1-`` and so on, moments of trained radial
+            functions ``M``. The bias is ``mt_Si:1``.
         """
         check_is_fitted(self)
         symbols = [chemical_symbols[z] for z in self.species_]
         channels = symbols
-        if self.species_compression is not None:
+        if self.radial_coefficients is not None:
+            channels = ["M"]
+        elif self.species_compression is not None:
             channels = [f"mix{j}-" for j in range(len(self.mixing_))]
         names = ["1"] if self.include_bias else []
         for parts in contractions(self._basis()):

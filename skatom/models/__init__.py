@@ -10,6 +10,7 @@ from skatom.models.kernel_ridge.force_kernel_ridge import ForceKernelRidge
 from skatom.models.linear.bagged_greedy_ols import BaggedGreedyOLS
 from skatom.models.linear.greedy_ols import GreedyOLS
 from skatom.models.linear.linear_potential import LinearPotential
+from skatom.models.linear.moment_tensor_potential import MomentTensorPotential
 from skatom.models.nbody.kernel_order import KernelOrderSelector
 from skatom.models.nbody.mapped_force_field import MappedForceField
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
@@ -26,6 +27,7 @@ __all__ = [
     "KernelOrderSelector",
     "LinearPotential",
     "MappedForceField",
+    "MomentTensorPotential",
     "NBodyGaussianProcess",
     "PairRepulsion",
     "SGDML",

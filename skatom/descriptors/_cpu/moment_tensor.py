@@ -25,6 +25,8 @@ class Moments(NamedTuple):
     by_center: bool  # a block of features for every species of the centre
     n_bias: int  # 1: a feature that is 1, before the contractions
     mixing: np.ndarray  # (n_channels, n_species)
+    # of radial functions, (n_mu, n_species, n_species, n_radial), by centre and neighbour; or none
+    coefficients: np.ndarray
     # see contractions.Program
     degrees: np.ndarray
     starts: np.ndarray
@@ -38,8 +40,8 @@ class Moments(NamedTuple):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def radial(r, moments, f, df):
-    """f_μ(r) = T_μ(ξ) (cutoff - r)² and f'_μ(r)."""
+def chebyshev(r, moments, f, df):
+    """T_μ(ξ) (cutoff - r)² and its slope."""
     scale = 2 / (moments.cutoff - moments.r_min)
     x = scale * (r - moments.cutoff) + 1
     t, dt, before, dbefore = 1.0, 0.0, x, 1.0  # T_-1 = T_1
@@ -49,6 +51,25 @@ def radial(r, moments, f, df):
         df[mu] = scale * dt * gap * gap - 2 * t * gap
         dt, dbefore = 2 * (t + x * dt) - dbefore, dt
         t, before = 2 * x * t - before, t
+
+
+@callee(cache=True, fastmath=FASTMATH)
+def radial(r, moments, center, other, work):
+    """f_μ(r) and f'_μ(r) of a neighbour; combinations of these where there are coefficients."""
+    f, df = work[0], work[1]
+    c = moments.coefficients
+    if c.shape[3] == 0:
+        chebyshev(r, moments, f, df)
+        return
+    q, dq = work[4], work[5]
+    chebyshev(r, moments, q, dq)
+    for mu in range(len(f)):
+        value, slope = 0.0, 0.0
+        for b in range(len(q)):
+            factor = c[mu, center, other, b]
+            value += factor * q[b]
+            slope += factor * dq[b]
+        f[mu], df[mu] = value, slope
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -86,16 +107,17 @@ def n_components(moments):
 def scratch(moments):
     """Buffers of one thread for one neighbour at a time."""
     n_mu, size = len(moments.degrees), n_monomials(moments.degrees[0])
-    return np.empty(n_mu), np.empty(n_mu), np.empty(size), np.empty(size)
+    q = np.empty(moments.coefficients.shape[3])
+    return np.empty(n_mu), np.empty(n_mu), np.empty(size), np.empty(size), q, np.empty(len(q))
 
 
 @callee(cache=True)
-def _neighbor(vector, moments, work):
+def _neighbor(vector, center, other, moments, work):
     """Radial functions and monomials of one neighbour; its distance and the monomials' vector."""
-    f, df, values, _ = work
+    values = work[2]
     x, y, z = vector[0], vector[1], vector[2]
     r = np.sqrt(x * x + y * y + z * z)
-    radial(r, moments, f, df)
+    radial(r, moments, center, other, work)
     if moments.unit_vectors:
         x, y, z = x / r, y / r, z / r
     monomials(x, y, z, moments.degrees[0], values)
@@ -103,12 +125,12 @@ def _neighbor(vector, moments, work):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def accumulate(vectors, species, moments, work, out):
+def accumulate(vectors, center, species, moments, work, out):
     """M_μν (n_species, n_components) of one centre, of each species of neighbours."""
-    f, _, values, _ = work
+    f, values = work[0], work[2]
     out[:] = 0.0
     for k in range(len(vectors)):
-        _neighbor(vectors[k], moments, work)
+        _neighbor(vectors[k], center, species[k], moments, work)
         channel = out[species[k]]
         stop = 0
         for mu in range(len(f)):
@@ -140,16 +162,16 @@ def differentiate(weights, degrees, out):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def moment_gradients(vectors, species, moments, work, cotangent, slopes, gradients):
+def moment_gradients(vectors, center, species, moments, work, cotangent, slopes, gradients):
     """dE/dr_j (n_neighbors, 3) for dE/dM (n_species, n_components).
 
     ``slopes``: scratch (n_species, 3, n_components).
     """
-    f, df, values, _ = work
+    f, df, values = work[0], work[1], work[2]
     for s in range(len(cotangent)):
         differentiate(cotangent[s], moments.degrees, slopes[s])
     for k in range(len(vectors)):
-        r, x, y, z = _neighbor(vectors[k], moments, work)
+        r, x, y, z = _neighbor(vectors[k], center, species[k], moments, work)
         weights, slope = cotangent[species[k]], slopes[species[k]]
         along, gx, gy, gz, start = 0.0, 0.0, 0.0, 0.0, 0
         for mu in range(len(f)):
@@ -180,23 +202,30 @@ def _dot(a, b):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def moment_tangent(vector, moments, work, tangent):
+def moment_tangent(vector, center, other, moments, work, tangent):
     """Derivative (3, n_components) along its vector of what one neighbour adds to M_μν."""
-    f, df, values, weights = work
-    r, x, y, z = _neighbor(vector, moments, work)
+    f, df, values, weights = work[0], work[1], work[2], work[3]
+    r, x, y, z = _neighbor(vector, center, other, moments, work)
     for axis in range(3):
-        along = vector[axis] / r
         # forward through the recursion of the monomials, for a unit step along the axis
         dx, dy, dz = 1.0 * (axis == 0), 1.0 * (axis == 1), 1.0 * (axis == 2)
-        if moments.unit_vectors:
-            dx, dy, dz = (dx - along * x) / r, (dy - along * y) / r, (dz - along * z) / r
-        _monomials_tangent(x, y, z, dx, dy, dz, moments.degrees[0], values, weights)
+        along = _step(vector, r, x, y, z, dx, dy, dz, moments, values, weights)
         stop = 0
         for mu in range(len(f)):
             start, stop = stop, stop + n_monomials(moments.degrees[mu])
             row = tangent[axis, start:stop]
             for m in range(len(row)):
                 row[m] = f[mu] * weights[m] + df[mu] * along * values[m]
+
+
+@callee(cache=True, fastmath=FASTMATH)
+def _step(vector, r, x, y, z, dx, dy, dz, moments, values, out):
+    """Changes of the monomials and, returned, of the distance for a step of the neighbour."""
+    along = (vector[0] * dx + vector[1] * dy + vector[2] * dz) / r
+    if moments.unit_vectors:
+        dx, dy, dz = (dx - along * x) / r, (dy - along * y) / r, (dz - along * z) / r
+    _monomials_tangent(x, y, z, dx, dy, dz, moments.degrees[0], values, out)
+    return along
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -271,13 +300,13 @@ def _n_numbers(moments):
 
 
 @callee(cache=True)
-def _block_numbers(starts, vectors, species, moments, work, by_species, numbers, a, b):
+def _block_numbers(starts, vectors, centers, species, moments, work, by_species, numbers, a, b):
     """All numbers (n_numbers, lanes) of the centres a to b; those of empty lanes are zero."""
     n_moments = by_species.shape[1]
     numbers[: len(moments.mixing) * n_moments] = 0.0
     for i in range(a, b):
         i0, i1 = starts[i], starts[i + 1]
-        accumulate(vectors[i0:i1], species[i0:i1], moments, work, by_species)
+        accumulate(vectors[i0:i1], centers[i], species[i0:i1], moments, work, by_species)
         for j in range(len(moments.mixing)):
             for s in range(by_species.shape[0]):
                 weight = moments.mixing[j, s]
@@ -316,7 +345,7 @@ def values(first, last, starts, vectors, centers, species, moments, out):
     numbers = np.empty((_n_numbers(moments), LANES))
     for a in range(first, last, LANES):
         b = min(a + LANES, last)
-        _block_numbers(starts, vectors, species, moments, work, by_species, numbers, a, b)
+        _block_numbers(starts, vectors, centers, species, moments, work, by_species, numbers, a, b)
         for i in range(a, b):
             if moments.by_center:
                 out[i] = 0.0
@@ -337,7 +366,7 @@ def pair_gradients(first, last, starts, vectors, centers, species, moments, cota
     slopes = np.empty((by_species.shape[0], 3, by_species.shape[1]))
     for a in range(first, last, LANES):
         b = min(a + LANES, last)
-        _block_numbers(starts, vectors, species, moments, work, by_species, numbers, a, b)
+        _block_numbers(starts, vectors, centers, species, moments, work, by_species, numbers, a, b)
         adjoint[:] = 0.0
         for i in range(a, b):
             row = _own_features(cotangent[min(i, len(cotangent) - 1)], centers[i], moments)
@@ -348,8 +377,9 @@ def pair_gradients(first, last, starts, vectors, centers, species, moments, cota
             i0, i1 = starts[i], starts[i + 1]
             _unmix(adjoint, i - a, moments.mixing, by_species)
             moment_gradients(
-                vectors[i0:i1], species[i0:i1], moments, work, by_species, slopes, out[i0:i1]
-            )
+                vectors[i0:i1], centers[i], species[i0:i1], moments, work, by_species, slopes,
+                out[i0:i1],
+            )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
@@ -361,11 +391,13 @@ def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
     tangent = np.empty((len(numbers), 3 * LANES))
     one = np.empty((3, by_species.shape[1]))
     for i in range(first, last):
-        _block_numbers(starts, vectors, species, moments, work, by_species, numbers, i, i + 1)
+        _block_numbers(
+            starts, vectors, centers, species, moments, work, by_species, numbers, i, i + 1
+        )
         for k0 in range(starts[i], starts[i + 1], LANES):
             k1 = min(k0 + LANES, starts[i + 1])
             for k in range(k0, k1):
-                moment_tangent(vectors[k], moments, work, one)
+                moment_tangent(vectors[k], centers[i], species[k], moments, work, one)
                 _spread(one, moments.mixing[:, species[k]], k - k0, tangent)
             contract_tangent(moments, numbers, tangent, 3 * (k1 - k0))
             for k in range(k0, k1):

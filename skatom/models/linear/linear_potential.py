@@ -433,6 +433,12 @@ class LinearPotential(LinearModel):
             return int(bool(self.fit_intercept))
         return self._design().n_constants
 
+    def labels_of(self, X, y, sample_weight=None, configurations=None):
+        """Labels of structures as this fitted model learns them, and the weights of structures."""
+        targets = as_targets(y, X.structures)
+        problem = self._labelled(X, targets, sample_weight, configurations)
+        return problem.labels, problem.weights
+
     def _labelled(self, X, targets, sample_weight, configurations):
         noise = {name: getattr(self, name) for name in _NOISES}
         labels = Labels.of(
