@@ -269,7 +269,7 @@ def test_networks_without_pairs_or_labels_are_errors():
     layer = SampledNetworkFeatures(4, random_state=0)
     with pytest.raises(ValueError, match="all 3 points of a kind coincide.*data that vary"):
         layer.fit(np.ones((3, 2)))
-    with pytest.raises(ValueError, match="needs labels: give y to fit"):
+    with pytest.raises(ValueError, match="requires y to be passed.* give labels to fit"):
         layer.set_params(sampler="differences").fit(x)
     with pytest.raises(ValueError, match="y has 4 labels, but X has 5 rows"):
         layer.fit(x, x[:4, 0])

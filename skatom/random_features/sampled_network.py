@@ -174,7 +174,8 @@ class SampledNetworkFeatures(NumberedFeatures, FeatureTransformer, TransformerMi
         """The labels (n_rows, n_targets) of the rows, NaN where there are none."""
         if y is None:
             raise ValueError(
-                "sampler='differences' needs labels: give y to fit, or use sampler='uniform'"
+                "sampler='differences' requires y to be passed, but the target y is None: give "
+                "labels to fit, or use sampler='uniform'"
             )
         if isinstance(y, Targets) and y.energy is None:
             raise ValueError(
