@@ -1,5 +1,6 @@
 """Compiled functions are kept on disk, whatever its state, and give the same bits everywhere."""
 
+import operator
 import os
 import re
 import subprocess
@@ -10,10 +11,12 @@ from itertools import product
 import numba
 import numpy as np
 import pytest
+from numba.core.registry import cpu_target
 
 import skatom._numba
-from skatom._numba import compilation_time, disk_cache, njit, source_stamp
+from skatom._numba import callee, compilation_time, disk_cache, njit, source_stamp
 from skatom._numba.compilation_time import ANNOUNCEMENT, Compilation
+from skatom._numba.operations import remembering
 from skatom._progress import tqdm
 
 INNER = """
@@ -330,6 +333,97 @@ print(*(result.fndesc.mangled_name for result in shared.overloads.values()))
         other = features(NUMBA_CPU_NAME="generic")
         for one, two in zip(arrays(other), arrays(fresh), strict=True):
             assert np.linalg.norm(one - two) < 1e-13 * np.linalg.norm(two)
+
+
+@callee
+def own_argument(x):
+    return x, 1
+
+
+@callee
+def new_array(n):
+    return np.empty(n)[0]
+
+
+@callee(allocates=True)
+def counted(x):
+    return x[1:], np.zeros(2)
+
+
+class TestCallees:
+    """Callees do not count references to arrays unless they say that they make or return some."""
+
+    def test_that_return_arrays_say_so(self):
+        @njit
+        def call(x):
+            return own_argument(x)[1]
+
+        with pytest.raises(TypeError, match="own_argument returns .* declare allocates=True"):
+            call(np.ones(3))
+
+    def test_that_make_arrays_say_so(self):
+        @njit
+        def call(n):
+            return new_array(n)
+
+        with pytest.raises(numba.core.errors.TypingError, match="empty"):
+            call(3)
+
+    def test_that_say_so_give_arrays_that_live_on(self):
+        @njit
+        def call(x):
+            part, zeros = counted(x)
+            return part, zeros
+
+        x = np.arange(4.0)
+        before = sys.getrefcount(x)
+        part, zeros = call(x)
+        assert part.base is not None and sys.getrefcount(x) > before
+        x[1] = 7.0
+        assert part[0] == 7.0 and not zeros.any()
+        del part
+        assert sys.getrefcount(x) == before
+
+
+class TestOperations:
+    def test_have_the_types_of_numba(self):
+        """Of each remembered operation and arguments, numba finds the same signature again."""
+
+        @njit
+        def mixed(x, i):
+            total = 0.0
+            for k in range(len(x)):
+                total += x[k] * i + x[k] / 3 - (i // 2) % 5 + (k < i)
+            return total + i
+
+        x = np.linspace(0.1, 2.0, 9)
+        assert mixed(x, 5) == mixed.py_func(x, 5)
+        context = cpu_target.typing_context
+        known = remembering(context)._known
+        assert len(known) > 5
+        for (rules, arguments), signature in known.items():
+            assert context.resolve_function_type(rules, arguments, {}) == signature
+
+    def test_that_are_added_later_are_found(self):
+        class Length(numba.types.Type):
+            def __init__(self):
+                super().__init__(name="Length")
+
+        context = remembering(cpu_target.typing_context)
+        arguments = (Length(), numba.types.float64)
+        with pytest.raises(numba.core.errors.TypingError):
+            context.resolve_function_type(operator.add, arguments, {})
+
+        @numba.extending.type_callable(operator.add)
+        def type_add(context):
+            def typer(a, b):
+                return numba.types.float64 if isinstance(a, Length) else None
+
+            return typer
+
+        context.refresh()
+        found = context.resolve_function_type(operator.add, arguments, {})
+        assert found.return_type == numba.types.float64
 
 
 class TestSources:

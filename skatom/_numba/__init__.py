@@ -75,13 +75,21 @@ def njit(function=None, *, cache=False, **options):
     return compiled
 
 
-def callee(function=None, **options):
+def callee(function=None, *, allocates=False, **options):
     """`njit` for functions that only compiled functions call.
 
     The way from Python is not compiled, which is a fifth of all compilation. Python must not call
-    them: it would end with a segmentation fault.
+    them: it would end with a segmentation fault. Arrays belong to the caller, so that references to
+    them are not counted, which takes time to compile and to run.
+
+    Parameters
+    ----------
+    function : function, optional
+    allocates : bool, default=False
+        Whether the function makes arrays or returns any, which numba has to count. Others that do
+        are an error at compilation.
     """
-    return njit(function, no_cpython_wrapper=True, **options)
+    return njit(function, no_cpython_wrapper=True, _nrt=allocates, **options)
 
 
 def _refusal(function):

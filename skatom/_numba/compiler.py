@@ -153,7 +153,15 @@ class SelfContainedCompiler(Compiler):
         self.state.library = library(self.state.targetctx.codegen(), func.__qualname__)
         self.state.library.enable_object_caching()
         with compilation:
-            return super().compile_extra(func)
+            result = super().compile_extra(func)
+        self._check_references(func, result.signature.return_type)
+        return result
+
+    def _check_references(self, func, returned):
+        """TypeError for arrays that leave a function without counted references."""
+        holds_arrays = self.state.targetctx.data_model_manager[returned].contains_nrt_meminfo()
+        if holds_arrays and not self.state.flags.nrt:
+            raise TypeError(f"{func.__qualname__} returns {returned}: declare allocates=True")
 
     def define_pipelines(self):
         """numba's passes but those that loops do not need."""

@@ -52,7 +52,7 @@ def _scale(row, triple, q1, q2, first):
         row[i] *= _root_of_orders(triple, q1, q2, first + i)
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def bispectrum(c, triples, components, weights, out):
     """B of one centre."""
     n_channels, stop = c.shape[1], 0
@@ -69,7 +69,7 @@ def bispectrum(c, triples, components, weights, out):
                 _scale(out[start:stop], triple, q1, q2, first)
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def bispectrum_tangent(c, dc, triples, components, weights, out):
     """dB of one centre for dc (n_lm, n_channels)."""
     n_channels, stop = c.shape[1], 0
@@ -111,7 +111,7 @@ def _products_back(row, t, c, l, first, dc, dt):
         dt[m] = total
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def bispectrum_cotangent(c, triples, components, weights, cotangent, dc):
     """dE/dc of one centre for dE/dB."""
     n_channels, stop = c.shape[1], 0

@@ -75,7 +75,7 @@ def _moments(vectors, species, expansion, work, y, moments, squares):
                 moments[channel, k] += weight * y[k]
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def _scratch(expansion):
     n_channels, n_l = len(expansion.weights), expansion.legendre.shape[1]
     n_lm = n_l * n_l

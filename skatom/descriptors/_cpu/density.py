@@ -81,7 +81,7 @@ def radial_derivatives(r, table, t, spacing, derivatives):
         derivatives[f] = quartic * x + p[4, f]
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def scratch(density):
     """Buffers of one thread for one neighbour at a time."""
     n_lm = (density.l_max + 1) * (density.l_max + 1)
@@ -123,7 +123,7 @@ def _contract(dc, g, dg, a, b):
 def expand(vectors, species, center, density, work, c):
     """c (n_species, n_lm, n_max) of one centre whose own species is ``center``."""
     recursion, y, _, g, _ = work
-    flat = g.ravel()
+    flat = g.reshape(g.size)
     table, table_of = density.table, density.table_of
     spacing, weight = density.spacing, weight_parameters(density)
     norm, l_max = density.norm, density.l_max
@@ -144,7 +144,7 @@ def expand(vectors, species, center, density, work, c):
 def expansion_gradients(vectors, species, density, work, dc, gradients):
     """dE/dr_j (n_neighbors, 3) for the cotangent dc (n_species, n_lm, n_max)."""
     recursion, y, grad, g, dg = work
-    flat, dflat = g.ravel(), dg.ravel()
+    flat, dflat = g.reshape(g.size), dg.reshape(g.size)
     a, b = recursion[0], recursion[1]  # free once the harmonics are there
     table, table_of = density.table, density.table_of
     spacing, weight = density.spacing, weight_parameters(density)
@@ -177,7 +177,7 @@ def neighbor_tangent(vector, species, density, work, place, tangents):
     It is written to ``tangents[:, place]`` of (n_lm, n_neighbors, 3, n_max).
     """
     recursion, y, grad, g, dg = work
-    flat, dflat = g.ravel(), dg.ravel()
+    flat, dflat = g.reshape(g.size), dg.reshape(g.size)
     table, t = density.table, density.table_of[species]
     spacing, weight = density.spacing, weight_parameters(density)
     dx, dy, dz = vector[0], vector[1], vector[2]

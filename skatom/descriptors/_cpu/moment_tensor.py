@@ -103,7 +103,7 @@ def n_components(moments):
     return total
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def scratch(moments):
     """Buffers of one thread for one neighbour at a time."""
     n_mu, size = len(moments.degrees), n_monomials(moments.degrees[0])
@@ -329,7 +329,7 @@ def _unmix(cotangent, lane, mixing, by_species):
                     by_species[s, m] += weight * cotangent[j * n_moments + m, lane]
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def _own_features(row, center, moments):
     """The features of a row that are not zero for a centre of this species, without the bias."""
     n = len(moments.scalars) + moments.n_bias

@@ -59,7 +59,7 @@ def _radial(r, shape, degrees, coefficients, g, dg):
         dg[w] = f * (power * dt * (dp - p) + before * p) + df * power * p
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def scratch(scale):
     l_max = 0
     for l in scale.degrees:

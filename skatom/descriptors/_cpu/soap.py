@@ -100,7 +100,7 @@ def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
                     target[i] += x[n_channels - 1] * last[i]
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def packing(n_channels, width, stride):
     """Where `power_spectrum_tangent` finds the two terms of each product q <= q'.
 
@@ -134,7 +134,8 @@ def power_spectrum_tangent(c, tangents, blocks, both, factors, l_max, square, ou
     """
     n_channels, (n_lm, _, n_axes, width) = c.shape[1], tangents.shape
     flat = tangents.reshape(n_lm, tangents.shape[1] * n_axes * width)
-    length, n_products, numbers = len(blocks) * n_axes * width, len(factors), square.ravel()
+    length, n_products = len(blocks) * n_axes * width, len(factors)
+    numbers = square.reshape(square.size)
     for l in range(l_max + 1):
         for q in range(n_channels):
             _product(c, q, flat, np.int64(0), l, square[q, :length])
@@ -174,7 +175,7 @@ def features_cotangent(c, nu, l_max, coupling, cotangent, square, dc):
         _multiply(cotangent, np.sqrt(EIGHT_PI2), dc[0])
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def features_tangent(c, tangents, blocks, nu, l_max, coupling, table, square, out):
     """d features (n, 3, …) of one centre for n of the ``tangents`` (n_lm, …, 3, width) of c."""
     width = tangents.shape[3]
@@ -233,7 +234,7 @@ def normalize(p):
     _multiply(p, _inverse_length(p), p)
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def _coefficient_buffers(density):
     """c by species, and c in the channels of the invariants."""
     n_lm = (density.l_max + 1) * (density.l_max + 1)

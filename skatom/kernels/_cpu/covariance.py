@@ -151,7 +151,7 @@ def _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out):
             place += 1
 
 
-@callee(cache=True, fastmath=FASTMATH)
+@callee(allocates=True, cache=True, fastmath=FASTMATH)
 def _gradients(phi, slopes, b, sb, atoms_a, has_energy, out, along_x):
     """-g and G of one structure b (its rows, n_atoms of a, rank), but for the multiples of x.
 

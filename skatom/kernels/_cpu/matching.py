@@ -8,7 +8,7 @@ from skatom._numba import callee, njit
 _MOST, _BETWEEN = 100_000, 10
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def _log_sum_exp(x):
     largest = x.max()
     return largest + np.log(np.exp(x - largest).sum())

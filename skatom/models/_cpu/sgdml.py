@@ -178,7 +178,7 @@ def _permute(values, gradients, permutation, permuted_values, permuted_gradients
                 permuted_gradients[x, a, b] = gradients[x, permutation[a], permutation[b]]
 
 
-@callee(cache=True, fastmath=_FASTMATH)
+@callee(allocates=True, cache=True, fastmath=_FASTMATH)
 def _project(values, gradients, column_values, column_gradients, sigma, w1, left, right):
     """w1; the projections w2 J_iᵀδ and J_jᵀδ, where (Jᵀδ)_a = -Σ_b C_ab δ_ab."""
     n_atoms, n_columns = len(values), len(w1)
@@ -202,7 +202,7 @@ def _project(values, gradients, column_values, column_gradients, sigma, w1, left
                 left[x, a, j] *= w2
 
 
-@callee(cache=True, fastmath=_FASTMATH)
+@callee(allocates=True, cache=True, fastmath=_FASTMATH)
 def _kernel_row(atom, x, inverses, gradients, column_gradients, w1, left, right, row):
     """One row of the blocks (i, j): force component x on an atom of i, all of those of each j.
 

@@ -90,7 +90,7 @@ def radial_functions(r, radial, kappa, work, exponents, e):
             row[m] = -radial[m, 0] * (r[i] - radial[m, 1]) * (r[i] - radial[m, 1])
         for m in range(len(kappa)):
             row[n_gauss + m] = 0.0
-    exponential(work.ravel(), exponents, e.ravel())
+    exponential(work.reshape(e.size), exponents, e.reshape(e.size))
     for i in range(len(r)):
         for m in range(len(kappa)):
             e[i, n_gauss + m] = np.cos(kappa[m] * r[i])

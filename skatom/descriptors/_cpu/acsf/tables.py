@@ -88,7 +88,7 @@ def most_neighbors(first, last, starts):
     return most
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def neighborhood(n_max, functions):
     """Buffers for up to n_max neighbours."""
     n_radial = len(functions.radial) + len(functions.kappa)
@@ -103,7 +103,7 @@ def neighborhood(n_max, functions):
     )
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def triplets(n_max, n_derivatives, functions):
     """Buffers; a row of triplets (one j, all k) always fits. Derivatives: for none if 0."""
     n = max(_TRIPLETS, n_max)

@@ -26,7 +26,7 @@ class SortedNeighbors(NamedTuple):
     a: np.ndarray  # a_jl, (n, n_r3)
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def sorted_neighbors(n, basis):
     """Buffers for up to n neighbours."""
     return SortedNeighbors(

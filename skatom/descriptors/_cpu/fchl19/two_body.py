@@ -18,7 +18,7 @@ class LogNormals(NamedTuple):
     powers: np.ndarray  # scratch of exponentials
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def log_normal_buffers(n, basis):
     """Buffers for up to n neighbours."""
     n_r2 = len(basis.log_shells2)
@@ -26,7 +26,7 @@ def log_normal_buffers(n, basis):
 
 
 @callee(**LOOPS)
-def _log_normals(vectors, basis, radial):
+def log_normals(vectors, basis, radial):
     """Fill the two-body functions of one centre. One long array of exponents is the fastest."""
     values, mu, s = radial.values, radial.mu, radial.s
     logs, inverses = basis.log_shells2, basis.inverse_shells2
@@ -39,7 +39,8 @@ def _log_normals(vectors, basis, radial):
             z = logs[l] - mu[k]
             values[k, l] = half * z * z
     n = len(vectors) * len(logs)
-    exponential(values.ravel()[:n], radial.powers[:n], values.ravel()[:n])
+    exponents = values.reshape(values.size)[:n]
+    exponential(exponents, radial.powers[:n], exponents)
     for k in range(len(vectors)):
         decay = np.exp(-basis.decay2 * (mu[k] + 0.5 * s[k]))
         scale = decay * cutoff_value(length(vectors, k), basis.cutoff) / np.sqrt(2 * np.pi * s[k])
@@ -56,12 +57,11 @@ def _log_normal_slopes(r, s, basis):
 
 
 @callee(**LOOPS)
-def two_body(vectors, species, basis, radial, out):
+def two_body(species, radial, out):
     """Two-body features of one centre."""
     values = radial.values
-    _log_normals(vectors, basis, radial)
     out[:] = 0.0
-    for k in range(len(vectors)):
+    for k in range(len(species)):
         at = species[k] * values.shape[1]
         for l in range(values.shape[1]):
             out[at + l] += values[k, l]
@@ -69,9 +69,8 @@ def two_body(vectors, species, basis, radial, out):
 
 @callee(**LOOPS)
 def two_body_gradients(vectors, species, basis, cotangent, radial, gradients):
-    """dE/dr_ij of one centre for dE/d two-body features."""
+    """dE/dr_ij of one centre for dE/d two-body features, after `log_normals`."""
     values, mu, s, logs = radial.values, radial.mu, radial.s, basis.log_shells2
-    _log_normals(vectors, basis, radial)
     for k in range(len(vectors)):
         r, at = length(vectors, k), species[k] * len(logs)
         constant, linear, square = _log_normal_slopes(r, s[k], basis)
@@ -86,7 +85,6 @@ def two_body_gradients(vectors, species, basis, cotangent, radial, gradients):
 @callee(cache=True)
 def two_body_jacobian(vectors, species, basis, radial, jacobian):
     """d two-body features / dr_ij of one centre, (n_neighbors, 3, n_features) of zeros."""
-    _log_normals(vectors, basis, radial)
     for k in range(len(vectors)):
         r, at = length(vectors, k), species[k] * len(basis.log_shells2)
         constant, linear, square = _log_normal_slopes(r, radial.s[k], basis)
