@@ -43,7 +43,7 @@ def maps(
     band, shape : ndarray of int, shape (3,)
         Frequencies of the whole spectrum and points along each axis.
     cosines, sines, lines, phases, more_phases : ndarray
-        The products along the axes, see `skatom.descriptors.scattering.products.InverseWaves`.
+        The products along the axes, see `skatom.descriptors.scattering.products.to_points`.
     exponents, root
         See `power_sums`.
     squares : ndarray of float, shape (1 or C, n_points)
@@ -100,7 +100,7 @@ def band_spectra(
     shape : ndarray of int, shape (3,)
         Points along each axis.
     cosines, sines, lines, phases, more_phases : ndarray
-        The products along the axes, see `skatom.descriptors.scattering.products.ForwardWaves`.
+        The products along the axes, see `skatom.descriptors.scattering.products.to_spectra`.
     factor : float
         A factor of the spectra.
     band : ndarray of int, shape (3,)

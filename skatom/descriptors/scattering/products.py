@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Waves(NamedTuple):
+class AxisWaves(NamedTuple):
     """The products along the axes of a transform, see `skatom.descriptors._cpu.scattering_maps`.
 
     Along the first two axes points are counted from the centre of the grid, and matrices have rows
@@ -22,14 +22,14 @@ class Waves(NamedTuple):
 
 @lru_cache(maxsize=256)
 def to_points(band, shape):
-    """The `Waves` of a transform of spectra to points; frequencies not resolved are left out."""
+    """The `AxisWaves` from spectra to points; frequencies not resolved are left out."""
     highest = resolved(band, shape)
     tables = [_centred(shape[a], 1 / shape[a], highest[a]) for a in (0, 1)]
     angles = 2 * np.pi * np.outer(np.arange(highest[2] + 1), np.arange(shape[2]) / shape[2])
     weights = np.where(np.arange(highest[2] + 1) > 0, 2.0, 1.0)[:, None]
     lines = np.concatenate([weights * np.cos(angles), -weights * np.sin(angles)])
     middle = [0.5 * (n - 1) / n for n in shape]
-    return Waves(
+    return AxisWaves(
         tuple(np.ascontiguousarray(cosine) for cosine, _ in tables),
         tuple(np.ascontiguousarray(sine) for _, sine in tables),
         lines,
@@ -39,7 +39,7 @@ def to_points(band, shape):
 
 
 def to_spectra(shape, steps, shifts, highest):
-    """The `Waves` of a transform of points to spectra.
+    """The `AxisWaves` of a transform of points to spectra.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def to_spectra(shape, steps, shifts, highest):
     middle = [shifts[a] + 0.5 * (shape[a] - 1) * steps[a] for a in (0, 1)]
     points = shifts[2] + steps[2] * np.arange(shape[2])
     angles = 2 * np.pi * np.outer(points, np.arange(highest[2] + 1))
-    return Waves(
+    return AxisWaves(
         tuple(np.ascontiguousarray(cosine.T) for cosine, _ in tables),
         tuple(np.ascontiguousarray(sine.T) for _, sine in tables),
         np.concatenate([np.cos(angles), -np.sin(angles)], axis=1),
