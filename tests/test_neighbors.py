@@ -124,6 +124,17 @@ def test_list_of_some_centres():
         assert (part.centers[mine] == i).all()
 
 
+def test_list_of_consecutive_centres_is_not_a_copy():
+    pairs = neighbor_list([molecule("CH4"), bulk("Si")], 3.0)
+    some = pairs.take([1, 2, 5, 6])
+    run, taken = some.run(slice(1, 3)), some.take([1, 2])
+    assert np.shares_memory(run.vectors, some.vectors)
+    for name in ("offsets", "indices", "vectors", "atoms", "centers"):
+        np.testing.assert_array_equal(getattr(run, name), getattr(taken, name))
+    assert len(run) > 0
+    assert len(some.run(slice(2, 2))) == 0
+
+
 def test_shorter_list():
     structures = mixed_batch()
     pairs, part = neighbor_list(structures, 2.5), neighbor_list(structures, 4.0).within(2.5)

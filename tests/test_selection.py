@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from skatom.descriptors import SOAP
 from skatom.kernels import Cosine, Polynomial
 from skatom.selection import CUR, FarthestPointSampling, leverage_scores
+from skatom.solvers import sampling
 
 MOLECULES = [molecule(name) for name in ("CH4", "H2O", "CO", "CH3OH", "CO2")]
 
@@ -42,6 +43,15 @@ class TestFarthestPointSampling:
             for kernel in (None, Polynomial(zeta=1))
         ]
         np.testing.assert_array_equal(samplers[0].selected_, samplers[1].selected_)
+
+    @pytest.mark.parametrize("kernel", [None, Cosine(zeta=2)])
+    def test_does_not_depend_on_how_products_are_made(self, kernel, monkeypatch):
+        points = np.random.default_rng(0).normal(size=(300, 20))
+        together = sampling.farthest_points(points, 40, [3], kernel)
+        monkeypatch.setattr(sampling, "_EACH", 0)
+        one_by_one = sampling.farthest_points(points, 40, [3], kernel)
+        np.testing.assert_array_equal(together[0], one_by_one[0])
+        np.testing.assert_allclose(together[1], one_by_one[1], rtol=1e-10)
 
     def test_ties_go_to_the_first(self):
         X = [[0.0], [2.0], [-2.0], [2.0]]

@@ -5,8 +5,8 @@
     python -m benchmarks threads --only sgdml --profile
 
 Each task runs with 1, 2, 4, … threads up to the number of cores or, if it takes long with one
-thread, with 1 and with all; tasks are in groups, each in a process of its own. Printed are, for each
-number of threads,
+thread, with 1 and with all; tasks are in groups, each in a process of its own. Printed are, for
+each number of threads,
 
 - the shortest time, and the speed-up over one thread;
 - the share of the cores' time that was used: processor time / (time × threads);
@@ -37,10 +37,10 @@ from unittest.mock import patch
 from benchmarks.harness import HERE, table, thread_limits
 from benchmarks.performance._thread_tasks import GROUPS, Filled
 
-SECONDS, CALLS = 0.6, 5  # calls of one task with one number of threads end at the first of these
+SECONDS, CALLS = 0.3, 5  # calls of one task with one number of threads end at the first of these
 LONG = 2.0  # seconds with one thread, from which on only all threads are measured besides
 TINY = 0.02
-SIZE = 10500  # of the factorisations
+SIZES = 7000, 10500  # of the factorisations with one or two threads, and with all
 
 
 def add_arguments(parser):
@@ -209,13 +209,14 @@ def _serial(threads, ratio):
 def factor(cores):
     """Print the rates of `PackedCholesky` and of dpotrf."""
     rows = []
-    for threads in sorted({1, 2, cores}):
-        rates = packed_rate(SIZE, threads), lapack_rate(SIZE, threads)
+    for threads, size in {1: SIZES[0], 2: SIZES[0], cores: SIZES[1]}.items():
+        rates = packed_rate(size, threads), lapack_rate(size, threads)
         rows.append([
-            str(threads), *(f"{rate:.1f}" for rate in rates), f"{rates[0] / rates[1]:.2f}"
+            str(size), str(threads), *(f"{rate:.1f}" for rate in rates),
+            f"{rates[0] / rates[1]:.2f}",
         ])  # fmt: skip
-    header = ["threads", "PackedCholesky, GFLOP/s", "dpotrf, GFLOP/s", "ratio"]
-    table(f"Cholesky of {SIZE} unknowns, without the time to fill the matrix", header, rows)
+    header = ["size", "threads", "PackedCholesky, GFLOP/s", "dpotrf, GFLOP/s", "ratio"]
+    table("Cholesky, without the time to fill the matrix", header, rows)
 
 
 def packed_rate(size, threads):
