@@ -27,6 +27,7 @@ from skatom.descriptors import (
     MomentTensor,
     Scale,
     Select,
+    WaveletScattering,
 )
 from skatom.kernels import (
     Cosine,
@@ -718,6 +719,94 @@ def test_deviations_on_the_device_equal_those_of_the_cpu(monkeypatch):
         for a, b in zip(several, expected, strict=True):
             assert type(a) is np.ndarray
             np.testing.assert_allclose(a**2, b**2, rtol=0, atol=1e-9 * np.max(b**2))
+
+
+# --- wavelet scattering ---------------------------------------------------------------------------
+
+SMALL_SCATTERING = {
+    "orbitals": [(2, 1), (3, 2), (3, 0)], "scales": (0, 1), "beta": 0.45, "padding": 3.0,
+    "channels": ("species", "kinetic"), "exponents": (1, 4 / 3, 2), "alias": 1e-2,
+}  # fmt: skip
+
+
+def scattering_pair(**parameters):
+    """Features of molecules and crystals on the CPU and on the device; some have equal grids."""
+    # symmetric structures have points where a modulus is rounding, hence without a direction
+    places = np.random.default_rng(0).uniform(size=(3, 3))
+    cell = Atoms("COH", scaled_positions=places, cell=CELL, pbc=True)
+    strained = cell.copy()
+    strained.set_cell(1.01 * cell.cell.array, scale_atoms=True)
+    methanol = rattled_methanol()
+    structures = [cell, methanol, strained, methanol, cell]
+    descriptor = WaveletScattering(**{**SMALL_SCATTERING, **parameters})
+    on_cpu = descriptor.fit_transform(structures)
+    return on_cpu, on_device(descriptor).fit_transform(structures)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"normalize": "ratio", "density_width": 0.3},
+        {"normalize": None, "alias": 1e-4, "scale_gap": -1, "channels": "total"},
+        {"grid_shape": (12, 11, 14), "orbitals": [(2, 1)], "multiresolution": False},
+        {"order": 1},
+        {"order": 0},
+    ],
+)
+def test_wavelet_scattering_equals_that_of_the_cpu(parameters):
+    on_cpu, features = scattering_pair(**parameters)
+    assert_equal(features.values, on_cpu.values)
+    array, _ = cotangents(on_cpu)
+    array /= np.maximum(np.abs(on_cpu.values), 1e-3)
+    tensor = torch.as_tensor(array)
+    for found, expected in zip(features.pullback(tensor), on_cpu.pullback(array), strict=True):
+        assert_equal(found, expected)
+    some, few = on_cpu[:3, ::5], features[:3, ::5]
+    found, expected = few.jacobian([2, 1]), some.jacobian([2, 1])
+    assert_equal(found.gradients, expected.gradients)
+    assert_equal(found.strains, expected.strains)
+
+
+def test_batches_of_wavelet_scattering_change_nothing(monkeypatch):
+    from skatom.descriptors.scattering import device
+
+    _, whole = scattering_pair()
+    _, tensor = cotangents(whole)
+    monkeypatch.setattr(device, "_POINTS", {False: 2**10})
+    _, parts = scattering_pair()
+    assert_equal(parts.values, whole.values, 1e-14)
+    for found, expected in zip(parts.pullback(tensor), whole.pullback(tensor), strict=True):
+        assert_equal(found, expected, 1e-12)
+
+
+def test_wavelet_scattering_moves_between_devices(tmp_path):
+    on_cpu, features = scattering_pair(order=1)
+    array, tensor = cotangents(on_cpu)
+    assert_equal(on_cpu.to("torch").pullback(tensor)[0], on_cpu.pullback(array)[0])
+    back = features.to("cpu")
+    assert type(back.values) is np.ndarray
+    np.testing.assert_allclose(back.pullback(array)[0], on_cpu.pullback(array)[0], atol=1e-9)
+    again = pickle.loads(pickle.dumps(features))
+    assert type(again.values) is np.ndarray
+    assert_close(again.pullback(array)[0], on_cpu.pullback(array)[0])
+    joblib.dump(features.descriptor, tmp_path / "scattering.joblib")
+    loaded = joblib.load(tmp_path / "scattering.joblib")
+    assert_equal(loaded.transform(on_cpu.structures).values, on_cpu.values)
+    few = loaded.select([5, 2]).transform(on_cpu.structures)
+    assert_equal(few.values, on_cpu.values[:, [5, 2]])
+
+
+def test_scattering_of_a_molecule_too_large_for_the_device(monkeypatch):
+    from skatom._device import Device
+
+    def refuse(self, n_bytes, what, remedy, max_memory=None):
+        if "grid" in what:
+            raise MemoryError(f"{what}: {remedy}")
+
+    monkeypatch.setattr(Device, "check_memory", refuse)
+    with pytest.raises(MemoryError, match="the grid of structure 0, of .*: increase grid_spacing"):
+        scattering_pair(order=1)
 
 
 # --- kernels of Triton ----------------------------------------------------------------------------

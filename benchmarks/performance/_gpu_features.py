@@ -9,7 +9,8 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
-from skatom.descriptors import ACSF, FCHL19, SOAP, AtomicFeatures
+from skatom.datasets import load_boron_nitride
+from skatom.descriptors import ACSF, FCHL19, SOAP, AtomicFeatures, WaveletScattering
 from skatom.descriptors._torch import density as plain_density
 from skatom.descriptors._torch import fchl19 as tensor_fchl19
 from skatom.descriptors._torch import neighbors as tensor_neighbors
@@ -107,6 +108,39 @@ def fchl19(bench):
 def acsf(bench):
     """Values and pullback of symmetry functions."""
     _descriptor(bench, ACSF(), "ACSF", ASPIRIN, 3 if bench.small else 400)
+
+
+def scattering(bench):
+    """Values and pullback of wavelet scattering: crystals, molecules, and the default grids."""
+    crystals, (molecules, _) = load_boron_nitride().structures, bench.data(ETHANOL)
+    _scattering(bench, "BN cells, alias=1e-3", crystals[: 1 if bench.small else 20], alias=1e-3)
+    _scattering(bench, "ethanol, alias=1e-3", molecules[: 1 if bench.small else 20], alias=1e-3)
+    few = {"alias": 1e-3, "orbitals": 2} if bench.small else {}
+    _scattering(bench, "ethanol, default grids", molecules[:1], **few)
+
+
+def _scattering(bench, label, X, **parameters):
+    """Equality with the CPU, and times beside all of its threads and two of them."""
+    label = f"scattering, {len(X)} {label}"
+    on_cpu = WaveletScattering(**parameters).fit(X)
+    on_card = WaveletScattering(**parameters, device=bench.name).fit(X)
+    slow, expected = bench.once(lambda: on_cpu.transform(X))
+    fast, found = bench.seconds(lambda: on_card.transform(X), repeats=1 if bench.small else 3)
+    bench.check(f"{label}: values", bench.device.array(found.values), expected.values, 1e-9)
+    ratios = {"all threads/time": slow / fast}
+    if len(X) > 1:
+        with two_cores():
+            ratios["two cores/time"] = bench.once(lambda: on_cpu.transform(X))[0] / fast
+    bench.say(f"{label}: values", 1000 * fast, "ms", **ratios)
+    bench.say("  peak memory", bench.peak_gib(), "GiB")
+    cotangent = 1 / np.maximum(np.abs(expected.values), 1e-3)
+    tensor = bench.device.tensor(cotangent)
+    slow, pulled = bench.once(lambda: expected.pullback(cotangent))
+    fast, other = bench.seconds(lambda: found.pullback(tensor), repeats=1)
+    for part, one, two in zip(("gradient", "virial"), pulled, other, strict=True):
+        bench.check(f"{label}: {part}", bench.device.array(two), one, 1e-9)
+    bench.say(f"{label}: pullback", 1000 * fast, "ms", **{"all threads/time": slow / fast})
+    bench.kernels(f"{label}: values", lambda: on_card.transform(X))
 
 
 def _descriptor(bench, descriptor, label, name, n, stages=()):
@@ -350,6 +384,7 @@ TASKS = [
     ("soap", soap, 100),
     ("fchl19", fchl19, 90),
     ("acsf", acsf, 90),
+    ("scattering", scattering, 100),
     ("covariance", covariances, 90),
     ("force-kernel-ridge-equality", separate_fits, 120),
     ("force-kernel-ridge", force_kernel_ridge, 90),

@@ -48,8 +48,8 @@ def with_device(descriptor, device):
         copied.device = device
     elif device != "cpu":
         raise ValueError(
-            f"{type(descriptor).__name__} has no parameter device: SOAP, FCHL19, ACSF and "
-            "InverseDistances have"
+            f"{type(descriptor).__name__} has no parameter device: SOAP, FCHL19, ACSF, "
+            "InverseDistances and WaveletScattering have"
         )
     return copied
 
