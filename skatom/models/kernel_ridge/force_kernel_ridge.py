@@ -33,7 +33,7 @@ from skatom.models.kernel_ridge.inputs import (
     learnable,
 )
 from skatom.models.kernel_ridge.iterative_system import IterativeSystem
-from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of
+from skatom.models.kernel_ridge.labels import RidgeLabels, alphas_of, outputs_of
 from skatom.models.kernel_ridge.shared_fits import shared_fits
 from skatom.properties import in_order
 from skatom.targets import as_targets
@@ -293,7 +293,8 @@ class ForceKernelRidge(StructureRegressor):
             self._fit_derivatives(X, labels, make(self, kernel, X, labels))
         else:
             self._fit_operators(kernel, X, labels)
-        self.outputs_ = self._outputs_of(learnt, X)
+        local = isinstance(X, AtomicFeatures) and not isinstance(kernel, StructureKernel)
+        self.outputs_ = outputs_of(learnt, hasattr(self, "_training"), local)
         self._shift = 0.0
         if not self.absolute_energies_ and "energy" in self.outputs_:
             self._shift = -float(self.expansion_.energies(X).mean())
@@ -306,17 +307,6 @@ class ForceKernelRidge(StructureRegressor):
 
     def _alpha(self):
         return _ALPHA[self.basis] if self.alpha is None else self.alpha
-
-    def _outputs_of(self, learnt, X):
-        """Names of the properties that a model predicts after learning from these labels."""
-        if learnt == ["dipole"]:
-            names = {"dipole"}
-        else:
-            names = {"energy", "forces", "stress", *(["dipole"] if "dipole" in learnt else [])}
-        deviations = {f"{name}_std" for name in names} if hasattr(self, "_training") else set()
-        if isinstance(X, AtomicFeatures) and not isinstance(self._kernel(), StructureKernel):
-            names.add("local_energies")
-        return in_order(names | deviations)
 
     def _remedy(self, name):
         if hasattr(self, "expansion_") and self._lacks_deviation(name):

@@ -4,6 +4,7 @@ import numpy as np
 
 from skatom._rigid_motions import rigid_motions
 from skatom.models._labels import check_stresses, per_structure, virials
+from skatom.properties import in_order
 
 # The label of each kind of rows, and the parameter that is its regularisation strength.
 _LABELS = {
@@ -44,6 +45,16 @@ def alphas_of(parameters, structures, targets, configurations, smallest):
             targets.labelled(label), smallest=smallest,
         )  # fmt: skip
     return found
+
+
+def outputs_of(learnt, has_deviations, has_local_energies):
+    """Names of the properties that a model predicts after learning from these labels, in order."""
+    if learnt == ["dipole"]:
+        names = {"dipole"}
+    else:
+        names = {"energy", "forces", "stress", *(["dipole"] if "dipole" in learnt else [])}
+    deviations = {f"{name}_std" for name in names} if has_deviations else set()
+    return in_order(names | deviations | ({"local_energies"} if has_local_energies else set()))
 
 
 class RidgeLabels:
