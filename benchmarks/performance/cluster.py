@@ -4,10 +4,11 @@
     python -m benchmarks cluster --structures 1000 --workers 1 2
 
 The same sparse Gaussian process of small cells is fitted in one process and on clusters of 1, 2 and
-4 workers of one thread each. Printed are the time of the fit, the processor time of all workers and
-of the calling process, from which the speed-up on idle cores follows, the peak memory of a worker,
-for half of the structures, too, and the largest relative difference of predictions from the one
-process. On the last cluster a worker is killed while it works.
+4 workers of one thread each. Printed are the time of the fit, the processor time of the threads that
+work on tasks and of the calling process, in which the scheduler is, the speed-up on idle cores that
+follows from the longest of these threads, the peak memory of a worker, for half of the structures,
+too, and the largest relative difference of predictions from the one process. What workers take to
+wait is left out: on a busy machine they wait for long. On the last cluster a worker is killed while it works.
 
 Time and memory of a large fit follow by calculation: the time of the rows from that of one process,
 and the time of triangles from the speed of `StreamedQR` here.
@@ -20,6 +21,7 @@ import time
 
 import joblib
 import numpy as np
+import psutil
 from ase import Atoms
 from distributed import Client, LocalCluster
 
@@ -75,7 +77,7 @@ def row(n_workers, what, found, half, first, reference, X):
         abs(a - b).max() / abs(b).max()
         for a, b in zip(found["model"].predict(X[:200], return_forces=True), reference, strict=True)
     ]
-    # the slowest worker, and what the calling process does meanwhile and afterwards
+    # the slowest worker; the calling process takes triangles meanwhile
     longest, longest_of_first = (max(f["busy"]) for f in (found, first))
     return [
         f"{n_workers}{what}", f"{found['time']:.1f}",
@@ -101,12 +103,12 @@ def on_workers(n_workers, n_sparse, X, y, kill=False):
         kept_every(0.0, kill_one),
     ):
         client.run(warm_up, n_sparse)
-        before = client.run(time.process_time)
+        before = client.run(thread_times)
         begin, used = time.perf_counter(), time.process_time()
         fitted = model(n_sparse).fit(X, y)
         seconds, caller = time.perf_counter() - begin, time.process_time() - used
-        after = client.run(time.process_time)
-        busy = [after[name] - before.get(name, 0.0) for name in after]
+        after = client.run(thread_times)
+        busy = [longest_thread(after[name], before.get(name, {})) for name in after]
         return {
             "model": fitted, "time": seconds, "caller": caller, "busy": busy,
             "peak": max(client.run(peak).values()),
@@ -117,6 +119,16 @@ def warm_up(n_sparse):
     X = cells(n_sparse // 4 + 1)
     with joblib.parallel_config(backend="sequential"):
         model(n_sparse).fit(X, labels(X))
+
+
+def thread_times():
+    """Processor time of each thread of this process."""
+    return {t.id: t.user_time + t.system_time for t in psutil.Process().threads()}
+
+
+def longest_thread(after, before):
+    """Processor time of the thread that worked most: the one with the tasks."""
+    return max(seconds - before.get(name, 0.0) for name, seconds in after.items())
 
 
 def peak():
