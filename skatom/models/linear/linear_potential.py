@@ -19,14 +19,14 @@ from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models.linear.base import LinearModel, described, kind_of
-from skatom.models.linear.label_sums import (
-    KINDS,
-    Design,
-    LabelSums,
-    sums_of_structures,
-    sums_of_table,
-)
+from skatom.models.linear.label_sums import KINDS, Design
 from skatom.models.linear.linear_predictions import LinearDeviations, LinearExpansion
+from skatom.models.linear.linear_problem import (
+    LabelledStructures,
+    WeightedTable,
+    belong_to_species,
+    sums_of_splits,
+)
 from skatom.models.linear.ridge import RidgeProblem, cross_validated, solved_by, squared_errors
 from skatom.properties import in_order
 from skatom.targets import Targets, as_targets
@@ -261,7 +261,7 @@ class LinearPotential(LinearModel):
         problem = self._start(X, y, sample_weight, configurations)
         self._alpha_of_cv, self.cv_errors_ = None, None
         if self.alpha == "cv" and self.solver is None:
-            sums = self._cross_validate(problem, X, y, groups)
+            sums = self._cross_validate(problem, groups)
         else:
             sums = problem.sums(slice(None))
         return self._solve(sums)
@@ -370,7 +370,7 @@ class LinearPotential(LinearModel):
         left_out = {"local_energies"} if not atomic else set()
         species = X.structures.species
         self._learnt_from, self.species_ = kind, species
-        self._own_columns = bool(self.by_species) and atomic and not _belong_to_species(X, species)
+        self._own_columns = bool(self.by_species) and atomic and not belong_to_species(X, species)
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
         self.outputs_ = self._given(left_out)
@@ -449,7 +449,7 @@ class LinearPotential(LinearModel):
                 "no label has weight: give at least one labelled structure a positive sample_weight"
             )
         weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
-        return _OfStructures(self._design(), X, labels, weights)
+        return LabelledStructures(self._design(), X, labels, weights)
 
     def _table(self, X, y, sample_weight, reset):
         X, y = validate_data(
@@ -463,35 +463,15 @@ class LinearPotential(LinearModel):
                 raise ValueError(
                     "all sample weights are zero: give at least one sample a positive weight"
                 )
-        return _OfTable(X, np.asarray(y, float), weights, bool(self.fit_intercept))
+        return WeightedTable(X, np.asarray(y, float), weights, bool(self.fit_intercept))
 
-    def _cross_validate(self, problem, X, y, groups):
+    def _cross_validate(self, problem, groups):
         """Choose α by the errors of structures that were left out; the sums of all labels."""
-        splits = [
-            [np.isin(np.arange(len(problem)), np.arange(len(problem))[part]) for part in split]
-            for split in check_cv(self.cv).split(np.empty((len(problem), 1)), None, groups)
-        ]
-        kinds = np.array([part for split in splits for part in split]).T
-        patterns, pattern = np.unique(kinds, axis=0, return_inverse=True)
-        parts = [problem.sums(np.flatnonzero(pattern.ravel() == k)) for k in range(len(patterns))]
-
-        def joined(chosen):
-            whole = LabelSums(self._n_columns)
-            for k in np.flatnonzero(chosen):
-                whole = whole.merge(parts[k])
-            if not sum(whole.n_labels.values()):
-                raise ValueError(
-                    "a split of cv has no labels to train or test on: change cv, the groups or the "
-                    "weights"
-                )
-            return whole.reduced()
-
-        pairs = [(joined(patterns[:, k]), joined(patterns[:, k + 1]))
-                 for k in range(0, 2 * len(splits), 2)]  # fmt: skip
+        pairs, whole = sums_of_splits(problem, check_cv(self.cv), groups, self._n_columns)
         self._alpha_of_cv, self.cv_errors_ = cross_validated(
             pairs, self._n_constants, self._factors(), self._learnt_from is None
         )
-        return joined(np.ones(len(parts), bool))
+        return whole
 
     def _factors(self):
         """The factors g of all columns but the constants."""
@@ -580,40 +560,3 @@ class LinearPotential(LinearModel):
             check_is_array(X, type(self).__name__, "ForceKernelRidge is")
             species_index(X.structures, self.species_)  # raises for species not seen in fit
         return X
-
-
-class _OfStructures:
-    """The labels of structures, of which parts give `LabelSums`."""
-
-    def __init__(self, design, X, labels, weights):
-        self.design, self.X, self.labels, self.weights = design, X, labels, weights
-
-    def __len__(self):
-        return len(self.X)
-
-    def sums(self, chosen):
-        """The sums of chosen structures."""
-        parts = self.X, self.labels, self.weights
-        if not isinstance(chosen, slice):
-            parts = (part[chosen] for part in parts)
-        return sums_of_structures(self.design, *parts)
-
-
-class _OfTable:
-    """The samples of a table, of which parts give `LabelSums`."""
-
-    def __init__(self, X, y, weights, intercept):
-        self.X, self.y, self.weights, self.intercept = X, y, weights, intercept
-
-    def __len__(self):
-        return len(self.X)
-
-    def sums(self, chosen):
-        """The sums of chosen samples."""
-        return sums_of_table(self.X[chosen], self.y[chosen], self.weights[chosen], self.intercept)
-
-
-def _belong_to_species(X, species):
-    """Whether each feature is zero for the atoms of all species but one."""
-    present = [X.values[X.numbers == number].any(axis=0) for number in species]
-    return bool((np.sum(present, axis=0) <= 1).all())

@@ -1,0 +1,83 @@
+"""What a linear potential learns from: structures or a table, of which parts give sums."""
+
+import numpy as np
+
+from skatom.models.linear.label_sums import LabelSums, sums_of_structures, sums_of_table
+
+
+class LabelledStructures:
+    """The labels of structures, of which parts give `LabelSums`."""
+
+    def __init__(self, design, X, labels, weights):
+        self.design, self.X, self.labels, self.weights = design, X, labels, weights
+
+    def __len__(self):
+        return len(self.X)
+
+    def sums(self, chosen):
+        """The sums of chosen structures."""
+        parts = self.X, self.labels, self.weights
+        if not isinstance(chosen, slice):
+            parts = (part[chosen] for part in parts)
+        return sums_of_structures(self.design, *parts)
+
+
+class WeightedTable:
+    """The samples of a table, of which parts give `LabelSums`."""
+
+    def __init__(self, X, y, weights, intercept):
+        self.X, self.y, self.weights, self.intercept = X, y, weights, intercept
+
+    def __len__(self):
+        return len(self.X)
+
+    def sums(self, chosen):
+        """The sums of chosen samples."""
+        return sums_of_table(self.X[chosen], self.y[chosen], self.weights[chosen], self.intercept)
+
+
+def belong_to_species(X, species):
+    """Whether each feature is zero for the atoms of all species but one."""
+    present = [X.values[X.numbers == number].any(axis=0) for number in species]
+    return bool((np.sum(present, axis=0) <= 1).all())
+
+
+def sums_of_splits(problem, cv, groups, n_columns):
+    """The sums of the training and test samples of each split, and those of all samples.
+
+    Samples that are together in all splits are summed once.
+
+    Parameters
+    ----------
+    problem : LabelledStructures or WeightedTable
+    cv : splitter
+    groups : array-like of shape (n,), or None
+    n_columns : int
+
+    Returns
+    -------
+    splits : list of (LabelSums, LabelSums)
+    whole : LabelSums
+    """
+    samples = np.arange(len(problem))
+    splits = cv.split(np.empty((len(samples), 1)), None, groups)
+    # (n, 2 n_splits): whether a sample trains, whether it tests
+    uses = np.array([np.isin(samples, samples[part]) for split in splits for part in split]).T
+    patterns, pattern = np.unique(uses, axis=0, return_inverse=True)
+    parts = [problem.sums(np.flatnonzero(pattern.ravel() == k)) for k in range(len(patterns))]
+
+    def joined(chosen):
+        whole = LabelSums(n_columns)
+        for k in np.flatnonzero(chosen):
+            whole = whole.merge(parts[k])
+        if not sum(whole.n_labels.values()):
+            raise ValueError(
+                "a split of cv has no labels to train or test on: change cv, the groups or the "
+                "weights"
+            )
+        return whole.reduced()
+
+    pairs = [
+        (joined(patterns[:, k]), joined(patterns[:, k + 1])) for k in range(0, uses.shape[1], 2)
+    ]
+    return pairs, joined(np.ones(len(parts), bool))
