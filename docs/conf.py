@@ -100,6 +100,7 @@ EXAMPLES = [
     "symmetry",
     "environments",
     "kernel_learning_curves",
+    "network_potentials",
     "silicon",
     "uncertainty",
     "tensors",

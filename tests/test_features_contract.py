@@ -29,6 +29,7 @@ from skatom.descriptors import (
     SOAP,
     AtomicFeatures,
     AveragedSOAP,
+    CartesianCoordinates,
     ChebyshevFunctions,
     FeatureMap,
     FeatureScaler,
@@ -55,6 +56,13 @@ from skatom.random_features import (
 def same_atoms():
     """A molecule, a crystal and a slab of the same three atoms."""
     return [crystal(False), crystal(), crystal((True, True, False))]
+
+
+def same_molecules():
+    frames = [rattled_methanol() for _ in range(3)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.1, seed=seed)
+    return frames
 
 
 def without_slabs():
@@ -199,6 +207,9 @@ CASES = {
     ),
     "averaged_mixed": Case(
         AveragedSOAP, {"soap": SOAP(**SMALL_SOAP, species_compression=2)}, first=False
+    ),
+    "cartesian": Case(
+        CartesianCoordinates, structures=same_molecules, invariant=False, extensive=False
     ),
     "inverse_distances": Case(InverseDistances, structures=same_atoms, extensive=False),
     "scattering": Case(

@@ -3,23 +3,37 @@
 import joblib
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
+from batches import random_rotation
+from derivatives import slopes_of_displacements, slopes_of_strains
 from scipy import stats
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
-from skatom import Targets
+from skatom import Structures, Targets
 from skatom.datasets import load_ethanol
-from skatom.descriptors import FCHL19, Linear
+from skatom.descriptors import FCHL19, CartesianCoordinates, InverseDistances, Linear
 from skatom.kernels import Cosine, Gaussian, Laplacian, Matern, covariance
+from skatom.network_potentials import (
+    cartesian_potential,
+    extensive_potential,
+    higher_order_potential,
+    isometric_potential,
+    permutation_invariant_potential,
+    shallow_set_potential,
+)
 from skatom.random_features import (
+    CoulombFeatures,
     DenseProjection,
     Neurons,
     PrincipalComponents,
     RandomFourierFeatures,
     SampledNetworkFeatures,
+    ShallowSetFeatures,
+    TripletFeatures,
 )
 from skatom.random_features.projections import draw_hadamard, draw_normal, draw_orthogonal
 
@@ -365,3 +379,163 @@ def test_a_seed_fixes_the_features_and_files_keep_them(name, tmp_path):
     np.testing.assert_array_equal(read.transform(features).values, expected)
     names = read.get_feature_names_out()
     assert len(set(names)) == expected.shape[1]
+
+
+# --- molecules ------------------------------------------------------------------------------------
+
+
+def rattled(n=4, name="CH3OH"):
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(n):
+        atoms = molecule(name)
+        atoms.positions += rng.normal(scale=0.08, size=atoms.positions.shape)
+        frames.append(atoms)
+    return frames
+
+
+MOLECULE_MAPS = {
+    "coulomb": CoulombFeatures(),
+    "sorted": CoulombFeatures("sorted"),
+    "eigenvalues": CoulombFeatures("eigenvalues"),
+    "singular values": CoulombFeatures("singular values"),
+    "angles": TripletFeatures(),
+    "gaussians": TripletFeatures("gaussians"),
+    "nested": ShallowSetFeatures(5, random_state=0),
+    "nested normal": ShallowSetFeatures(5, projection="normal", random_state=0),
+    "flat": ShallowSetFeatures(5, layout="flat", random_state=0),
+    "flat normal": ShallowSetFeatures(5, layout="flat", projection="normal", random_state=0),
+}
+WITHOUT_ORDER = [name for name in MOLECULE_MAPS if name not in ("coulomb", "angles", "gaussians")]
+
+
+@pytest.mark.parametrize("name", MOLECULE_MAPS)
+def test_derivatives_of_maps_of_molecules_equal_central_differences(name):
+    features = InverseDistances().fit_transform(rattled())
+    learnt = clone(MOLECULE_MAPS[name]).fit(features)
+    mapped = learnt.transform(features)
+    size = np.abs(mapped.values).max(axis=0)
+    cotangent = np.random.default_rng(0).normal(size=mapped.values.shape) / size
+    gradient, virial = mapped.pullback(cotangent)
+
+    def transform(structures):
+        return learnt.transform(features.descriptor.transform(structures))
+
+    for found, expected in (
+        (gradient, slopes_of_displacements(mapped, cotangent, transform)),
+        (virial, slopes_of_strains(mapped, cotangent, transform)),
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    jacobian = mapped.jacobian(slice(None))
+    rows = np.repeat(cotangent, np.diff(jacobian.offsets), axis=0)
+    along = np.einsum("axf,af->ax", jacobian.gradients, rows)
+    np.testing.assert_allclose(along, gradient, atol=1e-10 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("name", MOLECULE_MAPS)
+def test_only_maps_of_sets_forget_the_order_of_like_atoms(name):
+    frames = rattled()
+    features = InverseDistances().fit_transform(frames)
+    learnt = clone(MOLECULE_MAPS[name]).fit(features)
+    swapped = [atoms[[0, 1, 4, 3, 5, 2]] for atoms in frames]  # hydrogens
+    assert (swapped[0].numbers == frames[0].numbers).all()
+    found = learnt.transform(features.descriptor.transform(swapped)).values
+    same = np.allclose(found, learnt.transform(features).values, rtol=1e-9)
+    assert same == (name in WITHOUT_ORDER)
+
+
+def test_coulomb_matrix_of_water_is_that_of_the_textbook():
+    y, z = 0.763239, 0.477047
+    water = Atoms("OHH", [[0, 0, 0.119262], [0, y, -z], [0, -y, -z]])
+    features = InverseDistances().fit_transform([water])
+    coulomb = CoulombFeatures().fit_transform(features).values[0]
+    np.testing.assert_allclose(coulomb, [8.259642, 8.259642, 0.655103], atol=2e-6)
+    spectrum = CoulombFeatures("eigenvalues").fit_transform(features).values[0]
+    np.testing.assert_allclose(spectrum, [75.355543, -0.155103, -0.683746], atol=2e-6)
+    singular = CoulombFeatures("singular values").fit_transform(features).values[0]
+    np.testing.assert_allclose(singular, [75.355543, 0.683746, 0.155103], atol=2e-6)
+    lower = CoulombFeatures("sorted").fit_transform(features).values[0]
+    np.testing.assert_allclose(
+        lower, [73.516695, 8.259642, 0.5, 8.259642, 0.655103, 0.5], atol=2e-6
+    )
+    angles = TripletFeatures().fit_transform(features).values[0, 3:]
+    np.testing.assert_allclose(np.degrees(np.arccos(angles)), [104.0, 38.0, 38.0], atol=1e-3)
+    bell = TripletFeatures("gaussians", 2.0).fit_transform(features).values[0, 3]
+    assert bell == pytest.approx(np.exp(-(2 * 0.968565**2 + 1.526478**2) / 4), rel=1e-5)
+
+
+def test_normal_functions_of_sets_have_the_rank_of_their_elements():
+    features = InverseDistances().fit_transform(rattled(30))
+    for layout, rank in (("flat", 1), ("nested", 6)):
+        sets = ShallowSetFeatures(20, layout=layout, projection="normal", random_state=0)
+        values = sets.fit_transform(features).values
+        assert np.linalg.matrix_rank(values, tol=1e-9 * np.abs(values).max()) <= rank
+
+
+def test_maps_of_molecules_take_inverse_distances_alone():
+    features = InverseDistances().fit_transform(rattled())
+    for other in (features.values, CartesianCoordinates().fit_transform(rattled())):
+        with pytest.raises(TypeError, match="is a map of inverse distances, and got"):
+            CoulombFeatures().fit(other)
+    with pytest.raises(TypeError, match="as they are"):
+        TripletFeatures().fit(features[:, :3])
+    learnt = ShallowSetFeatures(3).fit(features)
+    with pytest.raises(ValueError, match="features as input"):
+        learnt.transform(InverseDistances().fit_transform([molecule("H2O")]))
+
+
+POTENTIALS = {
+    "cartesian": cartesian_potential(150, random_state=0),
+    "isometric": isometric_potential(150, random_state=0),
+    "eigenvalues": permutation_invariant_potential(150, random_state=0),
+    "singular values": permutation_invariant_potential(150, "singular values", random_state=0),
+    "sorted": permutation_invariant_potential(150, "sorted", random_state=0),
+    "angles": higher_order_potential(150, random_state=0),
+    "gaussians": higher_order_potential(150, "gaussians", random_state=0),
+    "nested": shallow_set_potential(150, n_functions=30, random_state=0),
+    "flat": shallow_set_potential(150, "flat", n_functions=30, random_state=0),
+    "extensive": extensive_potential(40, FCHL19(cutoff=3.0, n_r2=5, n_r3=4), random_state=0),
+}
+
+
+@pytest.fixture(scope="module")
+def ethanol():
+    data = load_ethanol()
+    return data.structures[:150:5], data.targets[:150:5], data.structures[[2, 33, 77]]
+
+
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_potentials_conserve_energy_and_have_their_symmetries(name, ethanol):
+    X, y, test = ethanol
+    model = clone(POTENTIALS[name]).fit(X, y)
+    energy, forces = model.predict(test, return_forces=True)
+    step, rng = 1e-4, np.random.default_rng(0)
+    way = rng.normal(size=test.positions.shape)
+    ends = []
+    for k in (-2, -1, 1, 2):
+        there = Structures(test.numbers, test.positions + k * step * way, test.offsets)
+        ends.append(model.predict(there))
+    slope = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * step)
+    work = np.add.reduceat((forces * way).sum(axis=1), test.offsets[:-1])
+    np.testing.assert_allclose(-work, slope, atol=1e-6 * np.abs(forces).max() * 10)
+    turned = Structures(
+        test.numbers, test.positions @ -random_rotation(0).T + [1.0, 2.0, 3.0], test.offsets
+    )
+    moved = np.abs(model.predict(turned) - energy).max()
+    assert (moved > 1e-3) if name == "cartesian" else (moved < 1e-6 * np.abs(energy).max())
+    order = np.arange(len(test.numbers)).reshape(3, -1)
+    hydrogens = np.flatnonzero(test.numbers[: order.shape[1]] == 1)
+    order[:, hydrogens] = order[:, hydrogens[::-1]]
+    swapped = Structures(test.numbers, test.positions[order.ravel()], test.offsets)
+    moved = np.abs(model.predict(swapped) - energy).max()
+    invariant = name in ("eigenvalues", "singular values", "sorted", "nested", "flat", "extensive")
+    assert (moved < 1e-6 * np.abs(energy).max()) == invariant
+
+
+def test_the_extensive_potential_adds_energies_of_molecules_far_apart(ethanol):
+    X, y, test = ethanol
+    model = clone(POTENTIALS["extensive"]).fit(X, y)
+    n = test.offsets[1]
+    apart = np.concatenate([test.positions[:n], test.positions[n : 2 * n] + 50.0])
+    both = Structures(test.numbers[: 2 * n], apart)
+    np.testing.assert_allclose(model.predict(both), model.predict(test[:2]).sum(), rtol=1e-10)

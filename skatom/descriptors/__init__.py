@@ -4,6 +4,7 @@ from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.averaged_soap import AveragedSOAP
+from skatom.descriptors.cartesian import CartesianCoordinates
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
@@ -29,6 +30,7 @@ __all__ = [
     "SOAP",
     "AtomicFeatures",
     "AveragedSOAP",
+    "CartesianCoordinates",
     "ChebyshevFunctions",
     "FeatureMap",
     "FeatureScaler",
