@@ -113,10 +113,10 @@ def acsf(bench):
 def scattering(bench):
     """Values and pullback of wavelet scattering: crystals, molecules, and the default grids."""
     crystals, (molecules, _) = load_boron_nitride().structures, bench.data(ETHANOL)
-    _scattering(bench, "BN cells, alias=1e-3", crystals[: 1 if bench.small else 20], alias=1e-3)
-    _scattering(bench, "ethanol, alias=1e-3", molecules[: 1 if bench.small else 20], alias=1e-3)
-    few = {"alias": 1e-3, "orbitals": 2} if bench.small else {}
-    _scattering(bench, "ethanol, default grids", molecules[:1], **few)
+    n, rough = (1, {"orbitals": [(2, 1)], "scales": (1, 2)}) if bench.small else (20, {})
+    _scattering(bench, "BN cells, alias=1e-3", crystals[:n], alias=1e-3, **rough)
+    _scattering(bench, "ethanol, alias=1e-3", molecules[:n], alias=1e-3, **rough)
+    _scattering(bench, "ethanol, default grids", molecules[:1], **rough)
 
 
 def _scattering(bench, label, X, **parameters):
