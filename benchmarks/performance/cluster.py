@@ -4,11 +4,12 @@
     python -m benchmarks cluster --structures 1000 --workers 1 2
 
 The same sparse Gaussian process of small cells is fitted in one process and on clusters of 1, 2 and
-4 workers of one thread each. Printed are the time of the fit, the processor time of the threads that
-work on tasks and of the calling process, in which the scheduler is, the speed-up on idle cores that
-follows from the longest of these threads, the peak memory of a worker, for half of the structures,
-too, and the largest relative difference of predictions from the one process. What workers take to
-wait is left out: on a busy machine they wait for long. On the last cluster a worker is killed while it works.
+4 workers of one thread each. Printed are the time of the fit; the processor time of the threads
+with tasks, and of the calling process, which has the scheduler; the speed-up on idle cores, which
+follows from the longest of these threads; the peak memory of a worker, also for half of the
+structures; and the largest relative difference of predictions from the one process. What workers
+use while they wait is left out: on a busy machine they wait for long. On the last cluster a worker
+is killed while it works.
 
 Time and memory of a large fit follow by calculation: the time of the rows from that of one process,
 and the time of triangles from the speed of `StreamedQR` here.
