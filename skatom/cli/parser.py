@@ -110,8 +110,8 @@ examples
   skatom train md.xyz --keys energy=REF_energy,forces=REF_forces --index ::2 --out md.joblib
       labels that have other names; every second frame
 
-What is finished of --tune, of several sigmas, of --learning-curve and of a fit of gap is kept in the
-folder MODEL.search: if the command is interrupted, run it again with --resume, and it goes on.""",
+What is finished of --tune, of several sigmas, of --learning-curve and of a fit of gap is kept in
+the folder MODEL.search: if the command is interrupted, run it again with --resume.""",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help="frames with energies or forces")
     add_reading(parser)
