@@ -111,8 +111,7 @@ examples
       labels that have other names; every second frame
 
 What is finished of --tune, of several sigmas, of --learning-curve and of a fit of gap is kept in
-the folder MODEL.search: if the command is interrupted, run it again with --resume, and it goes
-on.""",
+the folder MODEL.search: if the command is interrupted, run it again with --resume.""",
     )
     parser.add_argument("data", nargs="?", metavar="DATA", help="frames with energies or forces")
     add_reading(parser)

@@ -32,16 +32,12 @@ def _build(settings, random_state, verbose, device, mapped):
 
 
 def _cost(settings, structures, targets):
-    """Each row of the covariance meets the environments, and all atoms of energies and stresses."""
     n_environments = settings["n_environments"]
     atoms = len(structures.numbers)
-    met = atoms if n_environments is None else min(n_environments, atoms)
-    size = 3 * met
+    size = 3 * (atoms if n_environments is None else min(n_environments, atoms))
     for name, rows in (("energy", 1), ("stress", 6)):
         size += rows * int(targets.labelled(name).sum())
-    whole = targets.labelled("energy") | targets.labelled("stress")
-    met += int(structures.n_atoms[whole].sum())
-    return Cost(memory=24.0 * size**2, flops=size**3 / 3, work=float(size) * met)
+    return Cost(memory=24.0 * size**2, flops=size**3 / 3, work=float(size) ** 2)
 
 
 def _stages(facts, settings):
