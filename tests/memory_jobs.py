@@ -42,6 +42,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MomentTensorPotential,
     NBodyGaussianProcess,
     SparseGaussianProcess,
     TensorKernelRidge,
@@ -279,10 +280,11 @@ JOBS = {
         1000,
     ),
     "linear": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), LinearPotential, alpha=1e-6), 1000),
-    "linear-evidence": Fit(
-        piped(SMALL_SOAP, LinearPotential, learn_noise=True), 3000, ALL, "crystals"
+    "trained-moments": Fit(
+        lambda: MomentTensorPotential(
+            MomentTensor(cutoff=4.0, level=8), n_radial=4, max_iter=1, random_state=0
+        ), 40000, steady=False,
     ),
-    "linear-array": Table(lambda X: LinearPotential().fit(X, X[:, 0]), (20000, 500)),
     "dipole-keep": Fit(
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="dipole", keep_factor=True), 1200,
         ("dipole",),
