@@ -82,7 +82,8 @@ def isometric_potential(n_features: int = 1000, random_state: RandomState = None
     -------
     Pipeline
         Of `InverseDistances <skatom.descriptors.InverseDistances>`,
-        `CoulombFeatures <skatom.random_features.CoulombFeatures>`, neurons and `LinearPotential <skatom.models.LinearPotential>`.
+        `CoulombFeatures <skatom.random_features.CoulombFeatures>`, neurons and
+        `LinearPotential <skatom.models.LinearPotential>`.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from skatom.random_features.molecules import (
     MatrixMap,
     SetsOfRows,
     SortedCoulombMatrix,
-    Triplets,
+    TripletFunctions,
 )
 from skatom.random_features.principal_components import PrincipalComponents
 from skatom.random_features.projections import DenseProjection, HadamardProjection
@@ -33,6 +33,6 @@ __all__ = [
     "ShallowSetFeatures",
     "SortedCoulombMatrix",
     "TripletFeatures",
-    "Triplets",
+    "TripletFunctions",
     "Waves",
 ]

@@ -23,7 +23,7 @@ from skatom.random_features.molecules import (
     CoulombSpectrum,
     SetsOfRows,
     SortedCoulombMatrix,
-    Triplets,
+    TripletFunctions,
 )
 from skatom.random_features.sampled_network import SampledNetworkFeatures
 
@@ -145,7 +145,7 @@ class TripletFeatures(_MoleculeTransformer):
 
     Attributes
     ----------
-    map_ : Triplets
+    map_ : TripletFunctions
         The map of the inverse distances.
 
     Raises
@@ -176,7 +176,7 @@ class TripletFeatures(_MoleculeTransformer):
 
     def _make(self, X):
         n_atoms = len(X.descriptor.numbers_)
-        return Triplets(n_atoms, self.sigma if self.kind == "gaussians" else None)
+        return TripletFunctions(n_atoms, self.sigma if self.kind == "gaussians" else None)
 
 
 class ShallowSetFeatures(_MoleculeTransformer):

@@ -238,7 +238,7 @@ class SetsOfRows(MatrixMap):
         return found.reshape(n, -1, k, self.n_features_out).mean(axis=1)
 
 
-class Triplets(FeatureMap):
+class TripletFunctions(FeatureMap):
     r"""Functions of the three atoms of every triangle, from inverse distances.
 
     .. math::
@@ -259,9 +259,9 @@ class Triplets(FeatureMap):
     --------
     >>> from ase.build import molecule
     >>> from skatom.descriptors import InverseDistances
-    >>> from skatom.random_features import Triplets
+    >>> from skatom.random_features import TripletFunctions
     >>> features = InverseDistances().fit_transform([molecule("H2O")])
-    >>> features.map(Triplets(3)).values.round(2)
+    >>> features.map(TripletFunctions(3)).values.round(2)
     array([[ 1.03,  1.03,  0.66, -0.24,  0.79,  0.79]])
     """
 
