@@ -132,7 +132,7 @@ def band_spectra(
         _write_spectrum(waves_even, waves_odd, phases, more_phases, factor, band, half, spectra[c])
 
 
-@callee(cache=True)
+@callee(allocates=True, cache=True)
 def _product(a, b, out):
     if len(b) > 0:
         np.dot(a, b, out)

@@ -59,7 +59,8 @@ class DeviceGDMLSystem(GDMLSystem):
     def _room(self):
         n_frames, n_coordinates, _ = self.rigid.shape
         sizes = n_frames, n_coordinates // 3
-        return self._on.room_for(_memory(*sizes, self.n_energies > 0), *memory_message(*sizes, None))
+        needed = _memory(*sizes, self.n_energies > 0)
+        return self._on.room_for(needed, *memory_message(*sizes, None))
 
     def _padded_coordinates(self):
         """The kept coordinates (M, k) of each frame, -1 beyond their number."""
