@@ -170,6 +170,8 @@ def with_strange_parameter(estimator, which, value):
         for p in names
         if p.split("__")[-1] not in ("memory", "n_jobs", "steps", "transform_input", "verbose")
     ]
+    if not names:
+        return estimator
     return estimator.set_params(**{names[which % len(names)]: VALUES[value % len(VALUES)]})
 
 

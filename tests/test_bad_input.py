@@ -44,7 +44,11 @@ def cases(*, of=lambda case: True):
 
 def baseline_parameter(model):
     """The name of the parameter ``baseline`` of a model, within pipelines and other models."""
-    names = [name for name in model.get_params() if name.split("__")[-1] == "baseline"]
+    names = [
+        name
+        for name in model.get_params()
+        if name.split("__")[-1] == "baseline" and "solver" not in name
+    ]
     return max(names, key=len)
 
 

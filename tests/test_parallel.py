@@ -63,7 +63,7 @@ def test_an_error_is_raised_and_ends_the_work(in_caller):
 def test_work_ends_when_nobody_asks_for_more_results():
     done = []
     with ThreadTeam(2) as team:
-        results = team.map(lambda k: time.sleep(0.001) or done.append(k), range(1000))
+        results = team.map(lambda k: time.sleep(0.01) or done.append(k), range(1000))
         next(results)
         results.close()
     assert len(done) < 1000

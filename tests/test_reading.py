@@ -31,9 +31,10 @@ FACTORS = {
 
 
 def quietly(*args, **options):
-    """Read, where a warning is an error."""
+    """Read, where a warning is an error, but for those of a numpy that is newer than ASE."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
         return read(*args, **options)
 
 

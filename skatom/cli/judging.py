@@ -40,13 +40,13 @@ def check_reports(arguments):
 
 @contextmanager
 def recorded_warnings():
-    """Collect the texts of warnings, which are shown all the same."""
+    """Collect the texts of warnings, but for those to programmers; all are shown as ever."""
     said, show = [], warnings.showwarning
 
-    def keep(message, *args, **kwargs):
-        if one_line(message) not in said:
+    def keep(message, category, *args, **kwargs):
+        if one_line(message) not in said and not issubclass(category, DeprecationWarning):
             said.append(one_line(message))
-        show(message, *args, **kwargs)
+        show(message, category, *args, **kwargs)
 
     warnings.showwarning = keep
     try:

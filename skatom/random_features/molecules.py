@@ -194,7 +194,7 @@ class SetsOfRows(MatrixMap):
     >>> from skatom.random_features import SetsOfRows
     >>> features = InverseDistances().fit_transform([molecule("H2O")])
     >>> features.map(SetsOfRows([8, 1, 1], Linear(np.eye(3)))).values.round(2)
-    array([[30.01,  5.72,  0.55]])
+    array([[30.01,  3.19,  3.09]])
     """
 
     def __init__(self, numbers: ArrayLike, function: FeatureMap, nested: bool = True) -> None:

@@ -57,15 +57,17 @@ def _polynomials(x, t, dt):
 
 @callee(cache=True)
 def _moments(vectors, species, expansion, work, y, moments, squares):
-    """Σ_j w_j f_j Y_lm (n_channels, n_lm) and Σ_j (w_j f_j)² of one centre."""
+    """Σ_j w_j f_j Y_lm (n_channels, n_lm) and Σ_j (w_j f_j)² of one centre; the number of j."""
     moments[:] = 0.0
     squares[:] = 0.0
+    n = 0
     l_max = expansion.legendre.shape[1] - 1
     for j in range(len(vectors)):
         r = _length(vectors, j)
         f, _ = _cosine(r, expansion.angular_cutoff)
         if f == 0.0:
             continue
+        n += 1
         ux, uy, uz = vectors[j, 0] / r, vectors[j, 1] / r, vectors[j, 2] / r
         harmonics(ux, uy, uz, expansion.norm, l_max, work, y)
         for channel in range(len(moments)):
@@ -73,6 +75,7 @@ def _moments(vectors, species, expansion, work, y, moments, squares):
             squares[channel] += weight * weight
             for k in range(len(y)):
                 moments[channel, k] += weight * y[k]
+    return n
 
 
 @callee(allocates=True, cache=True)
@@ -102,7 +105,9 @@ def values(first, last, starts, vectors, centers, species, expansion, out):
                 weight = f * expansion.weights[channel, species[j]]
                 for n in range(n_radial):
                     row[channel * (n_radial + n_angular) + n] += weight * t[0, n]
-        _moments(vectors[pairs], species[pairs], expansion, work, y, moments, squares)
+        n_sides = _moments(vectors[pairs], species[pairs], expansion, work, y, moments, squares)
+        if n_sides < 2:  # there are no angles, and differences would leave 1e-16
+            continue
         for channel in range(len(moments)):
             begin = channel * (n_radial + n_angular) + n_radial
             for n in range(n_angular):

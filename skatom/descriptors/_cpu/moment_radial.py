@@ -90,7 +90,7 @@ def coefficient_slopes(
         _moment_motions(
             vectors[own], motions[own], centers[i], species[own], moments, work, tangent
         )
-        contract_tangent(moments, numbers, tangent, 1)
+        contract_tangent(moments, numbers, tangent, tangent.shape[1])
         on_values[:] = 0.0
         on_tangent[:] = 0.0
         for k in range(len(moments.scalars)):

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skatom._device import check_is_array
 from skatom._intervals import POSITIVE
-from skatom._typing import ArrayLike, BaselineLike, Estimator, FeaturesLike, TargetsLike
+from skatom._typing import Array, ArrayLike, BaselineLike, Estimator, FeaturesLike, TargetsLike
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import Labels, check_array_labels, check_labels
@@ -433,7 +433,13 @@ class LinearPotential(LinearModel):
             return int(bool(self.fit_intercept))
         return self._design().n_constants
 
-    def labels_of(self, X, y, sample_weight=None, configurations=None):
+    def labels_of(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> tuple[Labels, Array]:
         """Labels of structures as this fitted model learns them, and the weights of structures."""
         targets = as_targets(y, X.structures)
         problem = self._labelled(X, targets, sample_weight, configurations)

@@ -22,6 +22,7 @@ from skatom.structures import as_structures
 
 # Deviation of the first coefficients from the polynomials themselves.
 _SPREAD = 0.1
+_EXACT = 1e-12  # of a loss in squares of noises: below it there is nothing to learn
 
 
 class MomentTensorPotential(StructureRegressor):
@@ -202,10 +203,11 @@ class MomentTensorPotential(StructureRegressor):
 
         def objective(flat):
             value, slopes = problem.loss(flat.reshape(start.shape))
+            value += _EXACT
             return np.log(value), slopes.ravel() / value
 
         def after(intermediate_result):
-            path.append(float(np.exp(intermediate_result.fun)))
+            path.append(float(np.exp(intermediate_result.fun)) - _EXACT)
             progress.update()
 
         with progress:
