@@ -51,7 +51,7 @@ def cartesian_potential(n_features: int = 1000, random_state: RandomState = None
 
     References
     ----------
-    .. [1] M. Manavalan, Machine learning potentials using higher order interactions, thesis,
+    .. [1] R. Manavalan, Machine learning potentials using higher order interactions, thesis,
        Technische Universität München (2023).
 
     Examples
@@ -218,7 +218,7 @@ def extensive_potential(
 
     References
     ----------
-    .. [1] M. Manavalan, Machine learning potentials using higher order interactions, thesis,
+    .. [1] R. Manavalan, Machine learning potentials using higher order interactions, thesis,
        Technische Universität München (2023).
 
     Examples

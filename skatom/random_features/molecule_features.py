@@ -98,7 +98,7 @@ class CoulombFeatures(_MoleculeTransformer):
     ----------
     .. [1] M. Rupp, A. Tkatchenko, K.-R. Müller, O. A. von Lilienfeld, Phys. Rev. Lett. 108, 058301
        (2012).
-    .. [2] M. Manavalan, Machine learning potentials using higher order interactions, thesis,
+    .. [2] R. Manavalan, Machine learning potentials using higher order interactions, thesis,
        Technische Universität München (2023).
 
     Examples
@@ -155,7 +155,7 @@ class TripletFeatures(_MoleculeTransformer):
 
     References
     ----------
-    .. [1] M. Manavalan, Machine learning potentials using higher order interactions, thesis,
+    .. [1] R. Manavalan, Machine learning potentials using higher order interactions, thesis,
        Technische Universität München (2023).
 
     Examples
@@ -216,7 +216,7 @@ class ShallowSetFeatures(_MoleculeTransformer):
 
     References
     ----------
-    .. [1] M. Manavalan, Machine learning potentials using higher order interactions, thesis,
+    .. [1] R. Manavalan, Machine learning potentials using higher order interactions, thesis,
        Technische Universität München (2023).
 
     Examples

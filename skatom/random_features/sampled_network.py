@@ -81,7 +81,7 @@ class SampledNetworkFeatures(NumberedFeatures, FeatureTransformer, TransformerMi
 
     References
     ----------
-    .. [1] M. Manavalan, Machine learning potentials using higher order interactions, thesis,
+    .. [1] R. Manavalan, Machine learning potentials using higher order interactions, thesis,
        Technische Universität München (2023).
     .. [2] E. L. Bolager, I. Burak, C. Datar, Q. Sun, F. Dietrich, Advances in Neural Information
        Processing Systems 36, 63075 (2023).
