@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from skatom.kernels._cpu import fchl18 as _cpu
+from skatom.kernels._cpu.fchl18 import expansions, sums
+from skatom.kernels._cpu.fchl18.pairs import feature_slopes
 
 # Pairs of neighbours whose slopes are made together.
 _CHUNK = 128
@@ -17,7 +18,7 @@ def kernel_block(rows, columns, form, sigma, per_atom):
     n = len(columns) if per_atom else len(columns.structures)
     out = np.zeros((len(rows.structures), n))
     products = _products(rows, columns, form)
-    _cpu.kernel_sums(products, *_comparison(rows, columns, form, sigma), rows.owners, targets, out)
+    sums.kernel_sums(products, *_comparison(rows, columns, form, sigma), rows.owners, targets, out)
     return out
 
 
@@ -28,7 +29,7 @@ def field_block(rows, columns, form, sigma, field_features):
     self_slopes = _self_field_slopes(rows, form, field_features)
     products = _products(rows, columns, form)
     *alike, precision = _comparison(rows, columns, form, sigma)
-    _cpu.field_sums(products, slopes, *alike, self_slopes, precision, rows.owners, out)
+    sums.field_sums(products, slopes, *alike, self_slopes, precision, rows.owners, out)
     return out
 
 
@@ -37,7 +38,7 @@ def charge_block(rows, columns, form, sigma, arms):
     kappa = np.zeros((len(rows), len(columns)))
     targets = np.arange(len(rows)), np.arange(len(columns))
     products = _products(rows, columns, form)
-    _cpu.kernel_sums(products, *_comparison(rows, columns, form, sigma), *targets, kappa)
+    sums.kernel_sums(products, *_comparison(rows, columns, form, sigma), *targets, kappa)
     weights = np.zeros((len(rows.structures), 3, len(rows)))
     weights[rows.owners, :, targets[0]] = -arms
     return weights @ kappa
@@ -131,7 +132,7 @@ def gradient_block(rows, columns, form, sigma, strain, self_slopes):
                 pull = pulls[rows.starts[e] - start : rows.starts[e + 1] - start]
                 slopes = environment_slopes(rows, e, form, strain)
                 block = slopes @ pull.reshape(slopes.shape[1], j.stop - j.start)
-                _cpu.gradient_sums(
+                sums.gradient_sums(
                     block, j.start, overlap[rows.centers[e]][columns.centers],
                     rows.self_products[e], columns.self_products, self_slopes[e],
                     1 / (2 * sigma**2), row_targets(rows, e, strain), out,
@@ -179,7 +180,7 @@ def _pulls(rows, first, last, expanded, by_channel, grid):
     features, channels = rows.features[pairs], rows.channels[pairs]
     n_features, m, n_points = by_channel.shape[1:]
     basis, slopes = np.empty((2, len(channels), n_points))
-    _cpu.distance_basis(rows.distances[pairs], grid, basis, slopes)
+    expansions.distance_basis(rows.distances[pairs], grid, basis, slopes)
     pulls = np.empty((len(channels), n_features + 1, m))
     for z in np.unique(channels):
         own = np.flatnonzero(channels == z)
@@ -191,12 +192,12 @@ def _pulls(rows, first, last, expanded, by_channel, grid):
 
 
 def environment_slopes(batch, e, form, strain):
-    """Derivatives of the features of one environment, see `_cpu.feature_slopes`."""
+    """Derivatives of the features of one environment, see `feature_slopes` of the loops."""
     pairs = slice(batch.starts[e], batch.starts[e + 1])
     features = batch.features[pairs]
     n_rows = 9 if strain else 3 * (len(features) + 1)
     out = np.zeros((n_rows + 1, features.shape[0] * (features.shape[1] + 1)))
-    _cpu.feature_slopes(
+    feature_slopes(
         batch.vectors[pairs], batch.channels[pairs], strain, form.terms, features, out
     )
     return out

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from skatom._typing import StructuresLike
-from skatom.kernels._cpu import fchl18 as _cpu
+from skatom.kernels._cpu.fchl18 import expansions
+from skatom.kernels._cpu.fchl18.pairs import Terms, field_features, pair_features
 from skatom.kernels.fchl18.overlaps import element_overlaps
 from skatom.neighbors import neighbor_list
 from skatom.parallel import threads_over_blas
@@ -47,7 +48,7 @@ class Form:
         """The parameters of an `FCHL18`."""
         m = 2 * np.arange(kernel.n_fourier) + 1
         weights = np.exp(-((m * kernel.width3) ** 2) / 2) / _angular_norm(kernel.width3)
-        terms = _cpu.Terms(
+        terms = Terms(
             cutoff=float(kernel.cutoff),
             cut_start=float(kernel.cut_start * kernel.cutoff),
             decay2=float(kernel.decay2),
@@ -73,7 +74,7 @@ class Form:
         spacing, reach = _SPACING * self.width, _REACH * self.width
         first = int(np.floor((shortest - reach) / spacing))
         last = int(np.ceil((longest + reach) / spacing))
-        return _cpu.DistanceGrid(first, last - first + 1, spacing, self.width, self._window)
+        return expansions.DistanceGrid(first, last - first + 1, spacing, self.width, self._window)
 
     def expanded(self, batch, mixing, grid, features=None):
         """Environments as vectors whose scalar products are those of FCHL18 without its constant.
@@ -84,7 +85,7 @@ class Form:
         """
         mixed = self.mixed(batch.features if features is None else features, mixing)
         out = np.empty((len(batch), len(mixing), mixed.shape[1], grid.size))
-        _cpu.expand(batch.starts, batch.distances, batch.channels, mixed, mixing, grid, out)
+        expansions.expand(batch.starts, batch.distances, batch.channels, mixed, mixing, grid, out)
         return out
 
     def mixed(self, features, mixing):
@@ -150,7 +151,7 @@ class Batch:
     def field_features(self, dipoles, terms):
         """Derivatives of the features along a field, (n_pairs, 3, n_features)."""
         out = np.zeros((len(self.channels), 3, self.features.shape[1]))
-        _cpu.field_features(
+        field_features(
             self.starts, self.vectors, self.channels, self.neighbors, dipoles, terms, out
         )
         return out
@@ -227,7 +228,7 @@ class FCHL18Environments:
             channels, rank[pairs.indices[by_element]], vectors, np.linalg.norm(vectors, axis=1),
             features, None,
         )  # fmt: skip
-        _cpu.pair_features(starts, vectors, channels, terms, features)
+        pair_features(starts, vectors, channels, terms, features)
         batch.self_products = self._self_products(batch)
         return batch
 

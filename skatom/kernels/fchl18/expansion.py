@@ -3,7 +3,7 @@
 import numpy as np
 
 from skatom.base import Predictor
-from skatom.kernels._cpu import fchl18 as _cpu
+from skatom.kernels._cpu.fchl18 import expansions, sums
 from skatom.kernels.fchl18.blocks import environment_slopes, row_targets, self_slopes
 from skatom.parallel import threads_over_blas
 
@@ -88,7 +88,7 @@ class FCHL18Expansion(Predictor):
             overlap = form.overlap(batch.species, part.species)
             weights, pulls = np.empty((2, len(batch), len(part)))
             along = np.zeros(weights.shape) if directions is None else flat @ directions.T
-            _cpu.expansion_sums(
+            sums.expansion_sums(
                 flat @ values.T, along, overlap[np.ix_(batch.centers, part.centers)],
                 batch.self_products, part.self_products, self.coefficients[part.atoms],
                 constants, 0.5 * rate, energies, weights, pulls, selves,
@@ -107,7 +107,7 @@ class FCHL18Expansion(Predictor):
     def _pull_back(self, batch, cotangents):
         """∂E/∂R of the atoms, in the order of the environments, and ∂E/∂strain of structures."""
         pulls = np.empty((len(batch.channels), batch.features.shape[1] + 1))
-        _cpu.pull_pairs(
+        expansions.pull_pairs(
             batch.starts, batch.distances, batch.channels, batch.features, self._grid, cotangents,
             pulls,
         )  # fmt: skip
@@ -139,7 +139,7 @@ class FCHL18Expansion(Predictor):
         mixed = np.hstack([form.mixed(slopes[:, :-1], mixing), slopes[:, -1:]])
         features = form.mixed(part.features, mixing)
         along = np.empty(values.shape)
-        _cpu.expand_directions(
+        expansions.expand_directions(
             part.starts, part.distances, part.channels, features, mixed, mixing, grid, along
         )
         return values.reshape(len(part), -1), along.reshape(len(part), -1), constants

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom.kernels._cpu import fchl18 as _cpu
+from skatom.kernels._cpu.fchl18 import expansions, sums
 from skatom.kernels.fchl18.blocks import common_span, environment_slopes, mixings, row_targets
 
 # Derivatives of the expansions of some environments, which are kept together.
@@ -48,7 +48,7 @@ def _slopes_of(batch, e, form, mixing, grid, strain):
     slopes = np.concatenate([mixed, slopes[..., -1:]], axis=-1)
     features = form.mixed(batch.features[pairs], mixing)
     out = np.empty((len(slopes), len(mixing), features.shape[1], grid.size))
-    _cpu.expand_slopes(
+    expansions.expand_slopes(
         batch.distances[pairs], batch.channels[pairs], features, slopes, mixing, grid, out
     )
     return out.reshape(len(out), -1)
@@ -89,7 +89,7 @@ def second_block(rows, columns, form, sigma, strains, own, others):
         self_there = np.concatenate(others[piece])
         for e in range(len(rows)):
             here = expanded_slopes(rows, e, e + 1, form, left, grid, strains[0])
-            _cpu.second_sums(
+            sums.second_sums(
                 here.values @ there.values.T, here.values @ expanded_columns[piece].T,
                 there.values @ expanded_rows[e], expanded_columns[piece] @ expanded_rows[e],
                 overlap[rows.centers[e]][columns.centers[piece]], rows.self_products[e],
