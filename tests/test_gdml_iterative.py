@@ -114,6 +114,15 @@ class TestSolution:
         assert models[1].n_iter_ > 3
         assert_close(forces_of(models[1], X), forces_of(models[0], X), 1e-7)
 
+    def test_columns_of_zeros_may_be_drawn(self):
+        X = SYSTEMS["bent and linear"]()
+        y = morse_targets(X)
+        expected = forces_of(GDML(sigma=3.0, alpha=1e-6, solver="cholesky").fit(X, y), X)
+        for seed in (5, 9):  # which draw such a column alone at first
+            model = GDML(sigma=3.0, alpha=1e-6, solver="cg", n_inducing=5, tol=1e-9)
+            model.set_params(random_state=seed).fit(X, y)
+            assert_close(forces_of(model, X), expected, 1e-7)
+
     def test_the_default_tolerance_suffices_for_forces(self, ethanol):
         X, y = ethanol
         errors = []

@@ -183,9 +183,10 @@ class IterativeGDMLSystem:
             trial = max(1, int(_TRIAL * n_columns))
             trial = np.sort(random_state.choice(n_rows, trial, replace=False))
             leverages = NystromPreconditioner(self._columns(trial), trial).leverages()
-            # rows of which the trial knows nothing may matter, too
+            # rows of which the trial knows nothing may matter, too, and all if it knows of none: a
+            # linear molecule has columns of zeros
             chances = self.system.on_host(leverages) + 1e-6 * float(leverages.mean())
-            chances /= chances.sum()
+            chances = chances / chances.sum() if chances.any() else None
             index = np.sort(random_state.choice(n_rows, n_columns, replace=False, p=chances))
         edges = self.system.rows[self._edges]
         return NystromPreconditioner(self._columns(index), index, edges, self._block)
