@@ -276,7 +276,8 @@ class TestBits:
         delete("cutoff_values")
         assert values() == fresh
         (other,), (same,) = arrays(values(NUMBA_CPU_NAME="generic")), arrays(fresh)
-        assert not np.array_equal(other, same)  # other instructions
+        if os.environ.get("NUMBA_CPU_NAME") != "generic":
+            assert not np.array_equal(other, same)  # other instructions
         np.testing.assert_allclose(other, same, rtol=0, atol=1e-13 * np.linalg.norm(same))
 
     @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def quietly(*args, **options):
         return read(*args, **options)
 
 
+def ours(caught):
+    """Warnings to users: a numpy that is newer than ASE warns programmers."""
+    return [warning for warning in caught if warning.category is UserWarning]
+
+
 def refused(path, *parts, **options):
     """Reading raises one sentence that names the file and has all the parts."""
     with pytest.raises(ValueError) as error:
@@ -130,7 +135,7 @@ def test_labels_under_other_names_are_named_and_read(crystals, name, tmp_path):
     store(path, *crystals)
     with pytest.warns(UserWarning, match="not read: .*my_energy .*for example keys=") as caught:
         data = read(path)
-    assert len(caught) == 1
+    assert len(ours(caught)) == 1
     assert data.targets is None
     expected = {f"my_{label}": place for label, place in zip(ALL, places, strict=True)}
     assert data.unread == expected
@@ -253,7 +258,7 @@ def test_results_that_ase_moves_into_a_calculator_can_be_named(tmp_path):
     with pytest.warns(UserWarning, match=r"gradient \(arrays\)") as caught:
         data = read(path)
     for field in ("REF_energy (info)", "free_energy (calculator)"):
-        assert field in str(caught[0].message)
+        assert field in str(ours(caught)[0].message)
     assert data.targets.energy.tolist() == [-7.0]
     for field, energy in {"energy": -7.0, "free_energy": -7.4, "REF_energy": -7.1}.items():
         data = quietly(path, {"energy": field, "forces": "forces"})
@@ -300,7 +305,7 @@ def test_what_has_no_name_in_xyz_is_told(comment, row, message, tmp_path):
     path.write_text(2 * f"1\n{comment}\nAr 0 0 0 {row}\n")
     with pytest.warns(UserWarning, match=message) as caught:
         assert read([path, path]).targets is None
-    assert len(caught) == 1
+    assert len(ours(caught)) == 1
 
 
 @pytest.mark.parametrize(
@@ -389,7 +394,7 @@ def test_stresses_without_a_volume_are_dropped_with_a_warning(field, tmp_path):
     write(tmp_path / "mixed.xyz", images, format="extxyz")
     with pytest.warns(UserWarning, match="of 2 structures that are not periodic") as caught:
         data = read(tmp_path / "mixed.xyz")
-    assert len(caught) == 1
+    assert len(ours(caught)) == 1
     assert data.targets.labelled("stress").tolist() == [True, False, False]
     assert data.targets.labelled("energy").all()
     path = tmp_path / "molecule.npz"
