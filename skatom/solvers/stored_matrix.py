@@ -3,6 +3,12 @@
 import numpy as np
 
 from skatom._device import beside, is_tensor, resolve
+from skatom.memory import check_memory
+from skatom.solvers.cholesky import PackedCholesky
+
+_WIDTH = 512
+# A matrix is stored if it takes less work than those of the parts, by this factor.
+_WORTHWHILE = 1.2
 
 
 class StoredMatrix:
@@ -46,6 +52,41 @@ class StoredMatrix:
             # rows before a are above the diagonal
             found = _taken(self._columns[block], rows[a:] - edge, 0)
             out[a - start :, a - start : b - start] = _taken(found, rows[a:b] - edge, 1)
+
+
+def is_worth_storing(n_models, sizes, size):
+    """Whether one matrix of ``size`` structures saves work.
+
+    Parameters
+    ----------
+    n_models : int
+        Number of fits to each part.
+    sizes : list of int
+        Number of structures of each part.
+    size : int
+        Number of structures of all parts together.
+    """
+    return n_models * np.sum(np.square(sizes, dtype=float)) >= _WORTHWHILE * size**2
+
+
+def fits_beside_factor(n_rows, n_rows_of_factor, max_memory, device):
+    """Whether a stored matrix and the factor of a part fit in memory together.
+
+    Parameters
+    ----------
+    n_rows, n_rows_of_factor : int
+    max_memory : float or None
+        In GiB.
+    device : device or None
+        What `skatom._device.resolve` gives; None is the CPU.
+    """
+    check = check_memory if device is None else device.check_memory
+    n_bytes = sum(PackedCholesky.memory(n, _WIDTH) for n in (n_rows, n_rows_of_factor))
+    try:
+        check(n_bytes, "the matrix of all structures", "give fewer structures", max_memory)
+    except MemoryError:
+        return False
+    return True
 
 
 def _taken(array, index, axis):

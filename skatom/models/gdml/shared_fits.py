@@ -12,17 +12,11 @@ from sklearn.base import clone
 from skatom._device import resolve
 from skatom._typing import StructuresLike, TargetsLike
 from skatom.descriptors.inverse_distances import PairFeatures, pair_features
-from skatom.memory import check_memory
 from skatom.models.gdml.solution import system_of
 from skatom.models.gdml.system import permute_pairs
-from skatom.solvers import PackedCholesky
-from skatom.solvers.stored_matrix import StoredMatrix
+from skatom.solvers.stored_matrix import StoredMatrix, fits_beside_factor, is_worth_storing
 from skatom.structures import as_structures
 from skatom.targets import as_targets
-
-_WIDTH = 512
-# A matrix of all frames is stored if it takes less work than those of the parts, by this factor.
-_WORTHWHILE = 1.2
 
 
 class FramesAlone:
@@ -138,8 +132,11 @@ class SharedFrames:
             len(part) for p, part in enumerate(self.parts)
             if np.array_equal(self.symmetry(model, p), permutations)
         ]  # fmt: skip
-        work = self._n_models * np.sum(np.square(alike, dtype=float))
-        if work < _WORTHWHILE * len(self.rows) ** 2 or not self._fits(model, max(alike)):
+        if not is_worth_storing(self._n_models, alike, len(self.rows)):
+            return None
+        n_coordinates, device = 3 * self.structures.n_atoms[0], resolve(model.device)
+        sizes = [n * n_coordinates for n in (len(self.rows), max(alike))]
+        if not fits_beside_factor(*sizes, model.max_memory, device):
             return None
         structures = self.structures[self.rows]
         features = PairFeatures(*(array[self.rows] for array in self.features))
@@ -151,20 +148,6 @@ class SharedFrames:
         if not system.can_be_copied():
             return None
         return StoredMatrix(system, system.solver().edges, model.device), system.rows
-
-    def _fits(self, model, n_frames):
-        """Whether the matrix and a factor fit in memory together."""
-        n_coordinates, device = 3 * self.structures.n_atoms[0], resolve(model.device)
-        sizes = [n * n_coordinates for n in (len(self.rows), n_frames)]
-        check = check_memory if device is None else device.check_memory
-        try:
-            check(
-                sum(PackedCholesky.memory(size, _WIDTH) for size in sizes),
-                "the kernel matrix of all frames", "give fewer frames", model.max_memory,
-            )  # fmt: skip
-        except MemoryError:
-            return False
-        return True
 
 
 class FramesOfPart(FramesAlone):

@@ -12,20 +12,14 @@ from sklearn.base import clone
 from skatom._device import device_of, device_parameter
 from skatom._typing import ArrayLike, FeaturesLike, TargetsLike
 from skatom.kernels import FCHL18, DotKernel
-from skatom.memory import check_memory
 from skatom.models._diagnosis import undiagnosed
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.factors import derivative_system
 from skatom.models.kernel_ridge.inputs import is_array
 from skatom.models.kernel_ridge.labels import RidgeLabels
-from skatom.solvers import PackedCholesky
-from skatom.solvers.stored_matrix import StoredMatrix
+from skatom.solvers.stored_matrix import StoredMatrix, fits_beside_factor, is_worth_storing
 from skatom.targets import as_targets
 
-_WIDTH = 512
-# A matrix of all structures is stored if it takes less work than those of the parts, by this
-# factor.
-_WORTHWHILE = 1.2
 _LABELS = ("energy", "forces", "stress")
 
 
@@ -153,24 +147,12 @@ class SharedMatrix:
         """The `StoredMatrix` of all structures, None if it is not worthwhile."""
         key = joblib.hash(kernel), max_memory
         if key not in self._stored:
-            work = self._n_models * np.sum(np.square([len(p) for p in self.parts], dtype=float))
-            worthwhile = work > _WORTHWHILE * len(self.rows) ** 2
-            fits = worthwhile and self._fits(whole, size, max_memory)
+            parts = [len(part) for part in self.parts]
+            device, n_rows = device_of(self.features.values), int(whole.layout.starts[-1])
+            fits = is_worth_storing(self._n_models, parts, len(self.rows)) and fits_beside_factor(
+                n_rows, size, max_memory, device
+            )
             system = whole.with_kernel(kernel)
             place = device_parameter(self.features.values)
             self._stored = {key: StoredMatrix(system, system.edges(), place) if fits else None}
         return self._stored[key]
-
-    def _fits(self, whole, size, max_memory):
-        """Whether the matrix and a factor fit in memory together."""
-        device = device_of(self.features.values)
-        check = check_memory if device is None else device.check_memory
-        sizes = int(whole.layout.starts[-1]), size
-        try:
-            check(
-                sum(PackedCholesky.memory(size, _WIDTH) for size in sizes),
-                "the covariance matrix of all structures", "give fewer structures", max_memory,
-            )  # fmt: skip
-        except MemoryError:
-            return False
-        return True
