@@ -218,9 +218,7 @@ def environment_slopes(batch, e, form, strain):
     features = batch.features[pairs]
     n_rows = 9 if strain else 3 * (len(features) + 1)
     out = np.zeros((n_rows + 1, features.shape[0] * (features.shape[1] + 1)))
-    feature_slopes(
-        batch.vectors[pairs], batch.channels[pairs], strain, form.terms, features, out
-    )
+    feature_slopes(batch.vectors[pairs], batch.channels[pairs], strain, form.terms, features, out)
     return out
 
 
