@@ -253,9 +253,11 @@ def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     n, n_channels = last - first, len(density.mixing) * density.n_max
     c, p = np.empty((n, (density.l_max + 1) ** 2, n_channels)), np.empty((n, out.shape[2]))
-    starts, width = starts[first : last + 1], n_channels if density.mixes else density.n_max
-    _evaluate(0, n, starts, vectors, centers[first:last], species, density, np.empty((0, 0)), c, p)
+    starts, own, all_of_them = starts[first : last + 1], centers[first:last], (0, n)
+    no_cotangent = np.empty((0, 0))
+    _evaluate(*all_of_them, starts, vectors, own, species, density, no_cotangent, c, p)
     mixing = density.mixing if density.mixes else None
+    width = density.n_max if mixing is None else n_channels
     table = packing(n_channels, width, 3 * _TOGETHER * width)
     _pair_jacobian(starts, vectors, species, density, mixing, table, c, p, out)
 
