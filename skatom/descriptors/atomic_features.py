@@ -29,7 +29,7 @@ class AtomicFeatures(Features, Sequence):
 
     Derivatives are never stored: `pullback`, `jacobian`, `jacobian_of` and `project` compute them
     from the structures and the fitted descriptor, which are kept. The neighbour list of
-    ``transform`` is kept too if it takes less memory than the values; otherwise, and after
+    ``transform`` is kept too if it takes less memory than the values, or 16 MiB; otherwise, and after
     pickling, it is computed again when it is needed.
 
     Parameters
