@@ -42,8 +42,8 @@ from skatom.descriptors import (
     Select,
     StructureFeatures,
     WaveletScattering,
+    atomic_derivatives,
 )
-from skatom.descriptors import atomic_derivatives
 from skatom.descriptors import base as descriptors_base
 from skatom.kernels import Gaussian
 from skatom.neighbors import NeighborList, neighbor_list
