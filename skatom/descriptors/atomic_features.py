@@ -29,8 +29,8 @@ class AtomicFeatures(Features, Sequence):
 
     Derivatives are never stored: `pullback`, `jacobian`, `jacobian_of` and `project` compute them
     from the structures and the fitted descriptor, which are kept. The neighbour list of
-    ``transform`` is kept too if it takes less memory than the values; otherwise, and after
-    pickling, it is computed again when it is needed.
+    ``transform`` is kept too if it takes less memory than the values or than 16 MiB; otherwise, and
+    after pickling, it is computed again when it is needed.
 
     Parameters
     ----------
