@@ -1,10 +1,11 @@
 """Which products of projections are features of a cluster expansion, and how to evaluate them.
 
-A projection A_clmn has the degree n + w l. The products of k projections that do not change under
-rotations and reflections are, by recursive coupling with the invariant tensors C of three harmonics,
+A projection A_clmn has the degree n + w l. The products of one to four projections that do not
+change under rotations and reflections are, by recursive coupling with the invariant tensors w of
+three harmonics,
 
-    A_cn    Σ_m A_m B_m    Σ_M (A B)_lM C_lM    Σ_M (A B)_LM (C D)_LM,
-    (A B)_LM = Σ_mm' C_{l m, l' m', L M} A_lm B_l'm'
+    A_n    Σ_m A_m B_m    Σ_M (A B)_lM C_lM    Σ_M (A B)_LM (C D)_LM,
+    (A B)_LM = Σ_mm' w_{l m, l' m', L M} A_lm B_l'm'
 
 For four different projections every L gives one. Those of equal projections depend on each other,
 and as many are kept as are independent.
@@ -12,7 +13,7 @@ and as many are kept as are independent.
 
 from bisect import bisect_left
 from functools import cache, lru_cache
-from itertools import combinations_with_replacement, permutations, product
+from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Projection(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A feature: its projections, the first two coupled to L, and the last two if there are four."""
+    """A feature: its projections, and the L to which each two of four are coupled."""
 
     factors: tuple
     L: int
@@ -72,8 +73,8 @@ _SAME = 1e-8
 def terms(basis):
     """All features, by the number of factors."""
     single = int(basis.degrees[0])
-    found = [Term((Projection(n, 0, n, c),), 0) for c in range(basis.n_channels)
-             for n in range(1, single + 1)]  # fmt: skip
+    singles = product(range(basis.n_channels), range(1, single + 1))
+    found = [Term((Projection(float(n), 0, n, c),), 0) for c, n in singles]
     for order, degree in enumerate(basis.degrees[1:], 2):
         for factors in _multisets(_projections(basis, degree - (order - 1)), order, degree):
             found += [Term(factors, L) for L in _couplings(factors)]
@@ -97,30 +98,36 @@ def _projections(basis, degree):
 
 
 def _multisets(projections, order, degree):
-    """Sorted tuples of ``order`` projections whose degrees add up to ``degree`` at most."""
+    """Sorted tuples of projections that couple to invariants, of degrees up to ``degree`` in all.
+
+    Each l is at most the sum of the others, and the sum of all is even.
+    """
     degrees = [p.degree for p in projections]
+    places = {}  # of the projections of each l
+    for k, p in enumerate(projections):
+        places.setdefault(p.l, []).append(k)
 
     def extend(chosen, first, left):
-        if len(chosen) == order:
-            if sum(p.l for p in chosen) % 2 == 0:
-                yield tuple(chosen)
+        rest = order - len(chosen)
+        last = bisect_left(degrees, left / rest + _SAME)
+        if rest > 1:
+            for k in range(first, last):
+                yield from extend((*chosen, projections[k]), k, left - degrees[k])
             return
-        last = bisect_left(degrees, left / (order - len(chosen)) + _SAME)
-        if len(chosen) == order - 1:
-            last = bisect_left(degrees, left + _SAME)
-        for k in range(first, last):
-            yield from extend([*chosen, projections[k]], k, left - projections[k].degree)
+        ls = [p.l for p in chosen]
+        for l in range(max(sum(ls) % 2, 2 * max(ls) - sum(ls)), sum(ls) + 1, 2):
+            found = places.get(l, [])
+            for k in found[bisect_left(found, first) : bisect_left(found, last)]:
+                yield (*chosen, projections[k])
 
-    return extend([], 0, degree)
+    return extend((), 0, degree)
 
 
 def _couplings(factors):
     """The L of a product of sorted projections that give independent features."""
     ls = [p.l for p in factors]
-    if len(ls) == 2:
-        return [0] if ls[0] == ls[1] else []
-    if len(ls) == 3:
-        return [ls[2]] if abs(ls[0] - ls[1]) <= ls[2] <= ls[0] + ls[1] else []
+    if len(ls) < 4:
+        return [ls[2] if len(ls) == 3 else 0]
     equal = tuple(factors.index(p) for p in factors)
     return _independent(tuple(ls), equal)
 
@@ -176,6 +183,10 @@ class _Writer:
         start = p.channel * self.n_components + int(self.offsets[p.l])
         return start + m * int(self.n_radial[p.l]) + p.n - 1
 
+    def places(self, p):
+        """The numbers A_clmn of all m."""
+        return [self.place(p, m) for m in range(2 * p.l + 1)]
+
     def number(self, terms):
         """The number of a new sum of ``(left, right, factor)``."""
         self.sums.append(terms)
@@ -187,13 +198,12 @@ class _Writer:
             p = factors[0]
             return p.channel * self.n_components + int(self.offsets[-1]) + p.n - 1
         if len(factors) == 2:
-            sides = [[self.place(p, m) for m in range(2 * p.l + 1)] for p in factors]
+            sides = [self.places(p) for p in factors]
         elif len(factors) == 3:
             last = factors[2]
-            sides = [self.pair(*factors[:2], last.l),
-                     [self.place(last, m) for m in range(2 * last.l + 1)]]  # fmt: skip
+            sides = self.pair(*factors[:2], last.l), self.places(last)
         else:
-            sides = [self.pair(*factors[:2], term.L), self.pair(*factors[2:], term.L)]
+            sides = self.pair(*factors[:2], term.L), self.pair(*factors[2:], term.L)
         return self.number([(a, b, 1.0) for a, b in zip(*sides, strict=True)])
 
     def pair(self, a, b, L):
@@ -201,8 +211,6 @@ class _Writer:
         key = a, b, L
         if key not in self.coupled:
             tensor = real_coupling(a.l, b.l, L)
-            if not L % 2 and a == b:
-                pass
             self.coupled[key] = [
                 self.number(
                     [

@@ -2,8 +2,8 @@
 
     A_clmn = Σ_j U_c(j) R_n(r_j) Y_lm(r_j / r_j)        A_cn = Σ_j U_c(j) S_n(r_j)
 
-The features are sums of products of these numbers (see ``cluster_basis.Products``), evaluated as the
-contractions of moment tensors are: for a block of centres or pairs at a time, side by side in
+The features are sums of products of these numbers (see ``cluster_basis.Products``), evaluated as
+the contractions of moment tensors are: for a block of centres or pairs at a time, side by side in
 memory. The numbers of a channel begin with A_clmn, n fastest, and end with A_cn.
 """
 
@@ -25,8 +25,8 @@ from skatom.descriptors._cpu.moment_tensor import (
 class Projections(NamedTuple):
     """What projections and their products need to know, for compiled code."""
 
-    cutoff: float
-    pair_cutoff: float
+    cutoff: float  # of single projections, the longest
+    product_cutoff: float
     inner: np.ndarray  # (n_species, n_species): where the polynomials begin, in Å
     norm: np.ndarray  # see harmonics.normalization
     mixing: np.ndarray  # (n_channels, n_species)
@@ -45,20 +45,19 @@ class Projections(NamedTuple):
 
 @callee(cache=True, fastmath=FASTMATH)
 def polynomials(r, cutoff, inner, f, df):
-    """(1 + ξ)² T_n(ξ) and their slopes; zero from the cutoff on."""
+    """f_c T_n(ξ) and their slopes, ξ from 1 at ``inner`` to -1 at the cutoff; then zero."""
     f[:] = 0.0
     df[:] = 0.0
     if r >= cutoff:
         return
-    near, far = 1 / (1 + inner), 1 / (1 + cutoff)
-    scale = 2 / (near * near - far * far)
-    u = 1 / (1 + r)
-    x, dx = scale * (u * u - far * far) - 1, -2 * scale * u * u * u
+    slope = -2 / (cutoff - inner)
+    phase = np.pi * r / cutoff
+    weight, fall = 0.5 * (1 + np.cos(phase)), -0.5 * np.pi / cutoff * np.sin(phase)
+    x = slope * (r - cutoff) - 1
     t, dt, before, dbefore = 1.0, 0.0, x, 1.0  # T_-1 = T_1
-    gap = 1 + x
     for n in range(len(f)):
-        f[n] = t * gap * gap
-        df[n] = dx * gap * (dt * gap + 2 * t)
+        f[n] = weight * t
+        df[n] = weight * slope * dt + fall * t
         dt, dbefore = 2 * (t + x * dt) - dbefore, dt
         t, before = 2 * x * t - before, t
 
@@ -88,8 +87,8 @@ def _radial(vector, center, other, p, work):
     x, y, z = vector[0], vector[1], vector[2]
     r = np.sqrt(x * x + y * y + z * z)
     inner = p.inner[center, other]
-    polynomials(r, p.cutoff, inner, work[3], work[4])
-    polynomials(r, p.pair_cutoff, inner, work[5], work[6])
+    polynomials(r, p.product_cutoff, inner, work[3], work[4])
+    polynomials(r, p.cutoff, inner, work[5], work[6])
     return x / r, y / r, z / r, r
 
 
@@ -104,7 +103,7 @@ def accumulate(vectors, center, species, p, work, out):
         pairs = channel[stop:]
         for n in range(len(g)):
             pairs[n] += g[n]
-        if r < p.cutoff:
+        if r < p.product_cutoff:
             harmonics(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y)
             stop = 0
             for l in range(len(p.n_radial)):
@@ -126,10 +125,8 @@ def projection_gradients(vectors, center, species, p, work, cotangent, gradients
         pairs = weights[stop:]
         for n in range(len(dg)):
             along += pairs[n] * dg[n]
-        if r < p.cutoff:
-            harmonics_with_gradients(
-                ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y, grad
-            )  # fmt: skip
+        if r < p.product_cutoff:
+            harmonics_with_gradients(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y, grad)
             stop = 0
             for l in range(len(p.n_radial)):
                 for lm in range(l * l, (l + 1) * (l + 1)):
@@ -153,7 +150,7 @@ def projection_tangent(vector, center, other, p, work, tangent):
     """Derivative (3, n_components) along its vector of what one neighbour adds to A."""
     y, grad, f, df, dg = work[1], work[2], work[3], work[4], work[6]
     ux, uy, uz, r = _radial(vector, center, other, p, work)
-    near = r < p.cutoff
+    near = r < p.product_cutoff
     if near:
         harmonics_with_gradients(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y, grad)
     for axis in range(3):
