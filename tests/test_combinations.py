@@ -325,7 +325,7 @@ def influences(combination):
     return {name: influence(combination, name, by) for name in combination.targets.names}
 
 
-def test_every_kind_of_label_is_learnt(influences):
+def test_every_kind_of_label_is_learnt(combination, influences):
     for name, found in influences.items():
         if combination.name == "network":  # whose descent ends on its way to the minimum
             assert abs(found) > 1e-5, name
