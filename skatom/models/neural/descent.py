@@ -11,8 +11,8 @@ from skatom.parallel import serial_blas
 
 # Steps are divided by this where the loss stalls, and descent ends after so many divisions.
 _FACTOR, _DIVISIONS = 5.0, 3
-# A loss that is this many times as large as the best one has diverged.
-_DIVERGED = 1e3
+# A loss that is this many times as large as the first one has diverged.
+_DIVERGED = 100.0
 # Decay of the means of the slopes and of their squares, and the smallest root of the latter.
 _MEAN, _SQUARE, _SMALLEST = 0.9, 0.999, 1e-8
 
@@ -123,18 +123,22 @@ def stochastic_descent(loss, progress, make_rule, batch_size, rate, random):
     """
     theta, n, divisions = progress.theta.copy(), len(loss), 0
     rule = make_rule(len(theta))
+    first = None
     with serial_blas():
-        for _ in range(progress.stopping.max_iter):
+        while len(progress.losses) < progress.stopping.max_iter:
             order, total = random.permutation(n), 0.0
             for chosen in np.array_split(order, max(1, -(-n // batch_size))):
                 value, slope = loss(theta, np.sort(chosen))
+                first = value if first is None else first
                 total += value * len(chosen) / n
+                if not value <= _DIVERGED * first:  # NaN, too
+                    break
                 theta -= rate * rule.step(slope)
-            first = progress.losses[0] if progress.losses else total
-            if not np.isfinite(total) or total > _DIVERGED * first:
+            if not value <= _DIVERGED * first:
                 theta, rule = progress.theta.copy(), make_rule(len(theta))
                 divisions, rate = divisions + 1, rate / _FACTOR
-            elif progress.add(theta, total):
+                total = min(total, _DIVERGED * first)
+            if progress.add(theta, total):
                 divisions, rate, progress.stalled = divisions + 1, rate / _FACTOR, 0
             if divisions > _DIVISIONS or progress.best == 0:
                 progress.converged = True
