@@ -26,6 +26,7 @@ from skatom.models import (
     StructuredMLPRegressor,
 )
 from skatom.network_potentials import extensive_potential
+from skatom.plotting import RelevanceDisplay
 from skatom.random_features import (
     PrincipalComponents,
     RandomFourierFeatures,
@@ -424,6 +425,65 @@ class TestEnergyByAtom:
         model = GDML(3.0, 1e-6).fit(structures, labels_of(structures, ("energy", "forces")))
         with pytest.raises(ValueError, match="this GDML gives energy, forces, stress and no e"):
             energy_by_atom(model, structures)
+
+
+class TestDisplay:
+    """A molecule with coloured atoms and pairs."""
+
+    def test_draws_atoms_bonds_and_pairs(self, model_of_pairs):
+        model, structures = model_of_pairs
+        display = RelevanceDisplay.from_estimator(model, structures)
+        found = relevance(model, structures)
+        np.testing.assert_allclose(display.values, found.by_atom().reshape(-1, 3).mean(axis=0))
+        np.testing.assert_allclose(display.pairs, found.by_pair().mean(axis=0))
+        assert sorted(text.get_text() for text in display.ax_.texts) == ["H", "H", "O"]
+        bonds, pairs = display.ax_.collections
+        assert len(bonds.get_segments()) == 2
+        assert 1 <= len(pairs.get_segments()) <= 3
+        # red is positive, blue negative
+        largest = np.abs(display.pairs).argmax()
+        red, _, blue, _ = pairs.get_colors()[-1]
+        assert (red > blue) == (display.pairs.flat[largest] > 0)
+
+    def test_of_atoms_has_no_pairs(self):
+        structures = waters(8)
+        model = make_pipeline(SMALL_SOAP, LinearPotential()).fit(
+            structures, labels_of(structures, ("energy", "forces"))
+        )
+        display = RelevanceDisplay.from_estimator(model, structures[:1])
+        assert display.pairs is None and len(display.ax_.collections) == 1
+        colors = [patch.get_facecolor() for patch in display.ax_.patches]
+        shown = [text.get_position() for text in display.ax_.texts]
+        assert len(colors) == 3 and np.isfinite(shown).all()
+
+    def test_does_not_depend_on_how_the_molecule_lies(self):
+        one = waters(1)
+        turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+        turned = one.to_ase()[0]
+        turned.positions = turned.positions @ turn.T + 2.0
+        places = [
+            np.array(
+                [
+                    text.get_position()
+                    for text in RelevanceDisplay(s, [1.0, 2.0, 3.0]).plot().ax_.texts
+                ]
+            )
+            for s in (one, [turned])
+        ]
+        distances = [np.sort(np.linalg.norm(p[:, None] - p, axis=2).ravel()) for p in places]
+        np.testing.assert_allclose(*distances, atol=1e-9)
+
+    def test_values_of_another_number_of_atoms(self):
+        for structures, values in ((waters(1), [1.0, 2.0]), (waters(2), np.ones(6))):
+            with pytest.raises(ValueError, match="give one structure and one value for each atom"):
+                RelevanceDisplay(structures, values).plot()
+
+    def test_structures_of_several_compositions(self, model_of_pairs):
+        model, structures = model_of_pairs
+        with pytest.raises(ValueError, match="1 structures differ|2 structures differ"):
+            RelevanceDisplay.from_estimator(
+                model, [*structures[:1].to_ase(), *crystals(1).to_ase()]
+            )
 
 
 class TestBadInput:

@@ -21,7 +21,7 @@ from skatom.structures import as_structures
 _BOND = 1.25
 # Radius of an atom in covalent radii; width in points of the strongest pair, and the share of it
 # below which pairs are not drawn.
-_ATOM, _WIDTH, _FAINTEST = 0.62, 12.0, 0.02
+_ATOM, _WIDTH, _FAINTEST = 0.55, 12.0, 0.02
 _COLORS = "RdBu_r"
 
 
@@ -179,14 +179,16 @@ class RelevanceDisplay:
     def _draw_atoms(self, numbers, places, radii, values, colors):
         for rank, i in enumerate(np.argsort(places[:, 2], kind="stable")):
             fill, order = colors.to_rgba(values[i]), 3 + rank / len(values)
-            circle = Circle(places[i, :2], _ATOM * radii[i], facecolor=fill, edgecolor="0.25",
-                            linewidth=1, zorder=order)  # fmt: skip
-            self.ax_.add_patch(circle)
-        for i, z in enumerate(numbers):
-            dark = np.dot(colors.to_rgba(values[i])[:3], (0.3, 0.6, 0.1)) < 0.5
+            self.ax_.add_patch(
+                Circle(
+                    places[i, :2], _ATOM * radii[i], facecolor=fill, edgecolor="0.25",
+                    linewidth=1, zorder=order,
+                )
+            )  # fmt: skip
+            dark = np.dot(fill[:3], (0.3, 0.6, 0.1)) < 0.5
             self.ax_.text(
-                *places[i, :2], chemical_symbols[z], ha="center", va="center", fontsize=9,
-                color="white" if dark else "0.1", zorder=5, clip_on=True,
+                *places[i, :2], chemical_symbols[numbers[i]], ha="center", va="center",
+                fontsize=9, color="white" if dark else "0.1", zorder=order,
             )  # fmt: skip
 
 
