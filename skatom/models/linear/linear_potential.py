@@ -5,12 +5,11 @@ from __future__ import annotations
 from numbers import Real
 from typing import Self
 
-import joblib
 import numpy as np
 from sklearn.base import _fit_context, clone
 from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skatom._device import check_is_array
 from skatom._intervals import POSITIVE
@@ -27,7 +26,9 @@ from skatom.models.linear.linear_problem import (
     belong_to_species,
     sums_of_splits,
 )
-from skatom.models.linear.ridge import RidgeProblem, cross_validated, solved_by, squared_errors
+from skatom.models.linear.merging import check_mergeable
+from skatom.models.linear.regularisation import growth_factors, ridge_solution, solution_by
+from skatom.models.linear.ridge import RidgeProblem, cross_validated
 from skatom.properties import in_order
 from skatom.targets import Targets, as_targets
 
@@ -328,22 +329,7 @@ class LinearPotential(LinearModel):
         ValueError
             If parameters, features, species or baselines differ.
         """
-        for model in (self, other):
-            check_is_fitted(model)
-        for what, of in (
-            ("parameters", lambda m: {k: repr(v) for k, v in m.get_params().items()}),
-            ("kinds of features", lambda m: m._learnt_from),
-            ("numbers of features", lambda m: m.n_features_in_),
-            ("species", lambda m: None if m.species_ is None else m.species_.tolist()),
-            ("columns", lambda m: m._n_columns),
-            ("baselines", lambda m: joblib.hash(m.baseline_)),
-        ):
-            if of(self) != of(other):
-                raise ValueError(
-                    f"the two models have different {what} and cannot be merged: fit both with the "
-                    "same descriptor and parameters to data of the same species, with a baseline "
-                    "that is given, not fitted"
-                )
+        check_mergeable(self, other)
         both = clone(self)
         vars(both).update({k: v for k, v in vars(self).items() if k not in vars(both)})
         both.absolute_energies_ = self.absolute_energies_ or other.absolute_energies_
@@ -375,7 +361,7 @@ class LinearPotential(LinearModel):
         self.absolute_energies_ = "energy" in learnt
         self.outputs_ = self._given(left_out)
         self.baseline_ = fit_baseline(self.baseline, X.structures, targets, sample_weight)
-        self._growth = self._growth_of(X.n_features, X.degrees)
+        self._growth = self._growth_of(X)
         return self._labelled(X, targets, sample_weight, configurations)
 
     def _start_table(self, X, y, sample_weight):
@@ -389,7 +375,7 @@ class LinearPotential(LinearModel):
         self._learnt_from, self.species_, self.baseline_ = None, None, None
         self._own_columns, self.absolute_energies_ = False, True
         self.outputs_ = self._given(set(self.gives) - {"energy", "energy_std"})
-        self._growth = self._growth_of(self.n_features_in_, getattr(X, "degrees", None))
+        self._growth = self._growth_of(X)
         return problem
 
     def _given(self, left_out):
@@ -398,23 +384,10 @@ class LinearPotential(LinearModel):
             n for n in self.gives if n not in left_out and not (without and n.endswith("_std"))
         )
 
-    def _growth_of(self, n_features, degrees):
+    def _growth_of(self, X):
         """The factors g of the prior, for each feature."""
-        if self.smoothness == 0:
-            return np.ones(n_features)
-        degrees = degrees if self.degrees is None else self.degrees
-        if degrees is None:
-            raise ValueError(
-                f"smoothness={self.smoothness} needs the degrees of the features, which this "
-                "descriptor does not tell: give degrees, an array of one number for each feature"
-            )
-        degrees = np.asarray(degrees, float)
-        if degrees.shape != (n_features,) or not (degrees > 0).all():
-            raise ValueError(
-                f"degrees have the shape {degrees.shape}, but there are {n_features} features: "
-                "give one positive number for each"
-            )
-        return (degrees / degrees.min()) ** self.smoothness
+        degrees = getattr(X, "degrees", None) if self.degrees is None else self.degrees
+        return growth_factors(self.n_features_in_, degrees, self.smoothness)
 
     def _design(self):
         return Design(
@@ -447,29 +420,16 @@ class LinearPotential(LinearModel):
 
     def _labelled(self, X, targets, sample_weight, configurations):
         noise = {name: getattr(self, name) for name in _NOISES}
-        labels = Labels.of(
-            X.structures, targets, self.baseline_, noise, configurations, sample_weight
+        return LabelledStructures.of(
+            self._design(), X, targets, self.baseline_, noise, configurations, sample_weight
         )
-        if not (labels.has_energy | labels.has_forces | labels.has_virial).any():
-            raise ValueError(
-                "no label has weight: give at least one labelled structure a positive sample_weight"
-            )
-        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
-        return LabelledStructures(self._design(), X, labels, weights)
 
     def _table(self, X, y, sample_weight, reset):
         X, y = validate_data(
             self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True,
             reset=reset,
         )  # fmt: skip
-        weights = np.ones(len(X))
-        if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
-            if not weights.any():  # scikit-learn says so from 1.7 on
-                raise ValueError(
-                    "all sample weights are zero: give at least one sample a positive weight"
-                )
-        return WeightedTable(X, np.asarray(y, float), weights, bool(self.fit_intercept))
+        return WeightedTable.of(X, y, sample_weight, bool(self.fit_intercept))
 
     def _cross_validate(self, problem, groups):
         """Choose α by the errors of structures that were left out; the sums of all labels."""
@@ -485,58 +445,26 @@ class LinearPotential(LinearModel):
 
     def _solve(self, sums):
         """Determine α, the noises and the coefficients from the sums of all labels."""
-        of_table = self._learnt_from is None
-        problem = RidgeProblem(sums, self._n_constants, self._factors(), of_table)
+        of_table, m = self._learnt_from is None, self._n_constants
+        problem = RidgeProblem(sums, m, self._factors(), of_table)
+        alpha = self._alpha_of_cv if self.alpha == "cv" else self.alpha
         if self.solver is not None:
-            w, posterior, alpha, likelihood = (
-                solved_by(clone(self.solver), problem),
-                None,
-                None,
-                None,
-            )
-            factors = np.ones(len(problem.kinds))
+            found = solution_by(clone(self.solver), problem)
         else:
-            alpha, factors = self._regularisation(problem)
-            posterior = problem.posterior(alpha, factors)
-            w = problem.solve(posterior)
-            likelihood = problem.evidence(alpha, factors)[0] if alpha else -np.inf
-            alpha *= factors[0] ** 2 if of_table else 1.0
-        m = self._n_constants
-        coef = w[m:].reshape(-1, self.n_features_in_) if self._own_columns else w[m:]
+            found = ridge_solution(problem, alpha, bool(self.learn_noise))
+        w = found.coefficients
         constants = w[:m] if m else np.zeros(1 if of_table else len(self.species_))
         vars(self).update(
             sums_=sums,
             n_structures_seen_=sums.n_structures,
-            alpha_=alpha,
-            noise_factors_={k: 1.0 for k in KINDS}
-            | {k: float(f) for k, f in zip(problem.kinds, factors, strict=True)},
-            log_marginal_likelihood_=likelihood,
-            posterior_=posterior,
-            coef_=coef,
+            alpha_=found.alpha,
+            noise_factors_={kind: 1.0 for kind in KINDS} | found.noise_factors,
+            log_marginal_likelihood_=found.log_marginal_likelihood,
+            posterior_=found.posterior,
+            coef_=w[m:].reshape(-1, self.n_features_in_) if self._own_columns else w[m:],
             intercept_=float(constants[0]) if of_table else constants,
         )
         return self
-
-    def _regularisation(self, problem):
-        """α, relative to the given noises, and factors of the noises."""
-        given = self._alpha_of_cv if self.alpha == "cv" else self.alpha
-        if problem.of_table and given != "evidence":
-            return self._of_given_table(problem, given)
-        if given == "evidence":
-            return problem.best(None, bool(self.learn_noise) or problem.of_table)
-        if self.learn_noise and given > 0:
-            return problem.best(given, True)
-        return given, np.ones(len(problem.kinds))
-
-    def _of_given_table(self, problem, alpha):
-        """The noise of a table from its residuals, for a given α."""
-        posterior = problem.posterior(alpha, [1.0])
-        part = problem.sums.parts["energy"]
-        w = problem.solve(posterior)
-        _, spent = problem._fitted(part, posterior.triangle, w)
-        left = max(problem.n_labels[0] - spent, 1.0)
-        factor = np.sqrt(squared_errors(part, w) / left) or 1.0
-        return alpha / factor**2, np.array([factor])
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coef_")

@@ -122,7 +122,7 @@ class RidgeProblem:
             shrinkage = float(np.einsum("ij,ij->", roots, roots))
             slopes = [0.5 * (len(penalties) - penalties @ w[m:] ** 2 - shrinkage)]
             for kind, factor, n in zip(self.kinds, factors, self.n_labels, strict=True):
-                error, gamma = self._fitted(self.sums.parts[kind], triangle, w)
+                error, gamma = self.fitted(self.sums.parts[kind], triangle, w)
                 slopes.append((error + gamma) / factor**2 - n)
         determinant = 2 * np.log(np.abs(triangle.diagonal())).sum() - np.log(penalties).sum()
         determinant -= 2 * m * np.log(self._weak) if self._weak else 0.0
@@ -133,7 +133,7 @@ class RidgeProblem:
         return float(value), np.array(slopes)
 
     @staticmethod
-    def _fitted(part, triangle, w):
+    def fitted(part, triangle, w):
         """The squared errors of a kind at w, and the number of its labels that w spends."""
         own = part.triangle
         spent = solve_triangular(triangle.T, own.T, lower=True)
