@@ -13,7 +13,8 @@ from skatom.baseline import count_species
 from skatom.descriptors import SOAP, FeatureScaler, MomentTensor
 from skatom.descriptors.maps import Scale
 from skatom.models import GreedyOLS, LinearPotential
-from skatom.models.linear.label_sums import Design, LabelSums
+from skatom.models.linear.design import Design
+from skatom.models.linear.label_sums import LabelSums
 from skatom.models.linear.ridge import ALPHAS, RidgeProblem
 
 NOISE = {"noise_energy": 0.02, "noise_forces": 0.1, "noise_virial": 0.2}

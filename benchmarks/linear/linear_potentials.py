@@ -36,7 +36,8 @@ from skatom.datasets import read
 from skatom.descriptors import MomentTensor
 from skatom.descriptors.contractions import Basis, compile_program, n_monomials
 from skatom.models import LinearPotential
-from skatom.models.linear.label_sums import Design, LabelSums, sums_of_structures
+from skatom.models.linear.design import Design
+from skatom.models.linear.label_sums import LabelSums, sums_of_structures
 from skatom.models.linear.ridge import RidgeProblem, squared_errors
 
 # cutoff in Å, and MAE of energies (meV/atom) and forces (eV/Å): the better of moment tensor

@@ -11,14 +11,14 @@ from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from skatom._device import check_is_array
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike, BaselineLike, Estimator, FeaturesLike, TargetsLike
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models.linear.base import LinearModel, described, kind_of
-from skatom.models.linear.label_sums import KINDS, Design
+from skatom.models.linear.design import Design
+from skatom.models.linear.label_sums import KINDS
 from skatom.models.linear.linear_predictions import LinearDeviations, LinearExpansion
 from skatom.models.linear.linear_problem import (
     LabelledStructures,
@@ -27,8 +27,14 @@ from skatom.models.linear.linear_problem import (
     sums_of_splits,
 )
 from skatom.models.linear.merging import check_mergeable
-from skatom.models.linear.regularisation import growth_factors, ridge_solution, solution_by
-from skatom.models.linear.ridge import RidgeProblem, cross_validated
+from skatom.models.linear.regularisation import (
+    by_equations,
+    growth_factors,
+    ridge_problem,
+    ridge_solution,
+    solution_by,
+)
+from skatom.models.linear.ridge import cross_validated
 from skatom.properties import in_order
 from skatom.targets import Targets, as_targets
 
@@ -264,7 +270,7 @@ class LinearPotential(LinearModel):
         if self.alpha == "cv" and self.solver is None:
             sums = self._cross_validate(problem, groups)
         else:
-            sums = problem.sums(slice(None))
+            sums = self._sums_of(problem)
         return self._solve(sums)
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -308,7 +314,7 @@ class LinearPotential(LinearModel):
             problem = self._labelled(X, targets, sample_weight, configurations)
             has_energies = bool(targets.labelled("energy").any())
             self.absolute_energies_ = self.absolute_energies_ or has_energies
-        return self._solve(self.sums_.merge(problem.sums(slice(None))))
+        return self._solve(self.sums_.merge(self._sums_of(problem)))
 
     def merge(self, other: LinearPotential) -> LinearPotential:
         """The model of the data of both, which are left unchanged.
@@ -349,7 +355,6 @@ class LinearPotential(LinearModel):
             return self._start_table(X, y, sample_weight)
         if len(X) == 0:
             raise ValueError("got no structures: pass at least one")
-        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
         targets = as_targets(y, X.structures)
         learnt = check_labels(targets, self.learns, type(self).__name__)
         atomic = kind == "AtomicFeatures"
@@ -431,6 +436,13 @@ class LinearPotential(LinearModel):
         )  # fmt: skip
         return WeightedTable.of(X, y, sample_weight, bool(self.fit_intercept))
 
+    def _sums_of(self, problem):
+        """The sums of all labels, as normal equations where these are as exact."""
+        if self._learnt_from is None:
+            return problem.sums(slice(None))
+        as_equations = by_equations(self.alpha, self.learn_noise, self.solver)
+        return problem.sums(slice(None), as_equations)
+
     def _cross_validate(self, problem, groups):
         """Choose α by the errors of structures that were left out; the sums of all labels."""
         pairs, whole = sums_of_splits(problem, check_cv(self.cv), groups, self._n_columns)
@@ -446,7 +458,7 @@ class LinearPotential(LinearModel):
     def _solve(self, sums):
         """Determine α, the noises and the coefficients from the sums of all labels."""
         of_table, m = self._learnt_from is None, self._n_constants
-        problem = RidgeProblem(sums, m, self._factors(), of_table)
+        problem = ridge_problem(sums, m, self._factors(), of_table)
         alpha = self._alpha_of_cv if self.alpha == "cv" else self.alpha
         if self.solver is not None:
             found = solution_by(clone(self.solver), problem)
@@ -491,6 +503,5 @@ class LinearPotential(LinearModel):
     def _checked(self, X):
         X = super()._checked(X)
         if self._learnt_from is not None:
-            check_is_array(X, type(self).__name__, "ForceKernelRidge is")
             species_index(X.structures, self.species_)  # raises for species not seen in fit
         return X

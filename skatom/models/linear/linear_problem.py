@@ -5,6 +5,7 @@ from typing import Self
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
+from skatom._device import on_host
 from skatom.models._labels import Labels
 from skatom.models.linear.label_sums import LabelSums, sums_of_structures, sums_of_table
 
@@ -29,12 +30,12 @@ class LabelledStructures:
     def __len__(self):
         return len(self.X)
 
-    def sums(self, chosen):
-        """The sums of chosen structures."""
+    def sums(self, chosen, as_equations=False):
+        """The sums of chosen structures, as triangles or as normal equations."""
         parts = self.X, self.labels, self.weights
         if not isinstance(chosen, slice):
             parts = (part[chosen] for part in parts)
-        return sums_of_structures(self.design, *parts)
+        return sums_of_structures(self.design, *parts, as_equations)
 
 
 class WeightedTable:
@@ -65,7 +66,8 @@ class WeightedTable:
 
 def belong_to_species(X, species):
     """Whether each feature is zero for the atoms of all species but one."""
-    present = [X.values[X.numbers == number].any(axis=0) for number in species]
+    kinds = (np.flatnonzero(X.numbers == number) for number in species)
+    present = [on_host((X.values[kind] != 0).any(0)) for kind in kinds]
     return bool((np.sum(present, axis=0) <= 1).all())
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom.models.linear.ridge import solved_by, squared_errors
+from skatom.models.linear.equations_ridge import LEAST_ALPHA, CholeskyPosterior, EquationsRidge
+from skatom.models.linear.ridge import RidgeProblem, solved_by
 from skatom.solvers import StreamedQR
 
 
@@ -19,7 +20,7 @@ class LinearSolution:
     alpha : float, or None
     noise_factors : dict of float
     log_marginal_likelihood : float, or None
-    posterior : StreamedQR, or None
+    posterior : StreamedQR, CholeskyPosterior, or None
         The factorisation of all rows and the penalty; None of a solver other than the ridge.
     """
 
@@ -27,7 +28,24 @@ class LinearSolution:
     alpha: float | None
     noise_factors: dict
     log_marginal_likelihood: float | None
-    posterior: StreamedQR | None
+    posterior: StreamedQR | CholeskyPosterior | None
+
+
+def by_equations(alpha, learn_noise, solver):
+    """Whether normal equations give the predictions of a QR factorisation.
+
+    They do for a regularisation that is given and not small. The search for the largest evidence,
+    and for the least error, goes as far as rounding allows.
+    """
+    given = solver is None and not learn_noise and not isinstance(alpha, str)
+    return given and alpha >= LEAST_ALPHA
+
+
+def ridge_problem(sums, n_constants, growth, of_table):
+    """The `RidgeProblem` of sums of squares, whatever their kind."""
+    if sums.as_equations:
+        return EquationsRidge(sums, n_constants, growth)
+    return RidgeProblem(sums, n_constants, growth, of_table)
 
 
 def solution_by(solver, problem):
@@ -50,7 +68,7 @@ def ridge_solution(problem, alpha, learn_noise):
     alpha, factors = _regularisation(problem, alpha, learn_noise)
     posterior = problem.posterior(alpha, factors)
     w = problem.solve(posterior)
-    likelihood = problem.evidence(alpha, factors)[0] if alpha else -np.inf
+    likelihood = problem.log_likelihood(posterior, alpha, factors) if alpha else -np.inf
     if problem.of_table:
         alpha *= factors[0] ** 2
     named = {kind: float(f) for kind, f in zip(problem.kinds, factors, strict=True)}
@@ -73,9 +91,9 @@ def _of_table(problem, alpha):
     posterior = problem.posterior(alpha, [1.0])
     part = problem.sums.parts["energy"]
     w = problem.solve(posterior)
-    _, spent = problem.fitted(part, posterior.triangle, w)
+    error, spent = problem.fitted(part, posterior.triangle, w)
     left = max(problem.n_labels[0] - spent, 1.0)
-    factor = np.sqrt(squared_errors(part, w) / left) or 1.0
+    factor = np.sqrt(error / left) or 1.0
     return alpha / factor**2, np.array([factor])
 
 
