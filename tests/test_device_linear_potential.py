@@ -13,7 +13,7 @@ from skatom.datasets import load_ethanol
 from skatom.descriptors import SOAP, MomentTensor
 from skatom.kernels import Gaussian
 from skatom.models import LinearPotential
-from skatom.models.linear import linear_potential
+from skatom.models.linear import least_squares
 from skatom.random_features import PrincipalComponents, RandomFourierFeatures
 from skatom.solvers import NormalEquations, StreamedQR
 
@@ -56,7 +56,7 @@ def without_equations(monkeypatch):
     """A context in which all sums are triangles."""
 
     def switch():
-        monkeypatch.setattr(linear_potential, "by_equations", lambda *arguments: False)
+        monkeypatch.setattr(least_squares, "by_equations", lambda *arguments: False)
 
     return switch
 

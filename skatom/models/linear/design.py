@@ -14,6 +14,30 @@ _BATCH_BYTES, _DEVICE_BYTES = 2**26, 2**30
 
 
 @dataclass(frozen=True)
+class TableColumns:
+    """The columns of a linear model of a table: a constant, then features.
+
+    Attributes
+    ----------
+    n_features : int
+    intercept : bool
+    """
+
+    n_features: int
+    intercept: bool
+
+    n_blocks = 1
+
+    @property
+    def n_constants(self):
+        return int(self.intercept)
+
+    @property
+    def n_columns(self):
+        return self.n_features + self.n_constants
+
+
+@dataclass(frozen=True)
 class Design:
     """What the columns of a linear model of structures are: constants of elements, then features.
 

@@ -119,3 +119,18 @@ class LinearDeviations:
             return on_host(solve(triangle, rows, upper=True, left=False).norm(dim=1))
         with threads_over_blas() as pool:
             return np.sqrt(solved_norms(triangle, rows, pool))
+
+
+class TableExpansion(LinearExpansion):
+    """The values x · w + ε of the rows of a table."""
+
+    def by_name(self, X, names):
+        return {"energy": X @ self.coef + self.constants}
+
+
+class TableDeviations(LinearDeviations):
+    """The standard deviations of the values of the rows of a table."""
+
+    def by_name(self, X, names):
+        constants = np.ones((len(X), self.design.n_constants))
+        return {"energy_std": self.of_rows(np.hstack([constants, X]))}

@@ -9,7 +9,7 @@ _SAME = {
     "kinds of features": lambda m: m._learnt_from,
     "numbers of features": lambda m: m.n_features_in_,
     "species": lambda m: None if m.species_ is None else m.species_.tolist(),
-    "columns": lambda m: m._n_columns,
+    "columns": lambda m: m._design.n_columns,
     "baselines": lambda m: joblib.hash(m.baseline_),
 }
 
