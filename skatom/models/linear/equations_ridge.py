@@ -21,21 +21,38 @@ class CholeskyPosterior:
 
     Attributes
     ----------
-    triangle : ndarray or Tensor of float, shape (n_columns, n_columns)
-        R, of the rows and the penalty. A pickle has arrays of numpy.
-    projections : ndarray or Tensor of float, shape (n_columns, 1)
-        The targets' components.
+    above : ndarray or Tensor of float, shape (n_constants, n_columns + 1)
+        The first rows of the triangle, those of the constants, and their projections.
+    factor : ndarray or Tensor of float, shape (n_columns - n_constants,) * 2
+        The triangle of the other columns.
+    projections : ndarray or Tensor of float, shape (n_columns - n_constants, 1)
+        The targets' components along the other columns.
     residuals : ndarray of float, shape (1,)
         The sum of squares at the solution.
     """
 
-    triangle: Any
+    above: Any
+    factor: Any
     projections: Any
     residuals: np.ndarray
 
+    @property
+    def triangle(self):
+        """R of all columns, upper triangular: an array where the factor is."""
+        xp, m = namespace(self.factor), len(self.above)
+        below = beside(np.zeros((len(self.factor), m)), self.factor)
+        return xp.vstack([self.above[:, :-1], xp.hstack([below, self.factor])])
+
+    def diagonal(self):
+        """The diagonal of the triangle, an array of numpy."""
+        return np.append(*(on_host(part.diagonal()) for part in (self.above, self.factor)))
+
     def solve(self):
         """The solution, an array of numpy."""
-        return on_host(_solved(self.triangle, self.projections))[:, 0]
+        w = _solved(self.factor, self.projections)
+        m, above, w = len(self.above), on_host(self.above), on_host(w)[:, 0]
+        constants = above[:, -1] - above[:, m:-1] @ w
+        return np.append(solve_triangular(above[:, :m], constants), w)
 
     def __getstate__(self):
         return {name: on_host(array) for name, array in vars(self).items()}
@@ -92,30 +109,31 @@ class EquationsRidge(RidgeProblem):
 
     def posterior(self, alpha, factors):
         """The factorisation of all rows and the penalty."""
-        m, penalties = self.n_constants, alpha * self.penalties
+        penalties = alpha * self.penalties
         with serial_blas():
             gram, products, total = self._summed()
-            lower = _factor(gram, penalties)
-            ours = _solved(lower, products[:, None], transposed=True)
-            xp = namespace(lower)
-            below = xp.hstack([beside(np.zeros((len(lower), m)), lower), lower])
-            triangle = xp.vstack([self._above[:, :-1], below])
-            projections = xp.vstack([self._above[:, -1:], ours])
-        residual = max(total - float((ours * ours).sum()), 0.0)
-        return CholeskyPosterior(triangle, projections, np.array([residual]))
+            factor = _factor(gram, penalties)
+            projections = _solved(factor, products[:, None], transposed=True)
+        residual = max(total - float((projections * projections).sum()), 0.0)
+        return CholeskyPosterior(self._above, factor, projections, np.array([residual]))
+
+    @staticmethod
+    def _diagonal(posterior):
+        return posterior.diagonal()
 
     def _summed(self):
         """Gram matrix, products and sum of squares of all rows, without the constants."""
-        m, gram, products, total = self.n_constants, None, None, self._left
+        m, n = self.n_constants, self.sums.n_columns
+        like = self._equations[0].gram if self._equations else self._rows
+        gram, products = (beside(np.zeros(shape), like) for shape in ((n - m, n - m), n - m))
+        total = self._left
         for part in self._equations:
-            own, along = part.gram[m:, m:], part.products[m:]
-            gram = 1 * own if gram is None else gram + own
-            products = 1 * along if products is None else products + along
+            gram += part.gram[m:, m:]
+            products += part.products[m:]
             total += part.total
         if self._rows is not None:
-            own, along = self._rows.T @ self._rows, self._targets @ self._rows
-            gram = own if gram is None else gram + own
-            products = along if products is None else products + along
+            gram += self._rows.T @ self._rows
+            products += self._targets @ self._rows
             total += float(self._targets @ self._targets)
         return gram, products, total
 
@@ -134,9 +152,13 @@ def _factor(gram, penalties):
     gram /= scale
     if is_tensor(gram):
         gram.fill_diagonal_(1.0)
-        return namespace(gram).linalg.cholesky(gram, upper=True) * scale
+        factor = namespace(gram).linalg.cholesky(gram, upper=True)
+        factor *= scale
+        return factor
     np.fill_diagonal(gram, 1.0)
-    return cholesky(gram, overwrite_a=True, check_finite=False) * scale
+    factor = cholesky(gram.T, overwrite_a=True, check_finite=False)  # in place
+    factor *= scale
+    return factor
 
 
 def _solved(triangle, columns, transposed=False):

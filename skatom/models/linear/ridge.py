@@ -4,7 +4,6 @@ import numpy as np
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.optimize import minimize
 
-from skatom._device import on_host
 from skatom.parallel import serial_blas
 from skatom.solvers import StreamedQR
 
@@ -133,14 +132,18 @@ class RidgeProblem:
 
     def log_likelihood(self, posterior, alpha, factors):
         """The value alone of `evidence`, from the posterior of α and the factors."""
-        diagonal = np.abs(on_host(posterior.triangle.diagonal()))
-        determinant = 2 * np.log(diagonal).sum() - np.log(alpha * self.penalties).sum()
+        diagonal = self._diagonal(posterior)
+        determinant = 2 * np.log(np.abs(diagonal)).sum() - np.log(alpha * self.penalties).sum()
         determinant -= 2 * self.n_constants * np.log(self._weak) if self._weak else 0.0
         noises = 2 * (self.sums.log_noise + self.n_labels @ np.log(factors))
         n_labels = self.n_labels.sum()
         return -0.5 * float(
             posterior.residuals[0] + determinant + noises + n_labels * np.log(2 * np.pi)
         )
+
+    @staticmethod
+    def _diagonal(posterior):
+        return posterior.triangle.diagonal()
 
     def fitted(self, part, triangle, w):
         """The squared errors of a kind at w, and the number of its labels that w spends."""
