@@ -37,6 +37,10 @@ class LinearPotential(LeastSquaresModel):
     n_columns² numbers remains for each kind of labels. So the memory does not grow with the number
     of labels, `partial_fit` continues a fit, and `merge` joins models of different data.
 
+    For a given α of 1e-8 or more, rows of forces and virials are summed in normal equations instead,
+    which take half of the time and give the same predictions to eight digits. Features on a device
+    are reduced there, and the normal equations solved there.
+
     The penalty divides each feature by its length :math:`|a_j|`, the norm of its column of
     :math:`\Lambda^{-1/2} A`, so that α has no unit: below 1e-15 it is lost in rounding, and at 1
     it counts as much as all data. By default α has the largest evidence, the probability of the
@@ -101,7 +105,7 @@ class LinearPotential(LeastSquaresModel):
     cv_errors_ : ndarray of float, shape (15,), or None
         Sums of squared errors for the values of α that ``alpha="cv"`` tried.
     sums_ : LabelSums
-        The factorisations of all labels learnt so far.
+        The factorisations, or normal equations, of all labels learnt so far.
     n_structures_seen_ : int
         Number of structures, or samples, learnt so far.
     species_ : ndarray of int, shape (n_species,), or None
