@@ -68,8 +68,8 @@ class ThermometerEncoder(FeatureTransformer, TransformerMixin, BaseEstimator):
 
     The features should have mean zero and unit variance; scale the steps again before a network
     [1]_. They keep their derivatives. The steps of a feature lie beside each other, so that parts
-    of ``n_groups`` of a `StructuredMLPRegressor` stay together, and relevances of a feature are sums
-    over its steps, ``relevance(model, X).by_structure().reshape(n, -1, len(shifts)).sum(axis=2)``.
+    of ``n_groups`` of a `StructuredMLPRegressor` stay together, and the relevance of a feature is
+    the sum over its steps, ``relevances.reshape(n, -1, len(shifts)).sum(axis=2)``.
 
     Parameters
     ----------
