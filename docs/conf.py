@@ -101,6 +101,7 @@ EXAMPLES = [
     "environments",
     "kernel_learning_curves",
     "network_potentials",
+    "relevance",
     "silicon",
     "uncertainty",
     "tensors",

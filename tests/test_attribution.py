@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from chains import PAIRS, WINDOWS, chain_data
-from models_under_contract import SMALL_SOAP, crystals, labels_of, waters
+from models_under_contract import crystals, labels_of, waters
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skatom._layers import DenseLayer
-from skatom.attribution import energy_by_atom, relevance, sensitivity
+from skatom.attribution import energy_by_atom, hessian_condition, relevance, sensitivity
 from skatom.attribution.propagation import gradients, relevances
 from skatom.descriptors import SOAP, FeatureScaler, FeatureSelector, InverseDistances
 from skatom.kernels import Gaussian
@@ -34,10 +34,16 @@ from skatom.random_features import (
 )
 
 ALL = ("energy", "forces", "stress")
-POOLED = SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum")
-SCALER = FeatureScaler("standard", out_of_range="ignore")
 NETWORK = {"solver": "lbfgs", "tol": 0.05, "random_state": 0}
 RECTIFIER = (lambda z: np.maximum(z, 0.0), lambda z: (z > 0).astype(float))
+
+
+def soap(**parameters):
+    return SOAP(cutoff=3.5, n_max=3, l_max=2, **parameters)
+
+
+def scaler():
+    return FeatureScaler("standard", out_of_range="ignore")
 
 
 def rectifiers(sizes, biases=True, seed=0):
@@ -171,24 +177,24 @@ def of_structures():
     neurons = SampledNetworkFeatures(12, random_state=0)
     network = StructuredMLPRegressor((5,), **NETWORK)
     pairs = StructuredMLPRegressor((5,), n_groups=3, **NETWORK)
-    yield "crystals", make_pipeline(SMALL_SOAP, LinearPotential(baseline={"Li": -7.0, "F": -30.0}))
-    yield "crystals", make_pipeline(SMALL_SOAP, LinearPotential(by_species=False))
-    yield "crystals", make_pipeline(SMALL_SOAP, GreedyOLS(6))
-    yield "crystals", make_pipeline(SMALL_SOAP, neurons, LinearPotential())
+    yield "crystals", make_pipeline(soap(), LinearPotential(baseline={"Li": -7.0, "F": -30.0}))
+    yield "crystals", make_pipeline(soap(), LinearPotential(by_species=False))
+    yield "crystals", make_pipeline(soap(), GreedyOLS(6))
+    yield "crystals", make_pipeline(soap(), neurons, LinearPotential())
     yield (
         "crystals",
         make_pipeline(
-            SMALL_SOAP,
+            soap(),
             SampledNetworkFeatures(12, by_element=False, random_state=0),
             LinearPotential(),
         ),
     )
-    yield "crystals", make_pipeline(POOLED, SCALER, neurons, LinearPotential())
-    yield "crystals", make_pipeline(SMALL_SOAP, network)
-    yield "crystals", make_pipeline(POOLED, network)
-    yield "crystals", make_pipeline(SMALL_SOAP, SampledNetworkFeatures(5, random_state=0), network)
-    yield "waters", make_pipeline(InverseDistances(), SCALER, neurons, LinearPotential())
-    yield "waters", make_pipeline(InverseDistances(), SCALER, pairs)
+    yield "crystals", make_pipeline(soap(pool="sum"), scaler(), neurons, LinearPotential())
+    yield "crystals", make_pipeline(soap(), network)
+    yield "crystals", make_pipeline(soap(pool="sum"), network)
+    yield "crystals", make_pipeline(soap(), SampledNetworkFeatures(5, random_state=0), network)
+    yield "waters", make_pipeline(InverseDistances(), scaler(), neurons, LinearPotential())
+    yield "waters", make_pipeline(InverseDistances(), scaler(), pairs)
     yield "waters", make_pipeline(InverseDistances(), GreedyOLS(2))
     yield "waters", extensive_potential(20, random_state=0)
 
@@ -311,7 +317,7 @@ def _inputs(model, structures):
 def model_of_pairs():
     structures = waters(16)
     return make_pipeline(
-        InverseDistances(), SCALER, SampledNetworkFeatures(30, random_state=0),
+        InverseDistances(), scaler(), SampledNetworkFeatures(30, random_state=0),
         LinearPotential(),
     ).fit(structures, labels_of(structures, ("energy", "forces"))), structures  # fmt: skip
 
@@ -341,7 +347,7 @@ class TestPairs:
 def model_of_waves():
     structures = crystals(8)
     return make_pipeline(
-        SMALL_SOAP, PrincipalComponents(5),
+        soap(), PrincipalComponents(5),
         RandomFourierFeatures(Gaussian(1.0), 30, random_state=0), LinearPotential(),
     ).fit(structures, labels_of(structures, ALL)), structures  # fmt: skip
 
@@ -415,7 +421,7 @@ class TestEnergyByAtom:
             LinearPotential(baseline="elements"),
             StructuredMLPRegressor((4,), **NETWORK),
         ):
-            whole = make_pipeline(SMALL_SOAP, model).fit(structures, y)
+            whole = make_pipeline(soap(), model).fit(structures, y)
             local = energy_by_atom(whole, structures)
             sums = np.add.reduceat(local, structures.offsets[:-1])
             np.testing.assert_allclose(sums, whole.predict(structures), rtol=1e-9)
@@ -425,6 +431,72 @@ class TestEnergyByAtom:
         model = GDML(3.0, 1e-6).fit(structures, labels_of(structures, ("energy", "forces")))
         with pytest.raises(ValueError, match="this GDML gives energy, forces, stress and no e"):
             energy_by_atom(model, structures)
+
+
+class TestCurvature:
+    """Condition numbers of the Hessian by the weights of each neuron."""
+
+    def test_are_those_of_second_differences_where_residuals_vanish(self):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(40, 3))
+        model = StructuredMLPRegressor((4, 3), **NETWORK).fit(x, np.sin(x).sum(axis=1))
+        layers = model.layers_of(x)[1][0].layers
+        y = gradients(x, layers)[1]
+        for which, (n_in, n_out) in enumerate([(3, 4), (4, 3), (3, 1)]):
+            found = hessian_condition(model, x, which)
+            assert found.shape == (1, n_out)
+            for k in range(n_out):
+                hessian, step = np.empty((n_in, n_in)), 1e-3
+
+                def loss(shift, which=which, k=k):
+                    changed = layers[which].weights.copy()
+                    changed[:, k] += shift
+                    old = layers[which]
+                    new = DenseLayer(changed, old.biases, old.function, old.slope)
+                    moved = [*layers[:which], new, *layers[which + 1 :]]
+                    return np.mean((gradients(x, moved)[1] - y) ** 2)
+
+                unit = step * np.eye(n_in)
+                for i in range(n_in):
+                    for j in range(n_in):
+                        a, b = unit[i], unit[j]
+                        mixed = loss(a + b) - loss(a - b) - loss(b - a) + loss(-a - b)
+                        hessian[i, j] = mixed / (4 * step**2)
+                values = np.linalg.eigvalsh(hessian)
+                assert found[0, k] == pytest.approx(values[-1] / values[0], rel=0.05)
+
+    def test_of_independent_inputs_are_within_the_bound(self):
+        rng = np.random.default_rng(1)
+        white = np.linalg.qr(np.c_[np.ones(200), rng.normal(size=(200, 3))])[0][:, 1:] * 200**0.5
+        s, m = np.array([0.5, 1.0, 2.0]), np.array([1.0, -3.0, 2.0])
+        conditions = {}
+        for name, x in (("raw", m + s * white), ("scaled", white)):
+            model = LinearRegression().fit(x, x @ [1.0, 2.0, 3.0])
+            conditions[name] = hessian_condition(model, x).item()
+        values = np.linalg.eigvalsh(np.diag(s**2) + np.outer(m, m))
+        assert conditions["raw"] == pytest.approx(values[-1] / values[0], rel=1e-9)
+        assert conditions["raw"] <= (np.max(s**2) + m @ m) / np.min(s**2)
+        assert conditions["scaled"] == pytest.approx(1.0)
+
+    def test_neurons_of_each_element_have_a_row(self):
+        structures = crystals(8)
+        model = make_pipeline(soap(), PrincipalComponents(3), scaler(),
+                              StructuredMLPRegressor((5,), **NETWORK))  # fmt: skip
+        model.fit(structures, labels_of(structures, ALL))
+        found = hessian_condition(model, structures)
+        assert found.shape == (2, 5) and (found >= 1).all()
+
+    def test_dead_neurons_are_infinitely_hard(self):
+        x = np.random.default_rng(0).normal(size=(30, 2))
+        model = make_pipeline(SampledNetworkFeatures(3, random_state=0), Ridge()).fit(x, x[:, 0])
+        model[-1].coef_ = np.array([1.0, 0.0, 1.0])
+        found = hessian_condition(model, x)
+        np.testing.assert_array_equal(np.isinf(found), [[False, True, False]])
+
+    def test_a_layer_that_there_is_not(self, table):
+        model = StructuredMLPRegressor((5, 4), **NETWORK).fit(*table)
+        with pytest.raises(ValueError, match="layer=3 must be from 0 to 2"):
+            hessian_condition(model, table[0], 3)
 
 
 class TestDisplay:
@@ -447,7 +519,7 @@ class TestDisplay:
 
     def test_of_atoms_has_no_pairs(self):
         structures = waters(8)
-        model = make_pipeline(SMALL_SOAP, LinearPotential()).fit(
+        model = make_pipeline(soap(), LinearPotential()).fit(
             structures, labels_of(structures, ("energy", "forces"))
         )
         display = RelevanceDisplay.from_estimator(model, structures[:1])

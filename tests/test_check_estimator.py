@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skatom.descriptors import FeatureScaler, FeatureSelector
+from skatom.descriptors import FeatureScaler, FeatureSelector, ThermometerEncoder
 from skatom.kernels import Gaussian, Laplacian
 from skatom.models import (
     BaggedGreedyOLS,
@@ -54,6 +54,7 @@ ESTIMATORS = [
     StructuredMLPRegressor((5,), tol=0.01, random_state=0),
     StructuredMLPRegressor((5,), solver="lbfgs", tol=0.01, random_state=0),
     StructuredMLPRegressor((5,), "relu", solver="sgd", max_iter=50, early_stopping=True),
+    ThermometerEncoder(),
 ]
 
 

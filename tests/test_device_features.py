@@ -27,6 +27,7 @@ from skatom.descriptors import (
     MomentTensor,
     Scale,
     Select,
+    ThermometerEncoder,
     WaveletScattering,
 )
 from skatom.kernels import (
@@ -326,6 +327,7 @@ def test_maps_are_applied_on_the_device(name):
 
 RANDOM_MAPS = {
     "components": PrincipalComponents(4),
+    "thermometer": ThermometerEncoder((1, -1)),
     "independent": RandomFourierFeatures(Gaussian(2.0), 7, method="independent", random_state=0),
     "matern": RandomFourierFeatures(Matern(2.0), 7, random_state=0, by_element=False),
     "hadamard": RandomFourierFeatures(Gaussian(2.0), 70, method="hadamard", random_state=0),

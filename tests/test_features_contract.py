@@ -42,6 +42,7 @@ from skatom.descriptors import (
     Scale,
     Select,
     StructureFeatures,
+    ThermometerEncoder,
     WaveletScattering,
     atomic_derivatives,
 )
@@ -466,6 +467,7 @@ MAPS = {
     "gelu neurons": random_neurons("gelu"),
     "softplus neurons": random_neurons("softplus"),
     "scaler": scaled,
+    "thermometer": learnt_by(ThermometerEncoder((1, -1))),
     "selector": lambda features: FeatureSelector(2).fit(features).transform,
     "sine": mapped_by(sine),
     "linear": mapped_by(principal_components),
@@ -532,6 +534,20 @@ def test_maps_of_other_features_are_errors(made):
         scaler.transform(pooled)
     with pytest.raises(ValueError, match="features as input"):
         FeatureSelector(3).fit(features).transform(made("acsf"))
+
+
+def test_thermometers_are_steps_of_each_feature():
+    x = np.linspace(-3, 3, 50)[:, None] * [1.0, 0.5]
+    steps = ThermometerEncoder().fit_transform(x)
+    assert steps.shape == (50, 10) and np.abs(steps).max() < 1
+    assert (np.diff(steps, axis=0) > 0).all()
+    np.testing.assert_array_equal(steps[:, [2, 7]], np.tanh(x))
+    assert [*ThermometerEncoder((1, -2)).fit(x).get_feature_names_out()] == [
+        "x0+1", "x0-2", "x1+1", "x1-2",
+    ]  # fmt: skip
+    for shifts in ((), (np.nan,), [[1.0]]):
+        with pytest.raises(ValueError, match="must be one or more finite numbers"):
+            ThermometerEncoder(shifts).fit(x)
 
 
 def test_maps_are_what_they_say():

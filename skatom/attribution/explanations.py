@@ -100,7 +100,7 @@ def relevance(model: Estimator, X: FeaturesLike, gamma: float | ArrayLike = 1.0)
     >>> bool(np.allclose(found.values.sum(axis=1) + found.rest, model.predict(data.structures[:2])))
     True
     """
-    network = _Network.of(model, X)
+    network = LayerPath.of(model, X)
     values = network.empty()
     rest, outputs = np.zeros(len(values)), np.zeros(len(values))
     for part in network.parts:
@@ -165,7 +165,7 @@ def sensitivity(model: Estimator, X: FeaturesLike, kind: str = "squared gradient
     """
     if kind not in _KINDS:
         raise ValueError(f"kind={kind!r} must be {_KINDS[0]!r} or {_KINDS[1]!r}")
-    network = _Network.of(model, X)
+    network = LayerPath.of(model, X)
     slopes, outputs = network.empty(), np.zeros(len(network.inputs))
     for part in network.parts:
         slopes[part.rows], outputs[part.rows] = gradients(network.inputs[part.rows], part.layers)
@@ -222,7 +222,7 @@ def energy_by_atom(model: Estimator, X: FeaturesLike) -> Array:
     return predict(model, X, ["local_energies"])["local_energies"]
 
 
-class _Network:
+class LayerPath:
     """The inputs of a model and the layers that they pass through.
 
     Attributes

@@ -85,11 +85,14 @@ def gradients(x, layers):
     for part in split_rows(len(x), _ROWS):
         arguments, activations = _forward(x[part], layers)
         outputs[part] = activations[-1][:, 0]
-        back = np.ones((len(outputs[part]), 1))
-        for layer, z in zip(layers[::-1], arguments[::-1], strict=True):
-            back = (back * layer.slope(z)) @ layer.weights.T
-        slopes[part] = back
+        slopes[part] = _backward(arguments, layers)[0] @ layers[0].weights.T
     return slopes, outputs
+
+
+def argument_slopes(x, layers, which):
+    """Inputs a (n, n_in) of a layer, and slopes of the output by its arguments (n, n_out)."""
+    arguments, activations = _forward(x, layers)
+    return activations[which], _backward(arguments, layers)[which]
 
 
 def _forward(x, layers):
@@ -99,3 +102,12 @@ def _forward(x, layers):
         arguments.append(activations[-1] @ layer.weights + layer.biases)
         activations.append(layer.function(arguments[-1].copy()))
     return arguments, activations
+
+
+def _backward(arguments, layers):
+    """Slopes of the output by the arguments of all layers."""
+    found, back = [], np.ones((len(arguments[0]), 1))
+    for layer, z in zip(layers[::-1], arguments[::-1], strict=True):
+        found.insert(0, back * layer.slope(z.copy()))
+        back = found[0] @ layer.weights.T
+    return found

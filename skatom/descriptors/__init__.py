@@ -23,6 +23,7 @@ from skatom.descriptors.spherical_tensors import (
 from skatom.descriptors.structure_derivatives import StructureJacobian
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.descriptors.tensor_features import TensorFeatures
+from skatom.descriptors.thermometer import Thermometer, ThermometerEncoder
 from skatom.descriptors.wavelet_scattering import WaveletScattering
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "StructureFeatures",
     "StructureJacobian",
     "TensorFeatures",
+    "Thermometer",
+    "ThermometerEncoder",
     "WaveletScattering",
     "cartesian_from_spherical",
     "spherical_from_cartesian",

@@ -100,43 +100,52 @@ class SquaredErrors:
         return errors / share + decay @ theta, slopes / share + 2 * decay
 
     def _evaluate(self, summed, chosen, with_slopes):
-        data, scale = self.data, summed.scale
+        """The sum of squared errors over all labels, and its slope if it is wanted."""
+        data = self.data
         rows, starts = data.rows_of(chosen)
-        x, kinds = data.x[rows], data.kinds[rows]
-        shared = summed.shared(kinds)
-        ways = [Passage(network, x[own]) for network, own in shared]
-        outputs = np.empty(len(x))
-        for way, (_, own) in zip(ways, shared, strict=True):
-            outputs[own] = way.outputs
-        of_energy, weights = data.energy[chosen], data.energy_weights[chosen]
-        left = weights * (scale * np.add.reduceat(outputs, starts[:-1]) - of_energy)
-        errors = left @ left
+        x, shared = data.x[rows], summed.shared(data.kinds[rows])
+        ways = [(Passage(network, x[own]), own) for network, own in shared]
+        errors, pull = self._of_energies(ways, chosen, starts)
         coordinates, firsts = data.slopes_of(chosen)
-        if len(coordinates):
-            slopes = np.empty(x.shape)
-            for way, (_, own) in zip(ways, shared, strict=True):
-                slopes[own] = way.input_slopes()
-            found = scale * data.along(chosen, starts, firsts, slopes)
-            inverse = data.slope_weights[coordinates]
-            off = inverse * (found - data.slopes[coordinates])
-            errors += off @ off
-        if not with_slopes:
-            return errors / self.n_labels, None
-        factor = 2 * scale / self.n_labels
-        pull = np.repeat(factor * weights * left, np.diff(starts))
         tangents = None
         if len(coordinates):
-            tangents = data.tangents(chosen, starts, firsts, factor * inverse * off)
+            more, vector = self._of_derivatives(ways, x.shape, chosen, starts, firsts, coordinates)
+            errors += more
+            if with_slopes:
+                tangents = data.tangents(chosen, starts, firsts, vector)
+        if not with_slopes:
+            return errors, None
         parts = {
             id(way.network): way.parameter_slopes(
                 pull[own], None if tangents is None else tangents[own]
             )
-            for way, (_, own) in zip(ways, shared, strict=True)
+            for way, own in ways
         }
-        return errors / self.n_labels, self._joined(summed, parts)
+        return errors, self._joined(summed, parts)
+
+    def _of_energies(self, ways, chosen, starts):
+        """The error of energies, and its slope by the output of every row."""
+        data, scale, outputs = self.data, self.summed.scale, np.empty(starts[-1])
+        for way, own in ways:
+            outputs[own] = way.outputs
+        weights = data.energy_weights[chosen]
+        sums = np.add.reduceat(outputs, starts[:-1])
+        left = weights * (scale * sums - data.energy[chosen])
+        pull = np.repeat(2 * scale / self.n_labels * weights * left, np.diff(starts))
+        return left @ left / self.n_labels, pull
+
+    def _of_derivatives(self, ways, shape, chosen, starts, firsts, coordinates):
+        """The error of forces and virials, and its slope by dE/dR and dE/dε, times the scale."""
+        data, scale, slopes = self.data, self.summed.scale, np.empty(shape)
+        for way, own in ways:
+            slopes[own] = way.input_slopes()
+        weights = data.slope_weights[coordinates]
+        found = scale * data.along(chosen, starts, firsts, slopes)
+        left = weights * (found - data.slopes[coordinates])
+        return left @ left / self.n_labels, 2 * scale / self.n_labels * weights * left
 
     def _joined(self, summed, parts):
-        """Derivatives by all weights; networks without rows have none."""
+        """Slopes by all weights; networks without rows have none."""
         return np.concatenate([
             part.ravel()
             for network in summed.networks

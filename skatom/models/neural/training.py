@@ -1,0 +1,94 @@
+"""The training of networks, from their first weights to the best ones."""
+
+from functools import partial
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from skatom._progress import tqdm
+from skatom._warnings import warn
+from skatom.memory import check_memory
+from skatom.models.neural.descent import (
+    Adam,
+    Momentum,
+    Progress,
+    Stopping,
+    quasi_newton,
+    stochastic_descent,
+)
+from skatom.models.neural.objective import SquaredErrors
+
+
+def train(settings, data, summed, random):
+    """Descend from the weights of some networks.
+
+    Parameters
+    ----------
+    settings : StructuredMLPRegressor
+        Whose parameters say how.
+    data : LabelledRows
+    summed : SummedNetworks
+    random : RandomState
+
+    Returns
+    -------
+    Progress
+        With the best weights.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the loss still falls in the end.
+    """
+    learnt, left_out = _parted(settings, len(data), random)
+    _check_passage(settings, data, summed)
+    loss = SquaredErrors(data, summed, float(settings.alpha), learnt)
+    watch = SquaredErrors(data, summed, 0.0, left_out).errors if len(left_out) else None
+    stopping = Stopping(settings.max_iter, settings.tol, settings.n_iter_no_change)
+    name = type(settings).__name__
+    with tqdm(total=settings.max_iter, disable=not settings.verbose, desc=name) as bar:
+        progress = Progress(summed.vector(), stopping, watch, bar)
+        _descend(settings, loss, progress, random)
+    if not progress.converged:
+        warn(
+            f"{name}: the loss still falls after max_iter={settings.max_iter} iterations: raise "
+            "max_iter or tol, or scale the features to unit variance",
+            ConvergenceWarning,
+        )
+    return progress
+
+
+def _parted(settings, n, random):
+    """The structures to learn from, and those that are left out."""
+    if not settings.early_stopping:
+        return np.arange(n), np.arange(0)
+    n_out = max(1, round(settings.validation_fraction * n))
+    if n_out >= n:
+        raise ValueError(
+            f"early_stopping=True leaves out {n_out} of n_samples={n}, and none to learn from: "
+            "give more, or early_stopping=False"
+        )
+    order = random.permutation(n)
+    return np.sort(order[n_out:]), np.sort(order[:n_out])
+
+
+def _check_passage(settings, data, summed):
+    """Raise a MemoryError if the arrays of a passage through the networks do not fit."""
+    share = 1.0 if settings.solver == "lbfgs" else min(1.0, settings.batch_size / len(data))
+    hidden = sum(part.shape[1] for part in summed.networks[0].coefs)
+    arrays = 4 * data.x.shape[1] * (2 if data.blocks else 1) + 8 * hidden
+    check_memory(
+        8.0 * share * len(data.x) * arrays,
+        f"the passage of {round(share * len(data.x))} rows through a network",
+        "take smaller batches with solver='adam', or fewer structures",
+    )
+
+
+def _descend(settings, loss, progress, random):
+    if settings.solver == "lbfgs":
+        quasi_newton(loss, progress)
+        return
+    rule = Adam if settings.solver == "adam" else partial(Momentum, momentum=settings.momentum)
+    stochastic_descent(
+        loss, progress, rule, settings.batch_size, settings.learning_rate_init, random
+    )
