@@ -43,6 +43,7 @@ from skatom.descriptors import (
     Select,
     StructureFeatures,
     WaveletScattering,
+    atomic_derivatives,
 )
 from skatom.descriptors import base as descriptors_base
 from skatom.kernels import Gaussian
@@ -744,7 +745,11 @@ def test_neighbors_are_found_once(name, monkeypatch):
     assert searches == [len(features)]
 
 
-def test_no_list_of_neighbors_that_is_larger_than_the_features():
+def test_no_long_list_of_neighbors_that_is_larger_than_the_features(monkeypatch):
+    small = ACSF(4.0, g2=[(0.5, 0.0)], g4=()).fit_transform(mixed())
+    assert small.derivatives.has_neighbors
+    for module in (atomic_derivatives, descriptors_base):
+        monkeypatch.setattr(module, "SMALL_LIST", 0)
     few = ACSF(4.0, g2=[(0.5, 0.0)], g4=()).fit_transform(mixed())
     assert not few.derivatives.has_neighbors
     assert few.with_neighbors().derivatives.has_neighbors

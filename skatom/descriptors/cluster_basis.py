@@ -38,7 +38,7 @@ class Projection(NamedTuple):
     channel: int
 
 
-class ClusterProduct(NamedTuple):
+class CoupledProduct(NamedTuple):
     """A feature: its projections, and the L to which each two of four are coupled."""
 
     factors: tuple
@@ -74,10 +74,10 @@ def terms(basis):
     """All features, by the number of factors."""
     single = int(basis.degrees[0])
     singles = product(range(basis.n_channels), range(1, single + 1))
-    found = [ClusterProduct((Projection(float(n), 0, n, c),), 0) for c, n in singles]
+    found = [CoupledProduct((Projection(float(n), 0, n, c),), 0) for c, n in singles]
     for order, degree in enumerate(basis.degrees[1:], 2):
         for factors in _multisets(_projections(basis, degree - (order - 1)), order, degree):
-            found += [ClusterProduct(factors, L) for L in _couplings(factors)]
+            found += [CoupledProduct(factors, L) for L in _couplings(factors)]
             if len(found) > _MAX_TERMS:
                 raise ValueError(
                     f"degrees={list(basis.degrees)} of {basis.n_channels} channels of species give "

@@ -4,6 +4,8 @@ The channel q of c[lm, q] runs over (species, n). The power spectrum keeps q <= 
 q < q' by √2, so that dot products are those of the full square.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
@@ -100,7 +102,7 @@ def power_spectrum_cotangent(c, l_max, cotangent, square, dc):
                     target[i] += x[n_channels - 1] * last[i]
 
 
-@callee(allocates=True, cache=True)
+@lru_cache(maxsize=32)
 def packing(n_channels, width, stride):
     """Where `power_spectrum_tangent` finds the two terms of each product q <= q'.
 
@@ -108,20 +110,12 @@ def packing(n_channels, width, stride):
     ``both[block, 0]`` and ``both[block, 1]`` (n_products) in the flat scratch
     (n_channels + 1, stride), whose last row is zero; ``factors`` (n_products) is √2 for q < q'.
     """
-    n_blocks, n_products = n_channels // width, n_channels * (n_channels + 1) // 2
-    both = np.full((n_blocks, 2, n_products), n_channels * stride)
-    factors = np.full(n_products, np.sqrt(2.0))
-    for block in range(n_blocks):
-        low, k = block * width, 0
-        for q in range(n_channels):
-            factors[k] = 1.0
-            for other in range(q, n_channels):
-                if low <= other < low + width:
-                    both[block, 0, k] = q * stride + other - low
-                if low <= q < low + width:
-                    both[block, 1, k] = other * stride + q - low
-                k += 1
-    return both, factors
+    q, other = np.triu_indices(n_channels)
+    k = np.arange(len(q))
+    both = np.full((n_channels // width, 2, len(q)), n_channels * stride)
+    both[other // width, 0, k] = q * stride + other % width
+    both[q // width, 1, k] = other * stride + q % width
+    return both, np.where(q == other, 1.0, np.sqrt(2.0))
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -245,17 +239,38 @@ def _coefficient_buffers(density):
 
 def values(first, last, starts, vectors, centers, species, density, out):
     """Features of the atoms first ... last - 1 into ``out`` (n_atoms, n_features)."""
-    _evaluate(first, last, starts, vectors, centers, species, density, np.empty((0, 0)), out)
+    nothing = np.empty((0, 0)), np.empty((0, 0, 0))
+    _evaluate(first, last, starts, vectors, centers, species, density, *nothing, out)
 
 
 def pair_gradients(first, last, starts, vectors, centers, species, density, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    _evaluate(first, last, starts, vectors, centers, species, density, cotangent, out)
+    nothing = np.empty((0, 0, 0))
+    _evaluate(first, last, starts, vectors, centers, species, density, cotangent, nothing, out)
+
+
+def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
+    """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
+    n, n_channels = last - first, len(density.mixing) * density.n_max
+    c, p = np.empty((n, (density.l_max + 1) ** 2, n_channels)), np.empty((n, out.shape[2]))
+    starts, own, all_of_them = starts[first : last + 1], centers[first:last], (0, n)
+    no_cotangent = np.empty((0, 0))
+    _evaluate(*all_of_them, starts, vectors, own, species, density, no_cotangent, c, p)
+    mixing = density.mixing if density.mixes else None
+    width = density.n_max if mixing is None else n_channels
+    table = packing(n_channels, width, 3 * _TOGETHER * width)
+    _pair_jacobian(starts, vectors, species, density, mixing, table, c, p, out)
 
 
 @njit(cache=True, nogil=True)
-def _evaluate(first, last, starts, vectors, centers, species, density, cotangent, out):
-    """`values` without a cotangent, `pair_gradients` with one: they share what they compile."""
+def _evaluate(
+    first, last, starts, vectors, centers, species, density, cotangent, coefficients, out
+):  # fmt: skip
+    """`values` without a cotangent, `pair_gradients` with one: they share what they compile.
+
+    With an array for the ``coefficients`` c (n_atoms, n_lm, n_channels), features are not
+    normalised.
+    """
     has_cotangent, work = len(cotangent) > 0, scratch(density)
     by_species, c = _coefficient_buffers(density)
     dc = np.empty(c.shape)
@@ -264,6 +279,8 @@ def _evaluate(first, last, starts, vectors, centers, species, density, cotangent
     for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
+        if len(coefficients) > 0:
+            c = coefficients[i]
         mix(by_species, density.mixing, c)
         row = p if has_cotangent else out[i]
         if density.normalize or not has_cotangent:
@@ -276,49 +293,45 @@ def _evaluate(first, last, starts, vectors, centers, species, density, cotangent
             features_cotangent(c, density.nu, density.l_max, density.coupling, row, square, dc)
             unmix(dc, density.mixing, by_species)
             expansion_gradients(vectors[a:b], species[a:b], density, work, by_species, out[a:b])
-        elif density.normalize:
+        elif density.normalize and len(coefficients) == 0:
             normalize(row)
 
 
 @njit(cache=True, nogil=True)
-def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
-    """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
+def _pair_jacobian(starts, vectors, species, density, mixing, table, coefficients, p, out):
+    """`pair_jacobian` for the coefficients and the features of the centres, not normalised.
+
+    Without ``mixing`` of species, a neighbour changes the channels of its own alone.
+    """
     work = scratch(density)
-    by_species, c = _coefficient_buffers(density)
-    n_lm, n_channels = c.shape
-    width = n_channels if density.mixes else density.n_max
-    stride = _TOGETHER * 3 * width
-    table = packing(n_channels, width, stride)
-    square = np.zeros((n_channels + 1, stride))
+    n_lm, n_channels = coefficients.shape[1:]
+    width = density.n_max if mixing is None else n_channels
+    square = np.zeros((n_channels + 1, 3 * _TOGETHER * width))
     tangents = np.empty((n_lm, _TOGETHER, 3, density.n_max))
-    mixed = np.empty((n_lm, _TOGETHER, 3, n_channels))
-    first_block = np.zeros(_TOGETHER, np.int64)
-    p = np.empty(out.shape[2])
-    for i in range(first, last):
+    if mixing is not None:
+        mixed = np.empty((n_lm, _TOGETHER, 3, n_channels))
+        first_block = np.zeros(_TOGETHER, np.int64)
+    for i in range(len(coefficients)):
         a, b = starts[i], starts[i + 1]
-        expand(vectors[a:b], species[a:b], centers[i], density, work, by_species)
-        mix(by_species, density.mixing, c)
-        scale = 0.0
-        if density.normalize:
-            features(c, density.nu, density.l_max, density.coupling, p)
-            scale = _inverse_length(p)
+        scale = _inverse_length(p[i]) if density.normalize else 0.0
         for k in range(a, b, _TOGETHER):
             stop = min(k + _TOGETHER, b)
             for j in range(k, stop):
                 neighbor_tangent(vectors[j], species[j], density, work, j - k, tangents)
-            dc, blocks = tangents, species[k:stop]
-            if density.mixes:
+            if mixing is not None:
                 for j in range(k, stop):
-                    _spread(tangents, density.mixing[:, species[j]], j - k, mixed)
+                    _spread(tangents, mixing[:, species[j]], j - k, mixed)
                 dc, blocks = mixed, first_block[: stop - k]
+            else:
+                dc, blocks = tangents, species[k:stop]
             features_tangent(
-                c, dc, blocks, density.nu, density.l_max, density.coupling, table, square,
-                out[k:stop],
+                coefficients[i], dc, blocks, density.nu, density.l_max, density.coupling, table,
+                square, out[k:stop],
             )  # fmt: skip
             if density.normalize:
                 for j in range(k, stop):
-                    for axis in range(3):
-                        _project(p, scale, out[j, axis], out[j, axis])
+                    for axis in range(out.shape[1]):
+                        _project(p[i], scale, out[j, axis], out[j, axis])
 
 
 @callee(cache=True)

@@ -14,12 +14,8 @@ def kernel_block(rows, columns, form, sigma, per_atom):
 
     Shape (n structures, m structures), or with ``per_atom`` (n structures, m environments).
     """
-    targets = np.arange(len(columns)) if per_atom else columns.owners
-    n = len(columns) if per_atom else len(columns.structures)
-    out = np.zeros((len(rows.structures), n))
-    products = _products(rows, columns, form)
-    sums.kernel_sums(products, *_comparison(rows, columns, form, sigma), rows.owners, targets, out)
-    return out
+    kappa = _indicator(rows.owners, len(rows.structures)) @ _kernel(rows, columns, form, sigma)
+    return kappa if per_atom else kappa @ _indicator(columns.owners, len(columns.structures)).T
 
 
 def field_block(rows, columns, form, sigma, field_features):
@@ -35,13 +31,29 @@ def field_block(rows, columns, form, sigma, field_features):
 
 def charge_block(rows, columns, form, sigma, arms):
     """Σ κ (r_c − r_I) over the atoms of structures, (n structures, 3, m environments)."""
-    kappa = np.zeros((len(rows), len(columns)))
-    targets = np.arange(len(rows)), np.arange(len(columns))
-    products = _products(rows, columns, form)
-    sums.kernel_sums(products, *_comparison(rows, columns, form, sigma), *targets, kappa)
     weights = np.zeros((len(rows.structures), 3, len(rows)))
-    weights[rows.owners, :, targets[0]] = -arms
-    return weights @ kappa
+    weights[rows.owners, :, np.arange(len(rows))] = -arms
+    return weights @ _kernel(rows, columns, form, sigma)
+
+
+def _kernel(rows, columns, form, sigma):
+    """κ of all pairs of environments, ordered by their elements."""
+    overlap, _, _, sums_own, sums_others, precision = _comparison(rows, columns, form, sigma)
+    kappa = _products(rows, columns, form)
+    for z, i in enumerate(rows.of_element):
+        for y, j in enumerate(columns.of_element):
+            alike = 2 * precision * overlap[z, y]
+            block = kappa[i, j]
+            block *= alike
+            block += (alike - precision * sums_own[i])[:, None]
+    kappa -= precision * sums_others
+    np.minimum(kappa, 0.0, out=kappa)
+    return np.exp(kappa, out=kappa)
+
+
+def _indicator(owners, n):
+    """Whether an environment belongs to a structure, (n structures, n environments)."""
+    return (np.arange(n)[:, None] == owners).astype(float)
 
 
 def _comparison(rows, columns, form, sigma):
@@ -126,7 +138,8 @@ def gradient_block(rows, columns, form, sigma, strain, self_slopes):
     for i, j in _partners(rows, columns, form):
         by_channel = np.ascontiguousarray(expanded[j].transpose(1, 2, 0, 3))
         for first, last in _chunks(rows, i):
-            pulls = _pulls(rows, first, last, expanded[j], by_channel, grid)
+            basis = _distance_basis(rows, first, last, grid)
+            pulls = _pulls(rows, first, last, expanded[j], by_channel, basis)
             start = rows.starts[first]
             for e in range(first, last):
                 pull = pulls[rows.starts[e] - start : rows.starts[e + 1] - start]
@@ -148,14 +161,15 @@ def self_slopes(batch, form, strain):
     grid = form.grid(*batch.span)
     expanded = form.expanded(batch, overlap, grid)
     found = []
-    for e in range(len(batch)):
-        own = expanded[e : e + 1]
-        by_channel = np.ascontiguousarray(own.transpose(1, 2, 0, 3))
-        pulls = _pulls(batch, e, e + 1, own, by_channel, grid)
-        z = batch.centers[e]
-        found.append(
-            overlap[z, z] * (environment_slopes(batch, e, form, strain)[:-1] @ pulls.ravel())
-        )
+    for first, last in _chunks(batch, slice(0, len(batch))):
+        basis = _distance_basis(batch, first, last, grid)
+        for e in range(first, last):
+            own, z = expanded[e : e + 1], batch.centers[e]
+            by_channel = np.ascontiguousarray(own.transpose(1, 2, 0, 3))
+            mine = slice(*(batch.starts[[e, e + 1]] - batch.starts[first]))
+            pulls = _pulls(batch, e, e + 1, own, by_channel, basis[mine])
+            slopes = environment_slopes(batch, e, form, strain)[:-1]
+            found.append(overlap[z, z] * (slopes @ pulls.ravel()))
     return found
 
 
@@ -169,22 +183,29 @@ def _chunks(batch, environments):
         first = last
 
 
-def _pulls(rows, first, last, expanded, by_channel, grid):
+def _distance_basis(batch, first, last, grid):
+    """Functions of the distances of the pairs of environments first … last − 1, and slopes."""
+    return expansions.distance_basis(
+        batch.distances[batch.starts[first] : batch.starts[last]], grid
+    )
+
+
+def _pulls(rows, first, last, expanded, by_channel, basis):
     """Derivatives of scalar products along the features of pairs, and along their distances.
 
     They are taken for the pairs of the environments first … last − 1 and all environments of the
     other side, which are given twice: (m, n_channels, n_features, n_points), and with the first
-    axis moved before the last. Shape (n_pairs, n_features + 1, m).
+    axis moved before the last. ``basis``: `_distance_basis` of the pairs. Shape
+    (n_pairs, n_features + 1, m).
     """
     pairs = slice(rows.starts[first], rows.starts[last])
     features, channels = rows.features[pairs], rows.channels[pairs]
     n_features, m, n_points = by_channel.shape[1:]
-    basis, slopes = np.empty((2, len(channels), n_points))
-    expansions.distance_basis(rows.distances[pairs], grid, basis, slopes)
+    values, slopes = basis[:, 0], basis[:, 1]
     pulls = np.empty((len(channels), n_features + 1, m))
     for z in np.unique(channels):
         own = np.flatnonzero(channels == z)
-        along_features = basis[own] @ by_channel[z].reshape(-1, n_points).T
+        along_features = values[own] @ by_channel[z].reshape(-1, n_points).T
         pulls[own, :-1] = along_features.reshape(len(own), n_features, m)
         weights = (features[own, :, None] * slopes[own, None]).reshape(len(own), -1)
         pulls[own, -1] = weights @ expanded[:, z].reshape(m, weights.shape[1]).T
@@ -197,9 +218,7 @@ def environment_slopes(batch, e, form, strain):
     features = batch.features[pairs]
     n_rows = 9 if strain else 3 * (len(features) + 1)
     out = np.zeros((n_rows + 1, features.shape[0] * (features.shape[1] + 1)))
-    feature_slopes(
-        batch.vectors[pairs], batch.channels[pairs], strain, form.terms, features, out
-    )
+    feature_slopes(batch.vectors[pairs], batch.channels[pairs], strain, form.terms, features, out)
     return out
 
 

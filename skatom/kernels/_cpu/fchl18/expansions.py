@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import njit
+from skatom._numba import callee, njit
 
 
 class DistanceGrid(NamedTuple):
@@ -21,7 +21,7 @@ class DistanceGrid(NamedTuple):
     table: np.ndarray  # √weight exp(-(k spacing)²/2 width²), k = 0 … half a window
 
 
-@njit(cache=True, inline="always")
+@callee(cache=True, fastmath=FASTMATH)
 def _window(d, grid, phi):
     """φ_k(d) on the grid points around d; returns the first of them.
 
@@ -43,77 +43,77 @@ def _window(d, grid, phi):
     return nearest - half - grid.first
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def expand(starts, distances, channels, features, mixing, grid, out):
     """out[e, z, f, k] = Σ_i mixing[z, channel_i] features[i, f] φ_k(d_i) over the pairs of e."""
-    phi = np.empty(2 * len(grid.table) - 1)
-    n_features = features.shape[1]
-    for e in range(len(starts) - 1):
-        out[e] = 0.0
-        for i in range(starts[e], starts[e + 1]):
-            begin = _window(distances[i], grid, phi)
-            low, high = max(begin, 0), min(begin + len(phi), grid.size)
-            if low >= high:
-                continue
-            window = phi[low - begin : high - begin]
-            for z in range(len(mixing)):
-                weight = mixing[z, channels[i]]
-                if weight == 0.0:
-                    continue
-                for f in range(n_features):
-                    factor = weight * features[i, f]
-                    row = out[e, z, f, low:high]
-                    for k in range(len(row)):
-                        row[k] += factor * window[k]
+    _expand(starts, distances, channels, features, features[None], mixing, grid, out)
 
 
-@njit(cache=True, nogil=True)
-def distance_basis(distances, grid, values, slopes):
-    """φ_k(d) and its slope, (n_pairs, size), zero outside the window."""
-    phi = np.empty(2 * len(grid.table) - 1)
-    values[:] = 0.0
-    slopes[:] = 0.0
-    for i in range(len(distances)):
-        begin = _window(distances[i], grid, phi)
-        for k in range(max(begin, 0), min(begin + len(phi), grid.size)):
-            point = (grid.first + k) * grid.spacing
-            values[i, k] = phi[k - begin]
-            slopes[i, k] = (point - distances[i]) / (grid.width * grid.width) * phi[k - begin]
-
-
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def expand_slopes(distances, channels, features, slopes, mixing, grid, out):
     """Derivatives of one environment's expansion, (n_rows, n_channels, n_features, n_points).
 
     ``slopes`` (n_rows, n_pairs, n_features + 1) are those of the pairs' features and, last, of
     their distances, see `feature_slopes`; features and their slopes are mixed as for `expand`.
     """
+    starts = np.array([0, len(distances)])
+    _expand(starts, distances, channels, features, slopes, mixing, grid, out)
+
+
+def expand_directions(starts, distances, channels, features, slopes, mixing, grid, out):
+    """Derivatives of the expansions of environments, each along one direction.
+
+    ``slopes`` (n_pairs, n_features + 1) of all pairs; out[e]: as of `expand`.
+    """
+    _expand(starts, distances, channels, features, slopes[None], mixing, grid, out)
+
+
+def distance_basis(distances, grid):
+    """φ_k(d) and its slope, (n_pairs, 2, size), zero outside the window."""
+    n, out = len(distances), np.empty((len(distances), 2, grid.size))
+    # each pair is an environment with one feature, which is 1
+    rows = np.empty((2, n, 2))
+    rows[:] = [[[1.0, 0.0]], [[0.0, 1.0]]]
+    _expand(
+        np.arange(n + 1), distances, np.zeros(n, np.int64), np.ones((n, 1)), rows,
+        np.ones((1, 1)), grid, out.reshape(2 * n, 1, 1, grid.size),
+    )  # fmt: skip
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _expand(starts, distances, channels, features, slopes, mixing, grid, out):
+    """Expansions of environments, or their derivatives: these have ``slopes`` of distances, too."""
     phi = np.empty(2 * len(grid.table) - 1)
     weighted = np.empty(len(phi))
-    n_features = features.shape[1]
-    out[:] = 0.0
-    for i in range(len(distances)):
-        begin = _window(distances[i], grid, phi)
-        low, high = max(begin, 0), min(begin + len(phi), grid.size)
-        if low >= high:
-            continue
-        n = high - low
-        window = phi[low - begin : high - begin]
-        for k in range(n):
-            point = (grid.first + low + k) * grid.spacing
-            weighted[k] = (point - distances[i]) / (grid.width * grid.width) * window[k]
-        for r in range(len(slopes)):
-            along_distance = slopes[r, i, n_features]
-            for z in range(len(mixing)):
-                weight = mixing[z, channels[i]]
-                if weight == 0.0:
-                    continue
-                for f in range(n_features):
-                    a = weight * slopes[r, i, f]
-                    b = weight * features[i, f] * along_distance
-                    row = out[r, z, f, low:high]
-                    for k in range(n):
-                        row[k] += a * window[k] + b * weighted[k]
+    n_rows, n_features = len(slopes), features.shape[1]
+    moves = slopes.shape[2] > n_features
+    for e in range(len(starts) - 1):
+        first = e * n_rows
+        out[first : first + n_rows] = 0.0
+        for i in range(starts[e], starts[e + 1]):
+            begin = _window(distances[i], grid, phi)
+            low, high = max(begin, 0), min(begin + len(phi), grid.size)
+            n = high - low
+            if n <= 0:
+                continue
+            window = phi[low - begin : high - begin]
+            if moves:
+                for k in range(n):
+                    point = (grid.first + low + k) * grid.spacing
+                    weighted[k] = (point - distances[i]) / (grid.width * grid.width) * window[k]
+            for r in range(n_rows):
+                for z in range(len(mixing)):
+                    weight = mixing[z, channels[i]]
+                    if weight == 0.0:
+                        continue
+                    for f in range(n_features):
+                        row, a = out[first + r, z, f, low:high], weight * slopes[r, i, f]
+                        if moves:
+                            b = weight * features[i, f] * slopes[r, i, n_features]
+                            for k in range(n):
+                                row[k] += a * window[k] + b * weighted[k]
+                        else:
+                            for k in range(n):
+                                row[k] += a * window[k]
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -139,17 +139,3 @@ def pull_pairs(starts, distances, channels, features, grid, cotangents, out):
                 out[i, f] = value
                 along_distance += features[i, f] * slope
             out[i, n_features] = along_distance / (grid.width * grid.width)
-
-
-@njit(cache=True, nogil=True)
-def expand_directions(starts, distances, channels, features, slopes, mixing, grid, out):
-    """Derivatives of the expansions of environments, each along one direction.
-
-    ``slopes`` (n_pairs, n_features + 1) of all pairs; out[e]: as of `expand`.
-    """
-    for e in range(len(starts) - 1):
-        pairs = slice(starts[e], starts[e + 1])
-        expand_slopes(
-            distances[pairs], channels[pairs], features[pairs],
-            slopes[pairs].reshape(1, -1, slopes.shape[1]), mixing, grid, out[e : e + 1],
-        )  # fmt: skip

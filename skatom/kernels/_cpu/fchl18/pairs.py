@@ -27,55 +27,45 @@ class Terms(NamedTuple):
     scale3: np.ndarray  # of each harmonic
 
 
-@njit(cache=True, inline="always")
-def _cut(r, terms):
+@callee(cache=True)
+def _cut(r, cutoff, start):
     """The cutoff function and its slope."""
-    if r >= terms.cutoff:
+    if r >= cutoff:
         return 0.0, 0.0
-    if r <= terms.cut_start:
+    if r <= start:
         return 1.0, 0.0
-    scale = 1 / (terms.cutoff - terms.cut_start)
-    x = (terms.cutoff - r) * scale
+    scale = 1 / (cutoff - start)
+    x = (cutoff - r) * scale
     return x * x * x * (10 - 15 * x + 6 * x * x), -30 * scale * x * x * (1 - x) * (1 - x)
 
 
-@njit(cache=True, inline="always")
-def _damped(r, power, terms):
+@callee(cache=True)
+def _damped(r, power, cutoff, start):
     """f(r) / r^power and its slope."""
-    f, df = _cut(r, terms)
+    f, df = _cut(r, cutoff, start)
     inverse = r**-power
     return f * inverse, (df - power * f / r) * inverse
 
 
 @callee(cache=True)
-def _radial(vectors, power, terms, distances, values, slopes):
+def _radial(vectors, power, cutoff, start, distances, values, slopes):
     for i in range(len(vectors)):
         x, y, z = vectors[i, 0], vectors[i, 1], vectors[i, 2]
         distances[i] = np.sqrt(x * x + y * y + z * z)
-        values[i], slopes[i] = _damped(distances[i], power, terms)
+        values[i], slopes[i] = _damped(distances[i], power, cutoff, start)
 
 
-@njit(cache=True, inline="always")
-def _sine(u, v):
-    """|u × v|."""
-    x = u[1] * v[2] - u[2] * v[1]
-    y = u[2] * v[0] - u[0] * v[2]
-    z = u[0] * v[1] - u[1] * v[0]
-    return np.sqrt(x * x + y * y + z * z)
+@callee(cache=True)
+def _between(vectors, i, j):
+    """|r_i - r_j|² and |r_i × r_j|²."""
+    x1, y1, z1 = vectors[i, 0], vectors[i, 1], vectors[i, 2]
+    x2, y2, z2 = vectors[j, 0], vectors[j, 1], vectors[j, 2]
+    dx, dy, dz = x1 - x2, y1 - y2, z1 - z2
+    nx, ny, nz = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
+    return dx * dx + dy * dy + dz * dz, nx * nx + ny * ny + nz * nz
 
 
-@njit(cache=True, inline="always")
-def _length(u):
-    return np.sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2])
-
-
-@njit(cache=True, inline="always")
-def _distance(u, v):
-    x, y, z = u[0] - v[0], u[1] - v[1], u[2] - v[2]
-    return np.sqrt(x * x + y * y + z * z)
-
-
-@njit(cache=True, inline="always")
+@callee(cache=True)
 def _cosines(a, b, c):
     """Cosines of the angles between a and b, a and c, b and c."""
     aa, bb, cc = a * a, b * b, c * c
@@ -85,7 +75,7 @@ def _cosines(a, b, c):
 @njit(cache=True, nogil=True)
 def pair_features(starts, vectors, channels, terms, out):
     """Features of the pairs of environments, which are zero before."""
-    n_fourier = len(terms.scale3)
+    n_fourier, cutoff, begin = len(terms.scale3), terms.cutoff, terms.cut_start
     most = 0
     for e in range(len(starts) - 1):
         most = max(most, starts[e + 1] - starts[e])
@@ -93,19 +83,20 @@ def pair_features(starts, vectors, channels, terms, out):
     for e in range(len(starts) - 1):
         start, n = starts[e], starts[e + 1] - starts[e]
         r, z, features = vectors[start:], channels[start:], out[start:]
-        _radial(r[:n], terms.decay2, terms, d, f, unused)
+        _radial(r[:n], terms.decay2, cutoff, begin, d, f, unused)
         for i in range(n):
             features[i, 0] = terms.scale2 * f[i]
-        _radial(r[:n], terms.decay3, terms, d, f, unused)
+        _radial(r[:n], terms.decay3, cutoff, begin, d, f, unused)
         for i in range(n):
             for j in range(i):
-                c = _distance(r[i], r[j])
-                if c >= terms.cutoff:
+                square, cross = _between(r, i, j)
+                c = np.sqrt(square)
+                if c >= cutoff:
                     continue
-                fc, _ = _damped(c, terms.decay3, terms)
+                fc, _ = _damped(c, terms.decay3, cutoff, begin)
                 cos0, cos1, cos2 = _cosines(d[i], d[j], c)
                 xi = f[i] * f[j] * fc * (1 + 3 * cos0 * cos1 * cos2)
-                sin0 = _sine(r[i], r[j]) / (d[i] * d[j])
+                sin0 = np.sqrt(cross) / (d[i] * d[j])
                 cos_m, sin_m = cos0, sin0
                 turn_cos, turn_sin = 1 - 2 * sin0 * sin0, 2 * sin0 * cos0
                 for m in range(n_fourier):
@@ -128,25 +119,24 @@ def field_features(starts, vectors, channels, neighbors, dipoles, terms, out):
     ``dipoles`` (n, 3): -ε (r_a - r_c) q_a of the centre of each environment; ``neighbors``: the
     environment around each neighbour.
     """
-    n_fourier = len(terms.scale3)
-    mu = np.empty(3)
+    n_fourier, cutoff, begin = len(terms.scale3), terms.cutoff, terms.cut_start
+    mu, d, f = np.empty(3), np.empty(len(vectors)), np.empty(len(vectors))
+    _radial(vectors, 0.0, cutoff, begin, d, f, np.empty(len(vectors)))
     for e in range(len(starts) - 1):
         own = dipoles[e]
         for i in range(starts[e], starts[e + 1]):
-            d_i = _length(vectors[i])
-            f_i, _ = _cut(d_i, terms)
             for a in range(3):
-                out[i, a, 0] += terms.scale2 * f_i * (own[a] + dipoles[neighbors[i], a])
+                out[i, a, 0] += terms.scale2 * f[i] * (own[a] + dipoles[neighbors[i], a])
             for j in range(starts[e], i):
-                c = _distance(vectors[i], vectors[j])
-                if c >= terms.cutoff:
+                square, cross = _between(vectors, i, j)
+                c = np.sqrt(square)
+                if c >= cutoff:
                     continue
-                d_j = _length(vectors[j])
-                f = f_i * _cut(d_j, terms)[0] * _cut(c, terms)[0]
+                fff = f[i] * f[j] * _cut(c, cutoff, begin)[0]
                 for a in range(3):
-                    mu[a] = f * (own[a] + dipoles[neighbors[i], a] + dipoles[neighbors[j], a])
-                sine = _sine(vectors[i], vectors[j]) / (d_i * d_j)
-                theta = np.arctan2(sine, _cosines(d_i, d_j, c)[0])
+                    mu[a] = fff * (own[a] + dipoles[neighbors[i], a] + dipoles[neighbors[j], a])
+                sine = np.sqrt(cross) / (d[i] * d[j])
+                theta = np.arctan2(sine, _cosines(d[i], d[j], c)[0])
                 for m in range(n_fourier):
                     cos_m = terms.scale3[m] * np.cos((2 * m + 1) * theta)
                     sin_m = terms.scale3[m] * np.sin((2 * m + 1) * theta)
@@ -159,16 +149,16 @@ def field_features(starts, vectors, channels, neighbors, dipoles, terms, out):
                         out[j, a, at_j + 1] += mu[a] * sin_m
 
 
-@njit(cache=True, inline="always")
-def _add_slope(x, y, z, column, row, center, vector, strain, out):
-    """Add ∂/∂vector to a column of derivatives along atoms, or along strains."""
+@callee(cache=True)
+def _add_slope(x, y, z, column, vectors, row, strain, out):
+    """Add ∂/∂vector of a row to a column of derivatives along atoms, or along strains."""
     if strain:
         for b in range(3):
-            out[b, column] += x * vector[b]
-            out[3 + b, column] += y * vector[b]
-            out[6 + b, column] += z * vector[b]
+            out[b, column] += x * vectors[row, b]
+            out[3 + b, column] += y * vectors[row, b]
+            out[6 + b, column] += z * vectors[row, b]
     else:
-        row, center = 3 * row, 3 * center
+        center, row = 3 * len(vectors), 3 * row
         out[row, column] += x
         out[row + 1, column] += y
         out[row + 2, column] += z
@@ -187,22 +177,25 @@ def feature_slopes(r, z, strain, terms, features, out):
     """
     n, n_features = features.shape
     n_fourier, width = len(terms.scale3), n_features + 1
+    cutoff, begin = terms.cutoff, terms.cut_start
     d, f, df = np.empty(n), np.empty(n), np.empty(n)
-    _radial(r, terms.decay2, terms, d, f, df)
+    _radial(r, terms.decay2, cutoff, begin, d, f, df)
     for i in range(n):
-        x, y, w = r[i, 0] / d[i], r[i, 1] / d[i], r[i, 2] / d[i]
         slope = terms.scale2 * df[i]
-        _add_slope(slope * x, slope * y, slope * w, i * width, i, n, r[i], strain, out)
-        _add_slope(x, y, w, i * width + n_features, i, n, r[i], strain, out)
+        for column in range(i * width, (i + 1) * width, n_features):
+            x, y, w = slope * r[i, 0] / d[i], slope * r[i, 1] / d[i], slope * r[i, 2] / d[i]
+            _add_slope(x, y, w, column, r, i, strain, out)
+            slope = 1.0
         for k in range(n_features):
             out[-1, i * width + k] = features[i, k]
-    _radial(r, terms.decay3, terms, d, f, df)
+    _radial(r, terms.decay3, cutoff, begin, d, f, df)
     for i in range(n):
         for j in range(i):
-            a, b, c = d[i], d[j], _distance(r[i], r[j])
-            if c >= terms.cutoff:
+            square, cross = _between(r, i, j)
+            a, b, c = d[i], d[j], np.sqrt(square)
+            if c >= cutoff:
                 continue
-            fc, dfc = _damped(c, terms.decay3, terms)
+            fc, dfc = _damped(c, terms.decay3, cutoff, begin)
             cos0, cos1, cos2 = _cosines(a, b, c)
             # slopes of the three cosines along the three distances
             a0, b0, c0 = 1 / b - cos0 / a, 1 / a - cos0 / b, -c / (a * b)
@@ -214,7 +207,7 @@ def feature_slopes(r, z, strain, terms, features, out):
             xi_a = df[i] * f[j] * fc * angular + p0 * a0 + p1 * a1 + p2 * a2
             xi_b = f[i] * df[j] * fc * angular + p0 * b0 + p1 * b1 + p2 * b2
             xi_c = f[i] * f[j] * dfc * angular + p0 * c0 + p1 * c1 + p2 * c2
-            sin0 = _sine(r[i], r[j]) / (a * b)
+            sin0 = np.sqrt(cross) / (a * b)
             inverse = 1 / sin0 if sin0 > _STRAIGHT else 0.0
             theta = np.arctan2(sin0, cos0)
             for m in range(n_fourier):
@@ -229,13 +222,10 @@ def feature_slopes(r, z, strain, terms, features, out):
                     ga = (xi_a * g + dg * a0) / a
                     gb = (xi_b * g + dg * b0) / b
                     gc = (xi_c * g + dg * c0) / c
-                    x = ga * r[i, 0] + gc * (r[i, 0] - r[j, 0])
-                    y = ga * r[i, 1] + gc * (r[i, 1] - r[j, 1])
-                    w = ga * r[i, 2] + gc * (r[i, 2] - r[j, 2])
-                    _add_slope(x, y, w, at_i + s, i, n, r[i], strain, out)
-                    _add_slope(x, y, w, at_j + s, i, n, r[i], strain, out)
-                    x = gb * r[j, 0] + gc * (r[j, 0] - r[i, 0])
-                    y = gb * r[j, 1] + gc * (r[j, 1] - r[i, 1])
-                    w = gb * r[j, 2] + gc * (r[j, 2] - r[i, 2])
-                    _add_slope(x, y, w, at_i + s, j, n, r[j], strain, out)
-                    _add_slope(x, y, w, at_j + s, j, n, r[j], strain, out)
+                    for end in range(2):
+                        k, other, along = (i, j, ga) if end == 0 else (j, i, gb)
+                        x = along * r[k, 0] + gc * (r[k, 0] - r[other, 0])
+                        y = along * r[k, 1] + gc * (r[k, 1] - r[other, 1])
+                        w = along * r[k, 2] + gc * (r[k, 2] - r[other, 2])
+                        _add_slope(x, y, w, at_i + s, r, k, strain, out)
+                        _add_slope(x, y, w, at_j + s, r, k, strain, out)

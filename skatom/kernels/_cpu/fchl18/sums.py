@@ -1,31 +1,10 @@
-"""Kernels of FCHL18 from scalar products of expansions, summed over environments."""
+"""Derivatives of kernels of FCHL18 from scalar products, summed over environments."""
 
 import numpy as np
 
 from skatom._cpu.elementwise import exponential
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import njit
-
-
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
-def kernel_sums(products, overlap, own, others, sums, sums_others, precision, rows, columns, out):
-    """out[rows[e], columns[j]] += κ(e, j), from scalar products without the one-body term.
-
-    ``own``, ``others``: elements of the centres, as indices of ``overlap``; ``sums``: ⟨e, e⟩ of
-    both sides; ``precision``: 1/2σ².
-    """
-    n = products.shape[1]
-    x, kappa, powers = np.empty(n), np.empty(n), np.empty(n, np.int64)
-    for e in range(len(products)):
-        alike, product, norm = overlap[own[e]], products[e], sums[e]
-        for j in range(n):
-            x[j] = 2 * alike[others[j]] * (1 + product[j]) - norm - sums_others[j]
-        for j in range(n):
-            x[j] = min(precision * x[j], 0.0)
-        exponential(x, powers, kappa)
-        row = out[rows[e]]
-        for j in range(n):
-            row[columns[j]] += kappa[j]
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
