@@ -33,7 +33,7 @@ def run(options):
     rows = []
     for name in options.names:
         train, tests = _data(name)
-        rows += _errors(name, train[: options.frames], tests, settings)
+        rows += _errors(tuple(part[: options.frames] for part in train), tests, settings)
     table(
         "energies in meV, forces in meV/Å",
         ["data", "columns", "MAE", "RMSE", "published", "fit, s"],
@@ -42,26 +42,32 @@ def run(options):
 
 
 def _data(name):
-    """Training frames, and test sets by name; each with ``structures`` and ``targets``."""
+    """Structures and targets to learn, and those of tests by name."""
     folder = DATA / "molecules"
     if name == "3bpa":
-        whole, mixed = read(folder / "3bpa_train_300K.npz"), read(folder / "3bpa_mixedT.npz")
-        order = np.random.default_rng(0).permutation(len(whole.structures))
+        X, y = _read(folder / "3bpa_train_300K.npz")
+        order = np.random.default_rng(0).permutation(len(X))
         held, kept = np.sort(order[400:]), np.sort(order[:400])
-        return whole[kept], {"3bpa": whole[held], "3bpa, mixed temperatures": mixed}
-    train, test = (read(folder / f"rmd17_{name}_{part}.npz") for part in ("train", "test"))
+        mixed = _read(folder / "3bpa_mixedT.npz")
+        return (X[kept], y[kept]), {"3bpa": (X[held], y[held]), "3bpa, mixed temperatures": mixed}
+    train, test = (_read(folder / f"rmd17_{name}_{part}.npz") for part in ("train", "test"))
     return train, {name: test}
 
 
-def _errors(name, train, tests, settings):
+def _read(path):
+    data = read(path)
+    return data.structures, data.targets
+
+
+def _errors(train, tests, settings):
     begin = time.perf_counter()
-    model = recipes.make("ace", train.structures, **settings)
-    model.fit(train.structures, train.targets)
+    model = recipes.make("ace", train[0], **settings)
+    model.fit(*train)
     seconds = time.perf_counter() - begin
     rows = []
-    for test, data in tests.items():
-        energy, forces = model.predict(data.structures, return_forces=True)
-        energy, forces = energy - data.targets.energy, forces - data.targets.forces
+    for test, (X, y) in tests.items():
+        energy, forces = model.predict(X, return_forces=True)
+        energy, forces = energy - y.energy, forces - y.forces
         mean = [1e3 * np.abs(e).mean() for e in (energy, forces)]
         root = [1e3 * np.sqrt((e**2).mean()) for e in (energy, forces)]
         rows.append([
