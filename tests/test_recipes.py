@@ -31,6 +31,7 @@ SMALL = {
     "nbody": {"n_environments": 40},
     "mapped": {"n_environments": 40, "tables__n_knots_triangles": 20},
     "mtp": {"moments__level": 8},
+    "ace": {"expansion__degrees": (6, 4, 4, 4)},
     "greedy": {"moments__level": 8, "soap__n_max": 4, "soap__l_max": 3, "n_terms": 60},
 }
 
@@ -49,7 +50,7 @@ def ethanol():
 
 
 class TestRecipes:
-    @pytest.mark.parametrize("name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp"])
+    @pytest.mark.parametrize("name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp", "ace"])
     @pytest.mark.filterwarnings("ignore")
     def test_learns_crystals(self, name, crystals):
         X, y = crystals
@@ -58,7 +59,9 @@ class TestRecipes:
         assert errors["force_mae"] < 0.7 * np.abs(y.forces).mean()
         assert np.isfinite(errors["stress_mae"])
 
-    @pytest.mark.parametrize("name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp"])
+    @pytest.mark.parametrize(
+        "name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp", "ace"]
+    )
     def test_learns_a_molecule(self, name, ethanol):
         X, y = ethanol
         model = recipes.make(name, X[:60], **SMALL.get(name, {})).fit(X[:60], y[:60])

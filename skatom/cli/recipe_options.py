@@ -13,8 +13,8 @@ def add_model_options(parser):
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy or mtp; see the end of this help "
-        "[sgdml]",
+        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy, mtp or ace; see the end of this "
+        "help [sgdml]",
     )
     group.add_argument(
         "--set",
@@ -112,6 +112,7 @@ SUMMARIES = {
     "mapped": "the same as tables: as fast as a classical potential, for LAMMPS",
     "greedy": "a short linear model of moment tensors, or of SOAP for molecules",
     "mtp": "a linear moment tensor potential: fits in seconds, predicts fast, any size of data",
+    "ace": "a linear cluster expansion up to five bodies, for molecules of a few elements",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skatom._typing import Estimator, StructuresLike
+from skatom.recipes.ace import ACE
 from skatom.recipes.base import Recipe
 from skatom.recipes.facts import Facts
 from skatom.recipes.fchl19 import FCHL19_RECIPE
@@ -22,7 +23,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP,
+        MTP, ACE,
     )
 }  # fmt: skip
 
@@ -97,8 +98,8 @@ def make(
     Parameters
     ----------
     name : str
-        Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy"
-        or "mtp".
+        Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
+        "mtp" or "ace".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0
