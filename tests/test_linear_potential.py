@@ -7,6 +7,7 @@ from models_under_contract import OF_THE_ENERGY, crystals, labels_of
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
 
 from skatom import Targets
 from skatom.baseline import count_species
@@ -16,6 +17,7 @@ from skatom.models import GreedyOLS, LinearPotential
 from skatom.models.linear.design import Design
 from skatom.models.linear.label_sums import LabelSums
 from skatom.models.linear.ridge import ALPHAS, RidgeProblem
+from skatom.random_features import SampledNetworkFeatures
 
 NOISE = {"noise_energy": 0.02, "noise_forces": 0.1, "noise_virial": 0.2}
 
@@ -187,6 +189,15 @@ class TestEvidence:
         _, std = model.predict(X, return_std=True)
         errors = X @ (model.coef_ - [1.0, 0.02, 30.0, 0, 0]) + model.intercept_ - 7
         assert 0.3 < np.sqrt(np.mean((errors / std) ** 2)) < 3
+
+    @pytest.mark.parametrize("seed", range(6, 9))
+    def test_columns_that_nearly_depend_on_each_other(self, seed):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(150, 6))
+        y = np.sin(X[:, 0]) + X[:, 1] ** 2
+        planes = SampledNetworkFeatures(30, activation="relu", random_state=seed)
+        model = make_pipeline(planes, LinearPotential()).fit(X, y)
+        assert model.score(X, y) > 0.5
 
 
 def _noisy(stress, noise, volumes, rng):

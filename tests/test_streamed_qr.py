@@ -130,3 +130,11 @@ def test_threads_of_blas_change_no_bit():
                 qr.update(A[part], y[part])
             found.append(qr.solve())
     np.testing.assert_array_equal(*found)
+
+
+def test_columns_may_have_any_units():
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    units = np.array([1e-12, 1.0, 1e12])
+    qr = StreamedQR(3)
+    qr.update(rows * units, rows.sum(axis=1))
+    np.testing.assert_allclose(qr.solve() * units, 1, rtol=1e-12)

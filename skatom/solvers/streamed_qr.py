@@ -269,9 +269,9 @@ class StreamedQR:
             If the rows do not determine every column.
         """
         n = self.n_columns
-        pivots = np.abs(self._factor.diagonal()[:n])
-        rounding = np.finfo(float).eps * np.sqrt(n) * pivots.max()
-        if self.n_rows < n or pivots.min() <= rounding:
+        norms = np.linalg.norm(self._factor[:n, :n], axis=0)  # columns may have any units
+        pivots = np.abs(self._factor.diagonal()[:n]) / np.where(norms > 0, norms, 1.0)
+        if self.n_rows < n or pivots.min() <= np.finfo(float).eps * np.sqrt(n):
             raise LinAlgError(
                 f"{self.n_rows} rows do not determine column {np.argmin(pivots)} of "
                 f"{n}: add rows, or rows of a penalty such as a small multiple of the unit matrix"

@@ -172,20 +172,30 @@ class RidgeProblem:
                 return 1.0 if alpha is None else alpha, start
             start = np.array([scale])
         free = np.array([alpha is None, *np.full(len(start), learn_noise)])
-        begin = np.log(np.append(1e-6 / start.min() ** 2 if alpha is None else alpha, start))
-        bounds = [np.log(_ALPHAS) - 2 * np.log(start.min())]
-        bounds += [b + np.log(_FACTORS) for b in np.log(start)]
+        begin = np.log(np.append(1e-6 if alpha is None else alpha, start))
+        bounds = [np.log(_ALPHAS)] + [b + np.log(_FACTORS) for b in np.log(start)]
 
-        def loss(x):
+        def parameters(x):
+            """α and factors. The search is for α times the square of the least noise, whose
+            lower bound keeps all coefficients determined however small the noises become."""
             at = begin.copy()
             at[free] = x
-            value, slopes = self.evidence(np.exp(at[0]), np.exp(at[1:]))
+            least = 1 + int(np.argmin(at[1:]))
+            if free[0]:
+                at[0] -= 2 * at[least]
+            return np.exp(at[0]), np.exp(at[1:]), least
+
+        def loss(x):
+            at, factors, least = parameters(x)
+            value, slopes = self.evidence(at, factors)
+            if free[0]:
+                slopes[least] -= 2 * slopes[0]
             return -value, -slopes[free]
 
         kept = [b for b, f in zip(bounds, free, strict=True) if f]
         found = minimize(loss, begin[free], jac=True, method="L-BFGS-B", bounds=kept)
-        begin[free] = found.x
-        return float(np.exp(begin[0])), np.exp(begin[1:])
+        alpha, factors, _ = parameters(found.x)
+        return float(alpha), factors
 
     def _variance(self):
         """The mean square of the targets, less the constant."""
