@@ -13,7 +13,11 @@ _MARK = b"\nskatom sha256 "
 # The mark, the digest in hexadecimal digits, and a character from which no flipped bit makes the
 # "." that ends a pickle.
 _SEAL = len(_MARK) + 2 * hashlib.sha256().digest_size + 1
-_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota of the disk is used up"}
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "the file is larger than the limit of the process or the disk",
+}
 
 
 @contextmanager
@@ -41,10 +45,15 @@ def written_whole(path):
         if os.name == "posix":  # elsewhere folders cannot be opened
             _flush(target.parent)
     except OSError as error:
-        reason = _FULL.get(error.errno) or error.strerror or str(error)
         raise OSError(
-            f"{path} could not be written: {reason}; a file that was there before is as it was"
+            f"{path} could not be written: {reason_of(error)}; a file that was there before is as "
+            "it was"
         ) from error
+
+
+def reason_of(error):
+    """Why a file could not be written, in words."""
+    return _FULL.get(error.errno) or error.strerror or str(error)
 
 
 def _flush(path):

@@ -45,6 +45,7 @@ from skatom.models import (
     MomentTensorPotential,
     NBodyGaussianProcess,
     SparseGaussianProcess,
+    StructuredMLPRegressor,
     TensorKernelRidge,
 )
 from skatom.selection import CUR, FarthestPointSampling
@@ -280,6 +281,15 @@ JOBS = {
         1000,
     ),
     "linear": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), LinearPotential, alpha=1e-6), 1000),
+    "network": Fit(
+        piped(SOAP(cutoff=3.5, n_max=4, l_max=3), StructuredMLPRegressor, solver="lbfgs",
+              max_iter=2, random_state=0),
+        4000,
+    ),
+    "network-crystals": Fit(
+        piped(SMALL_SOAP, StructuredMLPRegressor, max_iter=1, random_state=0), 1500, ALL,
+        "crystals",
+    ),
     "trained-moments": Fit(
         lambda: MomentTensorPotential(
             MomentTensor(cutoff=4.0, level=8), n_radial=4, max_iter=1, random_state=0

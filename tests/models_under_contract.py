@@ -32,6 +32,7 @@ from skatom.models import (
     MomentTensorPotential,
     NBodyGaussianProcess,
     SparseGaussianProcess,
+    StructuredMLPRegressor,
     TensorKernelRidge,
 )
 
@@ -257,6 +258,19 @@ CASES = {
     ),
     "linear-distances": pipeline(
         InverseDistances(), named(LinearPotential, solver=GreedyOLS(3)), system="waters"
+    ),
+    # few iterations, since each makes differences by rounding larger
+    "network": pipeline(
+        SMALL_SOAP,
+        named(StructuredMLPRegressor, hidden_layer_sizes=(6,), solver="lbfgs", tol=0.02,
+              n_iter_no_change=5, random_state=0),
+        labels=OF_THE_ENERGY,
+    ),
+    "network-structures": pipeline(
+        InverseDistances(),
+        named(StructuredMLPRegressor, hidden_layer_sizes=(6,), n_groups=3, solver="lbfgs", tol=0.05,
+              n_iter_no_change=5, random_state=0),
+        system="waters",
     ),
     "trained-moments": Case(
         lambda: MomentTensorPotential(

@@ -1,5 +1,6 @@
 """Commands that move atoms: they do what the functions do, and end in one line."""
 
+import errno
 import json
 
 import numpy as np
@@ -143,6 +144,24 @@ class TestMD:
         for one, other in zip(a, b, strict=True):
             np.testing.assert_allclose(one.positions, other.positions, atol=1e-10)
             np.testing.assert_allclose(one.get_momenta(), other.get_momenta(), atol=1e-10)
+
+    def test_goes_on_after_a_full_disk(self, run, monkeypatch, capsys):
+        write_frame, count = TrajectoryWriter.write, [0]
+
+        def full_after_three(self, *args, **kwargs):
+            count[0] += 1
+            if count[0] > 3:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write_frame(self, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TrajectoryWriter, "write", full_after_three)
+            assert cli.main(f"{self.LINE} --out full.traj".split()) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert "full.traj could not be written: the disk is full; its earlier frames are" in message
+        assert len(read("full.traj", ":")) == 3
+        run(f"{self.LINE} --out full.traj --resume")
+        assert [atoms.info["step"] for atoms in read("full.traj", ":")] == [0, 5, 10, 15, 20]
 
     def test_is_that_of_the_function(self, run):
         run(f"{self.LINE} --out a.traj")

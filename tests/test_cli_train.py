@@ -1,9 +1,12 @@
 """``skatom train`` with any model: settings, files of a run, splits, noises, searches."""
 
+import errno
 import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -326,6 +329,28 @@ class TestResume:
         skatom(f"train salt.xyz {SMALL} --out long.joblib")
         assert kept == len(kept) * [".joblib"] and kept
 
+    def test_a_full_disk_costs_the_checkpoints_alone(self, skatom, folder, monkeypatch):
+        from skatom.cli import checkpoints
+
+        monkeypatch.setattr(checkpoints, "_SECONDS", 0.0)
+        with monkeypatch.context() as patch:
+            patch.setattr("skatom.cli.training.save", lambda model, path: None)
+            patch.setattr("os.fsync", _full_disk)
+            err = skatom(f"train salt.xyz {SMALL} --out no_room.joblib").err
+        assert err.count("the disk is full") == 1
+        assert "the run goes on, but could not be resumed" in err
+
+    def test_a_model_that_has_no_room_is_kept_elsewhere(self, error_of, folder, monkeypatch):
+        from skatom._persistence import load_model
+
+        flushes = iter([_full_disk])  # the first file alone
+        monkeypatch.setattr("os.fsync", lambda handle: next(flushes, lambda: None)())
+        message = error_of(f"train salt.xyz {SMALL} --out no_room.joblib")
+        assert "no_room.joblib could not be written: the disk is full" in message
+        elsewhere = Path(message.rpartition("the model is in ")[2])
+        assert load_model(elsewhere).n_structures_seen_ > 0
+        shutil.rmtree(elsewhere.parent)
+
     def test_without_anything_begins_anew(self, skatom):
         out = skatom(f"train salt.xyz {SMALL} --resume --out new.joblib").out
         assert "Resumed" not in out
@@ -343,6 +368,18 @@ class TestResume:
 
 def _interrupted(*_):
     raise KeyboardInterrupt
+
+
+def _full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_fields_that_look_like_labels_are_offered(error_of, folder):
+    atoms = read(folder / "salt.xyz").structures[:1].to_ase()[0]
+    atoms.info["REF_energy"], atoms.arrays["REF_forces"] = -1.0, np.zeros((len(atoms), 3))
+    write(folder / "named.xyz", [atoms, atoms])
+    message = error_of("train named.xyz --model gap --out m.joblib")
+    assert message.endswith("as in --keys energy=REF_energy,forces=REF_forces")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from itertools import product
 import numba
 import numpy as np
 import pytest
+from numba.core.ir import Inst
 from numba.core.registry import cpu_target
+from numba.core.types.functions import BaseFunction
 
 import skatom._numba
-from skatom._numba import callee, compilation_time, disk_cache, njit, source_stamp
+from skatom._numba import callee, compilation_time, disk_cache, njit, operations, source_stamp
 from skatom._numba.compilation_time import ANNOUNCEMENT, Compilation
-from skatom._numba.operations import remembering
+from skatom._numba.quick_passes import quick_passes
 from skatom._progress import tqdm
 
 INNER = """
@@ -351,6 +353,33 @@ def counted(x):
     return x[1:], np.zeros(2)
 
 
+@callee
+def many_lines(x):
+    for a in range(len(x)):
+        for b in range(len(x)):
+            for c in range(len(x)):
+                x[a] += 0.01 * x[b] * x[c] - 0.02 * x[c] * x[0] + 0.03 * x[c] * x[1]
+                x[b] += 0.01 * x[c] * x[a] - 0.02 * x[a] * x[0] + 0.03 * x[a] * x[1]
+                x[c] += 0.01 * x[a] * x[b] - 0.02 * x[b] * x[0] + 0.03 * x[b] * x[1]
+                x[a] -= 0.01 * x[b] * x[b] - 0.02 * x[c] * x[1] + 0.03 * x[c] * x[2]
+                x[b] -= 0.01 * x[c] * x[c] - 0.02 * x[a] * x[1] + 0.03 * x[a] * x[2]
+                x[c] -= 0.01 * x[a] * x[a] - 0.02 * x[b] * x[1] + 0.03 * x[b] * x[2]
+    return x[0] + x[1] + x[2]
+
+
+@callee
+def own_element(x, i):
+    return x[i] + 1.0
+
+
+@njit
+def long_and_short(x):
+    y = np.empty(3)
+    for i in range(3):
+        y[i] = own_element(x, i)
+    return many_lines(y)
+
+
 class TestCallees:
     """Callees do not count references to arrays unless they say that they make or return some."""
 
@@ -385,6 +414,15 @@ class TestCallees:
         del part
         assert sys.getrefcount(x) == before
 
+    def test_that_are_long_are_called(self):
+        """LLVM would make one function of all that an entry needs, which takes longer."""
+        value = long_and_short(np.ones(3))
+        assert value == pytest.approx(many_lines.py_func(np.full(3, 2.0)), rel=1e-13)
+        (result,) = long_and_short.overloads.values()
+        text = result.library.get_llvm_str()
+        assert re.search(r"call .*many_lines", text)
+        assert not re.search(r"call .*own_element", text)
+
 
 class TestOperations:
     def test_have_the_types_of_numba(self):
@@ -400,7 +438,7 @@ class TestOperations:
         x = np.linspace(0.1, 2.0, 9)
         assert mixed(x, 5) == mixed.py_func(x, 5)
         context = cpu_target.typing_context
-        known = remembering(context)._known
+        known = operations._known
         assert len(known) > 5
         for (rules, arguments), signature in known.items():
             assert context.resolve_function_type(rules, arguments, {}) == signature
@@ -410,9 +448,9 @@ class TestOperations:
             def __init__(self):
                 super().__init__(name="Length")
 
-        context = remembering(cpu_target.typing_context)
+        context = cpu_target.typing_context
         arguments = (Length(), numba.types.float64)
-        with pytest.raises(numba.core.errors.TypingError):
+        with quick_passes(), pytest.raises(numba.core.errors.TypingError):
             context.resolve_function_type(operator.add, arguments, {})
 
         @numba.extending.type_callable(operator.add)
@@ -423,8 +461,52 @@ class TestOperations:
             return typer
 
         context.refresh()
-        found = context.resolve_function_type(operator.add, arguments, {})
+        with quick_passes():
+            found = context.resolve_function_type(operator.add, arguments, {})
         assert found.return_type == numba.types.float64
+
+
+class TestQuickPasses:
+    def test_are_for_this_package_alone(self):
+        @njit
+        def wrong(x):
+            return x.nothing
+
+        before = BaseFunction.get_call_type, Inst._rec_list_vars
+        with pytest.raises(numba.core.errors.TypingError):
+            wrong(np.ones(2))
+        assert (BaseFunction.get_call_type, Inst._rec_list_vars) == before
+
+    def test_find_the_variables_that_numba_finds(self):
+        def everything(x, *more):
+            total = [0.0, x[0]]
+            for i, y in enumerate(x[1:]):
+                total[0] += y if y > i else -(y**2)
+            return max(*total, *more), {"a": total[1]}
+
+        instructions = [
+            i for block in numba.core.compiler.run_frontend(everything).blocks.values()
+            for i in block.body
+        ]  # fmt: skip
+        expected = [[v.name for v in i.list_vars()] for i in instructions]
+        with quick_passes():
+            assert [[v.name for v in i.list_vars()] for i in instructions] == expected
+        assert len(instructions) > 20
+
+    def test_fuse_expressions_of_arrays(self):
+        @njit
+        def expression(x, y):
+            return 2.0 * x - y
+
+        @njit
+        def elements(x, y):
+            return 2.0 * x[0] - y[0]
+
+        x, y = np.arange(4.0), np.ones(4)
+        np.testing.assert_array_equal(expression(x, y), 2.0 * x - y)
+        assert elements(x, y) == -1.0
+        (result,) = expression.overloads.values()
+        assert "arrayexpr" in str(result.type_annotation)
 
 
 class TestSources:

@@ -13,6 +13,7 @@ import skatom.models
 
 DOCS = Path(__file__).parents[1] / "docs"
 PACKAGES = (
+    "attribution",
     "baseline",
     "calculators",
     "datasets",

@@ -27,6 +27,7 @@ from skatom.descriptors import (
     ACSF,
     FCHL19,
     SOAP,
+    AtomicClusterExpansion,
     AtomicFeatures,
     AveragedSOAP,
     CartesianCoordinates,
@@ -42,6 +43,7 @@ from skatom.descriptors import (
     Select,
     StructureFeatures,
     WaveletScattering,
+    atomic_derivatives,
 )
 from skatom.descriptors import base as descriptors_base
 from skatom.kernels import Gaussian
@@ -90,7 +92,9 @@ class Case:
         return self.make in ATOMIC and self.parameters.get("pool") is None
 
 
-ATOMIC = {SOAP, ACSF, ChebyshevFunctions, FCHL19, MomentTensor, PointScattering}
+ATOMIC = {
+    SOAP, ACSF, AtomicClusterExpansion, ChebyshevFunctions, FCHL19, MomentTensor, PointScattering,
+}  # fmt: skip
 SMALL_SOAP = {"cutoff": 4.0, "n_max": 3, "l_max": 2}
 ACSF_ALL = {
     "cutoff": 4.0, "g1": True, "g2": [(0.5, 0.0), (1.0, 1.5)], "g3": [0.7],
@@ -100,6 +104,7 @@ ACSF_ALL = {
     "angular_cutoff": 3.7,
 }  # fmt: skip
 SMALL_FCHL19 = {"cutoff": 4.0, "n_r2": 6, "n_r3": 5}
+SMALL_EXPANSION = {"cutoff": 4.0, "degrees": (4, 3, 4, 4.5)}
 SMALL_MOMENTS = {"cutoff": 4.0, "level": 8}
 # Without l = 0 of n > 1, where a modulus has a kink wherever its field changes its sign.
 SMOOTH_POINTS = {"beta": 0.5, "scales": (0, 1), "orbitals": [(3, 1), (3, 2)]}
@@ -158,6 +163,13 @@ CASES = {
     "fchl19_harmonics": Case(FCHL19, {**SMALL_FCHL19, "n_fourier": 3, "zeta": 0.4}, first=False),
     "fchl19_sharp": Case(
         FCHL19, {**SMALL_FCHL19, "eta3": 30.0, "decay2": 0.0, "decay3": 0.0}, first=False
+    ),
+    "expansion": Case(AtomicClusterExpansion, SMALL_EXPANSION),
+    "expansion_mixed": Case(
+        AtomicClusterExpansion,
+        {"cutoff": 4.5, "product_cutoff": 3.5, "degrees": (6, 5, 5, 6), "l_weight": 0.5,
+         "species_compression": 2},
+        first=False,
     ),
     "moments": Case(MomentTensor, SMALL_MOMENTS),
     "moments_vectors": Case(MomentTensor, {**SMALL_MOMENTS, "unit_vectors": False}, first=False),
@@ -733,7 +745,11 @@ def test_neighbors_are_found_once(name, monkeypatch):
     assert searches == [len(features)]
 
 
-def test_no_list_of_neighbors_that_is_larger_than_the_features():
+def test_no_long_list_of_neighbors_that_is_larger_than_the_features(monkeypatch):
+    small = ACSF(4.0, g2=[(0.5, 0.0)], g4=()).fit_transform(mixed())
+    assert small.derivatives.has_neighbors
+    for module in (atomic_derivatives, descriptors_base):
+        monkeypatch.setattr(module, "SMALL_LIST", 0)
     few = ACSF(4.0, g2=[(0.5, 0.0)], g4=()).fit_transform(mixed())
     assert not few.derivatives.has_neighbors
     assert few.with_neighbors().derivatives.has_neighbors

@@ -13,7 +13,8 @@ from skatom.baseline import count_species
 from skatom.descriptors import SOAP, FeatureScaler, MomentTensor
 from skatom.descriptors.maps import Scale
 from skatom.models import GreedyOLS, LinearPotential
-from skatom.models.linear.label_sums import Design, LabelSums
+from skatom.models.linear.design import Design
+from skatom.models.linear.label_sums import LabelSums
 from skatom.models.linear.ridge import ALPHAS, RidgeProblem
 
 NOISE = {"noise_energy": 0.02, "noise_forces": 0.1, "noise_virial": 0.2}
@@ -139,7 +140,7 @@ class TestAgainstDenseLeastSquares:
 class TestEvidence:
     def test_slopes_are_those_of_the_value(self, data):
         X, y = data
-        model = LinearPotential(1e-4, **NOISE).fit(X, y)
+        model = LinearPotential(**NOISE).fit(X, y)
         problem = RidgeProblem(model.sums_, 2, np.ones(2 * X.n_features))
         x, step = np.log([1e-3, 0.7, 1.3, 2.0]), 1e-4
         _, slopes = problem.evidence(np.exp(x[0]), np.exp(x[1:]))

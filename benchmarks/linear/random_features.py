@@ -16,10 +16,10 @@ import time
 
 from benchmarks.harness import own, peer_python, peer_script, run_worker, table
 from benchmarks.linear._random_feature_fit import (
-    RandomFeatureFit,
     errors,
     kernel_worker,
     load,
+    random_feature_model,
     random_feature_worker,
     write_arrays,
 )
@@ -106,7 +106,7 @@ def card(options):
             continue
         n, n_test = (100, 20) if options.small else (options.frames, options.test)
         (X, y), test = load(molecule, "train", n), load(molecule, "test", n_test)
-        RandomFeatureFit(64, "orthogonal", name, 4).fit(X[:4], y[:4])  # compiles
+        random_feature_model(64, "orthogonal", name, 4).fit(X[:4], y[:4])  # compiles
         for features in options.features or ((300, 600) if options.small else sizes):
             if time.perf_counter() - begin > _SECONDS:
                 print(f"{_SECONDS:.0f} s have passed: no fit of {features} features", flush=True)
@@ -123,7 +123,7 @@ def _on_card(features, name, X, y, test):
         device.torch.cuda.empty_cache()
         device.torch.cuda.reset_peak_memory_stats()
     begin, cpu = time.perf_counter(), time.process_time()
-    model = RandomFeatureFit(features, "orthogonal", name).fit(X, y)
+    model = random_feature_model(features, "orthogonal", name).fit(X, y)
     device.synchronize()
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     peak = device.torch.cuda.max_memory_allocated() / 2**30 if device.is_card else float("nan")

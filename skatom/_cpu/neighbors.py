@@ -8,11 +8,15 @@ as the cutoff reaches.
 
 import numpy as np
 
+from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
 from skatom.parallel import run_in_threads
 
 # Closer than this (Å) two atoms are at the same place, where no descriptor is defined.
 _COINCIDENT = 1e-3
+_TOUCHING = _COINCIDENT**2
+# Of a place within a bin.
+_ROUNDING = 1e-9
 # No more bins than this are counted in one direction: any search would be refused before.
 _MOST_BINS = 1e6
 
@@ -72,8 +76,8 @@ def _invert(lattice, inverse):
 
 
 @callee(cache=True)
-def _plan_grid(low, high, inverse, pbc, n_atoms, cutoff, bins, reach):
-    """Bins along each lattice vector and how many of them the cutoff reaches across."""
+def _plan_grid(low, high, inverse, pbc, n_atoms, cutoff, bins, reach, span):
+    """Bins along each lattice vector, how many of them the cutoff touches, and is long."""
     for k in range(3):
         length = _height(inverse, k) * (1.0 if pbc[k] else high[k] - low[k])
         bins[k] = max(1, int(min(length / cutoff, _MOST_BINS)))
@@ -83,9 +87,11 @@ def _plan_grid(low, high, inverse, pbc, n_atoms, cutoff, bins, reach):
         bins[most] //= 2
     for k in range(3):
         if pbc[k]:
-            reach[k] = int(min(np.ceil(cutoff * bins[k] / _height(inverse, k)), _MOST_BINS))
+            span[k] = min(cutoff * bins[k] / _height(inverse, k), _MOST_BINS)
+            reach[k] = int(np.ceil(span[k]))
         else:
             reach[k] = 1 if bins[k] > 1 else 0
+            span[k] = reach[k]
 
 
 @njit(cache=True, inline="always")
@@ -99,22 +105,28 @@ def build_grids(positions, offsets, cells, pbc, cutoff):
     """Wrapped positions, lattices, and the atoms of every structure sorted by bin."""
     n_atoms, n = len(positions), len(offsets) - 1
     wrapped, lattices = np.empty((n_atoms, 3)), np.empty((n, 3, 3))
+    within, span = np.empty((n_atoms, 3)), np.empty((n, 3))
     bins, reach = np.empty((2, n, 3), np.int64)
     place, structure = np.empty((n_atoms, 3), np.int64), np.empty(n_atoms, np.int64)
     run_in_threads(
         _place_atoms, n, positions, offsets, cells, pbc, cutoff, wrapped, lattices, bins, reach,
-        place, structure,
+        span, place, within, structure,
     )  # fmt: skip
     first_bin = np.zeros(n + 1, np.int64)
     np.cumsum(bins.prod(axis=1), out=first_bin[1:])
     bin_start, order = _sort_by_bin(place, structure, bins, first_bin)
-    return wrapped, lattices, bins, reach, place, structure, first_bin, bin_start, order
+    # by bin, a row of each coordinate: what is searched lies side by side
+    rows = np.ascontiguousarray(wrapped[order].T)
+    return (
+        wrapped, lattices, bins, reach, span, place, within, structure, first_bin, bin_start,
+        order, rows,
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def _place_atoms(
-    first, last, positions, offsets, cells, pbc, cutoff, wrapped, lattices, bins, reach, place,
-    structure,
+    first, last, positions, offsets, cells, pbc, cutoff, wrapped, lattices, bins, reach, span,
+    place, within, structure,
 ):  # fmt: skip
     """The lattices and bins of the structures first … last - 1, and their atoms' places in them."""
     inverse, low, high = np.empty((3, 3)), np.empty(3), np.empty(3)
@@ -134,7 +146,7 @@ def _place_atoms(
                 wrapped[i, k] = f  # for now
                 if not pbc[s, k]:
                     low[k], high[k] = min(low[k], f), max(high[k], f)
-        _plan_grid(low, high, inverse, pbc[s], stop - start, cutoff, bins[s], reach[s])
+        _plan_grid(low, high, inverse, pbc[s], stop - start, cutoff, bins[s], reach[s], span[s])
         for i in range(start, stop):
             sx = np.floor(wrapped[i, 0]) if pbc[s, 0] else 0.0
             sy = np.floor(wrapped[i, 1]) if pbc[s, 1] else 0.0
@@ -142,8 +154,9 @@ def _place_atoms(
             for k in range(3):
                 f = wrapped[i, k] - (sx if k == 0 else sy if k == 1 else sz)
                 width = max(high[k] - low[k], 1e-300)
-                b = int((f - low[k]) / width * bins[s, k])
-                place[i, k] = min(max(b, 0), bins[s, k] - 1)
+                f = (f - low[k]) / width * bins[s, k]
+                place[i, k] = min(max(int(f), 0), bins[s, k] - 1)
+                within[i, k] = f - place[i, k]
             for x in range(3):
                 here = positions[i, x] - sx * lattice[0, x]
                 wrapped[i, x] = here - sy * lattice[1, x] - sz * lattice[2, x]
@@ -186,28 +199,61 @@ def _fold(b, n, periodic):
     return b - shift * n, shift
 
 
+@callee(cache=True, fastmath=FASTMATH)
+def _measure(x, y, z, ox, oy, oz, limit, squares):
+    """Squares of the distances from a point; how many are below the limit, and next to zero."""
+    near, touching = 0.0, 0.0
+    for k in range(len(x)):
+        dx, dy, dz = x[k] + ox, y[k] + oy, z[k] + oz
+        square = dx * dx + dy * dy + dz * dz
+        squares[k] = square
+        near += 1.0 if square < limit else 0.0
+        touching += 1.0 if square < _TOUCHING else 0.0
+    return int(near), int(touching)
+
+
+@callee(cache=True)
+def _below(squares, n, limit, found):
+    """Places of the numbers below the limit, without a jump at each."""
+    n_found = 0
+    for k in range(n):
+        found[n_found] = k
+        n_found += 1 if squares[k] < limit else 0
+    return n_found
+
+
 @njit(cache=True, nogil=True)
 def find_neighbors(first, last, grids, pbc, cutoff, starts, counts, clashes, indices, vectors):
     """Number of neighbours of the atoms first … last - 1, and an atom at the same place (or -1).
 
     If there are ``starts``, the neighbours' indices and vectors are written from there on.
     """
-    wrapped, lattices, all_bins, reach, place, structure, first_bin, bin_start, order = grids
+    (
+        wrapped, lattices, all_bins, reach, span, place, within, structure, first_bin, bin_start,
+        order, rows,
+    ) = grids  # fmt: skip
+    most, limit = _fullest(bin_start), cutoff * cutoff
+    squares, found = np.empty(most), np.empty(most + 1, np.int64)
+    back, ahead = np.empty(3, np.int64), np.empty(3, np.int64)
     for i in range(first, last):
         s = structure[i]
-        lattice, n, far = lattices[s], all_bins[s], reach[s]
+        lattice, n = lattices[s], all_bins[s]
+        for k in range(3):  # bins behind and ahead that the cutoff touches
+            back[k] = min(reach[s, k], int(np.ceil(span[s, k] - within[i, k] + _ROUNDING)))
+            ahead[k] = min(reach[s, k], int(span[s, k] + within[i, k] + _ROUNDING))
+        own = first_bin[s] + _flat_bin(place[i, 0], place[i, 1], place[i, 2], n)
         count, clash, at = 0, -1, -1
         if len(starts) > 0:
             at = starts[i]
-        for x in range(place[i, 0] - far[0], place[i, 0] + far[0] + 1):
+        for x in range(place[i, 0] - back[0], place[i, 0] + ahead[0] + 1):
             bx, sx = _fold(x, n[0], pbc[s, 0])
             if bx < 0:
                 continue
-            for y in range(place[i, 1] - far[1], place[i, 1] + far[1] + 1):
+            for y in range(place[i, 1] - back[1], place[i, 1] + ahead[1] + 1):
                 by, sy = _fold(y, n[1], pbc[s, 1])
                 if by < 0:
                     continue
-                for z in range(place[i, 2] - far[2], place[i, 2] + far[2] + 1):
+                for z in range(place[i, 2] - back[2], place[i, 2] + ahead[2] + 1):
                     bz, sz = _fold(z, n[2], pbc[s, 2])
                     if bz < 0:
                         continue
@@ -215,19 +261,43 @@ def find_neighbors(first, last, grids, pbc, cutoff, starts, counts, clashes, ind
                     oy = sx * lattice[0, 1] + sy * lattice[1, 1] + sz * lattice[2, 1]
                     oz = sx * lattice[0, 2] + sy * lattice[1, 2] + sz * lattice[2, 2]
                     ox, oy, oz = ox - wrapped[i, 0], oy - wrapped[i, 1], oz - wrapped[i, 2]
-                    here = sx == 0 and sy == 0 and sz == 0
                     b = first_bin[s] + _flat_bin(bx, by, bz, n)
-                    for slot in range(bin_start[b], bin_start[b + 1]):
-                        j = order[slot]
-                        dx, dy, dz = wrapped[j, 0] + ox, wrapped[j, 1] + oy, wrapped[j, 2] + oz
-                        r2 = dx * dx + dy * dy + dz * dz
-                        if r2 >= cutoff * cutoff or (here and j == i):
-                            continue
-                        if r2 < _COINCIDENT * _COINCIDENT:
-                            clash = j
-                        if at >= 0:
-                            indices[at] = j
-                            vectors[at, 0], vectors[at, 1], vectors[at, 2] = dx, dy, dz
+                    a, e = bin_start[b], bin_start[b + 1]
+                    u, v, w = rows[0, a:e], rows[1, a:e], rows[2, a:e]
+                    near, touching = _measure(u, v, w, ox, oy, oz, limit, squares)
+                    here = b == own and sx == 0 and sy == 0 and sz == 0  # with the atom itself
+                    count += near - here
+                    if touching > here:
+                        clash = _other(squares, order[a:e], i if here else -1)
+                    if at < 0 or near == here:
+                        continue
+                    for f in range(_below(squares, e - a, limit, found)):
+                        k = found[f]
+                        if not (here and order[a + k] == i):
+                            indices[at] = order[a + k]
+                            vectors[at, 0], vectors[at, 1], vectors[at, 2] = (
+                                u[k] + ox,
+                                v[k] + oy,
+                                w[k] + oz,
+                            )
                             at += 1
-                        count += 1
         counts[i], clashes[i] = count, clash
+
+
+@callee(cache=True)
+def _other(squares, atoms, i):
+    """The last atom next to the point that is not i."""
+    found = -1
+    for k in range(len(atoms)):
+        if squares[k] < _TOUCHING and atoms[k] != i:
+            found = atoms[k]
+    return found
+
+
+@callee(cache=True)
+def _fullest(bin_start):
+    """The most atoms of a bin."""
+    most = 0
+    for b in range(len(bin_start) - 1):
+        most = max(most, bin_start[b + 1] - bin_start[b])
+    return most

@@ -17,7 +17,8 @@ class Compilation:
     Compilation of more than a second is announced on the standard error, once in a process, and not
     by the workers of another process, which would all say the same. numba compiles in one thread at
     a time. No garbage is collected meanwhile: a compiler makes many objects, which it keeps, and a
-    tenth of its time would go into looking at them again and again.
+    tenth of its time would go into looking at them again and again. Afterwards they count as old,
+    so that the next collection of young objects does not look at them either.
 
     Parameters
     ----------
@@ -57,6 +58,9 @@ class Compilation:
         if self._depth == 0:
             self._timer.cancel()
             if self._collects:
+                if gc.get_freeze_count() == 0:  # nothing is kept out of collections on purpose
+                    gc.freeze()
+                    gc.unfreeze()
                 gc.enable()
             self._seconds, self._start = self.seconds, None
 

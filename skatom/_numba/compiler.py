@@ -17,9 +17,10 @@ from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, CompileResult, Flags, compile_result
 from numba.core.compiler_machinery import PassManager
+from numba.core.typed_passes import NopythonRewrites
 
 from skatom._numba.compilation_time import compilation
-from skatom._numba.operations import remembering
+from skatom._numba.quick_passes import ArrayRewrites, quick_passes
 
 _CALLEE = "callee"
 # for closures, comprehensions, `with`, `literal_unroll` and errors whose arguments are computed:
@@ -29,10 +30,23 @@ _UNUSED = frozenset({
     "make_function_op_code_to_jit_function", "find_literally", "literal_unroll",
     "LiteralPropagation", "dump_parfor_diagnostics",
 })  # fmt: skip
+# Instructions of a callee before any optimisation: the time of passes of LLVM grows faster than the
+# length of a function, and a call is nothing to one of this length.
+_MOST_INLINED = 1000
 _helpers = {}
 
 
-class SelfContainedLibrary(JITCodeLibrary):
+class _Library(JITCodeLibrary):
+    def _optimize_functions(self, ll_module):
+        """The first passes over what was lowered; numba runs them on declarations, too."""
+        ll_module.data_layout = self._codegen._data_layout
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                passes, builder = self._codegen._function_pass_manager()
+                passes.run(function, builder)
+
+
+class SelfContainedLibrary(_Library):
     """Machine code of a function and of private copies of the functions that it calls."""
 
     def _optimize_final_module(self):
@@ -40,12 +54,20 @@ class SelfContainedLibrary(JITCodeLibrary):
         super()._optimize_final_module()
 
 
-class CalleeLibrary(JITCodeLibrary):
+class CalleeLibrary(_Library):
     """A function that others are compiled with, and copies of the functions that it calls.
 
     Those of this package have names of their own and are merged in a common caller. Those of numba
     are private, since their names in one process may be those of other functions in the next.
+    Long ones are called where LLVM would make one function of all that an entry needs.
     """
+
+    def add_ir_module(self, ir_module):
+        """Take what was lowered."""
+        for function in ir_module.functions:
+            if sum(len(block.instructions) for block in function.blocks) > _MOST_INLINED:
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
 
     def finalize(self):
         """Link the functions that this one calls."""
@@ -145,14 +167,13 @@ class SelfContainedCompiler(Compiler):
     def compile_extra(self, func):
         """Compile a function of Python."""
         self.state.flags = QuickFlags(self.state.flags)
-        self.state.typingctx = remembering(self.state.typingctx)
         # numba keeps some helpers, such as powers, with the fast-math of whoever needed them first
         helpers = _helpers.setdefault(self.state.flags.copy(), {})
         self.state.targetctx.cached_internal_func = helpers
         library = CalleeLibrary if self._is_callee() else SelfContainedLibrary
         self.state.library = library(self.state.targetctx.codegen(), func.__qualname__)
         self.state.library.enable_object_caching()
-        with compilation:
+        with compilation, quick_passes():
             result = super().compile_extra(func)
         self._check_references(func, result.signature.return_type)
         return result
@@ -167,7 +188,11 @@ class SelfContainedCompiler(Compiler):
         """numba's passes but those that loops do not need."""
         (whole,) = super().define_pipelines()
         quick = PassManager(whole.pipeline_name)
-        quick.passes = [(kind, text) for kind, text in whole.passes if kind._name not in _UNUSED]
+        quick.passes = [
+            (ArrayRewrites if kind is NopythonRewrites else kind, text)
+            for kind, text in whole.passes
+            if kind._name not in _UNUSED
+        ]
         quick.finalize()
         return [quick]
 

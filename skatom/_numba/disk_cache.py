@@ -67,12 +67,12 @@ class DiskCache:
         """The compile result of a signature, or None."""
         if not self._enabled:
             return None
-        target_context.refresh()
         name = self._file_name(sig, target_context.codegen())
         for folder in self._folders():
             try:
                 found, result = pickle.loads(self._verified((folder / name).read_bytes()))
                 if found == sig:
+                    target_context.refresh()
                     return restore(target_context, *result)
             except Exception:  # whatever is on disk: the function will be compiled
                 continue

@@ -34,6 +34,7 @@ class Checkpoints:
         self.folder = out.with_name(f"{out.name}.search")
         self.key = joblib.hash([content, __version__])
         self.resume = resume
+        self._is_warned = False
 
     def results(self, kind):
         """Results of a kind, "trials" or "curve", by their name."""
@@ -115,11 +116,17 @@ class Checkpoints:
         self._write(path, lambda p: joblib.dump(model, p))
 
     def _write(self, path, write):
+        """Write a file; if that fails, say so once, since the run itself can go on."""
         from skatom._files import written_whole
 
-        self.folder.mkdir(exist_ok=True)
-        with written_whole(path) as beside:
-            write(beside)
+        try:
+            self.folder.mkdir(exist_ok=True)
+            with written_whole(path) as beside:
+                write(beside)
+        except OSError as error:
+            if not self._is_warned:
+                warn(f"{error}; the run goes on, but could not be resumed")
+            self._is_warned = True
 
     def _results_path(self, kind):
         return self.folder / f"{kind}-{self.key}.json"

@@ -27,6 +27,7 @@ def read_labelled(arguments, wanted=("energy", "forces"), purpose="learn from", 
     if not names:
         raise ValueError(
             f"{path} has no labels of {' or '.join(wanted)}: there is nothing to {purpose}"
+            f"{_keys_of(data.unread)}"
         )
     for name in names:
         has = data.targets.labelled(name)
@@ -38,6 +39,15 @@ def read_labelled(arguments, wanted=("energy", "forces"), purpose="learn from", 
     if not len(data.structures):
         raise ValueError(f"{path} has no frame that is labelled with {' and '.join(names)}")
     return data
+
+
+def _keys_of(unread):
+    """How to name fields that look like labels, on the command line."""
+    from skatom._label_fields import kind_of
+
+    fields = {kind_of(field): field for field in reversed(unread)}
+    keys = ",".join(f"{name}={fields[name]}" for name in ("energy", "forces") if name in fields)
+    return f", unless you name its fields, as in --keys {keys}" if keys else ""
 
 
 def sample_sizes(arguments, n_frames):

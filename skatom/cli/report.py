@@ -1,6 +1,7 @@
 """What the commands print."""
 
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -74,8 +75,13 @@ def _cycles(permutation, labels):
 
 
 def save(model, path):
-    """Save a model, and say so."""
+    """Save a model, and say so; if there is no room for it, save it among temporary files."""
     from skatom._persistence import save_model
 
-    save_model(model, path)
+    try:
+        save_model(model, path)
+    except OSError as error:  # the fit may have taken hours
+        elsewhere = Path(tempfile.mkdtemp(prefix="skatom-")) / Path(path).name
+        save_model(model, elsewhere)
+        raise OSError(f"{error}; the model is in {elsewhere}") from error
     print(f"Saved     {path}: the model, {Path(path).stat().st_size / 1e6:.2f} MB")

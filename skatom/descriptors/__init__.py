@@ -6,6 +6,7 @@ from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.averaged_soap import AveragedSOAP
 from skatom.descriptors.cartesian import CartesianCoordinates
 from skatom.descriptors.chebyshev import ChebyshevFunctions
+from skatom.descriptors.cluster_expansion import AtomicClusterExpansion
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP
@@ -28,6 +29,7 @@ __all__ = [
     "ACSF",
     "FCHL19",
     "SOAP",
+    "AtomicClusterExpansion",
     "AtomicFeatures",
     "AveragedSOAP",
     "CartesianCoordinates",

@@ -10,6 +10,10 @@ from skatom.descriptors.chain import NO_MAPS
 from skatom.neighbors import NeighborList
 from skatom.structures import select
 
+# A neighbour list that is no larger is kept whatever the size of the features: 16 MiB, half a
+# million pairs, which take longer to find than the loops of small descriptors.
+SMALL_LIST = 2**24
+
 
 @dataclass(frozen=True)
 class PairJacobian:
@@ -72,7 +76,7 @@ class AtomicDerivatives:
     neighbors : NeighborList, default=None
         Neighbour list of the structures. None: it is computed when it is needed.
     limit : float, default=0
-        Largest size in bytes of a neighbour list that is kept.
+        Largest size in bytes of a neighbour list that is kept, if it is more than `SMALL_LIST`.
     chain : Chain
         Maps applied to the features of the descriptor.
     """
@@ -88,7 +92,7 @@ class AtomicDerivatives:
         self._keep(neighbors)
 
     def _keep(self, neighbors):
-        fits = neighbors is not None and neighbors.n_bytes <= self.limit
+        fits = neighbors is not None and neighbors.n_bytes <= max(self.limit, SMALL_LIST)
         self._kept = neighbors if fits else None
 
     def __getstate__(self):

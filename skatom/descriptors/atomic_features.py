@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skatom._device import check_is_array, check_together, device_of, is_tensor, namespace
+from skatom._device import check_together, device_of, is_tensor, namespace
 from skatom._typing import Array, ArrayLike
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.features import Features
@@ -29,8 +29,8 @@ class AtomicFeatures(Features, Sequence):
 
     Derivatives are never stored: `pullback`, `jacobian`, `jacobian_of` and `project` compute them
     from the structures and the fitted descriptor, which are kept. The neighbour list of
-    ``transform`` is kept too if it takes less memory than the values; otherwise, and after
-    pickling, it is computed again when it is needed.
+    ``transform`` is kept too if it takes less memory than the values or than 16 MiB; otherwise, and
+    after pickling, it is computed again when it is needed.
 
     Parameters
     ----------
@@ -271,8 +271,9 @@ class AtomicFeatures(Features, Sequence):
         ValueError
             If there are atoms of none of the ``species``.
         """
+        if how not in {"sum", "mean"}:
+            raise ValueError(f"pool={how!r} must be 'sum' or 'mean'")
         if species is not None:
-            check_is_array(self, "pool(species=…)", "pool without species is")
             species = np.asarray(species)
             values = self._pooled_by_species(how, species)
         else:
@@ -282,11 +283,16 @@ class AtomicFeatures(Features, Sequence):
 
     def _pooled_by_species(self, how, species):
         index, n_features = species_index(self.structures, species), self.n_features
-        check_memory(
+        device = device_of(self.values)
+        check = check_memory if device is None else device.check_memory
+        check(
             8.0 * len(self) * len(species) * n_features,
             f"the array of {len(self)} x {len(species) * n_features} pooled features",
             "pool fewer structures at a time",
         )
+        if device is not None:
+            pooled = import_module("skatom.descriptors._torch.features").pooled_by_species
+            return pooled(self.values, index, len(species), self.offsets, how)
         values = np.zeros((len(self), len(species), n_features))
         owners = np.repeat(np.arange(len(self)), self.n_atoms)
         for block in range(len(species)):
@@ -296,8 +302,6 @@ class AtomicFeatures(Features, Sequence):
                 values[own, block] = np.add.reduceat(self.values[chosen], first, axis=0)
         if how == "mean":
             values /= self.n_atoms[:, None, None]
-        elif how != "sum":
-            raise ValueError(f"pool={how!r} must be 'sum' or 'mean'")
         return values.reshape(len(self), -1)
 
     def __array__(self, dtype=None, copy=None):

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom._device import device_of, resolve
 from skatom._typing import StructuresLike
 from skatom.base import BaseEstimator
-from skatom.descriptors.atomic_derivatives import AtomicDerivatives
+from skatom.descriptors.atomic_derivatives import SMALL_LIST, AtomicDerivatives
 from skatom.descriptors.atomic_features import AtomicFeatures, pool_atoms
 from skatom.descriptors.feature_transformer import in_container
 from skatom.descriptors.structure_derivatives import GlobalDerivatives, PooledDerivatives
@@ -161,7 +161,7 @@ class _AtomicTransform(_Transformer):
             if part is not place:
                 place[:] = part
             if pairs is not None:
-                found.add(pairs, values.nbytes)
+                found.add(pairs, max(values.nbytes, SMALL_LIST))
         if neighbors is None and alone:
             neighbors = found.joined()
         return values, neighbors

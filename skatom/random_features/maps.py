@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skatom._device import beside, is_tensor, namespace
+from skatom._layers import DenseLayer
 from skatom._typing import Array, ArrayLike
 from skatom.descriptors.maps import FeatureMap
 from skatom.parallel import split_rows
@@ -40,6 +41,25 @@ class ProjectedFunctions(FeatureMap):
         self.offsets = np.atleast_2d(np.asarray(offsets, dtype=float))
         self.species = None if species is None else np.asarray(species)
         self.n_features_out, self.n_features_in = projections[0].n_out, projections[0].n_in
+
+    # whether f is a wave, of which a neuron has no shares
+    oscillates = False
+
+    def layer(self, number: int | None = None) -> DenseLayer:
+        """The map of the atoms of an element as a layer of a network, for `skatom.attribution`.
+
+        Parameters
+        ----------
+        number : int, default=None
+            The atomic number; without one if the map is that of all rows.
+
+        Returns
+        -------
+        DenseLayer
+        """
+        e = 0 if self.species is None else int(np.searchsorted(self.species, number))
+        weights = self.projections[e].apply(np.eye(self.n_features_in))
+        return DenseLayer(weights, self.offsets[e], self._functions, self._slopes, self.oscillates)
 
     @abstractmethod
     def _functions(self, phases):
@@ -130,6 +150,8 @@ class Waves(ProjectedFunctions):
     >>> waves.value(np.array([[3.0, -0.5]]))
     array([[2.]])
     """
+
+    oscillates = True
 
     def __init__(
         self,

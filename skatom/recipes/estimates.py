@@ -15,13 +15,14 @@ from skatom._checkpoints import kept_every
 from skatom.parallel import available_threads, serial_blas, works_elsewhere
 from skatom.recipes.fitting import fit
 
-# Size of the product that measures the speed of dense linear algebra.
-_SIZE = 600
+# Size of the product that measures the speed of dense linear algebra, and what share of it
+# factorisations of large matrices reach.
+_SIZE, _OF_PRODUCTS = 1500, 0.8
 # Seconds of a fit that tell its pace, the fewest batches, and the fewest smaller fits.
 _LONG_ENOUGH, _BATCHES, _SMALLER_FITS = 1.0, 4, 3
-# Weight of the measured speed of products beside the times of fits, which tell more if they are
-# long enough for their factorisation to matter.
-_WEIGHT_OF_PRODUCTS = 0.1
+# Weight of this speed beside the times of fits. In fits of a second the factorisation takes so
+# small a part that their times do not tell its pace, on which the estimate of hours depends.
+_WEIGHT_OF_PRODUCTS = 1.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _extrapolated(costs, times, cost, speed):
 
 
 def _flops_per_second():
-    """The speed of a matrix product in one thread, times the number of threads."""
+    """The speed of factorisations of large matrices, from that of a product in one thread."""
     a = np.random.default_rng(0).normal(size=(_SIZE, _SIZE))
     with serial_blas():
         times = []
@@ -176,5 +177,4 @@ def _flops_per_second():
             begin = time.perf_counter()
             a @ a
             times.append(time.perf_counter() - begin)
-    # a factorisation reaches about half of the speed of a product
-    return 0.5 * available_threads() * 2.0 * _SIZE**3 / min(times)
+    return _OF_PRODUCTS * available_threads() * 2.0 * _SIZE**3 / min(times)

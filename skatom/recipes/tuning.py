@@ -20,6 +20,8 @@ _OF_SETTINGS, _OF_NOISES = 0.1, 0.03
 _FOLDS, _FOLDS_OF_NOISES = 3, 5
 # Share of the time after which settings are no longer searched and noises begin.
 _SHARE = 0.6
+# Share of the score by which settings must be better than those before, to replace them.
+_CLEAR = 0.01
 # Representatives of all species with which descriptors are compared, and the fewest of one.
 _FEW, _FEWEST = 400, 100
 # What the noises of the recipe are multiplied by, and those of each configuration.
@@ -121,8 +123,13 @@ class Search:
         return settings
 
     def _stage(self, best, stage):
-        """The best of all combinations of the values of a stage, or of those before."""
+        """The best of all combinations of the values of a stage, or those before.
+
+        Those before stay unless the gain is clear: a handful of structures that no others resemble,
+        such as surfaces, decide smaller differences, which mean nothing for other structures.
+        """
         start, combinations = best["settings"], itertools.product(*stage.values())
+        before = best
         for values in combinations if stage else ():
             tried = dict(zip(stage, values, strict=True))
             if all(start.get(name) == value for name, value in tried.items()):
@@ -132,7 +139,7 @@ class Search:
             found = self._trial(start, tried)
             if found["score"] < best["score"]:
                 best = found
-        return best
+        return best if best["score"] < (1 - _CLEAR) * before["score"] else before
 
     def _has_time(self):
         """Whether another trial ends within the share of the budget."""

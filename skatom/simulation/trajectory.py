@@ -1,5 +1,6 @@
 """Trajectories on disk, from whose last frame a simulation goes on."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
 
-from skatom._files import written_whole
+from skatom._files import reason_of, written_whole
 
 # What is saved with a frame, of what its calculator knows.
 _RESULTS = ("energy", "forces", "stress")
@@ -56,19 +57,34 @@ class TrajectoryFile:
             if n_whole < len(self.before):
                 self._write_again(settings, n_whole)
                 self.before = self._earlier(settings)
-        self._writer = Trajectory(str(self.path), "a" if self.before else "w")
-        self._writer.set_description(settings)
+        with self._said():
+            self._writer = Trajectory(str(self.path), "a" if self.before else "w")
+            self._writer.set_description(settings)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         if self._writer is not None:
-            self._writer.close()
+            with self._said():
+                self._writer.close()
+
+    @contextmanager
+    def _said(self):
+        """Say of an error of the disk which file it is of, and what remains."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"{self.path} could not be written: {reason_of(error)}; its earlier frames are "
+                "whole: make room, and go on from them by resume"
+            ) from error
 
     def write(self, atoms, **info):
         """Append a frame with the results of its calculator and some numbers about it."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        with self._said():
             self._writer.write(frozen(atoms, **info))
 
     def check_begin(self, atoms):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from skatom._device import resolve
+from skatom._device import device_of, moved, on_host, resolve
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 
@@ -31,10 +31,10 @@ class NormalEquations:
 
     Attributes
     ----------
-    gram : ndarray of float, shape (n_columns, n_columns)
+    gram : ndarray or Tensor of float, shape (n_columns, n_columns)
         The Gram matrix AᵀA.
-    products : ndarray of float, shape (n_columns,)
-        The vector Aᵀb.
+    products : ndarray or Tensor of float, shape (n_columns,)
+        The vector Aᵀb. A pickle contains arrays of numpy.
     total : float
         The sum of squares bᵀb.
 
@@ -89,13 +89,36 @@ class NormalEquations:
             equations.gram[b, a] = equations.gram[a, b].T
         return equations
 
+    @classmethod
+    def of_rows(cls, rows: Any, targets: Any) -> Self:
+        """The normal equations of one block of rows, in the thread that asks for them.
+
+        Parameters
+        ----------
+        rows : ndarray or Tensor of float, shape (m, n_columns)
+            Rows of A. The equations of tensors are tensors on their device.
+        targets : ndarray or Tensor of float, shape (m,)
+            Rows of b.
+
+        Returns
+        -------
+        NormalEquations
+
+        Raises
+        ------
+        ValueError
+            If shapes disagree.
+        """
+        check_block(rows, targets, rows.shape[1])
+        return cls(rows.T @ rows, rows.T @ targets, float(targets @ targets))
+
     @staticmethod
     def memory(n_columns: int) -> Any:
         """Bytes that the equations of ``n_columns`` columns take."""
         return 8.0 * n_columns * (n_columns + 1)
 
     def merge(self, other: NormalEquations) -> NormalEquations:
-        """The normal equations of the rows of both.
+        """The normal equations of the rows of both, where these ones are.
 
         Parameters
         ----------
@@ -111,9 +134,12 @@ class NormalEquations:
                 f"normal equations of {len(self.products)} and of {len(other.products)} columns "
                 "do not add up: give parts of the same problem"
             )
-        return NormalEquations(
-            self.gram + other.gram, self.products + other.products, self.total + other.total
-        )
+        place = device_of(self.gram)
+        gram, products = (moved(array, place) for array in (other.gram, other.products))
+        return NormalEquations(self.gram + gram, self.products + products, self.total + other.total)
+
+    def __getstate__(self):
+        return {name: on_host(array) for name, array in vars(self).items()}
 
     def eliminate(self, n_last: int) -> tuple:
         """Regress the other columns and b on the last columns, and subtract the fit.

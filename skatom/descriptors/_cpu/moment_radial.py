@@ -4,33 +4,30 @@ import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
-from skatom.descriptors._cpu.moment_tensor import (
-    _block_numbers,
-    _n_numbers,
-    _neighbor,
-    _step,
-    contract_tangent,
+from skatom.descriptors._cpu.moment_neighbors import (
+    empty_neighbors,
+    moment_changes,
+    move_neighbors,
     n_components,
     n_monomials,
-    scratch,
 )
+from skatom.descriptors._cpu.moment_tensor import block_numbers, contract_tangent, n_numbers
 
 
-@callee(cache=True, fastmath=FASTMATH)
-def _moment_motions(vectors, motions, center, species, moments, work, out):
-    """Changes (n_components,) of the moments of one centre when its neighbours move."""
-    f, df, values, changes = work[0], work[1], work[2], work[3]
-    out[:] = 0.0
-    for k in range(len(vectors)):
-        r, x, y, z = _neighbor(vectors[k], center, species[k], moments, work)
-        dx, dy, dz = motions[k, 0], motions[k, 1], motions[k, 2]
-        along = _step(vectors[k], r, x, y, z, dx, dy, dz, moments, values, changes)
-        start = 0
-        for mu in range(len(f)):
-            width = n_monomials(moments.degrees[mu])
-            for m in range(width):
-                out[start + m, 0] += f[mu] * changes[m] + df[mu] * along * values[m]
-            start += width
+@callee(cache=True)
+def _moment_motions(motions, near, moments, by_neighbor, out):
+    """Changes (n_components, 1) of the moments of one centre when its neighbours move."""
+    near.motions[:] = 0.0
+    for k in range(len(motions)):
+        for axis in range(3):
+            near.motions[axis, near.places[k]] = motions[k, axis]
+    move_neighbors(near, moments)
+    moment_changes(near, moments.degrees, by_neighbor)
+    for m in range(by_neighbor.shape[1]):
+        out[m, 0] = 0.0
+    for k in range(len(motions)):
+        for m in range(by_neighbor.shape[1]):
+            out[m, 0] += by_neighbor[near.places[k], m]
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -49,24 +46,21 @@ def _pull(moments, numbers, tangent, on_values, on_tangent):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _on_coefficients(
-    vectors, motions, center, species, moments, work, on_values, on_tangent, out
-):  # fmt: skip
+def _on_coefficients(near, center, degrees, on_values, on_tangent, out):
     """Add the derivatives with respect to the coefficients, through the moments of one centre."""
-    f, values, changes, q, dq = work[0], work[2], work[3], work[4], work[5]
-    for k in range(len(vectors)):
-        r, x, y, z = _neighbor(vectors[k], center, species[k], moments, work)
-        dx, dy, dz = motions[k, 0], motions[k, 1], motions[k, 2]
-        along = _step(vectors[k], r, x, y, z, dx, dy, dz, moments, values, changes)
-        start = 0
-        for mu in range(len(f)):
-            value, slope = 0.0, 0.0
-            for m in range(n_monomials(moments.degrees[mu])):
-                value += on_values[start + m] * values[m] + on_tangent[start + m] * changes[m]
-                slope += on_tangent[start + m] * values[m]
-            for b in range(len(q)):
-                out[mu, center, species[k], b] += q[b] * value + dq[b] * along * slope
-            start += n_monomials(moments.degrees[mu])
+    for s in range(out.shape[2]):
+        for i in range(near.first[s], near.first[s + 1]):
+            start = 0
+            for mu in range(len(degrees)):
+                value, slope = 0.0, 0.0
+                for m in range(n_monomials(degrees[mu])):
+                    value += on_values[start + m] * near.values[m, i]
+                    value += on_tangent[start + m] * near.changes[m, i]
+                    slope += on_tangent[start + m] * near.values[m, i]
+                slope *= near.along[i]
+                for b in range(out.shape[3]):
+                    out[mu, center, s, b] += near.q[b, i] * value + near.dq[b, i] * slope
+                start += n_monomials(degrees[mu])
 
 
 @njit(cache=True, nogil=True)
@@ -78,18 +72,17 @@ def coefficient_slopes(
     ``coef`` (n_species, n_contractions), ``weights`` u (n_atoms,), ``motions`` (n_pairs, 3) of the
     vectors; ``out`` (n_mu, n_species, n_species, n_radial) is added to.
     """
-    work = scratch(moments)
+    near = empty_neighbors(first, last, starts, moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
-    numbers, tangent = np.empty((_n_numbers(moments), 1)), np.empty((_n_numbers(moments), 1))
+    by_neighbor = np.empty((len(near.lengths), by_species.shape[1]))
+    numbers, tangent = np.empty((n_numbers(moments), 1)), np.empty((n_numbers(moments), 1))
     on_values, on_tangent = np.empty(len(numbers)), np.empty(len(numbers))
     for i in range(first, last):
-        own = slice(starts[i], starts[i + 1])
-        _block_numbers(
-            starts, vectors, centers, species, moments, work, by_species, numbers, i, i + 1
+        block_numbers(
+            starts, vectors, centers, species, moments, near, by_species, numbers, i, i + 1
         )
-        _moment_motions(
-            vectors[own], motions[own], centers[i], species[own], moments, work, tangent
-        )
+        own = motions[starts[i] : starts[i + 1]]
+        _moment_motions(own, near, moments, by_neighbor, tangent)
         contract_tangent(moments, numbers, tangent, tangent.shape[1])
         on_values[:] = 0.0
         on_tangent[:] = 0.0
@@ -98,7 +91,4 @@ def coefficient_slopes(
             on_values[moments.scalars[k]] += weights[i] * factor
             on_tangent[moments.scalars[k]] += factor
         _pull(moments, numbers, tangent, on_values, on_tangent)
-        _on_coefficients(
-            vectors[own], motions[own], centers[i], species[own], moments, work, on_values,
-            on_tangent, out,
-        )  # fmt: skip
+        _on_coefficients(near, centers[i], moments.degrees, on_values, on_tangent, out)

@@ -1,250 +1,29 @@
-"""Moment tensors of every centre, their contractions, and the way back.
+"""Contractions of the moment tensors of every centre, and the way back.
 
 A centre's moments are numbers, and its contractions sums of products of numbers (see
 contractions.Program). Products are taken for a block of centres at a time, `LANES` of them side by
 side in memory, so that one instruction serves several; the derivatives along pairs likewise.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
+from skatom.descriptors._cpu.moment_neighbors import (
+    Moments,
+    empty_neighbors,
+    moment_changes,
+    moment_gradients,
+    move_neighbors,
+    n_components,
+    place_neighbors,
+    sum_moments,
+)
+
+__all__ = ["Moments", "pair_gradients", "pair_jacobian", "values"]
 
 # Sums of products take 0.3 ns a product and centre; with 4 lanes, or 1, it is 2 or 10 times that.
 LANES = 16
-
-
-class Moments(NamedTuple):
-    """What moments and their contractions need to know, for compiled code."""
-
-    cutoff: float
-    r_min: float
-    unit_vectors: bool
-    by_center: bool  # a block of features for every species of the centre
-    n_bias: int  # 1: a feature that is 1, before the contractions
-    mixing: np.ndarray  # (n_channels, n_species)
-    # of radial functions, (n_mu, n_species, n_species, n_radial), by centre and neighbour; or none
-    coefficients: np.ndarray
-    # see contractions.Program
-    degrees: np.ndarray
-    starts: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    factors: np.ndarray
-    scalars: np.ndarray
-
-
-# --- one neighbour ------------------------------------------------------------------------------
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def chebyshev(r, moments, f, df):
-    """T_μ(ξ) (cutoff - r)² and its slope."""
-    scale = 2 / (moments.cutoff - moments.r_min)
-    x = scale * (r - moments.cutoff) + 1
-    t, dt, before, dbefore = 1.0, 0.0, x, 1.0  # T_-1 = T_1
-    gap = moments.cutoff - r
-    for mu in range(len(f)):
-        f[mu] = t * gap * gap
-        df[mu] = scale * dt * gap * gap - 2 * t * gap
-        dt, dbefore = 2 * (t + x * dt) - dbefore, dt
-        t, before = 2 * x * t - before, t
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def radial(r, moments, center, other, work):
-    """f_μ(r) and f'_μ(r) of a neighbour; combinations of these where there are coefficients."""
-    f, df = work[0], work[1]
-    c = moments.coefficients
-    if c.shape[3] == 0:
-        chebyshev(r, moments, f, df)
-        return
-    q, dq = work[4], work[5]
-    chebyshev(r, moments, q, dq)
-    for mu in range(len(f)):
-        value, slope = 0.0, 0.0
-        for b in range(len(q)):
-            factor = c[mu, center, other, b]
-            value += factor * q[b]
-            slope += factor * dq[b]
-        f[mu], df[mu] = value, slope
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def monomials(x, y, z, degree, out):
-    """x^a y^b z^c, by degree, then by b + c, then by c."""
-    out[0] = 1.0
-    start, stop = 0, 1
-    for n in range(1, degree + 1):
-        lower, row = out[start:stop], out[stop:]
-        size, last = len(lower), len(lower) - n
-        for k in range(size):
-            row[k] = x * lower[k]
-        for k in range(last, size):
-            row[k + n] = y * lower[k]
-        row[size + n] = z * lower[size - 1]
-        start, stop = stop, stop + size + n + 1
-
-
-@callee(cache=True)
-def n_monomials(degree):
-    """Monomials of degree up to ``degree``."""
-    return (degree + 1) * (degree + 2) * (degree + 3) // 6
-
-
-@callee(cache=True)
-def n_components(moments):
-    """Components of all moments of one channel."""
-    total = 0
-    for degree in moments.degrees:
-        total += n_monomials(degree)
-    return total
-
-
-@callee(allocates=True, cache=True)
-def scratch(moments):
-    """Buffers of one thread for one neighbour at a time."""
-    n_mu, size = len(moments.degrees), n_monomials(moments.degrees[0])
-    q = np.empty(moments.coefficients.shape[3])
-    return np.empty(n_mu), np.empty(n_mu), np.empty(size), np.empty(size), q, np.empty(len(q))
-
-
-@callee(cache=True)
-def _neighbor(vector, center, other, moments, work):
-    """Radial functions and monomials of one neighbour; its distance and the monomials' vector."""
-    values = work[2]
-    x, y, z = vector[0], vector[1], vector[2]
-    r = np.sqrt(x * x + y * y + z * z)
-    radial(r, moments, center, other, work)
-    if moments.unit_vectors:
-        x, y, z = x / r, y / r, z / r
-    monomials(x, y, z, moments.degrees[0], values)
-    return r, x, y, z
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def accumulate(vectors, center, species, moments, work, out):
-    """M_μν (n_species, n_components) of one centre, of each species of neighbours."""
-    f, values = work[0], work[2]
-    out[:] = 0.0
-    for k in range(len(vectors)):
-        _neighbor(vectors[k], center, species[k], moments, work)
-        channel = out[species[k]]
-        stop = 0
-        for mu in range(len(f)):
-            start, stop = stop, stop + n_monomials(moments.degrees[mu])
-            row, factor = channel[start:stop], f[mu]
-            for m in range(len(row)):
-                row[m] += factor * values[m]
-
-
-@callee(cache=True)
-def differentiate(weights, degrees, out):
-    """From W, the weights of monomials, those (3, n_components) of their gradients.
-
-    Σ_m W_m ∂(x^a y^b z^c)/∂x = Σ_m' (a' + 1) W_m x^a' y^b' z^c',  m = (a' + 1, b', c').
-    """
-    offset = 0
-    for degree in degrees:
-        place, above = offset, offset + 1  # of x^a' y^b' z^c', and of the first one degree higher
-        for n in range(degree):
-            for s in range(n + 1):
-                row = above + (s + 1) * (s + 2) // 2
-                for c in range(s + 1):
-                    out[0, place] = (n - s + 1) * weights[above + s * (s + 1) // 2 + c]
-                    out[1, place] = (s - c + 1) * weights[row + c]
-                    out[2, place] = (c + 1) * weights[row + c + 1]
-                    place += 1
-            above += (n + 2) * (n + 3) // 2
-        offset = above
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def moment_gradients(vectors, center, species, moments, work, cotangent, slopes, gradients):
-    """dE/dr_j (n_neighbors, 3) for dE/dM (n_species, n_components).
-
-    ``slopes``: scratch (n_species, 3, n_components).
-    """
-    f, df, values = work[0], work[1], work[2]
-    for s in range(len(cotangent)):
-        differentiate(cotangent[s], moments.degrees, slopes[s])
-    for k in range(len(vectors)):
-        r, x, y, z = _neighbor(vectors[k], center, species[k], moments, work)
-        weights, slope = cotangent[species[k]], slopes[species[k]]
-        along, gx, gy, gz, start = 0.0, 0.0, 0.0, 0.0, 0
-        for mu in range(len(f)):
-            degree, width = moments.degrees[mu], n_monomials(moments.degrees[mu])
-            along += df[mu] * _dot(values, weights[start : start + width])
-            if degree > 0:
-                stop = start + n_monomials(degree - 1)
-                gx += f[mu] * _dot(values, slope[0, start:stop])
-                gy += f[mu] * _dot(values, slope[1, start:stop])
-                gz += f[mu] * _dot(values, slope[2, start:stop])
-            start += width
-        if moments.unit_vectors:
-            # only the part across r turns the unit vector, by 1/r
-            along -= (gx * x + gy * y + gz * z) / r
-            gx, gy, gz = gx / r + along * x, gy / r + along * y, gz / r + along * z
-        else:
-            gx, gy, gz = gx + along * x / r, gy + along * y / r, gz + along * z / r
-        gradients[k, 0], gradients[k, 1], gradients[k, 2] = gx, gy, gz
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _dot(a, b):
-    """Over the length of b, the shorter."""
-    total = 0.0
-    for i in range(len(b)):
-        total += a[i] * b[i]
-    return total
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def moment_tangent(vector, center, other, moments, work, tangent):
-    """Derivative (3, n_components) along its vector of what one neighbour adds to M_μν."""
-    f, df, values, weights = work[0], work[1], work[2], work[3]
-    r, x, y, z = _neighbor(vector, center, other, moments, work)
-    for axis in range(3):
-        # forward through the recursion of the monomials, for a unit step along the axis
-        dx, dy, dz = 1.0 * (axis == 0), 1.0 * (axis == 1), 1.0 * (axis == 2)
-        along = _step(vector, r, x, y, z, dx, dy, dz, moments, values, weights)
-        stop = 0
-        for mu in range(len(f)):
-            start, stop = stop, stop + n_monomials(moments.degrees[mu])
-            row = tangent[axis, start:stop]
-            for m in range(len(row)):
-                row[m] = f[mu] * weights[m] + df[mu] * along * values[m]
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _step(vector, r, x, y, z, dx, dy, dz, moments, values, out):
-    """Changes of the monomials and, returned, of the distance for a step of the neighbour."""
-    along = (vector[0] * dx + vector[1] * dy + vector[2] * dz) / r
-    if moments.unit_vectors:
-        dx, dy, dz = (dx - along * x) / r, (dy - along * y) / r, (dz - along * z) / r
-    _monomials_tangent(x, y, z, dx, dy, dz, moments.degrees[0], values, out)
-    return along
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _monomials_tangent(x, y, z, dx, dy, dz, degree, values, out):
-    """Change of the monomials for a step of x, y and z."""
-    out[0] = 0.0
-    start, stop = 0, 1
-    for n in range(1, degree + 1):
-        lower, dlower, row = values[start:stop], out[start:stop], out[stop:]
-        size, last = len(lower), len(lower) - n
-        for k in range(size):
-            row[k] = x * dlower[k] + dx * lower[k]
-        for k in range(last, size):
-            row[k + n] = y * dlower[k] + dy * lower[k]
-        row[size + n] = z * dlower[size - 1] + dz * lower[size - 1]
-        start, stop = stop, stop + size + n + 1
-
-
-# --- all contractions of a block of centres -----------------------------------------------------
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -295,18 +74,20 @@ def contract_tangent(moments, numbers, tangent, n_lanes):
 
 
 @callee(cache=True)
-def _n_numbers(moments):
+def n_numbers(moments):
+    """Length of the moments and all contractions of a centre."""
     return len(moments.mixing) * n_components(moments) + len(moments.starts) - 1
 
 
 @callee(cache=True)
-def _block_numbers(starts, vectors, centers, species, moments, work, by_species, numbers, a, b):
+def block_numbers(starts, vectors, centers, species, moments, near, by_species, numbers, a, b):
     """All numbers (n_numbers, lanes) of the centres a to b; those of empty lanes are zero."""
     n_moments = by_species.shape[1]
     numbers[: len(moments.mixing) * n_moments] = 0.0
     for i in range(a, b):
         i0, i1 = starts[i], starts[i + 1]
-        accumulate(vectors[i0:i1], centers[i], species[i0:i1], moments, work, by_species)
+        place_neighbors(vectors[i0:i1], centers[i], species[i0:i1], moments, near)
+        sum_moments(near, moments.degrees, by_species)
         for j in range(len(moments.mixing)):
             for s in range(by_species.shape[0]):
                 weight = moments.mixing[j, s]
@@ -340,12 +121,12 @@ def _own_features(row, center, moments):
 @njit(cache=True, nogil=True)
 def values(first, last, starts, vectors, centers, species, moments, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
-    work = scratch(moments)
+    near = empty_neighbors(first, last, starts, moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
-    numbers = np.empty((_n_numbers(moments), LANES))
+    numbers = np.empty((n_numbers(moments), LANES))
     for a in range(first, last, LANES):
         b = min(a + LANES, last)
-        _block_numbers(starts, vectors, centers, species, moments, work, by_species, numbers, a, b)
+        block_numbers(starts, vectors, centers, species, moments, near, by_species, numbers, a, b)
         for i in range(a, b):
             if moments.by_center:
                 out[i] = 0.0
@@ -359,14 +140,14 @@ def values(first, last, starts, vectors, centers, species, moments, out):
 @njit(cache=True, nogil=True)
 def pair_gradients(first, last, starts, vectors, centers, species, moments, cotangent, out):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
-    work = scratch(moments)
+    near = empty_neighbors(first, last, starts, moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
-    numbers = np.empty((_n_numbers(moments), LANES))
+    numbers = np.empty((n_numbers(moments), LANES))
     adjoint = np.empty(numbers.shape)
-    slopes = np.empty((by_species.shape[0], 3, by_species.shape[1]))
+    slopes = np.empty((3, by_species.shape[1]))
     for a in range(first, last, LANES):
         b = min(a + LANES, last)
-        _block_numbers(starts, vectors, centers, species, moments, work, by_species, numbers, a, b)
+        block_numbers(starts, vectors, centers, species, moments, near, by_species, numbers, a, b)
         adjoint[:] = 0.0
         for i in range(a, b):
             row = _own_features(cotangent[min(i, len(cotangent) - 1)], centers[i], moments)
@@ -376,29 +157,32 @@ def pair_gradients(first, last, starts, vectors, centers, species, moments, cota
         for i in range(a, b):
             i0, i1 = starts[i], starts[i + 1]
             _unmix(adjoint, i - a, moments.mixing, by_species)
-            moment_gradients(
-                vectors[i0:i1], centers[i], species[i0:i1], moments, work, by_species, slopes,
-                out[i0:i1],
-            )  # fmt: skip
+            place_neighbors(vectors[i0:i1], centers[i], species[i0:i1], moments, near)
+            moment_gradients(near, moments, by_species, slopes, out[i0:i1])
 
 
 @njit(cache=True, nogil=True)
 def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
-    work = scratch(moments)
+    near = empty_neighbors(first, last, starts, moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
-    numbers = np.empty((_n_numbers(moments), 1))
+    numbers = np.empty((n_numbers(moments), 1))
     tangent = np.empty((len(numbers), 3 * LANES))
-    one = np.empty((3, by_species.shape[1]))
+    one = np.empty((3, len(near.lengths), by_species.shape[1]))
     for i in range(first, last):
-        _block_numbers(
-            starts, vectors, centers, species, moments, work, by_species, numbers, i, i + 1
+        block_numbers(
+            starts, vectors, centers, species, moments, near, by_species, numbers, i, i + 1
         )
+        for axis in range(3):
+            near.motions[:] = 0.0
+            near.motions[axis] = 1.0
+            move_neighbors(near, moments)
+            moment_changes(near, moments.degrees, one[axis])
         for k0 in range(starts[i], starts[i + 1], LANES):
             k1 = min(k0 + LANES, starts[i + 1])
             for k in range(k0, k1):
-                moment_tangent(vectors[k], centers[i], species[k], moments, work, one)
-                _spread(one, moments.mixing[:, species[k]], k - k0, tangent)
+                place = near.places[k - starts[i]]
+                _spread(one[:, place], moments.mixing[:, species[k]], k - k0, tangent)
             contract_tangent(moments, numbers, tangent, 3 * (k1 - k0))
             for k in range(k0, k1):
                 for axis in range(3):

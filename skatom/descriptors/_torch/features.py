@@ -98,15 +98,30 @@ def segment_sums(rows, offsets):
 
 
 def collect_jacobian(centers, indices, vectors, jacobian, weight, columns, on_atoms, on_strain):
-    """Add weight · Σ_i d x_i/dR_k and d/dstrain, as the compiled function of this name does.
-
-    ``columns`` are zeros: on a device all atoms share the columns.
-    """
+    """Add weight · Σ_i d x_i/dR_k and d/dstrain, as the compiled function of this name does."""
     device = device_of(jacobian)
-    centers, indices, vectors = map(device.tensor, (centers, indices, vectors))
-    on_atoms.index_add_(0, indices, jacobian, alpha=weight)
-    on_atoms.index_add_(0, centers, jacobian, alpha=-weight)
-    on_strain += weight * torch.einsum("paf,pb->abf", jacobian, vectors)
+    for first in np.unique(columns):
+        some = np.flatnonzero(columns == first)
+        here = slice(first, first + jacobian.shape[2])
+        i, j, r = (device.tensor(array[some]) for array in (centers, indices, vectors))
+        slopes = jacobian if len(some) == len(columns) else jacobian[device.tensor(some)]
+        on_atoms[:, :, here].index_add_(0, j, slopes, alpha=weight)
+        on_atoms[:, :, here].index_add_(0, i, slopes, alpha=-weight)
+        on_strain[:, :, here] += weight * torch.einsum("paf,pb->abf", slopes, r)
+
+
+def pooled_by_species(values, index, n_species, offsets, how):
+    """Sums or means (n, n_species n_features) of the atoms of each species, block beside block."""
+    device = device_of(values)
+    out = device.zeros(len(offsets) - 1, n_species, values.shape[1])
+    owners = np.repeat(np.arange(len(out)), np.diff(offsets))
+    for block in np.unique(index):
+        chosen = np.flatnonzero(index == block)
+        edges = np.searchsorted(owners[chosen], np.arange(len(out) + 1))
+        out[:, block] = segment_sums(values[device.tensor(chosen)], device.tensor(edges))
+    if how == "mean":
+        out /= device.tensor(np.diff(offsets).astype(float))[:, None, None]
+    return out.flatten(1)
 
 
 def pooled(values, offsets, how):

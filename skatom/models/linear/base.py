@@ -1,60 +1,60 @@
 """The base class of linear models of tables, or of features of structures."""
 
-from sklearn.utils.validation import validate_data
+from __future__ import annotations
 
-from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.descriptors.features import Features
-from skatom.models._regressor import StructureRegressor
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skatom._layers import DenseLayer, LayeredRows
+from skatom._typing import FeaturesLike
+from skatom.baseline import count_species
+from skatom.elements import species_index
+from skatom.models._feature_regressor import FeatureRegressor, described, kind_of
+
+__all__ = ["LinearModel", "described", "kind_of"]
 
 
-class LinearModel(StructureRegressor):
+class LinearModel(FeatureRegressor):
     """A linear model of arrays, or of features of structures.
 
     A subclass fits ``coef_`` and ``intercept_``, and sets ``_learnt_from``: the name of the class
     of the features, None for arrays.
     """
 
-    learns = ("energy", "forces", "stress")
+    def layers_of(self, X: FeaturesLike) -> tuple:
+        """The layers that a prediction is made of, for `skatom.attribution`: one, which is linear.
 
-    def _check_given(self, names):
-        missing = [name for name in names if name in self.gives and name not in self.outputs_]
-        if missing and self._learnt_from is None:
-            raise ValueError(
-                f"this {type(self).__name__} gives {', '.join(self.outputs_)} but no {missing[0]}, "
-                "since it was fitted to a table: fit it to features with derivatives and "
-                "y=Targets(energy=...)"
-            )
-        super()._check_given(names)
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
+            The features, as in `fit`.
 
-    def _checked(self, X):
-        given = kind_of(X)
-        if self._learnt_from is None and given != "AtomicFeatures":
-            return validate_data(self, X, dtype=float, reset=False)
-        if given != self._learnt_from:
-            raise ValueError(
-                f"X is {given or 'an array'}, but the model was fitted to "
-                f"{self._learnt_from or 'an array'}: give it the same features, from the same "
-                "descriptor"
-            )
-        if X.n_features != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.n_features} features, but {type(self).__name__} was fitted to "
-                f"{self.n_features_in_}: use the same descriptor"
-            )
-        return X
+        Returns
+        -------
+        inputs : ndarray of float, shape (n_rows, n_features)
+            The features of atoms, structures or samples.
+        parts : list of LayeredRows
+            The layers of all rows; their outputs add up to the prediction without the baseline.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        if self._learnt_from is None:
+            x = X.values if kind_of(X) else X
+            return x, [_linear(np.arange(len(x)), self.coef_, np.full(len(x), self.intercept_))]
+        if self._learnt_from == "StructureFeatures":
+            constants = count_species(X.structures, self.species_) @ self._energies_of_elements
+            return X.values, [_linear(np.arange(len(X)), self.coef_.ravel(), constants)]
+        kinds = species_index(X.structures, self.species_)
+        constants = self._energies_of_elements[kinds]
+        if self.coef_.ndim == 1:
+            return X.values, [_linear(np.arange(len(kinds)), self.coef_, constants)]
+        rows = [np.flatnonzero(kinds == k) for k in np.unique(kinds)]
+        return X.values, [_linear(r, self.coef_[kinds[r[0]]], constants[r]) for r in rows]
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = True
-        return tags
-
-
-def kind_of(X):
-    """The name of the class of features with derivatives; None for arrays."""
-    if not isinstance(X, Features):
-        return None
-    return "AtomicFeatures" if isinstance(X, AtomicFeatures) else "StructureFeatures"
+    @property
+    def _energies_of_elements(self):
+        return np.broadcast_to(self.intercept_, len(self.species_))
 
 
-def described(X):
-    return "X is a plain array" if kind_of(X) is None else "y is a plain array, not Targets"
+def _linear(rows, coef, constants):
+    return LayeredRows(rows, [DenseLayer(coef[:, None], np.zeros(1))], constants)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from skatom.baseline import count_species
+from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.memory import check_memory
-from skatom.models._labels import VOIGT
 from skatom.parallel import (
     available_threads,
     reduce_jobs,
@@ -19,31 +18,35 @@ from skatom.parallel import (
     tree_reduce,
     works_elsewhere,
 )
-from skatom.solvers import StreamedQR
-from skatom.structures import groups_by_size
+from skatom.solvers import NormalEquations, StreamedQR
 
 KINDS = ("energy", "forces", "virial")
 # Rows of a chunk in multiples of the columns, and the fewest. To merge the triangles of two chunks
 # takes as long as a number of rows that is a third of that of the columns.
 _ROWS, _FEWEST_ROWS = 4, 2048
+# Rows that are fewer than this part of the columns are no normal equations yet.
+_FEW = 4
 # Parts of a group of jobs, whose sums are merged where they were made.
 _GROUP = 8
-# Rows of derivatives that are made at once.
-_BATCH_BYTES = 2**26
 
 
 @dataclass(frozen=True)
 class LabelSums:
     r"""The least squares :math:`|\Lambda_t^{-1/2} (A_t w - y_t)|^2` of each kind t of labels.
 
-    Rows of a kind are kept as they are while they are fewer than the columns, then as a triangle.
-    They are weighed by the given noises; other noises of a kind weigh its triangle anew.
+    Rows of a kind are kept as they are while they are few beside the columns, then as a triangle
+    or, where these are as exact, as normal equations; of energies never, since the constants of
+    elements explain all but a small part of them, which normal equations would round. They are
+    weighed by the given noises; other noises of a kind weigh its sums anew.
 
     Attributes
     ----------
     n_columns : int
+    as_equations : bool
+        Whether the rows become normal equations.
     parts : dict
-        ``(rows, targets)`` or `StreamedQR` of each kind.
+        ``(rows, targets)``, `StreamedQR` or `NormalEquations` of each kind. Rows and equations of
+        features on a device are tensors there.
     n_labels : dict of float
         The total weight of the labels of each kind.
     log_noise : float
@@ -52,6 +55,7 @@ class LabelSums:
     """
 
     n_columns: int
+    as_equations: bool = False
     parts: dict = field(default_factory=dict)
     n_labels: dict = field(default_factory=dict)
     log_noise: float = 0.0
@@ -63,157 +67,114 @@ class LabelSums:
         The noises are those divided by the roots of the weights, so that a label of weight 2 is the
         same as two.
         """
-        part = rows / noises[:, None], targets / noises
-        added = {kind: part if len(targets) <= self.n_columns else _triangle(part)}
+        part = rows / beside(noises[:, None], rows), beside(targets / noises, rows)
         log_noise = float(weights @ np.log(noises * np.sqrt(weights)))
-        return self.merge(LabelSums(self.n_columns, added, {kind: float(weights.sum())}, log_noise))
+        n_labels = {kind: float(weights.sum())}
+        added = {kind: self._reduced(kind, part)}
+        return self.merge(LabelSums(self.n_columns, self.as_equations, added, n_labels, log_noise))
+
+    def _reduced(self, kind, part, always=False):
+        """The sums of rows; of few rows these themselves."""
+        as_equations = self.as_equations and kind != "energy"
+        few = self.n_columns // _FEW if as_equations else self.n_columns
+        if len(part[1]) <= few and not always:
+            return part
+        return NormalEquations.of_rows(*part) if as_equations else _triangle(*part)
 
     def merge(self, other):
         """The sums of the labels of both."""
         parts = {
-            kind: _joined([s.parts[kind] for s in (self, other) if kind in s.parts])
+            kind: self._joined(kind, [s.parts[kind] for s in (self, other) if kind in s.parts])
             for kind in KINDS
             if kind in self.parts or kind in other.parts
         }
         n_labels = {k: self.n_labels.get(k, 0) + other.n_labels.get(k, 0) for k in parts}
         return LabelSums(
-            self.n_columns, parts, n_labels, self.log_noise + other.log_noise,
+            self.n_columns, self.as_equations, parts, n_labels, self.log_noise + other.log_noise,
             self.n_structures + other.n_structures,
         )  # fmt: skip
 
+    def _joined(self, kind, parts):
+        """One or two parts of a kind as one."""
+        if len(parts) == 1:
+            return parts[0]
+        first, second = sorted(parts, key=lambda part: isinstance(part, tuple))
+        if isinstance(first, tuple):
+            return self._reduced(kind, tuple(map(_appended, first, second)))
+        if isinstance(second, tuple) and isinstance(first, StreamedQR):
+            longer = first.copy()
+            longer.update(*map(on_host, second))
+            return longer
+        if isinstance(second, tuple):
+            return first.merge(self._reduced(kind, second, always=True))
+        return parts[0].merge(parts[1])
+
     def reduced(self):
-        """The same sums, each kind as its triangle."""
-        parts = {k: _triangle(p) if isinstance(p, tuple) else p for k, p in self.parts.items()}
-        return LabelSums(self.n_columns, parts, self.n_labels, self.log_noise, self.n_structures)
+        """The same sums, without rows but for a few of energies beside normal equations."""
+        parts = {
+            kind: self._reduced(kind, part, always=kind != "energy" or not self.as_equations)
+            if isinstance(part, tuple) else part
+            for kind, part in self.parts.items()
+        }  # fmt: skip
+        return replace(self, parts=parts)
+
+    def __getstate__(self):
+        parts = {
+            kind: tuple(map(on_host, part)) if isinstance(part, tuple) else part
+            for kind, part in self.parts.items()
+        }
+        return {**vars(self), "parts": parts}
 
 
-def _triangle(part):
-    triangle = StreamedQR(part[0].shape[1])
-    triangle.update(*part)
+def _appended(rows, others):
+    """Rows and others below them, where the former are."""
+    return namespace(rows).concatenate([rows, moved(others, device_of(rows))])
+
+
+def _triangle(rows, targets):
+    if is_tensor(rows):
+        return _triangle_of_tensors(rows, targets)
+    triangle = StreamedQR(rows.shape[1])
+    triangle.update(rows, targets)
     return triangle
 
 
-def _joined(parts):
-    """One or two parts as one."""
-    if len(parts) == 1:
-        return parts[0]
-    first, second = sorted(parts, key=lambda part: isinstance(part, tuple))
-    if not isinstance(second, tuple):
-        return parts[0].merge(parts[1])
-    if isinstance(first, tuple):
-        both = tuple(np.concatenate(same) for same in zip(*parts, strict=True))
-        return both if len(both[1]) <= both[0].shape[1] else _triangle(both)
-    longer = first.copy()
-    longer.update(*second)
-    return longer
+def _triangle_of_tensors(rows, targets):
+    """The factorisation of tensors, which are reduced to a triangle where they are."""
+    n_rows, place = len(targets), device_of(rows)
+    rows = namespace(rows).hstack([rows, targets[:, None]])
+    if n_rows > rows.shape[1]:
+        rows = namespace(rows).linalg.qr(rows, mode="r")[1]
+    rows = place.array(rows)
+    triangle = StreamedQR(rows.shape[1] - 1)
+    triangle.update(rows[:, :-1], rows[:, -1])
+    triangle.n_rows = n_rows
+    return triangle
 
 
-@dataclass(frozen=True)
-class Design:
-    """What the columns of a linear model of structures are: constants of elements, then features.
-
-    Attributes
-    ----------
-    species : ndarray of int
-    by_species : bool
-        Whether the atoms of each species have columns of their own.
-    intercept : bool
-        Whether the first columns are the numbers of atoms of each species.
-    n_features : int
-        Number of features of X.
-    """
-
-    species: np.ndarray
-    by_species: bool
-    intercept: bool
-    n_features: int
-
-    @property
-    def n_constants(self):
-        return len(self.species) if self.intercept else 0
-
-    @property
-    def n_blocks(self):
-        return len(self.species) if self.by_species else 1
-
-    @property
-    def n_columns(self):
-        return self.n_constants + self.n_blocks * self.n_features
-
-    def pooled(self, X):
-        """StructureFeatures whose columns are those of the model, without the constants."""
-        if not hasattr(X, "pool"):
-            return X
-        return X.pool("sum", self.species if self.by_species else None)
-
-    def energy_rows(self, pooled):
-        """Rows (n, n_columns) of the energies of structures."""
-        counts = count_species(pooled.structures, self.species)[:, : self.n_constants]
-        return np.hstack([counts, pooled.values])
-
-    def derivative_rows(self, pooled, batch):
-        """Rows (n_atoms, 3, n_columns) of −dE/dR and (n, 6, n_columns) of dE/dε, in Voigt's order.
-
-        The constants have no derivatives.
-        """
-        jacobian, m = pooled.jacobian(batch), self.n_constants
-        forces = np.zeros((*jacobian.gradients.shape[:2], self.n_columns))
-        np.negative(jacobian.gradients, out=forces[:, :, m:])
-        virials = np.zeros((len(jacobian.strains), 6, self.n_columns))
-        virials[:, :, m:] = jacobian.strains[:, *VOIGT]
-        return forces, virials
-
-    def batches(self, structures):
-        """Slices of structures whose rows of derivatives are made at once."""
-        size = _BATCH_BYTES // (24 * self.n_columns)
-        return groups_by_size(structures.offsets, max(1, size))
-
-    def sums(self, chunk):
-        """`LabelSums` of a chunk ``(X, labels, weights)`` of structures."""
-        X, labels, weights = chunk
-        pooled, sums = self.pooled(X), LabelSums(self.n_columns)
-        if (chosen := labels.has_energy).any():
-            rows = self.energy_rows(pooled)[chosen]
-            sums = sums.add(
-                "energy", rows, labels.energy[chosen], labels.noise_energy[chosen], weights[chosen]
-            )
-        if (labels.has_forces | labels.has_virial).any():
-            for batch in self.batches(pooled.structures):
-                sums = self._with_derivatives(sums, pooled, labels[batch], weights[batch], batch)
-        n_structures = LabelSums(self.n_columns, n_structures=len(X))
-        return sums.merge(n_structures)
-
-    def _with_derivatives(self, sums, pooled, labels, weights, batch):
-        has_virial = labels.has_virial
-        if not (labels.has_forces | has_virial).any():
-            return sums
-        forces, virials = self.derivative_rows(pooled, batch)
-        if labels.has_forces.any():
-            atoms = np.repeat(labels.has_forces, np.diff(labels.offsets))
-            noises = np.repeat(labels.noise_forces[atoms], 3)
-            rows = forces if atoms.all() else forces[atoms]
-            rows = rows.reshape(-1, self.n_columns)
-            of_rows = np.repeat(weights, 3 * np.diff(labels.offsets))[np.repeat(atoms, 3)]
-            sums = sums.add("forces", rows, labels.forces[atoms].ravel(), noises, of_rows)
-        if has_virial.any():
-            rows = virials[has_virial].reshape(-1, self.n_columns)
-            noises = np.repeat(labels.noise_virial[has_virial], 6)
-            of_rows = np.repeat(weights[has_virial], 6)
-            sums = sums.add("virial", rows, labels.virial[has_virial].ravel(), noises, of_rows)
-        return sums
-
-
-def sums_of_structures(design, X, labels, weights):
+def sums_of_structures(design, X, labels, weights, as_equations=False):
     """`LabelSums` of all structures, in threads or jobs, in chunks that do not depend on these."""
     n_atoms = np.diff(labels.offsets)
     n_rows = labels.has_energy + 3 * n_atoms * labels.has_forces + 6 * labels.has_virial
     pieces = split_sizes(n_rows, max(_ROWS * design.n_columns, _FEWEST_ROWS))
+    start = LabelSums(design.n_columns, as_equations)
+    if (device := device_of(X.values)) is not None:
+        return _sums_on_device(design, start, device, X, labels, weights).reduced()
     check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
     items = ((X[piece], labels[piece], weights[piece]) for piece in pieces)
+    sums = partial(design.sums, start)
     if works_elsewhere() and len(pieces) > 1:
-        return tree_reduce(reduce_jobs(design.sums, items, _GROUP)).reduced()
+        return tree_reduce(reduce_jobs(sums, items, _GROUP)).reduced()
     with threads_over_blas() as team:
-        return tree_reduce(team.map(design.sums, items)).reduced()
+        return tree_reduce(team.map(sums, items)).reduced()
+
+
+def _sums_on_device(design, start, device, X, labels, weights):
+    """The sums of features on a device, batch by batch."""
+    n, message = design.n_columns, _memory_message(design.n_columns)
+    device.check_memory(8.0 * n * n * (len(KINDS) + 1), *message)
+    with device.room_for(8.0 * n * n, *message):
+        return design.sums(start, (X, labels, weights))
 
 
 def sums_of_table(X, y, weights, intercept):
@@ -221,27 +182,33 @@ def sums_of_table(X, y, weights, intercept):
     n_columns = X.shape[1] + intercept
     pieces = split_rows(len(X), max(_ROWS * n_columns, _FEWEST_ROWS))
     check_sums(n_columns, len(X), len(pieces))
+    start = LabelSums(n_columns)
     with threads_over_blas() as team:
-        parts = team.map(partial(_piece_of_table, X, y, weights, intercept), pieces)
+        parts = team.map(partial(_piece_of_table, start, X, y, weights, intercept), pieces)
         return tree_reduce(parts).reduced()
 
 
-def _piece_of_table(X, y, weights, intercept, piece):
+def _piece_of_table(start, X, y, weights, intercept, piece):
     chosen = np.flatnonzero(weights[piece]) + piece.start
-    rows = np.ones((len(chosen), X.shape[1] + intercept))
+    rows = np.ones((len(chosen), start.n_columns))
     rows[:, int(intercept) :] = X[chosen]
     noises = 1 / np.sqrt(weights[chosen])
-    sums = LabelSums(rows.shape[1]).add("energy", rows, y[chosen], noises, weights[chosen])
-    return sums.merge(LabelSums(rows.shape[1], n_structures=len(chosen)))
+    sums = start.add("energy", rows, y[chosen], noises, weights[chosen])
+    return replace(sums, n_structures=len(chosen))
 
 
 def check_sums(n_columns, n_rows, n_pieces):
-    """Raise a MemoryError if the triangles and the rows of some chunks do not fit."""
+    """Raise a MemoryError if the sums of squares and the rows of some chunks do not fit."""
     threads = min(available_threads(), n_pieces)
     in_work = min(n_rows, threads * max(_ROWS * n_columns, _FEWEST_ROWS))
     triangles = len(KINDS) * min(n_pieces, threads + 3) + 3
     check_memory(
-        8.0 * n_columns * (triangles * n_columns + 3 * in_work),
+        8.0 * n_columns * (triangles * n_columns + 3 * in_work), *_memory_message(n_columns)
+    )
+
+
+def _memory_message(n_columns):
+    return (
         f"the sums of squares of {n_columns} coefficients",
         "take fewer features, for example by FeatureSelector",
     )

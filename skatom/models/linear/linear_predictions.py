@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.baseline import count_species
 from skatom.elements import species_index
 from skatom.models.sparse.variance import solved_norms
@@ -39,7 +40,7 @@ class LinearExpansion:
                 found["energy"] = np.add.reduceat(local, X.offsets[:-1]) if len(X) else np.empty(0)
         elif "energy" in names:
             constants = count_species(X.structures, self.species) @ self.constants
-            found["energy"] = X.values @ self.coef + constants
+            found["energy"] = on_host(X.values @ beside(self.coef, X.values)) + constants
         if {"gradient", "virial"} & {*names}:
             found["gradient"], found["virial"] = self._derivatives(X)
         return found
@@ -47,16 +48,21 @@ class LinearExpansion:
     def _local_energies(self, X):
         index = species_index(X.structures, self.species)
         if self.coef.ndim == 1:
-            return X.values @ self.coef + self.constants[index]
-        return (X.values @ self.coef.T)[np.arange(len(index)), index] + self.constants[index]
+            local = on_host(X.values @ beside(self.coef, X.values))
+        else:
+            local = on_host(X.values @ beside(self.coef, X.values).T)[np.arange(len(index)), index]
+        return local + self.constants[index]
 
     def _derivatives(self, X):
         if self.coef.ndim == 1 or len(self.coef) == 1:
-            return X.pullback(self.coef.ravel())
-        index = species_index(X.structures, self.species)
+            return tuple(map(on_host, X.pullback(beside(self.coef.ravel(), X.values))))
+        index, coef = species_index(X.structures, self.species), beside(self.coef, X.values)
         size = max(1, _BATCH_BYTES // self.coef[0].nbytes)
         parts = [
-            X[batch].pullback(self.coef[index[X.offsets[batch.start] : X.offsets[batch.stop]]])
+            map(
+                on_host,
+                X[batch].pullback(coef[index[slice(*X.offsets[[batch.start, batch.stop]])]]),
+            )
             for batch in groups_by_size(X.offsets, size)
         ]
         return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
@@ -68,7 +74,7 @@ class LinearDeviations:
     Parameters
     ----------
     design : Design
-    triangle : ndarray of float, shape (n_columns, n_columns)
+    triangle : ndarray or Tensor of float, shape (n_columns, n_columns)
         R, with :math:`R^\top R` the precision of w.
     with_constants : bool, default=True
         Whether energies include the constants of elements, which forces alone do not determine.
@@ -98,7 +104,7 @@ class LinearDeviations:
     def _of_derivatives(self, pooled):
         x = pooled.structures
         forces, virials = np.empty((len(x.numbers), 3)), np.empty((len(x), 6))
-        for batch in self.design.batches(x):
+        for batch in self.design.batches(pooled):
             rows = self.design.derivative_rows(pooled, batch)
             atoms = slice(x.offsets[batch.start], x.offsets[batch.stop])
             for place, part in ((forces[atoms], rows[0]), (virials[batch], rows[1])):
@@ -106,6 +112,25 @@ class LinearDeviations:
         return forces, virials
 
     def of_rows(self, rows):
-        """|R⁻ᵀ a| of each row a."""
+        """|R⁻ᵀ a| of each row a, an array of numpy."""
+        triangle = moved(self.triangle, device_of(rows))
+        if is_tensor(rows):
+            solve = namespace(rows).linalg.solve_triangular
+            return on_host(solve(triangle, rows, upper=True, left=False).norm(dim=1))
         with threads_over_blas() as pool:
-            return np.sqrt(solved_norms(self.triangle, rows, pool))
+            return np.sqrt(solved_norms(triangle, rows, pool))
+
+
+class TableExpansion(LinearExpansion):
+    """The values x · w + ε of the rows of a table."""
+
+    def by_name(self, X, names):
+        return {"energy": X @ self.coef + self.constants}
+
+
+class TableDeviations(LinearDeviations):
+    """The standard deviations of the values of the rows of a table."""
+
+    def by_name(self, X, names):
+        constants = np.ones((len(X), self.design.n_constants))
+        return {"energy_std": self.of_rows(np.hstack([constants, X]))}

@@ -1,7 +1,12 @@
 """What a linear potential learns from: structures or a table, of which parts give sums."""
 
-import numpy as np
+from typing import Self
 
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
+from skatom._device import on_host
+from skatom.models._labels import Labels
 from skatom.models.linear.label_sums import LabelSums, sums_of_structures, sums_of_table
 
 
@@ -11,15 +16,26 @@ class LabelledStructures:
     def __init__(self, design, X, labels, weights):
         self.design, self.X, self.labels, self.weights = design, X, labels, weights
 
+    @classmethod
+    def of(cls, design, X, targets, baseline, noise, configurations, sample_weight) -> Self:
+        """The labels of features of structures, less a baseline; see `Labels.of`."""
+        labels = Labels.of(X.structures, targets, baseline, noise, configurations, sample_weight)
+        if not (labels.has_energy | labels.has_forces | labels.has_virial).any():
+            raise ValueError(
+                "no label has weight: give at least one labelled structure a positive sample_weight"
+            )
+        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+        return cls(design, X, labels, weights)
+
     def __len__(self):
         return len(self.X)
 
-    def sums(self, chosen):
-        """The sums of chosen structures."""
+    def sums(self, chosen, as_equations=False):
+        """The sums of chosen structures, as triangles or as normal equations."""
         parts = self.X, self.labels, self.weights
         if not isinstance(chosen, slice):
             parts = (part[chosen] for part in parts)
-        return sums_of_structures(self.design, *parts)
+        return sums_of_structures(self.design, *parts, as_equations)
 
 
 class WeightedTable:
@@ -27,6 +43,18 @@ class WeightedTable:
 
     def __init__(self, X, y, weights, intercept):
         self.X, self.y, self.weights, self.intercept = X, y, weights, intercept
+
+    @classmethod
+    def of(cls, X, y, sample_weight, intercept) -> Self:
+        """The samples of a checked table with weights to be checked."""
+        weights = np.ones(len(X))
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
+            if not weights.any():  # scikit-learn says so from 1.7 on
+                raise ValueError(
+                    "all sample weights are zero: give at least one sample a positive weight"
+                )
+        return cls(X, np.asarray(y, float), weights, intercept)
 
     def __len__(self):
         return len(self.X)
@@ -38,7 +66,8 @@ class WeightedTable:
 
 def belong_to_species(X, species):
     """Whether each feature is zero for the atoms of all species but one."""
-    present = [X.values[X.numbers == number].any(axis=0) for number in species]
+    kinds = (np.flatnonzero(X.numbers == number) for number in species)
+    present = [on_host((X.values[kind] != 0).any(0)) for kind in kinds]
     return bool((np.sum(present, axis=0) <= 1).all())
 
 

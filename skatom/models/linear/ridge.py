@@ -55,8 +55,12 @@ class RidgeProblem:
             whole = whole.merge(self.sums.parts[kind])
         triangle = whole.triangle
         lengths = np.sqrt(np.einsum("ij,ij->j", triangle[m:, m:], triangle[m:, m:]))
+        norms = np.sqrt(np.einsum("ij,ij->j", triangle[:, m:], triangle[:, m:]))
+        return self._floored(lengths, norms)
+
+    def _floored(self, lengths, norms):
+        """Lengths of the columns, those of zeros replaced; ``norms`` include the constants."""
         if self.of_table:  # columns may have any units: what is left of each beside its norm
-            norms = np.sqrt(np.einsum("ij,ij->j", triangle[:, m:], triangle[:, m:]))
             floor = np.where(norms > 0, norms, 1.0) * _LEAST_SHARE
         else:
             floor = _LEAST_SHARE * lengths.max(initial=0.0) or 1.0
@@ -122,22 +126,36 @@ class RidgeProblem:
             shrinkage = float(np.einsum("ij,ij->", roots, roots))
             slopes = [0.5 * (len(penalties) - penalties @ w[m:] ** 2 - shrinkage)]
             for kind, factor, n in zip(self.kinds, factors, self.n_labels, strict=True):
-                error, gamma = self._fitted(self.sums.parts[kind], triangle, w)
+                error, gamma = self.fitted(self.sums.parts[kind], triangle, w)
                 slopes.append((error + gamma) / factor**2 - n)
-        determinant = 2 * np.log(np.abs(triangle.diagonal())).sum() - np.log(penalties).sum()
-        determinant -= 2 * m * np.log(self._weak) if self._weak else 0.0
+        return self.log_likelihood(posterior, alpha, factors), np.array(slopes)
+
+    def log_likelihood(self, posterior, alpha, factors):
+        """The value alone of `evidence`, from the posterior of α and the factors."""
+        diagonal = self._diagonal(posterior)
+        determinant = 2 * np.log(np.abs(diagonal)).sum() - np.log(alpha * self.penalties).sum()
+        determinant -= 2 * self.n_constants * np.log(self._weak) if self._weak else 0.0
         noises = 2 * (self.sums.log_noise + self.n_labels @ np.log(factors))
-        value = -0.5 * (
-            posterior.residuals[0] + determinant + noises + self.n_labels.sum() * np.log(2 * np.pi)
+        n_labels = self.n_labels.sum()
+        return -0.5 * float(
+            posterior.residuals[0] + determinant + noises + n_labels * np.log(2 * np.pi)
         )
-        return float(value), np.array(slopes)
 
     @staticmethod
-    def _fitted(part, triangle, w):
+    def _diagonal(posterior):
+        return posterior.triangle.diagonal()
+
+    def fitted(self, part, triangle, w):
         """The squared errors of a kind at w, and the number of its labels that w spends."""
         own = part.triangle
         spent = solve_triangular(triangle.T, own.T, lower=True)
-        return squared_errors(part, w), float(np.einsum("ij,ij->", spent, spent))
+        return self.squared_errors(part, w), float(np.einsum("ij,ij->", spent, spent))
+
+    @staticmethod
+    def squared_errors(part, w):
+        """|A w − y|² of the rows of a kind."""
+        left = part.triangle @ w - part.projections[:, 0]
+        return float(left @ left + part.residuals[0])
 
     def best(self, alpha=None, learn_noise=False):
         """α and factors of the largest evidence; a given α, or factors of 1, are kept.
@@ -176,12 +194,6 @@ class RidgeProblem:
         return (left @ left + part.residuals[0]) / self.n_labels[0]
 
 
-def squared_errors(part, w):
-    """|A w − y|² of the rows of a triangle."""
-    left = part.triangle @ w - part.projections[:, 0]
-    return float(left @ left + part.residuals[0])
-
-
 def cross_validated(splits, n_constants, growth, of_table):
     """The α of `ALPHAS` whose fits to the first of two sums have the least errors on the second.
 
@@ -201,7 +213,7 @@ def cross_validated(splits, n_constants, growth, of_table):
         for k, alpha in enumerate(ALPHAS):
             w = problem.solve(problem.posterior(alpha, np.ones(len(problem.kinds))))
             with serial_blas():
-                errors[k] += sum(squared_errors(part, w) for part in test.parts.values())
+                errors[k] += sum(problem.squared_errors(part, w) for part in test.parts.values())
     return float(ALPHAS[np.argmin(errors)]), errors
 
 

@@ -1,0 +1,235 @@
+"""Which products of projections are features of a cluster expansion, and how to evaluate them.
+
+A projection A_clmn has the degree n + w l. The products of one to four projections that do not
+change under rotations and reflections are, by recursive coupling with the invariant tensors w of
+three harmonics,
+
+    A_n    Σ_m A_m B_m    Σ_M (A B)_lM C_lM    Σ_M (A B)_LM (C D)_LM,
+    (A B)_LM = Σ_mm' w_{l m, l' m', L M} A_lm B_l'm'
+
+For four different projections every L gives one. Those of equal projections depend on each other,
+and as many are kept as are independent.
+"""
+
+from bisect import bisect_left
+from functools import cache, lru_cache
+from itertools import permutations, product
+from typing import NamedTuple
+
+import numpy as np
+
+from skatom.descriptors.coupling import real_coupling
+
+
+class ClusterBasis(NamedTuple):
+    """Parameters of the set of products; hashable, since it is the key of a cache."""
+
+    degrees: tuple  # the largest degree of products of one, two, … projections
+    l_weight: float
+    n_channels: int
+
+
+class Projection(NamedTuple):
+    """A_clmn of all m."""
+
+    degree: float
+    l: int
+    n: int
+    channel: int
+
+
+class CoupledProduct(NamedTuple):
+    """A feature: its projections, and the L to which each two of four are coupled."""
+
+    factors: tuple
+    L: int
+
+
+class Products(NamedTuple):
+    """All features as sums of products, each of two earlier numbers.
+
+    The numbers begin with the projections of each channel: (l, m, n) with n = 0 … n_radial[l] - 1,
+    then those of single projections, n = 0 … n_pair - 1. Number n_components · n_channels + k is
+
+        Σ_{s = starts[k]}^{starts[k+1] - 1} factors[s] · number[left[s]] · number[right[s]].
+    """
+
+    n_radial: np.ndarray
+    n_pair: int
+    starts: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    factors: np.ndarray
+    scalars: np.ndarray  # which numbers are the features
+
+
+# Beyond this the table of products would take minutes and the features gigabytes.
+_MAX_TERMS = 50_000
+# Couplings are equal to rounding or differ.
+_SAME = 1e-8
+
+
+@lru_cache(maxsize=32)
+def terms(basis):
+    """All features, by the number of factors."""
+    single = int(basis.degrees[0])
+    singles = product(range(basis.n_channels), range(1, single + 1))
+    found = [CoupledProduct((Projection(float(n), 0, n, c),), 0) for c, n in singles]
+    for order, degree in enumerate(basis.degrees[1:], 2):
+        for factors in _multisets(_projections(basis, degree - (order - 1)), order, degree):
+            found += [CoupledProduct(factors, L) for L in _couplings(factors)]
+            if len(found) > _MAX_TERMS:
+                raise ValueError(
+                    f"degrees={list(basis.degrees)} of {basis.n_channels} channels of species give "
+                    f"more than {_MAX_TERMS} features: reduce degrees, or use species_compression"
+                )
+    return found
+
+
+def _projections(basis, degree):
+    """All projections up to a degree, by degree."""
+    found = [
+        Projection(n + basis.l_weight * l, l, n, c)
+        for n in range(1, int(degree) + 1)
+        for l in range(int((degree - n) / basis.l_weight + _SAME) + 1)
+        for c in range(basis.n_channels)
+    ]
+    return sorted(found)
+
+
+def _multisets(projections, order, degree):
+    """Sorted tuples of projections that couple to invariants, of degrees up to ``degree`` in all.
+
+    Each l is at most the sum of the others, and the sum of all is even.
+    """
+    degrees = [p.degree for p in projections]
+    places = {}  # of the projections of each l
+    for k, p in enumerate(projections):
+        places.setdefault(p.l, []).append(k)
+
+    def extend(chosen, first, left):
+        rest = order - len(chosen)
+        last = bisect_left(degrees, left / rest + _SAME)
+        if rest > 1:
+            for k in range(first, last):
+                yield from extend((*chosen, projections[k]), k, left - degrees[k])
+            return
+        ls = [p.l for p in chosen]
+        for l in range(max(sum(ls) % 2, 2 * max(ls) - sum(ls)), sum(ls) + 1, 2):
+            found = places.get(l, [])
+            for k in found[bisect_left(found, first) : bisect_left(found, last)]:
+                yield (*chosen, projections[k])
+
+    return extend((), 0, degree)
+
+
+def _couplings(factors):
+    """The L of a product of sorted projections that give independent features."""
+    ls = [p.l for p in factors]
+    if len(ls) < 4:
+        return [ls[2] if len(ls) == 3 else 0]
+    equal = tuple(factors.index(p) for p in factors)
+    return _independent(tuple(ls), equal)
+
+
+@cache
+def _independent(ls, equal):
+    """The L of four projections, of which those with the same number in ``equal`` are the same."""
+    low, high = max(abs(ls[0] - ls[1]), abs(ls[2] - ls[3])), min(ls[0] + ls[1], ls[2] + ls[3])
+    if len(set(equal)) == 4:
+        return list(range(low, high + 1))
+    swaps = [s for s in permutations(range(4)) if all(equal[s[k]] == equal[k] for k in range(4))]
+    chosen, basis = [], []
+    for L in range(low, high + 1):
+        tensor = np.einsum("abM,cdM->abcd", real_coupling(*ls[:2], L), real_coupling(*ls[2:], L))
+        rest = sum(tensor.transpose(s) for s in swaps).ravel() / len(swaps)
+        for _ in range(2):
+            for other in basis:
+                rest = rest - (other @ rest) * other
+        if (length := np.linalg.norm(rest)) > _SAME:
+            chosen.append(L)
+            basis.append(rest / length)
+    return chosen
+
+
+@lru_cache(maxsize=8)
+def products(basis):
+    """The `Products` of all features of a basis, in their order."""
+    found = terms(basis)
+    n_radial = [1]
+    for term in found:
+        if len(term.factors) > 1:
+            for p in term.factors:
+                n_radial += [0] * (p.l + 1 - len(n_radial))
+                n_radial[p.l] = max(n_radial[p.l], p.n)
+    writer = _Writer(n_radial, int(basis.degrees[0]), basis.n_channels)
+    return writer.products([writer.scalar(term) for term in found])
+
+
+class _Writer:
+    """Writes features as sums of products of two numbers, and shares what they have in common."""
+
+    def __init__(self, n_radial, n_pair, n_channels):
+        self.n_radial, self.n_pair = np.array(n_radial), n_pair
+        widths = (2 * np.arange(len(n_radial)) + 1) * self.n_radial
+        self.offsets = np.concatenate([[0], np.cumsum(widths)])
+        self.n_components = int(self.offsets[-1]) + n_pair
+        self.n_projections = self.n_components * n_channels
+        self.sums = []
+        self.coupled = {}
+
+    def place(self, p, m):
+        """The number of A_clmn, m counted from -l."""
+        start = p.channel * self.n_components + int(self.offsets[p.l])
+        return start + m * int(self.n_radial[p.l]) + p.n - 1
+
+    def places(self, p):
+        """The numbers A_clmn of all m."""
+        return [self.place(p, m) for m in range(2 * p.l + 1)]
+
+    def number(self, terms):
+        """The number of a new sum of ``(left, right, factor)``."""
+        self.sums.append(terms)
+        return self.n_projections + len(self.sums) - 1
+
+    def scalar(self, term):
+        factors = term.factors
+        if len(factors) == 1:
+            p = factors[0]
+            return p.channel * self.n_components + int(self.offsets[-1]) + p.n - 1
+        if len(factors) == 2:
+            sides = [self.places(p) for p in factors]
+        elif len(factors) == 3:
+            last = factors[2]
+            sides = self.pair(*factors[:2], last.l), self.places(last)
+        else:
+            sides = self.pair(*factors[:2], term.L), self.pair(*factors[2:], term.L)
+        return self.number([(a, b, 1.0) for a, b in zip(*sides, strict=True)])
+
+    def pair(self, a, b, L):
+        """The numbers (A B)_LM, by M."""
+        key = a, b, L
+        if key not in self.coupled:
+            tensor = real_coupling(a.l, b.l, L)
+            self.coupled[key] = [
+                self.number(
+                    [
+                        (self.place(a, m), self.place(b, k), float(tensor[m, k, M]))
+                        for m, k in product(range(2 * a.l + 1), range(2 * b.l + 1))
+                        if abs(tensor[m, k, M]) > _SAME
+                    ]
+                )
+                for M in range(2 * L + 1)
+            ]
+        return self.coupled[key]
+
+    def products(self, scalars):
+        """The arrays of all sums."""
+        rows = [row for terms in self.sums for row in terms]
+        left, right, factors = zip(*rows, strict=True) if rows else ((), (), ())
+        return Products(
+            self.n_radial, self.n_pair,
+            np.concatenate([[0], np.cumsum([len(terms) for terms in self.sums])]).astype(np.int64),
+            np.array(left, np.int64), np.array(right, np.int64), np.array(factors, float),
+            np.array(scalars, np.int64),
+        )  # fmt: skip

@@ -1,0 +1,225 @@
+"""Products of projections of the neighbours on functions of one particle."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from skatom._intervals import POSITIVE
+from skatom._typing import Array, ArrayLike
+from skatom.descriptors._cpu import cluster_expansion as _cpu
+from skatom.descriptors._cpu.harmonics import normalization
+from skatom.descriptors.alchemy import mixing_matrix
+from skatom.descriptors.base import AtomicDescriptor
+from skatom.descriptors.cluster_basis import ClusterBasis, products, terms
+
+
+class AtomicClusterExpansion(AtomicDescriptor):
+    r"""Invariant products of projections of the neighbours, up to five bodies.
+
+    The neighbours of species α around a centre are projected on radial functions and real spherical
+    harmonics,
+
+    .. math::
+        A_{\alpha nlm} = \sum_{j \in \alpha} R_n(r_j)\, Y_{lm}(\hat r_j) \qquad
+        R_n(r) = \frac{1 + \cos(\pi r / r_\mathrm{cut})}{2}\, T_{n-1}(\xi), \qquad
+        \xi = \frac{r_\mathrm{cut} + r_\mathrm{min} - 2r}{r_\mathrm{cut} - r_\mathrm{min}}
+
+    with the Chebyshev polynomials :math:`T_n`. The features are products of one to four
+    projections A, B, C, D, coupled to invariants by Wigner's 3j symbols w in real harmonics,
+
+    .. math::
+        A_{00}, \quad \sum_m A_m B_m, \quad \sum_M (AB)_{lM} C_{lM}, \quad
+        \sum_M (AB)_{LM} (CD)_{LM}, \qquad
+        (AB)_{LM} = \sum_{mm'} w_{lm, l'm', LM}\, A_{lm} B_{l'm'},
+
+    whose degree :math:`\sum (n + w_l\, l)` is at most the one that ``degrees`` has for their
+    number. The sum of all l is even. They do not change when the structure is translated, rotated
+    or reflected, or when like atoms are exchanged. Where projections are equal, L takes only
+    values that give independent features. A linear model of these features, with coefficients for
+    each species of the centre, is a linear atomic cluster expansion [1]_ [2]_. Its cost is linear
+    in the number of neighbours.
+
+    Parameters
+    ----------
+    cutoff : float, default=5.5
+        Cutoff radius in Å of the features of one projection, the pair potentials of a linear model.
+    degrees : array-like of float, default=(12, 7, 5, 4)
+        Largest degrees of features of one projection, of two, three and four: at most four numbers,
+        n being 1 or more.
+    l_weight : float, default=0.25
+        Weight :math:`w_l` of l in the degree. In molecules, where bonds keep their lengths, angles
+        tell more than distances, and small weights give better features.
+    product_cutoff : float, default=None
+        Cutoff radius in Å of the projections in products, at most ``cutoff``. None: ``cutoff``.
+    species_compression : int or array-like of shape (n_channels, n_species), default=None
+        Mix the species of neighbours into fewer channels, as in `SOAP`. An array U: channel J
+        receives U_Ja times the projections of species a. An int: that many leading eigenvectors of
+        a similarity from covalent radii and groups of the periodic table. None: each species is a
+        channel.
+    pool : {"sum", "mean"}, default=None
+        Sum or average the features over the atoms of each structure, as `StructureFeatures`.
+        None: `AtomicFeatures`, one row for each atom.
+    n_jobs : int, default=None
+        Number of joblib jobs that share the structures. The compiled loops already use all threads
+        of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    species_ : ndarray of int
+        Sorted atomic numbers seen in `fit`.
+    mixing_ : ndarray of float, shape (n_channels, n_species)
+        Weight of each species in each channel; the identity without compression.
+    r_min_ : ndarray of float, shape (n_species, n_species)
+        Distances in Å at which the polynomials begin, for each pair of species: the smallest in the
+        structures given to `fit`, but at most half of the cutoff of products. Nearer neighbours are
+        extrapolated.
+
+    Raises
+    ------
+    ValueError
+        If there are more than four degrees or 50,000 features, or none, or the cutoff of products
+        is larger than the cutoff.
+
+    See Also
+    --------
+    MomentTensor : Products of Cartesian tensors in place of harmonics.
+
+    References
+    ----------
+    .. [1] R. Drautz, Phys. Rev. B 99, 014104 (2019); G. Dusson et al., J. Comput. Phys. 454, 110946
+       (2022).
+    .. [2] D. P. Kovács et al., J. Chem. Theory Comput. 17, 7696 (2021).
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import AtomicClusterExpansion
+    >>> expansion = AtomicClusterExpansion(degrees=(4, 4, 4), l_weight=1.0)
+    >>> expansion.fit_transform([molecule("H2O"), molecule("NH3")])
+    AtomicFeatures(2 structures, 7 atoms, 105 features, species H N O)
+    >>> expansion.get_feature_names_out()[[0, 12, 80]]
+    array(['ace_H1l0', 'ace_H1l0_H1l0', 'ace_H1l0_N1l1_N1l1'], dtype=object)
+    """
+
+    _loops = _cpu
+    _parameter_constraints = {
+        **AtomicDescriptor._parameter_constraints,
+        "cutoff": [POSITIVE],
+        "degrees": ["array-like"],
+        "l_weight": [Interval(Real, 0.1, None, closed="left")],
+        "product_cutoff": [POSITIVE, None],
+        "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+    }
+    _size_parameters = "degrees, or use species_compression"
+
+    def __init__(
+        self,
+        cutoff: float = 5.5,
+        degrees: ArrayLike = (12, 7, 5, 4),
+        *,
+        l_weight: float = 0.25,
+        product_cutoff: float | None = None,
+        species_compression: ArrayLike | None = None,
+        pool: str | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.cutoff = cutoff
+        self.degrees = degrees
+        self.l_weight = l_weight
+        self.product_cutoff = product_cutoff
+        self.species_compression = species_compression
+        self.pool = pool
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _prepare(self, structures):
+        self._check_degrees()
+        if self._product_cutoff() > self.cutoff:
+            raise ValueError(
+                f"product_cutoff={self.product_cutoff} must not be larger than cutoff={self.cutoff}"
+            )
+        self.mixing_ = mixing_matrix(self.species_compression, self.species_)
+        if not terms(self._basis()):
+            raise ValueError(f"degrees={self.degrees} give no features: begin with 1 or more")
+        self.r_min_ = self._smallest_distances(structures)
+
+    def _check_degrees(self):
+        degrees = np.asarray(self.degrees, float)
+        if degrees.ndim != 1 or not 1 <= len(degrees) <= 4 or not (degrees >= 0).all():
+            raise ValueError(
+                f"degrees={self.degrees} must be one to four numbers, none below zero: the largest "
+                "degrees of products of one, two, three and four projections"
+            )
+
+    def _smallest_distances(self, structures):
+        """The smallest distance of each pair of species, at most half of the cutoff."""
+        n = len(self.species_)
+        smallest = np.full((n, n), 0.5 * self._product_cutoff())
+        for batch in self._batches(structures):
+            part = structures[batch]
+            pairs, species = self._neighbors(part), self._species_index(part)
+            distances = np.sqrt(np.einsum("pa,pa->p", pairs.vectors, pairs.vectors))
+            centers = np.repeat(species[pairs.atoms], np.diff(pairs.offsets))
+            np.minimum.at(smallest, (centers, species[pairs.indices]), distances)
+        return np.minimum(smallest, smallest.T)
+
+    def _product_cutoff(self):
+        return self.cutoff if self.product_cutoff is None else self.product_cutoff
+
+    def _basis(self):
+        return ClusterBasis(
+            tuple(float(d) for d in self.degrees), float(self.l_weight), len(self.mixing_)
+        )
+
+    def _compiled(self):
+        made = products(self._basis())
+        return _cpu.Projections(
+            float(self.cutoff), float(self._product_cutoff()), self.r_min_,
+            normalization(len(made.n_radial) - 1), self.mixing_, *made,
+        )  # fmt: skip
+
+    def _n_features(self):
+        return len(terms(self._basis()))
+
+    def feature_degrees(self) -> Array:
+        """Degrees of the features.
+
+        Returns
+        -------
+        ndarray of float, shape (n_features,)
+        """
+        check_is_fitted(self)
+        return np.array([sum(p.degree for p in t.factors) for t in terms(self._basis())])
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Names of the features.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+            Species, n and l of each projection, and L where there are four:
+            ``ace_H1l0_C2l1_C1l1``. Channels of compressed species are called ``mix0-``, ``mix1-``
+            and so on.
+        """
+        check_is_fitted(self)
+        channels = [chemical_symbols[z] for z in self.species_]
+        if self.species_compression is not None:
+            channels = [f"mix{j}-" for j in range(len(self.mixing_))]
+        names = []
+        for term in terms(self._basis()):
+            parts = [f"{channels[p.channel]}{p.n}l{p.l}" for p in term.factors]
+            names.append("_".join(["ace", *parts, *([f"L{term.L}"] if len(parts) == 4 else [])]))
+        return np.array(names, object)

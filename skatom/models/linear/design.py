@@ -1,0 +1,135 @@
+"""The columns of a linear model of structures, and its rows for their labels."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skatom._device import beside, device_of, namespace
+from skatom.baseline import count_species
+from skatom.models._labels import VOIGT
+from skatom.structures import groups_by_size
+
+# Rows of derivatives that are made at once, and on a device.
+_BATCH_BYTES, _DEVICE_BYTES = 2**26, 2**30
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """The columns of a linear model of a table: a constant, then features.
+
+    Attributes
+    ----------
+    n_features : int
+    intercept : bool
+    """
+
+    n_features: int
+    intercept: bool
+
+    n_blocks = 1
+
+    @property
+    def n_constants(self):
+        return int(self.intercept)
+
+    @property
+    def n_columns(self):
+        return self.n_features + self.n_constants
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the columns of a linear model of structures are: constants of elements, then features.
+
+    Attributes
+    ----------
+    species : ndarray of int
+    by_species : bool
+        Whether the atoms of each species have columns of their own.
+    intercept : bool
+        Whether the first columns are the numbers of atoms of each species.
+    n_features : int
+        Number of features of X.
+    """
+
+    species: np.ndarray
+    by_species: bool
+    intercept: bool
+    n_features: int
+
+    @property
+    def n_constants(self):
+        return len(self.species) if self.intercept else 0
+
+    @property
+    def n_blocks(self):
+        return len(self.species) if self.by_species else 1
+
+    @property
+    def n_columns(self):
+        return self.n_constants + self.n_blocks * self.n_features
+
+    def pooled(self, X):
+        """StructureFeatures whose columns are those of the model, without the constants."""
+        if not hasattr(X, "pool"):
+            return X
+        return X.pool("sum", self.species if self.by_species else None)
+
+    def energy_rows(self, pooled):
+        """Rows (n, n_columns) of the energies of structures."""
+        counts = count_species(pooled.structures, self.species)[:, : self.n_constants]
+        values = pooled.values
+        return namespace(values).hstack([beside(counts.astype(float), values), values])
+
+    def derivative_rows(self, pooled, batch):
+        """Rows (n_atoms, 3, n_columns) of −dE/dR and (n, 6, n_columns) of dE/dε, in Voigt's order.
+
+        The constants have no derivatives.
+        """
+        jacobian, m = pooled.jacobian(batch), self.n_constants
+        device = device_of(jacobian.gradients)
+        zeros = np.zeros if device is None else lambda shape: device.zeros(*shape)
+        forces = zeros((*jacobian.gradients.shape[:2], self.n_columns))
+        namespace(forces).negative(jacobian.gradients, out=forces[:, :, m:])
+        virials = zeros((len(jacobian.strains), 6, self.n_columns))
+        virials[:, :, m:] = jacobian.strains[:, *VOIGT]
+        return forces, virials
+
+    def batches(self, pooled):
+        """Slices of structures whose rows of derivatives are made at once."""
+        n_bytes = _BATCH_BYTES if device_of(pooled.values) is None else _DEVICE_BYTES
+        size = n_bytes // (24 * self.n_columns)
+        return groups_by_size(pooled.structures.offsets, max(1, size))
+
+    def sums(self, start, chunk):
+        """`LabelSums` ``start`` and those of a chunk ``(X, labels, weights)`` of structures."""
+        X, labels, weights = chunk
+        pooled, sums = self.pooled(X), start
+        if (chosen := labels.has_energy).any():
+            rows = self.energy_rows(pooled)[np.flatnonzero(chosen)]
+            sums = sums.add(
+                "energy", rows, labels.energy[chosen], labels.noise_energy[chosen], weights[chosen]
+            )
+        if (labels.has_forces | labels.has_virial).any():
+            for batch in self.batches(pooled):
+                sums = self._with_derivatives(sums, pooled, labels[batch], weights[batch], batch)
+        return replace(sums, n_structures=start.n_structures + len(X))
+
+    def _with_derivatives(self, sums, pooled, labels, weights, batch):
+        has_virial = labels.has_virial
+        if not (labels.has_forces | has_virial).any():
+            return sums
+        forces, virials = self.derivative_rows(pooled, batch)
+        if labels.has_forces.any():
+            atoms = np.repeat(labels.has_forces, np.diff(labels.offsets))
+            noises = np.repeat(labels.noise_forces[atoms], 3)
+            rows = forces if atoms.all() else forces[np.flatnonzero(atoms)]
+            rows = rows.reshape(-1, self.n_columns)
+            of_rows = np.repeat(weights, 3 * np.diff(labels.offsets))[np.repeat(atoms, 3)]
+            sums = sums.add("forces", rows, labels.forces[atoms].ravel(), noises, of_rows)
+        if has_virial.any():
+            rows = virials[np.flatnonzero(has_virial)].reshape(-1, self.n_columns)
+            noises = np.repeat(labels.noise_virial[has_virial], 6)
+            of_rows = np.repeat(weights[has_virial], 6)
+            sums = sums.add("virial", rows, labels.virial[has_virial].ravel(), noises, of_rows)
+        return sums

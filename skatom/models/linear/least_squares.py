@@ -1,0 +1,170 @@
+"""Least squares of labels by linear models of features: the steps of a fit and of a prediction."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.utils.validation import validate_data
+
+from skatom.baseline import fit_baseline
+from skatom.elements import species_index
+from skatom.models._labels import check_array_labels, check_labels
+from skatom.models.linear.base import LinearModel, described, kind_of
+from skatom.models.linear.design import Design, TableColumns
+from skatom.models.linear.label_sums import KINDS
+from skatom.models.linear.linear_predictions import (
+    LinearDeviations,
+    LinearExpansion,
+    TableDeviations,
+    TableExpansion,
+)
+from skatom.models.linear.linear_problem import (
+    LabelledStructures,
+    WeightedTable,
+    belong_to_species,
+    sums_of_splits,
+)
+from skatom.models.linear.regularisation import (
+    by_equations,
+    growth_factors,
+    ridge_problem,
+    ridge_solution,
+    solution_by,
+)
+from skatom.models.linear.ridge import cross_validated
+from skatom.targets import Targets, as_targets
+
+_NOISES = ("noise_energy", "noise_forces", "noise_virial")
+
+
+class LeastSquaresModel(LinearModel):
+    """A linear model whose coefficients follow from sums of squares of its labels.
+
+    A subclass has the parameters of `LinearPotential`. A fit determines its problem (`_start`),
+    sums the squares (`_sums_of`), and solves (`_solve`).
+    """
+
+    def _check_settings(self):
+        if self.learn_noise and (self.alpha == "cv" or self.solver is not None):
+            raise ValueError(
+                "learn_noise=True needs the evidence, which neither alpha='cv' nor a solver has: "
+                "give alpha='evidence' or a number, and no solver"
+            )
+
+    def _start(self, X, y, sample_weight, configurations):
+        """Determine what stays the same in `partial_fit`; the least-squares problem of the data."""
+        kind = kind_of(X)
+        if kind is None or (kind == "StructureFeatures" and not isinstance(y, Targets)):
+            return self._start_table(X, y, sample_weight)
+        if len(X) == 0:
+            raise ValueError("got no structures: pass at least one")
+        targets = as_targets(y, X.structures)
+        learnt = check_labels(targets, self.learns, type(self).__name__)
+        atomic = kind == "AtomicFeatures"
+        left_out = {"local_energies"} if not atomic else set()
+        species = X.structures.species
+        self._learnt_from, self.species_ = kind, species
+        own_columns = bool(self.by_species) and atomic and not belong_to_species(X, species)
+        self._design = Design(species, own_columns, bool(self.fit_intercept), X.n_features)
+        self.n_features_in_ = X.n_features
+        self.absolute_energies_ = "energy" in learnt
+        self.outputs_ = self._given(left_out)
+        self.baseline_ = fit_baseline(self.baseline, X.structures, targets, sample_weight)
+        self._growth = self._growth_of(X)
+        return self._labelled(X, targets, sample_weight, configurations)
+
+    def _start_table(self, X, y, sample_weight):
+        check_array_labels(X, y, type(self).__name__)
+        if self.baseline is not None:
+            raise ValueError(
+                f"baseline={self.baseline!r} needs structures and their energies, and "
+                f"{described(X)}: subtract the baseline's energies from y instead"
+            )
+        problem = self._table(X, y, sample_weight, reset=True)
+        self._learnt_from, self.species_, self.baseline_ = None, None, None
+        self._design = TableColumns(self.n_features_in_, bool(self.fit_intercept))
+        self.absolute_energies_ = True
+        self.outputs_ = self._given(set(self.gives) - {"energy", "energy_std"})
+        self._growth = self._growth_of(X)
+        return problem
+
+    def _given(self, left_out):
+        without = self.solver is not None
+        return tuple(
+            n for n in self.gives if n not in left_out and not (without and n.endswith("_std"))
+        )
+
+    def _growth_of(self, X):
+        """The factors g of the prior of all columns but the constants."""
+        degrees = getattr(X, "degrees", None) if self.degrees is None else self.degrees
+        factors = growth_factors(self.n_features_in_, degrees, self.smoothness)
+        return np.tile(factors, self._design.n_blocks)
+
+    def _labelled(self, X, targets, sample_weight, configurations):
+        noise = {name: getattr(self, name) for name in _NOISES}
+        return LabelledStructures.of(
+            self._design, X, targets, self.baseline_, noise, configurations, sample_weight
+        )
+
+    def _table(self, X, y, sample_weight, reset):
+        X, y = validate_data(
+            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True,
+            reset=reset,
+        )  # fmt: skip
+        return WeightedTable.of(X, y, sample_weight, bool(self.fit_intercept))
+
+    def _sums_of(self, problem):
+        """The sums of all labels, as normal equations where these are as exact."""
+        if self._learnt_from is None:
+            return problem.sums(slice(None))
+        as_equations = by_equations(self.alpha, self.learn_noise, self.solver)
+        return problem.sums(slice(None), as_equations)
+
+    def _cross_validate(self, problem, groups):
+        """Choose α by the errors of structures that were left out; the sums of all labels."""
+        pairs, whole = sums_of_splits(problem, check_cv(self.cv), groups, self._design.n_columns)
+        self._alpha_of_cv, self.cv_errors_ = cross_validated(
+            pairs, self._design.n_constants, self._growth, self._learnt_from is None
+        )
+        return whole
+
+    def _solve(self, sums):
+        """Determine α, the noises and the coefficients from the sums of all labels."""
+        of_table, m = self._learnt_from is None, self._design.n_constants
+        problem = ridge_problem(sums, m, self._growth, of_table)
+        alpha = self._alpha_of_cv if self.alpha == "cv" else self.alpha
+        if self.solver is not None:
+            found = solution_by(clone(self.solver), problem)
+        else:
+            found = ridge_solution(problem, alpha, bool(self.learn_noise))
+        w = found.coefficients
+        constants = w[:m] if m else np.zeros(1 if of_table else len(self.species_))
+        vars(self).update(
+            sums_=sums,
+            n_structures_seen_=sums.n_structures,
+            alpha_=found.alpha,
+            noise_factors_={kind: 1.0 for kind in KINDS} | found.noise_factors,
+            log_marginal_likelihood_=found.log_marginal_likelihood,
+            posterior_=found.posterior,
+            coef_=w[m:].reshape(-1, self.n_features_in_) if self._design.n_blocks > 1 else w[m:],
+            intercept_=float(constants[0]) if of_table else constants,
+        )
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "coef_")
+
+    def _evaluate(self, X, names):
+        expansion, deviations = LinearExpansion, LinearDeviations
+        if self._learnt_from is None:
+            expansion, deviations = TableExpansion, TableDeviations
+        found = expansion(self.coef_, self.intercept_, self.species_).by_name(X, names)
+        if any(name.endswith("_std") for name in names):
+            triangle = self.posterior_.triangle
+            found |= deviations(self._design, triangle, self.absolute_energies_).by_name(X, names)
+        return found
+
+    def _checked(self, X):
+        X = super()._checked(X)
+        if self._learnt_from is not None:
+            species_index(X.structures, self.species_)  # raises for species not seen in fit
+        return X

@@ -1,0 +1,220 @@
+"""Derivatives of the features that forces and virials are made of, kept for a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skatom.memory import check_memory
+from skatom.models._labels import VOIGT
+from skatom.structures import groups_by_size
+
+# Jacobians that are in memory beside the blocks made of them.
+_BATCH_BYTES = 2**26
+_REMEDY = "take fewer structures or features, for example by PrincipalComponents or FeatureSelector"
+
+
+@dataclass(frozen=True)
+class DerivativeBlocks:
+    """Derivatives of rows of features, without those that are zero.
+
+    Attributes
+    ----------
+    values : ndarray of float, shape (n_blocks, k, n_features)
+        The derivatives of a row with respect to k coordinates.
+    rows : ndarray of int, shape (n_blocks,)
+    outputs : ndarray of int, shape (n_blocks,)
+        The first of the k coordinates, among those of all structures.
+    offsets : ndarray of int, shape (n + 1,)
+        Where the blocks of each structure begin.
+    """
+
+    values: np.ndarray
+    rows: np.ndarray
+    outputs: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def arrays(self):
+        return self.values, self.rows, self.outputs, self.offsets
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """The coordinates of each structure whose derivatives are labelled: atoms, then a strain.
+
+    Attributes
+    ----------
+    has_forces, has_virial : ndarray of bool, shape (n,)
+    n_atoms : ndarray of int, shape (n,)
+    """
+
+    has_forces: np.ndarray
+    has_virial: np.ndarray
+    n_atoms: np.ndarray
+
+    @property
+    def offsets(self):
+        """Where the coordinates of each structure begin, (n + 1,)."""
+        counts = 3 * self.n_atoms * self.has_forces + 6 * self.has_virial
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    @property
+    def of_strain(self):
+        """The first component of the strain of each structure."""
+        return self.offsets[:-1] + 3 * self.n_atoms * self.has_forces
+
+
+def blocks_of(X, coordinates, n_groups):
+    """The `DerivativeBlocks` of features of structures.
+
+    Parameters
+    ----------
+    X : AtomicFeatures or StructureFeatures
+    coordinates : Coordinates
+    n_groups : int
+        Number of rows that the features of a structure are divided into; 1 for atoms.
+
+    Returns
+    -------
+    list of DerivativeBlocks
+    """
+    if not (coordinates.has_forces | coordinates.has_virial).any():
+        return []
+    make = _OfAtoms if hasattr(X, "pool") else _OfStructures
+    return make(X, coordinates, n_groups).blocks()
+
+
+class _Blocks:
+    """Blocks that are filled batch by batch.
+
+    A subclass implements ``_sizes()``, an upper bound of the number of forces blocks and the exact
+    number of strain blocks of every structure, and ``_parts(batch)``, which yields
+    ``(kind, values, rows, first coordinates)``, with rows in the order of structures.
+    """
+
+    def __init__(self, X, coordinates, n_groups):
+        self.X, self.coordinates, self.n_groups = X, coordinates, n_groups
+        self.starts, self.of_strain = coordinates.offsets[:-1], coordinates.of_strain
+        self.width = X.n_features // n_groups
+
+    def blocks(self):
+        counts = self._counts()
+        size = 8.0 * self.width * (3 * counts[0].sum() + 6 * counts[1].sum())
+        check_memory(
+            size + _BATCH_BYTES,
+            f"the derivatives of {self.X.n_features} features of {len(self.X)} structures",
+            _REMEDY,
+        )
+        found = {}
+        for batch in self._batches():
+            for kind, *parts in self._parts(batch):
+                found.setdefault(kind, []).append(parts)
+        row_offsets = self._row_offsets()
+        return [self._joined(parts, row_offsets) for parts in found.values()]
+
+    def _joined(self, parts, row_offsets):
+        values, rows, outputs = (np.concatenate(same) for same in zip(*parts, strict=True))
+        offsets = np.searchsorted(rows, row_offsets)
+        return DerivativeBlocks(values, rows, outputs, offsets)
+
+
+class _OfAtoms(_Blocks):
+    """Blocks of the features of atoms: a row is an atom, and moves with its neighbours."""
+
+    def _row_offsets(self):
+        return self.X.offsets
+
+    def _counts(self):
+        """Blocks of forces and of strains of each structure."""
+        pairs, n = self.X.neighbors, len(self.X.numbers)
+        keys = np.unique(pairs.centers.astype(np.int64) * n + pairs.indices)
+        keys = keys[keys // n != keys % n]
+        owners = np.repeat(np.arange(len(self.X)), self.X.n_atoms)
+        moving = np.bincount(owners[keys // n], minlength=len(self.X)) + self.X.n_atoms
+        c = self.coordinates
+        return moving * c.has_forces, self.X.n_atoms * c.has_virial
+
+    def _batches(self):
+        edges = self.X.neighbors.offsets[self.X.offsets]
+        return groups_by_size(edges, max(1, _BATCH_BYTES // (72 * self.width)))
+
+    def _parts(self, batch):
+        c, jacobian = self.coordinates, self.X.jacobian(batch)
+        pairs, slopes = jacobian.pairs, jacobian.values
+        if not len(pairs):
+            return
+        first = self.X.offsets[batch.start]
+        n_atoms = self.X.n_atoms[batch]
+        owners = np.repeat(np.arange(batch.start, batch.stop), n_atoms)
+        places = np.arange(len(owners)) - np.repeat(self.X.offsets[batch] - first, n_atoms)
+        outputs = self.starts[owners] + 3 * places
+        moves = c.has_forces[owners][pairs.centers] & (pairs.centers != pairs.indices)
+        if moves.any():
+            yield "neighbours", *_between(pairs, slopes, moves, first, outputs)
+            sums, centers = _sums(slopes[moves], pairs.centers[moves])
+            yield "own", -sums, centers + first, outputs[centers]
+        strained = c.has_virial[owners][pairs.centers]
+        if strained.any():
+            a, b = VOIGT
+            strains = slopes[strained][:, a] * pairs.vectors[strained][:, b, None]
+            sums, centers = _sums(strains, pairs.centers[strained])
+            yield "strain", sums, centers + first, self.of_strain[owners[centers]]
+
+
+def _between(pairs, slopes, moves, first, outputs):
+    """Sums over the images of each neighbour of each centre."""
+    n = len(outputs)
+    keys = pairs.centers[moves].astype(np.int64) * n + pairs.indices[moves]
+    order = np.argsort(keys, kind="stable")
+    sums, keys = _sums(slopes[moves][order], keys[order])
+    return sums, keys // n + first, outputs[keys % n]
+
+
+def _sums(values, keys):
+    """Sums of values of equal keys, which follow each other, and the keys."""
+    new = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    return np.add.reduceat(values, new, axis=0), keys[new]
+
+
+class _OfStructures(_Blocks):
+    """Blocks of groups of the features of structures: a row is one group of one structure."""
+
+    def _row_offsets(self):
+        return self.n_groups * np.arange(len(self.X) + 1)
+
+    def _counts(self):
+        c, g = self.coordinates, self.n_groups
+        return c.n_atoms * c.has_forces * g, c.has_virial * g
+
+    def _batches(self):
+        return groups_by_size(
+            self.X.structures.offsets, max(1, _BATCH_BYTES // (72 * self.X.n_features))
+        )
+
+    def _parts(self, batch):
+        c, jacobian = self.coordinates, self.X.jacobian(batch)
+        owners = np.repeat(np.arange(batch.start, batch.stop), c.n_atoms[batch])
+        places = np.arange(len(owners)) + jacobian.offsets[0]
+        places = places - np.repeat(jacobian.offsets[:-1], c.n_atoms[batch])
+        if (chosen := c.has_forces[owners]).any():
+            outputs = self.starts[owners] + 3 * places
+            yield (
+                "forces",
+                *self._grouped(jacobian.gradients[chosen], owners[chosen], outputs[chosen]),
+            )
+        some = np.arange(batch.start, batch.stop)
+        if (chosen := c.has_virial[batch]).any():
+            strains = jacobian.strains[chosen][:, *VOIGT]
+            yield "strain", *self._grouped(strains, some[chosen], self.of_strain[some[chosen]])
+
+    def _grouped(self, slopes, owners, outputs):
+        """The slopes (n, k, n_features) of each group that has any, sorted by structure."""
+        n, k, g = len(slopes), slopes.shape[1], self.n_groups
+        slopes = slopes.reshape(n, k, g, self.width).transpose(0, 2, 1, 3)
+        moving = slopes.any(axis=(2, 3))
+        of, group = np.nonzero(moving)
+        rows = owners[of] * g + group
+        order = np.argsort(rows, kind="stable")
+        return slopes[of[order], group[order]], rows[order], outputs[of[order]]

@@ -1,0 +1,163 @@
+"""Descent of a loss: stochastic, with momentum or adaptive steps, and quasi-Newton."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import minimize
+
+from skatom.parallel import serial_blas
+
+# Steps are divided by this where the loss stalls, and descent ends after so many divisions.
+_FACTOR, _DIVISIONS = 5.0, 3
+# A loss that is this many times as large as the first one has diverged.
+_DIVERGED = 100.0
+# Decay of the means of the slopes and of their squares, and the smallest root of the latter.
+_MEAN, _SQUARE, _SMALLEST = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When descent ends.
+
+    Attributes
+    ----------
+    max_iter : int
+        Iterations, each of which sees all data once.
+    tol : float
+        Improvements of the loss, relative to itself, that are smaller do not count.
+    n_iter_no_change : int
+        Iterations without improvement after which the step becomes smaller, or descent ends.
+    """
+
+    max_iter: int
+    tol: float
+    n_iter_no_change: int
+
+
+@dataclass
+class Progress:
+    """The course of a descent.
+
+    Attributes
+    ----------
+    theta : ndarray of float
+        The best parameters so far.
+    losses, scores : list of float
+        Losses of all iterations, and errors of the structures that are left out.
+    converged : bool
+        Whether the descent ended by itself.
+    """
+
+    theta: np.ndarray
+    stopping: Stopping
+    watch: object = None
+    bar: object = None
+    losses: list = field(default_factory=list)
+    scores: list = field(default_factory=list)
+    best: float = np.inf
+    converged: bool = False
+    stalled: int = 0
+    reference: float = np.inf
+
+    def add(self, theta, loss):
+        """Take note of an iteration; returns whether the loss stalls."""
+        self.losses.append(float(loss))
+        watched = loss
+        if self.watch is not None:
+            self.scores.append(float(self.watch(theta)))
+            watched = self.scores[-1]
+        if watched < self.best:
+            self.best, self.theta = watched, theta.copy()
+        if watched < (1 - self.stopping.tol) * self.reference:
+            self.reference, self.stalled = watched, 0
+        else:
+            self.stalled += 1
+        if self.bar is not None:
+            self.bar.update()
+            self.bar.set_postfix(loss=f"{loss:.3g}")
+        return self.stalled >= self.stopping.n_iter_no_change or watched == 0
+
+
+class Adam:
+    """Steps along the mean slope, divided by the root of its mean square."""
+
+    def __init__(self, n):
+        self.mean, self.square, self.time = np.zeros(n), np.zeros(n), 0
+
+    def step(self, slope):
+        self.time += 1
+        self.mean += (1 - _MEAN) * (slope - self.mean)
+        self.square += (1 - _SQUARE) * (slope * slope - self.square)
+        mean = self.mean / (1 - _MEAN**self.time)
+        return mean / (np.sqrt(self.square / (1 - _SQUARE**self.time)) + _SMALLEST)
+
+
+class Momentum:
+    """Steps along a sum of slopes, of which the older ones fade."""
+
+    def __init__(self, n, momentum):
+        self.sum, self.momentum = np.zeros(n), momentum
+
+    def step(self, slope):
+        self.sum = self.momentum * self.sum + slope
+        return self.sum
+
+
+def stochastic_descent(loss, progress, make_rule, batch_size, rate, random):
+    """Descend along the slopes of batches of structures.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(theta, some)``, the loss and its slope; it has as many structures as its length.
+    progress : Progress
+        Begins with the initial parameters, and has the best ones in the end.
+    make_rule : callable
+        Makes an `Adam` or `Momentum` for a number of parameters.
+    batch_size : int
+    rate : float
+        Length of a step.
+    random : RandomState
+    """
+    theta, n, divisions = progress.theta.copy(), len(loss), 0
+    rule = make_rule(len(theta))
+    first = None
+    with serial_blas():
+        while len(progress.losses) < progress.stopping.max_iter:
+            order, total = random.permutation(n), 0.0
+            for chosen in np.array_split(order, max(1, -(-n // batch_size))):
+                value, slope = loss(theta, np.sort(chosen))
+                first = value if first is None else first
+                total += value * len(chosen) / n
+                if not value <= _DIVERGED * first:  # NaN, too
+                    break
+                theta -= rate * rule.step(slope)
+            if not value <= _DIVERGED * first:
+                theta, rule = progress.theta.copy(), make_rule(len(theta))
+                divisions, rate = divisions + 1, rate / _FACTOR
+                total = min(total, _DIVERGED * first)
+            if progress.add(theta, total):
+                divisions, rate, progress.stalled = divisions + 1, rate / _FACTOR, 0
+            if divisions > _DIVISIONS or progress.best == 0:
+                progress.converged = True
+                return
+
+
+def quasi_newton(loss, progress):
+    """Descend by L-BFGS, with the slopes of all structures."""
+
+    def note(intermediate_result):
+        if progress.add(intermediate_result.x, intermediate_result.fun):
+            raise StopIteration
+
+    with serial_blas():
+        found = minimize(
+            loss, progress.theta, jac=True, method="L-BFGS-B", callback=note,
+            options={"maxiter": progress.stopping.max_iter, "maxfun": np.inf, "ftol": 0, "gtol": 0,
+                     "maxcor": 30, "maxls": 40},
+        )  # fmt: skip
+    progress.converged = len(progress.losses) < progress.stopping.max_iter
+    if not progress.losses:
+        progress.add(found.x, found.fun)

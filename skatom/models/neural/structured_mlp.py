@@ -1,0 +1,612 @@
+"""Networks of the parts of a structure, with shared weights and a sum of their outputs."""
+
+from __future__ import annotations
+
+from functools import partial
+from numbers import Integral, Real
+from typing import Self
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from skatom._device import check_is_array
+from skatom._intervals import POSITIVE
+from skatom._layers import LayeredRows
+from skatom._progress import tqdm
+from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
+from skatom._warnings import warn
+from skatom.baseline import count_species, fit_baseline
+from skatom.elements import species_index
+from skatom.memory import check_memory
+from skatom.models._feature_regressor import FeatureRegressor, described, kind_of
+from skatom.models._labels import Labels, check_array_labels, check_labels
+from skatom.models.neural.descent import (
+    Adam,
+    Momentum,
+    Progress,
+    Stopping,
+    quasi_newton,
+    stochastic_descent,
+)
+from skatom.models.neural.labelled_rows import LabelledRows
+from skatom.models.neural.objective import SquaredErrors, SummedNetworks
+from skatom.models.neural.perceptron import Perceptron
+from skatom.properties import in_order
+from skatom.targets import Targets, as_targets
+
+_NOISES = ("noise_energy", "noise_forces", "noise_virial")
+# How far atoms move, in Å: the scale of the energy where forces alone are labelled.
+_MOTION = 0.1
+
+
+class StructuredMLPRegressor(FeatureRegressor):
+    r"""Multilayer perceptron of the parts of a structure, whose outputs are summed.
+
+    .. math::
+
+        E = \sum_{m=1}^{M} \big( c\, f(x_m) + \varepsilon \big) + E_0, \qquad
+        f(x) = v \cdot a_L + b, \quad a_l = \rho(W_l^\top a_{l-1} + b_l), \quad a_0 = x
+
+    .. math::
+
+        \min_{W, v, b} \frac{1}{n} \sum_{t=1}^{n} \frac{(y_t - \hat y_t)^2}{\sigma_t^2}
+        + \alpha \Big( |v|^2 + \sum_l |W_l|^2 \Big)
+
+    All parts pass through the same subnetwork f, so that the energy does not depend on their order
+    [1]_. With `AtomicFeatures` the parts are atoms, and each species has a network of its own [2]_;
+    ``n_groups`` divides the features of a structure, or the columns of a table, into parts of equal
+    length, such as pairs of atoms or windows of a chain. The labels y are energies, forces
+    :math:`F = -\sum_m \nabla f(x_m)\, \partial x_m / \partial R` and virials with noises σ; for a
+    table they are y alone, and σ is their standard deviation.
+
+    Features should have unit variance: put ``FeatureScaler("standard")`` before the network. With
+    forces the derivatives of all features are kept in memory during `fit`: `PrincipalComponents`
+    or `FeatureSelector` make them small.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(25, 25)
+        Neurons of the hidden layers of the subnetwork.
+    activation : {"centered softplus", "softplus", "tanh", "relu"}, default="centered softplus"
+        The function ρ. "centered softplus" is :math:`[\ln(1 + e^{\beta z}) - \ln 2] / \beta`. The
+        slope of "relu" has steps, so that forces have, too.
+    beta : float, default=1
+        Sharpness β of the softplus functions, which become rectifiers as it grows.
+    n_groups : int, default=None
+        The number of parts M of a structure or a sample. None: 1; must be None for AtomicFeatures.
+    by_species : bool, default=True
+        Whether the atoms of each species of AtomicFeatures have a network of their own.
+    alpha : float, default=1e-3
+        Weight decay α.
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        "adam" and "sgd" descend along the slopes of batches of structures, with adaptive steps or
+        with momentum; "lbfgs" is a quasi-Newton method with the slopes of all, the most accurate
+        one for some hundred structures.
+    batch_size : int, default=50
+        Structures or samples in a batch.
+    learning_rate_init : float, default=0.01
+        Length of the first steps of "adam" and "sgd". It is divided by 5 where the loss stalls or
+        diverges.
+    momentum : float, default=0.9
+        Share of the last step in the next one, for "sgd".
+    max_iter : int, default=1000
+        Largest number of iterations, each of which sees all data once.
+    tol : float, default=1e-3
+        The loss stalls if it does not fall by this share of itself in ``n_iter_no_change``
+        iterations. "lbfgs" ends then, the others after the third smaller step.
+    n_iter_no_change : int, default=20
+        See ``tol``.
+    early_stopping : bool, default=False
+        Whether the loss that is watched, and that decides which weights are kept, is the error of
+        structures that are left out.
+    validation_fraction : float, default=0.1
+        Share of the structures that are left out for ``early_stopping``.
+    warm_start : bool, default=False
+        Whether `fit` begins with the weights of the last one.
+    noise_energy : float, dict or array-like of shape (n,), default=1e-3
+        Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
+        for a structure of N atoms. A dict gives it by configuration, see `fit`. Ignored for arrays,
+        like ``noise_forces`` and ``noise_virial``.
+    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
+        Noise standard deviation of force components in eV/Å.
+    noise_virial : float, dict or array-like of shape (n,), default=0.1
+        Noise standard deviation of virials, the stress times the volume, in eV per atom; it is
+        multiplied by :math:`\sqrt{N}`.
+    baseline : "elements", dict, estimator, list of these, or None, default=None
+        Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
+        and added to predictions, see `LinearPotential`. The constants ε are already energies of
+        the elements.
+    random_state : int, RandomState or None, default=None
+        Seed of the first weights, the batches and the structures that are left out.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    networks_ : list of Perceptron
+        The subnetwork, or that of each species; each has ``coefs`` and ``intercepts``.
+    scale_ : float
+        The factor c, in the unit of the labels.
+    intercept_ : float, or ndarray of shape (n_species,)
+        The mean of the labels, or the energies ε of the elements in eV.
+    loss_curve_ : list of float
+        The loss after each iteration.
+    validation_curve_ : list of float
+        The error of the structures that are left out, in the same unit.
+    best_loss_ : float
+        The smallest loss that was watched, that of the weights that were kept.
+    n_iter_ : int
+        Number of iterations.
+    species_ : ndarray of int, shape (n_species,), or None
+        Sorted atomic numbers seen in `fit`; None for arrays.
+    absolute_energies_ : bool
+        Whether energies were learnt; if not, the zero of predicted energies is arbitrary.
+    baseline_ : Baseline or None
+        The fitted baseline.
+    outputs_ : tuple of str
+        Names of the properties that the model predicts.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str, shape (n_features,)
+        Names of the features, if X was a data frame.
+
+    Raises
+    ------
+    ValueError
+        If the features cannot be divided into ``n_groups``, all weights are zero, or
+        ``warm_start`` meets networks of another form.
+    MemoryError
+        If the derivatives of the features do not fit in memory.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the loss still falls after ``max_iter`` iterations.
+
+    See Also
+    --------
+    skatom.attribution.relevance : Which features, atoms and pairs a prediction comes from.
+
+    References
+    ----------
+    .. [1] G. Montavon, in Machine Learning Meets Quantum Physics, Lecture Notes in Physics 968,
+       37 (2020).
+    .. [2] J. Behler, M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007).
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skatom.datasets import load_ethanol
+    >>> from skatom.descriptors import ACSF, FeatureScaler
+    >>> from skatom.models import StructuredMLPRegressor
+    >>> data = load_ethanol()
+    >>> model = make_pipeline(
+    ...     ACSF(cutoff=4.0),
+    ...     FeatureScaler("standard", out_of_range="ignore"),
+    ...     StructuredMLPRegressor((10,), solver="lbfgs", tol=0.03, random_state=0),
+    ... )
+    >>> model = model.fit(data.structures[::50], data.targets[::50])
+    >>> energies, forces, local = model.predict(
+    ...     data.structures[1:3], return_forces=True, return_local_energies=True
+    ... )
+    >>> energies.shape, forces.shape, local.shape
+    ((2,), (18, 3), (18,))
+
+    A table, whose columns are three equal parts:
+
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(300, 6))
+    >>> y = np.sin(X.reshape(300, 3, 2)).prod(axis=2).sum(axis=1)
+    >>> network = StructuredMLPRegressor(n_groups=3, solver="lbfgs", random_state=0).fit(X, y)
+    >>> bool(network.score(X, y) > 0.98)
+    True
+    >>> network.predict_groups(X).shape
+    (300, 3)
+    """
+
+    gives = in_order({"energy", "forces", "stress", "local_energies"})
+
+    _parameter_constraints = {
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions({"centered softplus", "softplus", "tanh", "relu"})],
+        "beta": [POSITIVE],
+        "n_groups": [Interval(Integral, 1, None, closed="left"), None],
+        "by_species": ["boolean"],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [POSITIVE],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, 1, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+        "noise_energy": [POSITIVE, dict, "array-like"],
+        "noise_forces": [POSITIVE, dict, "array-like"],
+        "noise_virial": [POSITIVE, dict, "array-like"],
+        "baseline": "no_validation",
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: ArrayLike = (25, 25),
+        activation: str = "centered softplus",
+        *,
+        beta: float = 1.0,
+        n_groups: int | None = None,
+        by_species: bool = True,
+        alpha: float = 1e-3,
+        solver: str = "adam",
+        batch_size: int = 50,
+        learning_rate_init: float = 0.01,
+        momentum: float = 0.9,
+        max_iter: int = 1000,
+        tol: float = 1e-3,
+        n_iter_no_change: int = 20,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        noise_energy: dict | ArrayLike = 1e-3,
+        noise_forces: dict | ArrayLike = 0.03,
+        noise_virial: dict | ArrayLike = 0.1,
+        baseline: BaselineLike = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.beta = beta
+        self.n_groups = n_groups
+        self.by_species = by_species
+        self.alpha = alpha
+        self.solver = solver
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.noise_energy = noise_energy
+        self.noise_forces = noise_forces
+        self.noise_virial = noise_virial
+        self.baseline = baseline
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: FeaturesLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
+        """Train the networks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
+            The features.
+        y : array-like of shape (n,), or Targets
+            Labels. An array beside AtomicFeatures are energies in eV; beside StructureFeatures it
+            may be any property, and the features are a plain array.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the structures, by which their noise variance is divided, or of samples of an
+            array; those of weight 0 are ignored.
+        configurations : array-like of str, shape (n,), default=None
+            Name of the configuration of each structure, for noises given as a dict.
+
+        Returns
+        -------
+        self
+        """
+        kind = kind_of(X)
+        of_table = kind is None or (kind == "StructureFeatures" and not isinstance(y, Targets))
+        before = dict(vars(self)) if self.warm_start and hasattr(self, "networks_") else None
+        if of_table:
+            data = self._start_table(X, y, sample_weight, before)
+        else:
+            data = self._start_structures(X, y, sample_weight, configurations, before)
+        return self._train(data, before)
+
+    def _start_table(self, X, y, sample_weight, before):
+        check_array_labels(X, y, type(self).__name__)
+        if self.baseline is not None:
+            raise ValueError(
+                f"baseline={self.baseline!r} needs structures and their energies, and "
+                f"{described(X)}: subtract the baseline's energies from y instead"
+            )
+        X, y = validate_data(
+            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
+        )
+        weights = np.ones(len(X))
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
+        used = np.flatnonzero(weights)
+        _check_weights(used)
+        X, y, weights = X[used], np.asarray(y, float)[used], weights[used]
+        self._learnt_from, self.species_, self.baseline_ = None, None, None
+        self.outputs_, self.absolute_energies_ = ("energy",), True
+        x, m = self._table_rows(X), self._n_groups
+        if before is None:
+            self.intercept_ = float(np.average(y, weights=weights))
+            spread = np.sqrt(np.average((y - self.intercept_) ** 2, weights=weights)) or 1.0
+            self.scale_ = float(spread / np.sqrt(m))
+        noise = self.scale_ * np.sqrt(m)
+        return LabelledRows.of_table(x, m, y - self.intercept_, weights, noise)
+
+    def _start_structures(self, X, y, sample_weight, configurations, before):
+        if len(X) == 0:
+            raise ValueError("got no structures: pass at least one")
+        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
+        atomic = kind_of(X) == "AtomicFeatures"
+        if atomic and self.n_groups is not None:
+            raise ValueError(
+                f"n_groups={self.n_groups} divides the features of structures, and X is "
+                "AtomicFeatures, whose parts are atoms: leave out n_groups, or pool the features"
+            )
+        targets = as_targets(y, X.structures)
+        learnt = check_labels(targets, self.learns, type(self).__name__)
+        noise = {name: getattr(self, name) for name in _NOISES}
+        self._learnt_from, self.species_ = kind_of(X), X.structures.species
+        self.n_features_in_ = X.n_features
+        self.absolute_energies_ = "energy" in learnt
+        self.outputs_ = tuple(n for n in self.gives if atomic or n != "local_energies")
+        self.baseline_ = fit_baseline(self.baseline, X.structures, targets, sample_weight)
+        labels = Labels.of(
+            X.structures, targets, self.baseline_, noise, configurations, sample_weight
+        )
+        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+        used = np.flatnonzero(
+            (labels.has_energy | labels.has_forces | labels.has_virial) & (weights > 0)
+        )
+        _check_weights(used)
+        if len(used) < len(X):
+            X, labels, weights = X[used], labels[used], weights[used]
+        rows = self._rows(X)
+        counts = count_species(X.structures, self.species_)
+        if before is None:
+            self.intercept_ = _energies_of_elements(counts, labels)
+            self.scale_ = _scale(labels, counts @ self.intercept_, np.diff(rows[2]))
+        energies = labels.energy - counts @ self.intercept_
+        return LabelledRows.of_structures(X, rows, labels, energies, self._n_groups, weights)
+
+    @property
+    def _n_groups(self):
+        return self.n_groups or 1
+
+    @property
+    def _has_networks_of_species(self):
+        return self._learnt_from == "AtomicFeatures" and bool(self.by_species)
+
+    def _table_rows(self, X):
+        """The parts of samples or structures (n n_groups, n_features / n_groups)."""
+        n, p = X.shape
+        if p % self._n_groups:
+            raise ValueError(
+                f"{p} features cannot be divided into n_groups={self.n_groups} parts of equal "
+                "length: give a divisor of the number of features"
+            )
+        return np.ascontiguousarray(X).reshape(n * self._n_groups, -1)
+
+    def _rows(self, X):
+        """Rows of features, the network of each, and where those of each structure begin."""
+        if self._learnt_from != "AtomicFeatures":
+            x = self._table_rows(X if self._learnt_from is None else X.values)
+            return x, np.zeros(len(x), np.int64), self._n_groups * np.arange(len(X) + 1)
+        kinds = np.zeros(len(X.values), np.int64)
+        if self._has_networks_of_species:
+            kinds = species_index(X.structures, self.species_)
+        return X.values, kinds, X.offsets
+
+    def _train(self, data, before):
+        random = check_random_state(self.random_state)
+        summed = SummedNetworks(self._first_networks(data, before, random), self.scale_)
+        parts, watch = self._parted(len(data), random), None
+        self._check_memory(data, summed)
+        loss = SquaredErrors(data, summed, float(self.alpha), parts[0])
+        if self.early_stopping:
+            watch = SquaredErrors(data, summed, 0.0, parts[1]).errors
+        stopping = Stopping(self.max_iter, self.tol, self.n_iter_no_change)
+        with tqdm(total=self.max_iter, disable=not self.verbose, desc=type(self).__name__) as bar:
+            progress = Progress(summed.vector(), stopping, watch, bar)
+            self._descend(loss, progress, random)
+        if not progress.converged:
+            warn(
+                f"{type(self).__name__}: the loss still falls after max_iter={self.max_iter} "
+                "iterations: raise max_iter or tol, or scale the features to unit variance",
+                ConvergenceWarning,
+            )
+        self.networks_ = SummedNetworks(summed.networks, 1.0).of_vector(progress.theta).networks
+        self.loss_curve_, self.validation_curve_ = progress.losses, progress.scores
+        self.n_iter_, self.best_loss_ = len(progress.losses), float(progress.best)
+        return self
+
+    def _first_networks(self, data, before, random):
+        sizes = self._sizes(data.x.shape[1])
+        n = len(self.species_) if self._has_networks_of_species else 1
+        if before is None:
+            return [
+                Perceptron.random(sizes, self.activation, float(self.beta), random)
+                for _ in range(n)
+            ]
+        known = before["networks_"]
+        same = len(known) == n and known[0].sizes == sizes
+        for name in ("species_", "_learnt_from"):
+            same = same and np.array_equal(before[name], getattr(self, name))
+        if not same:
+            raise ValueError(
+                f"warm_start=True goes on with {len(known)} networks of the layers "
+                f"{known[0].sizes}, but these data need {n} of {sizes}, or are of other species: "
+                "give features of the same kind, or warm_start=False"
+            )
+        return [Perceptron(k.coefs, k.intercepts, self.activation, float(self.beta)) for k in known]
+
+    def _sizes(self, n_in):
+        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes))
+        if hidden.size and (hidden.dtype.kind not in "iu" or (hidden < 1).any()):
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} must be positive integers, one "
+                "for each hidden layer, such as (25, 25)"
+            )
+        return [int(n_in), *hidden.astype(int).tolist(), 1]
+
+    def _parted(self, n, random):
+        """The structures to learn from, and those that are left out."""
+        if not self.early_stopping:
+            return np.arange(n), np.arange(0)
+        n_out = max(1, round(self.validation_fraction * n))
+        if n_out >= n:
+            raise ValueError(
+                f"early_stopping=True leaves out {n_out} of n_samples={n}, and none to learn from: "
+                "give more, or early_stopping=False"
+            )
+        order = random.permutation(n)
+        return np.sort(order[n_out:]), np.sort(order[:n_out])
+
+    def _check_memory(self, data, summed):
+        share = 1.0 if self.solver == "lbfgs" else min(1.0, self.batch_size / len(data))
+        hidden = sum(part.shape[1] for part in summed.networks[0].coefs)
+        arrays = 4 * data.x.shape[1] * (2 if data.blocks else 1) + 8 * hidden
+        check_memory(
+            8.0 * share * len(data.x) * arrays,
+            f"the passage of {round(share * len(data.x))} rows through a network",
+            "take smaller batches with solver='adam', or fewer structures",
+        )
+
+    def _descend(self, loss, progress, random):
+        if self.solver == "lbfgs":
+            quasi_newton(loss, progress)
+            return
+        rule = Adam if self.solver == "adam" else partial(Momentum, momentum=self.momentum)
+        stochastic_descent(loss, progress, rule, self.batch_size, self.learning_rate_init, random)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "networks_")
+
+    def predict_groups(self, X: FeaturesLike) -> Array:
+        r"""Contributions :math:`c f(x_m) + \varepsilon` of the parts of structures or samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or StructureFeatures
+            The features, as in `fit`.
+
+        Returns
+        -------
+        ndarray of float, shape (n, n_groups)
+            Their sum is the prediction without the baseline; the constants are divided equally.
+        """
+        check_is_fitted(self)
+        if self._learnt_from == "AtomicFeatures":
+            raise ValueError(
+                "the parts of AtomicFeatures are atoms: predict(X, return_local_energies=True) "
+                "gives their energies"
+            )
+        X = self._checked(X)
+        x, kinds, _ = self._rows(X)
+        outputs = self._summed.outputs(x, kinds).reshape(len(X), self._n_groups)
+        return outputs + self._constants(X)[:, None] / self._n_groups
+
+    def layers_of(self, X: FeaturesLike) -> tuple:
+        """The layers that a prediction is made of, for `skatom.attribution`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
+            The features, as in `fit`.
+
+        Returns
+        -------
+        inputs : ndarray of float, shape (n_rows, n_inputs)
+            What enters the first layers: atoms, or parts of structures.
+        parts : list of LayeredRows
+            The layers of all rows; their outputs add up to the prediction without the baseline.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        x, kinds, offsets = self._rows(X)
+        counts = np.diff(offsets)
+        if self._learnt_from == "AtomicFeatures":
+            constants = self.intercept_[species_index(X.structures, self.species_)]
+        else:
+            constants = np.repeat(self._constants(X) / counts, counts)
+        parts = [
+            LayeredRows(rows, network.layers(self.scale_), constants[rows])
+            for k, network in enumerate(self.networks_)
+            if len(rows := np.flatnonzero(kinds == k))
+        ]
+        return x, parts
+
+    @property
+    def _summed(self):
+        return SummedNetworks(self.networks_, self.scale_)
+
+    def _constants(self, X):
+        """The constants of samples or structures, (n,)."""
+        if self._learnt_from is None:
+            return np.full(len(X), self.intercept_)
+        return count_species(X.structures, self.species_) @ self.intercept_
+
+    def _evaluate(self, X, names):
+        x, kinds, offsets = self._rows(X)
+        found = {}
+        if {"energy", "local_energies"} & {*names}:
+            outputs = self._summed.outputs(x, kinds)
+            sums = np.add.reduceat(outputs, offsets[:-1]) if len(X) else np.empty(0)
+            found["energy"] = sums + self._constants(X)
+            if "local_energies" in names:
+                index = species_index(X.structures, self.species_)
+                found["local_energies"] = outputs + self.intercept_[index]
+        if {"gradient", "virial"} & {*names}:
+            cotangent = self._summed.slopes(x, kinds).reshape(X.values.shape)
+            found["gradient"], found["virial"] = X.pullback(cotangent)
+        return found
+
+    def _checked(self, X):
+        X = super()._checked(X)
+        if self._learnt_from is not None:
+            check_is_array(X, type(self).__name__, "ForceKernelRidge is")
+            species_index(X.structures, self.species_)  # raises for species not seen in fit
+        return X
+
+
+def _check_weights(used):
+    if not len(used):
+        raise ValueError(
+            "no label has weight: give at least one labelled sample a positive sample_weight"
+        )
+
+
+def _energies_of_elements(counts, labels):
+    """Energies of the elements by least squares; zero without energies."""
+    has = labels.has_energy
+    if not has.any():
+        return np.zeros(counts.shape[1])
+    weights = 1 / labels.noise_energy[has]
+    rows = counts[has] * weights[:, None]
+    return np.linalg.lstsq(rows, labels.energy[has] * weights, rcond=None)[0]
+
+
+def _scale(labels, constants, n_parts):
+    """The spread of the energies of parts, by energies or else by forces or virials."""
+    has = labels.has_energy
+    spread = (
+        np.sqrt(np.mean((labels.energy - constants)[has] ** 2 / n_parts[has])) if has.any() else 0.0
+    )
+    if spread == 0 and labels.has_forces.any():
+        spread = _MOTION * np.sqrt(np.nanmean(labels.forces**2))
+    if spread == 0 and labels.has_virial.any():
+        spread = _MOTION * np.sqrt(np.nanmean(labels.virial**2))
+    return float(spread) or 1.0

@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from batches import mixed
+
+from skatom.descriptors import AtomicClusterExpansion
+from skatom.descriptors.cluster_basis import ClusterBasis, _independent, products, terms
+
+
+def descriptor(**parameters):
+    return AtomicClusterExpansion(**{"cutoff": 4.0, "degrees": (4, 5, 5, 5), **parameters})
+
+
+def environments(n, n_neighbors, species="H", seed=0):
+    """Molecules of a carbon atom and neighbours at random distances and directions."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        vectors = rng.normal(size=(n_neighbors, 3))
+        vectors *= (
+            rng.uniform(0.9, 2.8, n_neighbors)[:, None] / np.linalg.norm(vectors, axis=1)[:, None]
+        )
+        symbols = rng.choice(list(species), n_neighbors)
+        found.append(Atoms(["C", *symbols], np.vstack([np.zeros(3), vectors])))
+    return found
+
+
+def of_carbon(made, structures):
+    features = made.transform(structures)
+    return features.values[features.structures.numbers == 6]
+
+
+# --- which products there are -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("l", "n_invariants"), [(0, 1), (1, 1), (2, 1), (3, 2), (4, 2)])
+def test_fourth_powers_have_as_many_couplings_as_binary_forms_have_invariants(l, n_invariants):
+    """Invariants of degree 4 of binary forms of degree 2l: I₂² and, from the sextic on, I₄."""
+    assert len(_independent((l,) * 4, (0,) * 4)) == n_invariants
+
+
+def test_different_projections_have_all_couplings():
+    assert _independent((1, 2, 3, 2), (0, 1, 2, 3)) == [1, 2, 3]
+    # two equal ones: (A A)_L vanishes for odd L
+    assert _independent((2, 2, 1, 1), (0, 0, 1, 2)) == [0, 2]
+
+
+def test_degrees_and_parity_of_all_products():
+    basis = ClusterBasis((5, 6, 7, 7), 0.5, 2)
+    found = terms(basis)
+    assert len(set(found)) == len(found)
+    for term in found:
+        order = len(term.factors)
+        assert sum(p.degree for p in term.factors) <= basis.degrees[order - 1]
+        assert sum(p.l for p in term.factors) % 2 == 0
+        assert list(term.factors) == sorted(term.factors)
+        assert all(p.degree == p.n + 0.5 * p.l for p in term.factors)
+    assert sum(len(term.factors) == 1 for term in found) == 10
+    # pairs (n, n', l) with n + n' + l ≤ 6 of the same channel, n ≤ n', and of two
+    same = sum(n <= k for l in range(5) for n in range(1, 6) for k in range(1, 7 - l - n))
+    different = sum(1 for l in range(5) for n in range(1, 6) for k in range(1, 7 - l - n))
+    assert sum(len(term.factors) == 2 for term in found) == 2 * same + different
+
+
+@pytest.mark.parametrize("degrees", [(3, 5, 0, 0), (3, 4, 6, 0), (3, 4, 5, 7)])
+def test_features_are_linearly_independent(degrees):
+    made = descriptor(degrees=degrees).fit(environments(1, 6))
+    structures = environments(2 * made.n_features_out_, 6)
+    values = of_carbon(made, structures)
+    values = values[:, np.abs(values).max(axis=0) > 0]  # there is no carbon around carbon
+    assert 20 < values.shape[1] < made.n_features_out_
+    singular = np.linalg.svd(values / np.linalg.norm(values, axis=0), compute_uv=False)
+    assert singular[-1] > 1e-9 * singular[0]
+
+
+def test_projections_of_a_single_product_are_stored_only_as_far_as_needed():
+    made = products(ClusterBasis((6, 5, 4), 1.0, 1))
+    assert made.n_pair == 6
+    assert made.n_radial.tolist() == [4, 2]  # n + n' + 2 l ≤ 5, and Σ n + Σ l ≤ 4
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def radial(r, n_max, cutoff, inner):
+    x = 2 * (cutoff - r) / (cutoff - inner) - 1
+    return (
+        np.array([np.cos(n * np.arccos(x)) for n in range(n_max)])
+        * np.cos(np.pi * r / cutoff / 2) ** 2
+    )
+
+
+def test_products_of_two_projections_are_legendre_polynomials_of_the_angles():
+    structure = environments(1, 5)[0]
+    made = descriptor(degrees=(3, 6)).fit([structure])
+    values = of_carbon(made, [structure])[0]
+    vectors = structure.positions[1:]
+    r = np.linalg.norm(vectors, axis=1)
+    functions = radial(r, 5, 4.0, made.r_min_[0, 1])
+    cosines = (vectors @ vectors.T) / np.outer(r, r)
+    for value, term in zip(values, terms(made._basis()), strict=True):
+        channels = {p.channel for p in term.factors}
+        if channels != {0}:  # no carbon around carbon
+            assert value == 0
+        elif len(term.factors) == 1:
+            assert value == pytest.approx(functions[term.factors[0].n - 1].sum(), rel=1e-12)
+        else:
+            a, b = term.factors
+            legendre = np.polynomial.legendre.Legendre.basis(a.l)(cosines.clip(-1, 1))
+            expected = (
+                (2 * a.l + 1) / (4 * np.pi) * functions[a.n - 1] @ legendre @ functions[b.n - 1]
+            )
+            assert value == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+def test_only_single_projections_reach_beyond_the_cutoff_of_products():
+    near = Atoms("CHO", [[0, 0, 0], [1.1, 0, 0], [0, 1.5, 0]])
+    far = near + Atoms("O", [[0, 0, 4.5]])
+    made = descriptor(cutoff=5.0, product_cutoff=4.0).fit([far])
+    assert made.transform([far]).neighbors.cutoff == 5.0
+    changes = made.transform([far]).values[0] - made.transform([near]).values[0]
+    order = np.array([len(term.factors) for term in terms(made._basis())])
+    assert np.abs(changes[order == 1]).max() > 1e-3
+    assert not changes[order > 1].any()
+
+
+def test_equal_channels_are_those_of_one_species():
+    structures = environments(3, 5, "HO")
+    mixed_species = descriptor(species_compression=[[1.0, 1.0, 1.0]], degrees=(4, 5, 5))
+    values = of_carbon(mixed_species.fit(structures), structures)
+    for atoms in structures:
+        atoms.symbols[1:] = "H"
+    same = descriptor(species_compression=[[1.0, 1.0]], degrees=(4, 5, 5)).fit(structures)
+    same.r_min_[:] = mixed_species.r_min_.min()
+    mixed_species.r_min_[:] = mixed_species.r_min_.min()
+    for atoms in structures:
+        atoms.symbols[1:3] = "O"
+    values = of_carbon(mixed_species, structures)
+    for atoms in structures:
+        atoms.symbols[1:] = "H"
+    np.testing.assert_allclose(of_carbon(same, structures), values, rtol=1e-12, atol=1e-13)
+
+
+def test_r_min_is_the_smallest_distance_of_each_pair_of_species():
+    made = descriptor().fit([molecule("H2O"), molecule("CH4")])
+    water, methane = molecule("H2O"), molecule("CH4")
+    symbols = {1: 0, 6: 1, 8: 2}
+    assert made.r_min_[symbols[1], symbols[8]] == pytest.approx(water.get_distance(0, 1))
+    assert made.r_min_[symbols[6], symbols[1]] == pytest.approx(methane.get_distance(0, 1))
+    assert made.r_min_[symbols[6], symbols[8]] == 2.0  # never met: half of the cutoff
+    assert (made.r_min_ == made.r_min_.T).all()
+
+
+# --- names, degrees, errors ---------------------------------------------------------------------
+
+
+def test_names_and_degrees_belong_to_the_features():
+    made = descriptor(degrees=(2, 4, 5, 6)).fit([molecule("CH4")])
+    names, degrees = made.get_feature_names_out(), made.feature_degrees()
+    assert len(set(names)) == len(names) == len(degrees) == made.n_features_out_
+    assert names[0] == "ace_H1l0"
+    place = names.tolist().index("ace_H1l1_C1l1")
+    assert degrees[place] == 2.5
+    assert any(name.endswith("L0") for name in names)
+    compressed = descriptor(species_compression=1).fit([molecule("CH4")])
+    assert compressed.get_feature_names_out()[0] == "ace_mix0-1l0"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"degrees": ()}, "one to four"),
+        ({"degrees": (3, 3, 3, 3, 3)}, "one to four"),
+        ({"degrees": (3, -1)}, "one to four"),
+        ({"degrees": (0, 1)}, "no features"),
+        ({"degrees": (30, 30, 30, 30)}, "more than 50000 features"),
+        ({"product_cutoff": 5.0}, "product_cutoff=5.0 must not be larger than cutoff=4.0"),
+        ({"l_weight": 0.0}, "l_weight"),
+    ],
+)
+def test_wrong_parameters_are_errors(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        descriptor(**parameters).fit(mixed())
