@@ -16,7 +16,15 @@ from numba.core.registry import cpu_target
 from numba.core.types.functions import BaseFunction
 
 import skatom._numba
-from skatom._numba import callee, compilation_time, disk_cache, njit, operations, source_stamp
+from skatom._numba import (
+    add_product,
+    callee,
+    compilation_time,
+    disk_cache,
+    njit,
+    operations,
+    source_stamp,
+)
 from skatom._numba.compilation_time import ANNOUNCEMENT, Compilation
 from skatom._numba.quick_passes import quick_passes
 from skatom._progress import tqdm
@@ -422,6 +430,31 @@ class TestCallees:
         text = result.library.get_llvm_str()
         assert re.search(r"call .*many_lines", text)
         assert not re.search(r"call .*own_element", text)
+
+
+@njit
+def multiply(a, b, transposed, factor, out, column, n):
+    add_product(len(a), n, a.shape[1], a, b, transposed, factor, out[0, column:], out.shape[1])
+
+
+class TestProducts:
+    @pytest.mark.parametrize("transposed", [False, True])
+    @pytest.mark.parametrize("factor", [0.0, 1.0])
+    def test_are_those_of_numpy_and_change_nothing_beside_them(self, transposed, factor):
+        rng = np.random.default_rng(0)
+        for m, n, k in ((4, 3, 5), (1, 3, 1), (4, 1, 2), (2, 3, 0)):
+            a, b = rng.normal(size=(m, k)), rng.normal(size=(n, k) if transposed else (k, n))
+            out = rng.normal(size=(m, n + 3))
+            expected = out.copy()
+            expected[:, 2 : n + 2] *= factor
+            expected[:, 2 : n + 2] += a @ (b.T if transposed else b)
+            multiply(a, b, transposed, factor, out, 2, n)
+            np.testing.assert_allclose(out, expected, rtol=0, atol=1e-14)
+
+    def test_of_arrays_that_are_not_contiguous_are_errors(self):
+        square = np.ones((3, 3))
+        with pytest.raises(numba.core.errors.TypingError, match="takes contiguous arrays"):
+            multiply(square.T, square, False, 0.0, square, 0, 3)
 
 
 class TestOperations:

@@ -43,16 +43,17 @@ def collect_jacobian(centers, indices, vectors, jacobian, weight, columns, on_at
     ``jacobian`` (n_pairs, 3, n_features): d x_i / dr_ij of the pairs of one structure;
     ``columns`` (n_pairs,): the first column of the sum to which the features of the centre add.
     """
-    n_features = jacobian.shape[2]
+    # with three axes known to the compiler, it would make fifteen copies of the inner loops
+    n_axes, n_features = jacobian.shape[1:]
     for k in range(len(centers)):
         i, j, c = centers[k], indices[k], columns[k]
-        for a in range(3):
+        for a in range(n_axes):
             row, here, there = jacobian[k, a], on_atoms[i, a, c:], on_atoms[j, a, c:]
             for f in range(n_features):
                 there[f] += weight * row[f]
             for f in range(n_features):
                 here[f] -= weight * row[f]
-            for b in range(3):
+            for b in range(n_axes):
                 strain, factor = on_strain[a, b, c:], weight * vectors[k, b]
                 for f in range(n_features):
                     strain[f] += factor * row[f]

@@ -13,12 +13,13 @@ from joblib import cpu_count
 try:
     import numba
 except ImportError:
-    numba = None
+    numba = add_product = None
 else:
+    from skatom._numba.blas import add_product
     from skatom._numba.compiler import SelfContainedCompiler
     from skatom._numba.disk_cache import DiskCache
 
-__all__ = ["callee", "get_num_threads", "is_installed", "limited_threads", "njit"]
+__all__ = ["add_product", "callee", "get_num_threads", "is_installed", "limited_threads", "njit"]
 
 
 def is_installed():

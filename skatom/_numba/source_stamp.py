@@ -88,5 +88,7 @@ def source_stamp(module):
 
 @cache
 def _compiler_stamp():
-    """Hash of the source that says how functions are compiled."""
-    return hashlib.sha256(Path(__file__).with_name("compiler.py").read_bytes()).digest()
+    """Hash of the sources that say how functions are compiled."""
+    names = ("blas.py", "compiler.py")
+    sources = [Path(__file__).with_name(name).read_bytes() for name in names]
+    return hashlib.sha256(b"".join(sources)).digest()

@@ -182,18 +182,17 @@ def neighbor_tangent(vector, species, density, work, place, tangents):
     spacing, weight = density.spacing, weight_parameters(density)
     dx, dy, dz = vector[0], vector[1], vector[2]
     r = np.sqrt(dx * dx + dy * dy + dz * dz)
-    unit = (dx / r, dy / r, dz / r)
     w, dw = neighbor_weight(r, weight)
     radial_values(r, table, t, spacing, flat)
     radial_derivatives(r, table, t, spacing, dflat)
     harmonics_with_gradients(
-        unit[0], unit[1], unit[2], density.norm, density.l_max, recursion, y, grad
+        dx / r, dy / r, dz / r, density.norm, density.l_max, recursion, y, grad
     )
     for l in range(density.l_max + 1):
         gl, dgl = g[l], dg[l]
         for lm in range(l * l, (l + 1) * (l + 1)):
-            for axis in range(3):
-                along = unit[axis] * y[lm]
+            for axis in range(len(vector)):
+                along = vector[axis] / r * y[lm]
                 turn = w / r * (grad[axis, lm] - l * along) + dw * along
                 row = tangents[lm, place, axis]
                 for n in range(density.n_max):

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import callee, njit
+from skatom._numba import add_product, callee, njit
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**18
 # Voigt's order of the components of a strain.
 STRAINS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+_STRAINS = np.array(STRAINS)
 
 
 class Side(NamedTuple):
@@ -83,116 +84,124 @@ class Derivatives(NamedTuple):
     uv: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+# Places of the `Derivatives` in one array.
+_VALUE, _S, _U, _V, _SS, _SU, _SV, _UV = range(8)
+
+
 def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """Add what one species contributes to ``out``: rows of the structures b, columns of a.
 
     Pairs with b < a + ``diagonal`` are left out.
     """
-    n_b, rank = len(b.n_dof), a.projected.shape[1]
-    slopes = np.dot(b.jacobians, a.projected.T)  # J_Jᵀ x_I
-    most_rows, most_atoms, most_dof = 0, 0, 0
-    for sb in range(n_b):
-        most_rows = max(most_rows, b_rows.starts[sb + 1] - b_rows.starts[sb])
+    n_i, n_j, height = ((x[1:] - x[:-1]).max() for x in (a.starts, b.starts, b_rows.starts))
+    rank = b.projected.shape[1]
+    size = max(_GRADIENTS, height * n_i * rank) if a.n_dof.any() else 0
+    along_y, along_x = np.empty(height * n_i * n_j), np.empty(size // max(rank, 1) + height * n_i)
+    fields = phi if phi.s.size else phi[:1]
+    phi = np.empty((len(fields), *phi.value.T.shape))
+    for k, field in enumerate(fields):
+        phi[k] = field.T
+    slopes = a.projected @ b.jacobians.T  # x_Iᵀ J_J
+    b = b._replace(projected=np.ascontiguousarray(b.projected))
+    _add_covariances(
+        a, b, a_rows, b_rows, phi, slopes, diagonal, np.empty(size), along_y, along_x, out
+    )
+
+
+@njit(cache=True, nogil=True)
+def _add_covariances(
+    a, b, a_rows, b_rows, phi, slopes, diagonal, memory, along_y, along_x, out
+):  # fmt: skip
+    """`add_covariances` for ``phi`` (8, n_atoms of a, n_atoms of b), in memory that is given."""
+    n_b, rank, stride = len(b.n_dof), b.projected.shape[1], out.shape[1]
     for sa in range(len(a.n_dof)):
-        most_atoms = max(most_atoms, a.starts[sa + 1] - a.starts[sa])
-        most_dof = max(most_dof, a.n_dof[sa])
-    memory = np.empty(max(_GRADIENTS, most_rows * most_atoms * rank) if most_dof > 0 else 0)
-    for sa in range(len(a.n_dof)):
-        atoms_a, dof_a = (a.starts[sa], a.starts[sa + 1]), a.n_dof[sa]
-        n_i = atoms_a[1] - atoms_a[0]
+        begin, dof_a = a.starts[sa], a.n_dof[sa]
+        n_i = a.starts[sa + 1] - begin
         if n_i == 0:
             continue
         first = max(0, sa + diagonal)
         column = a_rows.starts[sa]
         if a_rows.has_energy[sa]:
             for sb in range(first, n_b):
-                _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out[:, column])
+                _add_energy_column(
+                    begin, begin + n_i, b.starts[sb], b.starts[sb + 1], b.row_starts[sb],
+                    b.n_dof[sb], b_rows.has_energy[sb], phi, slopes, b.own, b_rows.starts[sb],
+                    column, out,
+                )  # fmt: skip
             column += 1
         if dof_a == 0:
             continue
-        rows_a = slice(a.row_starts[sa], a.row_starts[sa + 1])
-        jacobian = a.jacobians[rows_a].reshape(dof_a, n_i * rank)
-        own = a.own[rows_a].reshape(dof_a, n_i)
         while first < n_b:
             top, last = b_rows.starts[first], first + 1
             while last < n_b and (b_rows.starts[last + 1] - top) * n_i * rank <= len(memory):
                 last += 1
-            height = b_rows.starts[last] - top
-            gradients = memory[: height * n_i * rank].reshape(height, n_i, rank)
-            along_x = np.zeros((height, n_i))
             for sb in range(first, last):
-                rows_b = slice(b_rows.starts[sb] - top, b_rows.starts[sb + 1] - top)
+                place = (b_rows.starts[sb] - top) * n_i
                 _gradients(
-                    phi, slopes, b, sb, atoms_a, b_rows.has_energy[sb], gradients[rows_b],
-                    along_x[rows_b],
+                    begin, n_i, b.starts[sb], b.starts[sb + 1] - b.starts[sb], b.row_starts[sb],
+                    b.n_dof[sb], b_rows.has_energy[sb], phi, slopes, b.own, b.projected,
+                    b.jacobians, along_y, memory[place * rank :], along_x[place:],
                 )  # fmt: skip
-            block = out[top : top + height, column : column + dof_a]
-            _add(np.dot(gradients.reshape(height, n_i * rank), jacobian.T), block)
-            _add(np.dot(along_x, own.T), block)
+            height, row = b_rows.starts[last] - top, a.row_starts[sa]
+            block = out[top, column:]
+            add_product(
+                height, dof_a, n_i * rank, memory, a.jacobians[row:], True, 1.0, block, stride
+            )
+            add_product(height, dof_a, n_i, along_x, a.own[row:], True, 1.0, block, stride)
             first = last
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out):
+def _add_energy_column(
+    i_begin, i_end, j_begin, j_end, place, n_dof, has_energy, phi, slopes, own, row, column, out
+):  # fmt: skip
     """E_b E_a and F_b E_a."""
-    begin, end = b.starts[sb], b.starts[sb + 1]
-    row = b_rows.starts[sb]
-    if b_rows.has_energy[sb]:
-        for j in range(begin, end):
-            for i in range(atoms_a[0], atoms_a[1]):
-                out[row] += phi.value[j, i]
+    if has_energy:
+        for i in range(i_begin, i_end):
+            for j in range(j_begin, j_end):
+                out[row, column] += phi[_VALUE, i, j]
         row += 1
-    place = b.row_starts[sb]
-    for c in range(b.n_dof[sb]):
-        for j in range(begin, end):
-            for i in range(atoms_a[0], atoms_a[1]):
-                out[row + c] -= phi.s[j, i] * slopes[place, i] + 2 * phi.v[j, i] * b.own[place]
+    for c in range(n_dof):
+        total = 0.0
+        for j in range(j_begin, j_end):
+            for i in range(i_begin, i_end):
+                total += phi[_S, i, j] * slopes[i, place] + 2 * phi[_V, i, j] * own[place]
             place += 1
+        out[row + c, column] -= total
 
 
-@callee(allocates=True, cache=True, fastmath=FASTMATH)
-def _gradients(phi, slopes, b, sb, atoms_a, has_energy, out, along_x):
+@callee(cache=True, fastmath=FASTMATH)
+def _gradients(
+    i_begin, n_i, j_begin, n_j, row_begin, n_dof, has_energy, phi, slopes, own, projected,
+    jacobians, along_y, out, along_x,
+):  # fmt: skip
     """-g and G of one structure b (its rows, n_atoms of a, rank), but for the multiples of x.
 
-    These (its rows, n_atoms of a) are added to ``along_x``.
+    These (its rows, n_atoms of a) are written to ``along_x``; ``along_y`` is scratch.
     """
-    begin, end = b.starts[sb], b.starts[sb + 1]
-    height, n_i, rank = out.shape
-    along_y = np.empty((height, n_i, end - begin))
+    rank, n_energies = projected.shape[1], 1 if has_energy else 0
     for k in range(n_i):
-        i = atoms_a[0] + k
+        i = i_begin + k
         if has_energy:
-            for j in range(begin, end):
-                along_y[0, k, j - begin] = -phi.s[j, i]
-                along_x[0, k] -= 2 * phi.u[j, i]
-        for c in range(b.n_dof[sb]):
-            row = has_energy + c
-            place = b.row_starts[sb] + c * (end - begin) - begin
-            for j in range(begin, end):
-                slope, own = slopes[place + j, i], 2 * b.own[place + j]
-                along_y[row, k, j - begin] = phi.ss[j, i] * slope + phi.sv[j, i] * own
-                along_x[row, k] += 2 * (phi.su[j, i] * slope + phi.uv[j, i] * own)
-    np.dot(
-        along_y.reshape(height * n_i, end - begin),
-        b.projected[begin:end],
-        out.reshape(height * n_i, rank),
-    )
-    weights = np.empty(end - begin)
+            along_x[k] = 0.0
+            for j in range(n_j):
+                along_y[k * n_j + j] = -phi[_S, i, j_begin + j]
+                along_x[k] -= 2 * phi[_U, i, j_begin + j]
+        for c in range(n_dof):
+            row, place, total = (n_energies + c) * n_i + k, row_begin + c * n_j, 0.0
+            for j in range(n_j):
+                slope, double = slopes[i, place + j], 2 * own[place + j]
+                at = j_begin + j
+                along_y[row * n_j + j] = phi[_SS, i, at] * slope + phi[_SV, i, at] * double
+                total += phi[_SU, i, at] * slope + phi[_UV, i, at] * double
+            along_x[row] = 2 * total
+    height = (n_energies + n_dof) * n_i
+    add_product(height, rank, n_j, along_y, projected[j_begin:], False, 0.0, out, rank)
     for k in range(n_i):
-        for j in range(begin, end):
-            weights[j - begin] = phi.s[j, atoms_a[0] + k]
-        for c in range(b.n_dof[sb]):
-            place = b.row_starts[sb] + c * (end - begin)
-            _add_rows(weights, b.jacobians[place : place + end - begin], out[has_energy + c, k])
-
-
-@callee(cache=True)
-def _add(block, out):
-    for i in range(len(out)):
-        row, target = block[i], out[i]
-        for j in range(len(target)):
-            target[j] += row[j]
+        weights = phi[_S, i_begin + k, j_begin : j_begin + n_j]
+        for c in range(n_dof):
+            row, place = (n_energies + c) * n_i + k, row_begin + c * n_j
+            _add_rows(weights, jacobians[place : place + n_j], out[row * rank : (row + 1) * rank])
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -236,36 +245,35 @@ def add_jacobians(
     own, -1 where there is none. ``strain`` (n, 6) are the coordinates of each structure that are
     components of the strain with the opposite sign, symmetrised.
     """
+    n_axes, n_strains = vectors.shape[1], strain.shape[1]
     for p in range(len(centers)):
         k, j = centers[p], indices[p]
         s = structure[k]
         width = side.starts[s + 1] - side.starts[s]
         first = side.row_starts[s] + atom[k] - side.starts[s]
-        for axis in range(3):
-            plus, minus = coordinate[j, axis], coordinate[k, axis]
-            if plus >= 0:
-                _add_row(1.0, values[p, axis], side.jacobians[first + plus * width])
-            if minus >= 0:
-                _add_row(-1.0, values[p, axis], side.jacobians[first + minus * width])
-        for component in range(6):
-            if strain[s, component] >= 0:
-                a, b = STRAINS[component]
-                row = side.jacobians[first + strain[s, component] * width]
-                _add_row(-0.5 * vectors[p, b], values[p, a], row)
-                _add_row(-0.5 * vectors[p, a], values[p, b], row)
+        for axis in range(n_axes):
+            # one loop for all rows to which a row is added: the compiler copies what is in it
+            for target in range(-2, n_strains):
+                if target == -2:
+                    at, weight = coordinate[j, axis], 1.0
+                elif target == -1:
+                    at, weight = coordinate[k, axis], -1.0
+                else:
+                    at, weight = strain[s, target], 0.0
+                    a, b = _STRAINS[target, 0], _STRAINS[target, 1]
+                    if a == axis:
+                        weight -= 0.5 * vectors[p, b]
+                    if b == axis:
+                        weight -= 0.5 * vectors[p, a]
+                if at >= 0 and weight != 0.0:
+                    _add_row(weight, values[p, axis], side.jacobians[first + at * width])
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def fill_own(side):
     """Jᵀx, once the Jacobians are complete."""
-    for s in range(len(side.n_dof)):
-        begin, end = side.starts[s], side.starts[s + 1]
-        row = side.row_starts[s]
-        for _ in range(side.n_dof[s]):
-            for i in range(begin, end):
-                total = 0.0
-                x, slopes = side.projected[i], side.jacobians[row]
-                for d in range(len(x)):
-                    total += x[d] * slopes[d]
-                side.own[row] = total
-                row += 1
+    for s, n_dof in enumerate(side.n_dof):
+        rows = slice(side.row_starts[s], side.row_starts[s + 1])
+        if rows.start < rows.stop:
+            x = side.projected[side.starts[s] : side.starts[s + 1]]
+            own = side.own[rows].reshape(n_dof, len(x))
+            np.einsum("cad,ad->ca", side.jacobian_of(s), x, out=own)

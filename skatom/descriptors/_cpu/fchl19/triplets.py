@@ -26,17 +26,6 @@ class SortedNeighbors(NamedTuple):
     a: np.ndarray  # a_jl, (n, n_r3)
 
 
-@callee(allocates=True, cache=True)
-def sorted_neighbors(n, basis):
-    """Buffers for up to n neighbours."""
-    return SortedNeighbors(
-        np.empty(basis.n_species + 1, np.int64),
-        np.empty(n, np.int64),
-        np.empty((n, 7)),
-        np.empty((n, len(basis.shells3))),
-    )
-
-
 @callee(**LOOPS)
 def _shell_factors(y, basis, a):
     """a_jl of one neighbour: powers of exp(η y dρ), from the middle outwards."""

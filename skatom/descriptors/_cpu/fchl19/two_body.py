@@ -18,13 +18,6 @@ class LogNormals(NamedTuple):
     powers: np.ndarray  # scratch of exponentials
 
 
-@callee(allocates=True, cache=True)
-def log_normal_buffers(n, basis):
-    """Buffers for up to n neighbours."""
-    n_r2 = len(basis.log_shells2)
-    return LogNormals(np.empty((n, n_r2)), np.empty(n), np.empty(n), np.empty(n * n_r2, np.int64))
-
-
 @callee(**LOOPS)
 def log_normals(vectors, basis, radial):
     """Fill the two-body functions of one centre. One long array of exponents is the fastest."""
