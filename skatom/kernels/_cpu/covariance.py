@@ -9,8 +9,11 @@ derivatives F = -dE/dq with respect to the coordinates q of a structure,
     g_I = Σ_J φ_s yᵀ + 2 φ_u xᵀ
     G_I = Σ_J φ_s J_Jᵀ + J_Jᵀx (φ_ss yᵀ + 2 φ_su xᵀ) + J_Jᵀy (2 φ_sv yᵀ + 4 φ_uv xᵀ)
 
-The atoms of b are summed before the product with J_I, so that there is one product for each atom of
-a instead of one for each pair, and the gradients of several structures b stand in one matrix.
+The products of Jacobians are the work. Atoms of b are summed before the product with J_I, so that
+there is one product for each atom of a instead of one for each pair. Features of an element do not
+change with atoms of another one: coordinates of atoms of one element are a class, features with the
+same classes a group, and only products of groups with what both classes have are made. What
+multiplies y or x is a product of small matrices, since J_I y and J_J x are numbers.
 """
 
 from typing import NamedTuple
@@ -19,6 +22,7 @@ import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
+from skatom.kernels._cpu.packing import groups, packed_runs, packed_structure
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**18
@@ -31,7 +35,7 @@ class Side(NamedTuple):
 
     Structure s has the atoms ``starts[s] … starts[s + 1] - 1`` of this species, and the rows
     ``row_starts[s] … row_starts[s + 1] - 1`` of their Jacobians: for each of the ``n_dof[s]``
-    coordinates one row of every atom.
+    coordinates one row of every atom. A run is some consecutive coordinates of one class.
     """
 
     starts: np.ndarray  # (n + 1,)
@@ -40,6 +44,9 @@ class Side(NamedTuple):
     jacobians: np.ndarray  # (n_rows, rank)
     own: np.ndarray  # (n_rows,): Jᵀx of the same atom
     n_dof: np.ndarray  # (n,)
+    run_starts: np.ndarray  # (n + 1,): where the runs of each structure begin
+    runs: np.ndarray  # (n_runs, 3): first coordinate, the one after the last, class
+    support: np.ndarray  # (n_classes, rank): zero where no coordinate of a class changes a feature
 
     def jacobian_of(self, s):
         """(n_dof[s], n_atoms of s, rank), a view."""
@@ -53,7 +60,7 @@ class Side(NamedTuple):
         return Side(
             self.starts[first : last + 1] - atoms.start, self.projected[atoms],
             self.row_starts[first : last + 1] - rows.start, self.jacobians[rows], self.own[rows],
-            self.n_dof[first:last],
+            self.n_dof[first:last], self.run_starts[first : last + 1], self.runs, self.support,
         )  # fmt: skip
 
 
@@ -89,48 +96,57 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
 
     Pairs with b < a + ``diagonal`` are left out.
     """
-    n_b, rank = len(b.n_dof), a.projected.shape[1]
     slopes = np.dot(b.jacobians, a.projected.T)  # J_Jᵀ x_I
-    most_rows, most_atoms, most_dof = 0, 0, 0
-    for sb in range(n_b):
-        most_rows = max(most_rows, b_rows.starts[sb + 1] - b_rows.starts[sb])
+    order, edges, segments, segment_starts = groups(a.support, b.support)
+    features = b.projected[:, order]
+    places, packed_b = packed_runs(b, segments, segment_starts)
+    most_atoms, longest = 0, 0
     for sa in range(len(a.n_dof)):
         most_atoms = max(most_atoms, a.starts[sa + 1] - a.starts[sa])
-        most_dof = max(most_dof, a.n_dof[sa])
-    memory = np.empty(max(_GRADIENTS, most_rows * most_atoms * rank) if most_dof > 0 else 0)
+    for run in range(len(b.runs)):
+        longest = max(longest, b.runs[run, 1] - b.runs[run, 0])
+    widest = 0
+    for g in range(len(edges) - 1):
+        widest = max(widest, edges[g + 1] - edges[g])
+    # those of some rows, and of a run, in another order
+    memory = np.empty(max(_GRADIENTS, 2 * longest * most_atoms * widest))
     for sa in range(len(a.n_dof)):
-        atoms_a, dof_a = (a.starts[sa], a.starts[sa + 1]), a.n_dof[sa]
-        n_i = atoms_a[1] - atoms_a[0]
-        if n_i == 0:
+        begin, end, n_dof = a.starts[sa], a.starts[sa + 1], a.n_dof[sa]
+        if begin == end:
             continue
-        first = max(0, sa + diagonal)
-        column = a_rows.starts[sa]
+        first, column = max(0, sa + diagonal), a_rows.starts[sa]
         if a_rows.has_energy[sa]:
-            for sb in range(first, n_b):
-                _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out[:, column])
+            for sb in range(first, len(b.n_dof)):
+                _add_energy_column(phi, slopes, b, sb, (begin, end), b_rows, out[:, column])
             column += 1
-        if dof_a == 0:
+        if n_dof == 0 or first >= len(b.n_dof):
             continue
-        rows_a = slice(a.row_starts[sa], a.row_starts[sa + 1])
-        jacobian = a.jacobians[rows_a].reshape(dof_a, n_i * rank)
-        own = a.own[rows_a].reshape(dof_a, n_i)
-        while first < n_b:
-            top, last = b_rows.starts[first], first + 1
-            while last < n_b and (b_rows.starts[last + 1] - top) * n_i * rank <= len(memory):
-                last += 1
-            height = b_rows.starts[last] - top
-            gradients = memory[: height * n_i * rank].reshape(height, n_i, rank)
-            along_x = np.zeros((height, n_i))
-            for sb in range(first, last):
-                rows_b = slice(b_rows.starts[sb] - top, b_rows.starts[sb + 1] - top)
-                _gradients(
-                    phi, slopes, b, sb, atoms_a, b_rows.has_energy[sb], gradients[rows_b],
-                    along_x[rows_b],
-                )  # fmt: skip
-            block = out[top : top + height, column : column + dof_a]
-            _add(np.dot(gradients.reshape(height, n_i * rank), jacobian.T), block)
-            _add(np.dot(along_x, own.T), block)
-            first = last
+        rows = slice(a.row_starts[sa], a.row_starts[sa + 1])
+        packed = packed_structure(a.jacobians[rows], edges, segments, segment_starts)
+        along_y = _along_features(packed, n_dof, features, edges)
+        block = out[:, column : column + n_dof]
+        for sb in range(first, len(b.n_dof)):
+            _add_along_features(
+                phi, slopes, b, sb, begin, along_y, a.own[rows], b_rows.has_energy[sb],
+                block[b_rows.starts[sb] : b_rows.starts[sb + 1]],
+            )  # fmt: skip
+        for g in range(len(edges) - 1):
+            _add_group(
+                a, sa, b, first, segments[segment_starts[g], 0], edges[g : g + 2], packed,
+                places[:, g], packed_b, phi, b_rows, memory, block,
+            )  # fmt: skip
+
+
+@callee(allocates=True, cache=True)
+def _along_features(packed, n_dof, features, edges):
+    """J_Iᵀ y_J, (n_dof · n_atoms of a, atoms of b), from features in order of their groups."""
+    n_rows = len(packed) // features.shape[1]
+    total = np.zeros((n_rows, len(features)))
+    for g in range(len(edges) - 1):
+        begin, end = edges[g], edges[g + 1]
+        part = packed[begin * n_rows : end * n_rows].reshape(n_rows, end - begin)
+        _add(np.dot(part, np.ascontiguousarray(features[:, begin:end]).T), total)
+    return total
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -152,39 +168,96 @@ def _add_energy_column(phi, slopes, b, sb, atoms_a, b_rows, out):
 
 
 @callee(allocates=True, cache=True, fastmath=FASTMATH)
-def _gradients(phi, slopes, b, sb, atoms_a, has_energy, out, along_x):
-    """-g and G of one structure b (its rows, n_atoms of a, rank), but for the multiples of x.
-
-    These (its rows, n_atoms of a) are added to ``along_x``.
-    """
-    begin, end = b.starts[sb], b.starts[sb + 1]
-    height, n_i, rank = out.shape
-    along_y = np.empty((height, n_i, end - begin))
+def _add_along_features(phi, slopes, b, sb, begin_a, along_y, own, has_energy, out):
+    """What multiplies J_Iᵀ y and J_Iᵀ x in -g J_I and G J_I, for one structure b."""
+    begin, n_j = b.starts[sb], b.starts[sb + 1] - b.starts[sb]
+    height, n_dof = out.shape
+    n_i, these = len(own) // n_dof, slice(begin, begin + n_j)
+    if n_j == 0:
+        return
+    left, right = np.zeros((height, n_i * (n_j + 1))), np.empty((n_dof, n_i * (n_j + 1)))
     for k in range(n_i):
-        i = atoms_a[0] + k
+        i, place = begin_a + k, slice(k * (n_j + 1), (k + 1) * (n_j + 1))
+        s, ss, sv = phi.s[these, i], phi.ss[these, i], phi.sv[these, i]
+        su, uv = phi.su[these, i], phi.uv[these, i]
         if has_energy:
-            for j in range(begin, end):
-                along_y[0, k, j - begin] = -phi.s[j, i]
-                along_x[0, k] -= 2 * phi.u[j, i]
-        for c in range(b.n_dof[sb]):
-            row = has_energy + c
-            place = b.row_starts[sb] + c * (end - begin) - begin
-            for j in range(begin, end):
-                slope, own = slopes[place + j, i], 2 * b.own[place + j]
-                along_y[row, k, j - begin] = phi.ss[j, i] * slope + phi.sv[j, i] * own
-                along_x[row, k] += 2 * (phi.su[j, i] * slope + phi.uv[j, i] * own)
-    np.dot(
-        along_y.reshape(height * n_i, end - begin),
-        b.projected[begin:end],
-        out.reshape(height * n_i, rank),
-    )
-    weights = np.empty(end - begin)
-    for k in range(n_i):
-        for j in range(begin, end):
-            weights[j - begin] = phi.s[j, atoms_a[0] + k]
-        for c in range(b.n_dof[sb]):
-            place = b.row_starts[sb] + c * (end - begin)
-            _add_rows(weights, b.jacobians[place : place + end - begin], out[has_energy + c, k])
+            target = left[0, place]
+            for j in range(n_j):
+                target[j] = -s[j]
+                target[n_j] -= 2 * phi.u[begin + j, i]
+        for c in range(height - has_energy):
+            row = b.row_starts[sb] + c * n_j
+            along, own_b = slopes[row : row + n_j, i], b.own[row : row + n_j]
+            target, along_x = left[has_energy + c, place], 0.0
+            for j in range(n_j):
+                target[j] = ss[j] * along[j] + 2 * sv[j] * own_b[j]
+                along_x += su[j] * along[j] + 2 * uv[j] * own_b[j]
+            target[n_j] = 2 * along_x
+        for c in range(n_dof):
+            source, target = along_y[c * n_i + k, these], right[c, place]
+            for j in range(n_j):
+                target[j] = source[j]
+            target[n_j] = own[c * n_i + k]
+    _add(np.dot(left, right.T), out)
+
+
+@callee(allocates=True, cache=True)
+def _add_group(
+    a, sa, b, first, feature, edges, packed_a, places, packed_b, phi, b_rows, memory, out
+):  # fmt: skip
+    """Σ_IJ φ_s J_Jᵀ J_I over the features of one group, for the structures b from ``first`` on."""
+    begin, end = a.starts[sa], a.starts[sa + 1]
+    n_i, size = end - begin, edges[1] - edges[0]
+    width, half = n_i * size, len(memory) // 2
+    gradients = memory[: half // width * width].reshape(-1, width)
+    targets = np.empty(len(gradients), np.int64)
+    for kind in range(len(b.support)):
+        n_rows = 0
+        for sb in range(first, len(b.n_dof)):
+            n_j = b.starts[sb + 1] - b.starts[sb]
+            for run in range(b.run_starts[sb], b.run_starts[sb + 1]):
+                if n_j == 0 or places[run] < 0 or b.runs[run, 2] != kind:
+                    continue
+                n_dof = b.runs[run, 1] - b.runs[run, 0]
+                if n_rows + n_dof > len(gradients):
+                    _add_products(
+                        a, sa, feature, edges[0], gradients[:n_rows], targets, packed_a, out
+                    )
+                    n_rows = 0
+                jacobian = packed_b[places[run] : places[run] + n_j * n_dof * size]
+                weights = phi.s[b.starts[sb] : b.starts[sb + 1], begin:end]
+                summed = memory[half : half + n_dof * width].reshape(n_i, n_dof * size)
+                np.dot(np.ascontiguousarray(weights.T), jacobian.reshape(n_j, -1), summed)
+                for k in range(n_i):
+                    for c in range(n_dof):
+                        source = summed[k, c * size : (c + 1) * size]
+                        target = gradients[n_rows + c, k * size : (k + 1) * size]
+                        for d in range(size):
+                            target[d] = source[d]
+                row = b_rows.starts[sb] + b_rows.has_energy[sb] + b.runs[run, 0]
+                for c in range(n_dof):
+                    targets[n_rows + c] = row + c
+                n_rows += n_dof
+        _add_products(a, sa, feature, edges[0], gradients[:n_rows], targets, packed_a, out)
+
+
+@callee(allocates=True, cache=True)
+def _add_products(a, sa, feature, edge, gradients, targets, packed, out):
+    """Add the products of gradients (rows, n_atoms · width) with the Jacobian of a structure a."""
+    n_rows, width = gradients.shape
+    if n_rows == 0:
+        return
+    start = edge * (a.row_starts[sa + 1] - a.row_starts[sa])
+    for run in range(a.run_starts[sa], a.run_starts[sa + 1]):
+        begin, end = a.runs[run, 0], a.runs[run, 1]
+        if a.support[a.runs[run, 2], feature] == 0.0:
+            continue
+        jacobian = packed[start + begin * width : start + end * width].reshape(-1, width)
+        product = np.dot(gradients, jacobian.T)
+        for row in range(n_rows):
+            source, target = product[row], out[targets[row], begin:end]
+            for c in range(len(source)):
+                target[c] += source[c]
 
 
 @callee(cache=True)
@@ -199,29 +272,6 @@ def _add(block, out):
 def _add_row(weight, row, out):
     for d in range(len(out)):
         out[d] += weight * row[d]
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _add_rows(weights, rows, out):
-    """out += Σ_j weights[j] rows[j], up to four rows at a time, to read and write less."""
-    rest = len(rows) % 4
-    if rest == 1:
-        _add_row(weights[0], rows[0], out)
-    elif rest == 2:
-        w0, w1 = weights[0], weights[1]
-        r0, r1 = rows[0], rows[1]
-        for d in range(len(out)):
-            out[d] += w0 * r0[d] + w1 * r1[d]
-    elif rest == 3:
-        w0, w1, w2 = weights[0], weights[1], weights[2]
-        r0, r1, r2 = rows[0], rows[1], rows[2]
-        for d in range(len(out)):
-            out[d] += w0 * r0[d] + w1 * r1[d] + w2 * r2[d]
-    for j in range(rest, len(rows), 4):
-        w0, w1, w2, w3 = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
-        r0, r1, r2, r3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
-        for d in range(len(out)):
-            out[d] += (w0 * r0[d] + w1 * r1[d]) + (w2 * r2[d] + w3 * r3[d])
 
 
 @njit(cache=True, nogil=True)
@@ -257,15 +307,18 @@ def add_jacobians(
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
 def fill_own(side):
-    """Jᵀx, once the Jacobians are complete."""
+    """Jᵀx and the support, once the Jacobians are complete."""
     for s in range(len(side.n_dof)):
         begin, end = side.starts[s], side.starts[s + 1]
         row = side.row_starts[s]
-        for _ in range(side.n_dof[s]):
-            for i in range(begin, end):
-                total = 0.0
-                x, slopes = side.projected[i], side.jacobians[row]
-                for d in range(len(x)):
-                    total += x[d] * slopes[d]
-                side.own[row] = total
-                row += 1
+        for run in range(side.run_starts[s], side.run_starts[s + 1]):
+            support = side.support[side.runs[run, 2]]
+            for _ in range(side.runs[run, 0], side.runs[run, 1]):
+                for i in range(begin, end):
+                    total = 0.0
+                    x, slopes = side.projected[i], side.jacobians[row]
+                    for d in range(len(x)):
+                        total += x[d] * slopes[d]
+                        support[d] += abs(slopes[d])
+                    side.own[row] = total
+                    row += 1
