@@ -14,7 +14,7 @@ from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
 # cut into smaller pieces, so that all threads have work.
-_ROWS, _GROUPS = 384, 6
+_ROWS, _GROUPS = 384, 4
 # The same on a device, which has one thread.
 _TENSOR_ROWS = 2048
 
