@@ -7,7 +7,8 @@ from ase.build import molecule
 
 from skatom import Structures
 from skatom.descriptors import FCHL19
-from skatom.kernels import Gaussian, Polynomial, blocks, covariance, environments
+from skatom.kernels import Gaussian, Polynomial, bases, blocks, coordinates, covariance
+from skatom.kernels.environments import Environments
 from skatom.parallel import threads_over_blas
 
 
@@ -27,8 +28,8 @@ def test_basis_of_the_jacobians_changes_nothing(molecules, monkeypatch):
     kernel, features = Gaussian(2.0), FCHL19(n_r2=6, n_r3=5).fit_transform(molecules)
     found = {}
     for name, atoms in (("with", 0), ("without", 1e9)):
-        monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", atoms)
-        assert (environments.jacobian_bases(features) is None) == (name == "without")
+        monkeypatch.setattr(bases, "_ROWS_PER_FEATURE", atoms)
+        assert (bases.jacobian_bases(features) is None) == (name == "without")
         found[name] = covariance(kernel, features)
     scale = np.abs(found["with"]).max()
     np.testing.assert_allclose(found["with"], found["without"], atol=1e-13 * scale)
@@ -40,7 +41,7 @@ def test_rows_and_columns_are_chosen_from_the_whole_matrix(
     molecules, monkeypatch, atoms_per_feature, rows_at_once
 ):
     """Some coordinates, some energies, atoms without neighbours, species in one side only."""
-    monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", atoms_per_feature)
+    monkeypatch.setattr(bases, "_ROWS_PER_FEATURE", atoms_per_feature)
     monkeypatch.setattr(blocks, "_ROWS", rows_at_once)
     rng, kernel = np.random.default_rng(0), Gaussian(2.0) + 0.1 * Polynomial(2)
     oxygen, frames = Atoms("O"), molecules.to_ase()
@@ -48,7 +49,7 @@ def test_rows_and_columns_are_chosen_from_the_whole_matrix(
     descriptor = FCHL19(n_r2=6, n_r3=5).fit(molecules)
     sides = [descriptor.transform(structures) for structures in batches]
     whole = covariance(kernel, *sides)
-    bases = environments.jacobian_bases(*sides)
+    of_both = bases.jacobian_bases(*sides)
     made, layouts, index = [], [], []
     for features in sides:
         sizes = 3 * features.n_atoms
@@ -59,7 +60,7 @@ def test_rows_and_columns_are_chosen_from_the_whole_matrix(
             np.append(start if has else [], start + 1 + some).astype(int)
             for start, has, some in zip(starts, has_energy, kept, strict=True)
         ]))  # fmt: skip
-        made.append(environments.Environments(features, kept, bases))
+        made.append(Environments(features, kept, of_both))
         layouts.append(blocks.layout(made[-1].n_dof, has_energy))
     found = np.full([len(rows) for rows in index], np.nan)
     with threads_over_blas() as pool:
@@ -128,3 +129,42 @@ def test_golden_force_covariance_of_fchl19(golden):
     np.testing.assert_allclose(
         matrix[1:4, 0], [0.6771718074, 2.3685303381, -1.6880825212], atol=6e-11
     )
+
+
+def test_jacobians_are_multiplied_where_they_are_not_zero(monkeypatch):
+    """Elements that change few features each, in any order of the atoms, equal dense products."""
+    frames = [molecule(name) for name in ("CH3CH2OH", "CH3CONH2", "C6H6", "CH3CN")]
+    for image in frames[:2]:
+        image.rattle(0.05, seed=1)
+    mixed = [image[np.random.default_rng(2).permutation(len(image))] for image in frames]
+    features = FCHL19(n_r2=6, n_r3=5).fit_transform([*frames, *mixed])
+    found = {}
+    for shortest in (1, 8, 10**6):
+        for rows in (0, 10**6):
+            monkeypatch.setattr(coordinates, "_SHORTEST", shortest)
+            monkeypatch.setattr(bases, "_ROWS_PER_FEATURE", rows)
+            found[shortest, rows] = covariance(
+                Gaussian(2.0), features, rows=("energy", "forces", "virial")
+            )
+    dense = found[10**6, 10**6]
+    for matrix in found.values():
+        np.testing.assert_allclose(matrix, dense, atol=1e-13 * np.abs(dense).max())
+
+
+def test_bases_keep_what_elements_do_not_change():
+    features = FCHL19().fit_transform([molecule("CH3CH2OH")] * 60)
+    moved = features.jacobian(slice(0, 1))
+    numbers = features.structures.numbers
+    of_carbon = (numbers[moved.pairs.centers] == 6) & (numbers[moved.pairs.indices] == 8)
+    projected = moved.values[of_carbon] @ bases.jacobian_bases(features)[6]
+    unchanged = ~projected.any(axis=(0, 1))
+    assert 0.2 * len(unchanged) < unchanged.sum() < len(unchanged)
+
+
+def test_isolated_atoms_have_a_basis(monkeypatch):
+    monkeypatch.setattr(bases, "_ROWS_PER_FEATURE", 0)
+    features = FCHL19().fit_transform([Atoms("O"), Atoms("O")])
+    matrix = covariance(Gaussian(2.0), features)
+    energies = [0, 4]
+    np.testing.assert_allclose(matrix[np.ix_(energies, energies)], 1.0)
+    assert not np.delete(matrix, energies, axis=0).any()

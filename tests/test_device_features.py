@@ -476,7 +476,7 @@ def test_covariances_of_even_and_uneven_structures(structures):
 
 
 def test_covariances_in_pieces(monkeypatch):
-    from skatom.kernels import blocks, environments
+    from skatom.kernels import bases, blocks
     from skatom.kernels._torch import covariance
 
     data = load_ethanol()
@@ -485,8 +485,8 @@ def test_covariances_in_pieces(monkeypatch):
     expected = covariance_matrix(Gaussian(2.0), on_cpu)
     monkeypatch.setattr(blocks, "_TENSOR_ROWS", 60)
     monkeypatch.setattr(covariance, "_NUMBERS", {False: 2**12})
-    monkeypatch.setattr(environments, "_TENSOR_BATCH", 2**14)
-    monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", 0)  # Jacobians in a basis
+    monkeypatch.setattr(bases, "_TENSOR_BATCH", 2**14)
+    monkeypatch.setattr(bases, "_ROWS_PER_FEATURE", 0)  # Jacobians in a basis
     assert_equal(covariance_matrix(Gaussian(2.0), features), expected)
 
 

@@ -29,8 +29,8 @@ from skatom.kernels import (
     Laplacian,
     Matern,
     StructureKernel,
+    bases,
     covariance,
-    environments,
 )
 from skatom.metrics import neg_force_mae
 from skatom.models import ForceKernelRidge
@@ -136,7 +136,7 @@ STRUCTURE_KERNELS = {
 @pytest.mark.parametrize("kernel", STRUCTURE_KERNELS.values(), ids=STRUCTURE_KERNELS)
 @pytest.mark.parametrize("rows_per_feature", [0, 1e9], ids=["basis", "no basis"])
 def test_kernels_of_structures_equal_the_dense_process(kernel, rows_per_feature, monkeypatch):
-    monkeypatch.setattr(environments, "_ROWS_PER_FEATURE", rows_per_feature)
+    monkeypatch.setattr(bases, "_ROWS_PER_FEATURE", rows_per_feature)
     structures = crystals(8)
     features, targets = SMALL.fit_transform(structures), labels_of(structures, ALL)
     targets.energy[2] = np.nan

@@ -184,9 +184,10 @@ class _AtomicTransform(_Transformer):
 
     def _check_memory(self, n_rows, n_pairs, check=check_memory):
         """Raise a MemoryError if so many rows, and what loops need of pairs, do not fit."""
+        n_features = self._n_features()
         check(
-            8.0 * (n_rows * self._n_features() + n_pairs),
-            f"the array of {n_rows} x {self._n_features()} features",
+            8.0 * (n_rows * n_features + n_pairs),
+            f"the array of {n_rows} x {n_features} features",
             f"transform fewer structures at a time, or reduce {self._size_parameters}",
         )
 
@@ -301,10 +302,18 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         *arrays)`` and writes the results of the centres first … last - 1 and of their pairs.
         ``centers`` (n_centers,) and ``neighbors`` (n_pairs,) are the indices of their species.
         """
-        run_in_threads(
-            loop, len(pairs.atoms), pairs.offsets, pairs.vectors, species[pairs.atoms],
-            species[pairs.indices], self._compiled(), *arrays,
+        neighbors = np.empty(len(pairs.indices), species.dtype)
+        arguments = (
+            pairs.offsets, pairs.vectors, species[pairs.atoms], neighbors, self._compiled(),
+            *arrays,
         )  # fmt: skip
+
+        def work(first, last):  # each thread looks up the neighbours of its own centres
+            own = slice(pairs.offsets[first], pairs.offsets[last])
+            np.take(species, pairs.indices[own], out=neighbors[own], mode="clip")
+            loop(first, last, *arguments)
+
+        run_in_threads(work, len(pairs.atoms))
 
     @property
     def n_features_out_(self) -> Any:

@@ -5,14 +5,16 @@ import numpy as np
 from skatom._device import beside, check_together, device_of, is_tensor, namespace
 from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
 from skatom.kernels._cpu.covariance import Derivatives, Layout
-from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases, loops_of
+from skatom.kernels.bases import jacobian_bases
+from skatom.kernels.coordinates import by_element, coordinates_of
+from skatom.kernels.environments import Environments, loops_of
 from skatom.memory import check_memory
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
 # cut into smaller pieces, so that all threads have work.
-_ROWS, _GROUPS = 384, 6
+_ROWS, _GROUPS = 384, 4
 # The same on a device, which has one thread.
 _TENSOR_ROWS = 2048
 
@@ -133,6 +135,7 @@ class _Side:
             for s, own, coordinates in zip(
                 of_size, motions, kept_coordinates(motions), strict=True
             ):
+                coordinates = by_element(coordinates, structures[int(s)].numbers)
                 kept[s], self._completions[s] = coordinates, completion(own, coordinates)
         return kept
 

@@ -1,29 +1,20 @@
 """Rows of features grouped by species, with their Jacobians in a small basis."""
 
-from contextlib import contextmanager
 from copy import copy
-from functools import partial
 from importlib import import_module
-from itertools import pairwise
 
 import numpy as np
 
-from skatom._device import beside, device_of, is_tensor, namespace
+from skatom._device import beside, device_of, is_tensor, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels._cpu import covariance as _cpu
-from skatom.kernels._cpu.covariance import STRAINS, Side
+from skatom.kernels._cpu.covariance import Side
 from skatom.kernels.base import squared_norms
+from skatom.kernels.bases import dense_jacobians, jacobian_batches, mapper
+from skatom.kernels.coordinates import runs_of_classes
 from skatom.kernels.feature_rows import rows_of
 from skatom.memory import check_memory
-from skatom.parallel import threads_over_blas
-from skatom.structures import groups_by_size, offsets_from_counts
-
-# Components of the Jacobians below this share of the largest squared are rounding error.
-_NEGLIGIBLE = 1e-14
-# Fewer rows than this have no basis.
-_ROWS_PER_FEATURE = 1
-# Numbers in the Jacobians of the structures that a thread handles at a time, or a device.
-_BATCH, _TENSOR_BATCH = 2**20, 2**26
+from skatom.structures import offsets_from_counts
 
 
 def loops_of(array):
@@ -77,6 +68,7 @@ class Environments:
             coordinates = [np.arange(0)] * len(features)
         self.n_dof = np.array([len(c) for c in coordinates], np.int64)
         self._structure = np.repeat(np.arange(len(features)), self.rows.counts)
+        self._runs = runs_of_classes(features, coordinates)
         self.sides = self._empty_sides(bases)
         self.whole, self._made = self, {}
         if self.n_dof.any():
@@ -117,10 +109,9 @@ class Environments:
         environments.whole, environments._made = environments, {}
         n_dof = np.zeros(max(len(first) for first in starts.values()) - 1, np.int64)
         environments.n_dof = n_dof
+        none = np.zeros(len(n_dof) + 1, np.int64)
         environments.sides = {
-            z: side._replace(
-                starts=starts[z], row_starts=np.zeros(len(n_dof) + 1, np.int64), n_dof=n_dof
-            )
+            z: side._replace(starts=starts[z], row_starts=none, n_dof=n_dof, run_starts=none)
             for z, side in self.sides.items()
         }
         return environments
@@ -146,8 +137,10 @@ class Environments:
         projected = copy(self)
         projected.sides = {
             z: side._replace(
-                projected=side.projected @ bases[z], jacobians=side.jacobians @ bases[z]
-            )
+                projected=side.projected @ bases[z],
+                jacobians=side.jacobians @ bases[z],
+                support=side.support @ np.abs(on_host(bases[z])),
+            )  # fmt: skip
             for z, side in self.sides.items()
             if z in bases
         }
@@ -167,6 +160,7 @@ class Environments:
             "use fewer structures, or fewer features",
         )
         sides = {}
+        run_starts, runs, n_classes = self._runs
         for z, x in projected.items():
             rows = offsets_from_counts(counts[z] * self.n_dof)
             shape = int(rows[-1]), x.shape[1]
@@ -175,7 +169,10 @@ class Environments:
                 if device is None
                 else (device.zeros(*shape), device.empty(shape[0]))
             )
-            sides[z] = Side(offsets_from_counts(counts[z]), x, rows, jacobians, own, self.n_dof)
+            sides[z] = Side(
+                offsets_from_counts(counts[z]), x, rows, jacobians, own, self.n_dof, run_starts,
+                runs, np.zeros((n_classes, x.shape[1])),
+            )  # fmt: skip
         return sides
 
     def _fill_jacobians(self, coordinates, bases):
@@ -184,15 +181,15 @@ class Environments:
         else:
             self._fill_from_structures(coordinates, bases)
         loops = loops_of(self.features.values)
-        with _mapper(self.features) as apply:
+        with mapper(self.features) as apply:
             list(apply(loops.fill_own, self.sides.values()))
 
     def _fill_from_structures(self, coordinates, bases):
         """Copy the rows of the dense Jacobians of structures."""
         (side,) = self.sides.values()
-        for batch in _batches(self.features):
+        for batch in jacobian_batches(self.features):
             if self.n_dof[batch].any():
-                for s, dense in enumerate(_dense_jacobians(self.features, batch), batch.start):
+                for s, dense in enumerate(dense_jacobians(self.features, batch), batch.start):
                     dense = dense[coordinates[s]]
                     at = slice(side.row_starts[s], side.row_starts[s + 1])
                     side.jacobians[at] = dense if bases is None else dense @ bases[0]
@@ -220,19 +217,38 @@ class Environments:
                 mine = np.flatnonzero(numbers[centers] == z)
                 slopes = jacobian.values[mine]
                 if bases is not None:
-                    projected = slopes.reshape(-1, len(bases[z])) @ bases[z]
-                    slopes = projected.reshape(len(slopes), 3, bases[z].shape[1])
+                    slopes = _projected(slopes, numbers[indices[mine]], bases[z])
                 loops.add_jacobians(
                     centers[mine], indices[mine], jacobian.pairs.vectors[mine], slopes, atom,
                     self._structure, coordinate, strain, side,
                 )  # fmt: skip
 
-        with _mapper(features) as apply:
-            list(apply(fill, [b for b in _batches(features) if self.n_dof[b].any()]))
+        with mapper(features) as apply:
+            list(apply(fill, [b for b in jacobian_batches(features) if self.n_dof[b].any()]))
+
+
+def _projected(slopes, moved, basis):
+    """Jacobians of pairs (n_pairs, 3, n_features) in a basis.
+
+    ``moved`` are the elements of the atoms that move: those of one change some features only.
+    """
+    if is_tensor(slopes):
+        return (slopes.reshape(-1, len(basis)) @ basis).reshape(len(slopes), 3, basis.shape[1])
+    out = np.zeros((len(slopes), 3, basis.shape[1]))
+    for z in np.unique(moved):
+        mine = np.flatnonzero(moved == z)
+        rows = slopes[mine].reshape(-1, len(basis))
+        used = np.flatnonzero(rows.any(axis=0))
+        of_used = basis[used]
+        columns = np.flatnonzero(of_used.any(axis=0))
+        projected = rows[:, used] @ of_used[:, columns]
+        out[np.ix_(mine, np.arange(3), columns)] = projected.reshape(len(mine), 3, -1)
+    return out
 
 
 def _some_structures(side, structures):
     """The `Side` of some of its structures."""
+    runs = [np.arange(*side.run_starts[s : s + 2]) for s in structures]
     atoms, rows = (
         beside(np.concatenate([np.arange(ends[s], ends[s + 1]) for s in structures]), side.own)
         for ends in (side.starts, side.row_starts)
@@ -241,118 +257,6 @@ def _some_structures(side, structures):
         offsets_from_counts(np.diff(side.starts)[structures]), side.projected[atoms],
         offsets_from_counts(np.diff(side.row_starts)[structures]), side.jacobians[rows],
         side.own[rows], side.n_dof[structures],
+        offsets_from_counts([len(of_one) for of_one in runs]), side.runs[np.concatenate(runs)],
+        side.support,
     )  # fmt: skip
-
-
-def coordinates_of(forces, virial, n_atoms):
-    """The coordinates of the derivatives that are forces, the virial, or both.
-
-    Parameters
-    ----------
-    forces : bool, or ndarray of int
-        Whether forces are wanted, or which of their 3N components.
-    virial : bool
-    n_atoms : int
-
-    Returns
-    -------
-    ndarray of int
-    """
-    if isinstance(forces, np.ndarray):
-        positions = forces
-    else:
-        positions = np.arange(3 * n_atoms if forces else 0)
-    return np.append(positions, 3 * n_atoms + np.arange(6 if virial else 0))
-
-
-def jacobian_bases(*batches):
-    """Orthonormal bases P (n_features, rank) of the span of the Jacobians of each species.
-
-    For few rows there are no bases: finding them would cost more than they save.
-
-    The features themselves are included in the span: what a basis leaves out is then small in
-    features and Jacobians, and below rounding error in their products.
-
-    Parameters
-    ----------
-    *batches : AtomicFeatures or StructureFeatures
-        Features by the same descriptor.
-
-    Returns
-    -------
-    dict of int to ndarray, or None
-    """
-    n_features = batches[0].values.shape[1]
-    if sum(len(features.values) for features in batches) < _ROWS_PER_FEATURE * n_features:
-        return None
-    slopes, values = {}, {}
-    with _mapper(batches[0]) as apply:
-        for features in batches:
-            numbers = rows_of(features).numbers
-            for z in np.unique(numbers):
-                rows = features.values[np.flatnonzero(numbers == z)]
-                values[z] = values.get(z, 0.0) + rows.T @ rows
-            for grams in apply(partial(_grams, features), _batches(features)):
-                for z, gram in grams.items():
-                    slopes[z] = slopes.get(z, 0.0) + gram
-        grams = ((slopes[z], values[z]) for z in values)
-        return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
-
-
-@contextmanager
-def _mapper(features):
-    """`map` of a pool of threads, or in this thread for features on a device, which is one."""
-    if is_tensor(features.values):
-        yield map
-    else:
-        with threads_over_blas() as pool:
-            yield pool.map
-
-
-def _dense_jacobians(features, batch):
-    """The Jacobian (3N + 6, n_features) of each structure of a batch of StructureFeatures."""
-    jacobian = features.jacobian(batch)
-    rows, columns = np.transpose(STRAINS)
-    strains = -0.5 * (jacobian.strains[:, rows, columns] + jacobian.strains[:, columns, rows])
-    n_features = strains.shape[2]
-    for (first, last), strain in zip(pairwise(jacobian.offsets), strains, strict=True):
-        gradients = jacobian.gradients[first:last].reshape(-1, n_features)
-        yield namespace(strain).concatenate([gradients, strain])
-
-
-def _grams(features, batch):
-    """Σ JᵀJ of the structures of a batch, by species of the centre."""
-    if not isinstance(features, AtomicFeatures):
-        return {0: sum(dense.T @ dense for dense in _dense_jacobians(features, batch))}
-    jacobian = features.jacobian(batch)
-    numbers = features.structures[batch].numbers[jacobian.pairs.centers]
-    found = {}
-    for z in features.species:
-        rows = jacobian.values[np.flatnonzero(numbers == z)]
-        rows = rows.reshape(-1, rows.shape[2])
-        found[z] = rows.T @ rows
-    return found
-
-
-def _leading_eigenvectors(grams):
-    total = sum(gram / max(gram.trace(), np.finfo(float).tiny) for gram in grams)
-    xp = namespace(total)
-    # features that are zero everywhere, such as those of elements that are never near, are left out
-    used = xp.nonzero(total.diagonal())
-    used = used[:, 0] if is_tensor(total) else used[0]
-    used = used if len(used) else xp.arange(1)
-    lengths, vectors = xp.linalg.eigh(total[used][:, used])
-    kept = lengths > _NEGLIGIBLE * lengths[-1]
-    kept[-1] = True  # one at least, where all features are zero
-    basis = xp.zeros_like(total[:, : int(kept.sum())])
-    basis[used] = vectors[:, kept]
-    return basis
-
-
-def _batches(features):
-    """Slices of structures whose Jacobians are small enough to hold at a time."""
-    # for each feature, atoms have some 30 neighbours, and structures 3N + 9 derivatives
-    per_atom = 3 * (30 if isinstance(features, AtomicFeatures) else 2)
-    size = _TENSOR_BATCH if is_tensor(features.values) else _BATCH
-    per_batch = max(1, size // (per_atom * features.values.shape[1]))
-    return groups_by_size(features.structures.offsets, per_batch)

@@ -9,8 +9,11 @@ derivatives F = -dE/dq with respect to the coordinates q of a structure,
     g_I = Σ_J φ_s yᵀ + 2 φ_u xᵀ
     G_I = Σ_J φ_s J_Jᵀ + J_Jᵀx (φ_ss yᵀ + 2 φ_su xᵀ) + J_Jᵀy (2 φ_sv yᵀ + 4 φ_uv xᵀ)
 
-The atoms of b are summed before the product with J_I, so that there is one product for each atom of
-a instead of one for each pair, and the gradients of several structures b stand in one matrix.
+The products of Jacobians are the work. Atoms of b are summed before the product with J_I, so that
+there is one product for each atom of a instead of one for each pair. Features of an element do not
+change with atoms of another one: coordinates of atoms of one element are a class, features with the
+same classes a group, and only products of groups with what both classes have are made. What
+multiplies y or x is a product of small matrices, since J_I y and J_J x are numbers.
 """
 
 from typing import NamedTuple
@@ -19,9 +22,10 @@ import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import add_product, callee, njit
+from skatom.kernels._cpu.packing import groups, pack_runs, pack_structure
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
-_GRADIENTS = 2**18
+_GRADIENTS = 2**17
 # Voigt's order of the components of a strain.
 STRAINS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _STRAINS = np.array(STRAINS)
@@ -32,7 +36,7 @@ class Side(NamedTuple):
 
     Structure s has the atoms ``starts[s] … starts[s + 1] - 1`` of this species, and the rows
     ``row_starts[s] … row_starts[s + 1] - 1`` of their Jacobians: for each of the ``n_dof[s]``
-    coordinates one row of every atom.
+    coordinates one row of every atom. A run is some consecutive coordinates of one class.
     """
 
     starts: np.ndarray  # (n + 1,)
@@ -41,6 +45,9 @@ class Side(NamedTuple):
     jacobians: np.ndarray  # (n_rows, rank)
     own: np.ndarray  # (n_rows,): Jᵀx of the same atom
     n_dof: np.ndarray  # (n,)
+    run_starts: np.ndarray  # (n + 1,): where the runs of each structure begin
+    runs: np.ndarray  # (n_runs, 3): first coordinate, the one after the last, class
+    support: np.ndarray  # (n_classes, rank): zero where no coordinate of a class changes a feature
 
     def jacobian_of(self, s):
         """(n_dof[s], n_atoms of s, rank), a view."""
@@ -54,7 +61,7 @@ class Side(NamedTuple):
         return Side(
             self.starts[first : last + 1] - atoms.start, self.projected[atoms],
             self.row_starts[first : last + 1] - rows.start, self.jacobians[rows], self.own[rows],
-            self.n_dof[first:last],
+            self.n_dof[first:last], self.run_starts[first : last + 1], self.runs, self.support,
         )  # fmt: skip
 
 
@@ -88,41 +95,74 @@ class Derivatives(NamedTuple):
 _VALUE, _S, _U, _V, _SS, _SU, _SV, _UV = range(8)
 
 
+class Scratch(NamedTuple):
+    """Memory for what is made of one structure a and some structures b."""
+
+    left: np.ndarray  # of the products of numbers
+    right: np.ndarray
+    packed_a: np.ndarray  # the Jacobian of a, group by group
+    packed_b: np.ndarray  # those of all b, run by run
+    places: np.ndarray  # (n_runs, n_groups): where these begin
+    weights: np.ndarray  # φ_s of two structures
+    summed: np.ndarray  # Σ_J φ_s J_Jᵀ of a run
+    gradients: np.ndarray  # those of several runs, row by row
+    targets: np.ndarray  # their rows in the matrix
+    products: np.ndarray
+
+
 def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """Add what one species contributes to ``out``: rows of the structures b, columns of a.
 
     Pairs with b < a + ``diagonal`` are left out.
     """
-    n_i, n_j, height = ((x[1:] - x[:-1]).max() for x in (a.starts, b.starts, b_rows.starts))
-    rank = b.projected.shape[1]
-    size = max(_GRADIENTS, height * n_i * rank) if a.n_dof.any() else 0
-    along_y, along_x = np.empty(height * n_i * n_j), np.empty(size // max(rank, 1) + height * n_i)
     fields = phi if phi.s.size else phi[:1]
     phi = np.empty((len(fields), *phi.value.T.shape))
     for k, field in enumerate(fields):
         phi[k] = field.T
-    slopes = a.projected @ b.jacobians.T  # x_Iᵀ J_J
-    b = b._replace(projected=np.ascontiguousarray(b.projected))
+    of_groups = groups(a.support, b.support)
     _add_covariances(
-        a, b, a_rows, b_rows, phi, slopes, diagonal, np.empty(size), along_y, along_x, out
-    )
+        a, b, a_rows, b_rows, phi,
+        a.projected @ b.jacobians.T,  # x_Iᵀ J_J
+        a.jacobians @ b.projected.T,  # J_Iᵀ y_J
+        of_groups, diagonal, _scratch(a, b, of_groups), out,
+    )  # fmt: skip
+
+
+def _scratch(a, b, of_groups):
+    def largest(values):
+        return int(values.max(initial=0))
+
+    n_i, n_j = largest(np.diff(a.starts)), largest(np.diff(b.starts))
+    dof_a, dof_b = largest(a.n_dof), largest(b.n_dof)
+    of_a, of_b = (largest(side.runs[:, 1] - side.runs[:, 0]) for side in (a, b))
+    n_rows, widest = int(b.n_dof.sum()), n_i * largest(np.diff(of_groups.edges))
+    pairs, n_features = n_i * (n_j + 1), int(of_groups.edges[-1])
+    gradients = min(max(_GRADIENTS, of_b * widest), n_rows * widest)
+    return Scratch(
+        *map(np.empty, (
+            (dof_b + 1) * pairs, dof_a * pairs, dof_a * n_i * n_features,
+            len(b.jacobians) * n_features,
+        )),
+        np.empty((len(b.runs), len(of_groups.edges) - 1), np.int64),
+        *map(np.empty, (n_i * n_j, of_b * widest, gradients)),
+        np.empty(n_rows, np.int64), np.empty(n_rows * of_a),
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def _add_covariances(
-    a, b, a_rows, b_rows, phi, slopes, diagonal, memory, along_y, along_x, out
+    a, b, a_rows, b_rows, phi, slopes, along, groups, diagonal, scratch, out
 ):  # fmt: skip
-    """`add_covariances` for ``phi`` (8, n_atoms of a, n_atoms of b), in memory that is given."""
-    n_b, rank, stride = len(b.n_dof), b.projected.shape[1], out.shape[1]
+    """`add_covariances` for ``phi`` (8, n_atoms of a, n_atoms of b)."""
+    pack_runs(b, groups, scratch.places, scratch.packed_b)
     for sa in range(len(a.n_dof)):
         begin, dof_a = a.starts[sa], a.n_dof[sa]
         n_i = a.starts[sa + 1] - begin
-        if n_i == 0:
+        first, column = max(0, sa + diagonal), a_rows.starts[sa]
+        if n_i == 0 or first >= len(b.n_dof):
             continue
-        first = max(0, sa + diagonal)
-        column = a_rows.starts[sa]
         if a_rows.has_energy[sa]:
-            for sb in range(first, n_b):
+            for sb in range(first, len(b.n_dof)):
                 _add_energy_column(
                     begin, begin + n_i, b.starts[sb], b.starts[sb + 1], b.row_starts[sb],
                     b.n_dof[sb], b_rows.has_energy[sb], phi, slopes, b.own, b_rows.starts[sb],
@@ -131,24 +171,16 @@ def _add_covariances(
             column += 1
         if dof_a == 0:
             continue
-        while first < n_b:
-            top, last = b_rows.starts[first], first + 1
-            while last < n_b and (b_rows.starts[last + 1] - top) * n_i * rank <= len(memory):
-                last += 1
-            for sb in range(first, last):
-                place = (b_rows.starts[sb] - top) * n_i
-                _gradients(
-                    begin, n_i, b.starts[sb], b.starts[sb + 1] - b.starts[sb], b.row_starts[sb],
-                    b.n_dof[sb], b_rows.has_energy[sb], phi, slopes, b.own, b.projected,
-                    b.jacobians, along_y, memory[place * rank :], along_x[place:],
-                )  # fmt: skip
-            height, row = b_rows.starts[last] - top, a.row_starts[sa]
-            block = out[top, column:]
-            add_product(
-                height, dof_a, n_i * rank, memory, a.jacobians[row:], True, 1.0, block, stride
-            )
-            add_product(height, dof_a, n_i, along_x, a.own[row:], True, 1.0, block, stride)
-            first = last
+        for sb in range(first, len(b.n_dof)):
+            _add_numbers(
+                begin, n_i, a.row_starts[sa], dof_a, b.starts[sb],
+                b.starts[sb + 1] - b.starts[sb], b.row_starts[sb], b.n_dof[sb],
+                b_rows.has_energy[sb], phi, slopes, along, a.own, b.own, scratch.left,
+                scratch.right, out[b_rows.starts[sb], column:], out.shape[1],
+            )  # fmt: skip
+        pack_structure(a.jacobians, a.row_starts[sa], dof_a * n_i, groups, scratch.packed_a)
+        for g in range(len(groups.edges) - 1):
+            _add_group(a, sa, b, first, g, groups, phi, b_rows, scratch, column, out)
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -171,66 +203,102 @@ def _add_energy_column(
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _gradients(
-    i_begin, n_i, j_begin, n_j, row_begin, n_dof, has_energy, phi, slopes, own, projected,
-    jacobians, along_y, out, along_x,
+def _add_numbers(
+    i_begin, n_i, a_row, a_dof, j_begin, n_j, b_row, b_dof, has_energy, phi, slopes, along, own_a,
+    own_b, left, right, out, stride,
 ):  # fmt: skip
-    """-g and G of one structure b (its rows, n_atoms of a, rank), but for the multiples of x.
-
-    These (its rows, n_atoms of a) are written to ``along_x``; ``along_y`` is scratch.
-    """
-    rank, n_energies = projected.shape[1], 1 if has_energy else 0
+    """What multiplies J_Iᵀ y and J_Iᵀ x in -g J_I and G J_I, for one structure b."""
+    if n_j == 0:
+        return
+    n_energies, width = 1 if has_energy else 0, n_i * (n_j + 1)
     for k in range(n_i):
-        i = i_begin + k
+        i, place = i_begin + k, k * (n_j + 1)
         if has_energy:
-            along_x[k] = 0.0
+            total = 0.0
             for j in range(n_j):
-                along_y[k * n_j + j] = -phi[_S, i, j_begin + j]
-                along_x[k] -= 2 * phi[_U, i, j_begin + j]
-        for c in range(n_dof):
-            row, place, total = (n_energies + c) * n_i + k, row_begin + c * n_j, 0.0
+                left[place + j] = -phi[_S, i, j_begin + j]
+                total -= 2 * phi[_U, i, j_begin + j]
+            left[place + n_j] = total
+        for c in range(b_dof):
+            row, at, total = b_row + c * n_j, (n_energies + c) * width + place, 0.0
             for j in range(n_j):
-                slope, double = slopes[i, place + j], 2 * own[place + j]
-                at = j_begin + j
-                along_y[row * n_j + j] = phi[_SS, i, at] * slope + phi[_SV, i, at] * double
-                total += phi[_SU, i, at] * slope + phi[_UV, i, at] * double
-            along_x[row] = 2 * total
-    height = (n_energies + n_dof) * n_i
-    add_product(height, rank, n_j, along_y, projected[j_begin:], False, 0.0, out, rank)
-    for k in range(n_i):
-        weights = phi[_S, i_begin + k, j_begin : j_begin + n_j]
-        for c in range(n_dof):
-            row, place = (n_energies + c) * n_i + k, row_begin + c * n_j
-            _add_rows(weights, jacobians[place : place + n_j], out[row * rank : (row + 1) * rank])
+                slope, own, y = slopes[i, row + j], 2 * own_b[row + j], j_begin + j
+                left[at + j] = phi[_SS, i, y] * slope + phi[_SV, i, y] * own
+                total += phi[_SU, i, y] * slope + phi[_UV, i, y] * own
+            left[at + n_j] = 2 * total
+        for c in range(a_dof):
+            row, at = a_row + c * n_i + k, c * width + place
+            for j in range(n_j):
+                right[at + j] = along[row, j_begin + j]
+            right[at + n_j] = own_a[row]
+    add_product(n_energies + b_dof, a_dof, width, left, right, True, 1.0, out, stride)
+
+
+@callee(cache=True)
+def _add_group(a, sa, b, first, g, groups, phi, b_rows, scratch, column, out):
+    """Σ_IJ φ_s J_Jᵀ J_I over the features of one group, for the structures b from ``first`` on."""
+    begin, size = a.starts[sa], groups.edges[g + 1] - groups.edges[g]
+    n_i, gradients = a.starts[sa + 1] - begin, scratch.gradients
+    width = n_i * size
+    for kind in range(len(b.support)):
+        n_rows = 0
+        for sb in range(first, len(b.n_dof)):
+            n_j = b.starts[sb + 1] - b.starts[sb]
+            for run in range(b.run_starts[sb], b.run_starts[sb + 1]):
+                place = scratch.places[run, g]
+                if n_j == 0 or place < 0 or b.runs[run, 2] != kind:
+                    continue
+                n_dof = b.runs[run, 1] - b.runs[run, 0]
+                if (n_rows + n_dof) * width > len(gradients):
+                    _add_products(a, sa, g, groups, n_rows, width, scratch, column, out)
+                    n_rows = 0
+                for k in range(n_i):
+                    for j in range(n_j):
+                        scratch.weights[k * n_j + j] = phi[_S, begin + k, b.starts[sb] + j]
+                add_product(
+                    n_i, n_dof * size, n_j, scratch.weights, scratch.packed_b[place:], False, 0.0,
+                    scratch.summed, n_dof * size,
+                )  # fmt: skip
+                row = b_rows.starts[sb] + b_rows.has_energy[sb] + b.runs[run, 0]
+                for c in range(n_dof):
+                    scratch.targets[n_rows] = row + c
+                    for k in range(n_i):
+                        source, at = (k * n_dof + c) * size, n_rows * width + k * size
+                        _copy(scratch.summed[source : source + size], gradients[at : at + size])
+                    n_rows += 1
+        _add_products(a, sa, g, groups, n_rows, width, scratch, column, out)
+
+
+@callee(cache=True)
+def _copy(row, out):
+    for d in range(len(row)):
+        out[d] = row[d]
+
+
+@callee(cache=True)
+def _add_products(a, sa, g, groups, n_rows, width, scratch, column, out):
+    """Add the products of gradients (n_rows, width) with the Jacobian of a structure a."""
+    if n_rows == 0:
+        return
+    feature = groups.segments[groups.segment_starts[g], 0]
+    start = groups.edges[g] * (a.row_starts[sa + 1] - a.row_starts[sa])
+    for run in range(a.run_starts[sa], a.run_starts[sa + 1]):
+        begin, n_dof = a.runs[run, 0], a.runs[run, 1] - a.runs[run, 0]
+        if a.support[a.runs[run, 2], feature] == 0.0:
+            continue
+        jacobian = scratch.packed_a[start + begin * width :]
+        add_product(
+            n_rows, n_dof, width, scratch.gradients, jacobian, True, 0.0, scratch.products, n_dof
+        )
+        for row in range(n_rows):
+            product = scratch.products[row * n_dof : (row + 1) * n_dof]
+            _add_row(1.0, product, out[scratch.targets[row], column + begin :])
 
 
 @callee(cache=True, fastmath=FASTMATH)
 def _add_row(weight, row, out):
-    for d in range(len(out)):
+    for d in range(len(row)):
         out[d] += weight * row[d]
-
-
-@callee(cache=True, fastmath=FASTMATH)
-def _add_rows(weights, rows, out):
-    """out += Σ_j weights[j] rows[j], up to four rows at a time, to read and write less."""
-    rest = len(rows) % 4
-    if rest == 1:
-        _add_row(weights[0], rows[0], out)
-    elif rest == 2:
-        w0, w1 = weights[0], weights[1]
-        r0, r1 = rows[0], rows[1]
-        for d in range(len(out)):
-            out[d] += w0 * r0[d] + w1 * r1[d]
-    elif rest == 3:
-        w0, w1, w2 = weights[0], weights[1], weights[2]
-        r0, r1, r2 = rows[0], rows[1], rows[2]
-        for d in range(len(out)):
-            out[d] += w0 * r0[d] + w1 * r1[d] + w2 * r2[d]
-    for j in range(rest, len(rows), 4):
-        w0, w1, w2, w3 = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
-        r0, r1, r2, r3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
-        for d in range(len(out)):
-            out[d] += (w0 * r0[d] + w1 * r1[d]) + (w2 * r2[d] + w3 * r3[d])
 
 
 @njit(cache=True, nogil=True)
@@ -270,10 +338,11 @@ def add_jacobians(
 
 
 def fill_own(side):
-    """Jᵀx, once the Jacobians are complete."""
+    """Jᵀx and the support, once the Jacobians are complete."""
     for s, n_dof in enumerate(side.n_dof):
         rows = slice(side.row_starts[s], side.row_starts[s + 1])
         if rows.start < rows.stop:
-            x = side.projected[side.starts[s] : side.starts[s + 1]]
-            own = side.own[rows].reshape(n_dof, len(x))
-            np.einsum("cad,ad->ca", side.jacobian_of(s), x, out=own)
+            x, jacobian = side.projected[side.starts[s] : side.starts[s + 1]], side.jacobian_of(s)
+            np.einsum("cad,ad->ca", jacobian, x, out=side.own[rows].reshape(n_dof, len(x)))
+            for begin, end, kind in side.runs[side.run_starts[s] : side.run_starts[s + 1]]:
+                side.support[kind] += jacobian[begin:end].any(axis=(0, 1))

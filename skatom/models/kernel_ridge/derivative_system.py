@@ -6,13 +6,15 @@ import numpy as np
 
 from skatom._device import beside, check_together, device_of, device_parameter, namespace, on_host
 from skatom._rigid_motions import kept_coordinates, rigid_motions
+from skatom.kernels.bases import jacobian_bases
 from skatom.kernels.blocks import (
     fill_columns,
     layout,
     row_counts,
     row_groups,
 )
-from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.coordinates import by_element, coordinates_of
+from skatom.kernels.environments import Environments
 from skatom.kernels.structure import StructureKernel
 from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
@@ -50,13 +52,16 @@ class DerivativeSystem:
         has_energy, has_forces, has_virial = (
             labels.labelled[kind] for kind in ("energy", "forces", "virial")
         )
+        structures = features.structures
         self._motions = [
-            rigid_motions(features.structures[s])[0] if forces else None
+            rigid_motions(structures[s])[0] if forces else None
             for s, forces in enumerate(has_forces)
         ]
         self._kept = [
-            np.arange(0) if motions is None else self._coordinates(motions)
-            for motions in self._motions
+            np.arange(0)
+            if motions is None
+            else by_element(self._coordinates(motions), structures[s].numbers)
+            for s, motions in enumerate(self._motions)
         ]
         self.coordinates = [
             coordinates_of(kept, virial, n)

@@ -5,8 +5,10 @@ from scipy.linalg import solve_triangular
 
 from skatom._device import check_together, device_of, on_host
 from skatom.descriptors.features import structures_of
+from skatom.kernels.bases import jacobian_bases
 from skatom.kernels.blocks import fill_columns, kinds_of_rows, layout
-from skatom.kernels.environments import Environments, coordinates_of, jacobian_bases
+from skatom.kernels.coordinates import coordinates_of
+from skatom.kernels.environments import Environments
 from skatom.kernels.fchl18.expansion import FCHL18Expansion
 from skatom.kernels.structure import StructureKernel
 from skatom.kernels.structure_blocks import own_covariances

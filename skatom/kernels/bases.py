@@ -1,0 +1,158 @@
+"""Bases of the span of the Jacobians of features, which tell apart what elements change."""
+
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from skatom._device import is_tensor, namespace, on_host
+from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.kernels._cpu.covariance import STRAINS
+from skatom.kernels.feature_rows import rows_of
+from skatom.parallel import threads_over_blas
+from skatom.structures import groups_by_size
+
+# Components of the Jacobians below this share of the largest squared are rounding error.
+_NEGLIGIBLE = 1e-14
+# Elements that are told apart.
+_ELEMENTS = 60
+# Fewer rows than this have no basis.
+_ROWS_PER_FEATURE = 1
+# Numbers in the Jacobians of the structures that a thread handles at a time, or a device.
+_BATCH, _TENSOR_BATCH = 2**21, 2**26
+
+
+def jacobian_bases(*batches):
+    """Orthonormal bases P (n_features, rank) of the span of the Jacobians of each species.
+
+    For few rows there are no bases: finding them would cost more than they save.
+
+    The features themselves are included in the span: what a basis leaves out is then small in
+    features and Jacobians, and below rounding error in their products.
+
+    Parameters
+    ----------
+    *batches : AtomicFeatures or StructureFeatures
+        Features by the same descriptor.
+
+    Returns
+    -------
+    dict of int to ndarray, or None
+    """
+    n_features = batches[0].values.shape[1]
+    if sum(len(features.values) for features in batches) < _ROWS_PER_FEATURE * n_features:
+        return None
+    slopes, values = {}, {}
+    with mapper(batches[0]) as apply:
+        for features in batches:
+            numbers = rows_of(features).numbers
+            for z in np.unique(numbers):
+                rows = features.values[np.flatnonzero(numbers == z)]
+                values[z] = values.get(z, 0.0) + rows.T @ rows
+            for grams in apply(partial(_grams, features), jacobian_batches(features)):
+                for (z, moved), gram in grams.items():
+                    of_z = slopes.setdefault(z, {})
+                    of_z[moved] = of_z.get(moved, 0.0) + gram
+        grams = ((z, slopes.get(z, {}), values[z]) for z in values)
+        return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
+
+
+@contextmanager
+def mapper(features):
+    """`map` of a pool of threads, or in this thread for features on a device, which is one."""
+    if is_tensor(features.values):
+        yield map
+    else:
+        with threads_over_blas() as pool:
+            yield pool.map
+
+
+def dense_jacobians(features, batch):
+    """The Jacobian (3N + 6, n_features) of each structure of a batch of StructureFeatures."""
+    jacobian = features.jacobian(batch)
+    rows, columns = np.transpose(STRAINS)
+    strains = -0.5 * (jacobian.strains[:, rows, columns] + jacobian.strains[:, columns, rows])
+    n_features = strains.shape[2]
+    for (first, last), strain in zip(pairwise(jacobian.offsets), strains, strict=True):
+        gradients = jacobian.gradients[first:last].reshape(-1, n_features)
+        yield namespace(strain).concatenate([gradients, strain])
+
+
+def _grams(features, batch):
+    """Σ JᵀJ of the structures of a batch, by species of the centre and of the atom that moves."""
+    if not isinstance(features, AtomicFeatures):
+        return {(0, 0): sum(dense.T @ dense for dense in dense_jacobians(features, batch))}
+    jacobian = features.jacobian(batch)
+    numbers = features.structures[batch].numbers
+    centers, others = numbers[jacobian.pairs.centers], numbers[jacobian.pairs.indices]
+    if is_tensor(jacobian.values):  # one large product is faster than many small ones
+        others = np.zeros_like(others)
+    found = {}
+    for z in features.species:
+        for moved in np.unique(others):
+            rows = jacobian.values[np.flatnonzero((centers == z) & (others == moved))]
+            rows = rows.reshape(-1, rows.shape[2])
+            found[z, moved] = rows.T @ rows if is_tensor(rows) else _sparse_gram(rows)
+    return found
+
+
+def _sparse_gram(rows):
+    """``rows.T @ rows`` where some columns are zero."""
+    used = np.flatnonzero(rows.any(axis=0))
+    out = np.zeros((rows.shape[1], rows.shape[1]))
+    rows = rows[:, used]
+    out[np.ix_(used, used)] = rows.T @ rows
+    return out
+
+
+def _leading_eigenvectors(grams):
+    """Orthonormal vectors that span the features of a species, each of one group of features.
+
+    Features of a group change with atoms of the same elements: so a basis keeps what is zero.
+    """
+    species, slopes, values = grams
+    total = values / max(values.trace(), np.finfo(float).tiny)
+    if slopes:
+        of_all = sum(slopes.values())
+        total = total + of_all / max(of_all.trace(), np.finfo(float).tiny)
+    xp = namespace(total)
+    # features that are zero everywhere, such as those of elements that are never near, are left out
+    used = on_host(total.diagonal()) > 0
+    # atoms of the element itself change all features: the central atom is one
+    changes = [on_host(gram.diagonal()) > 0 for z, gram in slopes.items() if z != species]
+    bits = np.array(changes, int).reshape(len(changes), len(used))[:_ELEMENTS]
+    signature = (1 << np.arange(len(bits))) @ bits
+    found = []
+    for code in sorted(np.unique(signature[used]), key=_gray_place):
+        group = np.flatnonzero(used & (signature == code))
+        found.append((group, *xp.linalg.eigh(total[group][:, group])))
+    if not found:  # one vector at least, where all features are zero
+        basis = xp.zeros_like(total[:, :1])
+        basis[0] = 1.0
+        return basis
+    largest = max(float(lengths[-1]) for _, lengths, _ in found)
+    parts = []
+    for group, lengths, vectors in found:
+        vectors = vectors[:, lengths > _NEGLIGIBLE * largest]
+        basis = xp.zeros_like(total[:, : vectors.shape[1]])
+        basis[group] = vectors
+        parts.append(basis)
+    return xp.concatenate(parts, 1)
+
+
+def _gray_place(code):
+    """The place of a number in Gray's code, in which neighbours differ in one bit."""
+    place = 0
+    while code:
+        place, code = place ^ code, code >> 1
+    return place
+
+
+def jacobian_batches(features):
+    """Slices of structures whose Jacobians are small enough to hold at a time."""
+    # for each feature, atoms have some 30 neighbours, and structures 3N + 9 derivatives
+    per_atom = 3 * (30 if isinstance(features, AtomicFeatures) else 2)
+    size = _TENSOR_BATCH if is_tensor(features.values) else _BATCH
+    per_batch = max(1, size // (per_atom * features.values.shape[1]))
+    return groups_by_size(features.structures.offsets, per_batch)
