@@ -9,98 +9,41 @@ import numpy as np
 from skatom._cpu.elementwise import exp_reduced
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
-from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
 # points whose logarithms are in the fastest cache while their powers are formed
-_CHUNK = 512
+CHUNK = 512
 _LOG2E = 1.4426950408889634
 _LN2 = 0.6931471805599453
 _FLOOR = 2.0**-600
 
 
-@njit(cache=True, nogil=True)
-def solid_harmonics(omega, norm, l_max, values):
-    """R_lm(ω) = |ω|^l Y_lm(ω/|ω|) of all wave vectors (n_ω, 3) into ``values`` (n_lm, n_ω)."""
-    n_lm = (l_max + 1) * (l_max + 1)
-    work, unit = np.empty((3, n_lm)), np.empty(n_lm)
-    for i in range(len(omega)):
-        x, y, z = omega[i, 0], omega[i, 1], omega[i, 2]
-        r = np.sqrt(x * x + y * y + z * z)
-        if r == 0.0:
-            for lm in range(n_lm):
-                values[lm, i] = norm[0] if lm == 0 else 0.0
-            continue
-        harmonics(x / r, y / r, z / r, norm, l_max, work, unit)
-        power = 1.0
-        for l in range(l_max + 1):
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                values[lm, i] = power * unit[lm]
-            power *= r
-
-
-@njit(cache=True, nogil=True)
-def solid_harmonic_gradients(omega, norm, l_max, gradients):
-    """∂R_lm/∂ω of all wave vectors (n_ω, 3) into ``gradients`` (3, n_lm, n_ω)."""
-    n_lm = (l_max + 1) * (l_max + 1)
-    work, unit, slopes = np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm))
-    for i in range(len(omega)):
-        x, y, z = omega[i, 0], omega[i, 1], omega[i, 2]
-        r = np.sqrt(x * x + y * y + z * z)
-        gradients[:, :, i] = 0.0
-        if r == 0.0:
-            # only l = 1 has a slope at the origin, and that is the same everywhere
-            if l_max > 0:
-                harmonics_with_gradients(0.0, 0.0, 1.0, norm, l_max, work, unit, slopes)
-                for a in range(3):
-                    for lm in range(1, 4):
-                        gradients[a, lm, i] = slopes[a, lm]
-            continue
-        harmonics_with_gradients(x / r, y / r, z / r, norm, l_max, work, unit, slopes)
-        power = 1.0
-        for l in range(1, l_max + 1):
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                for a in range(3):
-                    gradients[a, lm, i] = power * slopes[a, lm]
-            power *= r
-
-
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
-def apply_filter(spectra, radial, harmonic, odd, scale, out):
-    """out[c, m] = scale · i^odd · radial · R_m · spectra[c]: (C, n) -> (C, 2l + 1, n)."""
+def apply_filter(spectra, radial, harmonic, scale, out):
+    """out[c, m] = scale · radial · R_m · spectra[c]: (C, n) -> (C, 2l + 1, n)."""
     for c in range(len(spectra)):
         source = spectra[c]
         for m in range(len(harmonic)):
             row, target = harmonic[m], out[c, m]
-            if odd:
-                for i in range(len(source)):
-                    f = scale * radial[i] * row[i]
-                    target[i] = complex(-f * source[i].imag, f * source[i].real)
-            else:
-                for i in range(len(source)):
-                    f = scale * radial[i] * row[i]
-                    target[i] = complex(f * source[i].real, f * source[i].imag)
+            for i in range(len(source)):
+                f = scale * radial[i] * row[i]
+                target[i] = complex(f * source[i].real, f * source[i].imag)
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
-def adjoint_filter(cotangents, radial, harmonic, odd, scale, out):
+def adjoint_filter(cotangents, radial, harmonic, scale, out):
     """The transpose of `apply_filter`, added to ``out``: (C, 2l + 1, n) -> (C, n)."""
     for c in range(len(out)):
         target = out[c]
         for m in range(len(harmonic)):
             row, source = harmonic[m], cotangents[c, m]
-            if odd:
-                for i in range(len(source)):
-                    f = scale * radial[i] * row[i]
-                    target[i] += complex(f * source[i].imag, -f * source[i].real)
-            else:
-                for i in range(len(source)):
-                    f = scale * radial[i] * row[i]
-                    target[i] += complex(f * source[i].real, f * source[i].imag)
+            for i in range(len(source)):
+                f = scale * radial[i] * row[i]
+                target[i] += complex(f * source[i].real, f * source[i].imag)
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
 def filter_virial(
-    spectra, cotangents, omega, weights, radial, slope, harmonic, gradient, odd, scale, virial
+    spectra, cotangents, omega, weights, radial, slope, harmonic, gradient, scale, virial
 ):
     """∂E/∂ε of a filter whose wave vectors turn by ω → ω − ωε, added to ``virial`` (3, 3).
 
@@ -110,8 +53,6 @@ def filter_virial(
     for c in range(len(spectra)):
         for i in range(len(weights)):
             s = spectra[c, i]
-            if odd:
-                s = complex(-s.imag, s.real)
             along, x, y, z = 0.0, 0.0, 0.0, 0.0
             for m in range(len(harmonic)):
                 g = cotangents[c, m, i]
@@ -120,13 +61,13 @@ def filter_virial(
                 x += overlap * gradient[0, m, i]
                 y += overlap * gradient[1, m, i]
                 z += overlap * gradient[2, m, i]
-            f = -scale * weights[i] * radial[i]
-            for b in range(3):
-                p = f * (
-                    2.0 * slope[i] * along * omega[i, b] + (x if b == 0 else y if b == 1 else z)
-                )
-                for a in range(3):
-                    virial[a, b] += p * omega[i, a]
+            f, radius = -scale * weights[i] * radial[i], 2.0 * slope[i] * along
+            x, y, z = x + radius * omega[i, 0], y + radius * omega[i, 1], z + radius * omega[i, 2]
+            for a in range(3):
+                p = f * omega[i, a]
+                virial[a, 0] += p * x
+                virial[a, 1] += p * y
+                virial[a, 2] += p * z
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -141,67 +82,71 @@ def add_squared_modulus(fields, out):
 
 
 @njit(cache=True, nogil=True)
-def power_sums(squares, exponents, root, sums):
-    """sums[c, q] = Σ_u σ^exponents[q], σ² = squares[c]; ``squares`` becomes σ.
+def powers(squares, exponents, root, cotangent, slopes, sums):
+    """`power_slopes` for ``slopes`` (C, n) and `power_sums` for ``sums`` (C, n_q), if not empty."""
+    work, bits = np.empty((4, CHUNK)), np.empty(CHUNK, np.int64)
+    for c in range(len(slopes)):
+        power_slopes(squares[c], exponents, cotangent[c], work, bits, slopes[c])
+    for c in range(len(sums)):
+        power_sums(squares[c], exponents, root, work, bits, sums[c])
+
+
+@callee(cache=True)
+def power_slopes(squares, exponents, cotangent, work, bits, out):
+    """out = Σ_q cotangent[q] · q · squares^(q/2 − 1), so that dE/df_m = out f_m.
+
+    ``work``, ``bits``: scratch, see `power_sums`.
+    """
+    chunk = len(bits)
+    for start in range(0, len(squares), chunk):
+        piece, target = squares[start : start + chunk], out[start : start + chunk]
+        size = len(piece)
+        logs, terms = work[0, :size], work[1, :size]
+        log2(piece, bits, logs)
+        for i in range(size):
+            target[i] = 0.0
+        for q in range(len(exponents)):
+            factor = cotangent[q] * exponents[q]
+            if factor != 0.0:
+                exp2(logs, 0.5 * exponents[q] - 1.0, bits, terms)
+                _add_multiple(terms, factor, target)
+
+
+@callee(cache=True)
+def power_sums(squares, exponents, root, work, bits, sums):
+    """sums[q] = Σ_u σ^exponents[q], σ² = squares; ``squares`` becomes σ.
 
     With root > 0 all exponents are multiples of 1/root, and the powers are products of σ and that
-    root of it; with 0 each is 2 to the power of a logarithm.
+    root of it; with 0 each is 2 to the power of a logarithm. ``work`` (4, n), ``bits`` (n,) of
+    integers: scratch, which fits into the fastest cache.
     """
-    scratch, bits = np.empty((4, _CHUNK)), np.empty(_CHUNK, np.int64)
-    sums[:] = 0.0
-    for c in range(len(squares)):
-        for start in range(0, squares.shape[1], _CHUNK):
-            piece = squares[c][start : start + _CHUNK]
-            size = len(piece)
-            sigma, r = scratch[0][:size], scratch[1][:size]
-            terms, logs = scratch[2][:size], scratch[3][:size]
-            _square_root(piece, sigma)
-            if root == 2:
-                _square_root(sigma, r)
-            elif root > 2:
-                log2(piece, bits, terms)
-                exp2(terms, 0.5 / root, bits, r)
-            elif root == 0:
-                log2(piece, bits, logs)
-            for q in range(len(exponents)):
-                if root > 0:
-                    multiple = int(np.floor(exponents[q] * root + 0.5))
-                    whole = multiple // root
-                    sums[c, q] += _power_sum(sigma, whole, r, multiple - whole * root, terms)
-                else:
-                    exp2(logs, 0.5 * exponents[q], bits, r)
-                    sums[c, q] += _power_sum(r, np.int64(1), r, np.int64(0), terms)
-            for i in range(size):
-                piece[i] = sigma[i]
-
-
-@njit(cache=True, nogil=True)
-def power_slopes(squares, exponents, cotangent, out):
-    """out[c] = Σ_q cotangent[c, q] · q · squares[c]^(q/2 − 1), so that dE/df_m = out f_m."""
-    logs, bits, terms = np.empty(_CHUNK), np.empty(_CHUNK, np.int64), np.empty(_CHUNK)
-    for c in range(len(squares)):
-        for start in range(0, squares.shape[1], _CHUNK):
-            piece = squares[c][start : start + _CHUNK]
-            target = out[c][start : start + _CHUNK]
-            size = len(piece)
+    chunk = len(bits)
+    for q in range(len(exponents)):
+        sums[q] = 0.0
+    for start in range(0, len(squares), chunk):
+        piece = squares[start : start + chunk]
+        size = len(piece)
+        sigma, r, terms, logs = work[0, :size], work[1, :size], work[2, :size], work[3, :size]
+        if root != 1 and root != 2:
             log2(piece, bits, logs)
-            target[:] = 0.0
-            for q in range(len(exponents)):
-                factor = cotangent[c, q] * exponents[q]
-                if factor != 0.0:
-                    exp2(logs[:size], 0.5 * exponents[q] - 1.0, bits, terms)
-                    _add_multiple(terms[:size], factor, target)
-
-
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
-def scale_fields(slopes, fields):
-    """fields[c, m] *= slopes[c], in place."""
-    for c in range(len(slopes)):
-        row = slopes[c]
-        for m in range(fields.shape[1]):
-            field = fields[c, m]
-            for i in range(len(row)):
-                field[i] *= row[i]
+        _square_root(piece, sigma)
+        if root == 2:
+            _square_root(sigma, r)
+        elif root > 2:
+            exp2(logs, 0.5 / root, bits, r)
+        for q in range(len(exponents)):
+            whole = rest = np.int64(0)
+            factor = sigma
+            if root > 0:
+                multiple = int(exponents[q] * root + 0.5)
+                whole = multiple // root
+                rest = multiple - whole * root
+            else:
+                exp2(logs, 0.5 * exponents[q], bits, r)
+                whole, factor = np.int64(1), r
+            sums[q] += _power_sum(factor, whole, r, rest, terms)
+        for i in range(size):
+            piece[i] = sigma[i]
 
 
 @callee(cache=True, fastmath=FASTMATH)

@@ -8,13 +8,16 @@ products. One call makes all maps of a spectrum: threads never wait for Python b
 
 Real and imaginary parts lie side by side in rows. A frequency -m along the second axis comes after
 those from 0 to the highest; along the first axis, even and odd parts take the place of both signs.
+
+Arrays have one axis, or two for frequencies along the first axis and all others: numba compiles
+what makes, slices and reshapes arrays again for each number of axes.
 """
 
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee, njit
-from skatom.descriptors._cpu.scattering import power_sums
+from skatom.descriptors._cpu.scattering import CHUNK, power_sums
 
 # Numbers of the planes that are transformed at once, which should stay in the processor's cache.
 _BLOCK = 2**14
@@ -55,36 +58,34 @@ def maps(
     n_1, n_2, n_3 = shape
     h_1, h_2 = cosines[0].shape[0], cosines[1].shape[0]
     planes = max(1, min(h_1, _BLOCK // (2 * n_2 * n_3)))
-    source = np.empty((2 * k1 + 1, 2 * k2 + 1, 2, half))
-    filtered = np.empty((2 * k1 + 1, 2 * k2 + 1, 2, half))
-    even = np.empty((k1 + 1, 2 * k2 + 1, 2, half))
-    odd = np.empty((k1, 2 * k2 + 1, 2, half))
-    waves = np.empty((2, h_1, 2 * k2 + 1, 2, half))
+    width = (2 * k2 + 1) * 2 * half
+    source, filtered = np.empty((2 * k1 + 1, width)), np.empty((2 * k1 + 1, width))
+    even, odd = np.empty((k1 + 1, width)), np.empty((k1, width))
+    waves_even, waves_odd = np.empty((h_1, width)), np.empty((h_1, width))
     pairs = np.empty((2 * k2 + 1) * 2 * planes * 2 * half)
     across = np.empty(2 * h_2 * 2 * planes * 2 * half)
     points, fields = np.empty(2 * planes * n_2 * 2 * half), np.empty(2 * planes * n_2 * n_3)
-    width = (2 * k2 + 1) * 2 * half
-    row = (band[0], band[1], band[2] // 2 + 1)
+    work, bits = np.empty((4, CHUNK)), np.empty(CHUNK, np.int64)
     for c in range(len(spectra)):
         target = squares[c % len(squares)]
-        _read_spectrum(spectra[c].reshape(row), scale, phases, more_phases, source)
+        _read_spectrum(spectra[c], band, scale, phases, more_phases, source)
         for w in range(len(radials)):
             if not wanted[w, c]:
                 continue
             for i in range(len(target)):
                 target[i] = 0.0
             l = degrees[w]
-            _multiply(source, radials[w].reshape(row), l % 2, filtered)
+            _multiply(source, radials[w], band, k2, l % 2, filtered)
             for lm in range(l * l, (l + 1) * (l + 1)):
-                _split(filtered, harmonics[lm].reshape(row), even, odd)
-                _product(cosines[0], even.reshape(k1 + 1, width), waves[0].reshape(h_1, width))
-                _product(sines[0], odd.reshape(k1, width), waves[1].reshape(h_1, width))
+                _split(filtered, harmonics[lm], band, k2, even, odd)
+                _product(cosines[0], even, waves_even)
+                _product(sines[0], odd, waves_odd)
                 for first in range(0, h_1, planes):
                     _add_planes(
-                        waves, first, min(first + planes, h_1), n_1, n_2, cosines[1], sines[1],
-                        lines, pairs, across, points, fields, target.reshape(n_1, n_2 * n_3),
+                        waves_even, waves_odd, first, min(first + planes, h_1), n_1, n_2,
+                        cosines[1], sines[1], lines, pairs, across, points, fields, target,
                     )  # fmt: skip
-            power_sums(target.reshape(1, len(target)), exponents, root, sums[w, c : c + 1])
+            power_sums(target, exponents, root, work, bits, sums[w, c])
 
 
 @njit(cache=True, nogil=True)
@@ -143,124 +144,141 @@ def _product(a, b, out):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _read_spectrum(spectrum, scale, phases, more_phases, out):
+def _row(i, j, k1, k2, band):
+    """Where the frequencies along the third axis of a half spectrum begin."""
+    x = i if i <= k1 else band[0] - (i - k1)
+    y = j if j <= k2 else band[1] - (j - k2)
+    return (x * band[1] + y) * (band[2] // 2 + 1)
+
+
+@callee(cache=True, fastmath=FASTMATH)
+def _read_spectrum(spectrum, band, scale, phases, more_phases, out):
     """The frequencies of a half spectrum that are needed, counted from the centre of the grid."""
-    k1, k2 = len(phases) - 1, len(more_phases) // 2
+    k1, k2, half = len(phases) - 1, len(more_phases) // 2, out.shape[1] // (2 * len(more_phases))
     for i in range(len(out)):
         p1 = phases[i] if i <= k1 else phases[i - k1].conjugate()
-        from_1 = i if i <= k1 else len(spectrum) - (i - k1)
-        for j in range(out.shape[1]):
-            p = scale * p1 * more_phases[j]
-            from_2 = j if j <= k2 else spectrum.shape[1] - (j - k2)
-            for k in range(out.shape[3]):
-                s = p * spectrum[from_1, from_2, k]
-                out[i, j, 0, k], out[i, j, 1, k] = s.real, s.imag
+        for j in range(len(more_phases)):
+            p, at = scale * p1 * more_phases[j], 2 * half * j
+            row = spectrum[_row(i, j, k1, k2, band) :]
+            for k in range(half):
+                s = p * row[k]
+                out[i, at + k], out[i, at + half + k] = s.real, s.imag
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _multiply(source, radial, odd, out):
+def _multiply(source, radial, band, k2, odd, out):
     """The source times a function of the frequency, and times i if ``odd`` is 1."""
-    sign = -1.0 if odd else 1.0
-    k1, k2 = len(source) // 2, source.shape[1] // 2
+    sign, k1, half = -1.0 if odd else 1.0, len(source) // 2, source.shape[1] // (4 * k2 + 2)
     for i in range(len(out)):
-        from_1 = i if i <= k1 else len(radial) - (i - k1)
-        for j in range(out.shape[1]):
-            from_2 = j if j <= k2 else radial.shape[1] - (j - k2)
-            for k in range(out.shape[3]):
-                out[i, j, 0, k] = sign * radial[from_1, from_2, k] * source[i, j, odd, k]
-            for k in range(out.shape[3]):
-                out[i, j, 1, k] = radial[from_1, from_2, k] * source[i, j, 1 - odd, k]
+        for j in range(2 * k2 + 1):
+            row, at = radial[_row(i, j, k1, k2, band) :], 2 * half * j
+            re, im = source[i, at + half * odd :], source[i, at + half * (1 - odd) :]
+            to_re, to_im = out[i, at:], out[i, at + half :]
+            for k in range(half):
+                to_re[k] = sign * row[k] * re[k]
+            for k in range(half):
+                to_im[k] = row[k] * im[k]
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _split(source, harmonic, even, odd):
+def _split(source, harmonic, band, k2, even, odd):
     """The even and, times i, odd parts along the first axis of the source times R_lm."""
-    k1, k2, half = len(odd), source.shape[1] // 2, source.shape[3]
-    for j in range(source.shape[1]):
-        y = j if j <= k2 else harmonic.shape[1] - (j - k2)
-        for a in range(2):
+    k1, half = len(odd), source.shape[1] // (4 * k2 + 2)
+    for j in range(2 * k2 + 1):
+        at = 2 * half * j
+        row = harmonic[_row(0, j, k1, k2, band) :]
+        for a in range(0, 2 * half, half):
+            one, out = source[0, at + a :], even[0, at + a :]
             for k in range(half):
-                even[0, j, a, k] = harmonic[0, y, k] * source[0, j, a, k]
+                out[k] = row[k] * one[k]
         for i in range(1, k1 + 1):
-            m, x = i + k1, len(harmonic) - i
-            for a in range(2):
+            row = harmonic[_row(i, j, k1, k2, band) :]
+            minus = harmonic[_row(i + k1, j, k1, k2, band) :]
+            for a in range(0, 2 * half, half):
+                one, two, out = source[i, at + a :], source[i + k1, at + a :], even[i, at + a :]
                 for k in range(half):
-                    even[i, j, a, k] = (
-                        harmonic[i, y, k] * source[i, j, a, k]
-                        + harmonic[x, y, k] * source[m, j, a, k]
-                    )
-            for k in range(half):
-                odd[i - 1, j, 0, k] = (
-                    harmonic[x, y, k] * source[m, j, 1, k] - harmonic[i, y, k] * source[i, j, 1, k]
-                )
-            for k in range(half):
-                odd[i - 1, j, 1, k] = (
-                    harmonic[i, y, k] * source[i, j, 0, k] - harmonic[x, y, k] * source[m, j, 0, k]
-                )
+                    out[k] = row[k] * one[k] + minus[k] * two[k]
+            # i times the difference
+            for a in range(0, 2 * half, half):
+                one, two = source[i, at + half - a :], source[i + k1, at + half - a :]
+                out, sign = odd[i - 1, at + a :], 1.0 if a > 0 else -1.0
+                for k in range(half):
+                    out[k] = sign * (row[k] * one[k] - minus[k] * two[k])
 
 
 @callee(cache=True, fastmath=FASTMATH)
 def _add_planes(
-    waves, first, last, n_1, n_2, cosine, sine, lines, pairs, across, points, fields, squares
-):
+    waves_even, waves_odd, first, last, n_1, n_2, cosine, sine, lines, pairs, across, points,
+    fields, squares,
+):  # fmt: skip
     """Add the squares of the fields of some pairs of planes.
 
-    ``waves``: the sums of cosines and of sines along the first axis.
+    ``waves_even``, ``waves_odd``: the sums of cosines and of sines along the first axis.
     """
     k2, half, n_3 = sine.shape[1], lines.shape[0] // 2, lines.shape[1]
-    n, size, h_2 = 2 * (last - first), 2 * half, len(cosine)
-    even = pairs[: (k2 + 1) * n * size].reshape(k2 + 1, n, 2, half)
-    odd = pairs[(k2 + 1) * n * size : (2 * k2 + 1) * n * size].reshape(k2, n, 2, half)
+    n, size, h_2, plane = 2 * (last - first), 2 * half, len(cosine), n_2 * n_3
     for x in range(first, last):
-        _split_waves(waves, x, 1.0, 2 * (x - first), even, odd)
-        _split_waves(waves, x, -1.0, 2 * (x - first) + 1, even, odd)
-    cosines = across[: h_2 * n * size].reshape(h_2, n, size)
-    sines = across[h_2 * n * size : 2 * h_2 * n * size].reshape(h_2, n, size)
-    _product(cosine, even.reshape(k2 + 1, n * size), cosines.reshape(h_2, n * size))
-    _product(sine, odd.reshape(k2, n * size), sines.reshape(h_2, n * size))
-    rows = points[: n * n_2 * size].reshape(n, n_2, size)
+        for p, sign in ((2 * (x - first), 1.0), (2 * (x - first) + 1, -1.0)):
+            _split_waves(waves_even[x], waves_odd[x], sign, k2, half, p * size, n * size, pairs)
+    middle, end = (k2 + 1) * n * size, h_2 * n * size
+    _flat_product(cosine, pairs, n * size, across)
+    _flat_product(sine, pairs[middle:], n * size, across[end:])
     for x in range(h_2):
         up, down = n_2 // 2 + x, (n_2 - 1) // 2 - x
         for p in range(n):
+            at = (x * n + p) * size
+            one, two = across[at:], across[end + at :]
+            above, below = points[(p * n_2 + up) * size :], points[(p * n_2 + down) * size :]
             for k in range(size):
-                rows[p, up, k] = cosines[x, p, k] + sines[x, p, k]
+                above[k] = one[k] + two[k]
             # the same point in the middle of an odd number, where sines are zero
             for k in range(size):
-                rows[p, down, k] = cosines[x, p, k] - sines[x, p, k]
-    found = fields[: n * n_2 * n_3].reshape(n * n_2, n_3)
-    _product(rows.reshape(n * n_2, size), lines, found)
-    found = found.reshape(n, n_2 * n_3)
+                below[k] = one[k] - two[k]
+    _product(
+        points[: n * n_2 * size].reshape(n * n_2, size), lines,
+        fields[: n * plane].reshape(n * n_2, n_3),
+    )  # fmt: skip
     for x in range(first, last):
-        up, down = n_1 // 2 + x, (n_1 - 1) // 2 - x
-        for k in range(n_2 * n_3):
-            squares[up, k] += found[2 * (x - first), k] * found[2 * (x - first), k]
+        up, down, at = n_1 // 2 + x, (n_1 - 1) // 2 - x, 2 * (x - first) * plane
+        _add_squares(fields[at : at + plane], squares[up * plane :])
         if up != down:
-            for k in range(n_2 * n_3):
-                squares[down, k] += found[2 * (x - first) + 1, k] * found[2 * (x - first) + 1, k]
+            _add_squares(fields[at + plane : at + 2 * plane], squares[down * plane :])
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _split_waves(waves, x, sign, p, even, odd):
-    """The even and, times i, odd parts along the second axis of one plane, ± x from the centre."""
-    k2, half = len(odd), waves.shape[4]
-    for a in range(2):
+def _add_squares(field, out):
+    for k in range(len(field)):
+        out[k] += field[k] * field[k]
+
+
+@callee(allocates=True, cache=True)
+def _flat_product(a, b, columns, out):
+    """`_product` of flat arrays, which may be longer."""
+    n, m = a.shape
+    _product(a, b[: m * columns].reshape(m, columns), out[: n * columns].reshape(n, columns))
+
+
+@callee(cache=True, fastmath=FASTMATH)
+def _split_waves(waves_even, waves_odd, sign, k2, half, to, stride, out):
+    """The even and, times i, odd parts along the second axis of one plane, ± x from the centre.
+
+    The frequency j of the even parts, and after these of the odd ones, is at to + j · stride.
+    """
+    for j in range(k2 + 1):
+        at, minus, to_even = 2 * half * j, 2 * half * (j + k2), out[to + j * stride :]
+        one, more = waves_even[at:], waves_odd[at:]
+        if j == 0:
+            for k in range(2 * half):
+                to_even[k] = one[k] + sign * more[k]
+            continue
+        two, others = waves_even[minus:], waves_odd[minus:]
+        for k in range(2 * half):
+            to_even[k] = (one[k] + two[k]) + sign * (more[k] + others[k])
+        to_odd = out[to + (j + k2) * stride :]
         for k in range(half):
-            even[0, p, a, k] = waves[0, x, 0, a, k] + sign * waves[1, x, 0, a, k]
-    for j in range(1, k2 + 1):
-        m = j + k2
-        for a in range(2):
-            for k in range(half):
-                even[j, p, a, k] = (waves[0, x, j, a, k] + waves[0, x, m, a, k]) + sign * (
-                    waves[1, x, j, a, k] + waves[1, x, m, a, k]
-                )
+            to_odd[k] = (two[half + k] - one[half + k]) + sign * (others[half + k] - more[half + k])
         for k in range(half):
-            odd[j - 1, p, 0, k] = (waves[0, x, m, 1, k] - waves[0, x, j, 1, k]) + sign * (
-                waves[1, x, m, 1, k] - waves[1, x, j, 1, k]
-            )
-        for k in range(half):
-            odd[j - 1, p, 1, k] = (waves[0, x, j, 0, k] - waves[0, x, m, 0, k]) + sign * (
-                waves[1, x, j, 0, k] - waves[1, x, m, 0, k]
-            )
+            to_odd[half + k] = (one[k] - two[k]) + sign * (more[k] - others[k])
 
 
 @callee(cache=True, fastmath=FASTMATH)

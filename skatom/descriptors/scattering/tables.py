@@ -5,8 +5,7 @@ from math import prod
 
 import numpy as np
 
-from skatom.descriptors._cpu.harmonics import normalization
-from skatom.descriptors._cpu.scattering import solid_harmonic_gradients, solid_harmonics
+from skatom.descriptors.scattering.solid_harmonics import solid_harmonic_gradients, solid_harmonics
 
 
 class Tables:
@@ -122,8 +121,7 @@ class Tables:
     @cached_property
     def harmonics(self):
         """R_lm(ω) of all l, (n_lm, n_ω), zero at the Nyquist frequencies of even axes."""
-        values = np.empty(((self.l_max + 1) ** 2, len(self.omega)))
-        solid_harmonics(self.omega, normalization(self.l_max), self.l_max, values)
+        values = solid_harmonics(self.omega, self.l_max)
         values[:, self._nyquist] = 0.0
         return values
 
@@ -134,8 +132,7 @@ class Tables:
     def harmonic_gradient(self, l):
         """∂R_lm/∂ω of one l, (3, 2l + 1, n_ω)."""
         if l not in self._gradient:
-            values = np.empty((3, (l + 1) ** 2, len(self.omega)))
-            solid_harmonic_gradients(self.omega, normalization(l), l, values)
+            values = solid_harmonic_gradients(self.omega, l)
             values[:, :, self._nyquist] = 0.0
-            self._gradient[l] = values[:, l * l :].copy()
+            self._gradient[l] = values
         return self._gradient[l]

@@ -270,7 +270,7 @@ def filtered(spectra, grid, wavelet, members=slice(None)):
     harmonic = tables.harmonic(wavelet.l)[members]
     products = np.empty((len(spectra), *harmonic.shape), complex)
     loops.apply_filter(
-        spectra, tables.radial(wavelet), harmonic, wavelet.l % 2 == 1, 1 / grid.volume, products
+        _turned(spectra, wavelet), tables.radial(wavelet), harmonic, 1 / grid.volume, products
     )
     return grid.fields(products)
 
@@ -280,10 +280,8 @@ def filter_adjoint(cotangent, grid, wavelet):
     tables = grid.tables
     harmonic = tables.harmonic(wavelet.l)
     result = np.zeros((len(cotangent), harmonic.shape[1]), complex)
-    loops.adjoint_filter(
-        cotangent, tables.radial(wavelet), harmonic, wavelet.l % 2 == 1, 1 / grid.volume, result
-    )
-    return result
+    loops.adjoint_filter(cotangent, tables.radial(wavelet), harmonic, 1 / grid.volume, result)
+    return _turned(result, wavelet, -1j)
 
 
 def filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
@@ -291,11 +289,16 @@ def filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
     tables = grid.tables
     virial = np.zeros((3, 3))
     loops.filter_virial(
-        spectra, cotangent, tables.omega, tables.weights, tables.radial(wavelet),
+        _turned(spectra, wavelet), cotangent, tables.omega, tables.weights, tables.radial(wavelet),
         tables.radial_slope(wavelet) - blur, tables.harmonic(wavelet.l),
-        tables.harmonic_gradient(wavelet.l), wavelet.l % 2 == 1, 1 / grid.volume, virial,
+        tables.harmonic_gradient(wavelet.l), 1 / grid.volume, virial,
     )  # fmt: skip
     return virial
+
+
+def _turned(spectra, wavelet, unit=1j):
+    """Spectra times i^l, up to its sign, which does not matter to a modulus."""
+    return unit * spectra if wavelet.l % 2 else spectra
 
 
 def squared(fields):
@@ -307,19 +310,19 @@ def squared(fields):
 
 def integrals(squares, grid, paths):
     """∫σ^q (C, n_q); σ² (C, n_points) becomes σ in place."""
-    sums = np.empty((len(squares), len(paths.exponents)))
-    loops.power_sums(squares, paths.exponents, paths.root, sums)
+    sums, nothing = np.empty((len(squares), len(paths.exponents))), np.empty((0, 0))
+    loops.powers(squares, paths.exponents, paths.root, nothing, nothing, sums)
     return grid.voxel * sums
 
 
 def field_slopes(squares, grid, exponents, bars):
     """h (C, n_points), the fields' cotangents being h f_m, for cotangents (C, n_q) of ∫σ^q."""
     slopes = np.empty_like(squares)
-    loops.power_slopes(squares, exponents, grid.voxel * bars, slopes)
+    loops.powers(squares, exponents, 0, grid.voxel * bars, slopes, np.empty((0, 0)))
     return slopes
 
 
 def pulled(slopes, fields, grid):
     """Spectra of the cotangents h f_m (C, 2l + 1, n_ω); the fields are overwritten."""
-    loops.scale_fields(slopes, fields)
+    fields *= slopes[:, None]
     return grid.cotangent_spectra(fields)
