@@ -307,6 +307,18 @@ class TestSearch:
         search = search_of(recipe)(recipe, facts, X, y, 3600.0, report=lines.append, **options)
         return search, recipe.settings(facts, given), lines
 
+    @pytest.mark.parametrize(("score", "stays"), [(0.995, True), (0.98, False)])
+    def test_small_gains_change_nothing(self, ethanol, monkeypatch, score, stays):
+        X, y = ethanol
+        search, before = Search(recipes.find("sgdml"), Facts.of(X), X, y, 60.0), {"sigma": 10}
+        tried = iter([score + 0.01, score])
+        monkeypatch.setattr(search, "_has_time", lambda: True)
+        monkeypatch.setattr(
+            search, "_trial", lambda start, new: {"settings": start | new, "score": next(tried)}
+        )
+        best = search._stage({"settings": before, "score": 1.0}, {"sigma": [10, 20, 40]})
+        assert best["settings"]["sigma"] == (10 if stays else 40)
+
     @pytest.mark.parametrize(("name", "kind"), [("sgdml", Search), ("gap", SearchWithNoises)])
     def test_finds_settings_that_are_no_worse(self, name, kind, ethanol):
         search, settings, lines = self.search(name, ethanol)

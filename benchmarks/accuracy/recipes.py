@@ -69,9 +69,14 @@ def _acceptance(n_train=400):
 
 
 def _indium_phosphide():
-    """All frames, on which the published model was trained and judged, too."""
+    """All frames, on which the published model was trained and judged, but two.
+
+    Frame 10 has the energy of InP and indium atoms alone; in frame 634 species have changed places.
+    """
     data = read(DATA / "periodic" / "InP_jpca2020.xyz.xz")
-    return _grouped(data.structures, data.targets, data.structures, data.targets)
+    kept = np.setdiff1d(np.arange(len(data.structures)), [10, 634])
+    X, y = data.structures[kept], data.targets[kept]
+    return _grouped(X, y, X, y)
 
 
 def _alloys():

@@ -147,7 +147,7 @@ def _by_smaller_fits(data, settings, cost):
         costs.append(data.recipe.cost(settings, data.structures[part], data.targets[part]))
         if len(part) == n_structures:
             return times[-1]
-        if times[-1] > (_LONG_ENOUGH if len(times) >= _SMALLER_FITS else 3 * _LONG_ENOUGH):
+        if times[-1] > (1.5 * _LONG_ENOUGH if len(times) >= _SMALLER_FITS else 3 * _LONG_ENOUGH):
             break
     last = slice(-_SMALLER_FITS, None)
     return _extrapolated(costs[last], times[last], cost, _flops_per_second())
