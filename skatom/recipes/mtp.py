@@ -7,7 +7,7 @@ from skatom.models import LinearPotential
 from skatom.recipes.base import Cost, Recipe
 
 # Levels, with radial functions in steps of two, and about how many features an atom then has.
-# Cross-validation on the training parts of mlearn prefers 20 or 22, where a fit takes half a minute.
+# Folds of the training parts of mlearn prefer 20 or 22, where a fit takes half a minute.
 _LEVELS = {1: (20, 950), 2: (12, 330), 3: (8, 200)}
 _MANY_SPECIES = (6, 100)
 
