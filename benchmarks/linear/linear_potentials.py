@@ -49,7 +49,7 @@ _PUBLISHED = {
 }  # fmt: skip
 _NOISES = {"noise_energy": 1e-3, "noise_forces": 0.03}
 _CUTOFFS, _SCAN_LEVEL = (0.9, 1.0, 1.1), 16
-_FACTORS, _ALPHAS = (0.3, 1.0, 3.0, 10.0), (1e-12, 1e-11, 1e-10, 1e-9, 1e-8)
+_FACTORS, _ALPHAS = (0.3, 1.0, 3.0, 10.0), tuple(np.logspace(-12, -6, 7))
 _PEER = "motep"
 _SPEED_LEVEL, _SPEED_CUTOFF, _SPEED_FRAMES = 12, 5.0, 60
 
