@@ -58,8 +58,6 @@ ESTIMATORS = [
 ]
 
 
-
-
 def expected_failures(estimator):
     """Descent ends before the optimum, and its batches depend on the number of samples."""
     if not isinstance(estimator, StructuredMLPRegressor):

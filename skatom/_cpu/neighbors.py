@@ -76,25 +76,26 @@ def _invert(lattice, inverse):
 
 
 @callee(cache=True)
-def _plan_grid(low, high, inverse, pbc, n_atoms, cutoff, bins, reach, span):
+def _plan_grid(s, low, high, inverse, pbc, n_atoms, cutoff, bins, reach, span):
     """Bins along each lattice vector, how many of them the cutoff touches, and is long."""
     for k in range(3):
-        length = _height(inverse, k) * (1.0 if pbc[k] else high[k] - low[k])
-        bins[k] = max(1, int(min(length / cutoff, _MOST_BINS)))
-    while bins[0] * bins[1] * bins[2] > max(8, n_atoms):  # do not walk through empty space
-        most = 0 if bins[0] >= bins[1] else 1
-        most = most if bins[most] >= bins[2] else 2
-        bins[most] //= 2
+        length = _height(inverse, k) * (1.0 if pbc[s, k] else high[k] - low[k])
+        n = min(length / cutoff, _MOST_BINS)
+        bins[s, k] = int(n) if n > 1.0 else 1
+    while bins[s, 0] * bins[s, 1] * bins[s, 2] > max(8, n_atoms):  # do not walk through space
+        most = 0 if bins[s, 0] >= bins[s, 1] else 1
+        most = most if bins[s, most] >= bins[s, 2] else 2
+        bins[s, most] //= 2
     for k in range(3):
-        if pbc[k]:
-            span[k] = min(cutoff * bins[k] / _height(inverse, k), _MOST_BINS)
-            reach[k] = int(np.ceil(span[k]))
+        if pbc[s, k]:
+            span[s, k] = min(cutoff * bins[s, k] / _height(inverse, k), _MOST_BINS)
+            reach[s, k] = int(np.ceil(span[s, k]))
         else:
-            reach[k] = 1 if bins[k] > 1 else 0
-            span[k] = reach[k]
+            reach[s, k] = 1 if bins[s, k] > 1 else 0
+            span[s, k] = reach[s, k]
 
 
-@njit(cache=True, inline="always")
+@callee(cache=True)
 def _height(inverse, k):
     """Between the two sides of the cell that lattice vector k joins."""
     x, y, z = inverse[0, k], inverse[1, k], inverse[2, k]
@@ -145,17 +146,21 @@ def _place_atoms(
                     f += positions[i, x] * inverse[x, k]
                 wrapped[i, k] = f  # for now
                 if not pbc[s, k]:
-                    low[k], high[k] = min(low[k], f), max(high[k], f)
-        _plan_grid(low, high, inverse, pbc[s], stop - start, cutoff, bins[s], reach[s], span[s])
+                    low[k] = f if f < low[k] else low[k]
+                    high[k] = f if f > high[k] else high[k]
+        _plan_grid(s, low, high, inverse, pbc, stop - start, cutoff, bins, reach, span)
         for i in range(start, stop):
             sx = np.floor(wrapped[i, 0]) if pbc[s, 0] else 0.0
             sy = np.floor(wrapped[i, 1]) if pbc[s, 1] else 0.0
             sz = np.floor(wrapped[i, 2]) if pbc[s, 2] else 0.0
             for k in range(3):
                 f = wrapped[i, k] - (sx if k == 0 else sy if k == 1 else sz)
-                width = max(high[k] - low[k], 1e-300)
-                f = (f - low[k]) / width * bins[s, k]
-                place[i, k] = min(max(int(f), 0), bins[s, k] - 1)
+                width = high[k] - low[k]
+                f = (f - low[k]) / (width if width > 1e-300 else 1e-300) * bins[s, k]
+                b = int(f)
+                if b > bins[s, k] - 1:
+                    b = bins[s, k] - 1
+                place[i, k] = b if b > 0 else 0
                 within[i, k] = f - place[i, k]
             for x in range(3):
                 here = positions[i, x] - sx * lattice[0, x]
@@ -183,12 +188,12 @@ def _sort_by_bin(place, structure, bins, first_bin):
     return start, order
 
 
-@njit(cache=True, inline="always")
+@callee(cache=True)
 def _flat_bin(x, y, z, bins):
     return (x * bins[1] + y) * bins[2] + z
 
 
-@njit(cache=True, inline="always")
+@callee(cache=True)
 def _fold(b, n, periodic):
     """The bin inside the cell and the number of lattice vectors between; -1 where there is none."""
     if 0 <= b < n:
@@ -200,9 +205,10 @@ def _fold(b, n, periodic):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _measure(x, y, z, ox, oy, oz, limit, squares):
+def _measure(rows, first, last, ox, oy, oz, limit, squares):
     """Squares of the distances from a point; how many are below the limit, and next to zero."""
     near, touching = 0.0, 0.0
+    x, y, z = rows[0, first:last], rows[1, first:last], rows[2, first:last]
     for k in range(len(x)):
         dx, dy, dz = x[k] + ox, y[k] + oy, z[k] + oz
         square = dx * dx + dy * dy + dz * dz
@@ -263,34 +269,31 @@ def find_neighbors(first, last, grids, pbc, cutoff, starts, counts, clashes, ind
                     ox, oy, oz = ox - wrapped[i, 0], oy - wrapped[i, 1], oz - wrapped[i, 2]
                     b = first_bin[s] + _flat_bin(bx, by, bz, n)
                     a, e = bin_start[b], bin_start[b + 1]
-                    u, v, w = rows[0, a:e], rows[1, a:e], rows[2, a:e]
-                    near, touching = _measure(u, v, w, ox, oy, oz, limit, squares)
+                    near, touching = _measure(rows, a, e, ox, oy, oz, limit, squares)
                     here = b == own and sx == 0 and sy == 0 and sz == 0  # with the atom itself
                     count += near - here
                     if touching > here:
-                        clash = _other(squares, order[a:e], i if here else -1)
+                        clash = _other(squares, order, a, e, i if here else -1)
                     if at < 0 or near == here:
                         continue
                     for f in range(_below(squares, e - a, limit, found)):
-                        k = found[f]
-                        if not (here and order[a + k] == i):
-                            indices[at] = order[a + k]
-                            vectors[at, 0], vectors[at, 1], vectors[at, 2] = (
-                                u[k] + ox,
-                                v[k] + oy,
-                                w[k] + oz,
-                            )
+                        k = a + found[f]
+                        if not (here and order[k] == i):
+                            indices[at] = order[k]
+                            vectors[at, 0] = rows[0, k] + ox
+                            vectors[at, 1] = rows[1, k] + oy
+                            vectors[at, 2] = rows[2, k] + oz
                             at += 1
         counts[i], clashes[i] = count, clash
 
 
 @callee(cache=True)
-def _other(squares, atoms, i):
+def _other(squares, order, first, last, i):
     """The last atom next to the point that is not i."""
     found = -1
-    for k in range(len(atoms)):
-        if squares[k] < _TOUCHING and atoms[k] != i:
-            found = atoms[k]
+    for k in range(first, last):
+        if squares[k - first] < _TOUCHING and order[k] != i:
+            found = order[k]
     return found
 
 
