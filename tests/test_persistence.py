@@ -236,7 +236,7 @@ class TestSavesThatFail:
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-            with pytest.raises(OSError, match="could not be written: File too large"):
+            with pytest.raises(OSError, match="could not be written: the file is larger"):
                 skatom.save_model(model, path)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

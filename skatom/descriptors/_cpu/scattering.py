@@ -19,26 +19,28 @@ _FLOOR = 2.0**-600
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
 def apply_filter(spectra, radial, harmonic, scale, out):
-    """out[c, m] = scale · radial · R_m · spectra[c]: (C, n) -> (C, 2l + 1, n)."""
+    """out[c, m] = scale · radial · R_m · spectra[c]: (C, n) -> (C, 2l + 1, n); a complex scale."""
+    a, b = scale.real, scale.imag
     for c in range(len(spectra)):
         source = spectra[c]
         for m in range(len(harmonic)):
             row, target = harmonic[m], out[c, m]
             for i in range(len(source)):
-                f = scale * radial[i] * row[i]
-                target[i] = complex(f * source[i].real, f * source[i].imag)
+                f, s = radial[i] * row[i], source[i]
+                target[i] = complex(f * (a * s.real - b * s.imag), f * (a * s.imag + b * s.real))
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
 def adjoint_filter(cotangents, radial, harmonic, scale, out):
     """The transpose of `apply_filter`, added to ``out``: (C, 2l + 1, n) -> (C, n)."""
+    a, b = scale.real, -scale.imag
     for c in range(len(out)):
         target = out[c]
         for m in range(len(harmonic)):
             row, source = harmonic[m], cotangents[c, m]
             for i in range(len(source)):
-                f = scale * radial[i] * row[i]
-                target[i] += complex(f * source[i].real, f * source[i].imag)
+                f, s = radial[i] * row[i], source[i]
+                target[i] += complex(f * (a * s.real - b * s.imag), f * (a * s.imag + b * s.real))
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -52,7 +54,7 @@ def filter_virial(
     """
     for c in range(len(spectra)):
         for i in range(len(weights)):
-            s = spectra[c, i]
+            s = scale * spectra[c, i]
             along, x, y, z = 0.0, 0.0, 0.0, 0.0
             for m in range(len(harmonic)):
                 g = cotangents[c, m, i]
@@ -61,7 +63,7 @@ def filter_virial(
                 x += overlap * gradient[0, m, i]
                 y += overlap * gradient[1, m, i]
                 z += overlap * gradient[2, m, i]
-            f, radius = -scale * weights[i] * radial[i], 2.0 * slope[i] * along
+            f, radius = -weights[i] * radial[i], 2.0 * slope[i] * along
             x, y, z = x + radius * omega[i, 0], y + radius * omega[i, 1], z + radius * omega[i, 2]
             for a in range(3):
                 p = f * omega[i, a]

@@ -269,9 +269,7 @@ def filtered(spectra, grid, wavelet, members=slice(None)):
     tables = grid.tables
     harmonic = tables.harmonic(wavelet.l)[members]
     products = np.empty((len(spectra), *harmonic.shape), complex)
-    loops.apply_filter(
-        _turned(spectra, wavelet), tables.radial(wavelet), harmonic, 1 / grid.volume, products
-    )
+    loops.apply_filter(spectra, tables.radial(wavelet), harmonic, _scale(grid, wavelet), products)
     return grid.fields(products)
 
 
@@ -280,8 +278,8 @@ def filter_adjoint(cotangent, grid, wavelet):
     tables = grid.tables
     harmonic = tables.harmonic(wavelet.l)
     result = np.zeros((len(cotangent), harmonic.shape[1]), complex)
-    loops.adjoint_filter(cotangent, tables.radial(wavelet), harmonic, 1 / grid.volume, result)
-    return _turned(result, wavelet, -1j)
+    loops.adjoint_filter(cotangent, tables.radial(wavelet), harmonic, _scale(grid, wavelet), result)
+    return result
 
 
 def filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
@@ -289,16 +287,16 @@ def filter_strain(spectra, cotangent, grid, wavelet, blur=0.0):
     tables = grid.tables
     virial = np.zeros((3, 3))
     loops.filter_virial(
-        _turned(spectra, wavelet), cotangent, tables.omega, tables.weights, tables.radial(wavelet),
+        spectra, cotangent, tables.omega, tables.weights, tables.radial(wavelet),
         tables.radial_slope(wavelet) - blur, tables.harmonic(wavelet.l),
-        tables.harmonic_gradient(wavelet.l), 1 / grid.volume, virial,
+        tables.harmonic_gradient(wavelet.l), _scale(grid, wavelet), virial,
     )  # fmt: skip
     return virial
 
 
-def _turned(spectra, wavelet, unit=1j):
-    """Spectra times i^l, up to its sign, which does not matter to a modulus."""
-    return unit * spectra if wavelet.l % 2 else spectra
+def _scale(grid, wavelet):
+    """i^l / V, up to its sign, which does not matter to a modulus."""
+    return (1j if wavelet.l % 2 else 1.0 + 0j) / grid.volume
 
 
 def squared(fields):
