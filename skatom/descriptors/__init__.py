@@ -7,6 +7,8 @@ from skatom.descriptors.averaged_soap import AveragedSOAP
 from skatom.descriptors.cartesian import CartesianCoordinates
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.cluster_expansion import AtomicClusterExpansion
+from skatom.descriptors.coulomb_matrix import CoulombMatrix
+from skatom.descriptors.crystal_matrices import EwaldMatrix, ExtendedCoulombMatrix, SineMatrix
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP
@@ -35,6 +37,9 @@ __all__ = [
     "AveragedSOAP",
     "CartesianCoordinates",
     "ChebyshevFunctions",
+    "CoulombMatrix",
+    "EwaldMatrix",
+    "ExtendedCoulombMatrix",
     "FeatureMap",
     "FeatureScaler",
     "FeatureSelector",
@@ -46,6 +51,7 @@ __all__ = [
     "PointScattering",
     "Scale",
     "Select",
+    "SineMatrix",
     "StructureFeatures",
     "StructureJacobian",
     "TensorFeatures",
