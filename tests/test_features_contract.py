@@ -30,6 +30,7 @@ from skatom.descriptors import (
     AtomicClusterExpansion,
     AtomicFeatures,
     AveragedSOAP,
+    BagOfBonds,
     CartesianCoordinates,
     ChebyshevFunctions,
     CoulombMatrix,
@@ -40,7 +41,9 @@ from skatom.descriptors import (
     FeatureSelector,
     InverseDistances,
     Linear,
+    ManyBodyExpansion,
     MomentTensor,
+    PairDistances,
     PointScattering,
     Scale,
     Select,
@@ -88,6 +91,10 @@ def crystals():
     return [crystal(), small, moved]
 
 
+def one_crystal():
+    return crystals()[1:2]
+
+
 def without_slabs():
     return [rattled_methanol(), crystal()]
 
@@ -104,6 +111,7 @@ class Case:
     smooth: bool = True  # no kinks
     pairs: bool = True  # features of atoms are functions of pairs with neighbours
     periodic: bool = True  # describes crystals, whatever the choice of their cell
+    other: callable = lambda: [molecule("H2O")]  # another structure to fit to
     first: bool = True  # the first of its class: what the class as a whole does is tested once
 
     def __call__(self, **parameters):
@@ -260,12 +268,33 @@ CASES = {
     ),
     "coulomb_eigenvalues": matrix_case(CoulombMatrix, molecules, "eigenvalues", periodic=False),
     "coulomb_singular": matrix_case(CoulombMatrix, molecules, "singular_values", periodic=False),
-    "sine": Case(SineMatrix, structures=crystals, extensive=False, periodic=False),
+    "bonds": Case(BagOfBonds, structures=molecules, extensive=False, periodic=False),
+    "bonds_bohr": Case(
+        BagOfBonds, {"unit": "bohr"}, molecules, extensive=False, periodic=False, first=False
+    ),
+    "bodies": Case(
+        ManyBodyExpansion, {"pair_powers": 3, "triple_powers": 2}, molecules, extensive=False,
+        periodic=False,
+    ),
+    "bodies_bonded": Case(
+        ManyBodyExpansion, {"pair_powers": 0, "triple_powers": 2, "bond_factor": 1.6}, molecules,
+        extensive=False, periodic=False, first=False,
+    ),
+    "distances": Case(PairDistances, structures=same_atoms, extensive=False),
+    "distances_power": Case(
+        PairDistances, {"power": -2.5}, same_atoms, extensive=False, first=False
+    ),
+    "sine": Case(
+        SineMatrix, structures=crystals, extensive=False, periodic=False, other=one_crystal
+    ),
     "sine_eigenvalues": matrix_case(SineMatrix, crystals, "eigenvalues", periodic=False),
-    "ewald": Case(EwaldMatrix, {"accuracy": 1e-15}, structures=crystals, extensive=False),
+    "ewald": Case(
+        EwaldMatrix, {"accuracy": 1e-15}, structures=crystals, extensive=False, other=one_crystal
+    ),
     "ewald_eigenvalues": matrix_case(EwaldMatrix, crystals, "eigenvalues", accuracy=1e-15),
     "extended": Case(
-        ExtendedCoulombMatrix, {"cutoff": 5.0}, structures=crystals, extensive=False
+        ExtendedCoulombMatrix, {"cutoff": 5.0}, structures=crystals, extensive=False,
+        other=one_crystal,
     ),
     "extended_plain": matrix_case(
         ExtendedCoulombMatrix, crystals, "none", cutoff=5.0, unit="bohr"
@@ -835,7 +864,7 @@ def test_features_do_not_change_when_their_descriptor_is_fitted_again(name):
     descriptor = case().fit(structures)
     features = descriptor.transform(structures)
     before = features.pullback(np.ones(features.n_features))[0]
-    descriptor.fit([molecule("H2O")])
+    descriptor.fit(case.other())
     np.testing.assert_array_equal(features.pullback(np.ones(features.n_features))[0], before)
 
 

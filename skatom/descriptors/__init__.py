@@ -4,6 +4,7 @@ from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.averaged_soap import AveragedSOAP
+from skatom.descriptors.bag_of_bonds import BagOfBonds
 from skatom.descriptors.cartesian import CartesianCoordinates
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.cluster_expansion import AtomicClusterExpansion
@@ -12,8 +13,10 @@ from skatom.descriptors.crystal_matrices import EwaldMatrix, ExtendedCoulombMatr
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP
+from skatom.descriptors.many_body_expansion import ManyBodyExpansion
 from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
+from skatom.descriptors.pair_distances import PairDistances
 from skatom.descriptors.point_scattering import PointScattering
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
@@ -35,6 +38,7 @@ __all__ = [
     "AtomicClusterExpansion",
     "AtomicFeatures",
     "AveragedSOAP",
+    "BagOfBonds",
     "CartesianCoordinates",
     "ChebyshevFunctions",
     "CoulombMatrix",
@@ -46,7 +50,9 @@ __all__ = [
     "InverseDistances",
     "LambdaSOAP",
     "Linear",
+    "ManyBodyExpansion",
     "MomentTensor",
+    "PairDistances",
     "PairJacobian",
     "PointScattering",
     "Scale",

@@ -14,6 +14,10 @@ from skatom.descriptors._cpu.pair_matrices import add_waves, images, sine
 from skatom.descriptors.pair_matrix import LENGTHS, PairMatrix, check_crystals, half_charge_power
 
 
+# terms of the sum of one pair of atoms; more are a cell or a parameter in another unit
+_MOST_TERMS = 1e6
+
+
 class SineMatrix(PairMatrix):
     r"""The sine matrix of a crystal.
 
@@ -220,6 +224,8 @@ class EwaldMatrix(PairMatrix):
         if self.screening is not None:
             rates = np.full(len(x), float(self.screening))
         reach = math.sqrt(-math.log(self.accuracy))
+        _check_terms(x.cells, 2 * rates * reach / (2 * math.pi), "waves")
+        _check_terms(np.swapaxes(inverses, 1, 2), reach / rates, "images")
         own = -scale * np.repeat(rates, x.n_atoms) * charges**2 / math.sqrt(math.pi)
 
         def fill(rows, *arrays):
@@ -334,6 +340,7 @@ class ExtendedCoulombMatrix(PairMatrix):
         charges, inverses = x.numbers.astype(float), np.linalg.inv(x.cells)
         rates = np.full(len(x), 1 / self.screening_length)
         cutoffs, diagonal = np.full(len(x), float(self.cutoff)), half_charge_power(charges)
+        _check_terms(np.swapaxes(inverses, 1, 2), cutoffs, "images")
 
         def fill(rows, *arrays):
             return images(
@@ -342,3 +349,19 @@ class ExtendedCoulombMatrix(PairMatrix):
             )  # fmt: skip
 
         return fill
+
+
+def _check_terms(vectors, cutoffs, what):
+    """Raise a ValueError if the box of a lattice sum, (2 cutoff |v_k| + 1) terms along k, is large.
+
+    The vectors (n, 3, 3) are those of the reciprocal lattice.
+    """
+    lengths = np.linalg.norm(vectors, axis=2)
+    terms = np.prod(2 * cutoffs[:, None] * lengths + 1, axis=1)
+    most = int(terms.argmax())
+    if not terms[most] <= _MOST_TERMS:
+        raise ValueError(
+            f"the sum over {what} of structure {most} has {terms[most]:.1e} terms for each pair of "
+            f"atoms, and at most {_MOST_TERMS:.0e} are computed: check the unit of the cell, whose "
+            "shape may need reduction, and of the lengths that are parameters"
+        )

@@ -24,6 +24,8 @@ from skatom.structures import as_structures, structure_of
 # Elements of the matrices that a thread works on at once, and of those with derivatives.
 _ELEMENTS = 2**15
 _ELEMENTS_WITH_SLOPES = 2**13
+# Structures that a thread works on at once in `in_pieces`.
+_STRUCTURES = 64
 
 LENGTHS = {"angstrom": 1.0, "bohr": Bohr}
 
@@ -243,6 +245,20 @@ def _jacobian_in_order(orders, slopes, strains):
     gradients[j, :, columns] += along
     gradients[i, :, columns] -= along
     return gradients, np.moveaxis(strains[i, j], 0, 2)
+
+
+def in_pieces(function, structures, *arguments):
+    """Call ``function(first, last, offsets, *arguments)`` on pieces of the structures, in threads.
+
+    Returns the first pair of atoms at the same place that it found, or (-1, -1).
+    """
+
+    def work(rows):
+        return function(rows.start, rows.stop, structures.offsets, *arguments)
+
+    with ThreadTeam(available_threads()) as team:
+        found = list(team.map(work, split_rows(len(structures), _STRUCTURES)))
+    return next((pair for pair in found if pair[0] >= 0), (-1, -1))
 
 
 def check_places(structures, pair):
