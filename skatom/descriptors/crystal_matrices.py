@@ -13,8 +13,7 @@ from skatom._intervals import POSITIVE
 from skatom.descriptors._cpu.pair_matrices import add_waves, images, sine
 from skatom.descriptors.pair_matrix import LENGTHS, PairMatrix, check_crystals, half_charge_power
 
-
-# terms of the sum of one pair of atoms; more are a cell or a parameter in another unit
+# Terms of the sum of one pair of atoms; more are a cell or a parameter in another unit
 _MOST_TERMS = 1e6
 
 
@@ -25,9 +24,9 @@ class SineMatrix(PairMatrix):
         C_{ii} = \tfrac12 Z_i^{2.4}, \qquad
         C_{ij} = Z_i Z_j \Big/ \Big|\sum_k \mathbf a_k \sin^2(\pi s_k)\Big|
 
-    with the cell vectors **a** and the fractional coordinates **s** of r_i − r_j. It is periodic like
-    the crystal and without sums over images, but depends on the choice of the cell: take reduced
-    primitive cells.
+    with the cell vectors **a** and the fractional coordinates **s** of r_i − r_j. It is periodic
+    like the crystal and without sums over images, but depends on the choice of the cell: take
+    reduced primitive cells.
 
     Parameters
     ----------

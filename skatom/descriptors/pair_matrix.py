@@ -42,9 +42,7 @@ class PairMatrix(StructureDescriptor):
     """
 
     _parameter_constraints = {
-        "permutation": [
-            StrOptions({"none", "sorted", "random", "eigenvalues", "singular_values"})
-        ],
+        "permutation": [StrOptions({"none", "sorted", "random", "eigenvalues", "singular_values"})],
         "n_realizations": [Interval(Integral, 1, None, closed="left")],
         "noise": [POSITIVE],
         "max_atoms": [Interval(Integral, 1, None, closed="left"), None],

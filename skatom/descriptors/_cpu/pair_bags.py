@@ -102,7 +102,9 @@ def powers(
                         continue
                     for k in range(n):
                         c = species[begin + k]
-                        if k == i or k == j or c < b:
+                        if c < b or k == i:
+                            continue
+                        if k == j:
                             continue
                         near = int(bonded[i, j]) + int(bonded[i, k]) + int(bonded[j, k])
                         if near < 2:

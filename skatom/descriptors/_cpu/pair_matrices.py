@@ -190,7 +190,7 @@ def add_waves(
             for a in range(3):
                 norm += cells[s, k, a] * cells[s, k, a]
             high[k] = int(cutoffs[s] * np.sqrt(norm) / (2 * np.pi))
-        for l in range(0, high[0] + 1):
+        for l in range(high[0] + 1):
             for m in range(-high[1], high[1] + 1):
                 for n in range(-high[2], high[2] + 1):
                     # one of G and -G; G = 0 stands for the background
@@ -199,8 +199,14 @@ def add_waves(
                     nothing = l == 0 and m == 0 and n == 0
                     square = 0.0
                     for a in range(3):
-                        wave[a] = 2 * np.pi * (
-                            l * inverses[s, a, 0] + m * inverses[s, a, 1] + n * inverses[s, a, 2]
+                        wave[a] = (
+                            2
+                            * np.pi
+                            * (
+                                l * inverses[s, a, 0]
+                                + m * inverses[s, a, 1]
+                                + n * inverses[s, a, 2]
+                            )
                         )
                         square += wave[a] * wave[a]
                     if square > cutoffs[s] * cutoffs[s]:
