@@ -381,3 +381,11 @@ def test_features_that_do_not_fit_in_memory(make, monkeypatch):
     monkeypatch.setattr("skatom.memory.available_memory", lambda: 0)
     with pytest.raises(MemoryError, match=r"the array of 1 x \d+ features needs"):
         descriptor.transform([WATER])
+
+
+def test_matrices_that_do_not_fit_in_memory(monkeypatch):
+    features = CoulombMatrix().fit_transform([WATER])
+    monkeypatch.setattr("skatom.memory._SMALL", 0)
+    monkeypatch.setattr("skatom.memory.available_memory", lambda: 0)
+    with pytest.raises(MemoryError, match="a matrix of 3 x 3 pairs of atoms a thread needs"):
+        features.pullback(np.ones(6))

@@ -175,6 +175,13 @@ class PairMatrix(StructureDescriptor):
     def _share(self, work, n_rows, elements):
         """Call ``work`` on slices of the structures, in threads."""
         size = max(1, elements // self.max_atoms_**2)
+        # a matrix, and with derivatives its slopes, strains and weights, beside products of them
+        arrays = 2 if elements == _ELEMENTS else 24
+        check_memory(
+            8.0 * arrays * size * self.max_atoms_**2 * min(n_rows, available_threads()),
+            f"a matrix of {self.max_atoms_} x {self.max_atoms_} pairs of atoms a thread",
+            "describe smaller structures, or use fewer threads",
+        )
         with ThreadTeam(available_threads()) as team:
             deque(team.map(work, split_rows(n_rows, size)), 0)
 
