@@ -48,3 +48,25 @@ def molecules(n, rng):
         positions += rng.normal(scale=0.05, size=positions.shape)
         found.append(Atoms(a.get_chemical_symbols() + b.get_chemical_symbols(), positions))
     return found
+
+
+def pack(path, structures):
+    """Write structures to a file that `unpack` reads in a fraction of the time of extxyz."""
+    np.savez(
+        path,
+        numbers=np.concatenate([atoms.numbers for atoms in structures]),
+        positions=np.concatenate([atoms.positions for atoms in structures]),
+        ends=np.cumsum([len(atoms) for atoms in structures]),
+        cells=np.array([atoms.cell.array for atoms in structures]),
+        pbc=np.array([atoms.pbc for atoms in structures]),
+    )
+
+
+def unpack(path):
+    """The `ase.Atoms` of a file of `pack`."""
+    with np.load(path) as data:
+        parts = [np.split(data[name], data["ends"][:-1]) for name in ("numbers", "positions")]
+        return [
+            Atoms(numbers=z, positions=r, cell=cell, pbc=pbc)
+            for z, r, cell, pbc in zip(*parts, data["cells"], data["pbc"], strict=True)
+        ]

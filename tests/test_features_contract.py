@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from ase import Atoms
 from ase.build import make_supercell, molecule
-from batches import CELL, crystal, mixed, random_rotation, rattled_methanol
+from batches import CELL, SCALED, crystal, mixed, random_rotation, rattled_methanol
 from derivatives import slopes_of_displacements, slopes_of_strains
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -30,17 +30,24 @@ from skatom.descriptors import (
     AtomicClusterExpansion,
     AtomicFeatures,
     AveragedSOAP,
+    BagOfBonds,
     CartesianCoordinates,
     ChebyshevFunctions,
+    CoulombMatrix,
+    EwaldMatrix,
+    ExtendedCoulombMatrix,
     FeatureMap,
     FeatureScaler,
     FeatureSelector,
     InverseDistances,
     Linear,
+    ManyBodyExpansion,
     MomentTensor,
+    PairDistances,
     PointScattering,
     Scale,
     Select,
+    SineMatrix,
     StructureFeatures,
     ThermometerEncoder,
     WaveletScattering,
@@ -68,6 +75,26 @@ def same_molecules():
     return frames
 
 
+def molecules():
+    """Rattled molecules of several sizes."""
+    frames = [rattled_methanol(), molecule("H2O"), molecule("C2H4")]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.1, seed=seed)
+    return frames
+
+
+def crystals():
+    """Crystals of two sizes, the smaller one of another cell."""
+    small = Atoms("CO", cell=CELL[::-1] + 0.3, scaled_positions=SCALED[1:] ** 2, pbc=True)
+    moved = crystal()
+    moved.rattle(0.1, seed=1)
+    return [crystal(), small, moved]
+
+
+def one_crystal():
+    return crystals()[1:2]
+
+
 def without_slabs():
     return [rattled_methanol(), crystal()]
 
@@ -83,6 +110,8 @@ class Case:
     extensive: bool = True  # a supercell and other atoms than in ``fit`` are allowed
     smooth: bool = True  # no kinks
     pairs: bool = True  # features of atoms are functions of pairs with neighbours
+    periodic: bool = True  # describes crystals, whatever the choice of their cell
+    other: callable = lambda: [molecule("H2O")]  # another structure to fit to
     first: bool = True  # the first of its class: what the class as a whole does is tested once
 
     def __call__(self, **parameters):
@@ -91,6 +120,12 @@ class Case:
     @property
     def atomic(self):
         return self.make in ATOMIC and self.parameters.get("pool") is None
+
+
+def matrix_case(make, structures, permutation, periodic=True, **parameters):
+    """A matrix of pairs of atoms with another order."""
+    parameters = {"permutation": permutation, **parameters}
+    return Case(make, parameters, structures, extensive=False, periodic=periodic, first=False)
 
 
 ATOMIC = {
@@ -225,6 +260,45 @@ CASES = {
         CartesianCoordinates, structures=same_molecules, invariant=False, extensive=False
     ),
     "inverse_distances": Case(InverseDistances, structures=same_atoms, extensive=False),
+    "coulomb": Case(CoulombMatrix, structures=molecules, extensive=False, periodic=False),
+    "coulomb_plain": matrix_case(CoulombMatrix, molecules, "none", periodic=False),
+    "coulomb_random": matrix_case(
+        CoulombMatrix, molecules, "random", periodic=False, n_realizations=2, random_state=0,
+        unit="bohr",
+    ),
+    "coulomb_eigenvalues": matrix_case(CoulombMatrix, molecules, "eigenvalues", periodic=False),
+    "coulomb_singular": matrix_case(CoulombMatrix, molecules, "singular_values", periodic=False),
+    "bonds": Case(BagOfBonds, structures=molecules, extensive=False, periodic=False),
+    "bonds_bohr": Case(
+        BagOfBonds, {"unit": "bohr"}, molecules, extensive=False, periodic=False, first=False
+    ),
+    "bodies": Case(
+        ManyBodyExpansion, {"pair_powers": 3, "triple_powers": 2}, molecules, extensive=False,
+        periodic=False,
+    ),
+    "bodies_bonded": Case(
+        ManyBodyExpansion, {"pair_powers": 0, "triple_powers": 2, "bond_factor": 1.6}, molecules,
+        extensive=False, periodic=False, first=False,
+    ),
+    "distances": Case(PairDistances, structures=same_atoms, extensive=False),
+    "distances_power": Case(
+        PairDistances, {"power": -2.5}, same_atoms, extensive=False, first=False
+    ),
+    "sine": Case(
+        SineMatrix, structures=crystals, extensive=False, periodic=False, other=one_crystal
+    ),
+    "sine_eigenvalues": matrix_case(SineMatrix, crystals, "eigenvalues", periodic=False),
+    "ewald": Case(
+        EwaldMatrix, {"accuracy": 1e-15}, structures=crystals, extensive=False, other=one_crystal
+    ),
+    "ewald_eigenvalues": matrix_case(EwaldMatrix, crystals, "eigenvalues", accuracy=1e-15),
+    "extended": Case(
+        ExtendedCoulombMatrix, {"cutoff": 5.0}, structures=crystals, extensive=False,
+        other=one_crystal,
+    ),
+    "extended_plain": matrix_case(
+        ExtendedCoulombMatrix, crystals, "none", cutoff=5.0, unit="bohr"
+    ),
     "scattering": Case(
         WaveletScattering, SCATTERING, structures=without_slabs, invariant=False, extensive=False
     ),
@@ -607,7 +681,7 @@ def test_rotation_reflection_translation_and_permutation_change_nothing(name):
     [[[1, 1, 0], [0, 1, 0], [0, -1, 1]], [[0, 1, 0], [1, 0, 0], [0, 0, 1]]],
     ids=["others", "in another order, left-handed"],
 )
-@cases(lambda case: case.invariant)
+@cases(lambda case: case.invariant and case.periodic)
 def test_choice_of_cell_changes_nothing(name, vectors):
     case = CASES[name]
     descriptor = case().fit(case.structures())
@@ -790,7 +864,7 @@ def test_features_do_not_change_when_their_descriptor_is_fitted_again(name):
     descriptor = case().fit(structures)
     features = descriptor.transform(structures)
     before = features.pullback(np.ones(features.n_features))[0]
-    descriptor.fit([molecule("H2O")])
+    descriptor.fit(case.other())
     np.testing.assert_array_equal(features.pullback(np.ones(features.n_features))[0], before)
 
 

@@ -4,14 +4,19 @@ from skatom.descriptors.acsf import ACSF
 from skatom.descriptors.atomic_derivatives import PairJacobian
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.averaged_soap import AveragedSOAP
+from skatom.descriptors.bag_of_bonds import BagOfBonds
 from skatom.descriptors.cartesian import CartesianCoordinates
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.cluster_expansion import AtomicClusterExpansion
+from skatom.descriptors.coulomb_matrix import CoulombMatrix
+from skatom.descriptors.crystal_matrices import EwaldMatrix, ExtendedCoulombMatrix, SineMatrix
 from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP
+from skatom.descriptors.many_body_expansion import ManyBodyExpansion
 from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
+from skatom.descriptors.pair_distances import PairDistances
 from skatom.descriptors.point_scattering import PointScattering
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
@@ -33,19 +38,26 @@ __all__ = [
     "AtomicClusterExpansion",
     "AtomicFeatures",
     "AveragedSOAP",
+    "BagOfBonds",
     "CartesianCoordinates",
     "ChebyshevFunctions",
+    "CoulombMatrix",
+    "EwaldMatrix",
+    "ExtendedCoulombMatrix",
     "FeatureMap",
     "FeatureScaler",
     "FeatureSelector",
     "InverseDistances",
     "LambdaSOAP",
     "Linear",
+    "ManyBodyExpansion",
     "MomentTensor",
+    "PairDistances",
     "PairJacobian",
     "PointScattering",
     "Scale",
     "Select",
+    "SineMatrix",
     "StructureFeatures",
     "StructureJacobian",
     "TensorFeatures",

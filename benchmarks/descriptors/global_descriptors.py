@@ -1,0 +1,205 @@
+"""Whole-structure descriptors: speed beside dscribe and qmllib, errors on QM7.
+
+    python -m benchmarks global_descriptors              speed and agreement
+    python -m benchmarks global_descriptors --qm7 2000   errors with 2,000 of the 7,101 molecules
+
+Speed: features of all molecules of QM7 and of 300 perovskites, from structures in memory. Errors:
+kernel ridge regression in five folds, of energies less those of the elements; the width of the
+kernel and the regularisation have the smallest error of a fifth of the first training part. Peers
+make one matrix a molecule; dscribe's Ewald matrix and ours have the accuracy 1e-5.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import KFold
+
+from benchmarks.harness import (
+    DATA,
+    compare,
+    own,
+    peer_of,
+    peer_script,
+    ratios_header,
+    repeated,
+    run_process,
+    table,
+)
+from benchmarks.structures import pack, unpack
+from skatom.baseline import AtomicBaseline
+
+ROUNDS = 2
+PEER = "descriptors"
+SCRIPT = peer_script("global_descriptors.py")
+TASKS = [  # name, data, peers
+    ("sorted", "molecules", ["dscribe", "qmllib"]),
+    ("eigenvalues", "molecules", ["dscribe", "qmllib"]),
+    ("bonds", "molecules", ["qmllib"]),
+    ("bodies", "molecules", []),
+    ("sine", "crystals", ["dscribe"]),
+    ("ewald", "crystals", ["dscribe"]),
+    ("extended", "crystals", []),
+]
+
+
+def descriptor(name):
+    from skatom import descriptors as d
+
+    return {
+        "sorted": lambda: d.CoulombMatrix(),
+        "eigenvalues": lambda: d.CoulombMatrix("eigenvalues"),
+        "bonds": lambda: d.BagOfBonds(),
+        "bodies": lambda: d.ManyBodyExpansion(),
+        "sine": lambda: d.SineMatrix("none"),
+        "ewald": lambda: d.EwaldMatrix("none", accuracy=1e-5),
+        "extended": lambda: d.ExtendedCoulombMatrix("none"),
+    }[name]()
+
+
+def measure(name, data, task):
+    """Seconds of each of some runs after a first one."""
+    from skatom import Structures
+
+    structures = Structures.from_ase(unpack(data))
+    fitted = descriptor(name).fit(structures)
+    if task == "values":
+        return repeated(lambda: fitted.transform(structures), 7)
+    features = fitted.transform(structures)
+    cotangent = np.ones(features.shape)
+    return repeated(lambda: features.pullback(cotangent), 3)
+
+
+def speed(folder, peer, threads):
+    ratios_header()
+    for name, data, rivals in TASKS:
+        file = folder / f"{data}.npz"
+        commands = {"skatom values": own(measure, name, file, "values")}
+        commands["skatom pullback"] = own(measure, name, file, "pullback")
+        if peer:
+            commands |= {f"{p} values": (peer, SCRIPT, p, name, "time", file) for p in rivals}
+        compare(f"{name} of {data}", commands, ROUNDS, threads)
+
+
+def agreement(folder, peer, threads):
+    """Largest differences to dscribe's square matrices and spectra, relative to the largest."""
+    for name, data, rivals in TASKS:
+        if "dscribe" not in rivals:
+            continue
+        file = folder / f"few_{data}.npz"
+        theirs = np.array(run_process((peer, SCRIPT, "dscribe", name, "print", file), threads))
+        mine = descriptor(name).fit_transform(unpack(file)).values
+        if name != "eigenvalues":
+            size = int(np.sqrt(theirs.shape[1]))
+            first, second = np.triu_indices(size)
+            theirs = theirs.reshape(-1, size, size)[:, first, second]
+        error = np.abs(mine - theirs).max() / np.abs(theirs).max()
+        print(f"{name}: largest relative difference to dscribe {error:.1e}")
+
+
+def write_data(folder):
+    molecules, crystals = qm7()[0].to_ase(), perovskites(300)
+    for name, structures in [("molecules", molecules), ("crystals", crystals)]:
+        pack(folder / f"{name}.npz", structures)
+        pack(folder / f"few_{name}.npz", structures[:50])
+
+
+def qm7():
+    """Structures and atomisation energies in kcal/mol."""
+    from skatom import Structures
+
+    data = np.load(DATA / "molecules" / "qm7.npz")
+    counts = data["n_atoms"]
+    structures = Structures(
+        np.concatenate([z[:n] for z, n in zip(data["z"], counts, strict=True)]),
+        np.concatenate([r[:n] for r, n in zip(data["R"], counts, strict=True)]),
+        np.concatenate([[0], np.cumsum(counts)]),
+    )
+    return structures, data["E_pbe0"]
+
+
+def perovskites(n):
+    data = np.load(DATA / "periodic" / "perov5_test.npz")
+    return [
+        Atoms(numbers=z, scaled_positions=s, cell=cell, pbc=True)
+        for z, s, cell in zip(data["z"][:n], data["frac"][:n], data["cell"][:n], strict=True)
+    ]
+
+
+# --- errors on QM7 ------------------------------------------------------------------------------
+
+
+def models():
+    """{label: (descriptor, metric of the distances, whether features are scaled)}."""
+    from skatom.descriptors import BagOfBonds, CoulombMatrix, ManyBodyExpansion
+
+    spectrum = CoulombMatrix("eigenvalues", unit="bohr")
+    return {
+        "eigenvalues, Gaussian": (spectrum, "sqeuclidean", False),
+        "eigenvalues, Laplacian": (spectrum, "cityblock", False),
+        "sorted, Laplacian": (CoulombMatrix(unit="bohr"), "cityblock", False),
+        "bag of bonds, Laplacian": (BagOfBonds(unit="bohr"), "cityblock", False),
+        "many-body sums, Gaussian": (ManyBodyExpansion(), "sqeuclidean", True),
+    }
+
+
+def errors(n):
+    """Mean absolute errors of five folds, in kcal/mol."""
+    structures, energies = qm7()
+    chosen = np.random.default_rng(0).permutation(len(energies))[:n]
+    structures, energies = structures[chosen], energies[chosen]
+    rows = []
+    for label, (descriptor, metric, scaled) in models().items():
+        x = descriptor.fit_transform(structures).values
+        if scaled:
+            spread = x.std(axis=0)
+            x = x[:, spread > 0] / spread[spread > 0]
+        d = pairwise_distances(x, metric=metric)
+        found, best = [], None
+        for train, test in KFold(5, shuffle=True, random_state=0).split(energies):
+            y = energies - AtomicBaseline().fit(structures[train], energies[train]).predict(
+                structures
+            )
+            best = best or searched(d, y, train)
+            found.append(np.abs(predicted(d, y, train, test, *best) - y[test]).mean())
+        figures = [f"{np.mean(found):.2f}", f"{np.std(found):.2f}", *map("{:.1e}".format, best)]
+        rows.append([label, *figures])
+    header = ["model", "MAE", "spread", "width", "alpha"]
+    table(f"{len(energies)} molecules of QM7 in five folds, MAE in kcal/mol", header, rows)
+
+
+def searched(d, y, train):
+    """Width and regularisation with the smallest error of a fifth of the training part."""
+    inner, outer = np.split(train, [4 * len(train) // 5])
+    width = np.median(d[inner[:1000]][:, inner[:1000]])
+    grid = [(width * 4.0**k, 10.0**-a) for k in range(-2, 5) for a in (4, 7, 10)]
+    scores = [np.abs(predicted(d, y, inner, outer, *given) - y[outer]).mean() for given in grid]
+    return grid[int(np.argmin(scores))]
+
+
+def predicted(d, y, train, test, width, alpha):
+    """Kernel ridge regression with exp(-d / width)."""
+    kernel = np.exp(-d[np.ix_(train, train)] / width)
+    kernel.flat[:: len(kernel) + 1] += alpha
+    weights = cho_solve(cho_factor(kernel, overwrite_a=True, check_finite=False), y[train])
+    return np.exp(-d[np.ix_(test, train)] / width) @ weights
+
+
+def add_arguments(parser):
+    parser.add_argument("--qm7", type=int, metavar="N", help="errors with N molecules instead")
+
+
+def run(options):
+    if options.qm7:
+        errors(options.qm7)
+        return
+    peer = peer_of(options, PEER)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        write_data(folder)
+        speed(folder, peer, options.threads)
+        if peer:
+            agreement(folder, peer, options.threads)

@@ -1,0 +1,126 @@
+"""Powers of the distances in a molecule."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from ase.data import chemical_symbols
+from sklearn.base import _fit_context
+from sklearn.utils.validation import check_is_fitted
+
+from skatom._typing import ArrayLike, StructuresLike
+from skatom.descriptors.base import StructureDescriptor
+from skatom.descriptors.inverse_distances import (
+    check_composition,
+    fixed_composition,
+    incidence,
+    pair_indices,
+    pair_vectors,
+)
+from skatom.structures import as_structures
+
+
+class PairDistances(StructureDescriptor):
+    r"""Interatomic distances of a molecule, or a power of them.
+
+    .. math:: x_{ab} = |\mathbf r_a - \mathbf r_b|^p, \qquad a > b
+
+    The features are invariant to translation, rotation and reflection, but not to permutation of
+    like atoms. In periodic directions the nearest image is taken, so distances beyond half a cell
+    are not smooth. The N (N - 1) / 2 features, in Å^p, belong to the pairs (1,0), (2,0), (2,1),
+    (3,0) …
+
+    Parameters
+    ----------
+    power : float, default=1.0
+        The power p, not 0. For p = −1 `InverseDistances` does the same, on a card too.
+
+    Attributes
+    ----------
+    numbers_ : ndarray of int, shape (N,)
+        Atomic numbers seen in `fit`; every structure must have them in this order.
+
+    Raises
+    ------
+    ValueError
+        If structures differ in composition or atom order, two atoms are at the same place, or the
+        power is 0.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from skatom.descriptors import PairDistances
+    >>> features = PairDistances().fit_transform([molecule("H2O")])
+    >>> features.values.round(3)
+    array([[0.969, 0.969, 1.526]])
+    >>> gradient, virial = features.pullback([1.0, 1.0, 0.0])
+    """
+
+    _parameter_constraints = {"power": [Real]}
+
+    def __init__(self, power: float = 1.0) -> None:
+        self.power = power
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: StructuresLike, y: Any = None) -> Self:
+        """Learn the composition.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+            The structures.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        if self.power == 0 or not np.isfinite(self.power):
+            raise ValueError(
+                f"power={self.power} makes no function of distances: give another number, such as "
+                "1 or -1"
+            )
+        self.numbers_ = fixed_composition(as_structures(X))
+        return self
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
+        """Names such as ``d(H1,O0)``, and ``d(H1,O0)^2`` of powers."""
+        check_is_fitted(self)
+        labels = [f"{chemical_symbols[z]}{a}" for a, z in enumerate(self.numbers_)]
+        suffix = "" if self.power == 1 else f"^{self.power:g}"
+        pairs = zip(*pair_indices(len(labels)), strict=True)
+        return np.array([f"d({labels[a]},{labels[b]}){suffix}" for a, b in pairs], object)
+
+    @property
+    def n_features_out_(self) -> Any:
+        """Number of pairs."""
+        check_is_fitted(self)
+        return len(self.numbers_) * (len(self.numbers_) - 1) // 2
+
+    def _check_structures(self, structures):
+        check_composition(structures, self.numbers_)
+
+    def _values(self, structures):
+        vectors = pair_vectors(structures)
+        return np.einsum("npx,npx->np", vectors, vectors) ** (0.5 * self.power)
+
+    def _slopes(self, structures):
+        """Pair vectors, and the derivatives along them with respect to the first atom."""
+        vectors = pair_vectors(structures)
+        squares = np.einsum("npx,npx->np", vectors, vectors)
+        return vectors, self.power * (squares ** (0.5 * self.power - 1))[:, :, None] * vectors
+
+    def _pullback(self, structures, cotangent):
+        vectors, slopes = self._slopes(structures)
+        along = cotangent[:, :, None] * slopes
+        # the signs are those of inverse distances, which fall with the distance
+        gradient = -np.einsum("ap,npx->nax", incidence(len(self.numbers_)), along)
+        return gradient.reshape(-1, 3), np.einsum("npx,npy->nxy", along, vectors)
+
+    def _jacobian(self, structures, needed):
+        vectors, slopes = self._slopes(structures)
+        gradients = -np.einsum("ap,npx->naxp", incidence(len(self.numbers_)), slopes)
+        strains = np.einsum("npx,npy->nxyp", slopes, vectors)
+        return gradients.reshape(-1, 3, vectors.shape[1]), strains
