@@ -186,13 +186,14 @@ def _split(source, harmonic, band, k2, even, odd):
     k1, half = len(odd), source.shape[1] // (4 * k2 + 2)
     for j in range(2 * k2 + 1):
         at = 2 * half * j
-        row = harmonic[_row(0, j, k1, k2, band) :]
-        for a in range(0, 2 * half, half):
-            one, out = source[0, at + a :], even[0, at + a :]
-            for k in range(half):
-                out[k] = row[k] * one[k]
-        for i in range(1, k1 + 1):
+        for i in range(k1 + 1):
             row = harmonic[_row(i, j, k1, k2, band) :]
+            if i == 0:
+                for a in range(0, 2 * half, half):
+                    one, out = source[i, at + a :], even[i, at + a :]
+                    for k in range(half):
+                        out[k] = row[k] * one[k]
+                continue
             minus = harmonic[_row(i + k1, j, k1, k2, band) :]
             for a in range(0, 2 * half, half):
                 one, two, out = source[i, at + a :], source[i + k1, at + a :], even[i, at + a :]

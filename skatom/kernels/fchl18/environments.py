@@ -137,7 +137,7 @@ class Batch:
     @cached_property
     def of_element(self):
         """Environments (a slice) around each element."""
-        edges = np.searchsorted(self.centers, np.arange(len(self.species) + 1))
+        edges = np.searchsorted(self.centers, np.arange(len(self.species) + 1)).tolist()
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
     def places(self, kind):
