@@ -158,6 +158,7 @@ class LinearPotential(LeastSquaresModel):
 
     A table:
 
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 3))
     >>> y = X @ [1.0, -2.0, 0.5] + 3.0 + 0.01 * rng.normal(size=200)
