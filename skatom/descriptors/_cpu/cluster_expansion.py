@@ -19,6 +19,7 @@ from skatom.descriptors._cpu.moment_tensor import (
     contract,
     contract_pullback,
     contract_tangent,
+    unmix,
 )
 
 
@@ -192,19 +193,6 @@ def _block_numbers(starts, vectors, centers, species, p, work, by_species, numbe
     contract(p, numbers)
 
 
-@callee(cache=True)
-def _unmix(cotangent, lane, mixing, by_species):
-    """dE/dA of every species from that of the channels."""
-    n_own = by_species.shape[1]
-    by_species[:] = 0.0
-    for c in range(len(mixing)):
-        for s in range(by_species.shape[0]):
-            weight = mixing[c, s]
-            if weight != 0.0:
-                for m in range(n_own):
-                    by_species[s, m] += weight * cotangent[c * n_own + m, lane]
-
-
 @njit(cache=True, nogil=True)
 def values(first, last, starts, vectors, centers, species, p, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
@@ -238,7 +226,7 @@ def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent,
         contract_pullback(p, numbers, adjoint)
         for i in range(a, b):
             i0, i1 = starts[i], starts[i + 1]
-            _unmix(adjoint, i - a, p.mixing, by_species)
+            unmix(adjoint, i - a, p.mixing, by_species)
             projection_gradients(
                 vectors[i0:i1], centers[i], species[i0:i1], p, work, by_species, out[i0:i1]
             )

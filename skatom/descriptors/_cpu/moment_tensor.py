@@ -98,8 +98,8 @@ def block_numbers(starts, vectors, centers, species, moments, near, by_species, 
 
 
 @callee(cache=True)
-def _unmix(cotangent, lane, mixing, by_species):
-    """dE/dM of every species from that of the channels."""
+def unmix(cotangent, lane, mixing, by_species):
+    """The slopes of the sums of every species from those of the channels."""
     n_moments = by_species.shape[1]
     by_species[:] = 0.0
     for j in range(len(mixing)):
@@ -156,7 +156,7 @@ def pair_gradients(first, last, starts, vectors, centers, species, moments, cota
         contract_pullback(moments, numbers, adjoint)
         for i in range(a, b):
             i0, i1 = starts[i], starts[i + 1]
-            _unmix(adjoint, i - a, moments.mixing, by_species)
+            unmix(adjoint, i - a, moments.mixing, by_species)
             place_neighbors(vectors[i0:i1], centers[i], species[i0:i1], moments, near)
             moment_gradients(near, moments, by_species, slopes, out[i0:i1])
 
