@@ -134,7 +134,9 @@ FAMILIES = {  # those whose interrupted fit may leave what it has learnt
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt, pytest.param(MemoryError, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_leaves_a_fitted_estimator_as_it_was(name, error):
     if error is KeyboardInterrupt and name in FAMILIES:

@@ -320,6 +320,7 @@ class TestSearch:
         assert best["settings"]["sigma"] == (10 if stays else 40)
 
     @pytest.mark.parametrize(("name", "kind"), [("sgdml", Search), ("gap", SearchWithNoises)])
+    @pytest.mark.thorough
     def test_finds_settings_that_are_no_worse(self, name, kind, ethanol):
         search, settings, lines = self.search(name, ethanol)
         assert type(search) is kind
