@@ -70,6 +70,10 @@ DESCRIPTORS = {
         species_similarity="data",
     ),
     "soap_high": SOAP(cutoff=3.0, n_max=2, l_max=7),
+    "soap_triples": SOAP(cutoff=3.0, n_max=2, l_max=2, nu=3),
+    "soap_triples_odd": SOAP(
+        cutoff=3.0, n_max=2, l_max=3, nu=3, parity="both", species_compression=2, normalize=False
+    ),
     "fchl19": FCHL19(**SMALL_FCHL19),
     "fchl19_near": FCHL19(**SMALL_FCHL19, cutoff3=2.5),
     "fchl19_harmonics": FCHL19(**SMALL_FCHL19, n_fourier=3, zeta=0.4),
@@ -841,6 +845,7 @@ for module, fused, descriptors in (
         SOAP(**SMALL, species_compression=2, sigma={"H": 0.3, "C": 0.5, "O": 0.4}),
         SOAP(**SMALL, normalize=False, radial_scaling=scaling, central_weight=0.0),
         SOAP(cutoff=1.3, n_max=1, l_max=4, device="torch"),
+        SOAP(cutoff=1.3, n_max=1, l_max=1, nu=3, device="torch"),
     ]),
     (fchl19, fused_fchl19, [FCHL19(**FEW), FCHL19(**FEW, cutoff3=1.6, n_fourier=2)]),
 ):
@@ -938,8 +943,6 @@ def test_what_is_not_on_the_device_names_what_is():
         SparseGaussianProcess(Cosine(2), 3).fit(features.pool("sum"), y)
     with pytest.raises(ValueError, match="GreedyOLS is not on a device yet.*ForceKernelRidge is"):
         GreedyOLS(4).fit(features, y)
-    with pytest.raises(ValueError, match="not the bispectrum of nu=3: use device='cpu'"):
-        SOAP(**SMALL_SOAP, nu=3, device="torch").fit_transform(X)
 
 
 def test_out_of_memory_of_the_device(monkeypatch):
