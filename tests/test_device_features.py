@@ -21,6 +21,7 @@ from skatom.descriptors import (
     ACSF,
     FCHL19,
     SOAP,
+    AtomicClusterExpansion,
     FeatureScaler,
     InverseDistances,
     Linear,
@@ -40,7 +41,7 @@ from skatom.kernels import (
     StructureKernel,
 )
 from skatom.kernels import covariance as covariance_matrix
-from skatom.models import ForceKernelRidge, GreedyOLS, SparseGaussianProcess
+from skatom.models import ForceKernelRidge, SparseGaussianProcess
 from skatom.neighbors import neighbor_list
 from skatom.random_features import (
     PrincipalComponents,
@@ -91,7 +92,14 @@ DESCRIPTORS |= {
     "acsf_weighted": ACSF(**ACSF_ALL, weighting="Z", cutoff_function="polynomial"),
     "acsf_radial": ACSF(4.0, g4=(), g3=[1.0], cutoff_function="tanh3-plain"),
 }
-FIRST = ["soap", "fchl19", "acsf"]
+SMALL_ACE = {"cutoff": 4.0, "l_weight": 1.0}
+DESCRIPTORS |= {
+    "ace": AtomicClusterExpansion(degrees=(4, 3, 4, 4), **SMALL_ACE),
+    "ace_near": AtomicClusterExpansion(degrees=(3, 4, 4, 5), **SMALL_ACE, product_cutoff=2.5,
+                                       species_compression=2),
+    "ace_pairs": AtomicClusterExpansion(degrees=(3,), **SMALL_ACE),
+}  # fmt: skip
+FIRST = ["soap", "fchl19", "acsf", "ace"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -941,8 +949,6 @@ def test_what_is_not_on_the_device_names_what_is():
         ForceKernelRidge(StructureKernel(Gaussian(), "average")).fit(features, y)
     with pytest.raises(ValueError, match="with features of atoms it is"):
         SparseGaussianProcess(Cosine(2), 3).fit(features.pool("sum"), y)
-    with pytest.raises(ValueError, match="GreedyOLS is not on a device yet.*ForceKernelRidge is"):
-        GreedyOLS(4).fit(features, y)
 
 
 def test_out_of_memory_of_the_device(monkeypatch):

@@ -29,7 +29,8 @@ def _defaults(facts, given):
 
 def _build(settings, random_state, verbose, device):
     model = dict(settings)
-    expansion = AtomicClusterExpansion(**model.pop("expansion", {}), verbose=verbose)
+    given = model.pop("expansion", {})
+    expansion = AtomicClusterExpansion(**given, device=device, verbose=verbose)
     return Pipeline([("expansion", expansion), ("linear", LinearPotential(**model))])
 
 

@@ -27,7 +27,7 @@ class TensorLoops:
         self._loops = import_module(descriptor._tensor_loops)
         self._n_features = descriptor._n_features()
         self._device = device
-        self._parameters = on_device(compiled, device)
+        self._parameters = getattr(self._loops, "on_device", on_device)(compiled, device)
         self._pairs = upload(pairs, species, device)
         self._counts = np.diff(pairs.offsets)
         self._bytes = self._loops.scratch(self._counts, compiled)
