@@ -68,5 +68,6 @@ ACE = Recipe(
     stages=_stages,
     probe={"expansion.degrees": (6, 4, 4)},
     probe_frames=20,
+    has_device=True,
     noises=("noise_energy", "noise_forces", "noise_virial"),
 )

@@ -133,7 +133,7 @@ def _polynomials(r, cutoff, inner, n_max):
     for _ in range(2, n_max):
         dt.append(2 * (t[-1] + x * dt[-1]) - dt[-2])
         t.append(2 * x * t[-1] - t[-2])
-    t, dt = (torch.stack(rows[:n_max], 1) if n_max else r.new_empty((len(r), 0)) for rows in (t, dt))
+    t, dt = (torch.stack(rows, 1)[:, :n_max] for rows in (t, dt))
     return weight[:, None] * t, (weight * slope)[:, None] * dt + fall[:, None] * t
 
 
@@ -170,9 +170,7 @@ def _given(functions):
     """A, (n_channels n_components, n_centers)."""
     pairs, y, f = functions.pairs, functions.harmonics, functions.near[0]
     n_centers, p = len(pairs.own), functions.expansion.parameters
-    parts = [
-        (y[:, part, None] * f[:, None, :n]).flatten(1) for _, n, part, _ in functions.blocks()
-    ]
+    parts = [(y[:, part, None] * f[:, None, :n]).flatten(1) for _, n, part, _ in functions.blocks()]
     rows, n_species = torch.cat([*parts, functions.far[0]], 1), p.mixing.shape[1]
     keys = pairs.centers * n_species + pairs.species
     order = torch.argsort(keys, stable=True)
