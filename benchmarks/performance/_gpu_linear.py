@@ -23,6 +23,8 @@ KERNELS = {
     "Gaussian": Gaussian(3.0), "Matérn": Matern(5.0), "cosine": Cosine(3),
     "polynomial": Polynomial(2, 1.0), "sum": 0.5 * Gaussian(3.0) + Cosine(2),
 }  # fmt: skip
+# Kernels without covariances of forces on a card.
+VALUES = {"Laplacian": Laplacian(0.3), "of structures": StructureKernel(Gaussian(3.0))}
 
 
 def on_both(bench, descriptor, X):
@@ -36,7 +38,8 @@ def derivatives(bench, descriptor, name, n, label):
     X = bench.data(name)[0][:n]
     on_cpu = clone(descriptor).fit(X)
     on_card = clone(descriptor).set_params(device=bench.name).fit(X)
-    on_cpu.transform(X[:1]).pullback(np.ones((1, on_cpu.n_features_out_)))  # compiles
+    one = on_cpu.transform(X[:1])  # compiles
+    one.pullback(one.values), one.jacobian(0)
     slow, expected = bench.once(lambda: on_cpu.transform(X))
     fast, found = bench.seconds(lambda: on_card.transform(X))
     label = f"{label}, {n} x {name}, {expected.n_features} features"
@@ -81,17 +84,18 @@ def acsf_kernels(bench):
     X, y = bench.data(ETHANOL)
     X, y, queries = X[:n], y[:n], X[n : n + (3 if bench.small else 50)]
     on_cpu, on_card = on_both(bench, ACSF(), X)
+    covariance(KERNELS["sum"], on_cpu[:1])  # compiles
     for name, kernel in KERNELS.items():
         slow, expected = bench.once(lambda kernel=kernel: covariance(kernel, on_cpu))
         fast, found = bench.seconds(lambda kernel=kernel: covariance(kernel, on_card), repeats=1)
         bench.check(f"ACSF, {name}: covariance", bench.device.array(found), expected, 1e-9)
         bench.say(f"ACSF, {name}: covariance of {n}", fast, "s", **{"CPU/time": slow / fast})
-    for name, kernel in (("Laplacian", Laplacian(0.3)), ("of structures", StructureKernel())):
+    for name, kernel in VALUES.items():
         found, expected = kernel(on_card), kernel(on_cpu)
         bench.check(f"ACSF, {name}: values", bench.device.array(found), expected, 1e-9)
     models = {
         "ForceKernelRidge": ForceKernelRidge(Gaussian(3.0), alpha=1e-6),
-        "SparseGaussianProcess": SparseGaussianProcess(Cosine(3), 10 * n, random_state=0),
+        "SparseGaussianProcess": SparseGaussianProcess(Cosine(3), n, random_state=0),
     }
     for name, model in models.items():
         _fits(bench, name, ACSF(), model, X, y, queries)
