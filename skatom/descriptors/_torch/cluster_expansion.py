@@ -19,13 +19,13 @@ from skatom.descriptors._torch.pairs import made_once
 from skatom.descriptors._torch.pairs import on_device as tensors_of
 
 
-class Expansion(NamedTuple):
+class TensorProjections(NamedTuple):
     """`Projections` with tensors, and what the host knows of them."""
 
     parameters: Any
     n_radial: tuple
     mixes: bool
-    plan: products.Program
+    plan: products.ProductPlan
 
 
 def on_device(compiled, device):
@@ -34,7 +34,7 @@ def on_device(compiled, device):
     mixing = compiled.mixing
     mixes = not np.array_equal(mixing, np.eye(*mixing.shape))
     plan = made_once(compiled.starts, device, _plan_on(compiled, device))
-    return Expansion(tensors_of(compiled, device), n_radial, mixes, plan)
+    return TensorProjections(tensors_of(compiled, device), n_radial, mixes, plan)
 
 
 def _plan_on(compiled, device):
@@ -78,7 +78,7 @@ def scratch(counts, compiled):
     return 8 * (of_center + counts * of_pair), 8 * (of_center + counts * (of_pair + of_tangents))
 
 
-class _Pairs:
+class _PairProjections:
     """Radial functions and harmonics of every pair."""
 
     def __init__(self, pairs, expansion):
@@ -140,12 +140,14 @@ def _polynomials(r, cutoff, inner, n_max):
 def values(pairs, expansion):
     """Features of the centres, (n_centers, n_features)."""
     plan = expansion.plan
-    return products.evaluate(plan, _given(_Pairs(pairs, expansion)))[plan.scalars].T.contiguous()
+    return products.evaluate(plan, _given(_PairProjections(pairs, expansion)))[
+        plan.scalars
+    ].T.contiguous()
 
 
 def pair_gradients(pairs, expansion, cotangent):
     """dE/dr_ij (n_pairs, 3) for dE/d features, (n_centers, n_features) or (1, n_features)."""
-    functions, plan, p = _Pairs(pairs, expansion), expansion.plan, expansion.parameters
+    functions, plan, p = _PairProjections(pairs, expansion), expansion.plan, expansion.parameters
     numbers = products.evaluate(plan, _given(functions))
     adjoint = products.pullback(plan, numbers, cotangent.expand(len(pairs.own), -1).T)
     adjoint = adjoint.view(len(p.mixing), -1, len(pairs.own))
@@ -157,7 +159,7 @@ def pair_gradients(pairs, expansion, cotangent):
 
 def pair_jacobian(pairs, expansion):
     """d features_i / dr_ij, (n_pairs, 3, n_features)."""
-    functions, plan, p = _Pairs(pairs, expansion), expansion.plan, expansion.parameters
+    functions, plan, p = _PairProjections(pairs, expansion), expansion.plan, expansion.parameters
     numbers = products.evaluate(plan, _given(functions))
     given = torch.einsum("cp,pam->cmpa", p.mixing[:, pairs.species], _tangents(functions))
     given = given.reshape(plan.n_given, -1)

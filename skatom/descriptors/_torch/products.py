@@ -17,8 +17,8 @@ import torch
 from skatom.descriptors._torch.features import segment_sums
 
 
-class Terms(NamedTuple):
-    """Terms factors · a[left] · b[right] of consecutive sums, which begin at ``starts``."""
+class ProductTerms(NamedTuple):
+    """ProductTerms factors · a[left] · b[right] of consecutive sums, which begin at ``starts``."""
 
     starts: torch.Tensor
     left: torch.Tensor
@@ -26,17 +26,17 @@ class Terms(NamedTuple):
     factors: torch.Tensor  # (n_terms, 1)
 
 
-class Level(NamedTuple):
+class ProductLevel(NamedTuple):
     """The sums ``first`` to ``stop``; backwards, those of the numbers before them."""
 
     first: int
     stop: int
-    terms: Terms
-    changes: Terms  # left: the number that changes
-    back: Terms  # left: the sum, right: the other operand
+    terms: ProductTerms
+    changes: ProductTerms  # left: the number that changes
+    back: ProductTerms  # left: the sum, right: the other operand
 
 
-class Program(NamedTuple):
+class ProductPlan(NamedTuple):
     """All levels, and which numbers are the features."""
 
     n_given: int
@@ -45,7 +45,7 @@ class Program(NamedTuple):
 
 
 def program(n_given, starts, left, right, factors, scalars, device):
-    """The `Program` of the arrays of `cluster_basis.Products`, on a `Device`."""
+    """The `ProductPlan` of the arrays of `cluster_basis.Products`, on a `Device`."""
     n_sums, counts = len(starts) - 1, np.diff(starts)
     owners = np.repeat(np.arange(n_sums), counts)
     level = _levels(n_given, owners, left, right, n_sums)
@@ -61,7 +61,7 @@ def program(n_given, starts, left, right, factors, scalars, device):
         parts = owners[rows], left[rows], right[rows], factors[rows]
         levels.append(_level(first, stop, *parts, device))
         first = stop
-    return Program(n_given, tuple(levels), device.tensor(place[scalars]))
+    return ProductPlan(n_given, tuple(levels), device.tensor(place[scalars]))
 
 
 def _levels(n_given, owners, left, right, n_sums):
@@ -81,14 +81,14 @@ def _level(first, stop, owners, left, right, factors, device):
     changes = _terms(twice[2] - first, twice[0], twice[1], twice_factors, stop - first, device)
     back = _terms(twice[0], twice[2], twice[1], twice_factors, first, device)
     terms = _terms(owners - first, left, right, factors, stop - first, device)
-    return Level(first, stop, terms, changes, back)
+    return ProductLevel(first, stop, terms, changes, back)
 
 
 def _terms(sums, left, right, factors, n_sums, device):
     order = np.argsort(sums, kind="stable")
     starts = np.searchsorted(sums[order], np.arange(n_sums + 1))
     arrays = map(device.tensor, (starts, left[order], right[order], factors[order, None]))
-    return Terms(*arrays)
+    return ProductTerms(*arrays)
 
 
 def evaluate(plan, given):
@@ -113,7 +113,7 @@ def pushforward(plan, numbers, centers, given):
 
     Parameters
     ----------
-    plan : Program
+    plan : ProductPlan
     numbers : Tensor, shape (n_numbers, n)
     centers : Tensor of int, shape (n_changes,)
         The columns of ``numbers`` that change.
