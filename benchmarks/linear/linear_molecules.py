@@ -2,6 +2,7 @@
 
     python -m benchmarks linear_molecules             ethanol, aspirin, 3BPA with the recipe ``ace``
     python -m benchmarks linear_molecules ethanol --degrees 12 7 8 7 --l-weight 0.5
+    python -m benchmarks linear_molecules --device cuda --threads 16                 on a card
 
 The published errors are those of linear ACE (Kovács et al., J. Chem. Theory Comput. 17, 7696
 (2021)): mean absolute ones of revised MD17 with 1,000 training frames, and root mean square ones of
@@ -23,6 +24,7 @@ def add_arguments(parser):
     parser.add_argument("names", nargs="*", default=list(_PUBLISHED))
     parser.add_argument("--degrees", type=float, nargs="+", help="of products [the recipe's]")
     parser.add_argument("--l-weight", type=float, default=0.25)
+    parser.add_argument("--device", default="cpu", help="of features and their sums [cpu]")
     parser.add_argument("--frames", type=int, default=1000, help="training frames at most [1000]")
 
 
@@ -33,7 +35,8 @@ def run(options):
     rows = []
     for name in options.names:
         train, tests = _data(name)
-        rows += _errors(tuple(part[: options.frames] for part in train), tests, settings)
+        train = tuple(part[: options.frames] for part in train)
+        rows += _errors(train, tests, settings, options.device)
     table(
         "energies in meV, forces in meV/Å",
         ["data", "columns", "MAE", "RMSE", "published", "fit, s"],
@@ -59,9 +62,9 @@ def _read(path):
     return data.structures, data.targets
 
 
-def _errors(train, tests, settings):
+def _errors(train, tests, settings, device):
     begin = time.perf_counter()
-    model = recipes.make("ace", train[0], **settings)
+    model = recipes.make("ace", train[0], device=device, **settings)
     model.fit(*train)
     seconds = time.perf_counter() - begin
     rows = []

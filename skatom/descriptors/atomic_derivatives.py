@@ -53,7 +53,7 @@ def with_device(descriptor, device):
     elif device != "cpu":
         raise ValueError(
             f"{type(descriptor).__name__} has no parameter device: SOAP, FCHL19, ACSF, "
-            "InverseDistances and WaveletScattering have"
+            "AtomicClusterExpansion, InverseDistances and WaveletScattering have"
         )
     return copied
 
