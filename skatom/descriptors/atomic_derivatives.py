@@ -64,6 +64,12 @@ def degrees_of(descriptor):
     return None if known is None else known()
 
 
+def species_of(descriptor):
+    """Which features a descriptor says are of which species; None if it does not tell."""
+    known = getattr(descriptor, "feature_species", None)
+    return None if known is None else known()
+
+
 class AtomicDerivatives:
     """The derivatives of features of atoms.
 
@@ -153,6 +159,9 @@ class AtomicDerivatives:
 
     def degrees(self):
         return self.chain.degrees(degrees_of(self.descriptor))
+
+    def feature_species(self):
+        return None if self.chain else species_of(self.descriptor)
 
     def pullback(self, cotangent):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each atom, or one for all."""
