@@ -14,6 +14,7 @@ from skatom.descriptors.fchl19 import FCHL19
 from skatom.descriptors.inverse_distances import InverseDistances
 from skatom.descriptors.lambda_soap import LambdaSOAP
 from skatom.descriptors.many_body_expansion import ManyBodyExpansion
+from skatom.descriptors.many_body_tensor import ManyBodyTensor
 from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.pair_distances import PairDistances
@@ -51,6 +52,7 @@ __all__ = [
     "LambdaSOAP",
     "Linear",
     "ManyBodyExpansion",
+    "ManyBodyTensor",
     "MomentTensor",
     "PairDistances",
     "PairJacobian",
