@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -16,14 +17,14 @@ from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import groups_by_size
 
 # Where a Gaussian ends, in standard deviations; a 1e-15 of it is farther.
-_REACH = 8.0
+REACH = 8.0
 # Distance of the places for which a cell's integral is expanded, in standard deviations.
 _STEP = 1 / 64
 # Atoms whose neighbours are known at a time, and structures that a thread works on.
 _ATOMS, _STRUCTURES = 2**16, 16
 
 _NOTHING = np.empty((0, 0))
-_NO_JACOBIAN = np.empty((0, 0, 0)), np.empty((0, 0, 0, 0))
+_NO_VIRIAL, _NO_STRAINS = np.empty((0, 0, 0)), np.empty((0, 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Grid:
         """Coefficients of these means, (places, N_POWERS, cells), see `_cpu.spectra`."""
         spread = self.spacing / self.sigma
         places = max(1, int(np.ceil(spread / _STEP)))
-        half = int(np.ceil(_REACH / spread)) + 1
+        half = int(np.ceil(REACH / spread)) + 1
         check_memory(
             8.0 * places * N_POWERS * (2 * half + 1),
             f"the table of Gaussians with sigma={self.sigma:g} on a grid of spacing "
@@ -144,8 +145,8 @@ class Spectra:
     def values(self, structures, species):
         """The spectra (n, n_features)."""
         values = np.zeros((len(structures), self.n_features))
-        for batch in self._batches(structures):
-            self._run(structures, species, batch, values[batch], _NOTHING)
+        for batch, run in self._batches(structures, species):
+            run(values=values[batch])
         return values
 
     def pullback(self, structures, species, cotangent):
@@ -153,48 +154,27 @@ class Spectra:
         gradient = np.zeros((len(structures.numbers), 3))
         virial = np.zeros((len(structures), 3, 3))
         cotangent = np.ascontiguousarray(cotangent)
-        for batch in self._batches(structures):
+        for batch, run in self._batches(structures, species):
             atoms = _atoms(structures, batch)
-            self._run(
-                structures, species, batch, _NOTHING, cotangent[batch], gradient[atoms],
-                virial[batch],
-            )  # fmt: skip
+            run(cotangent=cotangent[batch], gradient=gradient[atoms], virial=virial[batch])
         return gradient, virial
 
     def jacobian(self, structures, species):
         """Gradients (n_atoms, 3, n_features) and strains (n, 3, 3, n_features)."""
         gradients = np.zeros((len(structures.numbers), 3, self.n_features))
         strains = np.zeros((len(structures), 3, 3, self.n_features))
-        for batch in self._batches(structures):
+        for batch, run in self._batches(structures, species):
             atoms = _atoms(structures, batch)
-            self._run(
-                structures, species, batch, _NOTHING, _NOTHING, _NOTHING, _NO_JACOBIAN[0],
-                gradients[atoms], strains[batch],
-            )  # fmt: skip
+            run(gradients=gradients[atoms], strains=strains[batch])
         return gradients, strains
 
-    def _batches(self, structures):
-        return groups_by_size(structures.offsets, _ATOMS)
-
-    def _run(
-        self, structures, species, batch, values, cotangent, gradient=_NOTHING,
-        virial=_NO_JACOBIAN[0], gradients=_NO_JACOBIAN[0], strains=_NO_JACOBIAN[1],
-    ):  # fmt: skip
-        """Call the compiled function on a batch of structures, in threads."""
-        x = structures[batch]
-        pairs = self._neighbors(structures, x, batch)
-        arguments = (
-            x.offsets, species[_atoms(structures, batch)], pairs.offsets, pairs.indices,
-            pairs.vectors, self.blocks()[0], self.function, self.weighting, self._numbers(),
-            self.grid.table(), self.grid.n, values, cotangent, gradient, virial, gradients,
-            strains,
-        )  # fmt: skip
-
-        def work(rows):
-            spectra(rows.start, rows.stop, *arguments)
-
-        with ThreadTeam(available_threads()) as team:
-            deque(team.map(work, split_rows(len(x), _STRUCTURES)), 0)
+    def _batches(self, structures, species):
+        """Batches of structures, and functions that run the compiled loop on them."""
+        given = self.blocks()[0], self.function, self.weighting, self._numbers(), self.grid.table()
+        for batch, x, pairs in neighbors_in_batches(structures, self.cutoff):
+            own = species[_atoms(structures, batch)]
+            neighbors = pairs.offsets, pairs.indices, pairs.vectors
+            yield batch, partial(_run, len(x), x.offsets, own, *neighbors, *given, self.grid.n)
 
     def _numbers(self):
         grid = self.grid
@@ -205,21 +185,51 @@ class Spectra:
             ]
         )  # fmt: skip
 
-    def _neighbors(self, structures, x, batch):
-        """Neighbours of a batch; all pairs of molecules if there is no cutoff."""
-        cutoff = self.cutoff
-        if np.isinf(cutoff):
-            starts = x.offsets[:-1]
-            extent = np.maximum.reduceat(x.positions, starts) - np.minimum.reduceat(
-                x.positions, starts
-            )
-            cutoff = 1.001 * np.linalg.norm(extent, axis=1).max() + 0.1
+
+def _run(
+    n, *given, values=_NOTHING, cotangent=_NOTHING, gradient=_NOTHING, virial=_NO_VIRIAL,
+    gradients=_NO_VIRIAL, strains=_NO_STRAINS,
+):  # fmt: skip
+    """Call the compiled function on n structures, in threads."""
+
+    def work(rows):
+        arrays = values, cotangent, gradient, virial, gradients, strains
+        spectra(rows.start, rows.stop, *given, *arrays)
+
+    with ThreadTeam(available_threads()) as team:
+        deque(team.map(work, split_rows(n, _STRUCTURES)), 0)
+
+
+def neighbors_in_batches(structures, cutoff):
+    """Batches of structures, as slices and `Structures`, and their neighbour lists.
+
+    An infinite cutoff makes the lists of all pairs of molecules.
+    """
+    for batch in groups_by_size(structures.offsets, _ATOMS):
+        x = structures[batch]
+        within = _beyond_all(x) if np.isinf(cutoff) else cutoff
         try:
-            return neighbor_list(x, cutoff)
+            pairs = neighbor_list(x, within)
         except ValueError:
             if batch.start > 0:  # once more for all, with the number of the structure
-                neighbor_list(structures, cutoff)
+                neighbor_list(structures, within)
             raise
+        yield batch, x, pairs
+
+
+def _beyond_all(structures):
+    """A distance beyond those of all pairs of atoms of a structure."""
+    positions, starts = structures.positions, structures.offsets[:-1]
+    low, high = (extreme.reduceat(positions, starts) for extreme in (np.minimum, np.maximum))
+    return 1.001 * np.linalg.norm(high - low, axis=1).max() + 0.1
+
+
+def counts_of_species(structures, species, n_species):
+    """Number of atoms of every species in each structure, (n, n_species)."""
+    owners = np.repeat(np.arange(len(structures)), structures.n_atoms)
+    size = len(structures) * n_species
+    counts = np.bincount(owners * n_species + species, minlength=size)
+    return counts.reshape(-1, n_species).astype(float)
 
 
 def _atoms(structures, batch):

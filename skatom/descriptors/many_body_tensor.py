@@ -17,7 +17,7 @@ from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, StructuresLike
 from skatom.descriptors._cpu import spectra as _cpu
 from skatom.descriptors.base import StructureDescriptor
-from skatom.descriptors.element_spectra import Grid, Spectra
+from skatom.descriptors.element_spectra import Grid, Spectra, counts_of_species
 from skatom.descriptors.pair_matrix import check_crystals
 from skatom.elements import species_index
 from skatom.memory import check_memory
@@ -137,7 +137,7 @@ class ManyBodyTensor(StructureDescriptor):
     >>> from skatom.descriptors import ManyBodyTensor
     >>> tensor = ManyBodyTensor("distance", grid=(0.0, 2.0, 5), sigma=0.1)
     >>> tensor.fit_transform([molecule("H2O")]).values.round(2)
-    array([[0.  , 0.  , 0.  , 1.99, 0.01, 0.  , 0.  , 3.99, 0.01, 0.  , 0.  ,
+    array([[0.  , 0.  , 0.01, 1.97, 0.03, 0.  , 0.06, 3.93, 0.01, 0.  , 0.  ,
             0.  , 0.  , 0.  , 0.  ]])
     >>> tensor.get_feature_names_out()[[3, 7]]
     array(['H-H:1.5', 'H-O:1'], dtype=object)
@@ -307,7 +307,7 @@ class ManyBodyTensor(StructureDescriptor):
         species = species_index(structures, self.species_)
         if self.function != "atomic_number":
             return self._spectra().values(structures, species)
-        counts = _counts(structures, species, len(self.species_))
+        counts = counts_of_species(structures, species, len(self.species_))
         of_atoms = self._grid().integrals(self.species_)
         return (counts[:, :, None] * of_atoms).reshape(shape)
 
@@ -334,7 +334,7 @@ class ManyBodyTensor(StructureDescriptor):
         if self.normalization == "n_atoms":
             return np.repeat(1 / structures.n_atoms[:, None], n_blocks, axis=1)
         n = len(self.species_)
-        counts = _counts(structures, species_index(structures, self.species_), n)
+        counts = counts_of_species(structures, species_index(structures, self.species_), n)
         first, second = np.triu_indices(n)
         products, volumes = counts[:, first] * counts[:, second], structures.volumes()[:, None]
         if self.function in ("angle", "cosine"):
@@ -372,18 +372,10 @@ def _checked_grid(grid):
     )
     if not valid:
         raise ValueError(
-            f"grid={grid} is not (low, high, n) with low < high and n of at least 2: give the first "
-            "and last point of the grid and their number, such as (0.0, 1.5, 100)"
+            f"grid={grid} is not (low, high, n) with low < high and n of at least 2: give the "
+            "first and last point of the grid and their number, such as (0.0, 1.5, 100)"
         )
     return float(grid[0]), float(grid[1]), int(grid[2])
-
-
-def _counts(structures, species, n_species):
-    """Number of atoms of every species in each structure, (n, n_species)."""
-    owners = np.repeat(np.arange(len(structures)), structures.n_atoms)
-    size = len(structures) * n_species
-    counts = np.bincount(owners * n_species + species, minlength=size)
-    return counts.reshape(-1, n_species).astype(float)
 
 
 def _norms(values):

@@ -2,8 +2,8 @@
 
 A term is c, the value of a function of two or three atoms, and its weight w. The grid has cells of
 one width; u is c in cells from the beginning of the first one. A Gaussian is integrated over each
-cell: these integrals are polynomials in the distance of u to the nearest of the places in a cell for
-which ``table`` (places, powers, cells) has the coefficients.
+cell. These integrals are polynomials in the distance of u to the nearest of some places in a cell,
+for which ``table`` (places, powers, cells) has the coefficients.
 
 ``numbers`` are the cutoff (Å), the decay and the sharpness of weights, the beginning of the grid,
 the inverse width of a cell, that width in standard deviations, and their inverse.
@@ -43,7 +43,7 @@ def spectra(
     # of both vectors of a term, of its weight and of its value
     pulls, sums = np.zeros((2, 2, 3)), np.empty((2, table.shape[2]))
     ends = np.zeros((2, 2), np.int64)
-    with_slopes = len(values) == 0
+    with_slopes, n_vectors = len(values) == 0, 1 if function < ANGLE else 2
     for s in range(first, last):
         for i in range(offsets[s], offsets[s + 1]):
             begin, n = pair_offsets[i], pair_offsets[i + 1] - pair_offsets[i]
@@ -53,48 +53,50 @@ def spectra(
                 lengths[p] = r
                 own[p], slopes[p] = _weight(r, weighting, numbers)
             for p in range(n):
-                j = indices[begin + p]
-                if function < ANGLE:
+                j, second = indices[begin + p], p
+                if function < ANGLE:  # a term of one vector
                     if j < i:
                         continue
-                    # its own images come in both directions
-                    w = 0.5 * own[p] if j == i else own[p]
-                    r = lengths[p]
-                    c, slope = r, 1.0
-                    if function == INVERSE_DISTANCE:
-                        c = 1 / r
-                        slope = -c * c
-                    u = (c - numbers[_BEGIN]) * numbers[_CELLS]
-                    block = blocks[0, species[i], species[j]]
-                    if with_slopes:
-                        ratio = w / own[p] if own[p] != 0.0 else 0.0
-                        for a in range(3):
-                            unit = vectors[begin + p, a] / r
-                            pulls[0, 0, a] = ratio * slopes[p] * unit
-                            pulls[0, 1, a] = w * slope * numbers[_RATE] * unit
-                        ends[0, 0], ends[0, 1] = i, j
-                    _use(
-                        s, 1, u, w, block * n_grid, n_grid, numbers[_SPREADS], table, values,
-                        cotangent, vectors, begin + p, begin + p, pulls, ends, sums, gradient,
-                        virial, gradients, strains,
-                    )  # fmt: skip
-                    continue
-                for q in range(p):
-                    k = indices[begin + q]
-                    c, w = _triple(
-                        begin + p, begin + q, lengths[p], lengths[q], own[p], own[q], slopes[p],
-                        slopes[q], vectors, function, weighting, numbers, with_slopes, pulls,
-                    )  # fmt: skip
-                    if w == 0.0:
-                        continue
-                    u = (c - numbers[_BEGIN]) * numbers[_CELLS]
-                    block = blocks[species[i], species[j], species[k]]
+                    second = 1
+                for q in range(second):
+                    if function < ANGLE:
+                        k, center = i, 0
+                        # its own images come in both directions
+                        half = 0.5 if j == i else 1.0
+                        c, w = _pair(
+                            begin + p, lengths[p], half * own[p], half * slopes[p], vectors,
+                            function, numbers, pulls,
+                        )  # fmt: skip
+                    else:
+                        k, center = indices[begin + q], species[i]
+                        c, w = _triple(
+                            begin + p, begin + q, lengths[p], lengths[q], own[p], own[q],
+                            slopes[p], slopes[q], vectors, function, weighting, numbers,
+                            with_slopes, pulls,
+                        )  # fmt: skip
+                        if w == 0.0:
+                            continue
                     ends[0, 0], ends[0, 1], ends[1, 0], ends[1, 1] = i, j, i, k
+                    u = (c - numbers[_BEGIN]) * numbers[_CELLS]
+                    column = n_grid * blocks[center, species[j], species[k]]
                     _use(
-                        s, 2, u, w, block * n_grid, n_grid, numbers[_SPREADS], table, values,
+                        s, n_vectors, u, w, column, n_grid, numbers[_SPREADS], table, values,
                         cotangent, vectors, begin + p, begin + q, pulls, ends, sums, gradient,
                         virial, gradients, strains,
                     )  # fmt: skip
+
+
+@callee(cache=True)
+def _pair(p, r, weight, slope, vectors, function, numbers, pulls):
+    """The value and the weight of a pair, and what pulls at its vector."""
+    c, along = r, weight * numbers[_RATE]
+    if function == INVERSE_DISTANCE:
+        c = 1 / r
+        along *= -c * c
+    for a in range(3):
+        pulls[0, 0, a] = slope * vectors[p, a] / r
+        pulls[0, 1, a] = along * vectors[p, a] / r
+    return c, weight
 
 
 @callee(cache=True)
