@@ -28,7 +28,7 @@ _NO_VIRIAL, _NO_STRAINS = np.empty((0, 0, 0)), np.empty((0, 0, 0, 0))
 
 
 @dataclass(frozen=True)
-class Grid:
+class SpectrumGrid:
     """Points of a spectrum and the width of the Gaussians on it.
 
     Attributes
@@ -105,7 +105,7 @@ class Spectra:
     ----------
     function, weighting : int
         Constants of `skatom.descriptors._cpu.spectra`.
-    grid : Grid
+    grid : SpectrumGrid
         The grid.
     n_species : int
         Number of elements.
@@ -117,7 +117,7 @@ class Spectra:
 
     function: int
     weighting: int
-    grid: Grid
+    grid: SpectrumGrid
     n_species: int
     cutoff: float
     decay: float = 0.0

@@ -17,7 +17,7 @@ from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, StructuresLike
 from skatom.descriptors._cpu import spectra as _cpu
 from skatom.descriptors.base import StructureDescriptor
-from skatom.descriptors.element_spectra import Grid, Spectra, counts_of_species
+from skatom.descriptors.element_spectra import Spectra, SpectrumGrid, counts_of_species
 from skatom.descriptors.pair_matrix import check_crystals
 from skatom.elements import species_index
 from skatom.memory import check_memory
@@ -346,7 +346,7 @@ class ManyBodyTensor(StructureDescriptor):
         return np.divide(volumes, products, out=np.zeros(products.shape), where=products > 0)
 
     def _grid(self):
-        return Grid(*self.grid_, self.sigma_)
+        return SpectrumGrid(*self.grid_, self.sigma_)
 
     def _spectra(self):
         """What is added up, for functions of pairs and triples."""
