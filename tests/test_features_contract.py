@@ -133,7 +133,10 @@ def matrix_case(make, structures, permutation, periodic=True, **parameters):
 
 
 def tensor_case(function, structures, periodic=True, **parameters):
-    """A many-body tensor of another function."""
+    """A many-body tensor of another function.
+
+    Exponential weights end with a step: their cutoffs are no distances in lattices.
+    """
     parameters = {"function": function, **parameters}
     other = one_crystal if structures is crystals else molecules
     return Case(
@@ -304,7 +307,7 @@ CASES = {
         ManyBodyTensor, {**SMOOTH, "grid": (0.0, 1.2, 25)}, extensive=False
     ),
     "tensor_distances": tensor_case(
-        "distance", without_slabs, weighting="exp", decay=0.7, cutoff=5.0, normalization="l2",
+        "distance", without_slabs, weighting="exp", decay=0.7, cutoff=4.9137, normalization="l2",
         grid=(0, 4, 20),
     ),
     "tensor_squares": tensor_case(
@@ -314,7 +317,7 @@ CASES = {
         "angle", mixed, **SMOOTH, normalization="n_atoms", grid=(0, 180, 12), sigma=10.0
     ),
     "tensor_cosines": tensor_case(
-        "cosine", mixed, weighting="exp", cutoff=3.5, grid=(-1, 1, 8), sigma=0.2
+        "cosine", mixed, weighting="exp", cutoff=3.4721, grid=(-1, 1, 8), sigma=0.2
     ),
     "tensor_oganov": tensor_case(
         "distance", crystals, **SMOOTH, normalization="valle_oganov", grid=(0, 4, 20)
