@@ -8,6 +8,7 @@ from skatom.descriptors.bag_of_bonds import BagOfBonds
 from skatom.descriptors.cartesian import CartesianCoordinates
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.cluster_expansion import AtomicClusterExpansion
+from skatom.descriptors.composition import CompositionDescriptors, elemental_properties
 from skatom.descriptors.coulomb_matrix import CoulombMatrix
 from skatom.descriptors.crystal_matrices import EwaldMatrix, ExtendedCoulombMatrix, SineMatrix
 from skatom.descriptors.fchl19 import FCHL19
@@ -18,6 +19,7 @@ from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.pair_distances import PairDistances
 from skatom.descriptors.point_scattering import PointScattering
+from skatom.descriptors.prototypes import PrototypeEncoder
 from skatom.descriptors.scaling import FeatureScaler, FeatureSelector
 from skatom.descriptors.soap import SOAP
 from skatom.descriptors.spherical_tensors import (
@@ -41,6 +43,7 @@ __all__ = [
     "BagOfBonds",
     "CartesianCoordinates",
     "ChebyshevFunctions",
+    "CompositionDescriptors",
     "CoulombMatrix",
     "EwaldMatrix",
     "ExtendedCoulombMatrix",
@@ -55,6 +58,7 @@ __all__ = [
     "PairDistances",
     "PairJacobian",
     "PointScattering",
+    "PrototypeEncoder",
     "Scale",
     "Select",
     "SineMatrix",
@@ -65,6 +69,7 @@ __all__ = [
     "ThermometerEncoder",
     "WaveletScattering",
     "cartesian_from_spherical",
+    "elemental_properties",
     "spherical_from_cartesian",
     "wigner_d",
 ]
