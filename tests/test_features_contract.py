@@ -33,6 +33,7 @@ from skatom.descriptors import (
     BagOfBonds,
     CartesianCoordinates,
     ChebyshevFunctions,
+    CompositionDescriptors,
     CoulombMatrix,
     DescriptorUnion,
     EwaldMatrix,
@@ -48,6 +49,7 @@ from skatom.descriptors import (
     PairDistances,
     PartialRadialDistribution,
     PointScattering,
+    PrototypeEncoder,
     Scale,
     Select,
     SineMatrix,
@@ -93,6 +95,15 @@ def crystals():
     moved = crystal()
     moved.rattle(0.1, seed=1)
     return [crystal(), small, moved]
+
+
+def substituted_crystals():
+    """The same crystal with other elements, its atoms a little off."""
+    found = [crystal() for _ in range(4)]
+    for atoms, elements in zip(found[1:], ("NaClO", "GaAsS", "TiBrN"), strict=True):
+        atoms.symbols = elements
+        atoms.rattle(0.05, seed=1)
+    return found
 
 
 def one_crystal():
@@ -376,6 +387,19 @@ CASES = {
     ),
     "extended_plain": matrix_case(
         ExtendedCoulombMatrix, crystals, "none", cutoff=5.0, unit="bohr"
+    ),
+    "composition": Case(CompositionDescriptors, structures=substituted_crystals, extensive=False),
+    "composition_means": Case(
+        CompositionDescriptors, {"properties": ["row", "column", "mass"], "moments": ["mean"]},
+        mixed, extensive=False, first=False,
+    ),
+    "prototype": Case(
+        PrototypeEncoder, {"prototype": Structures.from_ase([crystal()])}, substituted_crystals,
+        extensive=False, other=substituted_crystals,
+    ),
+    "prototype_mixed": Case(
+        PrototypeEncoder, {"prototype": crystal(), "mixed": True}, substituted_crystals,
+        extensive=False, first=False,
     ),
     "scattering": Case(
         WaveletScattering, SCATTERING, structures=without_slabs, invariant=False, extensive=False

@@ -8,6 +8,7 @@ from skatom.descriptors.bag_of_bonds import BagOfBonds
 from skatom.descriptors.cartesian import CartesianCoordinates
 from skatom.descriptors.chebyshev import ChebyshevFunctions
 from skatom.descriptors.cluster_expansion import AtomicClusterExpansion
+from skatom.descriptors.composition import CompositionDescriptors, elemental_properties
 from skatom.descriptors.coulomb_matrix import CoulombMatrix
 from skatom.descriptors.crystal_matrices import EwaldMatrix, ExtendedCoulombMatrix, SineMatrix
 from skatom.descriptors.descriptor_union import DescriptorUnion
@@ -20,6 +21,7 @@ from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.pair_distances import PairDistances
 from skatom.descriptors.point_scattering import PointScattering
+from skatom.descriptors.prototypes import PrototypeEncoder
 from skatom.descriptors.radial_distribution import (
     PartialRadialDistribution,
     ValleOganovFingerprint,
@@ -47,6 +49,7 @@ __all__ = [
     "BagOfBonds",
     "CartesianCoordinates",
     "ChebyshevFunctions",
+    "CompositionDescriptors",
     "CoulombMatrix",
     "DescriptorUnion",
     "EwaldMatrix",
@@ -64,6 +67,7 @@ __all__ = [
     "PairJacobian",
     "PartialRadialDistribution",
     "PointScattering",
+    "PrototypeEncoder",
     "Scale",
     "Select",
     "SineMatrix",
@@ -75,6 +79,7 @@ __all__ = [
     "ValleOganovFingerprint",
     "WaveletScattering",
     "cartesian_from_spherical",
+    "elemental_properties",
     "spherical_from_cartesian",
     "wigner_d",
 ]
