@@ -18,10 +18,12 @@ from skatom.kernels.nbody.haar import (
 )
 from skatom.kernels.nbody.many_body import ManyBody
 from skatom.kernels.nbody.sums import NBody
+from skatom.kernels.parts import AverageOverParts
 from skatom.kernels.stationary import Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
 
 __all__ = [
+    "AverageOverParts",
     "CartesianPairs",
     "Cosine",
     "CovariantNBody",
