@@ -15,9 +15,11 @@ from skatom import Structures
 from skatom.descriptors import FCHL19, SOAP
 from skatom.kernels import (
     FCHL18,
+    AverageOverParts,
     CartesianPairs,
     Cosine,
     DotKernel,
+    GammaExponential,
     Gaussian,
     HaarNBody,
     Kernel,
@@ -35,6 +37,8 @@ DOT = {
     "matern 1/2": Matern(1.3, nu=0.5),
     "matern 3/2": Matern(1.3, nu=1.5),
     "matern 5/2": Matern(1.3),
+    "gamma-exponential": GammaExponential(1.3, gamma=1.5),
+    "gamma-exponential, smooth": GammaExponential(1.3, gamma=2.0),
     "linear": Polynomial(),
     "polynomial": Polynomial(3, offset=0.5),
     "cosine": Cosine(3),
@@ -47,6 +51,7 @@ DOT = {
 VECTORS = {
     **DOT,
     "laplacian": Laplacian(1.3),
+    "average over parts": AverageOverParts(Laplacian(1.3), 5),
     "scaled laplacian": 2.0 * Laplacian(1.3),
     "gaussian and laplacian": Gaussian(1.3) + Laplacian(1.3),
 }
@@ -143,7 +148,7 @@ def of_structures(kernel, make):
 
 def tolerance(kernel):
     """Rounding errors; REMatch is iterative, and cusps show the square root of those of r²."""
-    if "nu=0.5" in str(kernel):
+    if "nu=0.5" in str(kernel) or "gamma=1.5" in str(kernel):
         return 1e-6
     return 1e-7 if "rematch" in str(kernel) else 1e-12
 

@@ -6,8 +6,9 @@
 
 Kernel ridge regression of energies less those of the elements. In each fold the width of the kernel
 and the regularisation are those with the smallest mean absolute error of three inner folds of the
-training part, searched on a grid from the choice of the fold before. The kernel of random orders is the average over all pairs of orders of two molecules,
-so that its matrix has one row for each molecule.
+training part, searched on a grid from the choice of the fold before. The kernel of random orders is
+the average over all pairs of orders of two molecules, so that its matrix has one row for each
+molecule.
 """
 
 import time
@@ -130,9 +131,8 @@ def searched(kernels, y, train, start):
     while True:
         k, a = start
         near = [(k, a), (k - 1, a), (k + 1, a), (k, a - 1), (k, a + 1)]
-        best = min(
-            (p for p in near if p[0] in range(HALVINGS) and p[1] in range(len(ALPHAS))), key=score
-        )
+        on_grid = (p for p in near if p[0] in range(HALVINGS) and p[1] in range(len(ALPHAS)))
+        best = min(on_grid, key=score)
         if best == start:
             return best
         start = best

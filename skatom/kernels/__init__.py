@@ -19,7 +19,7 @@ from skatom.kernels.nbody.haar import (
 from skatom.kernels.nbody.many_body import ManyBody
 from skatom.kernels.nbody.sums import NBody
 from skatom.kernels.parts import AverageOverParts
-from skatom.kernels.stationary import Gaussian, Laplacian, Matern
+from skatom.kernels.stationary import GammaExponential, Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "DotKernel",
     "FCHL18",
     "FeatureKernel",
+    "GammaExponential",
     "Gaussian",
     "HaarNBody",
     "Kernel",

@@ -74,8 +74,8 @@ class FeatureKernel(Kernel):
             If the kernel has no spectral density that is known.
         """
         raise ValueError(
-            f"{self} has no spectral density: use Gaussian, Matern, Laplacian, or sums and "
-            "multiples of these"
+            f"{self} has no spectral density: use Gaussian, Matern, GammaExponential, Laplacian, or sums "
+            "and multiples of these"
         )
 
     def __call__(self, X: ArrayLike, Y: Any = None) -> Array:
@@ -102,7 +102,7 @@ class FeatureKernel(Kernel):
         self.check_parameters()
         if isinstance(X, AtomicFeatures):
             return sums_of_atoms(self.matrix, X, Y)
-        return matrix_of_rows(self.matrix, *checked_rows(X, Y))
+        return matrix_of_rows(self.matrix, self.matrix_diagonal, *checked_rows(X, Y))
 
     def diagonal(self, X: ArrayLike) -> Array:
         """k(x, x) of each row, or of each structure.

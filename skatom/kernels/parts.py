@@ -69,6 +69,12 @@ class AverageOverParts(FeatureKernel):
     def matrix_diagonal(self, X: Array) -> Array:
         return np.array([self.matrix(row, row)[0, 0] for row in X[:, None]])
 
+    def log_slopes(self, X: Array) -> dict[str, Array]:
+        n, parts = len(X), X.reshape(len(X) * self.n_parts, -1)
+        slopes = self.kernel.log_slopes(parts).items()
+        shape = n, self.n_parts, n, self.n_parts
+        return {f"kernel__{key}": slope.reshape(shape).mean(axis=(1, 3)) for key, slope in slopes}
+
     def _averages(self, matrix, X, Y):
         """Averages of a function (n P, m P) of all parts, shape (n, m)."""
         n = self.n_parts

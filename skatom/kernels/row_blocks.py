@@ -15,15 +15,15 @@ _FEWEST, _MOST, _BLOCKS = 64, 256, 16
 
 
 def checked_rows(X: object, Y: object = None) -> tuple[Array, Array | None]:
-    """Two arrays of rows with the same features, of which the second may be None.
+    """Two arrays of rows with the same features; the second is None if it is none or the first.
 
     Raises
     ------
     ValueError
         If an array is not two-dimensional, numbers are not finite, or features differ.
     """
-    X = _checked(X)
-    if Y is None:
+    same, X = Y is None or Y is X, _checked(X)
+    if same:
         return X, None
     Y = _checked(Y)
     if X.shape[1] != Y.shape[1]:
@@ -49,7 +49,7 @@ def _checked(X):
     return X
 
 
-def matrix_of_rows(matrix: Callable, X: Array, Y: Array | None) -> Array:
+def matrix_of_rows(matrix: Callable, diagonal: Callable, X: Array, Y: Array | None) -> Array:
     """The matrix of the rows of X and Y, or of X with itself, of which half is computed.
 
     Parameters
@@ -57,6 +57,9 @@ def matrix_of_rows(matrix: Callable, X: Array, Y: Array | None) -> Array:
     matrix : callable
         Function that gives the kernel values (n, m) of two arrays (n, n_features) and
         (m, n_features).
+    diagonal : callable
+        Function that gives the diagonal (n,) of the matrix of X with itself. Distances of a row to
+        itself, as differences of products, are not quite zero, of which cusps show the root.
     X : ndarray of float, shape (n, n_features)
     Y : ndarray of float, shape (m, n_features), or None
 
@@ -84,6 +87,7 @@ def matrix_of_rows(matrix: Callable, X: Array, Y: Array | None) -> Array:
             below = np.tril_indices(size, -1)
             block[below] = block.T[below]
             out[rows.stop :, rows] = block[:, size:].T
+            np.fill_diagonal(block, diagonal(X[rows]))
         out[rows, first:] = block
 
     with threads_over_blas() as pool:
