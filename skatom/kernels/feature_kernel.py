@@ -74,8 +74,8 @@ class FeatureKernel(Kernel):
             If the kernel has no spectral density that is known.
         """
         raise ValueError(
-            f"{self} has no spectral density: use Gaussian, Matern, GammaExponential, Laplacian, or sums "
-            "and multiples of these"
+            f"{self} has no spectral density: use Gaussian, Matern, Laplacian, GammaExponential, "
+            "or sums and multiples of these"
         )
 
     def __call__(self, X: ArrayLike, Y: Any = None) -> Array:

@@ -7,6 +7,7 @@ from skatom.plotting.learning_curve import LearningCurveDisplay
 from skatom.plotting.mechanics import EquationOfStateDisplay, ReactionPathDisplay
 from skatom.plotting.parity import ParityDisplay
 from skatom.plotting.relevance import RelevanceDisplay
+from skatom.plotting.relevant_dimension import RelevantDimensionDisplay
 from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
 
@@ -23,5 +24,6 @@ __all__ = [
     "ReactionPathDisplay",
     "RelaxationDisplay",
     "RelevanceDisplay",
+    "RelevantDimensionDisplay",
     "SpectrumDisplay",
 ]
