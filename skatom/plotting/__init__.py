@@ -8,6 +8,7 @@ from skatom.plotting.mechanics import EquationOfStateDisplay, ReactionPathDispla
 from skatom.plotting.parity import ParityDisplay
 from skatom.plotting.phase_diagram import PhaseDiagramDisplay
 from skatom.plotting.relevance import RelevanceDisplay
+from skatom.plotting.relevant_dimension import RelevantDimensionDisplay
 from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
 
@@ -25,5 +26,6 @@ __all__ = [
     "ReactionPathDisplay",
     "RelaxationDisplay",
     "RelevanceDisplay",
+    "RelevantDimensionDisplay",
     "SpectrumDisplay",
 ]
