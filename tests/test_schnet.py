@@ -20,7 +20,7 @@ from skatom.models.neural.graph_training import GraphTraining  # noqa: E402
 from skatom.models.neural.graphs import Graphs  # noqa: E402
 from skatom.models.neural.heads import EnergyHead  # noqa: E402
 from skatom.models.neural.labelled_graphs import LabelledGraphs  # noqa: E402
-from skatom.models.neural.packing import Layout, packed  # noqa: E402
+from skatom.models.neural.packing import BatchLayout, packed  # noqa: E402
 from skatom.models.neural.schedules import Schedule  # noqa: E402
 from skatom.models.neural.schnet_architecture import SchNetArchitecture  # noqa: E402
 
@@ -135,7 +135,7 @@ class TestGoldenNumbers:
         graphs = Graphs.of(Structures.from_ase([CSCL, WATER, Atoms("O")]), np.arange(10), 4.0)
         found = []
         for on_card in (False, True):
-            layout = Layout.of(graphs, 4, 10, labelled=False, on_card=on_card, dtype="float64")
+            layout = BatchLayout.of(graphs, 4, 10, labelled=False, on_card=on_card, dtype="float64")
             batch = batch_of(packed(graphs, layout, 4.0), layout, CPU)
             found.append(
                 [x.numpy() for x in potential.predict(torch.tensor(network.theta()), batch)]
@@ -327,7 +327,7 @@ class TestTraining:
         theta = network.theta() + 0.1 * rng.normal(size=network.theta().shape)
         direction = rng.normal(size=theta.shape)
         for on_card in (False, True):
-            layout = Layout.of(graphs, 3, 2, labelled=True, on_card=on_card, dtype="float64")
+            layout = BatchLayout.of(graphs, 3, 2, labelled=True, on_card=on_card, dtype="float64")
             arrays = packed(graphs, layout, 3.5, data.batch(np.arange(3))[1])
 
             def loss(t, arrays=arrays, layout=layout):

@@ -119,7 +119,11 @@ def _prediction(options, train, test):
     rows = []
     for n in (1, 100, len(test[0])):
         some = test[0][:n]
-        times = repeated_within(lambda some=some: model.predict(some, return_forces=True), 2, 5, 200)
+
+        def work(some=some):
+            return model.predict(some, return_forces=True)
+
+        times = repeated_within(work, 2, 5, 200)
         rows.append([str(n), f"{1e3 * min(times):.2f}", f"{n / min(times):.0f}"])
     table("prediction with forces", ["frames", "ms", "frames/s"], rows)
 

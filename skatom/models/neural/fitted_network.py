@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from skatom.models.neural.graphs import Graphs
-from skatom.models.neural.packing import Layout, packed
+from skatom.models.neural.packing import BatchLayout, packed
 from skatom.structures import groups_by_size
 
 # Edges and atoms that are worked on at once on the CPU and on a card.
@@ -80,7 +80,7 @@ class FittedNetwork:
             "lower the cutoff, or predict smaller structures",
         )
         n = len(graphs)
-        layout = Layout.of(
+        layout = BatchLayout.of(
             graphs, n, len(self.species), labelled=False, on_card=device.is_card, dtype=self.dtype
         )
         arrays = packed(graphs, layout, self.architecture.cutoff)

@@ -9,7 +9,7 @@ import numpy as np
 from skatom._progress import tqdm
 from skatom._warnings import warn
 from skatom.models.neural.course import Course
-from skatom.models.neural.packing import Layout, packed
+from skatom.models.neural.packing import BatchLayout, packed
 from skatom.models.neural.schedules import Schedule
 
 # The loss is looked at, and structures that are left out are predicted, every so many steps.
@@ -91,7 +91,7 @@ class GraphTraining:
         return done
 
     def _layout(self, graphs):
-        return Layout.of(
+        return BatchLayout.of(
             graphs, max(len(graphs), self.settings.batch_size if self.device.is_card else 0),
             self.n_species, labelled=True, on_card=self.device.is_card, dtype=self.dtype,
         )  # fmt: skip

@@ -17,7 +17,7 @@ _GRID = 2**0.25
 
 
 @dataclass(frozen=True)
-class Layout:
+class BatchLayout:
     """The shapes of a batch.
 
     Attributes
@@ -111,7 +111,7 @@ def packed(graphs, layout, cutoff, labels=None):
     Parameters
     ----------
     graphs : Graphs
-    layout : Layout
+    layout : BatchLayout
         With at least the numbers of the graphs.
     cutoff : float
     labels : dict of ndarray, default=None

@@ -11,7 +11,7 @@ class GraphBatch:
     ----------
     floats, integers : Tensor
         The buffers.
-    layout : Layout
+    layout : BatchLayout
 
     Attributes
     ----------
