@@ -116,7 +116,7 @@ class LeastSquaresModel(LinearModel):
         """The sums of all labels, as normal equations where these are as exact."""
         if self._learnt_from is None:
             return problem.sums(slice(None))
-        as_equations = by_equations(self.alpha, self.learn_noise, self.solver)
+        as_equations = by_equations(self.alpha, self._growth, self.learn_noise, self.solver)
         return problem.sums(slice(None), as_equations)
 
     def _cross_validate(self, problem, groups):

@@ -31,14 +31,15 @@ class LinearSolution:
     posterior: StreamedQR | CholeskyPosterior | None
 
 
-def by_equations(alpha, learn_noise, solver):
+def by_equations(alpha, growth, learn_noise, solver):
     """Whether normal equations give the predictions of a QR factorisation.
 
-    They do for a regularisation that is given and not small. The search for the largest evidence,
+    They do for a regularisation that is given and not small: it multiplies the squares of the
+    factors g of the prior, which take part by their mean. The search for the largest evidence,
     and for the least error, goes as far as rounding allows.
     """
     given = solver is None and not learn_noise and not isinstance(alpha, str)
-    return given and alpha >= LEAST_ALPHA
+    return given and alpha * np.mean(growth**2) >= LEAST_ALPHA
 
 
 def ridge_problem(sums, n_constants, growth, of_table):
