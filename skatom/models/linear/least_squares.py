@@ -118,7 +118,9 @@ class LeastSquaresModel(LinearModel):
         if self._learnt_from is None:
             return problem.sums(slice(None))
         on_device = is_tensor(problem.X.values)
-        as_equations = by_equations(self.alpha, self.learn_noise, self.solver, on_device)
+        as_equations = by_equations(
+            self.alpha, self._growth, self.learn_noise, self.solver, on_device
+        )
         return problem.sums(slice(None), as_equations)
 
     def _cross_validate(self, problem, groups):
