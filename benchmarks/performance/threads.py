@@ -188,13 +188,13 @@ def with_timers(threads, function):
     def timed(work):
         """The function ``work``, which notes its times if it is not within another piece."""
 
-        def piece(*arguments):
+        def piece(*arguments, **options):
             if getattr(nested, "inside", False):
-                return work(*arguments)
+                return work(*arguments, **options)
             nested.inside = True
             begin, used = time.perf_counter(), time.thread_time()
             try:
-                return work(*arguments)
+                return work(*arguments, **options)
             finally:
                 used = time.thread_time() - used
                 pieces.append((begin, time.perf_counter(), used))
