@@ -9,7 +9,7 @@ from skatom.kernels.bases import jacobian_bases
 from skatom.kernels.coordinates import by_element, coordinates_of
 from skatom.kernels.environments import Environments, loops_of
 from skatom.memory import check_memory
-from skatom.parallel import threads_over_blas
+from skatom.parallel import serial_blas, threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
@@ -131,7 +131,8 @@ class _Side:
         kept, self._completions = [None] * len(structures), [None] * len(structures)
         for size in np.unique(structures.n_atoms):
             of_size = np.flatnonzero(structures.n_atoms == size)
-            motions = rigid_motions(structures[of_size])
+            with serial_blas():  # the matrices are small
+                motions = rigid_motions(structures[of_size])
             numbers = structures.numbers[structures.offsets[of_size][:, None] + np.arange(size)]
             coordinates = list(map(by_element, kept_coordinates(motions), numbers))
             made = completions(motions, coordinates)
