@@ -4,16 +4,17 @@
     python -m benchmarks force_kernel_search acac --device cuda     some of them
     python -m benchmarks force_kernel_search --frames 60 --device torch     a small check
 
-The model is FCHL19 with `ForceKernelRidge`; beside the settings of both, functions of neighbours of
-an element are multiplied by a weight, those of two neighbours by both weights. The settings begin
-with ones that suit several molecules, and are searched by cross-validation within the training
-frames alone: first with a few of these, where a step costs little and many are tried, then, from
-the best few of all, with more of them. One setting after the other is multiplied by its factor
-while the error of the frames that are left out falls; factors become smaller. When the seconds of a
-data set are over, the model with the best settings, with ``--before`` also that with the first
-ones, learns from all training frames, and is judged on the test frames, which took no part. Errors
-are those that others publish for the data: mean absolute for rMD17, root mean square for the
-others, in meV/Å.
+The model is FCHL19 with `ForceKernelRidge`. Beside the settings of both, functions of neighbours of
+an element are multiplied by a weight, those of two neighbours by both, and all features of the
+centres of an element by another one; the weights of carbon are 1. The settings are searched by
+cross-validation within the training frames alone: first with a few of these, where a step costs
+little and many are tried, then, from the best few of all, with more of them. One setting after the
+other is multiplied by its factor while the error of the frames that are left out falls; what a
+round has changed is then tried once more, and factors become smaller. When the seconds of a data
+set are over, the model with the best settings, with ``--before`` also that with the first ones,
+learns from all training frames, and is judged on the test frames, which took no part. Errors are
+those that others publish for the data: mean absolute for rMD17, root mean square for the others, in
+meV/Å.
 """
 
 import time
@@ -21,6 +22,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from ase.data import chemical_symbols
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -36,21 +38,22 @@ from skatom.models import ForceKernelRidge
 FIRST = {
     "sigma": 2.3, "alpha_forces": 1e-6, "cutoff": 8.0, "cutoff3": 7.0, "n_r2": 24, "n_r3": 20,
     "eta2": 0.32, "eta3": 3.0, "decay2": 1.44, "decay3": 0.57, "weight3": 0.35, "zeta": 0.5,
-    "n_fourier": 3, "H": 0.45, "O": 0.85,
+    "n_fourier": 3, "H": 0.45, "O": 0.85, "center_H": 1.0, "center_O": 1.0,
 }  # fmt: skip
 # The factor of each setting, in the order in which they are tried.
 STEPS = {
-    "H": 1.5, "sigma": 1.4, "weight3": 1.6, "O": 1.4, "cutoff3": 0.85, "eta3": 1.35, "decay3": 1.25,
-    "decay2": 1.25, "zeta": 1.3, "eta2": 0.6, "n_r3": 1.3, "n_r2": 1.3, "cutoff": 0.85,
-    "n_fourier": 1.5,
+    "H": 1.4, "sigma": 1.3, "weight3": 1.5, "O": 1.4, "cutoff3": 0.85, "eta3": 1.35, "decay3": 1.25,
+    "center_H": 1.25, "decay2": 1.25, "zeta": 1.3, "eta2": 0.6, "center_O": 1.25, "n_r3": 1.3,
+    "n_r2": 1.3, "cutoff": 0.85, "n_fourier": 1.5,
 }  # fmt: skip
-_WHOLE, _ELEMENTS = ("n_r2", "n_r3", "n_fourier"), ("H", "O")
+_WHOLE, _WEIGHTS = ("n_r2", "n_r3", "n_fourier"), ("H", "O", "center_H", "center_O")
 # Regularisations that are tried with every setting, relative to the best so far.
 _ALPHAS = (0.2, 1.0, 5.0)
 # A step is kept if it lowers the error to this fraction: less is noise, and features cost time.
 _GAIN = 0.998
-# Settings that go on from few frames to many; the share of the time that is spent on few.
-_KEPT, _SHARE = 4, 0.5
+_SMALLEST = 1.05  # of the largest factor
+# Settings that go on to the next stage, and the time at which each stage ends.
+_KEPT, _ENDS = 3, (0.45, 0.75, 1.0)
 _SHARPEST = 2400.0  # of eta3 cutoff3², see FCHL19
 
 
@@ -62,37 +65,42 @@ class Case:
     n_train: int
     tests: dict  # name of a file: aim in meV/Å; None for the other frames of the training file
     metric: str
-    search: tuple  # frames and folds of both stages
+    search: tuple  # frames and folds of each stage
     share: float  # of all seconds
 
 
 CASES = {
     "ethanol": Case(
-        "rmd17_ethanol_train", 1000, {"rmd17_ethanol_test": 4.0}, "mae", ((200, 2), (500, 3)), 0.25
+        "rmd17_ethanol_train", 1000, {"rmd17_ethanol_test": 4.0}, "mae",
+        ((200, 2), (400, 3), (800, 3)), 0.25,
     ),
     "aspirin": Case(
-        "rmd17_aspirin_train", 1000, {"rmd17_aspirin_test": 17.9}, "mae", ((100, 2), (240, 3)), 0.3
+        "rmd17_aspirin_train", 1000, {"rmd17_aspirin_test": 17.9}, "mae",
+        ((100, 2), (200, 3), (400, 3)), 0.35,
     ),
     "acac": Case(
         "acac_train_300K", 500, {"acac_test_MD_300K": 5.9, "acac_train_600K": 20.0}, "rmse",
-        ((140, 2), (340, 3)), 0.25,
+        ((140, 2), (280, 3), (500, 3)), 0.25,
     ),
-    "3bpa": Case("3bpa_train_300K", 400, {None: 40.0}, "rmse", ((80, 2), (200, 3)), 0.2),
+    "3bpa": Case(
+        "3bpa_train_300K", 400, {None: 40.0}, "rmse", ((80, 2), (160, 3), (320, 3)), 0.2
+    ),
 }  # fmt: skip
 
 
 def weighed(features, weights):
-    """Features multiplied by the weights of the elements of their neighbours."""
-    names = features.descriptor.get_feature_names_out()
+    """Features multiplied by the weights of the elements of their neighbours and centres."""
+    names, species = features.descriptor.get_feature_names_out(), features.species
     factors = [np.prod([weights.get(part, 1.0) for part in name.split("_")]) for name in names]
-    return features.map(Scale(0.0, 1 / np.array(factors)))
+    of_centers = [weights.get(f"center_{chemical_symbols[number]}", 1.0) for number in species]
+    return features.map(Scale(0.0, 1 / np.outer(of_centers, factors), species))
 
 
 def model_of(settings, device):
     """The estimator with these settings."""
     descriptor = dict(settings)
     sigma, alpha = descriptor.pop("sigma"), descriptor.pop("alpha_forces")
-    weights = {element: descriptor.pop(element) for element in _ELEMENTS}
+    weights = {name: descriptor.pop(name) for name in _WEIGHTS}
     return make_pipeline(
         FCHL19(**descriptor, device=device),
         FunctionTransformer(weighed, kw_args={"weights": weights}),
@@ -120,20 +128,20 @@ class Search:
 
     def run(self, settings, seconds):
         """The best settings, and their error in eV/Å."""
-        self.begin_stage(self.stages[0])
-        best, error = self.error_of(settings)  # the first one waits for compilers
-        begin = time.perf_counter()
-        self.end = begin + _SHARE * seconds
-        self.climb_all(best, error, STEPS, "few frames")
-        kept = sorted(self.seen.values(), key=lambda found: found[1])[:_KEPT]
-        self.begin_stage(self.stages[1])
-        self.end = begin + seconds
-        found = []
-        for candidate, _ in kept:
-            if not found or self.has_time():
-                found.append(self.error_of(candidate))
-        best, error = min(found, key=lambda f: f[1])
-        return self.climb_all(best, error, _finer(STEPS), "many frames")
+        kept, steps = [settings], STEPS
+        for number, (stage, end) in enumerate(zip(self.stages, _ENDS, strict=True)):
+            self.begin_stage(stage)
+            found = [self.error_of(kept[0])]
+            if number == 0:  # the first one waits for compilers
+                begin = time.perf_counter()
+            self.end = begin + end * seconds
+            found += [self.error_of(other) for other in kept[1:] if self.has_time()]
+            best, error = min(found, key=lambda f: f[1])
+            print(f"  {1e3 * error:6.2f}  {stage[0]} frames", flush=True)
+            best, error = self.climb_all(best, error, steps)
+            order = sorted(self.seen.values(), key=lambda f: f[1])
+            kept, steps = [found for found, _ in order[:_KEPT]], _finer(STEPS)
+        return best, error
 
     def begin_stage(self, stage):
         n, folds = stage
@@ -142,31 +150,34 @@ class Search:
         self.folds = KFold(folds, shuffle=True, random_state=0)
         self.seen = {}
 
-    def climb_all(self, best, error, steps, label):
+    def climb_all(self, best, error, steps):
         """Move one setting after the other, by smaller steps once none helps."""
-        print(f"  {1e3 * error:6.2f}  {label}", flush=True)
-        while self.has_time() and max(steps.values()) > 1.03:
+        while self.has_time() and max(steps.values()) > _SMALLEST:
             before = best
             for name in steps:
                 best, error = self.climb(name, steps[name], best, error)
             if best == before:
                 steps = _finer(steps)
+                continue
+            further = moved(best, {name: best[name] / before[name] for name in STEPS})
+            if further is not None and self.has_time():
+                best, error = min((best, error), self.error_of(further), key=lambda f: f[1])
         return best, error
 
     def climb(self, name, factor, best, error):
         """Move one setting, downwards if it does not help upwards, while the error falls."""
         for step in (factor, 1 / factor):
-            moved = False
+            helps = False
             while self.has_time():
-                tried = stepped(best, name, step)
+                tried = moved(best, {name: step})
                 if tried is None or _key(tried) in self.seen:
                     break
                 found, found_error = self.error_of(tried)
                 if not found_error < _GAIN * error:
                     break
-                best, error, moved = found, found_error, True
+                best, error, helps = found, found_error, True
                 print(f"  {1e3 * error:6.2f}  {name} {best[name]:.3g}", flush=True)
-            if moved:
+            if helps:
                 break
         return best, error
 
@@ -207,17 +218,14 @@ def _finer(steps):
     return {name: factor**0.5 for name, factor in steps.items()}
 
 
-def stepped(settings, name, factor):
-    """Settings with one of them a step up or down, or None if this is not allowed."""
-    value = settings[name] * factor
-    if name in _WHOLE:
-        value = max(1, round(value))
-        if value == settings[name]:
-            return None
-    moved = {**settings, name: value}
-    if moved["cutoff3"] > moved["cutoff"] or moved["eta3"] * moved["cutoff3"] ** 2 > _SHARPEST:
+def moved(settings, factors):
+    """Settings, of which some are multiplied by factors, or None if this is not allowed."""
+    found = {**settings, **{name: settings[name] * factor for name, factor in factors.items()}}
+    found |= {name: max(1, round(found[name])) for name in _WHOLE}
+    too_sharp = found["eta3"] * found["cutoff3"] ** 2 > _SHARPEST
+    if found == settings or found["cutoff3"] > found["cutoff"] or too_sharp:
         return None
-    return moved
+    return found
 
 
 def load(case, limit):
@@ -251,7 +259,7 @@ def measure(case, device, limit, seconds, before):
     best, error = search.run(FIRST, seconds)
     print(
         f"  {search.n_tried} settings in {time.perf_counter() - begin:.0f} s, {1e3 * error:.2f} "
-        f"meV/Å with {stages[1][0]} frames: {changes(best)}",
+        f"meV/Å with {stages[-1][0]} frames: {changes(best)}",
         flush=True,
     )
     errors, times = [], []

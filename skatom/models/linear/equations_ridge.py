@@ -13,7 +13,7 @@ from skatom.parallel import serial_blas
 # The regularisation from which on normal equations give the predictions of a QR factorisation to
 # eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal. On a device six
 # digits are enough.
-LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-10
+LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-11
 
 
 @dataclass(frozen=True)
