@@ -9,7 +9,7 @@ from scipy.linalg import solve_triangular
 from skatom._device import beside, is_tensor, namespace, on_host
 from skatom.models.linear.ridge import RidgeProblem
 from skatom.parallel import split_rows, threads_over_blas
-from skatom.solvers import factor_in_place
+from skatom.solvers.dense_cholesky import factor_in_place
 
 # The regularisation from which on normal equations give the predictions of a QR factorisation to
 # eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal.
