@@ -28,6 +28,7 @@ def add_arguments(parser):
     parser.add_argument("--cutoff", type=float, help="of pairs [the recipe's]")
     parser.add_argument("--product-cutoff", type=float, help="of products [the recipe's]")
     parser.add_argument("--smoothness", type=float, help="exponent of the prior [the recipe's]")
+    parser.add_argument("--scaling", type=float, help="exponent of lengths [the recipe's]")
     parser.add_argument("--alpha", type=float, nargs="+", help="regularisations [the recipe's]")
     parser.add_argument("--noise-energy", type=float, help="eV per atom [the recipe's]")
     parser.add_argument("--frames", type=int, default=1000, help="training frames at most [1000]")
@@ -56,6 +57,7 @@ def _settings(options):
         "expansion__cutoff": options.cutoff,
         "expansion__product_cutoff": options.product_cutoff,
         "smoothness": options.smoothness,
+        "scaling": options.scaling,
         "noise_energy": options.noise_energy,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -17,6 +17,7 @@ def _defaults(facts, given):
     return {
         "alpha": 1e-9,
         "smoothness": 2,
+        "scaling": 0.5,
         "noise_energy": 1e-3,
         "noise_forces": 0.01,
         "noise_virial": 0.1,

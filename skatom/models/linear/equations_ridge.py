@@ -76,12 +76,14 @@ class EquationsRidge(RidgeProblem):
         Number of constants, the first columns.
     growth : ndarray of float, shape (n_columns - n_constants,)
         The factors g.
+    scaling : float
+        The exponent s.
     """
 
-    def __init__(self, sums, n_constants, growth):
+    def __init__(self, sums, n_constants, growth, scaling=1.0):
         self._energies = _rows_of(sums.parts.get("energy"))
         self._equations = [part for kind, part in sums.parts.items() if kind != "energy"]
-        super().__init__(sums, n_constants, growth)
+        super().__init__(sums, n_constants, growth, scaling=scaling)
 
     def _lengths(self):
         self._eliminate_constants()

@@ -42,11 +42,11 @@ def by_equations(alpha, growth, learn_noise, solver):
     return given and alpha * np.mean(growth**2) >= LEAST_ALPHA
 
 
-def ridge_problem(sums, n_constants, growth, of_table):
+def ridge_problem(sums, n_constants, growth, of_table, scaling):
     """The `RidgeProblem` of sums of squares, whatever their kind."""
     if sums.as_equations:
-        return EquationsRidge(sums, n_constants, growth)
-    return RidgeProblem(sums, n_constants, growth, of_table)
+        return EquationsRidge(sums, n_constants, growth, scaling)
+    return RidgeProblem(sums, n_constants, growth, of_table, scaling)
 
 
 def solution_by(solver, problem):
