@@ -7,6 +7,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skatom.decomposition import RelevantDimension
 from skatom.descriptors import FeatureScaler, FeatureSelector, ThermometerEncoder
 from skatom.kernels import Gaussian, Laplacian
 from skatom.models import (
@@ -47,6 +48,8 @@ ESTIMATORS = [
     LinearPotential(alpha="cv", cv=2),
     LinearPotential(solver=Lasso(0.1)),
     PrincipalComponents(1),
+    RelevantDimension(),
+    RelevantDimension(method="loo", center=False),
     RandomFourierFeatures(n_features=20, random_state=0),
     RandomFourierFeatures(Laplacian(), 70, method="hadamard", random_state=0),
     SampledNetworkFeatures(20, random_state=0),

@@ -4,8 +4,10 @@ from ase import Atoms
 from ase.build import molecule
 from batches import mixed
 
+from skatom.datasets import load_ethanol
 from skatom.descriptors import AtomicClusterExpansion
 from skatom.descriptors.cluster_basis import ClusterBasis, _independent, products, terms
+from skatom.models import LinearPotential
 
 
 def descriptor(**parameters):
@@ -140,6 +142,46 @@ def test_equal_channels_are_those_of_one_species():
     for atoms in structures:
         atoms.symbols[1:] = "H"
     np.testing.assert_allclose(of_carbon(same, structures), values, rtol=1e-12, atol=1e-13)
+
+
+def test_products_of_more_projections_than_neighbours_are_left_out():
+    water = molecule("H2O")
+    made = descriptor(degrees=(2, 4, 5, 5), l_weight=1.0).fit([water])
+    np.testing.assert_array_equal(made.n_neighbors_, [[1, 1], [2, 0]])
+    names = made.get_feature_names_out()
+    assert not any(name.count("_O") > 1 for name in names if name.count("_") > 1)
+    assert any(name.count("_H") == 2 for name in names)
+    of_hydrogen, of_oxygen = made.feature_species()
+    for name, hydrogen, oxygen in zip(names, of_hydrogen, of_oxygen, strict=True):
+        parts = name.split("_")[1:]
+        n_h, n_o = (sum(p.startswith(symbol) for p in parts) for symbol in "HO")
+        if n_h + n_o > 1:
+            assert hydrogen == (n_h <= 1 and n_o <= 1)
+            assert oxygen == (n_h <= 2 and n_o == 0)
+            assert hydrogen or oxygen
+        else:
+            assert hydrogen and oxygen
+
+
+def test_linear_models_need_no_columns_of_what_is_left_out():
+    """The energies of a molecule are learnt as well as with the products that are left out."""
+    data = load_ethanol()
+    X, y = data.structures[::25], data.targets[::25]
+    made = descriptor(degrees=(4, 4, 4), l_weight=0.5).fit(X)
+    features = made.transform(X)
+    few = LinearPotential(1e-6, noise_forces=0.01).fit(features, y)
+    assert few.sums_.n_columns == 3 + made.feature_species().sum()
+    assert (few.coef_[~made.feature_species()] == 0).all()
+    all_of_them = few.predict(features, return_forces=True, return_forces_std=True)
+    made.n_neighbors_ = np.full((3, 3), 4)
+    features = made.transform(X)
+    assert features.feature_species.all() and features.n_features > few.n_features_in_
+    many = LinearPotential(1e-6, noise_forces=0.01).fit(features, y)
+    for ours, theirs in zip(
+        all_of_them[:2], many.predict(features, return_forces=True), strict=True
+    ):
+        spread = np.sqrt(np.mean((theirs - theirs.mean()) ** 2))
+        assert np.sqrt(np.mean((ours - theirs) ** 2)) < 0.05 * spread
 
 
 def test_r_min_is_the_smallest_distance_of_each_pair_of_species():

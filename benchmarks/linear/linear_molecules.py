@@ -3,6 +3,7 @@
     python -m benchmarks linear_molecules             ethanol, aspirin, 3BPA with the recipe ``ace``
     python -m benchmarks linear_molecules ethanol --degrees 12 6.5 8 6.5 --l-weight 0.4
     python -m benchmarks linear_molecules 3bpa --held-out 100 --alpha 1e-9 1e-8
+    python -m benchmarks linear_molecules --device cuda --threads 16                 on a card
 
 With ``--held-out`` some of the training frames are the test, by which settings are chosen. The
 published errors are those of linear ACE (Kovács et al., J. Chem. Theory Comput. 17, 7696 (2021)):
@@ -31,6 +32,7 @@ def add_arguments(parser):
     parser.add_argument("--scaling", type=float, help="exponent of lengths [the recipe's]")
     parser.add_argument("--alpha", type=float, nargs="+", help="regularisations [the recipe's]")
     parser.add_argument("--noise-energy", type=float, help="eV per atom [the recipe's]")
+    parser.add_argument("--device", default="cpu", help="of features and their sums [cpu]")
     parser.add_argument("--frames", type=int, default=1000, help="training frames at most [1000]")
     parser.add_argument("--held-out", type=int, help="training frames that are the test")
 
@@ -41,7 +43,7 @@ def run(options):
     for name in options.names:
         train, tests = _data(name, options.held_out)
         train = tuple(part[: options.frames] for part in train)
-        rows += _errors(train, tests, settings, options.alpha)
+        rows += _errors(train, tests, settings, options)
     table(
         "energies in meV, forces in meV/Å",
         ["data", "columns", "alpha", "MAE", "RMSE", "published", "s"],
@@ -91,13 +93,13 @@ def _read(path):
     return data.structures, data.targets
 
 
-def _errors(train, tests, settings, alphas):
+def _errors(train, tests, settings, options):
     begin, rows = time.perf_counter(), []
-    model = recipes.make("ace", train[0], **settings)
+    model = recipes.make("ace", train[0], device=options.device, **settings)
     descriptor, linear = (step for _, step in model.steps)
     features = descriptor.fit_transform(*train)
     held = {name: (descriptor.transform(X), y) for name, (X, y) in tests.items()}
-    for alpha in alphas or [linear.alpha]:
+    for alpha in options.alpha or [linear.alpha]:
         linear.set_params(alpha=alpha)
         if hasattr(linear, "sums_"):
             linear._solve(linear.sums_)

@@ -53,7 +53,7 @@ def with_device(descriptor, device):
     elif device != "cpu":
         raise ValueError(
             f"{type(descriptor).__name__} has no parameter device: SOAP, FCHL19, ACSF, "
-            "InverseDistances and WaveletScattering have"
+            "AtomicClusterExpansion, InverseDistances and WaveletScattering have"
         )
     return copied
 
@@ -195,22 +195,21 @@ class AtomicDerivatives:
 
         Yields
         ------
-        pairs : NeighborList
-        values : ndarray of float, shape (n_pairs, 3, n_features)
+        ndarray of float, shape (n_pairs, 3, n_features)
             Valid until the next run.
         """
         species = self.descriptor._species_index(self.structures)
-        descriptor = self.descriptor._prepared()
+        evaluate = self.descriptor._jacobian_of_runs(pairs, species)
         n_pairs = [pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs]
-        memory = np.empty((max(n_pairs, default=0), 3, descriptor.n_features_out_))
-        for run in runs:
-            part = pairs.run(run)
-            values = memory[: len(part)]
-            descriptor._pair_jacobian(part, species, values)
+        memory = np.empty((max(n_pairs, default=0), 3, self.descriptor.n_features_out_))
+        for run, n in zip(runs, n_pairs, strict=True):
+            values = memory[:n]
+            evaluate(run, values)
             if self.chain:
-                numbers = self.structures.numbers[part.centers]
-                values = self.chain.pushforward(values, part.centers, numbers)
-            yield part, values
+                first = pairs.offsets[run.start]
+                centers = pairs.centers[first : first + n]
+                values = self.chain.pushforward(values, centers, self.structures.numbers[centers])
+            yield values
 
     def pooled_jacobian(self, weights):
         """Σ_i weights_i dx_i/dR (n_atoms, 3, …) and /dε (3, 3, …) of one structure, before maps."""

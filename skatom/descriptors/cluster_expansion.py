@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import DEVICES
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike
 from skatom.descriptors._cpu import cluster_expansion as _cpu
@@ -71,6 +72,10 @@ class AtomicClusterExpansion(AtomicDescriptor):
     pool : {"sum", "mean"}, default=None
         Sum or average the features over the atoms of each structure, as `StructureFeatures`.
         None: `AtomicFeatures`, one row for each atom.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where features and their derivatives are computed: by compiled loops, by torch on a card
+        ("cuda"; "auto" if there is one) or by torch on the CPU ("torch"). With torch the features
+        are tensors, and stay on the device.
     n_jobs : int, default=None
         Number of joblib jobs that share the structures. The compiled loops already use all threads
         of a machine; jobs are for clusters (``joblib.parallel_config(backend="dask")``).
@@ -119,8 +124,10 @@ class AtomicClusterExpansion(AtomicDescriptor):
     """
 
     _loops = _cpu
+    _tensor_loops = "skatom.descriptors._torch.cluster_expansion"
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
+        "device": [DEVICES],
         "cutoff": [POSITIVE],
         "degrees": ["array-like"],
         "l_weight": [Interval(Real, 0.1, None, closed="left")],
@@ -138,6 +145,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
         product_cutoff: float | None = None,
         species_compression: ArrayLike | None = None,
         pool: str | None = None,
+        device: str = "cpu",
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -147,6 +155,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
         self.product_cutoff = product_cutoff
         self.species_compression = species_compression
         self.pool = pool
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
 

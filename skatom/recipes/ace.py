@@ -30,7 +30,8 @@ def _defaults(facts, given):
 
 def _build(settings, random_state, verbose, device):
     model = dict(settings)
-    expansion = AtomicClusterExpansion(**model.pop("expansion", {}), verbose=verbose)
+    given = model.pop("expansion", {})
+    expansion = AtomicClusterExpansion(**given, device=device, verbose=verbose)
     return Pipeline([("expansion", expansion), ("linear", LinearPotential(**model))])
 
 
@@ -68,5 +69,6 @@ ACE = Recipe(
     stages=_stages,
     probe={"expansion.degrees": (6, 4, 4)},
     probe_frames=20,
+    has_device=True,
     noises=("noise_energy", "noise_forces", "noise_virial"),
 )

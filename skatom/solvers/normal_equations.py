@@ -60,7 +60,7 @@ class NormalEquations:
         Parameters
         ----------
         blocks : iterable of tuple
-            Rows of A, shape (m, n_columns), and of b, shape (m,).
+            Rows of A, shape (m, n_columns), and of b, shape (m,): arrays, or tensors on the device.
         device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
             Where the products are summed: "cuda" on a card, to which the blocks are copied one
             after the other, "auto" there if there is one, "torch" by torch on the CPU. The
@@ -214,7 +214,7 @@ class EquationsInPlace:
 
 
 def _of_device(blocks, device):
-    """The equations of blocks of numpy arrays, summed on a `Device`."""
+    """The equations of blocks of arrays or tensors, summed on a `Device`."""
     gram = None
     with threads_over_blas() as pool:
         for matrix, target in _ahead(blocks, pool):
@@ -222,11 +222,12 @@ def _of_device(blocks, device):
             check_block(matrix, target, n_columns)
             if gram is None:
                 message = _memory_message(n_columns)
-                device.check_memory(NormalEquations.memory(n_columns) + 2 * matrix.nbytes, *message)
+                size = NormalEquations.memory(n_columns) + 2 * matrix.nbytes
+                device.check_memory(size, *message)
                 gram, products = device.zeros(n_columns, n_columns), device.zeros(n_columns)
                 total = device.zeros()
             with device.room_for(2 * matrix.nbytes, *message):
-                rows, labels = device.tensor(matrix), device.tensor(target)
+                rows, labels = moved(matrix, device), moved(target, device)
                 gram.addmm_(rows.T, rows)
                 products.addmv_(rows.T, labels)
                 total += labels @ labels

@@ -1,19 +1,20 @@
 """Ridge regression from normal equations, of arrays or of tensors on a device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from skatom._device import beside, is_tensor, namespace, on_host
+from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.models.linear.ridge import RidgeProblem
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.solvers.dense_cholesky import factor_in_place
 
 # The regularisation from which on normal equations give the predictions of a QR factorisation to
-# eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal.
-LEAST_ALPHA = 1e-8
+# eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal. On a device six
+# digits are enough.
+LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-10
 # Rows of the Gram matrix to which those of energies are added at once.
 _COLUMNS = 512
 
@@ -81,8 +82,15 @@ class EquationsRidge(RidgeProblem):
     """
 
     def __init__(self, sums, n_constants, growth, scaling=1.0):
-        self._energies = _rows_of(sums.parts.get("energy"))
-        self._equations = [part for kind, part in sums.parts.items() if kind != "energy"]
+        equations = [part for kind, part in sums.parts.items() if kind != "energy"]
+        energies = _rows_of(sums.parts.get("energy"))
+        # all in one place, that of the largest parts: those of other fits may be elsewhere
+        place = device_of(equations[0].gram if equations else energies[0])
+        self._energies = energies and (*(moved(part, place) for part in energies[:2]), energies[2])
+        self._equations = [
+            replace(part, gram=moved(part.gram, place), products=moved(part.products, place))
+            for part in equations
+        ]
         super().__init__(sums, n_constants, growth, scaling=scaling)
 
     def _lengths(self):

@@ -86,7 +86,9 @@ class LabelSums:
         return NormalEquations.of_rows(*part) if as_equations else _triangle(*part)
 
     def merge(self, other):
-        """The sums of the labels of both."""
+        """The sums of the labels of both; as normal equations, if one of them is."""
+        if self.as_equations != other.as_equations:
+            return self._with_equations().merge(other._with_equations())
         parts = {
             kind: self._joined(kind, [s.parts[kind] for s in (self, other) if kind in s.parts])
             for kind in KINDS
@@ -113,6 +115,14 @@ class LabelSums:
             return first.merge(self._reduced(kind, second, always=True))
         return parts[0].merge(parts[1])
 
+    def _with_equations(self):
+        """The same sums, with normal equations instead of triangles but for energies."""
+        parts = {
+            kind: _equations_of(part) if kind != "energy" and isinstance(part, StreamedQR) else part
+            for kind, part in self.parts.items()
+        }
+        return replace(self, as_equations=True, parts=parts)
+
     def reduced(self):
         """The same sums, without rows but for a few of energies beside normal equations."""
         parts = {
@@ -133,6 +143,12 @@ class LabelSums:
 def _appended(rows, others):
     """Rows and others below them, where the former are."""
     return namespace(rows).concatenate([rows, moved(others, device_of(rows))])
+
+
+def _equations_of(part):
+    """The normal equations of a triangle."""
+    found = NormalEquations.of_rows(part.triangle, part.projections[:, 0])
+    return replace(found, total=found.total + float(part.residuals[0]))
 
 
 def _triangle(rows, targets):

@@ -5,6 +5,7 @@ from sklearn.base import clone
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
+from skatom._device import is_tensor
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import check_array_labels, check_labels
@@ -116,7 +117,10 @@ class LeastSquaresModel(LinearModel):
         """The sums of all labels, as normal equations where these are as exact."""
         if self._learnt_from is None:
             return problem.sums(slice(None))
-        as_equations = by_equations(self.alpha, self._growth, self.learn_noise, self.solver)
+        on_device = is_tensor(problem.X.values)
+        as_equations = by_equations(
+            self.alpha, self._growth, self.learn_noise, self.solver, on_device
+        )
         return problem.sums(slice(None), as_equations)
 
     def _cross_validate(self, problem, groups):
