@@ -516,6 +516,11 @@ def test_parameters_that_make_no_kernel_and_molecules_without_triangles():
             ValueError, match=f"gamma={gamma} makes no kernel='{kernel}' .*{remedy}"
         ):
             PairKernelMatrix(kernel, gamma=gamma).fit([WATER])
+    for descriptor in (PairKernelMatrix("power", gamma=2000.0), PairDistances(-1e5)):
+        with pytest.raises(ValueError, match=r"of distances from 9.7e-01 to 1.5e\+00 Å overflows"):
+            descriptor.fit_transform([WATER])
+    sharp = PairKernelMatrix("exponential", gamma=1e5, sigma=0.5).fit_transform([WATER])
+    assert not sharp.values.any() and not sharp.pullback(np.ones(3))[0].any()
     with pytest.raises(ValueError, match="2 atoms make no triangle: give molecules of 3"):
         TripleAngles().fit([molecule("H2")])
 

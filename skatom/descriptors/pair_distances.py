@@ -68,14 +68,25 @@ class FunctionOfPairs(StructureDescriptor):
         check_composition(structures, self.numbers_)
 
     def _values(self, structures):
-        vectors = pair_vectors(structures)
-        return self._function(np.einsum("npx,npx->np", vectors, vectors))[0]
+        return self._finite(pair_vectors(structures))[0]
 
     def _slopes(self, structures):
         """Pair vectors, and the derivatives along them with respect to the first atom."""
         vectors = pair_vectors(structures)
-        slopes = self._function(np.einsum("npx,npx->np", vectors, vectors))[1]
-        return vectors, slopes[:, :, None] * vectors
+        return vectors, self._finite(vectors)[1][:, :, None] * vectors
+
+    def _finite(self, vectors):
+        """The features and 1/r times their slopes; a ValueError if they overflow."""
+        squares = np.einsum("npx,npx->np", vectors, vectors)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            found = self._function(squares)
+        if not all(np.isfinite(array).all() for array in found):
+            low, high = np.sqrt([squares.min(), squares.max()])
+            raise ValueError(
+                f"the function of distances from {low:.1e} to {high:.1e} Å overflows: check the "
+                f"unit of positions and the parameters of {self}"
+            )
+        return found
 
     def _pullback(self, structures, cotangent):
         vectors, slopes = self._slopes(structures)

@@ -103,6 +103,7 @@ class PairKernelMatrix(FunctionOfPairs):
             charges = 1.0 * self.numbers_[first] * self.numbers_[second]
             values = charges * squares ** (0.5 * gamma)
             return values, gamma * values / squares
-        powers = (squares / self.sigma**2) ** (0.5 * gamma)
+        # beyond 1e3 the exponential is 0
+        powers = np.minimum((squares / self.sigma**2) ** (0.5 * gamma), 1e3)
         values = np.exp(-powers)
         return values, -gamma * powers * values / squares
