@@ -30,6 +30,8 @@ from skatom.descriptors import (
     SineMatrix,
     TripleAngles,
 )
+from skatom.descriptors._cpu.pair_bags import bonds, powers
+from skatom.descriptors._cpu.spectra import spectra
 from skatom.kernels import Gaussian
 from skatom.models import ForceKernelRidge
 
@@ -370,6 +372,17 @@ def test_kernel_ridge_has_forces_and_stress(descriptor, start):
             e.append(model.predict([moved])[0])
         slope = (e[0] - e[1]) / (2 * step) / start.get_volume()
         assert np.asarray(stress[0])[0].ravel()[0] == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "loop"), [(ManyBodyTensor, spectra), (ManyBodyExpansion, powers), (BagOfBonds, bonds)]
+)
+def test_cotangents_of_any_kind_are_compiled_once(make, loop):
+    for molecules in ([WATER], [WATER, WATER]):
+        features = make().fit_transform(molecules)
+        features.pullback(np.ones(features.n_features))
+        features.pullback(np.ones(features.shape))
+    assert len(loop.signatures) == 1
 
 
 # --- side by side -------------------------------------------------------------------------------

@@ -342,7 +342,7 @@ class GeneralizedCoulombMatrix(StructureDescriptor):
 
     def _pullback(self, structures, cotangent):
         n = self.pairs_.n_features_out_
-        of_pairs = self.pairs_._pullback(structures, np.ascontiguousarray(cotangent[:, :n]))
+        of_pairs = self.pairs_._pullback(structures, cotangent[:, :n])
         of_triples = self.triples_._pullback(structures, cotangent[:, n:])
         return tuple(a + b for a, b in zip(of_pairs, of_triples, strict=True))
 
