@@ -27,6 +27,7 @@ from skatom.descriptors import (
     DescriptorUnion,
     FeatureScaler,
     FeatureSelector,
+    GeneralizedCoulombMatrix,
     InverseDistances,
     LambdaSOAP,
     ManyBodyExpansion,
@@ -122,6 +123,7 @@ OTHERS = {
     "union": lambda: _of_structures(
         DescriptorUnion([("bonds", BagOfBonds()), ("angles", ManyBodyTensor("angle"))])
     ),
+    "triples": lambda: _of_structures(GeneralizedCoulombMatrix()),
     "radial": lambda: _of_structures(PartialRadialDistribution(sigma=0.1)),
     "scattering": lambda: _of_structures(
         WaveletScattering(orbitals=[(2, 1)], scales=(0,), beta=0.4, channels=("total",),
