@@ -103,6 +103,7 @@ EXAMPLES = [
     "network_potentials",
     "relevance",
     "silicon",
+    "phase_diagram",
     "uncertainty",
     "tensors",
     "greedy_path",
