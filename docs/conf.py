@@ -99,6 +99,7 @@ EXAMPLES = [
     "vibrations",
     "symmetry",
     "environments",
+    "coulomb_to_soap",
     "kernel_learning_curves",
     "network_potentials",
     "relevance",
