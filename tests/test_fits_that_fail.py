@@ -23,6 +23,7 @@ from skatom.descriptors import (
     AveragedSOAP,
     BagOfBonds,
     ChebyshevFunctions,
+    CompositionDescriptors,
     CoulombMatrix,
     FeatureScaler,
     FeatureSelector,
@@ -31,10 +32,12 @@ from skatom.descriptors import (
     ManyBodyExpansion,
     MomentTensor,
     PointScattering,
+    PrototypeEncoder,
     WaveletScattering,
 )
 from skatom.kernels import Gaussian, KernelMatrix
 from skatom.selection import CUR, FarthestPointSampling
+from skatom.stability import PhaseDiagram
 
 PACKAGE = skatom.__path__[0]
 
@@ -115,6 +118,9 @@ OTHERS = {
     "matrix": lambda: _of_structures(CoulombMatrix("random", n_realizations=2, random_state=0)),
     "bonds": lambda: _of_structures(BagOfBonds()),
     "bodies": lambda: _of_structures(ManyBodyExpansion(2, 1)),
+    "composition": lambda: _of_structures(CompositionDescriptors()),
+    "prototype": lambda: _of_structures(PrototypeEncoder()),
+    "diagram": lambda: _of_structures(PhaseDiagram(0.0)),
     "scattering": lambda: _of_structures(
         WaveletScattering(orbitals=[(2, 1)], scales=(0,), beta=0.4, channels=("total",),
                           padding=3.0, grid_spacing=0.5)
