@@ -105,6 +105,8 @@ EXAMPLES = [
     "silicon",
     "uncertainty",
     "tensors",
+    "polaron",
+    "heisenberg",
     "greedy_path",
     "chosen_features",
 ]
