@@ -21,6 +21,7 @@ from skatom.descriptors import (
     ACSF,
     FCHL19,
     SOAP,
+    AtomicClusterExpansion,
     FeatureScaler,
     InverseDistances,
     Linear,
@@ -40,7 +41,7 @@ from skatom.kernels import (
     StructureKernel,
 )
 from skatom.kernels import covariance as covariance_matrix
-from skatom.models import ForceKernelRidge, GreedyOLS, SparseGaussianProcess
+from skatom.models import ForceKernelRidge, SparseGaussianProcess
 from skatom.neighbors import neighbor_list
 from skatom.random_features import (
     PrincipalComponents,
@@ -70,6 +71,10 @@ DESCRIPTORS = {
         species_similarity="data",
     ),
     "soap_high": SOAP(cutoff=3.0, n_max=2, l_max=7),
+    "soap_triples": SOAP(cutoff=3.0, n_max=2, l_max=2, nu=3),
+    "soap_triples_odd": SOAP(
+        cutoff=3.0, n_max=2, l_max=3, nu=3, parity="both", species_compression=2, normalize=False
+    ),
     "fchl19": FCHL19(**SMALL_FCHL19),
     "fchl19_near": FCHL19(**SMALL_FCHL19, cutoff3=2.5),
     "fchl19_harmonics": FCHL19(**SMALL_FCHL19, n_fourier=3, zeta=0.4),
@@ -87,7 +92,14 @@ DESCRIPTORS |= {
     "acsf_weighted": ACSF(**ACSF_ALL, weighting="Z", cutoff_function="polynomial"),
     "acsf_radial": ACSF(4.0, g4=(), g3=[1.0], cutoff_function="tanh3-plain"),
 }
-FIRST = ["soap", "fchl19", "acsf"]
+SMALL_ACE = {"cutoff": 4.0, "l_weight": 1.0}
+DESCRIPTORS |= {
+    "ace": AtomicClusterExpansion(degrees=(4, 3, 4, 4), **SMALL_ACE),
+    "ace_near": AtomicClusterExpansion(degrees=(3, 4, 4, 5), **SMALL_ACE, product_cutoff=2.5,
+                                       species_compression=2),
+    "ace_pairs": AtomicClusterExpansion(degrees=(3,), **SMALL_ACE),
+}  # fmt: skip
+FIRST = ["soap", "fchl19", "acsf", "ace"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -551,6 +563,7 @@ def test_force_kernel_ridge_equals_that_of_the_cpu(name, basis, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fchl19", "soap"])
+@pytest.mark.thorough
 def test_conjugate_gradients_equal_those_of_the_cpu(name):
     X, y = frames(12)
     energy = y.energy.copy()
@@ -841,6 +854,7 @@ for module, fused, descriptors in (
         SOAP(**SMALL, species_compression=2, sigma={"H": 0.3, "C": 0.5, "O": 0.4}),
         SOAP(**SMALL, normalize=False, radial_scaling=scaling, central_weight=0.0),
         SOAP(cutoff=1.3, n_max=1, l_max=4, device="torch"),
+        SOAP(cutoff=1.3, n_max=1, l_max=1, nu=3, device="torch"),
     ]),
     (fchl19, fused_fchl19, [FCHL19(**FEW), FCHL19(**FEW, cutoff3=1.6, n_fourier=2)]),
 ):
@@ -936,10 +950,6 @@ def test_what_is_not_on_the_device_names_what_is():
         ForceKernelRidge(StructureKernel(Gaussian(), "average")).fit(features, y)
     with pytest.raises(ValueError, match="with features of atoms it is"):
         SparseGaussianProcess(Cosine(2), 3).fit(features.pool("sum"), y)
-    with pytest.raises(ValueError, match="GreedyOLS is not on a device yet.*ForceKernelRidge is"):
-        GreedyOLS(4).fit(features, y)
-    with pytest.raises(ValueError, match="not the bispectrum of nu=3: use device='cpu'"):
-        SOAP(**SMALL_SOAP, nu=3, device="torch").fit_transform(X)
 
 
 def test_out_of_memory_of_the_device(monkeypatch):

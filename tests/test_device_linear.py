@@ -2,13 +2,18 @@
 
 import sys
 
+import joblib
 import numpy as np
 import pytest
-from test_device_features import assert_close
+from models_under_contract import OF_THE_ENERGY, crystals, labels_of
+from sklearn.base import clone
+from test_device_features import assert_close, no_silent_copies  # noqa: F401
 
+from skatom._device import Device
 from skatom.datasets import load_ethanol
-from skatom.descriptors import SOAP
+from skatom.descriptors import ACSF, SOAP
 from skatom.models import BaggedGreedyOLS, GreedyOLS
+from skatom.models.linear import structure_problem
 from skatom.solvers import LeastSquaresSystem, NormalEquations, orthogonal_least_squares
 
 torch = pytest.importorskip("torch")
@@ -70,6 +75,59 @@ def test_bagged_models_are_those_of_the_cpu(table):
         for device in ("cpu", "torch")
     )
     assert_close(other.coefs_, one.coefs_)
+
+
+MODELS = {
+    "chosen": GreedyOLS(max_terms=12, method="gram", cv=2),
+    "schmidt": GreedyOLS(8, method="gram-schmidt"),
+    "candidate": GreedyOLS(8, method="gram", fit_intercept="candidate"),
+    "bagged": BaggedGreedyOLS(3, max_terms=6, method="gram", random_state=0),
+}
+DESCRIPTORS = {
+    "soap": SOAP(cutoff=3.0, n_max=2, l_max=2), "acsf": ACSF(3.0, g4=[(0.05, 1, 1, 0)]),
+    "pooled": SOAP(cutoff=3.0, n_max=2, l_max=1, pool="sum"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("descriptor", DESCRIPTORS)
+@pytest.mark.parametrize("kind", MODELS)
+def test_features_on_the_device_give_the_models_of_the_cpu(kind, descriptor, tmp_path):
+    structures = crystals(8)
+    targets = labels_of(structures, OF_THE_ENERGY)
+    models, found, features = {}, {}, {}
+    for device in ("cpu", "torch"):
+        model = clone(DESCRIPTORS[descriptor]).set_params(device=device)
+        features[device] = model.fit_transform(structures)
+        models[device] = clone(MODELS[kind]).fit(features[device], targets)
+        asked = {"return_forces": True, "return_stress": True}
+        if kind == "bagged":
+            asked |= {"return_std": True, "return_forces_std": True}
+        found[device] = models[device].predict(features[device], **asked)
+    for ours, theirs in zip(found["torch"], found["cpu"], strict=True):
+        assert type(ours) is np.ndarray
+        assert_close(ours, theirs, 1e-7)
+    joblib.dump(models["torch"], tmp_path / "model.joblib")
+    again = joblib.load(tmp_path / "model.joblib").predict(features["cpu"], **asked)
+    for ours, theirs in zip(again, found["torch"], strict=True):
+        assert_close(ours, theirs)
+
+
+def test_rows_of_features_on_the_device_are_kept_while_they_fit(monkeypatch):
+    structures = crystals(6)
+    targets = labels_of(structures, OF_THE_ENERGY)
+    features = SOAP(cutoff=3.0, n_max=2, l_max=1, device="torch").fit_transform(structures)
+    kept = GreedyOLS(6, method="gram").fit(features, targets)
+    monkeypatch.setattr(structure_problem, "_KEPT_ON_DEVICE", 0)
+    made = GreedyOLS(6, method="gram").fit(features, targets)
+    np.testing.assert_array_equal(kept.coef_, made.coef_)
+    monkeypatch.setattr(Device, "check_memory", refuse)
+    with pytest.raises(MemoryError, match="the rows of .* forces and virials and .*: select feat"):
+        GreedyOLS(6, method="gram").fit(features, targets)
+
+
+def refuse(self, n_bytes, what, remedy, max_memory=None):
+    if "rows" in what:
+        raise MemoryError(f"{what}: {remedy}")
 
 
 def test_a_card_and_several_jobs(table):

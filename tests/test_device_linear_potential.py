@@ -5,12 +5,13 @@ import pickle
 import numpy as np
 import pytest
 from models_under_contract import OF_THE_ENERGY, crystals, labels_of
+from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
 from skatom import Targets
 from skatom._device import Device
 from skatom.datasets import load_ethanol
-from skatom.descriptors import SOAP, MomentTensor
+from skatom.descriptors import SOAP, AtomicClusterExpansion, MomentTensor
 from skatom.kernels import Gaussian
 from skatom.models import LinearPotential
 from skatom.models.linear import least_squares
@@ -183,6 +184,25 @@ class TestOnADevice:
         given = {k: v for k, v in EVERYTHING.items() if pool is None or "local" not in k}
         one, other = (LinearPotential(1e-6).fit(F, y) for F in (X, Z))
         check_equal(other.predict(Z, **given), one.predict(X, **given), 1e-7)
+
+    def test_cluster_expansions_learn_with_the_regularisation_of_their_recipe(self):
+        structures = crystals(10)
+        y = labels_of(structures, OF_THE_ENERGY)
+        expansion = AtomicClusterExpansion(3.5, (4, 3, 3), l_weight=1.0)
+        X, Z = (
+            clone(expansion).set_params(device=device).fit_transform(structures)
+            for device in ("cpu", "torch")
+        )
+        given = {"return_forces": True, "return_stress": True}
+        one, other = (LinearPotential(1e-10, smoothness=1).fit(F, y) for F in (X, Z))
+        assert isinstance(one.sums_.parts["forces"], StreamedQR)
+        assert isinstance(other.sums_.parts["forces"], NormalEquations)
+        check_equal(other.predict(Z, **given), one.predict(X, **given), 1e-6)
+        # parts of different kinds add up
+        for first, second in ((X, Z), (Z, X)):
+            parts = LinearPotential(1e-10, smoothness=1).fit(first[:6], y[:6])
+            parts.partial_fit(second[6:], y[6:])
+            check_equal(parts.predict(X, **given), one.predict(X, **given), 1e-6)
 
     def test_parts_add_up(self, ethanol):
         X, y = ethanol

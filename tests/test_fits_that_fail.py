@@ -24,12 +24,15 @@ from skatom.descriptors import (
     BagOfBonds,
     ChebyshevFunctions,
     CoulombMatrix,
+    DescriptorUnion,
     FeatureScaler,
     FeatureSelector,
     InverseDistances,
     LambdaSOAP,
     ManyBodyExpansion,
+    ManyBodyTensor,
     MomentTensor,
+    PartialRadialDistribution,
     PointScattering,
     WaveletScattering,
 )
@@ -115,6 +118,11 @@ OTHERS = {
     "matrix": lambda: _of_structures(CoulombMatrix("random", n_realizations=2, random_state=0)),
     "bonds": lambda: _of_structures(BagOfBonds()),
     "bodies": lambda: _of_structures(ManyBodyExpansion(2, 1)),
+    "tensor": lambda: _of_structures(ManyBodyTensor()),
+    "union": lambda: _of_structures(
+        DescriptorUnion([("bonds", BagOfBonds()), ("angles", ManyBodyTensor("angle"))])
+    ),
+    "radial": lambda: _of_structures(PartialRadialDistribution(sigma=0.1)),
     "scattering": lambda: _of_structures(
         WaveletScattering(orbitals=[(2, 1)], scales=(0,), beta=0.4, channels=("total",),
                           padding=3.0, grid_spacing=0.5)
@@ -134,7 +142,9 @@ FAMILIES = {  # those whose interrupted fit may leave what it has learnt
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt, pytest.param(MemoryError, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_leaves_a_fitted_estimator_as_it_was(name, error):
     if error is KeyboardInterrupt and name in FAMILIES:

@@ -8,18 +8,23 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from batches import crystal, random_rotation, rattled_methanol
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.descriptors import (
+    SOAP,
     BagOfBonds,
     CoulombMatrix,
+    DescriptorUnion,
     EwaldMatrix,
     ExtendedCoulombMatrix,
     FeatureScaler,
     InverseDistances,
     ManyBodyExpansion,
+    ManyBodyTensor,
     PairDistances,
+    PartialRadialDistribution,
     SineMatrix,
 )
 from skatom.kernels import Gaussian
@@ -259,6 +264,16 @@ def test_extended_matrix_is_a_sum_over_images():
         (ManyBodyExpansion(4, 2), molecule("CH3OH")),
         (CoulombMatrix("none"), molecule("CH3OH")),
         (BagOfBonds(), rattled_methanol()),
+        (ManyBodyTensor(weighting="smooth_cutoff", cutoff=3.5, grid=(0.1, 0.9, 8)), crystal()),
+        (
+            DescriptorUnion(
+                [
+                    ("distances", PartialRadialDistribution(3.0, n_shells=6, sigma=0.2)),
+                    ("angles", ManyBodyTensor("cosine", grid=(-1, 1, 6))),
+                ]
+            ),
+            molecule("CH3OH"),
+        ),
         (SineMatrix("none"), crystal()),
         (EwaldMatrix("eigenvalues"), crystal()),
     ],
@@ -293,6 +308,25 @@ def test_kernel_ridge_has_forces_and_stress(descriptor, start):
             e.append(model.predict([moved])[0])
         slope = (e[0] - e[1]) / (2 * step) / start.get_volume()
         assert np.asarray(stress[0])[0].ravel()[0] == pytest.approx(slope, rel=1e-6)
+
+
+# --- side by side -------------------------------------------------------------------------------
+
+
+def test_descriptors_side_by_side():
+    molecules = [molecule("CH3OH"), molecule("H2O")]
+    bags, angles = BagOfBonds(), ManyBodyTensor("angle", grid=(0, 180, 5))
+    both = DescriptorUnion([("bags", bags), ("angles", angles)], {"angles": 0.5})
+    features = both.fit_transform(molecules)
+    expected = [values(bags, *molecules), 0.5 * values(angles, *molecules)]
+    np.testing.assert_array_equal(features.values, np.concatenate(expected, axis=1))
+    names = [f"bags: {name}" for name in bags.get_feature_names_out()]
+    names += [f"angles: {name}" for name in angles.get_feature_names_out()]
+    assert list(features.feature_names) == names
+    assert both.get_params()["angles__function"] == "angle"
+    other = clone(both).set_params(angles__sigma=9.0, bags=CoulombMatrix())
+    assert other.fit(molecules).descriptors_[1][1].sigma_ == 9.0
+    assert isinstance(other.descriptors_[0][1], CoulombMatrix)
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -389,3 +423,17 @@ def test_matrices_that_do_not_fit_in_memory(monkeypatch):
     monkeypatch.setattr("skatom.memory.available_memory", lambda: 0)
     with pytest.raises(MemoryError, match="a matrix of 3 x 3 pairs of atoms a thread needs"):
         features.pullback(np.ones(6))
+
+
+def test_descriptors_that_cannot_be_side_by_side():
+    bags = BagOfBonds()
+    for parts, weights, error, message in [
+        ([], None, ValueError, "describes nothing: give a list of"),
+        ([("a", bags), ("a", bags)], None, ValueError, "not unique"),
+        ([("a", SOAP())], None, TypeError, "'a' is SOAP, which does not describe whole structures"),
+        ([("a", InverseDistances(device="torch"))], None, ValueError, "'a' is on device='torch'"),
+        ([("a", bags)], {"b": 1.0}, ValueError, "weights has 'b', .*: the names are a"),
+        ([("a", bags)], {"a": 0.0}, ValueError, "the weight 0.0 of 'a' is not a positive number"),
+    ]:
+        with pytest.raises(error, match=message):
+            DescriptorUnion(parts, weights).fit([WATER])

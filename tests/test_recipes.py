@@ -103,6 +103,7 @@ class TestRecipes:
         X, _ = ethanol
         assert recipes.make("gap", X, device="torch").terms[1][1].device == "torch"
         assert recipes.make("fchl19", X, device="torch")[0].device == "torch"
+        assert recipes.make("ace", X, device="torch")[0].device == "torch"
         assert recipes.make("sgdml", X, device="torch").device == "torch"
         with pytest.raises(ValueError, match="nbody runs on the CPU alone: leave device='torch'"):
             recipes.make("nbody", X, device="torch")
@@ -320,6 +321,7 @@ class TestSearch:
         assert best["settings"]["sigma"] == (10 if stays else 40)
 
     @pytest.mark.parametrize(("name", "kind"), [("sgdml", Search), ("gap", SearchWithNoises)])
+    @pytest.mark.thorough
     def test_finds_settings_that_are_no_worse(self, name, kind, ethanol):
         search, settings, lines = self.search(name, ethanol)
         assert type(search) is kind

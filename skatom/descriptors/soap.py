@@ -213,17 +213,6 @@ class SOAP(AtomicDescriptor):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _device(self):
-        device = super()._device()
-        if device is not None and self.nu == 3:
-            if self.device == "auto":
-                return None
-            raise ValueError(
-                f"device={self.device!r} has the spectra of nu=1 and nu=2, but not the bispectrum "
-                "of nu=3: use device='cpu'"
-            )
-        return device
-
     def _prepare(self, structures):
         if self.cutoff_width >= self.cutoff:
             raise ValueError(
@@ -274,6 +263,13 @@ class SOAP(AtomicDescriptor):
 
     def _compiled(self):
         return self._density(self.radial_contraction_)
+
+    def _jacobian_of_runs(self, pairs, species):
+        neighbors = species[pairs.indices]
+        return self._loops.jacobian_of_runs(
+            pairs.offsets, pairs.vectors, species[pairs.atoms], neighbors, self._compiled(),
+            self._n_features(),
+        )  # fmt: skip
 
     def _density(self, contraction=None):
         """The density in combinations of the radial functions, or in these themselves."""

@@ -16,8 +16,8 @@ from skatom.structures import groups_by_size
 
 # Number of cotangents of the atoms of pooled features that are made at a time.
 _BATCH_BYTES = 2**26
-# Derivatives along the pairs of some structures, before they are collected.
-_SLOPES_BYTES = 2**26
+# Derivatives along the pairs of some structures, before they are collected, also on a device.
+_SLOPES_BYTES, _DEVICE_BYTES = 2**26, 2**30
 
 
 @dataclass(frozen=True)
@@ -307,38 +307,47 @@ class PooledDerivatives(StructureDerivatives):
 
     def _add_along_pairs(self, weights, blocks, gradients, strains):
         """Add the Jacobians of Σ_i x_i of the structures, collected from the pairs of atoms."""
-        add = collect_jacobian
-        if self.atomic.device is not None:
-            add = import_module("skatom.descriptors._torch.features").collect_jacobian
-        x, pairs = self.structures, self.atomic.neighbors()
+        x, pairs, device = self.structures, self.atomic.neighbors(), self.atomic.device
         edges, columns = pairs.offsets[x.offsets], blocks * self.atomic.n_features
-        # maps come after the derivatives of all features, as a second array
-        width = self.descriptor.n_features_out_ + bool(self.atomic.chain) * self.atomic.n_features
-        groups = groups_by_size(edges, max(1, _SLOPES_BYTES // (24 * width)))
-        most = max((edges[group.stop] - edges[group.start] for group in groups), default=0)
-        n_bytes, check = 24.0 * most * width, check_memory
-        if self.atomic.device is not None:
-            check = self.atomic.device.check_memory
-        else:  # zeros take memory once something is added to them
-            n_bytes += gradients.nbytes + strains.nbytes
-        check(
-            n_bytes,
-            f"the Jacobian of {most} pairs and {width} features",
-            "take smaller structures, or reduce the number of features",
-        )
-        for group in groups:
+        n_bytes = gradients.nbytes + strains.nbytes if device is None else 0
+        for group in self._groups(edges, n_bytes):
             # a descriptor's fixed cost is paid once for a group
             own_pairs = pairs.of_structures(x.offsets, group)
             slopes = self.atomic.select(group).along_pairs(own_pairs)
+            atoms = slice(x.offsets[group.start], x.offsets[group.stop])
+            own_edges = edges[group.start : group.stop + 1] - edges[group.start]
+            if device is not None:
+                collect = import_module("skatom.descriptors._torch.features").collect_jacobians
+                owners = np.repeat(np.arange(len(own_edges) - 1), np.diff(own_edges))
+                first_columns = columns[atoms][own_pairs.centers]
+                of_pairs = owners, weights[group][owners], first_columns, slopes
+                collect(own_pairs, *of_pairs, gradients[atoms], strains[group])
+                continue
             for s in range(group.start, group.stop):
                 first, atoms = x.offsets[s], slice(*x.offsets[s : s + 2])
                 own = slice(*edges[s : s + 2])
-                here = slice(own.start - edges[group.start], own.stop - edges[group.start])
-                add(
+                here = slice(*own_edges[s - group.start : s - group.start + 2])
+                collect_jacobian(
                     pairs.centers[own] - first, pairs.indices[own] - first, pairs.vectors[own],
                     slopes[here], weights[s], columns[pairs.centers[own]], gradients[atoms],
                     strains[s],
                 )  # fmt: skip
+
+    def _groups(self, edges, n_bytes):
+        """Structures whose pairs, which begin at ``edges``, fit in memory beside ``n_bytes``."""
+        device = self.atomic.device
+        # maps come after the derivatives of all features, as a second array
+        width = self.descriptor.n_features_out_ + bool(self.atomic.chain) * self.atomic.n_features
+        at_once = _SLOPES_BYTES if device is None else _DEVICE_BYTES
+        groups = groups_by_size(edges, max(1, at_once // (24 * width)))
+        most = max((edges[group.stop] - edges[group.start] for group in groups), default=0)
+        check = check_memory if device is None else device.check_memory
+        check(
+            24.0 * most * width + n_bytes,  # zeros take memory once something is added to them
+            f"the Jacobian of {most} pairs and {width} features",
+            "take smaller structures, or reduce the number of features",
+        )
+        return groups
 
 
 def _add_pooled(atomic, weights, gradients, strain):

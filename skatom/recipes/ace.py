@@ -8,28 +8,29 @@ from skatom.models import LinearPotential
 from skatom.recipes.base import Cost, Recipe
 
 # Degrees by the number of species: some 300 to 6,000 coefficients.
-_DEGREES = {1: (12, 9, 7, 6), 2: (12, 7, 6.5, 5), 3: (12, 6, 6, 5), 4: (12, 6, 5, 4.5)}
+_DEGREES = {1: (12, 9, 8, 7), 2: (12, 7, 7, 6), 3: (12, 6.5, 6.5, 5.5), 4: (12, 6, 6, 5)}
 _MANY_SPECIES = (10, 4, 4, 3)
 
 
 def _defaults(facts, given):
     cutoff = facts.scaled(2.3, 4.5, 6.5)
     return {
-        "alpha": 1e-10,
-        "smoothness": 1,
+        "alpha": 1e-9,
+        "smoothness": 2,
         "noise_energy": 1e-3,
         "noise_forces": 0.01,
         "noise_virial": 0.1,
         "expansion.cutoff": cutoff,
         "expansion.product_cutoff": round(0.75 * given.get("expansion.cutoff", cutoff), 1),
         "expansion.degrees": _DEGREES.get(len(facts.species), _MANY_SPECIES),
-        "expansion.l_weight": 0.25,
+        "expansion.l_weight": 0.4,
     }
 
 
 def _build(settings, random_state, verbose, device):
     model = dict(settings)
-    expansion = AtomicClusterExpansion(**model.pop("expansion", {}), verbose=verbose)
+    given = model.pop("expansion", {})
+    expansion = AtomicClusterExpansion(**given, device=device, verbose=verbose)
     return Pipeline([("expansion", expansion), ("linear", LinearPotential(**model))])
 
 
@@ -53,7 +54,7 @@ def _stages(facts, settings):
     return [
         {"expansion.product_cutoff": [round(f * cutoff, 1) for f in (0.65, 0.75, 1.0)]},
         {"expansion.degrees": [(first, *(d + step for d in products)) for step in (-1, 0)]},
-        {"alpha": [1e-11, 1e-10, 1e-9]},
+        {"alpha": [1e-10, 1e-9, 1e-8]},
     ]
 
 
@@ -67,5 +68,6 @@ ACE = Recipe(
     stages=_stages,
     probe={"expansion.degrees": (6, 4, 4)},
     probe_frames=20,
+    has_device=True,
     noises=("noise_energy", "noise_forces", "noise_virial"),
 )

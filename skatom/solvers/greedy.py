@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skatom._device import on_host
 from skatom._progress import tqdm
 from skatom._typing import Array, RandomState
 from skatom.parallel import split_rows, threads_over_blas
@@ -203,7 +204,7 @@ class _SchmidtRows(_Rows):
     """Rows Aᵀq from orthonormal columns q."""
 
     def __init__(self, blocks, pool, max_terms):
-        blocks = list(blocks)
+        blocks = [tuple(map(on_host, block)) for block in blocks]
         for matrix, target in blocks:
             check_block(matrix, target, blocks[0][0].shape[1])
         if not blocks:

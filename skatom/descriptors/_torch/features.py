@@ -27,7 +27,7 @@ class TensorLoops:
         self._loops = import_module(descriptor._tensor_loops)
         self._n_features = descriptor._n_features()
         self._device = device
-        self._parameters = on_device(compiled, device)
+        self._parameters = getattr(self._loops, "on_device", on_device)(compiled, device)
         self._pairs = upload(pairs, species, device)
         self._counts = np.diff(pairs.offsets)
         self._bytes = self._loops.scratch(self._counts, compiled)
@@ -97,17 +97,36 @@ def segment_sums(rows, offsets):
     return torch.segment_reduce(rows, "sum", offsets=offsets, unsafe=True)
 
 
-def collect_jacobian(centers, indices, vectors, jacobian, weight, columns, on_atoms, on_strain):
-    """Add weight · Σ_i d x_i/dR_k and d/dstrain, as the compiled function of this name does."""
-    device = device_of(jacobian)
+def collect_jacobians(pairs, owners, weights, columns, slopes, on_atoms, on_strains):
+    """Add weight · Σ_i dx_i/dR_k and d/dstrain of some structures, from the Jacobians of all pairs.
+
+    Parameters
+    ----------
+    pairs : NeighborList
+    owners : ndarray of int, shape (n_pairs,)
+        The structure of each pair.
+    weights : ndarray of float, shape (n_pairs,)
+    columns : ndarray of int, shape (n_pairs,)
+        First column of the features of its centre.
+    slopes : Tensor, shape (n_pairs, 3, n_features)
+    on_atoms, on_strains : Tensor, shapes (n_atoms, 3, n_columns) and (n, 3, 3, n_columns)
+    """
+    device = device_of(slopes)
+    if not (weights == 1).all():
+        slopes = slopes * device.tensor(weights)[:, None, None]
+    places = map(device.tensor, (pairs.centers, pairs.indices, owners, pairs.vectors))
+    of_center, of_neighbor, of_structure, vectors = places
     for first in np.unique(columns):
-        some = np.flatnonzero(columns == first)
-        here = slice(first, first + jacobian.shape[2])
-        i, j, r = (device.tensor(array[some]) for array in (centers, indices, vectors))
-        slopes = jacobian if len(some) == len(columns) else jacobian[device.tensor(some)]
-        on_atoms[:, :, here].index_add_(0, j, slopes, alpha=weight)
-        on_atoms[:, :, here].index_add_(0, i, slopes, alpha=-weight)
-        on_strain[:, :, here] += weight * torch.einsum("paf,pb->abf", slopes, r)
+        chosen = np.flatnonzero(columns == first)
+        here, some = slice(first, first + slopes.shape[2]), slice(None)
+        if len(chosen) < len(columns):
+            some = device.tensor(chosen)
+        own, owner = slopes[some], of_structure[some]
+        on_atoms[:, :, here].index_add_(0, of_neighbor[some], own)
+        on_atoms[:, :, here].index_add_(0, of_center[some], own, alpha=-1)
+        for axis in range(3):
+            along = own * vectors[some, axis, None, None]
+            on_strains[:, :, axis, here].index_add_(0, owner, along)
 
 
 def pooled_by_species(values, index, n_species, offsets, how):

@@ -95,9 +95,14 @@ def _constant(array, device):
     """The tensor of an array that does not change, made once: a copy to a card takes its time."""
     if array.nbytes <= _SMALL:
         return _small_constant(array.tobytes(), array.shape, array.dtype.str, device)
-    key = id(array), device.name
+    return made_once(array, device, device.tensor)
+
+
+def made_once(array, device, make):
+    """``make(array)`` for a device, kept while the array exists, which does not change."""
+    key = id(array), device.name, make.__name__
     if key not in _TABLES:
-        _TABLES[key] = device.tensor(array), ref(array, lambda _: _TABLES.pop(key, None))
+        _TABLES[key] = make(array), ref(array, lambda _: _TABLES.pop(key, None))
     return _TABLES[key][0]
 
 

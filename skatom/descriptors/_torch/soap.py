@@ -1,4 +1,4 @@
-"""Radial and power spectra of many centres, and their derivatives along pairs, on a device.
+"""Radial, power and bispectra of many centres, their derivatives along pairs, on a device.
 
 The channel q of c[lm, q] runs over (species, n). The power spectrum keeps q <= q' and multiplies
 q < q' by √2, as in the compiled loops; the sum over m is a product of small matrices for each
@@ -9,6 +9,7 @@ from math import pi, sqrt
 
 import torch
 
+from skatom.descriptors._torch import bispectrum
 from skatom.descriptors._torch import density as plain
 from skatom.descriptors._torch.density import by_degree
 from skatom.descriptors._torch.kernels import fused_kernels
@@ -28,10 +29,16 @@ def scratch(counts, density):
         For `values` and `pair_gradients`, and for `pair_jacobian`.
     """
     n_lm, channels = (density.l_max + 1) ** 2, len(density.mixing) * density.n_max
-    n_features = channels if density.nu == 1 else channels**2 * (density.l_max + 1)
-    of_center = 3.0 * n_features + 4 * n_lm * density.n_max * density.mixing.shape[1]
+    n_features, of_cubes = channels, 0
+    if density.nu == 2:
+        n_features = channels**2 * (density.l_max + 1)
+    elif density.nu == 3:
+        # squares of each m and cubes of one triple, beside the features of all
+        n_features = channels**3 * len(density.coupling[0]) / 6
+        of_cubes = 3 * channels**3 + 6 * channels**2 * (2 * density.l_max + 1)
+    of_center = 3.0 * n_features + of_cubes + 4 * n_lm * density.n_max * density.mixing.shape[1]
     of_pair = n_lm * (density.n_max + 8) + 4 * (density.l_max + 1) * density.n_max
-    of_tangents = 12 * n_lm * density.n_max + 3 * n_lm * channels + 9 * n_features
+    of_tangents = 12 * n_lm * density.n_max + 3 * n_lm * channels + 9 * n_features + 4 * of_cubes
     return 8 * (of_center + counts * of_pair), 8 * (of_center + counts * (of_pair + of_tangents))
 
 
@@ -141,6 +148,8 @@ def _spectrum(c, density):
     """Unnormalised features (n, n_features) of coefficients (n, n_lm, channels)."""
     if density.nu == 1:
         return sqrt(8 * pi**2) * c[:, 0]
+    if density.nu == 3:
+        return bispectrum.spectrum(c, density.coupling[0])
     upper, _, factors = _packing(c.shape[2], c.device)
     out = c.new_empty((len(c), density.l_max + 1, len(upper)))
     for l, (part, weight) in enumerate(_degrees(density)):
@@ -151,6 +160,8 @@ def _spectrum(c, density):
 
 def _cotangent(c, density, cotangent):
     """dE/dc (n, n_lm, channels) for dE/d features (n, n_features)."""
+    if density.nu == 3:
+        return bispectrum.cotangent(c, density.coupling[0], cotangent)
     dc = torch.zeros_like(c)
     if density.nu == 1:
         dc[:, 0] = sqrt(8 * pi**2) * cotangent
@@ -169,6 +180,8 @@ def _spectrum_tangent(c, dc, density):
     """Derivatives (n_pairs, 3, n_features) for changes dc (n_pairs, 3, n_lm, channels)."""
     if density.nu == 1:
         return sqrt(8 * pi**2) * dc[:, :, 0]
+    if density.nu == 3:
+        return bispectrum.tangent(c, dc, density.coupling[0])
     upper, _, factors = _packing(c.shape[2], c.device)
     out = dc.new_empty((*dc.shape[:2], density.l_max + 1, len(upper)))
     for l, (part, weight) in enumerate(_degrees(density)):

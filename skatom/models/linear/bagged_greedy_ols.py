@@ -88,7 +88,8 @@ class BaggedGreedyOLS(GreedyRegressor):
         Memory limit of the matrix of all features in GiB. None: the available memory.
     device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
         Where the Gram matrix of all features is summed: by numpy ("cpu"), on a card ("cuda"; "auto"
-        if there is one) or by torch on the CPU ("torch"). Features and predictions are of numpy.
+        if there is one) or by torch on the CPU ("torch"). For features on a device it is summed
+        there in any case, from derivatives that stay there.
     n_jobs : int, default=None
         Number of joblib jobs that share the members. The result does not depend on it.
     random_state : int, RandomState or None, default=None

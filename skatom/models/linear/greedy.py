@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from skatom._device import DEVICES, check_is_array, resolve
+from skatom._device import DEVICES, beside, on_host, resolve
 from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
 from skatom.memory import check_memory
@@ -70,7 +70,9 @@ class GreedyRegressor(LinearModel):
         }
         labels = Labels.of(X.structures, targets, self.baseline_, noise, configurations)
         sums = X.pool("sum") if kind == "AtomicFeatures" else X
-        return StructureProblem(sums, labels, self.species_, self.fit_intercept)
+        problem = StructureProblem(sums, labels, self.species_, self.fit_intercept)
+        resolve(self._place(problem), getattr(self, "n_jobs", None))
+        return problem
 
     def _array_problem(self, X, y):
         check_array_labels(X, y, type(self).__name__)
@@ -105,15 +107,20 @@ class GreedyRegressor(LinearModel):
                 self.max_memory,
             )
         system = rows
-        if method == "gram" and resolve(self.device) is None:
+        place = self._place(rows.problem)
+        if method == "gram" and resolve(place) is None:
             system = rows_in_jobs(rows)
             if equations is None and system is not rows:
                 equations = system.equations()
         return orthogonal_least_squares(
             system, n_terms, max_features=self._n_candidates(n_columns), tol=self.tol,
             method=method, magnitudes=rows.magnitudes, equations=equations, random_state=rng,
-            verbose=verbose, device=self.device,
+            verbose=verbose, device=place,
         )  # fmt: skip
+
+    def _place(self, problem):
+        """The parameter ``device`` of the Gram matrix: where rows are made, or this model's."""
+        return self.device if problem.place == "cpu" else problem.place
 
     def _n_candidates(self, n_columns):
         if self.max_features == "sqrt":
@@ -133,7 +140,8 @@ class GreedyRegressor(LinearModel):
                 )
         path = self._path(rows, min(self.max_terms, rows.longest), rng, equations, verbose)
         with serial_blas():  # threads would round in another way
-            errors = path.squared_errors(rows_in_jobs(held_out).blocks(path.support))
+            system = rows_in_jobs(held_out) if rows.problem.place == "cpu" else held_out
+            errors = path.squared_errors(system.blocks(path.support))
         return path, errors, held_out.total_weight
 
     def _intercepts(self, constants):
@@ -146,8 +154,7 @@ class GreedyRegressor(LinearModel):
         """Σ features · coef and the intercept; several models if the two have more dimensions."""
         if self._learnt_from is None:
             return X @ coef + intercept
-        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
-        sums = X.values @ coef
+        sums = on_host(X.values @ beside(coef, X.values))
         if self._learnt_from == "AtomicFeatures":
             sums = np.add.reduceat(sums, X.offsets[:-1], axis=0)
         return sums + count_species(X.structures, self.species_) @ intercept
@@ -157,7 +164,8 @@ class GreedyRegressor(LinearModel):
         if "energy" in names:
             found["energy"] = self._energies(X, self.coef_, self.intercept_)
         if {"gradient", "virial"} & {*names}:
-            found["gradient"], found["virial"] = X.pullback(self.coef_)
+            pulled = X.pullback(beside(self.coef_, X.values))
+            found["gradient"], found["virial"] = map(on_host, pulled)
         return found
 
 

@@ -104,7 +104,8 @@ class GreedyOLS(GreedyRegressor):
         Memory limit of the matrix of all features in GiB. None: the available memory.
     device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
         Where the Gram matrix of all features is summed: by numpy ("cpu"), on a card ("cuda"; "auto"
-        if there is one) or by torch on the CPU ("torch"). Features and predictions are of numpy.
+        if there is one) or by torch on the CPU ("torch"). For features on a device it is summed
+        there in any case, from derivatives that stay there.
     random_state : int, RandomState or None, default=None
         Seed of the draws of candidates.
     verbose : int, default=0
@@ -377,9 +378,10 @@ class GreedyOLS(GreedyRegressor):
 
     def _with_constants(self, rows):
         """Normal equations of some rows, with the columns of the intercept."""
-        system = rows if resolve(self.device) is not None else rows_in_jobs(rows)
+        place = self._place(rows.problem)
+        system = rows if resolve(place) is not None else rows_in_jobs(rows)
         if system is rows:
-            return NormalEquations.of(rows.all_blocks(), self.device)
+            return NormalEquations.of(rows.all_blocks(), place)
         return system.equations(with_constants=True)
 
 

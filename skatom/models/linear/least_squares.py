@@ -5,6 +5,7 @@ from sklearn.base import clone
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
+from skatom._device import is_tensor
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import check_array_labels, check_labels
@@ -64,7 +65,7 @@ class LeastSquaresModel(LinearModel):
         species = X.structures.species
         self._learnt_from, self.species_ = kind, species
         own_columns = bool(self.by_species) and atomic and not belong_to_species(X, species)
-        self._design = Design(species, own_columns, bool(self.fit_intercept), X.n_features)
+        self._design = Design.of(X, own_columns, bool(self.fit_intercept))
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
         self.outputs_ = self._given(left_out)
@@ -97,7 +98,7 @@ class LeastSquaresModel(LinearModel):
         """The factors g of the prior of all columns but the constants."""
         degrees = getattr(X, "degrees", None) if self.degrees is None else self.degrees
         factors = growth_factors(self.n_features_in_, degrees, self.smoothness)
-        return np.tile(factors, self._design.n_blocks)
+        return self._design.of_columns(factors)
 
     def _labelled(self, X, targets, sample_weight, configurations):
         noise = {name: getattr(self, name) for name in _NOISES}
@@ -116,7 +117,10 @@ class LeastSquaresModel(LinearModel):
         """The sums of all labels, as normal equations where these are as exact."""
         if self._learnt_from is None:
             return problem.sums(slice(None))
-        as_equations = by_equations(self.alpha, self.learn_noise, self.solver)
+        on_device = is_tensor(problem.X.values)
+        as_equations = by_equations(
+            self.alpha, self._growth, self.learn_noise, self.solver, on_device
+        )
         return problem.sums(slice(None), as_equations)
 
     def _cross_validate(self, problem, groups):
@@ -145,7 +149,7 @@ class LeastSquaresModel(LinearModel):
             noise_factors_={kind: 1.0 for kind in KINDS} | found.noise_factors,
             log_marginal_likelihood_=found.log_marginal_likelihood,
             posterior_=found.posterior,
-            coef_=w[m:].reshape(-1, self.n_features_in_) if self._design.n_blocks > 1 else w[m:],
+            coef_=self._design.coefficients(w),
             intercept_=float(constants[0]) if of_table else constants,
         )
         return self

@@ -37,9 +37,10 @@ class LinearPotential(LeastSquaresModel):
     n_columns² numbers remains for each kind of labels. So the memory does not grow with the number
     of labels, `partial_fit` continues a fit, and `merge` joins models of different data.
 
-    For a given α of 1e-8 or more, rows of forces and virials are summed in normal equations
-    instead, which take less time and give the same predictions to eight digits. Features on a
-    device are reduced there, and the normal equations solved there.
+    For a given α of 1e-8 or more (times the mean of g²), rows of forces and virials are summed in
+    normal equations instead, which take less time and give the same predictions to eight digits.
+    Features on a device are reduced there, and the normal equations solved there, for α of 1e-10 or
+    more: to six digits.
 
     The penalty divides each feature by its length :math:`|a_j|`, the norm of its column of
     :math:`\Lambda^{-1/2} A`, so that α has no unit: below 1e-15 it is lost in rounding, and at 1

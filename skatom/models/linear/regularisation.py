@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom.models.linear.equations_ridge import LEAST_ALPHA, CholeskyPosterior, EquationsRidge
+from skatom.models.linear.equations_ridge import (
+    LEAST_ALPHA,
+    LEAST_ALPHA_ON_DEVICE,
+    CholeskyPosterior,
+    EquationsRidge,
+)
 from skatom.models.linear.ridge import RidgeProblem, solved_by
 from skatom.solvers import StreamedQR
 
@@ -31,14 +36,17 @@ class LinearSolution:
     posterior: StreamedQR | CholeskyPosterior | None
 
 
-def by_equations(alpha, learn_noise, solver):
+def by_equations(alpha, growth, learn_noise, solver, on_device=False):
     """Whether normal equations give the predictions of a QR factorisation.
 
-    They do for a regularisation that is given and not small. The search for the largest evidence,
-    and for the least error, goes as far as rounding allows.
+    They do for a regularisation that is given and not small; on a device, where triangles would be
+    factored on the host, for smaller ones. It multiplies the squares of the factors g of the prior,
+    which take part by their mean. The search for the largest evidence, and for the least error,
+    goes as far as rounding allows.
     """
     given = solver is None and not learn_noise and not isinstance(alpha, str)
-    return given and alpha >= LEAST_ALPHA
+    least = LEAST_ALPHA_ON_DEVICE if on_device else LEAST_ALPHA
+    return given and alpha * np.mean(growth**2) >= least
 
 
 def ridge_problem(sums, n_constants, growth, of_table):

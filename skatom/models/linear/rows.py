@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import beside, namespace
 from skatom.parallel import split_rows
 
 # A block of rows.
@@ -29,6 +30,8 @@ class LinearProblem:
         Weights of the rows. None: 1.
     """
 
+    # Where rows of derivatives are made: a value of the parameter ``device``.
+    place = "cpu"
     # Columns are judged as if they were at least this share of the longest; columns of an array may
     # have any units.
     least_share = 0.0
@@ -145,7 +148,10 @@ class WeightedRows:
         return self.problem.total_weight(self.sample_weight)
 
     def blocks(self, columns):
-        """Yield weighted rows ``(A, b)`` of the given columns."""
+        """Yield weighted rows ``(A, b)`` of the given columns.
+
+        Those of all columns are tensors where derivatives are made on a device.
+        """
         for rows in self._pieces(columns):
             matrix = self.problem.columns(rows, columns)
             target = self.problem.y[rows]
@@ -167,7 +173,7 @@ class WeightedRows:
             if self.constants is not None:
                 constants = np.zeros((len(target), self.problem.C.shape[1]))
                 constants[: len(rows)] = self.problem.C[rows] * np.sqrt(self.weights[rows, None])
-                matrix = np.hstack([matrix, constants])
+                matrix = namespace(matrix).hstack([matrix, beside(constants, matrix)])
             yield matrix, target
 
     def _fit_constants(self):

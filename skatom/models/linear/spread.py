@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.maps import Linear
 from skatom.structures import groups_by_size
@@ -41,6 +42,6 @@ def spread_of_derivatives(X, coefs):
     for batch in groups_by_size(x.offsets, max(1, _BATCH_BYTES // per_atom)):
         jacobian = energies.jacobian(batch)
         atoms = slice(x.offsets[batch.start], x.offsets[batch.stop])
-        gradient[atoms] = jacobian.gradients.std(axis=-1, ddof=1)
-        virial[batch] = jacobian.strains.std(axis=-1, ddof=1)
+        gradient[atoms] = on_host(jacobian.gradients).std(axis=-1, ddof=1)
+        virial[batch] = on_host(jacobian.strains).std(axis=-1, ddof=1)
     return gradient, virial

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from skatom._device import check_is_array
+from skatom._device import beside, device_of, device_parameter, namespace, on_host
 from skatom.baseline import count_species
 from skatom.memory import available_memory, check_memory
-from skatom.models._labels import voigt
+from skatom.models._labels import VOIGT
 from skatom.models.linear.rows import LinearProblem
 
 # The Jacobian of a batch of structures: many structures for threads, small beside the rows.
 _JACOBIAN_BYTES = 2**26
 # Rows of derivatives that are kept, since a selection asks for them several times; at most this
-# share of the available memory.
-_KEPT_BYTES, _KEPT_SHARE = 2**30, 0.25
+# share of the available memory, on the host and on a device.
+_KEPT_BYTES, _KEPT_ON_DEVICE, _KEPT_SHARE = 2**30, 2**34, 0.25
 
 
 class StructureProblem(LinearProblem):
@@ -28,7 +28,8 @@ class StructureProblem(LinearProblem):
         + \frac{|W_s - \hat W_s|^2}{N_s \sigma_W^2} \Big]
 
     with the weights :math:`u_s` of the structures and the six components of the virials W. C are
-    the numbers of atoms of each species.
+    the numbers of atoms of each species. Of features on a device, the rows of derivatives of all
+    columns are made there, and those of chosen columns are copied to the host.
 
     Parameters
     ----------
@@ -42,9 +43,8 @@ class StructureProblem(LinearProblem):
     least_share = 1e-8
 
     def __init__(self, features, labels, species, intercept):
-        check_is_array(features, "GreedyOLS", "ForceKernelRidge is")
         super().__init__(
-            features.values,
+            on_host(features.values),
             np.where(labels.has_energy, labels.energy, 0.0),
             count_species(features.structures, species),
             intercept,
@@ -52,6 +52,7 @@ class StructureProblem(LinearProblem):
         )
         self.labels = labels
         self.species = species
+        self.place = device_parameter(features.values)
         self.derivatives = DerivativeRows(features, labels)
 
     def part(self, samples):
@@ -76,17 +77,19 @@ class StructureProblem(LinearProblem):
         ours = None if isinstance(columns, slice) else columns[columns < self.n_features]
         for batch in self.derivatives.batches(sample_weight):
             rows = self.derivatives.of(batch, ours)
+            rows = rows if ours is None else on_host(rows)
             target, noise = self.derivatives.targets(batch)
             roots = np.repeat(np.sqrt(sample_weight[batch]), self.derivatives.counts[batch]) / noise
-            rows *= roots[:, None]
-            yield self._with_constants(rows, columns), target * roots
+            rows *= beside(roots[:, None], rows)
+            yield self._with_constants(rows, columns), beside(target * roots, rows)
 
     def _with_constants(self, rows, columns):
         """The given columns, where those of C have no slope."""
         if self.intercept != "candidate":
             return rows
         if isinstance(columns, slice):
-            return np.hstack([rows, np.zeros((len(rows), self.C.shape[1]))])
+            constants = beside(np.zeros((len(rows), self.C.shape[1])), rows)
+            return namespace(rows).hstack([rows, constants])
         wide = np.zeros((len(rows), len(columns)))
         wide[:, columns < self.n_features] = rows
         return wide
@@ -113,10 +116,11 @@ class DerivativeRows:
         self.features, self.labels = features, labels
         n_atoms = features.structures.n_atoms
         self.counts = 3 * n_atoms * labels.has_forces + 6 * labels.has_virial
+        self._device = device_of(features.values)
         self._kept, self._left = {}, None
 
     def __getstate__(self):
-        return {**self.__dict__, "_kept": {}, "_left": None}
+        return {**self.__dict__, "_kept": {}, "_left": None, "_device": None}
 
     def batches(self, sample_weight):
         """Lists of structures with rows and weight, whose Jacobians have a modest size."""
@@ -135,7 +139,7 @@ class DerivativeRows:
         if columns is None:
             self._keep(found)
         parts = [found[s] if s in found else _columns(self._kept[s], columns) for s in batch]
-        return np.concatenate(parts)
+        return namespace(parts[0]).concatenate(parts)
 
     def targets(self, batch):
         """The labels (n_rows,) and their noise."""
@@ -155,24 +159,26 @@ class DerivativeRows:
         features = self.features if columns is None else self.features[:, columns]
         jacobian = features.jacobian(batch)
         n_rows, n_columns = int(self.counts[batch].sum()), features.n_features
-        check_memory(
+        check = check_memory if self._device is None else self._device.check_memory
+        check(
             8.0 * n_rows * n_columns,
             f"the rows of {n_rows} forces and virials and {n_columns} features",
             "select features first, or train on fewer structures",
         )
         for k, s in enumerate(batch):
-            parts = [np.empty((0, n_columns))]
+            parts = []
             if self.labels.has_forces[s]:
                 atoms = slice(*jacobian.offsets[k : k + 2])
-                n_rows = 3 * (atoms.stop - atoms.start)
-                parts.append(-jacobian.gradients[atoms].reshape(n_rows, n_columns))
+                parts.append(-jacobian.gradients[atoms].reshape(-1, n_columns))
             if self.labels.has_virial[s]:
-                parts.append(voigt(np.moveaxis(jacobian.strains[k], 2, 0)).T)
-            yield np.concatenate(parts)
+                parts.append(jacobian.strains[k][VOIGT])
+            yield namespace(parts[0]).concatenate(parts)
 
     def _keep(self, found):
         if self._left is None:
-            self._left = min(_KEPT_BYTES, _KEPT_SHARE * available_memory())
+            place = self._device
+            free = available_memory() if place is None else place.free_memory()
+            self._left = min(_KEPT_BYTES if place is None else _KEPT_ON_DEVICE, _KEPT_SHARE * free)
         for s, rows in found.items():
             if rows.nbytes <= self._left:
                 self._kept[s] = rows
