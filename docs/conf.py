@@ -107,6 +107,8 @@ EXAMPLES = [
     "phase_diagram",
     "uncertainty",
     "tensors",
+    "polaron",
+    "heisenberg",
     "greedy_path",
     "chosen_features",
 ]
