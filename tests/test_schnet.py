@@ -463,7 +463,7 @@ class TestTraining:
         monkeypatch.setattr(
             Schedule, "rate", lambda self, done: np.nan if done > 0.5 else rate(self, done)
         )
-        with pytest.warns(RuntimeWarning, match="not finite at step .*: lower learning_rate_init"):
+        with pytest.warns(RuntimeWarning, match="not finite at step .*; lower learning_rate_init"):
             model = SchNet(**settings).fit(structures, targets)
         assert model.n_iter_ < 150
         assert np.isfinite(model.predict(structures)).all()
