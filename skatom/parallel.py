@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from itertools import islice, pairwise
 from operator import length_hint
-from threading import Lock, local
+from threading import Lock, Semaphore, local
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,23 @@ def _workers(threads):
 
 
 if hasattr(os, "register_at_fork"):  # a process that is forked has none of the threads
-    os.register_at_fork(after_in_child=_workers.cache_clear)
+    os.register_at_fork(after_in_child=lambda: (_workers.cache_clear(), _turns.cache_clear()))
+
+
+def small_steps():
+    """A context for short steps of numpy, in which few of the threads that share work are at once.
+
+    numpy lets go of the interpreter at each operation. If sixteen threads take short steps, most
+    of them sleep between two; the others rather sleep once, until it is their turn.
+    """
+    if not getattr(_this_thread, "shares", False):
+        return nullcontext()
+    return _turns(max(2, get_num_threads() // 4))
+
+
+@cache
+def _turns(at_once):
+    return Semaphore(at_once)
 
 
 class ThreadTeam:

@@ -18,6 +18,7 @@ from skatom.parallel import (
     map_jobs,
     run_in_threads,
     serial_blas,
+    small_steps,
     threads_over_blas,
     tree_reduce,
 )
@@ -112,6 +113,32 @@ def test_a_helper_works_once_or_was_taken_back():
     failing()
     with pytest.raises(KeyError, match="missing"):
         failing.result()
+
+
+def test_few_threads_take_small_steps_at_once():
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def step(_):
+        nonlocal inside, most
+        with small_steps():
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.01)
+            with lock:
+                inside -= 1
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with ThreadTeam(6) as team:
+            list(team.map(step, range(18)))
+            assert most == 2
+            # whoever shares no work has nobody to wait for
+            with small_steps(), small_steps(), small_steps():
+                step(0)
+    finally:
+        numba.set_num_threads(before)
 
 
 def test_threads_are_kept_for_the_next_team():

@@ -379,8 +379,8 @@ def _batch_values(descriptor, item):
     direct = pool is None and out is not None
     values = out if direct else np.empty((n_atoms, descriptor._n_features()))
     pairs = descriptor._neighbors(structures) if pairs is None else pairs
-    # again: the neighbours, whose number was not known, have taken some of the memory
-    descriptor._check_memory(n_atoms, len(pairs))
+    if pairs.n_bytes > SMALL_LIST:  # their number was not known, and they have taken some of it
+        descriptor._check_memory(n_atoms, len(pairs))
     descriptor._values(pairs, descriptor._species_index(structures), values)
     if pool is not None:
         values = pool_atoms(values, structures.offsets, pool)

@@ -35,9 +35,12 @@ class PairFeatures(NamedTuple):
     gradients: np.ndarray  # c = (r_a - r_b) / d³, shape (n, D, 3): ∂x/∂r_a = -c, ∂x/∂r_b = +c
 
 
+@cache
 def pair_indices(n_atoms):
     """Atoms (a, b), a > b, of each pair in the order (1,0), (2,0), (2,1), (3,0) …"""
-    return np.tril_indices(n_atoms, k=-1)
+    first, second = np.tril_indices(n_atoms, k=-1)
+    first.flags.writeable = second.flags.writeable = False  # shared by all callers
+    return first, second
 
 
 @cache

@@ -9,7 +9,7 @@ from skatom.kernels.bases import jacobian_bases
 from skatom.kernels.coordinates import by_element, coordinates_of
 from skatom.kernels.environments import Environments, loops_of
 from skatom.memory import check_memory
-from skatom.parallel import serial_blas, threads_over_blas
+from skatom.parallel import serial_blas, small_steps, threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
@@ -237,9 +237,10 @@ def block(
         s = rows.values[z][atoms_b] @ columns.values[z][atoms_a].T
         if 0 not in s.shape:
             u, v = columns.norms[z][atoms_a], rows.norms[z][atoms_b, None]
-            phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
-            if weights is not None:
-                phi = Derivatives(*(weights[z] * f for f in phi))
+            with small_steps():
+                phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
+                if weights is not None:
+                    phi = Derivatives(*(weights[z] * f for f in phi))
             add_covariances(a, b, a_rows, b_rows, phi, diagonal, out)
     return out
 

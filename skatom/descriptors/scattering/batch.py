@@ -1,6 +1,7 @@
 """Scattering of many structures: threads, jobs, normalisation and the choice of features."""
 
 from collections import OrderedDict
+from contextlib import ExitStack
 from functools import cache, partial
 from threading import Lock
 from typing import NamedTuple
@@ -16,12 +17,14 @@ from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.tables import Tables
 from skatom.descriptors.scattering.transform import Scene, features, gradients
 from skatom.memory import check_memory
-from skatom.parallel import available_threads, map_jobs, threads_over_blas
+from skatom.parallel import ThreadTeam, available_threads, map_jobs, threads_over_blas
 
 # Tables of filters that are kept for the next structure.
 _TABLE_BYTES = 2**28
 # Tables of the structures that threads work on at the same time, if there are few structures.
 _TABLES_BYTES = 2**30
+# Structures that are begun at the same time.
+_BEGINNING = 4
 # denominators of ratios below this: the channel is empty in that structure
 _EMPTY = 1e-12
 # Seconds of all structures from which on they are announced.
@@ -169,16 +172,21 @@ def _once(function):
 def _run(settings, structures, one, update):
     """Call ``one(s, scene, run)`` for all structures.
 
-    Threads share the structures and, when no structure is left, the tasks of the others; only the
-    tasks where the tables of a structure are large.
+    Some threads share the structures and all of them the tasks of these; only the tasks where the
+    tables of a structure are large. A structure begins with many small steps of Python: if all
+    threads took them at once, each would wait for the interpreter at each step.
     """
     largest = _check_grids(settings, structures)
     scenes = _Scenes(settings, structures)
     threads = available_threads()
-    with threads_over_blas() as pool:
-        together = len(structures) >= 2 * threads or largest * threads < _TABLES_BYTES
-        outer = pool.map if together else map
-        for _ in outer(lambda s: one(s, scenes[s], pool.map), range(len(structures))):
+    together = len(structures) >= 2 * threads or largest * threads < _TABLES_BYTES
+    beginning = min(threads, _BEGINNING) if together else 1
+    with threads_over_blas() as team, ThreadTeam(beginning) as few, ExitStack() as stack:
+        helpers = team
+        if beginning < threads:
+            helpers = stack.enter_context(ThreadTeam(threads - beginning + 1))
+        outer = map if beginning == 1 else few.map
+        for _ in outer(lambda s: one(s, scenes[s], helpers.map), range(len(structures))):
             if update:
                 update()
 

@@ -23,6 +23,7 @@ import numpy as np
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import add_product, callee, njit
 from skatom.kernels._cpu.packing import groups, pack_runs, pack_structure
+from skatom.parallel import small_steps
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**17
@@ -118,8 +119,9 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """
     fields = phi if np.size(phi.s) else phi[:1]
     phi = np.empty((len(fields), *phi.value.T.shape))
-    for k, field in enumerate(fields):
-        phi[k] = np.transpose(field)
+    with small_steps():
+        for k, field in enumerate(fields):
+            phi[k] = np.transpose(field)
     of_groups = groups(a.support, b.support)
     _add_covariances(
         a, b, a_rows, b_rows, phi,

@@ -13,7 +13,7 @@ import numpy as np
 from skatom.kernels.base import squared_norms
 from skatom.models._cpu import sparse_rows as _cpu
 from skatom.models.sparse.centers import WholeStructures, symmetrised
-from skatom.parallel import split_rows
+from skatom.parallel import small_steps, split_rows
 
 # Size of the derivatives of one piece of centres: near the size of the cache, and large enough that
 # threads seldom wait for each other's steps between the products.
@@ -51,12 +51,15 @@ class Block:
 
     def values(self, x):
         """k(x_i, z_m) of rows x: ndarray, shape (n, M)."""
-        return self.kernel.value(x @ self.vectors.T, squared_norms(x)[:, None], self.norms)
+        products, norms = x @ self.vectors.T, squared_norms(x)[:, None]
+        with small_steps():
+            return self.kernel.value(products, norms, self.norms)
 
     def slopes(self, x):
         """The derivatives of the kernel with respect to x · z and |x|², for rows x."""
         products, norms = x @ self.vectors.T, squared_norms(x)[:, None]
-        return self.kernel.first_derivatives(products, norms, self.norms)[1:]
+        with small_steps():
+            return self.kernel.first_derivatives(products, norms, self.norms)[1:]
 
 
 def energy_rows(blocks, features, n_columns):
