@@ -173,9 +173,14 @@ class AtomicClusterExpansion(AtomicDescriptor):
         """The smallest distance of each pair of species, at most half of the cutoff."""
         n = len(self.species_)
         smallest = np.full((n, n), 0.5 * self._product_cutoff())
+        device = self._device()
         for batch in self._batches(structures):
             part = structures[batch]
-            pairs, species = self._neighbors(part), self._species_index(part)
+            species = self._species_index(part)
+            if device is None:
+                pairs = self._neighbors(part)
+            else:
+                pairs = self._neighbors_on(device, part).on_host()
             distances = np.sqrt(np.einsum("pa,pa->p", pairs.vectors, pairs.vectors))
             centers = np.repeat(species[pairs.atoms], np.diff(pairs.offsets))
             np.minimum.at(smallest, (centers, species[pairs.indices]), distances)
