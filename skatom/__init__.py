@@ -34,6 +34,7 @@ _SUBMODULES = (
     "selection",
     "simulation",
     "solvers",
+    "stability",
     "symmetry",
     "vibrations",
 )

@@ -64,6 +64,35 @@ def resolve(device, n_jobs=None):
     return _card()
 
 
+def resolve_torch(device, what):
+    """The device of work that is torch's everywhere: "cpu" and "torch" are both torch on the CPU.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda", "auto", "torch"}
+    what : str
+        What works there, for the message.
+
+    Returns
+    -------
+    Device
+
+    Raises
+    ------
+    ImportError
+        If torch is not installed.
+    ValueError
+        If there is no card, or torch was built without CUDA.
+    """
+    try:
+        import_module("torch")
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs torch, which is not installed: pip install 'skatom[torch]'"
+        ) from error
+    return resolve(device) or _device("cpu")
+
+
 def is_tensor(array):
     """Whether an array is a torch tensor; torch is not imported for the answer."""
     torch = sys.modules.get("torch")

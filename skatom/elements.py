@@ -21,6 +21,16 @@ def group(z):
     return int(max(3, 18 - (end - z)))
 
 
+def valence_electrons(z):
+    """Electrons outside the last noble gas in s, p, d and f shells, by Madelung's rule."""
+    row = period(z)
+    left, found = int(z - NOBLE_GASES[row - 1]), {}
+    for shell, room, first in (("s", 2, 1), ("f", 14, 6), ("d", 10, 4), ("p", 6, 2)):
+        found[shell] = min(left, room) if row >= first else 0
+        left -= found[shell]
+    return tuple(found[shell] for shell in "spdf")
+
+
 def symbols(numbers):
     """Symbols of atomic numbers as a text, such as ``"H, C, O"``."""
     return ", ".join(chemical_symbols[z] for z in numbers)

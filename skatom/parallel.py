@@ -20,10 +20,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from itertools import islice, pairwise
+from operator import length_hint
 from threading import Lock, local
 from typing import Any
 
@@ -33,11 +34,12 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 from skatom._cluster import active_cluster
+from skatom._crew import Crew, Helper
 from skatom._numba import get_num_threads
 from skatom._progress import tqdm
 
-# Atoms in one call of a compiled loop: a call costs some 50 µs, an atom some 10.
-_SMALLEST_PIECE, _LARGEST_PIECE = 32, 8192
+# Atoms in one call of a compiled loop.
+_LARGEST_PIECE = 8192
 
 
 @contextmanager
@@ -64,21 +66,27 @@ def available_threads():
 _this_thread = local()
 
 
-@contextmanager
-def _sharing():
+class _Sharing:
     """A context in which this thread works on a piece of shared work."""
-    before = getattr(_this_thread, "shares", False)
-    _this_thread.shares = True
-    try:
-        yield
-    finally:
-        _this_thread.shares = before
+
+    def __enter__(self):
+        self._before = getattr(_this_thread, "shares", False)
+        _this_thread.shares = True
+
+    def __exit__(self, *_):
+        _this_thread.shares = self._before
+
+
+def _shared(function, *arguments):
+    """Call a function as a piece of shared work."""
+    with _Sharing():
+        return function(*arguments)
 
 
 @cache
 def _workers(threads):
     """The threads of teams of this size, which wait for the next team between two."""
-    return ThreadPoolExecutor(threads)
+    return Crew(threads)
 
 
 if hasattr(os, "register_at_fork"):  # a process that is forked has none of the threads
@@ -101,21 +109,23 @@ class ThreadTeam:
 
     def __init__(self, threads):
         self._threads = threads
-        self._calls = set()
+        self._calls, self._helpers = set(), set()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for call in set(self._calls):
+        for call in (*self._calls.copy(), *self._helpers.copy()):
             call.cancel()
-        wait(set(self._calls))
+        wait(self._calls.copy())
+        for helper in self._helpers.copy():
+            helper.wait()
 
     def submit(self, function, *arguments):
         """Call ``function(*arguments)`` in one of the threads; returns its `Future`."""
         if self._threads == 1:
             return _done(function, *arguments)
-        call = _workers(self._threads).submit(_sharing()(function), *arguments)
+        call = _workers(self._threads).submit(_shared, function, *arguments)
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
@@ -125,26 +135,43 @@ class ThreadTeam:
         jobs = list(zip(*iterables, strict=False))
         turns, results = iter(range(len(jobs))), {}
         # a team of one leaves the threads to the work
-        sharing = _sharing if self._threads > 1 and len(jobs) > 1 else nullcontext
+        sharing = _Sharing if self._threads > 1 and len(jobs) > 1 else nullcontext
 
-        def work():
+        def help_out():
             try:
-                for k in turns:
-                    with sharing():
+                call_two()
+                with _Sharing():
+                    for k in turns:
                         results[k] = function(*jobs[k])
-                    yield
             finally:  # after an error nobody takes another turn
                 deque(turns, maxlen=0)
 
-        helpers = [self.submit(deque, work(), 0) for _ in range(min(self._threads, len(jobs)) - 1)]
+        helpers = [Helper(help_out) for _ in range(min(self._threads, len(jobs)) - 1)]
+        uncalled = iter(helpers)
+
+        def call_two():
+            # Each thread calls two others: a hundred microseconds pass until one begins, and none
+            # of those that have begun has to wait for it.
+            if length_hint(turns):
+                for helper in islice(uncalled, 2):
+                    _workers(self._threads).call(helper)
+
+        self._helpers.update(helpers)
+        call_two()
         given = 0
-        for _ in work():
-            while given in results:
-                yield results.pop(given)
-                given += 1
+        try:
+            for k in turns:
+                with sharing():
+                    results[k] = function(*jobs[k])
+                while given in results:
+                    yield results.pop(given)
+                    given += 1
+        finally:
+            deque(turns, maxlen=0)
         for helper in helpers:
             if not helper.cancel():  # it may wait for a thread that another team keeps busy
                 helper.result()
+        self._helpers.difference_update(helpers)
         for k in range(given, len(jobs)):
             yield results.pop(k)
 
@@ -257,7 +284,7 @@ def split_sizes(sizes, size):
     return [slice(a, b) for a, b in pairwise([0, *starts.tolist(), len(ends)])]
 
 
-def run_in_threads(function, n_items, *arguments):
+def run_in_threads(function, n_items, *arguments, smallest=32):
     """Call ``function(first, last, *arguments)`` on pieces of 0 … n_items, in numba's threads.
 
     The function is compiled with ``nogil``, writes its results into its arguments, and treats
@@ -265,13 +292,30 @@ def run_in_threads(function, n_items, *arguments):
     only its own piece; OpenMP's threads would all wait for it, and spin between two loops.
     """
     threads = available_threads()
-    if threads == 1 or n_items < 2 * _SMALLEST_PIECE:
+    if threads == 1 or n_items < 2 * smallest:
         function(0, n_items, *arguments)
         return
-    size = min(max(n_items // (4 * threads), _SMALLEST_PIECE), _LARGEST_PIECE)
+    edges = _edges(n_items, threads, smallest)
     with ThreadTeam(threads) as team:
-        pieces = split_rows(n_items, size)
-        deque(team.map(lambda piece: function(piece.start, piece.stop, *arguments), pieces), 0)
+        results = team.map(lambda a, b: function(a, b, *arguments), edges[:-1], edges[1:])
+        deque(results, 0)
+
+
+def _edges(n_items, threads, smallest):
+    """Where pieces of 0 … n_items begin and end: for each thread a large one, then smaller ones.
+
+    A piece costs some ten microseconds of the interpreter, which other threads may wait for.
+    """
+    edges = [0]
+    while edges[-1] < n_items:
+        left = n_items - edges[-1]
+        # half of what is left, or all of it in the end
+        share = left // 2 if 8 * left > n_items and left > 2 * threads * smallest else left
+        size = min(max(-(-share // threads), smallest), _LARGEST_PIECE)
+        stop = min(edges[-1] + threads * size, n_items)
+        edges.extend(range(edges[-1] + size, stop, size))
+        edges.append(stop)
+    return edges
 
 
 def map_jobs(

@@ -16,13 +16,15 @@ from skatom import Structures, Targets
 _HERE = [str(Path(skatom.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(_HERE)}
 
+# What is run without an option, and what is run after it: see setup.cfg.
+TIERS = {"not slow and not thorough", "thorough"}
 MOST_PROCESSES = 4  # each takes about 1 GB, and some functions are compiled in all of them
 
 
 def is_whole(config):
-    """Whether a command line asks for all fast tests, without a choice of some or a debugger."""
+    """Whether a command line asks for a whole tier, without a choice of some or a debugger."""
     option = config.option
-    chosen = option.keyword or option.markexpr != "not slow"
+    chosen = option.keyword or option.markexpr not in TIERS
     chosen = chosen or getattr(option, "lf", False) or getattr(option, "stepwise", False)
     watched = option.usepdb or option.trace or option.collectonly or option.capture == "no"
     return config.args_source is config.ArgsSource.TESTPATHS and not (chosen or watched)

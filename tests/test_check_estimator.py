@@ -7,7 +7,9 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skatom.decomposition import RelevantDimension
 from skatom.descriptors import FeatureScaler, FeatureSelector, ThermometerEncoder
+from skatom.gaussian_process import KernelSearch
 from skatom.kernels import Gaussian, Laplacian
 from skatom.models import (
     BaggedGreedyOLS,
@@ -42,11 +44,17 @@ ESTIMATORS = [
     GreedyOLS(),
     GreedyOLS(method="gram-schmidt", max_features="sqrt", random_state=0),
     GreedyOLS(n_terms=1, fit_intercept="candidate"),
+    KernelSearch(("RBF",), max_level=0, n_restarts=0, alpha=1e-2),
+    KernelSearch(
+        ("LIN", "RBF"), max_level=1, n_restarts=0, alpha=1e-2, selection="random", random_state=0
+    ),
     LinearPotential(),
     LinearPotential(alpha=1e-3, fit_intercept=False),
     LinearPotential(alpha="cv", cv=2),
     LinearPotential(solver=Lasso(0.1)),
     PrincipalComponents(1),
+    RelevantDimension(),
+    RelevantDimension(method="loo", center=False),
     RandomFourierFeatures(n_features=20, random_state=0),
     RandomFourierFeatures(Laplacian(), 70, method="hadamard", random_state=0),
     SampledNetworkFeatures(20, random_state=0),

@@ -157,6 +157,7 @@ class TestConfig:
         assert set(content["settings"]["noise_energy"]) == {"cold", "hot"}
         assert "tune" not in content
 
+    @pytest.mark.thorough
     def test_only_those_two_options_need_yaml(self, folder):
         code = """if True:
             import sys

@@ -404,6 +404,7 @@ def test_train_on_a_cluster(cluster, path, tmp_path, capsys, small_chunks):
     assert_same_predictions(models[1], models[0], read(path).structures)
 
 
+@pytest.mark.thorough
 def test_a_killed_worker_costs_a_few_chunks(data, expected, monkeypatch):
     """Two processes, one of which is killed when it has learnt something."""
     monkeypatch.setattr(sparse_jobs, "_FEWEST_ROWS", 100)
@@ -431,6 +432,7 @@ def test_a_killed_worker_costs_a_few_chunks(data, expected, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
+@pytest.mark.thorough
 def test_a_task_that_ends_its_workers_is_an_error_with_the_remedy():
     with (
         dask_config.set({"distributed.scheduler.allowed-failures": 1}),
@@ -449,6 +451,7 @@ def test_a_task_that_ends_its_workers_is_an_error_with_the_remedy():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an allocator of Linux")
+@pytest.mark.thorough
 def test_workers_keep_the_pages_that_are_freed():
     """With the settings of Dask the kernel clears the pages of each array."""
     with (

@@ -327,6 +327,7 @@ def influences(combination):
     return {name: influence(combination, name, by) for name in combination.targets.names}
 
 
+@pytest.mark.thorough
 def test_every_kind_of_label_is_learnt(combination, influences):
     for name, found in influences.items():
         if combination.name == "network":  # whose descent ends on its way to the minimum
@@ -426,6 +427,7 @@ class LinearMember:
         return self.model.predict(X, **keywords)
 
 
+@pytest.mark.thorough
 def test_a_search_by_a_scorer_of_forces(combination):
     model, structures, targets = combination.model, combination.structures, combination.targets
     name = f"{model.steps[-1][0]}__{combination.parameter}"

@@ -92,6 +92,7 @@ def call(folder, argument="1.0", **environment):
 
 
 class TestFiles:
+    @pytest.mark.thorough
     def test_serve_later_processes_until_a_source_changes(self, loops, tmp_path):
         cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
         assert call(tmp_path, **cache)[0] == ["3.0", "2", "0"]
@@ -99,6 +100,7 @@ class TestFiles:
         (loops / "inner.py").write_text(INNER.replace("2.0", "5.0"))  # of the same length
         assert call(tmp_path, **cache)[0] == ["6.0", "2", "0"]
 
+    @pytest.mark.thorough
     def test_of_two_processes_at_once(self, loops, tmp_path):
         cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
         arguments = ("1", "1.0")
@@ -262,6 +264,7 @@ def arrays(words):
 
 
 class TestBits:
+    @pytest.mark.thorough
     def test_depend_neither_on_the_cache_nor_on_what_was_called_before(self, loops, tmp_path):
         (loops / "cutoff.py").write_text(CUTOFF)
         (loops / "twice.py").write_text(TWICE)
@@ -299,6 +302,7 @@ class TestBits:
             (["entry", "two", "shared"], ["shared", "two", "entry"]),
         ],
     )
+    @pytest.mark.thorough
     def test_do_not_depend_on_the_callees_on_disk(self, deleted, compiled, loops, tmp_path):
         (loops / "parts.py").write_text(PARTS)
         cache = tmp_path / "cache"

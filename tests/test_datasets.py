@@ -383,6 +383,7 @@ def test_structures_that_make_no_sense_are_blamed_on_their_file(water, save):
 
 
 @pytest.mark.filterwarnings("ignore:these fields look like labels")
+@pytest.mark.thorough
 def test_all_public_files_are_read(reference_data):
     paths = sorted(path for folder in reference_data.glob("*/") for path in folder.glob("*.*z"))
     assert paths

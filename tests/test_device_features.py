@@ -570,6 +570,7 @@ def test_force_kernel_ridge_equals_that_of_the_cpu(name, basis, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fchl19", "soap"])
+@pytest.mark.thorough
 def test_conjugate_gradients_equal_those_of_the_cpu(name):
     X, y = frames(12)
     energy = y.energy.copy()

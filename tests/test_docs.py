@@ -35,6 +35,7 @@ PACKAGES = (
     "selection",
     "simulation",
     "solvers",
+    "stability",
     "torchsim",
     "vibrations",
 )

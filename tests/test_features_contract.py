@@ -33,23 +33,32 @@ from skatom.descriptors import (
     BagOfBonds,
     CartesianCoordinates,
     ChebyshevFunctions,
+    CompositionDescriptors,
     CoulombMatrix,
+    DescriptorUnion,
     EwaldMatrix,
     ExtendedCoulombMatrix,
     FeatureMap,
     FeatureScaler,
     FeatureSelector,
+    GeneralizedCoulombMatrix,
     InverseDistances,
     Linear,
     ManyBodyExpansion,
+    ManyBodyTensor,
     MomentTensor,
     PairDistances,
+    PairKernelMatrix,
+    PartialRadialDistribution,
     PointScattering,
+    PrototypeEncoder,
     Scale,
     Select,
     SineMatrix,
     StructureFeatures,
     ThermometerEncoder,
+    TripleAngles,
+    ValleOganovFingerprint,
     WaveletScattering,
     atomic_derivatives,
 )
@@ -91,6 +100,15 @@ def crystals():
     return [crystal(), small, moved]
 
 
+def substituted_crystals():
+    """The same crystal with other elements, its atoms a little off."""
+    found = [crystal() for _ in range(4)]
+    for atoms, elements in zip(found[1:], ("NaClO", "GaAsS", "TiBrN"), strict=True):
+        atoms.symbols = elements
+        atoms.rattle(0.05, seed=1)
+    return found
+
+
 def one_crystal():
     return crystals()[1:2]
 
@@ -128,6 +146,24 @@ def matrix_case(make, structures, permutation, periodic=True, **parameters):
     return Case(make, parameters, structures, extensive=False, periodic=periodic, first=False)
 
 
+def tensor_case(function, structures, periodic=True, **parameters):
+    """A many-body tensor of another function.
+
+    Exponential weights end with a step: their cutoffs are no distances in lattices.
+    """
+    parameters = {"function": function, **parameters}
+    other = one_crystal if structures is crystals else molecules
+    return Case(
+        ManyBodyTensor,
+        parameters,
+        structures,
+        extensive=False,
+        periodic=periodic,
+        other=other,
+        first=False,
+    )
+
+
 ATOMIC = {
     SOAP, ACSF, AtomicClusterExpansion, ChebyshevFunctions, FCHL19, MomentTensor, PointScattering,
 }  # fmt: skip
@@ -142,6 +178,7 @@ ACSF_ALL = {
 SMALL_FCHL19 = {"cutoff": 4.0, "n_r2": 6, "n_r3": 5}
 SMALL_EXPANSION = {"cutoff": 4.0, "degrees": (4, 3, 4, 4.5)}
 SMALL_MOMENTS = {"cutoff": 4.0, "level": 8}
+SMOOTH = {"weighting": "smooth_cutoff", "cutoff": 4.0}
 # Without l = 0 of n > 1, where a modulus has a kink wherever its field changes its sign.
 SMOOTH_POINTS = {"beta": 0.5, "scales": (0, 1), "orbitals": [(3, 1), (3, 2)]}
 SCATTERING = {
@@ -280,9 +317,83 @@ CASES = {
         ManyBodyExpansion, {"pair_powers": 0, "triple_powers": 2, "bond_factor": 1.6}, molecules,
         extensive=False, periodic=False, first=False,
     ),
+    "tensor": Case(
+        ManyBodyTensor, {**SMOOTH, "grid": (0.0, 1.2, 25)}, extensive=False
+    ),
+    "tensor_distances": tensor_case(
+        "distance", without_slabs, weighting="exp", decay=0.7, cutoff=4.83, normalization="l2",
+        grid=(0, 4, 20),
+    ),
+    "tensor_squares": tensor_case(
+        "inverse_distance", molecules, periodic=False, weighting="inverse_square", grid=(0, 1, 9),
+    ),
+    "tensor_angles": tensor_case(
+        "angle", mixed, **SMOOTH, normalization="n_atoms", grid=(0, 180, 12), sigma=10.0
+    ),
+    "tensor_cosines": tensor_case(
+        "cosine", mixed, weighting="exp", cutoff=3.4721, grid=(-1, 1, 8), sigma=0.2
+    ),
+    "tensor_oganov": tensor_case(
+        "distance", crystals, **SMOOTH, normalization="valle_oganov", grid=(0, 4, 20)
+    ),
+    "tensor_oganov_angles": tensor_case(
+        "angle", crystals, weighting="smooth_cutoff", cutoff=3.5, normalization="valle_oganov",
+        grid=(0, 180, 6), sigma=20.0,
+    ),
+    "radial": Case(
+        PartialRadialDistribution, {"cutoff": 4.0, "n_shells": 8, "sigma": 0.2}, extensive=False
+    ),
+    "fingerprint": Case(
+        ValleOganovFingerprint, {"cutoff": 4.0, "n_grid": 15}, crystals, extensive=False,
+        other=one_crystal,
+    ),
+    "fingerprint_angles": Case(
+        ValleOganovFingerprint, {"function": "angle", "cutoff": 3.5, "n_grid": 7}, crystals,
+        extensive=False, other=one_crystal, first=False,
+    ),
+    "union": Case(
+        DescriptorUnion,
+        {
+            "descriptors": [
+                ("pairs", ManyBodyTensor(**SMOOTH, grid=(0.0, 1.2, 10))),
+                ("angles", ManyBodyTensor("angle", **SMOOTH, grid=(0, 180, 5), sigma=20.0)),
+            ],
+            "weights": {"angles": 0.1},
+        },
+        extensive=False,
+    ),
+    "union_by_pullbacks": Case(
+        DescriptorUnion,
+        {
+            "descriptors": [
+                ("unit", ManyBodyTensor(**SMOOTH, grid=(0, 1, 5), normalization="l2")),
+                ("radial", PartialRadialDistribution(4.0, n_shells=4, sigma=0.3)),
+            ]
+        },
+        extensive=False, first=False,
+    ),
     "distances": Case(PairDistances, structures=same_atoms, extensive=False),
     "distances_power": Case(
         PairDistances, {"power": -2.5}, same_atoms, extensive=False, first=False
+    ),
+    "pair_kernels": Case(PairKernelMatrix, structures=same_atoms, extensive=False),
+    "pair_kernels_exponential": Case(
+        PairKernelMatrix, {"kernel": "exponential", "sigma": 1.4, "gamma": 1.3}, same_atoms,
+        extensive=False, first=False,
+    ),
+    "pair_kernels_power": Case(
+        PairKernelMatrix, {"kernel": "power", "gamma": -2.0}, same_atoms, extensive=False,
+        first=False,
+    ),
+    "triple_cosines": Case(
+        TripleAngles, structures=same_molecules, extensive=False, periodic=False
+    ),
+    "triple_angles": Case(
+        TripleAngles, {"output": "angle"}, same_molecules, extensive=False, periodic=False,
+        first=False,
+    ),
+    "generalized_coulomb": Case(
+        GeneralizedCoulombMatrix, structures=same_molecules, extensive=False, periodic=False
     ),
     "sine": Case(
         SineMatrix, structures=crystals, extensive=False, periodic=False, other=one_crystal
@@ -298,6 +409,19 @@ CASES = {
     ),
     "extended_plain": matrix_case(
         ExtendedCoulombMatrix, crystals, "none", cutoff=5.0, unit="bohr"
+    ),
+    "composition": Case(CompositionDescriptors, structures=substituted_crystals, extensive=False),
+    "composition_means": Case(
+        CompositionDescriptors, {"properties": ["row", "column", "mass"], "moments": ["mean"]},
+        mixed, extensive=False, first=False,
+    ),
+    "prototype": Case(
+        PrototypeEncoder, {"prototype": Structures.from_ase([crystal()])}, substituted_crystals,
+        extensive=False, other=substituted_crystals,
+    ),
+    "prototype_mixed": Case(
+        PrototypeEncoder, {"prototype": crystal(), "mixed": True}, substituted_crystals,
+        extensive=False, first=False,
     ),
     "scattering": Case(
         WaveletScattering, SCATTERING, structures=without_slabs, invariant=False, extensive=False

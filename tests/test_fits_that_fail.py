@@ -23,18 +23,25 @@ from skatom.descriptors import (
     AveragedSOAP,
     BagOfBonds,
     ChebyshevFunctions,
+    CompositionDescriptors,
     CoulombMatrix,
+    DescriptorUnion,
     FeatureScaler,
     FeatureSelector,
+    GeneralizedCoulombMatrix,
     InverseDistances,
     LambdaSOAP,
     ManyBodyExpansion,
+    ManyBodyTensor,
     MomentTensor,
+    PartialRadialDistribution,
     PointScattering,
+    PrototypeEncoder,
     WaveletScattering,
 )
 from skatom.kernels import Gaussian, KernelMatrix
 from skatom.selection import CUR, FarthestPointSampling
+from skatom.stability import PhaseDiagram
 
 PACKAGE = skatom.__path__[0]
 
@@ -115,6 +122,15 @@ OTHERS = {
     "matrix": lambda: _of_structures(CoulombMatrix("random", n_realizations=2, random_state=0)),
     "bonds": lambda: _of_structures(BagOfBonds()),
     "bodies": lambda: _of_structures(ManyBodyExpansion(2, 1)),
+    "tensor": lambda: _of_structures(ManyBodyTensor()),
+    "union": lambda: _of_structures(
+        DescriptorUnion([("bonds", BagOfBonds()), ("angles", ManyBodyTensor("angle"))])
+    ),
+    "triples": lambda: _of_structures(GeneralizedCoulombMatrix()),
+    "radial": lambda: _of_structures(PartialRadialDistribution(sigma=0.1)),
+    "composition": lambda: _of_structures(CompositionDescriptors()),
+    "prototype": lambda: _of_structures(PrototypeEncoder()),
+    "diagram": lambda: _of_structures(PhaseDiagram(0.0)),
     "scattering": lambda: _of_structures(
         WaveletScattering(orbitals=[(2, 1)], scales=(0,), beta=0.4, channels=("total",),
                           padding=3.0, grid_spacing=0.5)
@@ -134,7 +150,9 @@ FAMILIES = {  # those whose interrupted fit may leave what it has learnt
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt, pytest.param(MemoryError, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_leaves_a_fitted_estimator_as_it_was(name, error):
     if error is KeyboardInterrupt and name in FAMILIES:

@@ -237,6 +237,7 @@ class TestCheckpoint:
         return fit
 
     @pytest.mark.parametrize("device", ["cpu", "torch"])
+    @pytest.mark.thorough
     def test_a_killed_fit_goes_on(self, fit, ethanol, device, monkeypatch):
         whole = fit(checkpoint=None)
         with monkeypatch.context() as patch:
@@ -250,6 +251,7 @@ class TestCheckpoint:
         X = ethanol[0]
         assert_close(forces_of(model, X), forces_of(whole, X), 1e-3)
 
+    @pytest.mark.thorough
     def test_an_unfinished_fit_goes_on(self, fit):
         whole = fit(checkpoint=None).n_iter_
         with pytest.warns(ConvergenceWarning, match="stopped after"):

@@ -34,7 +34,7 @@ def measured(name):
 
 
 def marks(name):
-    return [] if name in QUICK else [pytest.mark.slow]
+    return [pytest.mark.thorough if name in QUICK else pytest.mark.slow]
 
 
 def near(said, used, floor):

@@ -244,6 +244,7 @@ class TestSavesThatFail:
         assert same(skatom.load_model(path), model, structures)
 
     @pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
+    @pytest.mark.thorough
     def test_for_a_killed_process(self, path, model, structures):
         code = f"""if True:
             import os, signal, skatom, skatom._persistence as persistence

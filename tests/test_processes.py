@@ -20,7 +20,7 @@ class Config:
     def __init__(self, arguments=False, **options):
         of_xdist = {"numprocesses": None, "dist": "no", "tx": []}
         of_pytest = {
-            "keyword": "", "markexpr": "not slow", "lf": False, "stepwise": False, "usepdb": False,
+            "keyword": "", "markexpr": "thorough", "lf": False, "stepwise": False, "usepdb": False,
             "trace": False, "collectonly": False, "capture": "fd",
         }  # fmt: skip
         self.option = Namespace(**{**of_xdist, **of_pytest, **options})

@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 from skatom import Structures, Targets
 from skatom.datasets import load_ethanol
 from skatom.descriptors import FCHL19, CartesianCoordinates, InverseDistances, Linear
-from skatom.kernels import Cosine, Gaussian, Laplacian, Matern, covariance
+from skatom.kernels import Cosine, GammaExponential, Gaussian, Laplacian, Matern, covariance
 from skatom.network_potentials import (
     cartesian_potential,
     extensive_potential,
@@ -43,6 +43,7 @@ KERNELS = {
     "matern 5/2": Matern(6.0),
     "matern 3/2": Matern(6.0, nu=1.5),
     "matern 1/2": Matern(6.0, nu=0.5),
+    "gamma-exponential": GammaExponential(6.0, gamma=1.3),
     "laplacian": Laplacian(20.0),
     "scaled and sum": 2.0 * Gaussian(3.0) + Matern(8.0),
 }

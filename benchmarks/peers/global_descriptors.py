@@ -4,17 +4,23 @@ Usage: global_descriptors.py PEER NAME TASK DATA; prints one line of JSON.
 """
 
 import json
+import os
 import sys
 
 import numpy as np
 
 from benchmarks.harness import repeated_within
 from benchmarks.structures import unpack
+from benchmarks.tensor_settings import ANGLES, FINGERPRINTS, PAIRS, THRESHOLD
 
 
 def dscribe(name, structures):
     from dscribe.descriptors import CoulombMatrix, EwaldSumMatrix, SineMatrix
 
+    if " of " in name:
+        tensor = spectra(name, sorted({int(z) for atoms in structures for z in atoms.numbers}))
+        jobs = int(os.environ["OMP_NUM_THREADS"])
+        return lambda: np.array(tensor.create(structures, n_jobs=jobs))
     size = max(map(len, structures))
     if name == "ewald":
         matrix = EwaldSumMatrix(n_atoms_max=size, permutation="none")
@@ -25,6 +31,23 @@ def dscribe(name, structures):
         permutation = "eigenspectrum" if name == "eigenvalues" else "sorted_l2"
         matrix = CoulombMatrix(n_atoms_max=size, permutation=permutation)
     return lambda: matrix.create(structures)
+
+
+def spectra(name, species):
+    from dscribe.descriptors import MBTR, ValleOganov
+
+    kind, of_pairs = name.split()[0], name.endswith("pairs")
+    if kind == "fingerprint":
+        function = "distance" if of_pairs else "angle"
+        given = FINGERPRINTS[function]
+        return ValleOganov(species, function, given["n"], given["sigma"], given["cutoff"])
+    given = PAIRS if of_pairs else ANGLES
+    return MBTR(
+        geometry={"function": "inverse_distance" if of_pairs else "angle"},
+        grid={"min": given["low"], "max": given["high"], "n": given["n"], "sigma": given["sigma"]},
+        weighting={"function": "exp", "scale": given["decay"], "threshold": THRESHOLD},
+        species=species,
+    )
 
 
 def qmllib(name, structures):

@@ -4,9 +4,8 @@
     python -m benchmarks threads --cores 8 --only soap sparse
     python -m benchmarks threads --only sgdml --profile
 
-Each task runs with 1, 2, 4, … threads up to the number of cores or, if it takes long with one
-thread, with 1 and with all; tasks are in groups, each in a process of its own. Printed are, for
-each number of threads,
+Each task runs with 1, 2, 4, … threads up to the number of cores; tasks are in groups, each in a
+process of its own. Printed are, for each number of threads,
 
 - the shortest time, and the speed-up over one thread;
 - the share of the cores' time that was used: processor time / (time × threads);
@@ -15,9 +14,15 @@ each number of threads,
 - the serial share that follows from the cores that were idle, by the same law with the processor
   time instead of t_1; other programs on the machine count as idle cores;
 - how often a thread went to sleep in a call: for its turn at the interpreter, or for work;
+- pages of memory that were used for the first time in a call, and the system's processor time;
 - with one thread, the share of the processor time outside of the pieces of work that threads share:
   this number does not suffer from other programs, nor does it know of pieces too few or too large,
   or of threads that wait for the interpreter.
+
+A second table says where the time of all cores goes: into the work of pieces, as one thread does
+it; into what that takes longer than then, since memory and the clock are shared; into pieces that
+sleep, for the interpreter, for memory of the system or for other pieces; into cores without a piece
+while others have one, and while none has one, since the calling thread begins or ends the work.
 
 The last table compares `PackedCholesky` with LAPACK's dpotrf on a full matrix. Functions are
 compiled beforehand, on small input and in all processes at once. Takes some 90 s on 16 cores.
@@ -32,13 +37,14 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from threading import local
+from typing import NamedTuple
 from unittest.mock import patch
 
 from benchmarks.harness import HERE, table, thread_limits
 from benchmarks.performance._thread_tasks import GROUPS, Filled
 
 SECONDS, CALLS = 0.3, 5  # calls of one task with one number of threads end at the first of these
-LONG = 2.0  # seconds with one thread, from which on only all threads are measured besides
 TINY = 0.02
 SIZES = 7000, 10500  # of the factorisations with one or two threads, and with all
 
@@ -116,57 +122,89 @@ def profile(name):
 
 
 def measure(name, cores):
-    """Print the table of each task of a group."""
+    """Print the tables of each task of a group."""
     for task, function in GROUPS[name](1):
         with_threads(cores, function)
-        first, serial = with_timers(function)
-        numbers = thread_numbers(cores) if first[0] < LONG else sorted({1, cores})
-        figures = [first, *(with_threads(number, function) for number in numbers[1:])]
-        show(task, numbers, figures, serial)
+        numbers = thread_numbers(cores)
+        alone, shared = with_timers(1, function), with_timers(cores, function)
+        figures = [with_threads(number, function) for number in numbers[1:-1]]
+        show(task, numbers, [alone.call, *figures, shared.call], alone)
+        show_cores(cores, alone, shared)
+
+
+class Call(NamedTuple):
+    """What one call took: seconds, of the processor, of the system; sleeps, new pages."""
+
+    seconds: float
+    busy: float
+    system: float
+    sleeps: int
+    pages: int
 
 
 def with_threads(threads, function):
-    """Seconds, processor seconds and switches of the fastest of some calls."""
+    """The fastest of some calls."""
     import numba
 
     numba.set_num_threads(threads)
     calls = []
-    while len(calls) < CALLS and sum(seconds for seconds, *_ in calls) < SECONDS:
-        begin, busy, switches = time.perf_counter(), time.process_time(), _switches()
+    while len(calls) < CALLS and sum(call.seconds for call in calls) < SECONDS:
+        before = _usage()
         function()
-        seconds, busy = time.perf_counter() - begin, time.process_time() - busy
-        calls.append((seconds, busy, _switches() - switches))
+        calls.append(Call(*(b - a for a, b in zip(before, _usage(), strict=True))))
     return min(calls)
 
 
-def _switches():
-    """How often threads of this process have given up their core."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+def _usage():
+    """The fields of `Call` since the process began."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    busy = used.ru_utime + used.ru_stime
+    return time.perf_counter(), busy, used.ru_stime, used.ru_nvcsw, used.ru_minflt
 
 
-def with_timers(function):
-    """`with_threads` for one thread, and the share of its time that no other could take over."""
+class Timed(NamedTuple):
+    """A call, when it began and ended, and its pieces: begin, end and processor time of each."""
+
+    call: Call
+    begin: float
+    end: float
+    pieces: list
+
+    @property
+    def work(self):
+        """Processor seconds of all pieces."""
+        return sum(used for *_, used in self.pieces)
+
+
+def with_timers(threads, function):
+    """The fastest of some calls whose pieces are timed: `Timed`."""
+    import numba
+
     from skatom import parallel
 
-    pieces, outer = [], []
+    numba.set_num_threads(threads)
+    pieces, nested = [], local()
 
     def timed(work):
-        """The function ``work``, with its processor time added to ``pieces`` if it is not nested"""
+        """The function ``work``, which notes its times if it is not within another piece."""
 
-        def piece(*arguments):
-            begin = time.thread_time()
-            outer.append(None)
+        def piece(*arguments, **options):
+            if getattr(nested, "inside", False):
+                return work(*arguments, **options)
+            nested.inside = True
+            begin, used = time.perf_counter(), time.thread_time()
             try:
-                return work(*arguments)
+                return work(*arguments, **options)
             finally:
-                outer.pop()
-                if not outer:
-                    pieces.append(time.thread_time() - begin)
+                used = time.thread_time() - used
+                pieces.append((begin, time.perf_counter(), used))
+                nested.inside = False
 
         return piece
 
     team, loop = parallel.ThreadTeam, parallel.run_in_threads
     shared_map, submit = team.map, team.submit
+    calls = []
     with ExitStack() as stack:
         stack.enter_context(
             patch.object(team, "map", lambda self, f, *rest: shared_map(self, timed(f), *rest))
@@ -174,28 +212,68 @@ def with_timers(function):
         stack.enter_context(
             patch.object(team, "submit", lambda self, f, *rest: submit(self, timed(f), *rest))
         )
-        for module in list(sys.modules.values()):
+        for module in list(sys.modules.values()) if threads == 1 else ():
             if vars(module).get("run_in_threads") is loop:
                 stack.enter_context(patch.object(module, "run_in_threads", timed(loop)))
-        begin = time.process_time()
-        figures = with_threads(1, function)
-        return figures, 1 - sum(pieces) / (time.process_time() - begin)
+        while len(calls) < CALLS and sum(found.call.seconds for found in calls) < SECONDS:
+            pieces.clear()
+            before = _usage()
+            function()
+            after = _usage()
+            call = Call(*(b - a for a, b in zip(before, after, strict=True)))
+            calls.append(Timed(call, before[0], after[0], list(pieces)))
+    return min(calls)
 
 
-def show(task, numbers, figures, by_timers):
+def show(task, numbers, figures, alone):
     """Print times and processor times of a task with several numbers of threads."""
-    times, busy, switches = zip(*figures, strict=True)
-    first = times[0]
-    pairs = list(zip(numbers, times, busy, strict=True))
+    first = figures[0].seconds
+    pairs = list(zip(numbers, figures, strict=True))
     table(task, ["threads", *map(str, numbers)], [
-        ["seconds", *(f"{t:.4f}" for t in times)],
-        ["speed-up", *(f"{first / t:.2f}" for t in times)],
-        ["cores used, %", *(f"{100 * b / (t * n):.0f}" for n, t, b in pairs)],
-        ["serial by times, %", *(_serial(n, t / first) for n, t, _ in pairs)],
-        ["serial by idle cores, %", *(_serial(n, t / b) for n, t, b in pairs)],
-        ["threads put to sleep", *map(str, switches)],
-        ["serial by timers, %", f"{100 * by_timers:.1f}", *[""] * (len(numbers) - 1)],
+        ["seconds", *(f"{x.seconds:.4f}" for x in figures)],
+        ["speed-up", *(f"{first / x.seconds:.2f}" for x in figures)],
+        ["cores used, %", *(f"{100 * x.busy / (x.seconds * n):.0f}" for n, x in pairs)],
+        ["serial by times, %", *(_serial(n, x.seconds / first) for n, x in pairs)],
+        ["serial by idle cores, %", *(_serial(n, x.seconds / x.busy) for n, x in pairs)],
+        ["threads put to sleep", *(str(x.sleeps) for x in figures)],
+        ["new pages", *(str(x.pages) for x in figures)],
+        ["system, ms", *(f"{1e3 * x.system:.1f}" for x in figures)],
+        ["serial by timers, %", f"{100 * (1 - alone.work / alone.call.busy):.1f}",
+         *[""] * (len(numbers) - 1)],
     ])  # fmt: skip
+
+
+def show_cores(cores, alone, shared):
+    """Print where the time of all cores goes in the call `shared`, the sum of these being all."""
+    alone_without, too_few, inside = _idle(cores, shared)
+    parts = {
+        "pieces, as with one thread": alone.work,
+        "pieces are slower": shared.work - alone.work,
+        "pieces sleep": inside - shared.work,
+        "some cores have no piece": too_few,
+        "no core has a piece": alone_without,
+    }
+    seconds = shared.call.seconds
+    table(f"the time of {cores} cores, a call of {1e3 * seconds:.2f} ms with "
+          f"{len(shared.pieces)} pieces", ["", "%", "ms of all"], [
+        [name, f"{100 * part / (cores * seconds):.1f}", f"{1e3 * part / cores:.2f}"]
+        for name, part in parts.items()
+    ])  # fmt: skip
+
+
+def _idle(cores, call):
+    """Seconds of cores without a piece: while none has one, and while some have; with a piece."""
+    import numpy as np
+
+    edges = np.array([edge for begin, end, _ in call.pieces for edge in (begin, end)])
+    steps = np.tile([1, -1], len(call.pieces))
+    order = np.argsort(edges, kind="stable")
+    edges = np.concatenate([[call.begin], edges[order], [call.end]])
+    active = np.concatenate([[0], np.cumsum(steps[order])])
+    spans = np.diff(edges)
+    nobody = cores * spans[active == 0].sum()
+    some = (spans * (cores - active))[active > 0].sum()
+    return nobody, some, (spans * active).sum()
 
 
 def _serial(threads, ratio):
@@ -242,7 +320,7 @@ def packed_rate(size, threads):
         PackedCholesky(edges).factor(system)
         filling.append(system.seconds)
 
-    seconds, *_ = with_threads(threads, call)
+    seconds = with_threads(threads, call).seconds
     return size**3 / 3 / (seconds - min(filling)) / 1e9
 
 

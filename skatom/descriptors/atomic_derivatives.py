@@ -64,6 +64,12 @@ def degrees_of(descriptor):
     return None if known is None else known()
 
 
+def species_of(descriptor):
+    """Which features a descriptor says are of which species; None if it does not tell."""
+    known = getattr(descriptor, "feature_species", None)
+    return None if known is None else known()
+
+
 class AtomicDerivatives:
     """The derivatives of features of atoms.
 
@@ -154,6 +160,9 @@ class AtomicDerivatives:
     def degrees(self):
         return self.chain.degrees(degrees_of(self.descriptor))
 
+    def feature_species(self):
+        return None if self.chain else species_of(self.descriptor)
+
     def pullback(self, cotangent):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each atom, or one for all."""
         x, pairs = self.structures, self.neighbors()
@@ -186,22 +195,21 @@ class AtomicDerivatives:
 
         Yields
         ------
-        pairs : NeighborList
-        values : ndarray of float, shape (n_pairs, 3, n_features)
+        ndarray of float, shape (n_pairs, 3, n_features)
             Valid until the next run.
         """
         species = self.descriptor._species_index(self.structures)
-        descriptor = self.descriptor._prepared()
+        evaluate = self.descriptor._jacobian_of_runs(pairs, species)
         n_pairs = [pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs]
-        memory = np.empty((max(n_pairs, default=0), 3, descriptor.n_features_out_))
-        for run in runs:
-            part = pairs.run(run)
-            values = memory[: len(part)]
-            descriptor._pair_jacobian(part, species, values)
+        memory = np.empty((max(n_pairs, default=0), 3, self.descriptor.n_features_out_))
+        for run, n in zip(runs, n_pairs, strict=True):
+            values = memory[:n]
+            evaluate(run, values)
             if self.chain:
-                numbers = self.structures.numbers[part.centers]
-                values = self.chain.pushforward(values, part.centers, numbers)
-            yield part, values
+                first = pairs.offsets[run.start]
+                centers = pairs.centers[first : first + n]
+                values = self.chain.pushforward(values, centers, self.structures.numbers[centers])
+            yield values
 
     def pooled_jacobian(self, weights):
         """Σ_i weights_i dx_i/dR (n_atoms, 3, …) and /dε (3, 3, …) of one structure, before maps."""

@@ -63,6 +63,9 @@ class AtomicFeatures(Features, Sequence):
         Index of the first atom of each structure, and the number of atoms at the end.
     n_atoms : ndarray of int, shape (n,)
         Number of atoms of each structure.
+    feature_species : ndarray of bool, shape (n_species, n_features), or None
+        Which features say anything of atoms of which species of the descriptor; None if it does
+        not tell.
 
     Examples
     --------
@@ -98,6 +101,10 @@ class AtomicFeatures(Features, Sequence):
     @property
     def n_atoms(self) -> Any:
         return self.structures.n_atoms
+
+    @property
+    def feature_species(self) -> Any:
+        return self.derivatives.feature_species()
 
     @property
     def neighbors(self) -> Any:

@@ -287,6 +287,11 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         """d values_i / dr_ij into ``out`` (n_pairs, 3, n_features)."""
         self._run(self._loops.pair_jacobian, pairs, species, out)
 
+    def _jacobian_of_runs(self, pairs, species):
+        """``function(run, out)``, which does the same for a slice of the centres of a list."""
+        prepared = self._prepared()
+        return lambda run, out: prepared._pair_jacobian(pairs.run(run), species, out)
+
     def _prepared(self):
         """A copy for many calls of the loops, whose parameters are made now."""
         prepared = copy.copy(self)

@@ -27,6 +27,10 @@ class ClusterBasis(NamedTuple):
     degrees: tuple  # the largest degree of products of one, two, … projections
     l_weight: float
     n_channels: int
+    # Neighbours of each channel that an atom has at most, a tuple for each species of the centre:
+    # k projections of fewer than k neighbours are functions of these that lower products have. A
+    # product is left out if it has more of a channel for every species. None: all are kept.
+    most: tuple | None = None
 
 
 class Projection(NamedTuple):
@@ -76,7 +80,8 @@ def terms(basis):
     singles = product(range(basis.n_channels), range(1, single + 1))
     found = [CoupledProduct((Projection(float(n), 0, n, c),), 0) for c, n in singles]
     for order, degree in enumerate(basis.degrees[1:], 2):
-        for factors in _multisets(_projections(basis, degree - (order - 1)), order, degree):
+        made = _multisets(_projections(basis, degree - (order - 1)), order, degree, basis.most)
+        for factors in made:
             found += [CoupledProduct(factors, L) for L in _couplings(factors)]
             if len(found) > _MAX_TERMS:
                 raise ValueError(
@@ -97,10 +102,22 @@ def _projections(basis, degree):
     return sorted(found)
 
 
-def _multisets(projections, order, degree):
+def belong(basis, terms):
+    """Whether the centres of each species have enough neighbours for terms: (n_species, n)."""
+    return np.array([[_fits(t.factors, most) for t in terms] for most in basis.most], bool)
+
+
+def _fits(factors, most):
+    """Whether no channel has more factors than neighbours; single ones may see farther."""
+    channels = [p.channel for p in factors]
+    return len(factors) == 1 or all(channels.count(c) <= most[c] for c in channels)
+
+
+def _multisets(projections, order, degree, most):
     """Sorted tuples of projections that couple to invariants, of degrees up to ``degree`` in all.
 
-    Each l is at most the sum of the others, and the sum of all is even.
+    Each l is at most the sum of the others, and the sum of all is even. ``most`` is that of the
+    basis.
     """
     degrees = [p.degree for p in projections]
     places = {}  # of the projections of each l
@@ -112,13 +129,20 @@ def _multisets(projections, order, degree):
         last = bisect_left(degrees, left / rest + _SAME)
         if rest > 1:
             for k in range(first, last):
-                yield from extend((*chosen, projections[k]), k, left - degrees[k])
+                longer = (*chosen, projections[k])
+                if not chosen or fits(longer):
+                    yield from extend(longer, k, left - degrees[k])
             return
         ls = [p.l for p in chosen]
         for l in range(max(sum(ls) % 2, 2 * max(ls) - sum(ls)), sum(ls) + 1, 2):
             found = places.get(l, [])
             for k in found[bisect_left(found, first) : bisect_left(found, last)]:
-                yield (*chosen, projections[k])
+                longer = (*chosen, projections[k])
+                if fits(longer):
+                    yield longer
+
+    def fits(factors):
+        return most is None or any(_fits(factors, m) for m in most)
 
     return extend((), 0, degree)
 

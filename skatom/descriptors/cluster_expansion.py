@@ -17,7 +17,11 @@ from skatom.descriptors._cpu import cluster_expansion as _cpu
 from skatom.descriptors._cpu.harmonics import normalization
 from skatom.descriptors.alchemy import mixing_matrix
 from skatom.descriptors.base import AtomicDescriptor
-from skatom.descriptors.cluster_basis import ClusterBasis, products, terms
+from skatom.descriptors.cluster_basis import ClusterBasis, belong, products, terms
+from skatom.structures import groups_by_size
+
+# Atoms whose neighbours are surveyed at once.
+_ATOMS = 4096
 
 
 class AtomicClusterExpansion(AtomicDescriptor):
@@ -42,7 +46,9 @@ class AtomicClusterExpansion(AtomicDescriptor):
     whose degree :math:`\sum (n + w_l\, l)` is at most the one that ``degrees`` has for their
     number. The sum of all l is even. They do not change when the structure is translated, rotated
     or reflected, or when like atoms are exchanged. Where projections are equal, L takes only
-    values that give independent features. A linear model of these features, with coefficients for
+    values that give independent features. Products of more projections of a species than any atom
+    has neighbours of it are left out, since lower products are as good: of a single oxygen atom,
+    for example, no two. A linear model of these features, with coefficients for
     each species of the centre, is a linear atomic cluster expansion [1]_ [2]_. Its cost is linear
     in the number of neighbours.
 
@@ -86,6 +92,9 @@ class AtomicClusterExpansion(AtomicDescriptor):
         Distances in Å at which the polynomials begin, for each pair of species: the smallest in the
         structures given to `fit`, but at most half of the cutoff of products. Nearer neighbours are
         extrapolated.
+    n_neighbors_ : ndarray of int, shape (n_species, n_species)
+        Largest number of neighbours of each species, in columns, that atoms of each species have
+        within the cutoff of products, in the structures given to `fit`.
 
     Raises
     ------
@@ -157,9 +166,9 @@ class AtomicClusterExpansion(AtomicDescriptor):
                 f"product_cutoff={self.product_cutoff} must not be larger than cutoff={self.cutoff}"
             )
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
+        self.r_min_, self.n_neighbors_ = self._survey(structures)
         if not terms(self._basis()):
             raise ValueError(f"degrees={self.degrees} give no features: begin with 1 or more")
-        self.r_min_ = self._smallest_distances(structures)
 
     def _check_degrees(self):
         degrees = np.asarray(self.degrees, float)
@@ -169,12 +178,12 @@ class AtomicClusterExpansion(AtomicDescriptor):
                 "degrees of products of one, two, three and four projections"
             )
 
-    def _smallest_distances(self, structures):
-        """The smallest distance of each pair of species, at most half of the cutoff."""
+    def _survey(self, structures):
+        """Smallest distances, at most half of the cutoff, and most neighbours, by two species."""
         n = len(self.species_)
-        smallest = np.full((n, n), 0.5 * self._product_cutoff())
+        smallest, most = np.full((n, n), 0.5 * self._product_cutoff()), np.zeros((n, n), int)
         device = self._device()
-        for batch in self._batches(structures):
+        for batch in groups_by_size(structures.offsets, _ATOMS):
             part = structures[batch]
             species = self._species_index(part)
             if device is None:
@@ -182,17 +191,23 @@ class AtomicClusterExpansion(AtomicDescriptor):
             else:
                 pairs = self._neighbors_on(device, part).on_host()
             distances = np.sqrt(np.einsum("pa,pa->p", pairs.vectors, pairs.vectors))
-            centers = np.repeat(species[pairs.atoms], np.diff(pairs.offsets))
-            np.minimum.at(smallest, (centers, species[pairs.indices]), distances)
-        return np.minimum(smallest, smallest.T)
+            owners, others = pairs.centers, species[pairs.indices]
+            np.minimum.at(smallest, (species[owners], others), distances)
+            near, counts = distances < self._product_cutoff(), np.zeros((len(species), n), int)
+            np.add.at(counts, (owners[near], others[near]), 1)
+            np.maximum.at(most, species, counts)
+        return np.minimum(smallest, smallest.T), most
 
     def _product_cutoff(self):
         return self.cutoff if self.product_cutoff is None else self.product_cutoff
 
     def _basis(self):
+        # products have four factors at most
+        most = np.minimum(self.n_neighbors_ @ (self.mixing_ != 0).T, 4)
         return ClusterBasis(
-            tuple(float(d) for d in self.degrees), float(self.l_weight), len(self.mixing_)
-        )
+            tuple(float(d) for d in self.degrees), float(self.l_weight), len(self.mixing_),
+            tuple(map(tuple, most.tolist())),
+        )  # fmt: skip
 
     def _compiled(self):
         made = products(self._basis())
@@ -213,6 +228,18 @@ class AtomicClusterExpansion(AtomicDescriptor):
         """
         check_is_fitted(self)
         return np.array([sum(p.degree for p in t.factors) for t in terms(self._basis())])
+
+    def feature_species(self) -> Array:
+        """Which features say anything of atoms of which species.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_species, n_features)
+            False for products of more projections of a species than atoms have neighbours of it,
+            which a linear model needs no coefficients for.
+        """
+        check_is_fitted(self)
+        return belong(self._basis(), terms(self._basis()))
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.

@@ -42,7 +42,7 @@ class CoulombMatrix(PairMatrix):
     ----------
     max_atoms_ : int
         Rows of the matrices.
-    noise_ : ndarray of float, shape (n_realizations, max_atoms_)
+    noise_ : ndarray of float, shape (n_realizations, max_atoms)
         Noise that is added to the k-th largest norm; zeros but for "random".
 
     Raises
@@ -57,7 +57,7 @@ class CoulombMatrix(PairMatrix):
     belongs to places in the order of norms, so that features do not depend on the numbering of
     atoms or on other molecules. Reshaped to (n n_realizations, −1), the values are an augmented
     training set, over whose predictions one averages; the average of a kernel over all pairs of
-    orders does the same with n rows, see the example.
+    orders does the same with n rows, see `AverageOverParts <skatom.kernels.AverageOverParts>`.
 
     *Derivatives.* The order of atoms is constant in derivatives. Sorted elements jump or have kinks
     where two norms cross, and eigenvalues have kinks where two magnitudes cross, so forces of
@@ -87,12 +87,10 @@ class CoulombMatrix(PairMatrix):
 
     The kernel of molecules, averaged over all pairs of their random orders:
 
-    >>> from sklearn.metrics.pairwise import laplacian_kernel
+    >>> from skatom.kernels import AverageOverParts, Laplacian
     >>> random = CoulombMatrix("random", n_realizations=4, random_state=0)
-    >>> values = random.fit_transform(molecules).values
-    >>> orders = values.reshape(2 * 4, -1)
-    >>> kernel = laplacian_kernel(orders, gamma=0.1).reshape(2, 4, 2, 4).mean(axis=(1, 3))
-    >>> kernel.shape
+    >>> kernel = AverageOverParts(Laplacian(sigma=10.0), n_parts=4)
+    >>> kernel(random.fit_transform(molecules)).shape
     (2, 2)
     """
 

@@ -264,6 +264,13 @@ class SOAP(AtomicDescriptor):
     def _compiled(self):
         return self._density(self.radial_contraction_)
 
+    def _jacobian_of_runs(self, pairs, species):
+        neighbors = species[pairs.indices]
+        return self._loops.jacobian_of_runs(
+            pairs.offsets, pairs.vectors, species[pairs.atoms], neighbors, self._compiled(),
+            self._n_features(),
+        )  # fmt: skip
+
     def _density(self, contraction=None):
         """The density in combinations of the radial functions, or in these themselves."""
         l_max = self.l_max if self.nu > 1 else 0

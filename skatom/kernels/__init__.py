@@ -18,16 +18,19 @@ from skatom.kernels.nbody.haar import (
 )
 from skatom.kernels.nbody.many_body import ManyBody
 from skatom.kernels.nbody.sums import NBody
-from skatom.kernels.stationary import Gaussian, Laplacian, Matern
+from skatom.kernels.parts import AverageOverParts
+from skatom.kernels.stationary import GammaExponential, Gaussian, Laplacian, Matern
 from skatom.kernels.structure import StructureKernel
 
 __all__ = [
+    "AverageOverParts",
     "CartesianPairs",
     "Cosine",
     "CovariantNBody",
     "DotKernel",
     "FCHL18",
     "FeatureKernel",
+    "GammaExponential",
     "Gaussian",
     "HaarNBody",
     "Kernel",

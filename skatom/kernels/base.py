@@ -38,6 +38,23 @@ class Kernel(BaseEstimator, ABC):
     """
 
     _parameter_constraints: dict = {}
+    #: Names of positive parameters that `RowKernel <skatom.gaussian_process.RowKernel>` optimises.
+    scales: tuple[str, ...] = ()
+
+    def log_slopes(self, X: Array) -> dict[str, Array]:
+        """Derivatives of the matrix of some rows with respect to logarithms of ``scales``.
+
+        Parameters
+        ----------
+        X : ndarray of float, shape (n, n_features)
+            The rows.
+
+        Returns
+        -------
+        dict of str to ndarray of float, shape (n, n)
+            By the name of the parameter, as in ``get_params``.
+        """
+        return {}
 
     @abstractmethod
     def __call__(self, X: FeaturesLike, Y: Any = None) -> Array:
@@ -190,6 +207,9 @@ class KernelSum(Kernel):
         matrix += self.right.covariance_blocks(X, Y, rows, columns)
         return matrix
 
+    def log_slopes(self, X: Array) -> dict[str, Array]:
+        return {**slopes_of(self, "left", X), **slopes_of(self, "right", X)}
+
 
 class ScaledKernel(Kernel):
     """A kernel times a positive number, c k(x, y), written ``c * kernel``.
@@ -241,6 +261,17 @@ class ScaledKernel(Kernel):
         matrix = self.kernel.covariance_blocks(X, Y, rows, columns)
         matrix *= self.factor
         return matrix
+
+    scales = ("factor",)
+
+    def log_slopes(self, X: Array) -> dict[str, Array]:
+        return {"factor": self(X), **slopes_of(self, "kernel", X, self.factor)}
+
+
+def slopes_of(kernel, name, X, factor=1.0):
+    """`Kernel.log_slopes` of the kernel that is a parameter of another, times a factor."""
+    slopes = getattr(kernel, name).log_slopes(X)
+    return {f"{name}__{key}": factor * slope for key, slope in slopes.items()}
 
 
 def squared_norms(X):

@@ -12,7 +12,7 @@ import numpy as np
 from skatom._device import is_tensor
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, FeaturesLike
-from skatom.kernels.base import Kernel, squared_norms
+from skatom.kernels.base import Kernel, slopes_of, squared_norms
 from skatom.kernels.blocks import block, feature_covariance
 from skatom.kernels.feature_kernel import FeatureKernel
 from skatom.kernels.feature_rows import check_features
@@ -218,6 +218,11 @@ class Scaled(DotKernel):
     def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.kernel.profile(s, u, v).scaled(self.factor)
 
+    scales = ("factor",)
+
+    def log_slopes(self, X: Array) -> dict[str, Array]:
+        return {"factor": self(X), **slopes_of(self, "kernel", X, self.factor)}
+
     def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
         return self.kernel.spectral_scales(shape, random)
 
@@ -255,6 +260,9 @@ class Sum(_Pair):
     def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.left.profile(s, u, v) + self.right.profile(s, u, v)
 
+    def log_slopes(self, X: Array) -> dict[str, Array]:
+        return {**slopes_of(self, "left", X), **slopes_of(self, "right", X)}
+
     def spectral_scales(self, shape: tuple[int, int], random: Any) -> Array:
         left, right = (k.spectral_scales(shape, random) for k in (self.left, self.right))
         origin = np.zeros((1, shape[1]))
@@ -283,3 +291,7 @@ class Product(_Pair):
 
     def profile(self, s: Array, u: Array, v: Array) -> Profile:
         return self.left.profile(s, u, v) * self.right.profile(s, u, v)
+
+    def log_slopes(self, X: Array) -> dict[str, Array]:
+        left, right = self.left(X), self.right(X)
+        return {**slopes_of(self, "left", X, right), **slopes_of(self, "right", X, left)}

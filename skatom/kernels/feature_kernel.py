@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-import numpy as np
-
 from skatom._typing import Array, ArrayLike, FeaturesLike
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels.atom_sums import own_sums, sums_of_atoms
 from skatom.kernels.base import Kernel
 from skatom.kernels.feature_rows import check_features
-from skatom.memory import check_memory
+from skatom.kernels.row_blocks import checked_rows, matrix_of_rows
 
 
 class FeatureKernel(Kernel):
@@ -76,8 +74,8 @@ class FeatureKernel(Kernel):
             If the kernel has no spectral density that is known.
         """
         raise ValueError(
-            f"{self} has no spectral density: use Gaussian, Matern, Laplacian, or sums and "
-            "multiples of these"
+            f"{self} has no spectral density: use Gaussian, Matern, Laplacian, GammaExponential, "
+            "or sums and multiples of these"
         )
 
     def __call__(self, X: ArrayLike, Y: Any = None) -> Array:
@@ -93,18 +91,18 @@ class FeatureKernel(Kernel):
         Returns
         -------
         ndarray of float, shape (n, m)
+
+        Raises
+        ------
+        ValueError
+            If arrays are not of two dimensions, not finite, or of different features.
+        MemoryError
+            If the matrix would not fit in memory.
         """
         self.check_parameters()
         if isinstance(X, AtomicFeatures):
             return sums_of_atoms(self.matrix, X, Y)
-        X = np.asarray(X, float)
-        Y = X if Y is None else np.asarray(Y, float)
-        check_memory(
-            8.0 * len(X) * len(Y),
-            f"the kernel matrix of {len(X)} x {len(Y)} rows",
-            "use fewer rows",
-        )
-        return self.matrix(X, Y)
+        return matrix_of_rows(self.matrix, self.matrix_diagonal, *checked_rows(X, Y))
 
     def diagonal(self, X: ArrayLike) -> Array:
         """k(x, x) of each row, or of each structure.
@@ -119,7 +117,7 @@ class FeatureKernel(Kernel):
         """
         if isinstance(X, AtomicFeatures):
             return own_sums(self.matrix, X)
-        return self.matrix_diagonal(np.asarray(X, float))
+        return self.matrix_diagonal(checked_rows(X)[0])
 
     def covariance_blocks(
         self, X: FeaturesLike, Y: Any, rows: tuple[str, ...], columns: tuple[str, ...]

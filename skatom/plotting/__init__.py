@@ -6,7 +6,9 @@ from skatom.plotting.groups import GroupErrorsDisplay
 from skatom.plotting.learning_curve import LearningCurveDisplay
 from skatom.plotting.mechanics import EquationOfStateDisplay, ReactionPathDisplay
 from skatom.plotting.parity import ParityDisplay
+from skatom.plotting.phase_diagram import PhaseDiagramDisplay
 from skatom.plotting.relevance import RelevanceDisplay
+from skatom.plotting.relevant_dimension import RelevantDimensionDisplay
 from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
 
@@ -19,9 +21,11 @@ __all__ = [
     "GroupErrorsDisplay",
     "LearningCurveDisplay",
     "ParityDisplay",
+    "PhaseDiagramDisplay",
     "PhononDisplay",
     "ReactionPathDisplay",
     "RelaxationDisplay",
     "RelevanceDisplay",
+    "RelevantDimensionDisplay",
     "SpectrumDisplay",
 ]

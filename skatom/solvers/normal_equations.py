@@ -82,12 +82,11 @@ class NormalEquations:
             return _of_device(blocks, place)
         with threads_over_blas() as pool:
             for block in _ahead(blocks, pool):
-                equations = _add_block(equations, block, pool)
+                equations = equations or EquationsInPlace(block[0].shape[1])
+                equations.add([block], pool)
         if equations is None:
             raise ValueError(NO_ROWS)
-        for a, b in _tiles(len(equations.products)):
-            equations.gram[b, a] = equations.gram[a, b].T
-        return equations
+        return equations.finished()
 
     @classmethod
     def of_rows(cls, rows: Any, targets: Any) -> Self:
@@ -169,18 +168,49 @@ class NormalEquations:
         return NormalEquations(left[:-1, :-1], left[:-1, -1], float(left[-1, -1])), fit
 
 
-def _add_block(equations, block, pool):
-    """Add AᵀA, Aᵀb and bᵀb, the first above the diagonal only, tile by tile."""
-    matrix, target = block
-    n_columns = matrix.shape[1] if equations is None else len(equations.products)
-    check_block(matrix, target, n_columns)
-    if equations is None:
+class EquationsInPlace:
+    """Normal equations to which rows are added in place, tile by tile, in threads.
+
+    Until they are `finished`, the Gram matrix has its upper triangle only.
+
+    Parameters
+    ----------
+    n_columns : int
+    """
+
+    def __init__(self, n_columns: int) -> None:
         check_memory(NormalEquations.memory(n_columns), *_memory_message(n_columns))
-        equations = NormalEquations(np.zeros((n_columns, n_columns)), np.zeros(n_columns), 0.0)
-    list(pool.map(partial(_add_tile, equations.gram, matrix), _tiles(n_columns)))
-    return NormalEquations(
-        equations.gram, equations.products + target @ matrix, equations.total + target @ target
-    )
+        self.gram = np.zeros((n_columns, n_columns))
+        self.products = np.zeros(n_columns)
+        self.total = 0.0
+
+    def add(self, blocks: list, team: Any) -> None:
+        """Add AᵀA, Aᵀb and bᵀb of blocks of rows, in their order.
+
+        Parameters
+        ----------
+        blocks : list of tuple
+            Rows of A, shape (m, n_columns), and of b, shape (m,).
+        team : ThreadTeam
+            Threads, each with a serial BLAS.
+        """
+        for matrix, target in blocks:
+            check_block(matrix, target, len(self.products))
+        list(team.map(partial(self._add_tile, blocks), _tiles(len(self.products))))
+        for matrix, target in blocks:
+            self.products += target @ matrix
+            self.total += float(target @ target)
+
+    def _add_tile(self, blocks, pair):
+        a, b = pair
+        for matrix, _ in blocks:
+            self.gram[a, b] += matrix[:, a].T @ matrix[:, b]
+
+    def finished(self) -> NormalEquations:
+        """The equations, with both triangles."""
+        for a, b in _tiles(len(self.products)):
+            self.gram[b, a] = self.gram[a, b].T
+        return NormalEquations(self.gram, self.products, self.total)
 
 
 def _of_device(blocks, device):
@@ -234,8 +264,3 @@ def _ahead(blocks, pool):
     while (block := coming.result()) is not None:
         coming = pool.submit(next, blocks, None)
         yield block
-
-
-def _add_tile(gram, matrix, pair):
-    a, b = pair
-    gram[a, b] += matrix[:, a].T @ matrix[:, b]

@@ -251,15 +251,41 @@ def pair_gradients(first, last, starts, vectors, centers, species, density, cota
 
 def pair_jacobian(first, last, starts, vectors, centers, species, density, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
-    n, n_channels = last - first, len(density.mixing) * density.n_max
-    c, p = np.empty((n, (density.l_max + 1) ** 2, n_channels)), np.empty((n, out.shape[2]))
-    starts, own, all_of_them = starts[first : last + 1], centers[first:last], (0, n)
+    starts, own = starts[first : last + 1], centers[first:last]
+    evaluate = jacobian_of_runs(starts, vectors, own, species, density, out.shape[2], 0)
+    evaluate(slice(0, last - first), out)
+
+
+def jacobian_of_runs(starts, vectors, centers, species, density, n_features, origin=None):
+    """``function(run, out)``: `pair_jacobian` of a slice of centres, into (n_pairs, 3, n_features).
+
+    What is small is made for all centres at once: threads wait for each other where the interpreter
+    has to take a step.
+
+    Parameters
+    ----------
+    starts, vectors, centers, species, density
+        As in `pair_jacobian`, of all centres.
+    n_features : int
+    origin : int, default=None
+        The pair to which the first row of ``out`` belongs. None: the first one of the run.
+    """
+    n, n_channels = len(centers), len(density.mixing) * density.n_max
+    c = np.empty((n, (density.l_max + 1) ** 2, n_channels))
+    p = np.empty((n, n_features))
     no_cotangent = np.empty((0, 0))
-    _evaluate(*all_of_them, starts, vectors, own, species, density, no_cotangent, c, p)
+    _evaluate(0, n, starts, vectors, centers, species, density, no_cotangent, c, p)
     mixing = density.mixing if density.mixes else None
     width = density.n_max if mixing is None else n_channels
     table = packing(n_channels, width, 3 * _TOGETHER * width)
-    _pair_jacobian(starts, vectors, species, density, mixing, table, c, p, out)
+
+    def evaluate(run, out):
+        first = starts[run.start] if origin is None else origin
+        _pair_jacobian(
+            run.start, run.stop, first, starts, vectors, species, density, mixing, table, c, p, out
+        )
+
+    return evaluate
 
 
 @njit(cache=True, nogil=True)
@@ -298,10 +324,13 @@ def _evaluate(
 
 
 @njit(cache=True, nogil=True)
-def _pair_jacobian(starts, vectors, species, density, mixing, table, coefficients, p, out):
+def _pair_jacobian(
+    first, last, origin, starts, vectors, species, density, mixing, table, coefficients, p, out
+):
     """`pair_jacobian` for the coefficients and the features of the centres, not normalised.
 
-    Without ``mixing`` of species, a neighbour changes the channels of its own alone.
+    The first row of ``out`` is that of the pair ``origin``. Without ``mixing`` of species, a
+    neighbour changes the channels of its own alone.
     """
     work = scratch(density)
     n_lm, n_channels = coefficients.shape[1:]
@@ -311,7 +340,7 @@ def _pair_jacobian(starts, vectors, species, density, mixing, table, coefficient
     if mixing is not None:
         mixed = np.empty((n_lm, _TOGETHER, 3, n_channels))
         first_block = np.zeros(_TOGETHER, np.int64)
-    for i in range(len(coefficients)):
+    for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         scale = _inverse_length(p[i]) if density.normalize else 0.0
         for k in range(a, b, _TOGETHER):
@@ -326,12 +355,13 @@ def _pair_jacobian(starts, vectors, species, density, mixing, table, coefficient
                 dc, blocks = tangents, species[k:stop]
             features_tangent(
                 coefficients[i], dc, blocks, density.nu, density.l_max, density.coupling, table,
-                square, out[k:stop],
+                square, out[k - origin : stop - origin],
             )  # fmt: skip
             if density.normalize:
                 for j in range(k, stop):
                     for axis in range(out.shape[1]):
-                        _project(p[i], scale, out[j, axis], out[j, axis])
+                        row = out[j - origin, axis]
+                        _project(p[i], scale, row, row)
 
 
 @callee(cache=True)

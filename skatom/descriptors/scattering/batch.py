@@ -103,9 +103,7 @@ def transform_batch(settings, structures, update=None):
     needed = np.zeros(len(settings.paths), bool)
     needed[settings.support] = True
     rows = np.empty((len(structures), len(settings.support)))
-    tasks_on = cache(
-        partial(needed_tasks, settings, needed)
-    )  # structures have grids of the same sizes
+    tasks_on = _once(partial(needed_tasks, settings, needed))
 
     def one(s, scene, run):
         orders = features(scene, tasks_on(_map_points(scene)), run)
@@ -141,7 +139,7 @@ def jacobian_batch(settings, structures, needed, update=None):
     strains = np.zeros((len(structures), 3, 3, len(needed)))
     wanted = np.zeros(len(settings.paths), bool)
     wanted[settings.support[needed]] = True
-    tasks_on = cache(partial(needed_tasks, settings, wanted))
+    tasks_on = _once(partial(needed_tasks, settings, wanted))
 
     def one(s, scene, run):
         tasks = tasks_on(_map_points(scene))
@@ -152,6 +150,20 @@ def jacobian_batch(settings, structures, needed, update=None):
 
     _run(settings, structures, one, update)
     return gradients, strains
+
+
+def _once(function):
+    """The function with its results kept: structures have grids of the same sizes.
+
+    One thread computes a result, and others wait for it.
+    """
+    kept, lock = cache(function), Lock()
+
+    def call(argument):
+        with lock:
+            return kept(argument)
+
+    return call
 
 
 def _run(settings, structures, one, update):
@@ -200,10 +212,11 @@ def _largest_grid(settings, structures):
     boxes |= {
         (levels[b], 2.0 ** wavelets[a].j + 2.0 ** wavelets[b].j) for a, b in settings.paths.pairs
     }
+    widest = dict(sorted(boxes))  # the last reach of a level
 
     def points(s):
         grids = grids_of(settings, structures, s, make_tables=None)
-        return max(grids.estimate(level, settings.reach * reach) for level, reach in boxes)
+        return max(grids.estimate(level, settings.reach * reach) for level, reach in widest.items())
 
     return max((points(s), s) for s in range(len(structures)))
 
@@ -240,19 +253,30 @@ class _TableCache:
     def __init__(self, settings):
         self.beta = settings.beta
         self.l_max = max((w.l for w in settings.paths.wavelets), default=0)
-        self._tables = OrderedDict()
+        self._tables, self._unseen = OrderedDict(), 0
         self._lock = Lock()
 
     def __call__(self, shape, box):
         key = (shape, box.tobytes())
         with self._lock:
-            tables = self._tables.pop(key, None) or Tables(shape, box, self.beta, self.l_max)
-            self._tables[key] = tables
-            room = _TABLE_BYTES - sum(t.n_bytes for t in self._tables.values())
-            while room < 0 and len(self._tables) > 1:
-                _, oldest = self._tables.popitem(last=False)
-                room += oldest.n_bytes
+            tables = self._tables.get(key)
+            if tables is None:
+                tables = Tables(shape, box, self.beta, self.l_max)
+                self._make_room(tables)
+                self._tables[key] = tables
+            else:
+                self._tables.move_to_end(key)
         return tables
+
+    def _make_room(self, tables):
+        self._unseen += tables.n_bytes + 8 * tables.size * (self.l_max + 1) ** 2
+        if self._unseen < _TABLE_BYTES / 16:  # many small ones are not counted for each
+            return
+        self._unseen = 0
+        room = _TABLE_BYTES - sum(t.n_bytes for t in self._tables.values())
+        while room < 0 and self._tables:
+            _, oldest = self._tables.popitem(last=False)
+            room += oldest.n_bytes
 
 
 def _map_points(scene):

@@ -69,14 +69,19 @@ class Scene:
         ``strain``: whether derivatives need the slopes of the filters. None: no derivatives.
         """
         wavelets = self.paths.wavelets
+        sources, filters, moves = {}, {}, {}  # in order, and each once
         for task in tasks:
             grid = self.first_grid(task.wavelet, task.level)
-            self.density(grid)
-            grid.tables.prepare((wavelets[task.wavelet],), strain)
+            sources[grid] = filters[grid, (wavelets[task.wavelet],)] = None
             for group in task.groups:
                 target = self.second_grid(group.pairs[0])
-                target.tables.prepare(group.wavelets, strain)
-                self.grids.prepare(grid, target, strain is None)
+                filters[target, group.wavelets] = moves[grid, target] = None
+        for grid in sources:
+            self.density(grid)
+        for grid, some in filters:
+            grid.tables.prepare(some, strain)
+        for grid, target in moves:
+            self.grids.prepare(grid, target, strain is None)
 
     def density_gradient(self, grid, cotangents):
         """dE/dR (N, 3) for the cotangents (n_channels, n_ω) of the densities on a grid."""

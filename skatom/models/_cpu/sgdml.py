@@ -9,7 +9,8 @@ from math import exp, sqrt
 
 import numpy as np
 
-from skatom._numba import callee, njit
+from skatom._cpu.elementwise import exponential
+from skatom._numba import add_product, callee, njit
 from skatom.parallel import split_rows, threads_over_blas
 
 # Sums may be reordered and multiply-adds fused; NaN and infinity keep their meaning.
@@ -228,62 +229,137 @@ def _kernel_row(atom, x, inverses, gradients, column_gradients, w1, left, right,
 
 
 @njit(cache=True, nogil=True, fastmath=_FASTMATH)
-def scaled_distances(products, queries, squares, sigma, t):
-    """t = √5|y - x_i|/σ from inner products, (B, M), written to ``t``.
+def expand(
+    first, last, size, values, center, permutations, inverses, references, squares, projections,
+    energy_coefficients, sigma, energies, slopes,
+):  # fmt: skip
+    """Energies and slopes of an expansion in references, see `KernelExpansion`.
+
+    With y the images of a descriptor, δ = y - x_i: E = Σ_i β_i k - w1 δ·u_i, and
+    -∂E/∂y = Σ_i w1 u_i + h_i x_i - y Σ_i h_i, where h_i = w2 δ·u_i - β_i w1.
+
+    Parameters
+    ----------
+    first, last : int
+        The descriptors first … last - 1 are evaluated, ``size`` at a time.
+    values : ndarray, shape (n, D)
+        Descriptors.
+    center : ndarray, shape (D,)
+        Subtracted from them.
+    permutations, inverses : ndarray of int, shape (S, D)
+        The group, acting on the pairs, and the inverses of its members.
+    references : ndarray, shape (2 M, D), x_i and u_i
+    squares, projections : ndarray, shape (M,), x_i·x_i and x_i·u_i
+    energy_coefficients : ndarray, shape (M,), β
+    sigma : float
+    energies : ndarray, shape (n,)
+    slopes : ndarray, shape (n, D)
+        ∂E/∂x.
+    """
+    n_permutations, n_pairs = permutations.shape
+    n_references, most = len(squares), min(size, last - first) * n_permutations
+    queries, gradients = np.empty((most, n_pairs)), np.empty((most, n_pairs))
+    weights = np.empty((most, 2 * n_references))
+    t, decay = np.empty(n_references), np.empty(n_references)
+    powers = np.empty(n_references, np.int64)
+    for start in range(first, last, size):
+        stop = min(start + size, last)
+        n = (stop - start) * n_permutations
+        for row in range(n):
+            value = values[start + row // n_permutations]
+            places = permutations[row % n_permutations]
+            for p in range(n_pairs):
+                queries[row, p] = value[places[p]] - center[places[p]]
+        width = 2 * n_references
+        add_product(n, width, n_pairs, queries, references, True, 0.0, weights, width)
+        for s in range(start, stop):
+            energies[s] = 0.0
+            for p in range(n_pairs):
+                slopes[s, p] = 0.0
+        for row in range(n):
+            _distances(weights[row], queries[row], squares, sigma, t)
+            exponential(t, powers, decay)
+            energy, total = _weigh(weights[row], t, decay, projections, energy_coefficients, sigma)
+            energies[start + row // n_permutations] += energy
+            for p in range(n_pairs):
+                queries[row, p] *= total
+        add_product(n, n_pairs, width, weights, references, False, 0.0, gradients, n_pairs)
+        for row in range(n):
+            slope, places = slopes[start + row // n_permutations], inverses[row % n_permutations]
+            for p in range(n_pairs):
+                slope[p] += queries[row, places[p]] - gradients[row, places[p]]
+
+
+@callee(cache=True, fastmath=_FASTMATH)
+def _distances(products, query, squares, sigma, t):
+    """-√5|y - x_i|/σ from inner products y·x_i.
 
     |y - x|² = y² + x² - 2 y·x is safe although it cancels: the kernel is even in |δ| up to third
     order, so an error ε of |δ|² changes it by ε only.
-
-    Parameters
-    ----------
-    products : ndarray, shape (B, ≥ M), the first columns y·x_i
-    queries : ndarray, shape (B, D), y
-    squares : ndarray, shape (M,), x_i·x_i
-    sigma : float
-    t : ndarray, shape (B, M)
     """
-    scale = 5.0 / (sigma * sigma)
-    for row in range(len(products)):
-        square = 0.0
-        for p in range(queries.shape[1]):
-            square += queries[row, p] * queries[row, p]
-        for i in range(len(squares)):
-            squared = square + squares[i] - 2.0 * products[row, i]
-            t[row, i] = sqrt(scale * max(squared, 0.0))
+    scale, square = 5.0 / (sigma * sigma), 0.0
+    for p in range(len(query)):
+        square += query[p] * query[p]
+    for i in range(len(squares)):
+        squared = square + squares[i] - 2.0 * products[i]
+        t[i] = -sqrt(scale * max(squared, 0.0))
+
+
+@callee(cache=True, fastmath=_FASTMATH)
+def _weigh(products, t, decay, projections, energy_coefficients, sigma):
+    """E and Σ_i h_i; the products y·x_i and y·u_i become h_i and w1. ``t``: see `_distances`."""
+    a = 5.0 / (3.0 * sigma * sigma)
+    b = 25.0 / (3.0 * sigma * sigma * sigma * sigma)
+    n = len(t)
+    left, right = products[:n], products[n:]
+    energy, total = 0.0, 0.0
+    for i in range(n):
+        along, beta = right[i] - projections[i], energy_coefficients[i]
+        w1 = a * (1.0 - t[i]) * decay[i]
+        h = b * decay[i] * along - beta * w1
+        kernel = (1.0 - t[i] + t[i] * t[i] / 3.0) * decay[i]
+        energy += beta * kernel - w1 * along
+        total += h
+        left[i] = h
+        right[i] = w1
+    return energy, total
 
 
 @njit(cache=True, nogil=True, fastmath=_FASTMATH)
-def weigh_kernel(products, t, decay, projections, energy_coefficients, sigma, energies, sums):
-    """Turn inner products into the weights of the predictor, in place.
+def pull_on_atoms(first, last, slopes, values, gradients, on_atoms, on_strain):
+    """∂E/∂R (n, N, 3) and ∂E/∂ε (n, 3, 3) of the frames first … last - 1, from slopes ∂E/∂x (n, D).
 
-    With δ = y - x_i: E = Σ_i β_i k - w1 δ·u_i, and -∂E/∂y = Σ_i w1 u_i + h_i x_i - y Σ_i h_i, where
-    h_i = w2 δ·u_i - β_i w1.
-
-    Parameters
-    ----------
-    products : ndarray, shape (B, 2 M)
-        y·x_i and y·u_i; on return h_i and w1.
-    t, decay : ndarray, shape (B, M), √5|δ|/σ and exp(-t)
-    projections : ndarray, shape (M,), x_i·u_i
-    energy_coefficients : ndarray, shape (M,), β
-    sigma : float
-    energies, sums : ndarray, shape (B,)
-        On return E and Σ_i h_i.
+    ``gradients``: see `PairFeatures`. ``on_strain`` may be empty.
     """
-    a = 5.0 / (3.0 * sigma * sigma)
-    b = 25.0 / (3.0 * sigma * sigma * sigma * sigma)
-    n_references = len(projections)
-    for row in range(len(products)):
-        energy, total = 0.0, 0.0
-        for i in range(n_references):
-            along = products[row, n_references + i] - projections[i]
-            beta = energy_coefficients[i]
-            w1 = a * (1.0 + t[row, i]) * decay[row, i]
-            h = b * decay[row, i] * along - beta * w1
-            kernel = (1.0 + t[row, i] + t[row, i] * t[row, i] / 3.0) * decay[row, i]
-            energy += beta * kernel - w1 * along
-            total += h
-            products[row, i] = h
-            products[row, n_references + i] = w1
-        energies[row] = energy
-        sums[row] = total
+    n_atoms = on_atoms.shape[1]
+    for s in range(first, last):
+        gradient, p = on_atoms[s], 0
+        for a in range(n_atoms):
+            for axis in range(3):
+                gradient[a, axis] = 0.0
+            for b in range(a):
+                for axis in range(3):
+                    pull = slopes[s, p] * gradients[s, p, axis]
+                    gradient[a, axis] -= pull
+                    gradient[b, axis] += pull
+                p += 1
+        if len(on_strain) > 0:
+            _strain(slopes[s], values[s], gradients[s], on_strain[s])
+
+
+@callee(cache=True, fastmath=_FASTMATH)
+def _strain(slopes, values, gradients, out):
+    xx = yy = zz = yz = xz = xy = 0.0
+    for p in range(len(slopes)):
+        x, y, z = gradients[p, 0], gradients[p, 1], gradients[p, 2]
+        f = -slopes[p] / (values[p] * values[p] * values[p])
+        xx += f * x * x
+        yy += f * y * y
+        zz += f * z * z
+        yz += f * y * z
+        xz += f * x * z
+        xy += f * x * y
+    out[0, 0], out[1, 1], out[2, 2] = xx, yy, zz
+    out[1, 2] = out[2, 1] = yz
+    out[0, 2] = out[2, 0] = xz
+    out[0, 1] = out[1, 0] = xy

@@ -1,38 +1,47 @@
 """Loops of the rows of sparse Gaussian processes, on plain arrays."""
 
 from skatom._cpu.fastmath import FASTMATH
-from skatom._numba import callee, njit
+from skatom._numba import add_product, callee, njit
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
-def scatter(
-    starts, neighbors, vectors, centers, jacobian, values, products, slope, radial, forces, virial,
-    strained,
+def add_run(
+    first, last, starts, neighbors, vectors, centers, origin, jacobian, references, products,
+    values, slope, radial, forces, virial, strained,
 ):  # fmt: skip
     """Add −dk(x_i, z_m)/dR to ``forces`` (n_atoms, 3, M) and dk/dε to ``virial`` (6, M).
 
-    With the products z_m · J_ij (n_pairs, 3, M) of the Jacobian J (n_pairs, 3, n_features), the
-    features x (n_centers, n_features), and the kernel's derivatives with respect to s = x · z and
-    to |x|², (n_centers, M),
+    The sums are over the centres first … last - 1 of a neighbour list, whose atoms count from
+    ``origin``. With the products z_m · J_ij of the Jacobian J (n_pairs, 3, n_features) of their
+    pairs, the features x (n_centers, n_features), and the kernel's derivatives with respect to
+    s = x · z and to |x|², (n_centers, M),
 
         dk/dr_ij = slope (z_m · J_ij) + 2 radial (x_i · J_ij),
 
-    which is left in ``products``. The virial is symmetrised, in Voigt's order.
+    which is left in ``products``, an array that is at least as long as the Jacobian. ``references``
+    are z (M, n_features). The virial is symmetrised, in Voigt's order.
     """
-    n_columns = products.shape[2]
-    for c in range(len(starts) - 1):
-        for k in range(starts[c], starts[c + 1]):
-            for axis in range(3):
-                g, rate, rest = products[k, axis], slope[c], radial[c]
-                twice = 2 * _dot(jacobian[k, axis], values[c])
-                pulled, held = forces[neighbors[k], axis], forces[centers[c], axis]
+    n_columns, n_features = references.shape
+    n_axes, k = jacobian.shape[1], 0
+    add_product(
+        n_axes * len(jacobian), n_columns, n_features, jacobian, references, True, 0.0, products,
+        n_columns,
+    )  # fmt: skip
+    for c in range(first, last):
+        center, rate, rest, x = centers[c] - origin, slope[c], radial[c], values[c]
+        for pair in range(starts[c], starts[c + 1]):
+            for axis in range(n_axes):
+                g = products[k, axis]
+                twice = 2 * _dot(jacobian[k, axis], x)
+                pulled, held = forces[neighbors[pair] - origin, axis], forces[center, axis]
                 for m in range(n_columns):
                     g[m] = rate[m] * g[m] + twice * rest[m]
                 for m in range(n_columns):
                     pulled[m] -= g[m]
                     held[m] += g[m]
             if strained:
-                _strain(vectors[k], products[k], virial)
+                _strain(vectors[pair], products[k], virial)
+            k += 1
 
 
 @callee(cache=True, fastmath=FASTMATH)

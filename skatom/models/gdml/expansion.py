@@ -1,15 +1,18 @@
 """The predictor of GDML: a kernel expansion in inverse distances, and its derivatives."""
 
+from collections import deque
+from functools import partial
+
 import numpy as np
 
 from skatom.base import Predictor
 from skatom.descriptors.inverse_distances import incidence, pair_features
-from skatom.models._cpu.sgdml import scaled_distances, weigh_kernel
+from skatom.models._cpu.sgdml import expand, pull_on_atoms
 from skatom.parallel import serial_blas, split_rows, threads_over_blas
 
-# Queries (times permutations) that are worked on at once, and the fewest of many references; and
-# numbers in their weights, which stay in the cache.
-_CHUNK, _FEWEST, _WEIGHTS = 512, 64, 2**18
+# Queries (times permutations) that are worked on at once, of few and of many references; numbers in
+# their weights, which stay in the cache; and how often a thread does so before it needs Python.
+_MOST, _FEWEST, _WEIGHTS, _CHUNKS = 256, 32, 2**16, 3
 
 
 class KernelExpansion(Predictor):
@@ -59,52 +62,45 @@ class KernelExpansion(Predictor):
     def differentiate(self, X, with_virial=True):
         """E (n,), ∂E/∂R (n N, 3) and ∂E/∂ε (n, 3, 3), or None, of structures of one composition."""
         values, gradients = pair_features(X)
-        signs = incidence(len(X.numbers) // len(X))
+        n, n_atoms = len(values), len(X.numbers) // len(X)
+        slopes, gradient = np.empty_like(values), np.empty((n, n_atoms, 3))
+        energies, virial = np.empty(n), np.empty((n if with_virial else 0, 3, 3))
 
-        def work(rows):
-            energies, slopes = self._evaluate(values[rows])
-            found = _on_atoms(slopes, values[rows], gradients[rows], signs, with_virial)
-            return energies, *found
+        def work(first, last):
+            self._expand(first, last, values, energies, slopes)
+            pull_on_atoms(first, last, slopes, values, gradients, gradient, virial)
 
-        energies, gradient, *virial = self._in_pieces(work, len(values))
-        return energies, gradient.reshape(-1, 3), virial[0] if with_virial else None
+        self._in_pieces(work, n)
+        return energies, gradient.reshape(-1, 3), virial if with_virial else None
 
     def of_descriptors(self, values):
         """Energies (n,) and their slopes ∂E/∂x (n, D) at the descriptors ``values`` (n, D)."""
-        return self._in_pieces(lambda rows: self._evaluate(values[rows]), len(values))
+        values = np.ascontiguousarray(values, float)
+        energies, slopes = np.empty(len(values)), np.empty_like(values)
+        self._in_pieces(partial(self._expand, values=values, energies=energies, slopes=slopes),
+                        len(values))  # fmt: skip
+        return energies, slopes
 
     def _in_pieces(self, work, n):
-        """Arrays that ``work`` gives for slices of ``n`` structures, concatenated."""
-        size = min(_CHUNK, max(_FEWEST, _WEIGHTS // len(self.squares)))
-        pieces = split_rows(n, max(1, size // len(self.pair_permutations)))
+        """Call ``work(first, last)`` for pieces of 0 … n of fixed size."""
+        pieces = split_rows(n, self._at_once() * _CHUNKS)
         if len(pieces) < 2:
             with serial_blas():
-                return work(slice(0, n))
+                return work(0, n)
         with threads_over_blas() as pool:
-            parts = zip(*pool.map(work, pieces), strict=True)
-            return tuple(np.concatenate(part) for part in parts)
+            return deque(pool.map(lambda piece: work(piece.start, piece.stop), pieces), 0)
 
-    def _evaluate(self, values):
-        n, n_pairs = values.shape
-        queries = self._images(values)
-        weights = queries @ self.references.T
-        t = np.empty((len(queries), len(self.squares)))
-        scaled_distances(weights, queries, self.squares, self.sigma, t)
-        energies, sums = np.empty(len(queries)), np.empty(len(queries))
-        weigh_kernel(
-            weights, t, np.exp(-t), self.projections, self.energy_coefficients, self.sigma,
-            energies, sums,
+    def _at_once(self):
+        """Structures whose weights stay in the cache."""
+        images = min(_MOST, max(_FEWEST, _WEIGHTS // len(self.squares)))
+        return max(1, images // len(self.pair_permutations))
+
+    def _expand(self, first, last, values, energies, slopes):
+        expand(
+            first, last, self._at_once(), values, self.center, self.pair_permutations,
+            self.inverses, self.references, self.squares, self.projections,
+            self.energy_coefficients, self.sigma, energies, slopes,
         )  # fmt: skip
-        gradients = weights @ self.references - queries * sums[:, None]
-        gradients = gradients.reshape(n, -1, n_pairs)
-        total = np.zeros((n, n_pairs))
-        for q, inverse in enumerate(self.inverses):
-            total -= gradients[:, q, inverse]
-        return energies.reshape(n, -1).sum(axis=1), total
-
-    def _images(self, values):
-        centered = values - self.center
-        return centered[:, self.pair_permutations].reshape(-1, values.shape[1])
 
     def hessian(self, value):
         r"""Second derivatives (D, D) at one descriptor (D,).
@@ -121,7 +117,7 @@ class KernelExpansion(Predictor):
         a = 5.0 / (3.0 * self.sigma**2)
         beta = self.energy_coefficients
         total = np.zeros((len(value), len(value)))
-        images = self._images(value[None])
+        images = (value - self.center)[self.pair_permutations]
         for image, inverse in zip(images, self.inverses, strict=True):
             delta = image - x
             along = np.einsum("ip,ip->i", delta, u)
@@ -155,13 +151,3 @@ class KernelExpansion(Predictor):
             stretched = jacobian.T @ self.hessian(x) @ jacobian
             hessians[n] = stretched + bent.reshape(size, size)
         return hessians
-
-
-def _on_atoms(slopes, values, gradients, signs, with_virial):
-    """∂E/∂R (n, N, 3) and, if wanted, ∂E/∂ε (n, 3, 3) for slopes ∂E/∂x (n, D), a tuple."""
-    on_pairs = slopes[:, :, None] * gradients
-    gradient = signs @ on_pairs
-    if not with_virial:
-        return (gradient,)
-    cubes = values * values * values
-    return gradient, -(on_pairs.transpose(0, 2, 1) @ (gradients / cubes[:, :, None]))

@@ -36,6 +36,14 @@ class TableColumns:
     def n_columns(self):
         return self.n_features + self.n_constants
 
+    def coefficients(self, w):
+        """The coefficients of the features, from those of all columns."""
+        return w[self.n_constants :]
+
+    def of_columns(self, values):
+        """Numbers of the columns but the constants, from one for each feature."""
+        return values
+
 
 @dataclass(frozen=True)
 class Design:
@@ -50,12 +58,25 @@ class Design:
         Whether the first columns are the numbers of atoms of each species.
     n_features : int
         Number of features of X.
+    kept : ndarray of int, or None
+        Which of the features of all blocks are columns; None: all are.
     """
 
     species: np.ndarray
     by_species: bool
     intercept: bool
     n_features: int
+    kept: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, X, by_species, intercept):
+        """The design for features, without columns that say nothing of the atoms of a species."""
+        design = cls(X.structures.species, by_species, intercept, X.n_features)
+        told = getattr(X, "feature_species", None) if by_species else None
+        if told is None:
+            return design
+        told = told[np.searchsorted(X.descriptor.species_, design.species)]
+        return design if told.all() else replace(design, kept=np.flatnonzero(told))
 
     @property
     def n_constants(self):
@@ -67,7 +88,24 @@ class Design:
 
     @property
     def n_columns(self):
-        return self.n_constants + self.n_blocks * self.n_features
+        return self.n_constants + (self._width if self.kept is None else len(self.kept))
+
+    @property
+    def _width(self):
+        return self.n_blocks * self.n_features
+
+    def coefficients(self, w):
+        """The coefficients (n_features,) or (n_blocks, n_features), from those of all columns."""
+        w = w[self.n_constants :]
+        if self.kept is not None:
+            given, w = w, np.zeros(self._width)
+            w[self.kept] = given
+        return w.reshape(-1, self.n_features) if self.n_blocks > 1 else w
+
+    def of_columns(self, values):
+        """Numbers of the columns but the constants, from one for each feature."""
+        values = np.tile(values, self.n_blocks)
+        return values if self.kept is None else values[self.kept]
 
     def pooled(self, X):
         """StructureFeatures whose columns are those of the model, without the constants."""
@@ -78,7 +116,7 @@ class Design:
     def energy_rows(self, pooled):
         """Rows (n, n_columns) of the energies of structures."""
         counts = count_species(pooled.structures, self.species)[:, : self.n_constants]
-        values = pooled.values
+        values = pooled.values if self.kept is None else pooled.values[:, self.kept]
         return namespace(values).hstack([beside(counts.astype(float), values), values])
 
     def derivative_rows(self, pooled, batch):
@@ -89,36 +127,45 @@ class Design:
         jacobian, m = pooled.jacobian(batch), self.n_constants
         device = device_of(jacobian.gradients)
         zeros = np.zeros if device is None else lambda shape: device.zeros(*shape)
+        kept = slice(None) if self.kept is None else self.kept
         forces = zeros((*jacobian.gradients.shape[:2], self.n_columns))
-        namespace(forces).negative(jacobian.gradients, out=forces[:, :, m:])
+        namespace(forces).negative(jacobian.gradients[:, :, kept], out=forces[:, :, m:])
         virials = zeros((len(jacobian.strains), 6, self.n_columns))
-        virials[:, :, m:] = jacobian.strains[:, *VOIGT]
+        virials[:, :, m:] = jacobian.strains[:, *VOIGT][:, :, kept]
         return forces, virials
 
     def batches(self, pooled):
         """Slices of structures whose rows of derivatives are made at once."""
         n_bytes = _BATCH_BYTES if device_of(pooled.values) is None else _DEVICE_BYTES
-        size = n_bytes // (24 * self.n_columns)
+        size = n_bytes // (24 * (self.n_constants + self._width))
         return groups_by_size(pooled.structures.offsets, max(1, size))
 
     def sums(self, start, chunk):
         """`LabelSums` ``start`` and those of a chunk ``(X, labels, weights)`` of structures."""
         X, labels, weights = chunk
-        pooled, sums = self.pooled(X), start
+        pooled = self.pooled(X)
+        sums = self.energy_sums(start, pooled, labels, weights)
+        for batch in self.batches(pooled):
+            for part in self.labelled_rows(pooled, labels, weights, batch):
+                sums = sums.add(*part)
+        return sums
+
+    def energy_sums(self, start, pooled, labels, weights):
+        """`LabelSums` ``start`` and those of the energies of structures."""
+        sums = start
         if (chosen := labels.has_energy).any():
             rows = self.energy_rows(pooled)[np.flatnonzero(chosen)]
             sums = sums.add(
                 "energy", rows, labels.energy[chosen], labels.noise_energy[chosen], weights[chosen]
             )
-        if (labels.has_forces | labels.has_virial).any():
-            for batch in self.batches(pooled):
-                sums = self._with_derivatives(sums, pooled, labels[batch], weights[batch], batch)
-        return replace(sums, n_structures=start.n_structures + len(X))
+        return replace(sums, n_structures=start.n_structures + len(pooled))
 
-    def _with_derivatives(self, sums, pooled, labels, weights, batch):
+    def labelled_rows(self, pooled, labels, weights, batch):
+        """Yield kind, rows, targets, noises and weights of the derivatives of some structures."""
+        labels, weights = labels[batch], weights[batch]
         has_virial = labels.has_virial
         if not (labels.has_forces | has_virial).any():
-            return sums
+            return
         forces, virials = self.derivative_rows(pooled, batch)
         if labels.has_forces.any():
             atoms = np.repeat(labels.has_forces, np.diff(labels.offsets))
@@ -126,10 +173,9 @@ class Design:
             rows = forces if atoms.all() else forces[np.flatnonzero(atoms)]
             rows = rows.reshape(-1, self.n_columns)
             of_rows = np.repeat(weights, 3 * np.diff(labels.offsets))[np.repeat(atoms, 3)]
-            sums = sums.add("forces", rows, labels.forces[atoms].ravel(), noises, of_rows)
+            yield "forces", rows, labels.forces[atoms].ravel(), noises, of_rows
         if has_virial.any():
             rows = virials[np.flatnonzero(has_virial)].reshape(-1, self.n_columns)
             noises = np.repeat(labels.noise_virial[has_virial], 6)
             of_rows = np.repeat(weights[has_virial], 6)
-            sums = sums.add("virial", rows, labels.virial[has_virial].ravel(), noises, of_rows)
-        return sums
+            yield "virial", rows, labels.virial[has_virial].ravel(), noises, of_rows

@@ -4,16 +4,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.models.linear.ridge import RidgeProblem
-from skatom.parallel import serial_blas
+from skatom.parallel import split_rows, threads_over_blas
+from skatom.solvers.dense_cholesky import factor_in_place
 
 # The regularisation from which on normal equations give the predictions of a QR factorisation to
 # eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal. On a device six
 # digits are enough.
 LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-11
+# Rows of the Gram matrix to which those of energies are added at once.
+_COLUMNS = 512
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,11 @@ class EquationsRidge(RidgeProblem):
         Number of constants, the first columns.
     growth : ndarray of float, shape (n_columns - n_constants,)
         The factors g.
+    scaling : float
+        The exponent s.
     """
 
-    def __init__(self, sums, n_constants, growth):
+    def __init__(self, sums, n_constants, growth, scaling=1.0):
         equations = [part for kind, part in sums.parts.items() if kind != "energy"]
         energies = _rows_of(sums.parts.get("energy"))
         # all in one place, that of the largest parts: those of other fits may be elsewhere
@@ -86,7 +91,7 @@ class EquationsRidge(RidgeProblem):
             replace(part, gram=moved(part.gram, place), products=moved(part.products, place))
             for part in equations
         ]
-        super().__init__(sums, n_constants, growth)
+        super().__init__(sums, n_constants, growth, scaling=scaling)
 
     def _lengths(self):
         self._eliminate_constants()
@@ -118,9 +123,9 @@ class EquationsRidge(RidgeProblem):
     def posterior(self, alpha, factors):
         """The factorisation of all rows and the penalty."""
         penalties = alpha * self.penalties
-        with serial_blas():
+        with threads_over_blas() as team:
             gram, products, total = self._summed()
-            factor = _factor(gram, penalties)
+            factor = _factor(gram, penalties, team)
             projections = _solved(factor, products[:, None], transposed=True)
         residual = max(total - float((projections * projections).sum()), 0.0)
         return CholeskyPosterior(self._above, factor, projections, np.array([residual]))
@@ -140,7 +145,8 @@ class EquationsRidge(RidgeProblem):
             products += part.products[m:]
             total += part.total
         if self._rows is not None:
-            gram += self._rows.T @ self._rows
+            for part in split_rows(n - m, _COLUMNS):
+                gram[part] += self._rows[:, part].T @ self._rows
             products += self._targets @ self._rows
             total += float(self._targets @ self._targets)
         return gram, products, total
@@ -153,7 +159,7 @@ def _rows_of(part):
     return part.triangle, part.projections[:, 0], float(part.residuals[0])
 
 
-def _factor(gram, penalties):
+def _factor(gram, penalties, team):
     """R with RᵀR = G + diag(penalties), by Cholesky of the matrix of unit diagonal."""
     scale = beside(np.sqrt(on_host(gram.diagonal()) + penalties), gram)
     gram /= scale[:, None]
@@ -164,9 +170,9 @@ def _factor(gram, penalties):
         factor *= scale
         return factor
     np.fill_diagonal(gram, 1.0)
-    factor = cholesky(gram.T, overwrite_a=True, check_finite=False)  # in place
-    factor *= scale
-    return factor
+    factor_in_place(gram, team)
+    gram *= scale[:, None]
+    return gram.T
 
 
 def _solved(triangle, columns, transposed=False):

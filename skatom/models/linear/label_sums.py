@@ -19,6 +19,7 @@ from skatom.parallel import (
     works_elsewhere,
 )
 from skatom.solvers import NormalEquations, StreamedQR
+from skatom.solvers.normal_equations import EquationsInPlace
 
 KINDS = ("energy", "forces", "virial")
 # Rows of a chunk in multiples of the columns, and the fewest. To merge the triangles of two chunks
@@ -68,10 +69,13 @@ class LabelSums:
         same as two.
         """
         part = rows / beside(noises[:, None], rows), beside(targets / noises, rows)
+        return self.merge(self.of_part(kind, self._reduced(kind, part), noises, weights))
+
+    def of_part(self, kind, part, noises, weights):
+        """The sums of one part alone, whose labels have these noises and weights."""
         log_noise = float(weights @ np.log(noises * np.sqrt(weights)))
         n_labels = {kind: float(weights.sum())}
-        added = {kind: self._reduced(kind, part)}
-        return self.merge(LabelSums(self.n_columns, self.as_equations, added, n_labels, log_noise))
+        return LabelSums(self.n_columns, self.as_equations, {kind: part}, n_labels, log_noise)
 
     def _reduced(self, kind, part, always=False):
         """The sums of rows; of few rows these themselves."""
@@ -176,13 +180,55 @@ def sums_of_structures(design, X, labels, weights, as_equations=False):
     start = LabelSums(design.n_columns, as_equations)
     if (device := device_of(X.values)) is not None:
         return _sums_on_device(design, start, device, X, labels, weights).reduced()
-    check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
     items = ((X[piece], labels[piece], weights[piece]) for piece in pieces)
+    elsewhere = works_elsewhere() and len(pieces) > 1
+    if as_equations and not elsewhere:
+        return _sums_in_place(design, start, items).reduced()
+    check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
     sums = partial(design.sums, start)
-    if works_elsewhere() and len(pieces) > 1:
+    if elsewhere:
         return tree_reduce(reduce_jobs(sums, items, _GROUP)).reduced()
     with threads_over_blas() as team:
         return tree_reduce(team.map(sums, items)).reduced()
+
+
+def _sums_in_place(design, start, items):
+    """The sums with normal equations that grow in place, some batches of rows at a time."""
+    grown, sums = {}, start
+    with threads_over_blas() as team:
+        for X, labels, weights in items:
+            pooled = design.pooled(X)
+            sums = design.energy_sums(sums, pooled, labels, weights)
+            batches = design.batches(pooled)
+            rows = partial(_weighted_rows, design, pooled, labels, weights)
+            for some in split_rows(len(batches), available_threads()):
+                made = [part for parts in team.map(rows, batches[some]) for part in parts]
+                sums = _grow(grown, sums, made, team)
+    parts = {kind: equations.finished() for kind, equations in grown.items()}
+    return replace(sums, parts=sums.parts | parts)
+
+
+def _weighted_rows(design, pooled, labels, weights, batch):
+    """Kind, rows and targets divided by their noises, noises and weights of some structures."""
+    return [
+        (kind, np.divide(rows, noises[:, None], out=rows), targets / noises, noises, of_rows)
+        for kind, rows, targets, noises, of_rows in design.labelled_rows(
+            pooled, labels, weights, batch
+        )
+    ]
+
+
+def _grow(grown, sums, made, team):
+    """Add rows to the equations of their kinds; the sums with their labels counted."""
+    for kind in KINDS:
+        blocks = [(rows, targets) for k, rows, targets, _, _ in made if k == kind]
+        if blocks:
+            grown.setdefault(kind, EquationsInPlace(sums.n_columns)).add(blocks, team)
+    for kind, _, _, noises, weights in made:
+        counted = sums.of_part(kind, None, noises, weights)
+        n_labels = sums.n_labels | {kind: sums.n_labels.get(kind, 0) + counted.n_labels[kind]}
+        sums = replace(sums, n_labels=n_labels, log_noise=sums.log_noise + counted.log_noise)
+    return sums
 
 
 def _sums_on_device(design, start, device, X, labels, weights):

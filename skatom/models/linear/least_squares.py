@@ -65,7 +65,7 @@ class LeastSquaresModel(LinearModel):
         species = X.structures.species
         self._learnt_from, self.species_ = kind, species
         own_columns = bool(self.by_species) and atomic and not belong_to_species(X, species)
-        self._design = Design(species, own_columns, bool(self.fit_intercept), X.n_features)
+        self._design = Design.of(X, own_columns, bool(self.fit_intercept))
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
         self.outputs_ = self._given(left_out)
@@ -98,7 +98,7 @@ class LeastSquaresModel(LinearModel):
         """The factors g of the prior of all columns but the constants."""
         degrees = getattr(X, "degrees", None) if self.degrees is None else self.degrees
         factors = growth_factors(self.n_features_in_, degrees, self.smoothness)
-        return np.tile(factors, self._design.n_blocks)
+        return self._design.of_columns(factors)
 
     def _labelled(self, X, targets, sample_weight, configurations):
         noise = {name: getattr(self, name) for name in _NOISES}
@@ -118,21 +118,24 @@ class LeastSquaresModel(LinearModel):
         if self._learnt_from is None:
             return problem.sums(slice(None))
         on_device = is_tensor(problem.X.values)
-        as_equations = by_equations(self.alpha, self.learn_noise, self.solver, on_device)
+        as_equations = by_equations(
+            self.alpha, self._growth, self.learn_noise, self.solver, on_device
+        )
         return problem.sums(slice(None), as_equations)
 
     def _cross_validate(self, problem, groups):
         """Choose α by the errors of structures that were left out; the sums of all labels."""
         pairs, whole = sums_of_splits(problem, check_cv(self.cv), groups, self._design.n_columns)
         self._alpha_of_cv, self.cv_errors_ = cross_validated(
-            pairs, self._design.n_constants, self._growth, self._learnt_from is None
-        )
+            pairs, self._design.n_constants, self._growth, self._learnt_from is None,
+            float(self.scaling),
+        )  # fmt: skip
         return whole
 
     def _solve(self, sums):
         """Determine α, the noises and the coefficients from the sums of all labels."""
         of_table, m = self._learnt_from is None, self._design.n_constants
-        problem = ridge_problem(sums, m, self._growth, of_table)
+        problem = ridge_problem(sums, m, self._growth, of_table, float(self.scaling))
         alpha = self._alpha_of_cv if self.alpha == "cv" else self.alpha
         if self.solver is not None:
             found = solution_by(clone(self.solver), problem)
@@ -147,7 +150,7 @@ class LeastSquaresModel(LinearModel):
             noise_factors_={kind: 1.0 for kind in KINDS} | found.noise_factors,
             log_marginal_likelihood_=found.log_marginal_likelihood,
             posterior_=found.posterior,
-            coef_=w[m:].reshape(-1, self.n_features_in_) if self._design.n_blocks > 1 else w[m:],
+            coef_=self._design.coefficients(w),
             intercept_=float(constants[0]) if of_table else constants,
         )
         return self

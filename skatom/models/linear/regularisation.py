@@ -36,22 +36,24 @@ class LinearSolution:
     posterior: StreamedQR | CholeskyPosterior | None
 
 
-def by_equations(alpha, learn_noise, solver, on_device=False):
+def by_equations(alpha, growth, learn_noise, solver, on_device=False):
     """Whether normal equations give the predictions of a QR factorisation.
 
     They do for a regularisation that is given and not small; on a device, where triangles would be
-    factored on the host, for smaller ones. The search for the largest evidence, and for the least
-    error, goes as far as rounding allows.
+    factored on the host, for smaller ones. It multiplies the squares of the factors g of the prior,
+    which take part by their mean. The search for the largest evidence, and for the least error,
+    goes as far as rounding allows.
     """
     given = solver is None and not learn_noise and not isinstance(alpha, str)
-    return given and alpha >= (LEAST_ALPHA_ON_DEVICE if on_device else LEAST_ALPHA)
+    least = LEAST_ALPHA_ON_DEVICE if on_device else LEAST_ALPHA
+    return given and bool(alpha * np.mean(growth**2) >= least)
 
 
-def ridge_problem(sums, n_constants, growth, of_table):
+def ridge_problem(sums, n_constants, growth, of_table, scaling):
     """The `RidgeProblem` of sums of squares, whatever their kind."""
     if sums.as_equations:
-        return EquationsRidge(sums, n_constants, growth)
-    return RidgeProblem(sums, n_constants, growth, of_table)
+        return EquationsRidge(sums, n_constants, growth, scaling)
+    return RidgeProblem(sums, n_constants, growth, of_table, scaling)
 
 
 def solution_by(solver, problem):

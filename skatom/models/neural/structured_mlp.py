@@ -22,13 +22,12 @@ from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models.neural.labelled_rows import LabelledRows
 from skatom.models.neural.objective import SummedNetworks
 from skatom.models.neural.perceptron import Perceptron
+from skatom.models.neural.standard_energies import energies_of_elements, scale_of
 from skatom.models.neural.training import train
 from skatom.properties import in_order
 from skatom.targets import Targets, as_targets
 
 _NOISES = ("noise_energy", "noise_forces", "noise_virial")
-# How far atoms move, in Å: the scale of the energy where forces alone are labelled.
-_MOTION = 0.1
 
 
 class StructuredMLPRegressor(FeatureRegressor):
@@ -367,8 +366,8 @@ class StructuredMLPRegressor(FeatureRegressor):
         rows = self._rows(X)
         counts = count_species(X.structures, self.species_)
         if before is None:
-            self.intercept_ = _energies_of_elements(counts, labels)
-            self.scale_ = _scale(labels, counts @ self.intercept_, np.diff(rows[2]))
+            self.intercept_ = energies_of_elements(counts, labels)
+            self.scale_ = scale_of(labels, counts @ self.intercept_, np.diff(rows[2]))
         energies = labels.energy - counts @ self.intercept_
         return LabelledRows.of_structures(X, rows, labels, energies, self._n_groups, weights)
 
@@ -533,26 +532,3 @@ def _check_weights(used):
         raise ValueError(
             "no label has weight: give at least one labelled sample a positive sample_weight"
         )
-
-
-def _energies_of_elements(counts, labels):
-    """Energies of the elements by least squares; zero without energies."""
-    has = labels.has_energy
-    if not has.any():
-        return np.zeros(counts.shape[1])
-    weights = 1 / labels.noise_energy[has]
-    rows = counts[has] * weights[:, None]
-    return np.linalg.lstsq(rows, labels.energy[has] * weights, rcond=None)[0]
-
-
-def _scale(labels, constants, n_parts):
-    """The spread of the energies of parts, by energies or else by forces or virials."""
-    has = labels.has_energy
-    spread = (
-        np.sqrt(np.mean((labels.energy - constants)[has] ** 2 / n_parts[has])) if has.any() else 0.0
-    )
-    if spread == 0 and labels.has_forces.any():
-        spread = _MOTION * np.sqrt(np.nanmean(labels.forces**2))
-    if spread == 0 and labels.has_virial.any():
-        spread = _MOTION * np.sqrt(np.nanmean(labels.virial**2))
-    return float(spread) or 1.0

@@ -220,15 +220,11 @@ def _add_rows(block, features, centers, start, forces, virial, strained):
     )
     runs = _runs(np.diff(pairs.offsets), sum(block.vectors.shape))
     longest = max(pairs.offsets[run.stop] - pairs.offsets[run.start] for run in runs)
-    n_vectors, n_features = block.vectors.shape
-    memory = np.empty((longest, 3, n_vectors))
+    products = np.empty((longest, 3, len(block.vectors)))
     jacobians = features.derivatives.runs_along_pairs(pairs, runs)
-    for run, (mine, made) in zip(runs, jacobians, strict=True):
-        jacobian, products, n = np.ascontiguousarray(made), memory[: len(mine)], 3 * len(mine)
-        np.matmul(
-            jacobian.reshape(n, n_features), block.vectors.T, out=products.reshape(n, n_vectors)
-        )
-        _cpu.scatter(
-            mine.offsets, mine.indices - start, mine.vectors, mine.atoms - start, jacobian,
-            values[run], products, slope[run], radial[run], forces, virial, strained,
+    for run, jacobian in zip(runs, jacobians, strict=True):
+        _cpu.add_run(
+            run.start, run.stop, pairs.offsets, pairs.indices, pairs.vectors, pairs.atoms, start,
+            np.ascontiguousarray(jacobian), block.vectors, products, values, slope, radial, forces,
+            virial, strained,
         )  # fmt: skip

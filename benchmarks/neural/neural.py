@@ -1,0 +1,148 @@
+"""SchNet on ethanol and aspirin: a training step, a prediction, errors after a time; a card.
+
+Without a card the tasks run on the CPU with short times. `--threads` is the number of threads of
+torch. The published errors are those of the thesis of K. T. Schütt (2018) and of chapter 11 of
+Machine Learning Meets Quantum Physics (2020), for 1,000 training frames of the same source.
+"""
+
+import time
+
+import numpy as np
+
+from benchmarks.harness import DATA, KCAL, repeated_within, table
+from skatom import Structures, Targets
+from skatom._prediction import predict
+
+# kcal/mol and kcal/mol/Å, three interactions
+PUBLISHED = {"ethanol": (0.08, 0.39), "aspirin": (0.37, 1.35)}
+TASKS = ("equality", "steps", "prediction", "training")
+
+
+def add_arguments(parser):
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--molecule", choices=tuple(PUBLISHED), default="ethanol")
+    parser.add_argument("--seconds", type=float, default=60, help="time of the training")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--width", type=int, default=64, help="features and filters")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the first learning rate")
+    parser.add_argument("--torch", action="store_true", help="on the CPU, card or not")
+
+
+def run(options):
+    import torch
+
+    torch.set_num_threads(options.threads)
+    on_card = torch.cuda.is_available() and not options.torch
+    options.device = "cuda" if on_card else "cpu"
+    name = torch.cuda.get_device_name() if on_card else "torch on the CPU"
+    print(f"{name}, {options.molecule}, batches of {options.batch_size}, width {options.width}")
+    train, test = frames(options.molecule)
+    for task in options.tasks:
+        begin = time.perf_counter()
+        globals()[f"_{task}"](options, train, test)
+        print(f"  {task}: {time.perf_counter() - begin:.1f} s", flush=True)
+
+
+def frames(molecule):
+    """1,000 frames to learn from and the others to judge on, each structures and targets."""
+    folder = DATA / "molecules" if (DATA / "molecules").is_dir() else DATA
+    if molecule == "ethanol":
+        found = np.load(folder / "md17_ethanol.npz")
+        order = np.random.default_rng(0).permutation(len(found["E"]))
+        return _part(found, order[:1000]), _part(found, order[1000:])
+    found = [np.load(folder / f"rmd17_{molecule}_{part}.npz") for part in ("train", "test")]
+    return _part(found[0], np.arange(1000)), _part(found[1], np.arange(len(found[1]["E"])))
+
+
+def _part(found, rows):
+    factor = 1 / KCAL if "kcal" in str(found["e_unit"]) else 1.0
+    structures = Structures.from_frames(found["z"], found["R"][rows])
+    forces = factor * found["F"][rows].reshape(-1, 3)
+    energy = factor * found["E"][rows].ravel()
+    return structures, Targets(energy=energy, forces=forces, offsets=structures.offsets)
+
+
+def _model(options, **changes):
+    from skatom.models import SchNet
+
+    settings = {
+        "n_features": options.width, "batch_size": options.batch_size,
+        "learning_rate_init": options.rate, "device": options.device, "random_state": 0,
+    }  # fmt: skip
+    return SchNet(**settings | changes)
+
+
+def _equality(options, train, test):
+    """The same weights on the CPU and on the device, and a fit that is repeated."""
+    for dtype in ("float32", "float64"):
+        model = _model(options, max_iter=3, dtype=dtype).fit(train[0][:200], train[1][:200])
+        again = _model(options, max_iter=3, dtype=dtype).fit(train[0][:200], train[1][:200])
+        repeated = (model.network_.theta() == again.network_.theta()).all()
+        found = [
+            predict(model.set_params(device=device), test[0][:50], {"energy", "forces"})
+            for device in ("cpu", options.device)
+        ]
+        spread = found[0]["energy"] - found[0]["energy"].mean()
+        energy = np.abs(found[1]["energy"] - found[0]["energy"]).max() / np.abs(spread).max()
+        forces = np.abs(found[1]["forces"] - found[0]["forces"]).max()
+        forces /= np.abs(found[0]["forces"]).max()
+        print(
+            f"  {dtype}: device and CPU differ by {energy:.1e} of the spread of energies and "
+            f"{forces:.1e} of forces; a fit repeats itself: {repeated}"
+        )
+
+
+def _steps(options, train, test):
+    """Time of a training step, with operations started one by one and recorded."""
+    from skatom.models._torch.networks import recorded
+
+    n_batches = -(-len(train[0]) // options.batch_size)
+    rows = []
+    kept = recorded._LAYOUTS
+    for name, layouts in (("one by one", 0), ("recorded", kept)):
+        if name == "recorded" and options.device == "cpu":
+            continue
+        recorded._LAYOUTS = layouts
+        n_iter = max(2, round((300 if options.device == "cuda" else 60) / n_batches))
+        model = _model(options, max_iter=n_iter, validation_fraction=0)
+        seconds = model.fit(*train).history_["seconds"]
+        steps = model.history_["step"]
+        times = np.diff(seconds) / np.diff(steps) if len(steps) > 1 else seconds / steps
+        rows.append([name, f"{1e3 * times.min():.2f}", f"{1e3 * times.mean():.2f}"])
+    recorded._LAYOUTS = kept
+    table("training step with forces, ms", ["operations", "best", "mean"], rows)
+
+
+def _prediction(options, train, test):
+    """Time of predictions with forces."""
+    model = _model(options, max_iter=1).fit(train[0][:100], train[1][:100])
+    rows = []
+    for n in (1, 100, len(test[0])):
+        some = test[0][:n]
+
+        def work(some=some):
+            return model.predict(some, return_forces=True)
+
+        times = repeated_within(work, 2, 5, 200)
+        rows.append([str(n), f"{1e3 * min(times):.2f}", f"{n / min(times):.0f}"])
+    table("prediction with forces", ["frames", "ms", "frames/s"], rows)
+
+
+def _training(options, train, test):
+    """Errors after a training of so many seconds."""
+    model = _model(options, max_iter=10**6, max_time=options.seconds).fit(*train)
+    history = model.history_
+    for k in np.unique(np.linspace(0, len(history["step"]) - 1, 8).astype(int)):
+        print("  " + ", ".join(f"{name} {values[k]:.5g}" for name, values in history.items()))
+    found = predict(model, test[0], {"energy", "forces"})
+    energy = KCAL * np.abs(found["energy"] - test[1].energy).mean()
+    forces = KCAL * np.abs(found["forces"] - test[1].forces).mean()
+    published = PUBLISHED[options.molecule]
+    rows = [
+        ["skatom", f"{energy:.3f}", f"{forces:.3f}", f"{history['seconds'][-1]:.0f} s"],
+        ["published", f"{published[0]}", f"{published[1]}", ""],
+    ]
+    table(
+        f"mean absolute errors, {len(test[0])} frames, kcal/mol and kcal/mol/Å",
+        ["", "energy", "forces", "training"], rows,
+    )  # fmt: skip

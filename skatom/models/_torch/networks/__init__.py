@@ -1,0 +1,1 @@
+"""Networks of graphs on tensors: architectures, heads, derivatives and training."""

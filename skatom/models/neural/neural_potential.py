@@ -1,0 +1,208 @@
+"""The base class of potentials that are networks of graphs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import asdict
+from numbers import Integral, Real
+from typing import Self
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skatom._device import DEVICES, resolve_torch
+from skatom._intervals import POSITIVE
+from skatom._typing import ArrayLike, StructuresLike, TargetsLike
+from skatom.baseline import count_species, fit_baseline
+from skatom.models._labels import Labels, check_labels
+from skatom.models._regressor import StructureRegressor
+from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
+from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
+from skatom.models.neural.graphs import Graphs
+from skatom.models.neural.heads import EnergyHead
+from skatom.models.neural.labelled_graphs import LabelledGraphs
+from skatom.models.neural.standard_energies import energies_of_elements, scale_of
+from skatom.models.neural.training_checkpoint import TrainingCheckpoint
+from skatom.properties import in_order
+from skatom.structures import as_structures
+from skatom.targets import as_targets
+
+_NOISES = ("noise_energy", "noise_forces", "noise_virial")
+# What a training that goes on from a checkpoint may change.
+_FREE = {
+    *_NOISES, "baseline", "max_iter", "max_time", "n_iter_no_change", "warm_start", "checkpoint",
+    "device", "random_state", "verbose",
+}  # fmt: skip
+
+
+class NeuralPotential(StructureRegressor):
+    """Base class of potentials that are networks of graphs, trained by gradients.
+
+    A subclass implements ``_architecture(n_species)``, which returns an `Architecture`, has the
+    parameters below beside those of the architecture, and adds the constraints of its own to
+    ``_parameter_constraints``; `skatom.models.SchNet` describes all of them. Everything else is
+    here: batches, the loss of energies, forces and stresses, training, files, predictions.
+    """
+
+    gives = in_order({"energy", "forces", "stress", "local_energies"})
+    learns = ("energy", "forces", "stress")
+
+    _parameter_constraints = {
+        "noise_energy": [POSITIVE, dict, "array-like"],
+        "noise_forces": [POSITIVE, dict, "array-like"],
+        "noise_virial": [POSITIVE, dict, "array-like"],
+        "baseline": "no_validation",
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_time": [POSITIVE, None],
+        "solver": [StrOptions({"adam", "sgd"})],
+        "learning_rate_init": [POSITIVE],
+        "learning_rate_min": [POSITIVE],
+        "schedule": [StrOptions({"cosine", "exponential", "plateau"})],
+        "n_cycles": [Interval(Integral, 1, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "ema_decay": [Interval(Real, 0, 1, closed="left")],
+        "max_gradient_norm": [POSITIVE, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
+        "warm_start": ["boolean"],
+        "checkpoint": "no_validation",
+        "dtype": [StrOptions({"float32", "float64"})],
+        "device": [DEVICES],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def _architecture(self, n_species):
+        """The `Architecture` that the parameters describe."""
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: StructuresLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+            The n training structures.
+        y : Targets, or array-like of shape (n,)
+            Labels: energies in eV, forces in eV/Å, stresses in eV/Å³, each of all structures or of
+            some.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the structures, by which their noise variance is divided; those of weight 0
+            are ignored.
+        configurations : array-like of str, shape (n,), default=None
+            Name of the configuration of each structure, for noises given as a dict.
+
+        Returns
+        -------
+        self
+        """
+        device = resolve_torch(self.device, type(self).__name__)
+        structures = as_structures(X)
+        targets = as_targets(y, structures)
+        learnt = check_labels(targets, self.learns, type(self).__name__)
+        before = getattr(self, "network_", None) if self.warm_start else None
+        self.absolute_energies_, self.outputs_ = "energy" in learnt, self.gives
+        self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
+        noise = {name: getattr(self, name) for name in _NOISES}
+        labels = Labels.of(
+            structures, targets, self.baseline_, noise, configurations, sample_weight
+        )
+        used = np.flatnonzero(labels.has_energy | labels.has_forces | labels.has_virial)
+        if not len(used):
+            raise ValueError(
+                "no label has weight: give at least one labelled sample a positive sample_weight"
+            )
+        if len(used) < len(structures):
+            structures, labels = structures[used], labels[used]
+        network = self._first_network(structures, labels, before)
+        return self._train(network, structures, labels, device, before)
+
+    def _first_network(self, structures, labels, before):
+        """The network before training: that of the last fit, or one whose energies are those of
+        the elements."""
+        species = structures.species if before is None else before.species
+        architecture = self._architecture(len(species))
+        head = EnergyHead(architecture.n_features, max(1, architecture.n_features // 2))
+        if before is not None:
+            _check_same(before, architecture)
+            return before
+        counts = count_species(structures, species)
+        energies = energies_of_elements(counts, labels)
+        scale = scale_of(labels, counts @ energies, structures.n_atoms)
+        return FittedNetwork(architecture, head, {}, scale, energies, species)
+
+    def _train(self, network, structures, labels, device, before):
+        from skatom.models._torch.networks.potential import GraphPotential
+        from skatom.models._torch.networks.training import TrainingSteps
+
+        random = check_random_state(self.random_state)
+        graphs = Graphs.of(structures, network.species, network.architecture.cutoff)
+        constants = count_species(structures, network.species) @ network.energies
+        energies = labels.energy - constants
+        data = LabelledGraphs.of(graphs, labels, energies, network.scale)
+        check_training_memory(self, data, network.architecture, device, self.dtype)
+        parts = parted(len(data), self.validation_fraction, random)
+        potential = GraphPotential(network.architecture, network.head)
+        first = network.weights if before is not None else _first_weights(network, random)
+        steps = TrainingSteps(
+            potential, vector_of(first).astype(self.dtype), self.solver, self.ema_decay,
+            self.max_gradient_norm, data.derivatives, device,
+        )  # fmt: skip
+        place = len(network.species), network.architecture.cutoff, self.dtype, device
+        training = GraphTraining(
+            self, steps, data, parts, place, random, self._checkpoint(network, data)
+        )
+        course = training.run()
+        self.network_ = FittedNetwork(
+            network.architecture, network.head,
+            weights_of(course.best["weights"], potential.shapes), network.scale, network.energies,
+            network.species,
+        )  # fmt: skip
+        self.species_, self.n_iter_ = network.species, training.iteration
+        self.best_iteration_ = course.best["iteration"] if len(parts[1]) else training.iteration
+        self.history_ = {name: np.array(values) for name, values in course.history.items()}
+        return self
+
+    def _checkpoint(self, network, data):
+        parameters = self.get_params(deep=False)
+        settings = {k: v for k, v in parameters.items() if k not in _FREE}
+        settings = {"model": type(self).__name__, **asdict(network.architecture), **settings}
+        content = [data.graphs.vectors, data.graphs.kinds, *data.labels.values()]
+        return TrainingCheckpoint(self.checkpoint, settings, content)
+
+    def _checked(self, X):
+        return as_structures(X)
+
+    def _evaluate(self, X, names):
+        device = resolve_torch(self.device, type(self).__name__)
+        derivatives = bool({"gradient", "virial"} & {*names})
+        local, gradient, virial = self.network_.evaluate(X, device, derivatives)
+        energy = np.add.reduceat(local, X.offsets[:-1])
+        found = {"energy": energy, "local_energies": local}
+        found |= {"gradient": gradient, "virial": virial} if derivatives else {}
+        return {name: found[name] for name in names}
+
+
+def _first_weights(network, random):
+    return network.architecture.initial(random) | network.head.initial(random)
+
+
+def _check_same(before, architecture):
+    """Raise a ValueError if a network cannot go on as one of another form."""
+    own, other = asdict(before.architecture), asdict(architecture)
+    name = next((k for k in own if own[k] != other[k]), None)
+    if name is not None:
+        raise ValueError(
+            f"warm_start=True goes on with a network of {name}={own[name]!r}, and {name} is "
+            f"{other[name]!r} now: set it as it was, or warm_start=False"
+        )

@@ -1,0 +1,162 @@
+"""Batches of graphs in two buffers, one of floats and one of integers.
+
+Two copies bring a batch to a card, and views of the buffers are the arrays of the batch. Batches of
+one layout have equal shapes, so that recorded work on them can be repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+# Numbers of atoms and edges of padded batches are those of a grid with this ratio.
+_GRID = 2**0.25
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """The shapes of a batch.
+
+    Attributes
+    ----------
+    n_structures, n_atoms, n_edges, n_species : int
+        Numbers in the batch, those that pad it included.
+    labelled : bool
+        Whether there are labels.
+    sorted : bool
+        Whether the edges are also listed by atom, from both ends, for sums over segments.
+    dtype : {"float32", "float64"}
+    """
+
+    n_structures: int
+    n_atoms: int
+    n_edges: int
+    n_species: int
+    labelled: bool
+    sorted: bool
+    dtype: str
+
+    @classmethod
+    def of(cls, graphs, n_structures, n_species, *, labelled, on_card, dtype):
+        """The layout of a batch: as it is, or padded and sorted for a card."""
+        layout = cls(
+            n_structures, len(graphs.kinds), len(graphs.first), n_species, labelled, on_card, dtype
+        )
+        if not on_card:
+            return layout
+        # an atom to spare is the end of the edges that pad
+        return replace(
+            layout, n_atoms=_on_grid(layout.n_atoms + 1), n_edges=_on_grid(layout.n_edges + 1)
+        )
+
+    @cached_property
+    def floats(self):
+        """Shapes of the arrays of floats by name."""
+        n, atoms, edges = self.n_structures, self.n_atoms, self.n_edges
+        shapes = {"vectors": (edges, 3), "one_hot": (atoms, self.n_species), "degrees": (atoms, 1)}
+        if self.labelled:
+            shapes |= {
+                "energy": (n,), "energy_weight": (n,), "gradient": (atoms, 3),
+                "gradient_weight": (atoms, 1), "virial": (n, 6), "virial_weight": (n, 1),
+            }  # fmt: skip
+        if self.sorted:
+            shapes["signs"] = (2 * edges, 1)
+        return shapes
+
+    @cached_property
+    def integers(self):
+        """Shapes of the arrays of integers by name."""
+        n, atoms, edges = self.n_structures, self.n_atoms, self.n_edges
+        shapes = {
+            "first": (edges,), "second": (edges,), "atom_owners": (atoms,), "edge_owners": (edges,)
+        }  # fmt: skip
+        if self.sorted:
+            shapes |= {
+                "neighbors": (2 * edges,), "entries": (2 * edges,), "starts": (atoms + 1,),
+                "atom_starts": (n + 1,), "edge_starts": (n + 1,),
+            }  # fmt: skip
+        return shapes
+
+    @property
+    def sizes(self):
+        """Lengths of the buffers of floats and of integers."""
+        return [sum(map(prod, shapes.values())) for shapes in (self.floats, self.integers)]
+
+
+def _on_grid(n):
+    """The next number of the grid."""
+    size = max(8, int(np.ceil(_GRID ** np.ceil(np.log(n) / np.log(_GRID) - 1e-9))))
+    return max(size, n)
+
+
+def views(buffer, shapes):
+    """The arrays, or tensors, that a buffer is divided into."""
+    found, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + prod(shape)
+        found[name] = buffer[start:stop].reshape(shape)
+        start = stop
+    return found
+
+
+def packed(graphs, layout, cutoff, labels=None):
+    """A batch in the buffers of a layout.
+
+    What is left of a layout is padded with edges from an atom of no structure to itself, of the
+    length of the cutoff: at length zero derivatives would not be finite.
+
+    Parameters
+    ----------
+    graphs : Graphs
+    layout : BatchLayout
+        With at least the numbers of the graphs.
+    cutoff : float
+    labels : dict of ndarray, default=None
+        Labels and their weights by name.
+
+    Returns
+    -------
+    tuple of ndarray
+        The floats and the integers.
+    """
+    n_floats, n_integers = layout.sizes
+    floats, integers = np.zeros(n_floats, layout.dtype), np.zeros(n_integers, np.int64)
+    real, whole = views(floats, layout.floats), views(integers, layout.integers)
+    n, n_atoms, n_edges = len(graphs), len(graphs.kinds), len(graphs.first)
+    first, second = graphs.ends()
+    real["vectors"][:n_edges] = graphs.vectors
+    real["vectors"][n_edges:, 0] = cutoff
+    real["one_hot"][np.arange(n_atoms), graphs.kinds] = 1
+    degrees = np.bincount(first, minlength=layout.n_atoms)
+    degrees += np.bincount(second, minlength=layout.n_atoms)
+    real["degrees"][:, 0] = degrees
+    for name, ends in (("first", first), ("second", second)):
+        whole[name][:n_edges] = ends
+        whole[name][n_edges:] = layout.n_atoms - 1
+    # the sums of structure n, which is none, are not used
+    for name, offsets in (("atom_owners", graphs.offsets), ("edge_owners", graphs.edge_offsets)):
+        whole[name][...] = layout.n_structures
+        whole[name][: offsets[-1]] = np.repeat(np.arange(n), np.diff(offsets))
+    if layout.sorted:
+        _sort(real, whole, graphs, first, second, degrees)
+    for name, values in (labels or {}).items():
+        real[name][: len(values)] = values.reshape(-1, *real[name].shape[1:])
+    return floats, integers
+
+
+def _sort(real, whole, graphs, first, second, degrees):
+    """Fill the lists of edges by atom; those of the padding are behind the end of all segments."""
+    n, n_edges = len(graphs), len(first)
+    order = np.argsort(np.concatenate([first, second]), kind="stable")
+    whole["neighbors"][: 2 * n_edges] = np.concatenate([second, first])[order]
+    whole["neighbors"][2 * n_edges :] = whole["first"][-1]
+    whole["entries"][: 2 * n_edges] = order % max(n_edges, 1)
+    whole["entries"][2 * n_edges :] = len(whole["first"]) - 1
+    real["signs"][: 2 * n_edges, 0] = np.where(order < n_edges, -1, 1)
+    whole["starts"][1:] = np.cumsum(degrees)
+    for name, offsets in (("atom_starts", graphs.offsets), ("edge_starts", graphs.edge_offsets)):
+        whole[name][...] = offsets[-1]
+        whole[name][: n + 1] = offsets

@@ -1,0 +1,86 @@
+"""Files from which an interrupted training goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from skatom._files import written_whole
+
+# Seconds between two files.
+_SECONDS = 60.0
+
+
+class TrainingCheckpoint:
+    """The state of a training in a file, once a minute.
+
+    Parameters
+    ----------
+    path : str, path or None
+        None: no file is read or written.
+    settings : dict
+        Numbers and names on which the training depends; a file of others is refused.
+    data : list of ndarray
+        What is learnt from.
+    """
+
+    def __init__(self, path, settings, data):
+        self.path = None if path is None else Path(path)
+        self.settings = json.dumps(settings, sort_keys=True, default=str)
+        digest = hashlib.sha256()
+        for part in data if path is not None else ():
+            digest.update(np.ascontiguousarray(part).tobytes())
+        self.data, self.last = digest.hexdigest(), time.monotonic()
+
+    def load(self):
+        """The arrays of the file by name, None if there is no file.
+
+        Raises
+        ------
+        ValueError
+            If the file is none of these, or that of another training.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                state = dict(file)
+            settings, data = str(state.pop("settings")), str(state.pop("data"))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise ValueError(
+                f"{self.path} is not a checkpoint of a training: name another file, or remove it"
+            ) from error
+        if settings != self.settings:
+            raise ValueError(
+                f"{self.path} is the checkpoint of a training with {self._difference(settings)}: "
+                "set it as it was, name another file, or remove it"
+            )
+        if data != self.data:
+            raise ValueError(
+                f"{self.path} is the checkpoint of a training with other structures or labels: "
+                "name another file, or remove it"
+            )
+        return state
+
+    def _difference(self, other):
+        own, other = json.loads(self.settings), json.loads(other)
+        name = next(k for k in (*own, *other) if own.get(k) != other.get(k))
+        return f"{name}={other.get(name)!r}, not {own.get(name)!r}"
+
+    def save(self, state):
+        """Write the arrays that ``state()`` gives, if the last file is older than a minute."""
+        if self.path is None or time.monotonic() - self.last < _SECONDS:
+            return
+        with written_whole(self.path) as path, open(path, "wb") as file:
+            np.savez(file, settings=self.settings, data=self.data, **state())
+        self.last = time.monotonic()
+
+    def remove(self):
+        """Remove the file, after a training that is complete."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
