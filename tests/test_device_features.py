@@ -470,6 +470,13 @@ def test_covariances_equal_those_of_the_cpu(name):
         assert_equal(found, expected)
 
 
+@pytest.mark.parametrize("name", ["acsf", "ace", "soap_triples"])
+def test_covariances_of_every_descriptor(name):
+    on_cpu, features = pair_of(name, mixed()[:2])
+    kernel = KERNELS["sum"]
+    assert_equal(covariance_matrix(kernel, features), covariance_matrix(kernel, on_cpu))
+
+
 def test_covariances_of_a_kernel_with_a_cusp():
     on_cpu, features = pair_of("fchl19")
     expected = covariance_matrix(Matern(2.0, 1.5), on_cpu[:1], on_cpu[1:])
@@ -689,6 +696,20 @@ def test_sparse_gaussian_process_equals_that_of_the_cpu(periodic, monkeypatch):
     again = SparseGaussianProcess(terms=terms, random_state=0).fit(X, y)
     for a, b in zip(again.predict(queries, return_forces=True), expected[:2], strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+
+
+@pytest.mark.parametrize(("name", "kernel"), [("acsf", Gaussian(2.0)), ("soap", Cosine(2))])
+def test_sparse_gaussian_process_goes_on_as_on_the_cpu(name, kernel):
+    (X, y), (queries, _) = frames(8), frames(3, 10)
+    found, asked = [], {"return_forces": True, "return_std": True, "return_forces_std": True}
+    for make in (clone, on_device):
+        descriptor = make(DESCRIPTORS[name]).fit(X)
+        parts = descriptor.transform(X[:4]), descriptor.transform(X[4:])
+        model = SparseGaussianProcess(kernel, 8, random_state=0)
+        model.fit(parts[0], y[:4]).partial_fit(parts[1], y[4:])
+        found.append(model.predict(descriptor.transform(queries), **asked))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("kernel", [None, Cosine(2), Gaussian(3.0)])

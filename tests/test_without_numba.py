@@ -23,7 +23,8 @@ sys.meta_path.insert(0, Finder())
 WORK = """
 import numpy as np
 from skatom import Structures, Targets
-from skatom.models import SGDML
+from skatom.descriptors import AtomicClusterExpansion
+from skatom.models import SGDML, LinearPotential
 from skatom.parallel import run_in_threads
 import skatom.cli, skatom.plotting, skatom.vibrations, skatom.calculators
 
@@ -38,6 +39,11 @@ model = SGDML(sigma=3.0, device="torch").fit(X[:20], Targets(forces=forces[:20].
 energy, found = model.predict(X[20:], return_forces=True)
 assert abs(found - forces[20:].reshape(-1, 3)).max() < 0.1 * abs(forces).max()
 assert model.hessian(X[:2]).shape == (2, 9, 9)
+expansion = AtomicClusterExpansion(3.0, (6, 4, 4), device="torch").fit(X)
+features, y = expansion.transform(X), Targets(forces=forces.reshape(-1, 3), offsets=X.offsets)
+linear = LinearPotential(1e-8).fit(features[:20], y[:20])
+found = linear.predict(features[20:], return_forces=True)[1]
+assert abs(found - y[20:].forces).max() < 0.1 * abs(forces).max()
 try:
     model.set_params(device="cpu").predict(X)
 except ImportError as error:
@@ -45,7 +51,7 @@ except ImportError as error:
 """
 
 
-def test_sgdml_on_a_device_of_torch():
+def test_models_on_a_device_of_torch():
     pytest.importorskip("torch")
     done = subprocess.run([sys.executable, "-c", BLOCK + WORK], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -182,9 +182,14 @@ class AtomicClusterExpansion(AtomicDescriptor):
         """Smallest distances, at most half of the cutoff, and most neighbours, by two species."""
         n = len(self.species_)
         smallest, most = np.full((n, n), 0.5 * self._product_cutoff()), np.zeros((n, n), int)
+        device = self._device()
         for batch in groups_by_size(structures.offsets, _ATOMS):
             part = structures[batch]
-            pairs, species = self._neighbors(part), self._species_index(part)
+            species = self._species_index(part)
+            if device is None:
+                pairs = self._neighbors(part)
+            else:
+                pairs = self._neighbors_on(device, part).on_host()
             distances = np.sqrt(np.einsum("pa,pa->p", pairs.vectors, pairs.vectors))
             owners, others = pairs.centers, species[pairs.indices]
             np.minimum.at(smallest, (species[owners], others), distances)

@@ -158,14 +158,22 @@ def pair_gradients(pairs, expansion, cotangent):
 
 
 def pair_jacobian(pairs, expansion):
-    """d features_i / dr_ij, (n_pairs, 3, n_features)."""
+    """d features_i / dr_ij, (n_pairs, 3, n_features).
+
+    Beyond the cutoff of products a neighbour changes single projections alone.
+    """
     functions, plan, p = _PairProjections(pairs, expansion), expansion.plan, expansion.parameters
     numbers = products.evaluate(plan, _given(functions))
     given = torch.einsum("cp,pam->cmpa", p.mixing[:, pairs.species], _tangents(functions))
-    given = given.reshape(plan.n_given, -1)
-    centers = pairs.centers.repeat_interleave(3)
-    found = products.pushforward(plan, numbers, centers, given)
-    return found.T.reshape(len(pairs.centers), 3, len(found))
+    given = given.reshape(plan.n_given, len(pairs.centers), 3)
+    out = given.new_zeros((*given.shape[1:], len(plan.scalars)))
+    single = torch.nonzero(plan.scalars < plan.n_given)[:, 0]
+    out[:, :, single] = given[plan.scalars[single]].permute(1, 2, 0)
+    near = torch.nonzero(functions.r < p.product_cutoff)[:, 0]
+    centers = pairs.centers[near].repeat_interleave(3)
+    found = products.pushforward(plan, numbers, centers, given[:, near].flatten(1))
+    out[near] = found.T.reshape(len(near), 3, len(found))
+    return out
 
 
 def _given(functions):
