@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from string import ascii_uppercase
 
 import numpy as np
@@ -182,7 +183,7 @@ class PrototypeEncoder(PositionFreeDescriptor):
     def _sites(self):
         if isinstance(self.prototype, str):
             names, scaled, cell = _PROTOTYPES[self.prototype]
-            return Sites(np.array(list(names)), np.array(scaled, float), cell)
+            return _made(tuple(names), np.array(scaled, float).tobytes(), cell.tobytes())
         prototype = self.prototype if isinstance(self.prototype, Structures) else [self.prototype]
         prototype = as_structures(prototype)
         if len(prototype) != 1 or not prototype.pbc.all() or len(prototype.species) > 26:
@@ -191,7 +192,7 @@ class PrototypeEncoder(PositionFreeDescriptor):
                 f"and pbc={prototype.pbc[0].tolist()}: give one crystal of at most 26 elements"
             )
         scaled = prototype.positions @ np.linalg.inv(prototype.cells[0])
-        return Sites(prototype.numbers, scaled, prototype.cells[0])
+        return _made(tuple(prototype.numbers), scaled.tobytes(), prototype.cells[0].tobytes())
 
     def _site_names(self):
         labels = self._sites().labels
@@ -293,3 +294,10 @@ class PrototypeEncoder(PositionFreeDescriptor):
             columns = np.where(columns > 12, columns - 10, columns)
         both = np.stack([rows[numbers], columns[numbers]], axis=2)
         return both.reshape(len(numbers), -1).astype(float)
+
+
+@lru_cache(maxsize=16)
+def _made(elements, scaled, cell):
+    """The sites of a prototype, whose symmetries are looked for once."""
+    scaled, cell = (np.frombuffer(data).reshape(-1, 3) for data in (scaled, cell))
+    return Sites(np.array(elements), scaled, cell)
