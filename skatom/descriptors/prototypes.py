@@ -254,28 +254,32 @@ class PrototypeEncoder(PositionFreeDescriptor):
         )
 
     def _of_table(self, X):
-        return self._encoded(self._canonical(self._checked(np.asarray(X))))
+        return self._encoded(self._canonical(self._checked(X)))
 
     def _of_structures(self, structures):
         return self._encoded(self.elements_of(structures))
 
-    def _checked(self, table):
+    def _checked(self, X):
         """The atomic numbers of a table of numbers or symbols."""
-        n_sites = len(self._site_names())
-        if table.ndim != 2 or table.shape[1] != n_sites:
+        names = self._site_names()
+        if not hasattr(X, "shape") and len({len(row) for row in X}) > 1:
             raise ValueError(
-                f"the table of elements has the shape {table.shape}, but there are {n_sites} sites "
-                f"({', '.join(self._site_names())}): give one atomic number or symbol for each"
+                f"rows of the table have different lengths: give one element for each of the sites "
+                f"{', '.join(names)}"
+            )
+        table = np.asarray(X)
+        if table.ndim != 2 or table.shape[1] != len(names):
+            raise ValueError(
+                f"the table of elements has the shape {table.shape}, but there are {len(names)} "
+                f"sites ({', '.join(names)}): give one atomic number or symbol for each"
             )
         if table.dtype.kind in "OU":
-            table = np.vectorize(lambda z: atomic_numbers.get(z, 0 if isinstance(z, str) else z))(
-                table
-            )
+            table = np.vectorize(_number)(table)
         wrong = np.argwhere(~np.isin(table, np.arange(1, 119)))
         if len(wrong):
             row, column = wrong[0]
             raise ValueError(
-                f"row {row} of the table has no element on site {self._site_names()[column]}: give "
+                f"row {row} of the table has no element on site {names[column]}: give "
                 "atomic numbers from 1 to 118 or symbols"
             )
         return table.astype(int)
@@ -294,6 +298,11 @@ class PrototypeEncoder(PositionFreeDescriptor):
             columns = np.where(columns > 12, columns - 10, columns)
         both = np.stack([rows[numbers], columns[numbers]], axis=2)
         return both.reshape(len(numbers), -1).astype(float)
+
+
+def _number(element):
+    """The atomic number of a symbol, 0 of other text."""
+    return atomic_numbers.get(element, 0) if isinstance(element, str) else element
 
 
 @lru_cache(maxsize=16)
