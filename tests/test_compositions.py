@@ -288,6 +288,7 @@ def test_structures_that_are_not_like_the_prototype():
     ("table", "message"),
     [
         ([[1, 2]], r"the shape \(1, 2\), but there are 3 sites \(A, B, X\)"),
+        ([[1, 2, 3], [1, 2]], "rows of the table have different lengths"),
         ([[1, 2, 0]], "row 0 of the table has no element on site X"),
         ([[1, 2, 3], [1, 119, 2]], "row 1 of the table has no element on site B"),
         ([["Sr", "Tj", "O"]], "row 0 of the table has no element on site B"),

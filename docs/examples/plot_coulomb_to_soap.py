@@ -24,9 +24,9 @@ from skatom.descriptors import (
 )
 
 data = load_ethanol()
-order = np.random.default_rng(0).permutation(len(data.structures))
-test, train = order[:300], order[300:1100]
-energies = 1e3 * (data.targets.energy - data.targets.energy.mean())
+chosen = np.random.default_rng(0).permutation(len(data.structures))[:1000]
+structures = data.structures[chosen]  # the first 200 are for the test
+energies = 1e3 * (data.targets.energy[chosen] - data.targets.energy.mean())
 print(f"spread {energies.std():.0f} meV")
 
 # %%
@@ -49,10 +49,10 @@ WIDTHS = [1, 8, 64, 512]
 
 def distances_of(descriptor, metric):
     """Distances between all frames, in units of their median."""
-    x = descriptor.fit_transform(data.structures).values
+    x = descriptor.fit_transform(structures).values
     if isinstance(descriptor, ManyBodyExpansion):  # powers of many sizes
         x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12)
-    distances = pairwise_distances(x[order[:1100]], metric=metric)
+    distances = pairwise_distances(x, metric=metric)
     return distances / np.median(distances)
 
 
@@ -62,7 +62,6 @@ def learning_curve(distances):
     The width of the kernel and the regularisation are chosen by folds of 400 training
     frames.
     """
-    y = energies[order[:1100]]
     best = None
     for width in WIDTHS:
         kernel = np.exp(-distances / width)
@@ -71,15 +70,15 @@ def learning_curve(distances):
             GRID,
             cv=3,
             scoring="neg_mean_absolute_error",
-        ).fit(kernel[300:700, 300:700], y[300:700])
+        ).fit(kernel[200:600, 200:600], energies[200:600])
         if best is None or search.best_score_ > best[0]:
             best = search.best_score_, kernel, search.best_estimator_
     _, kernel, model = best
     errors = []
     for size in SIZES:
-        part = slice(300, 300 + size)
-        model.fit(kernel[part, part], y[part])
-        errors.append(np.abs(model.predict(kernel[:300, part]) - y[:300]).mean())
+        part = slice(200, 200 + size)
+        model.fit(kernel[part, part], energies[part])
+        errors.append(np.abs(model.predict(kernel[:200, part]) - energies[:200]).mean())
     return errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from string import ascii_uppercase
 
 import numpy as np
@@ -182,7 +183,7 @@ class PrototypeEncoder(PositionFreeDescriptor):
     def _sites(self):
         if isinstance(self.prototype, str):
             names, scaled, cell = _PROTOTYPES[self.prototype]
-            return Sites(np.array(list(names)), np.array(scaled, float), cell)
+            return _made(tuple(names), np.array(scaled, float).tobytes(), cell.tobytes())
         prototype = self.prototype if isinstance(self.prototype, Structures) else [self.prototype]
         prototype = as_structures(prototype)
         if len(prototype) != 1 or not prototype.pbc.all() or len(prototype.species) > 26:
@@ -191,7 +192,7 @@ class PrototypeEncoder(PositionFreeDescriptor):
                 f"and pbc={prototype.pbc[0].tolist()}: give one crystal of at most 26 elements"
             )
         scaled = prototype.positions @ np.linalg.inv(prototype.cells[0])
-        return Sites(prototype.numbers, scaled, prototype.cells[0])
+        return _made(tuple(prototype.numbers), scaled.tobytes(), prototype.cells[0].tobytes())
 
     def _site_names(self):
         labels = self._sites().labels
@@ -253,28 +254,32 @@ class PrototypeEncoder(PositionFreeDescriptor):
         )
 
     def _of_table(self, X):
-        return self._encoded(self._canonical(self._checked(np.asarray(X))))
+        return self._encoded(self._canonical(self._checked(X)))
 
     def _of_structures(self, structures):
         return self._encoded(self.elements_of(structures))
 
-    def _checked(self, table):
+    def _checked(self, X):
         """The atomic numbers of a table of numbers or symbols."""
-        n_sites = len(self._site_names())
-        if table.ndim != 2 or table.shape[1] != n_sites:
+        names = self._site_names()
+        if not hasattr(X, "shape") and len({len(row) for row in X}) > 1:
             raise ValueError(
-                f"the table of elements has the shape {table.shape}, but there are {n_sites} sites "
-                f"({', '.join(self._site_names())}): give one atomic number or symbol for each"
+                f"rows of the table have different lengths: give one element for each of the sites "
+                f"{', '.join(names)}"
+            )
+        table = np.asarray(X)
+        if table.ndim != 2 or table.shape[1] != len(names):
+            raise ValueError(
+                f"the table of elements has the shape {table.shape}, but there are {len(names)} "
+                f"sites ({', '.join(names)}): give one atomic number or symbol for each"
             )
         if table.dtype.kind in "OU":
-            table = np.vectorize(lambda z: atomic_numbers.get(z, 0 if isinstance(z, str) else z))(
-                table
-            )
+            table = np.vectorize(_number)(table)
         wrong = np.argwhere(~np.isin(table, np.arange(1, 119)))
         if len(wrong):
             row, column = wrong[0]
             raise ValueError(
-                f"row {row} of the table has no element on site {self._site_names()[column]}: give "
+                f"row {row} of the table has no element on site {names[column]}: give "
                 "atomic numbers from 1 to 118 or symbols"
             )
         return table.astype(int)
@@ -293,3 +298,15 @@ class PrototypeEncoder(PositionFreeDescriptor):
             columns = np.where(columns > 12, columns - 10, columns)
         both = np.stack([rows[numbers], columns[numbers]], axis=2)
         return both.reshape(len(numbers), -1).astype(float)
+
+
+def _number(element):
+    """The atomic number of a symbol, 0 of other text."""
+    return atomic_numbers.get(element, 0) if isinstance(element, str) else element
+
+
+@lru_cache(maxsize=16)
+def _made(elements, scaled, cell):
+    """The sites of a prototype, whose symmetries are looked for once."""
+    scaled, cell = (np.frombuffer(data).reshape(-1, 3) for data in (scaled, cell))
+    return Sites(np.array(elements), scaled, cell)
