@@ -118,8 +118,8 @@ class AtomicClusterExpansion(AtomicDescriptor):
     >>> from skatom.descriptors import AtomicClusterExpansion
     >>> expansion = AtomicClusterExpansion(degrees=(4, 4, 4), l_weight=1.0)
     >>> expansion.fit_transform([molecule("H2O"), molecule("NH3")])
-    AtomicFeatures(2 structures, 7 atoms, 76 features, species H N O)
-    >>> expansion.get_feature_names_out()[[0, 12, 50]]
+    AtomicFeatures(2 structures, 7 atoms, 50 features, species H N O)
+    >>> expansion.get_feature_names_out()[[0, 12, 40]]
     array(['ace_H1l0', 'ace_H1l0_H1l0', 'ace_H1l0_H1l0_O1l0'], dtype=object)
     """
 
