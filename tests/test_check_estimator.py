@@ -9,6 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skatom.decomposition import RelevantDimension
 from skatom.descriptors import FeatureScaler, FeatureSelector, ThermometerEncoder
+from skatom.gaussian_process import KernelSearch
 from skatom.kernels import Gaussian, Laplacian
 from skatom.models import (
     BaggedGreedyOLS,
@@ -43,6 +44,10 @@ ESTIMATORS = [
     GreedyOLS(),
     GreedyOLS(method="gram-schmidt", max_features="sqrt", random_state=0),
     GreedyOLS(n_terms=1, fit_intercept="candidate"),
+    KernelSearch(("RBF",), max_level=0, n_restarts=0, alpha=1e-2),
+    KernelSearch(
+        ("LIN", "RBF"), max_level=1, n_restarts=0, alpha=1e-2, selection="random", random_state=0
+    ),
     LinearPotential(),
     LinearPotential(alpha=1e-3, fit_intercept=False),
     LinearPotential(alpha="cv", cv=2),

@@ -17,7 +17,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.model_selection import KFold
 
-from benchmarks.harness import DATA, peak_gib, table
+from benchmarks.descriptors.global_descriptors import qm7, tensors
+from benchmarks.harness import peak_gib, table
 from skatom.baseline import AtomicBaseline
 from skatom.parallel import split_rows
 
@@ -28,6 +29,7 @@ REFERENCES = {  # label: published MAE in kcal/mol
     "random orders, Laplacian": 3.1,
     "bag of bonds, Laplacian": 1.5,
     "many-body sums, Gaussian": 1.5,
+    "many-body tensors, Gaussian": None,
 }
 # Widths are this number of halvings from the largest, which is a multiple of the median distance.
 HALVINGS, LARGEST = 6, 32.0
@@ -35,18 +37,10 @@ ALPHAS = [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-11]
 
 
 def molecules(n):
-    """Structures and atomisation energies in kcal/mol."""
-    from skatom import Structures
-
-    data = np.load(DATA / "molecules" / "qm7.npz")
-    counts = data["n_atoms"]
-    structures = Structures(
-        np.concatenate([z[:n] for z, n in zip(data["z"], counts, strict=True)]),
-        np.concatenate([r[:n] for r, n in zip(data["R"], counts, strict=True)]),
-        np.concatenate([[0], np.cumsum(counts)]),
-    )
-    chosen = np.random.default_rng(0).permutation(len(counts))[:n]
-    return structures[chosen], data["E_pbe0"][chosen]
+    """Structures and atomisation energies in kcal/mol of some molecules in random order."""
+    structures, energies = qm7()
+    chosen = np.random.default_rng(0).permutation(len(energies))[:n]
+    return structures[chosen], energies[chosen]
 
 
 def features(label, structures):
@@ -62,6 +56,7 @@ def features(label, structures):
         "sorted": CoulombMatrix(unit="bohr"),
         "bag of bonds": BagOfBonds(unit="bohr"),
         "many-body sums": ManyBodyExpansion(),
+        "many-body tensors": tensors(),
     }[name]
     values = descriptor.fit_transform(structures).values
     if name == "many-body sums":

@@ -14,7 +14,7 @@ from skatom.solvers.dense_cholesky import factor_in_place
 # The regularisation from which on normal equations give the predictions of a QR factorisation to
 # eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal. On a device six
 # digits are enough.
-LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-10
+LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-11
 # Rows of the Gram matrix to which those of energies are added at once.
 _COLUMNS = 512
 

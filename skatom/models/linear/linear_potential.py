@@ -39,7 +39,7 @@ class LinearPotential(LeastSquaresModel):
 
     For a given α of 1e-8 or more (times the mean of g²), rows of forces and virials are summed in
     normal equations instead, which take less time and give the same predictions to eight digits.
-    Features on a device are reduced there, and the normal equations solved there, for α of 1e-10 or
+    Features on a device are reduced there, and the normal equations solved there, for α of 1e-11 or
     more: to six digits.
 
     The penalty divides each feature by its length :math:`|a_j|`, the norm of its column of
