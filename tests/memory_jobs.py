@@ -12,6 +12,7 @@ from skatom.descriptors import (
     ACSF,
     FCHL19,
     SOAP,
+    AtomicClusterExpansion,
     AveragedSOAP,
     ChebyshevFunctions,
     FeatureScaler,
@@ -280,6 +281,12 @@ JOBS = {
               random_state=0),
         1000,
     ),
+    "linear-equations": Fit(
+        piped(
+            AtomicClusterExpansion(3.5, (8, 8, 9), l_weight=0.5), LinearPotential, alpha=1e-6
+        ),
+        800, system="crystals", steady=False,
+    ),
     "linear": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), LinearPotential, alpha=1e-6), 1000),
     "network": Fit(
         piped(SOAP(cutoff=3.5, n_max=4, l_max=3), StructuredMLPRegressor, solver="lbfgs",
@@ -328,6 +335,7 @@ JOBS = {
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="polarizability", keep_factor=True),
         5000, ("polarizability",),
     ),
+    "cluster-expansion": Transform(AtomicClusterExpansion(4.0, (10, 6, 6), l_weight=1.0), 4000),
     "moment-tensor": Transform(MomentTensor(cutoff=4.0), 8000),
     "moment-tensor-sum": Transform(MomentTensor(cutoff=4.0, pool="sum"), 6000),
     "chebyshev": Transform(ChebyshevFunctions(cutoff=4.0), 20000),

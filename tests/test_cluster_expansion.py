@@ -129,11 +129,11 @@ def test_only_single_projections_reach_beyond_the_cutoff_of_products():
 
 def test_equal_channels_are_those_of_one_species():
     structures = environments(3, 5, "HO")
-    mixed_species = descriptor(species_compression=[[1.0, 1.0, 1.0]], degrees=(4, 5, 5))
+    mixed_species = descriptor(species_compression=[[1.0, 1.0, 1.0]], degrees=(0, 5, 5))
     values = of_carbon(mixed_species.fit(structures), structures)
     for atoms in structures:
         atoms.symbols[1:] = "H"
-    same = descriptor(species_compression=[[1.0, 1.0]], degrees=(4, 5, 5)).fit(structures)
+    same = descriptor(species_compression=[[1.0, 1.0]], degrees=(0, 5, 5)).fit(structures)
     same.r_min_[:] = mixed_species.r_min_.min()
     mixed_species.r_min_[:] = mixed_species.r_min_.min()
     for atoms in structures:
@@ -207,7 +207,18 @@ def test_names_and_degrees_belong_to_the_features():
     assert degrees[place] == 2.5
     assert any(name.endswith("L0") for name in names)
     compressed = descriptor(species_compression=1).fit([molecule("CH4")])
-    assert compressed.get_feature_names_out()[0] == "ace_mix0-1l0"
+    names = compressed.get_feature_names_out()
+    assert names[0] == "ace_H1l0"
+    assert any(name.startswith("ace_mix0-1l0_mix0-1l0") for name in names)
+
+
+def test_compression_leaves_single_projections_to_the_species():
+    structures = environments(3, 5, "HO")
+    one = descriptor(species_compression=1, degrees=(4, 4)).fit(structures)
+    separate = descriptor(degrees=(4,)).fit(structures)
+    np.testing.assert_array_equal(
+        one.transform(structures).values[:, : 4 * 3], separate.transform(structures).values
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ class ClusterBasis(NamedTuple):
     # k projections of fewer than k neighbours are functions of these that lower products have. A
     # product is left out if it has more of a channel for every species. None: all are kept.
     most: tuple | None = None
+    # Channels after these, of single projections alone; 0: single projections are of all channels.
+    n_single: int = 0
 
 
 class Projection(NamedTuple):
@@ -76,8 +78,8 @@ _SAME = 1e-8
 @lru_cache(maxsize=32)
 def terms(basis):
     """All features, by the number of factors."""
-    single = int(basis.degrees[0])
-    singles = product(range(basis.n_channels), range(1, single + 1))
+    n_all, degree = basis.n_channels + basis.n_single, int(basis.degrees[0])
+    singles = product(range(n_all)[-basis.n_single or 0 :], range(1, degree + 1))
     found = [CoupledProduct((Projection(float(n), 0, n, c),), 0) for c, n in singles]
     for order, degree in enumerate(basis.degrees[1:], 2):
         made = _multisets(_projections(basis, degree - (order - 1)), order, degree, basis.most)
@@ -186,7 +188,7 @@ def products(basis):
             for p in term.factors:
                 n_radial += [0] * (p.l + 1 - len(n_radial))
                 n_radial[p.l] = max(n_radial[p.l], p.n)
-    writer = _Writer(n_radial, int(basis.degrees[0]), basis.n_channels)
+    writer = _Writer(n_radial, int(basis.degrees[0]), basis.n_channels + basis.n_single)
     return writer.products([writer.scalar(term) for term in found])
 
 

@@ -65,10 +65,10 @@ class AtomicClusterExpansion(AtomicDescriptor):
     product_cutoff : float, default=None
         Cutoff radius in Å of the projections in products, at most ``cutoff``. None: ``cutoff``.
     species_compression : int or array-like of shape (n_channels, n_species), default=None
-        Mix the species of neighbours into fewer channels, as in `SOAP`. An array U: channel J
-        receives U_Ja times the projections of species a. An int: that many leading eigenvectors of
-        a similarity from covalent radii and groups of the periodic table. None: each species is a
-        channel.
+        Mix the species of neighbours into fewer channels, as in `SOAP`, but for single projections,
+        the pair potentials. An array U: channel J receives U_Ja times the projections of species a.
+        An int: that many leading eigenvectors of a similarity from covalent radii and groups of the
+        periodic table. None: each species is a channel.
     pool : {"sum", "mean"}, default=None
         Sum or average the features over the atoms of each structure, as `StructureFeatures`.
         None: `AtomicFeatures`, one row for each atom.
@@ -118,8 +118,8 @@ class AtomicClusterExpansion(AtomicDescriptor):
     >>> from skatom.descriptors import AtomicClusterExpansion
     >>> expansion = AtomicClusterExpansion(degrees=(4, 4, 4), l_weight=1.0)
     >>> expansion.fit_transform([molecule("H2O"), molecule("NH3")])
-    AtomicFeatures(2 structures, 7 atoms, 76 features, species H N O)
-    >>> expansion.get_feature_names_out()[[0, 12, 50]]
+    AtomicFeatures(2 structures, 7 atoms, 50 features, species H N O)
+    >>> expansion.get_feature_names_out()[[0, 12, 40]]
     array(['ace_H1l0', 'ace_H1l0_H1l0', 'ace_H1l0_H1l0_O1l0'], dtype=object)
     """
 
@@ -206,14 +206,20 @@ class AtomicClusterExpansion(AtomicDescriptor):
         most = np.minimum(self.n_neighbors_ @ (self.mixing_ != 0).T, 4)
         return ClusterBasis(
             tuple(float(d) for d in self.degrees), float(self.l_weight), len(self.mixing_),
-            tuple(map(tuple, most.tolist())),
+            tuple(map(tuple, most.tolist())), len(self.species_) if self._compresses else 0,
         )  # fmt: skip
 
+    @property
+    def _compresses(self):
+        return self.species_compression is not None
+
     def _compiled(self):
-        made = products(self._basis())
+        made, mixing = products(self._basis()), self.mixing_
+        if self._compresses:
+            mixing = np.vstack([mixing, np.eye(len(self.species_))])
         return _cpu.Projections(
             float(self.cutoff), float(self._product_cutoff()), self.r_min_,
-            normalization(len(made.n_radial) - 1), self.mixing_, *made,
+            normalization(len(made.n_radial) - 1), mixing, *made,
         )  # fmt: skip
 
     def _n_features(self):
@@ -257,8 +263,8 @@ class AtomicClusterExpansion(AtomicDescriptor):
         """
         check_is_fitted(self)
         channels = [chemical_symbols[z] for z in self.species_]
-        if self.species_compression is not None:
-            channels = [f"mix{j}-" for j in range(len(self.mixing_))]
+        if self._compresses:
+            channels = [*(f"mix{j}-" for j in range(len(self.mixing_))), *channels]
         names = []
         for term in terms(self._basis()):
             parts = [f"{channels[p.channel]}{p.n}l{p.l}" for p in term.factors]

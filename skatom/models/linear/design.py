@@ -140,6 +140,14 @@ class Design:
         size = n_bytes // (24 * (self.n_constants + self._width))
         return groups_by_size(pooled.structures.offsets, max(1, size))
 
+    def batch_memory(self, offsets):
+        """Bytes of the rows of derivatives of the largest batch of `batches`, with their making."""
+        n_atoms = np.diff(offsets)
+        row = 8.0 * (self._width + self.n_columns)
+        most = max(_BATCH_BYTES / (24 * self._width), n_atoms.max(initial=1))
+        rows = 3 * min(most, n_atoms.sum()) + 9 * min(most / n_atoms.mean(), len(n_atoms))
+        return rows * row
+
     def sums(self, start, chunk):
         """`LabelSums` ``start`` and those of a chunk ``(X, labels, weights)`` of structures."""
         X, labels, weights = chunk

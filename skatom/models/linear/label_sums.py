@@ -183,6 +183,7 @@ def sums_of_structures(design, X, labels, weights, as_equations=False):
     items = ((X[piece], labels[piece], weights[piece]) for piece in pieces)
     elsewhere = works_elsewhere() and len(pieces) > 1
     if as_equations and not elsewhere:
+        _check_equations(design, labels)
         return _sums_in_place(design, start, items).reduced()
     check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
     sums = partial(design.sums, start)
@@ -204,8 +205,19 @@ def _sums_in_place(design, start, items):
             for some in split_rows(len(batches), available_threads()):
                 made = [part for parts in team.map(rows, batches[some]) for part in parts]
                 sums = _grow(grown, sums, made, team)
+                del made  # before the next are made
     parts = {kind: equations.finished() for kind, equations in grown.items()}
     return replace(sums, parts=sums.parts | parts)
+
+
+def _check_equations(design, labels):
+    """Raise a MemoryError if Gram matrices, one more to solve them, and rows would not fit."""
+    n = design.n_columns
+    gram = 8.0 * n * n
+    kinds = int(labels.has_forces.any()) + int(labels.has_virial.any())
+    of_energies = 8.0 * n * int(labels.has_energy.sum())
+    in_work = available_threads() * design.batch_memory(labels.offsets)
+    check_memory(kinds * gram + 2 * of_energies + max(gram, in_work), *_memory_message(n))
 
 
 def _weighted_rows(design, pooled, labels, weights, batch):
