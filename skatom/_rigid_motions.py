@@ -63,25 +63,36 @@ def kept_coordinates(motions):
     return [np.flatnonzero(row) for row in kept]
 
 
-def completion(motions, kept):
-    """The matrix T (3 N, len(kept)) that makes forces of their kept coordinates: f = T f[kept].
+def completions(motions, kept):
+    """Matrices T (3 N, n_kept) that make forces of their kept coordinates: f = T f[kept].
 
     Forces have no component along rigid motions, so the struck components follow from the others.
 
     Parameters
     ----------
-    motions : ndarray of float, shape (3 N, 6)
-    kept : ndarray of int
-        Kept coordinates, from `kept_coordinates`.
+    motions : ndarray of float, shape (n, 3 N, 6)
+        From `rigid_motions`.
+    kept : list of ndarray of int
+        Kept coordinates of each frame, as from `kept_coordinates`, in any order.
 
     Returns
     -------
-    ndarray of float, shape (3 N, len(kept))
+    list of ndarray of float
     """
-    struck = np.setdiff1d(np.arange(len(motions)), kept)
-    motions = motions[:, motions.any(axis=0)]
-    out = np.zeros((len(motions), len(kept)))
-    out[kept, np.arange(len(kept))] = 1.0
-    # motionsᵀ f = 0
-    out[struck] = -np.linalg.solve(motions[struck].T, motions[kept].T)
-    return out
+    found = [None] * len(motions)
+    ranks = motions.any(axis=1).sum(axis=1)
+    for rank in np.unique(ranks):
+        frames = np.flatnonzero(ranks == rank)
+        places, own = np.arange(len(frames))[:, None], motions[frames, :, :rank]
+        coordinates = np.stack([kept[frame] for frame in frames])
+        struck = np.ones(own.shape[:2], bool)
+        struck[places, coordinates] = False
+        struck = np.nonzero(struck)[1].reshape(len(frames), -1)
+        out = np.zeros((*own.shape[:2], coordinates.shape[1]))
+        out[places, coordinates, np.arange(coordinates.shape[1])] = 1.0
+        # motionsᵀ f = 0
+        missing, given = (own[places, rows].transpose(0, 2, 1) for rows in (struck, coordinates))
+        out[places, struck] = -np.linalg.solve(missing, given)
+        for frame, transform in zip(frames, out, strict=True):
+            found[frame] = transform
+    return found

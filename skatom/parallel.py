@@ -38,8 +38,8 @@ from skatom._crew import Crew, Helper
 from skatom._numba import get_num_threads
 from skatom._progress import tqdm
 
-# Atoms in one call of a compiled loop: a call costs some 50 µs, an atom some 10.
-_SMALLEST_PIECE, _LARGEST_PIECE = 32, 8192
+# Atoms in one call of a compiled loop.
+_LARGEST_PIECE = 8192
 
 
 @contextmanager
@@ -284,7 +284,7 @@ def split_sizes(sizes, size):
     return [slice(a, b) for a, b in pairwise([0, *starts.tolist(), len(ends)])]
 
 
-def run_in_threads(function, n_items, *arguments):
+def run_in_threads(function, n_items, *arguments, smallest=32):
     """Call ``function(first, last, *arguments)`` on pieces of 0 … n_items, in numba's threads.
 
     The function is compiled with ``nogil``, writes its results into its arguments, and treats
@@ -292,16 +292,16 @@ def run_in_threads(function, n_items, *arguments):
     only its own piece; OpenMP's threads would all wait for it, and spin between two loops.
     """
     threads = available_threads()
-    if threads == 1 or n_items < 2 * _SMALLEST_PIECE:
+    if threads == 1 or n_items < 2 * smallest:
         function(0, n_items, *arguments)
         return
-    edges = _edges(n_items, threads)
+    edges = _edges(n_items, threads, smallest)
     with ThreadTeam(threads) as team:
         results = team.map(lambda a, b: function(a, b, *arguments), edges[:-1], edges[1:])
         deque(results, 0)
 
 
-def _edges(n_items, threads):
+def _edges(n_items, threads, smallest):
     """Where pieces of 0 … n_items begin and end: for each thread a large one, then smaller ones.
 
     A piece costs some ten microseconds of the interpreter, which other threads may wait for.
@@ -310,8 +310,8 @@ def _edges(n_items, threads):
     while edges[-1] < n_items:
         left = n_items - edges[-1]
         # half of what is left, or all of it in the end
-        share = left // 2 if 8 * left > n_items and left > 2 * threads * _SMALLEST_PIECE else left
-        size = min(max(-(-share // threads), _SMALLEST_PIECE), _LARGEST_PIECE)
+        share = left // 2 if 8 * left > n_items and left > 2 * threads * smallest else left
+        size = min(max(-(-share // threads), smallest), _LARGEST_PIECE)
         stop = min(edges[-1] + threads * size, n_items)
         edges.extend(range(edges[-1] + size, stop, size))
         edges.append(stop)

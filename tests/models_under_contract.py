@@ -319,6 +319,7 @@ if find_spec("torch"):
         lambda: SchNet(
             cutoff=3.5, n_features=8, n_interactions=2, n_rbf=12, gamma=6.0, batch_size=5,
             max_iter=30, learning_rate_init=0.02, ema_decay=0.9, validation_fraction=0,
+            noise_energy=0.003,
             dtype="float64", random_state=0,
         ),
         labels=OF_THE_ENERGY,

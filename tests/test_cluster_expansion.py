@@ -4,8 +4,10 @@ from ase import Atoms
 from ase.build import molecule
 from batches import mixed
 
+from skatom.datasets import load_ethanol
 from skatom.descriptors import AtomicClusterExpansion
 from skatom.descriptors.cluster_basis import ClusterBasis, _independent, products, terms
+from skatom.models import LinearPotential
 
 
 def descriptor(**parameters):
@@ -140,6 +142,47 @@ def test_equal_channels_are_those_of_one_species():
     for atoms in structures:
         atoms.symbols[1:] = "H"
     np.testing.assert_allclose(of_carbon(same, structures), values, rtol=1e-12, atol=1e-13)
+
+
+def test_products_of_more_projections_than_neighbours_are_left_out():
+    water = molecule("H2O")
+    made = descriptor(degrees=(2, 4, 5, 5), l_weight=1.0).fit([water])
+    np.testing.assert_array_equal(made.n_neighbors_, [[1, 1], [2, 0]])
+    names = made.get_feature_names_out()
+    assert not any(name.count("_O") > 1 for name in names if name.count("_") > 1)
+    assert any(name.count("_H") == 2 for name in names)
+    of_hydrogen, of_oxygen = made.feature_species()
+    for name, hydrogen, oxygen in zip(names, of_hydrogen, of_oxygen, strict=True):
+        parts = name.split("_")[1:]
+        n_h, n_o = (sum(p.startswith(symbol) for p in parts) for symbol in "HO")
+        if n_h + n_o > 1:
+            assert hydrogen == (n_h <= 1 and n_o <= 1)
+            assert oxygen == (n_h <= 2 and n_o == 0)
+            assert hydrogen or oxygen
+        else:
+            assert hydrogen and oxygen
+
+
+def test_linear_models_need_no_columns_of_what_is_left_out():
+    """Forces are predicted as well as with the products that are left out."""
+    data = load_ethanol()
+    train, test = slice(None, None, 25), slice(10, None, 25)
+    made = descriptor(degrees=(14, 4, 4), l_weight=0.5).fit(data.structures[train])
+
+    def fitted():
+        model = LinearPotential(1e-6, noise_forces=0.01)
+        model.fit(made.transform(data.structures[train]), data.targets[train])
+        forces = model.predict(made.transform(data.structures[test]), return_forces=True)[1]
+        return model, np.abs(forces - data.targets[test].forces).mean()
+
+    few, error = fitted()
+    assert few.sums_.n_columns == 3 + made.feature_species().sum()
+    assert (few.coef_[~made.feature_species()] == 0).all()
+    made.n_neighbors_ = np.full((3, 3), 4)
+    assert made.feature_species().all()
+    many, error_of_all = fitted()
+    assert many.sums_.n_columns > 1.2 * few.sums_.n_columns
+    assert error < 1.05 * error_of_all
 
 
 def test_r_min_is_the_smallest_distance_of_each_pair_of_species():

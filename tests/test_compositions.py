@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skatom import Structures
+from skatom.datasets import free_atoms
 from skatom.descriptors import CompositionDescriptors, PrototypeEncoder, elemental_properties
 from skatom.elements import valence_electrons
 
@@ -52,7 +53,7 @@ def test_moments_of_salt():
 
 
 def test_numbers_of_features():
-    assert CompositionDescriptors().fit([SALT]).n_features_out_ == 2 * 12 + 12 * 11 // 2
+    assert CompositionDescriptors().fit([SALT]).n_features_out_ == 2 * 15 + 15 * 14 // 2
     many = {f"p{k}": {"Na": k, "Cl": -k} for k in range(22)}
     assert CompositionDescriptors(many).fit([SALT]).n_features_out_ == 275
 
@@ -92,6 +93,63 @@ def test_elements_without_a_value_are_left_out():
     with pytest.raises(ValueError, match="no vdw_radius of Po: leave out the property"):
         CompositionDescriptors().fit_transform(["PoO2"])
     assert CompositionDescriptors(["row", "mass"]).fit_transform(["PoO2"]).shape == (1, 5)
+
+
+@pytest.mark.parametrize("z, energy", [(2, -2.834836), (10, -128.233481), (18, -525.946195)])
+def test_free_atoms_have_the_energies_of_the_local_density_approximation(z, energy):
+    """Reference energies of NIST, in hartree, of another fit of the same electron gas."""
+    atom = free_atoms.FreeAtom(z, free_atoms.configuration(z), light=np.inf).converge()
+    assert atom.total_energy == pytest.approx(energy, rel=2e-4)
+    assert sum(atom.occupations.values()) == z
+
+
+def test_relativistic_energies_of_one_electron_are_those_of_dirac():
+    """Of s states, by the relation of the regular approximation with Dirac's equation."""
+    z, light = 80, free_atoms.LIGHT
+    atom = free_atoms.FreeAtom(z, {(1, 0): 1.0})
+    energies, orbitals = atom.solve(-z / atom.r, 0, 3)
+    root = np.sqrt(1 - (z / light) ** 2)
+    dirac = light**2 * (1 / np.sqrt(1 + (z / light / (np.arange(3) + root)) ** 2) - 1)
+    np.testing.assert_allclose(energies, dirac / (1 + dirac / (2 * light**2)), rtol=2e-4)
+    products = np.einsum("r,ra,rb->ab", atom.weights * atom.r**3, orbitals, orbitals)
+    np.testing.assert_allclose(products, np.eye(3), atol=1e-8)
+
+
+def test_potential_of_the_electron_gas_is_the_derivative_of_its_energy():
+    density = np.logspace(-6, 3, 30)
+    step = 1e-4 * density
+    energies = [n * free_atoms.exchange_correlation(n)[0] for n in (density + step, density - step)]
+    potential = free_atoms.exchange_correlation(density)[1]
+    np.testing.assert_allclose((energies[0] - energies[1]) / (2 * step), potential, rtol=1e-6)
+
+
+def test_the_table_of_free_atoms_is_what_the_program_computes():
+    table = elemental_properties(free_atoms.COLUMNS)
+    for symbol in ("Na", "Pd", "Au"):
+        found = free_atoms.properties_of(Atoms(symbol).numbers[0])
+        embedded = [table[name][symbol] for name in free_atoms.COLUMNS]
+        np.testing.assert_allclose(embedded, found, rtol=0, atol=2e-4)
+    assert len(table["s_radius"]) == 103
+
+
+def test_trends_of_the_periodic_table():
+    """Measured first ionisation energies, in eV, of atoms of all blocks."""
+    measured = {
+        "Li": 5.39, "Na": 5.14, "K": 4.34, "Mg": 7.65, "C": 11.26, "Si": 8.15, "F": 17.42,
+        "Cl": 12.97, "Fe": 7.90, "Cu": 7.73, "Ag": 7.58, "Au": 9.23, "Cs": 3.89, "Pb": 7.42,
+    }  # fmt: skip
+    table = elemental_properties(["ionization_energy", "electronegativity", "s_radius"])
+    for symbol, energy in measured.items():
+        assert table["ionization_energy"][symbol] == pytest.approx(energy, rel=0.15)
+    chi, radius = table["electronegativity"], table["s_radius"]
+    assert chi["F"] > chi["O"] > chi["N"] > chi["C"] > chi["B"] > chi["Li"] > chi["Cs"]
+    assert radius["Cs"] > radius["K"] > radius["Na"] > radius["Mg"] > radius["Cl"]
+
+
+def test_an_atom_that_does_not_converge():
+    occupations = free_atoms.configuration(2)
+    with pytest.raises(RuntimeError, match="the atom of charge 2 did not converge in 1 steps"):
+        free_atoms.FreeAtom(2, occupations).converge(n_steps=1)
 
 
 @pytest.mark.parametrize(

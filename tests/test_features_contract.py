@@ -41,12 +41,14 @@ from skatom.descriptors import (
     FeatureMap,
     FeatureScaler,
     FeatureSelector,
+    GeneralizedCoulombMatrix,
     InverseDistances,
     Linear,
     ManyBodyExpansion,
     ManyBodyTensor,
     MomentTensor,
     PairDistances,
+    PairKernelMatrix,
     PartialRadialDistribution,
     PointScattering,
     PrototypeEncoder,
@@ -55,6 +57,7 @@ from skatom.descriptors import (
     SineMatrix,
     StructureFeatures,
     ThermometerEncoder,
+    TripleAngles,
     ValleOganovFingerprint,
     WaveletScattering,
     atomic_derivatives,
@@ -318,7 +321,7 @@ CASES = {
         ManyBodyTensor, {**SMOOTH, "grid": (0.0, 1.2, 25)}, extensive=False
     ),
     "tensor_distances": tensor_case(
-        "distance", without_slabs, weighting="exp", decay=0.7, cutoff=4.9137, normalization="l2",
+        "distance", without_slabs, weighting="exp", decay=0.7, cutoff=4.83, normalization="l2",
         grid=(0, 4, 20),
     ),
     "tensor_squares": tensor_case(
@@ -372,6 +375,25 @@ CASES = {
     "distances": Case(PairDistances, structures=same_atoms, extensive=False),
     "distances_power": Case(
         PairDistances, {"power": -2.5}, same_atoms, extensive=False, first=False
+    ),
+    "pair_kernels": Case(PairKernelMatrix, structures=same_atoms, extensive=False),
+    "pair_kernels_exponential": Case(
+        PairKernelMatrix, {"kernel": "exponential", "sigma": 1.4, "gamma": 1.3}, same_atoms,
+        extensive=False, first=False,
+    ),
+    "pair_kernels_power": Case(
+        PairKernelMatrix, {"kernel": "power", "gamma": -2.0}, same_atoms, extensive=False,
+        first=False,
+    ),
+    "triple_cosines": Case(
+        TripleAngles, structures=same_molecules, extensive=False, periodic=False
+    ),
+    "triple_angles": Case(
+        TripleAngles, {"output": "angle"}, same_molecules, extensive=False, periodic=False,
+        first=False,
+    ),
+    "generalized_coulomb": Case(
+        GeneralizedCoulombMatrix, structures=same_molecules, extensive=False, periodic=False
     ),
     "sine": Case(
         SineMatrix, structures=crystals, extensive=False, periodic=False, other=one_crystal

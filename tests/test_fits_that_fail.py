@@ -23,10 +23,12 @@ from skatom.descriptors import (
     AveragedSOAP,
     BagOfBonds,
     ChebyshevFunctions,
+    CompositionDescriptors,
     CoulombMatrix,
     DescriptorUnion,
     FeatureScaler,
     FeatureSelector,
+    GeneralizedCoulombMatrix,
     InverseDistances,
     LambdaSOAP,
     ManyBodyExpansion,
@@ -34,10 +36,12 @@ from skatom.descriptors import (
     MomentTensor,
     PartialRadialDistribution,
     PointScattering,
+    PrototypeEncoder,
     WaveletScattering,
 )
 from skatom.kernels import Gaussian, KernelMatrix
 from skatom.selection import CUR, FarthestPointSampling
+from skatom.stability import PhaseDiagram
 
 PACKAGE = skatom.__path__[0]
 
@@ -122,7 +126,11 @@ OTHERS = {
     "union": lambda: _of_structures(
         DescriptorUnion([("bonds", BagOfBonds()), ("angles", ManyBodyTensor("angle"))])
     ),
+    "triples": lambda: _of_structures(GeneralizedCoulombMatrix()),
     "radial": lambda: _of_structures(PartialRadialDistribution(sigma=0.1)),
+    "composition": lambda: _of_structures(CompositionDescriptors()),
+    "prototype": lambda: _of_structures(PrototypeEncoder()),
+    "diagram": lambda: _of_structures(PhaseDiagram(0.0)),
     "scattering": lambda: _of_structures(
         WaveletScattering(orbitals=[(2, 1)], scales=(0,), beta=0.4, channels=("total",),
                           padding=3.0, grid_spacing=0.5)

@@ -20,13 +20,18 @@ from skatom.descriptors import (
     EwaldMatrix,
     ExtendedCoulombMatrix,
     FeatureScaler,
+    GeneralizedCoulombMatrix,
     InverseDistances,
     ManyBodyExpansion,
     ManyBodyTensor,
     PairDistances,
+    PairKernelMatrix,
     PartialRadialDistribution,
     SineMatrix,
+    TripleAngles,
 )
+from skatom.descriptors._cpu.pair_bags import bonds, powers
+from skatom.descriptors._cpu.spectra import spectra
 from skatom.kernels import Gaussian
 from skatom.models import ForceKernelRidge
 
@@ -183,6 +188,62 @@ def test_distances_and_their_powers():
     assert PairDistances(2.0).fit([WATER]).get_feature_names_out()[0] == "d(H1,O0)^2"
 
 
+def test_kernels_of_pairs():
+    r = values(PairDistances(), WATER)
+    np.testing.assert_allclose(values(PairKernelMatrix(sigma=1.5), WATER), np.exp(-(r**2) / 2.25))
+    exponential = PairKernelMatrix("exponential", sigma=1.5)
+    np.testing.assert_allclose(values(exponential, WATER), np.exp(-r / 1.5))
+    np.testing.assert_allclose(
+        values(exponential.set_params(gamma=0.5), WATER), np.exp(-np.sqrt(r / 1.5))
+    )
+    methanol = rattled_methanol()
+    below = matrix(methanol)[np.tril_indices(6, -1)]
+    np.testing.assert_allclose(values(PairKernelMatrix("power"), methanol)[0], below)
+    squared = values(PairKernelMatrix("power", gamma=-2.0), methanol)[0]
+    np.testing.assert_allclose(squared, below / values(PairDistances(), methanol)[0])
+
+
+def test_angles_of_triangles():
+    np.testing.assert_allclose(
+        np.degrees(values(TripleAngles("angle"), WATER)), [[104, 38, 38]], atol=1e-3
+    )
+    methanol = rattled_methanol()
+    angles = values(TripleAngles("angle"), methanol)
+    assert angles.shape == (1, 60)
+    np.testing.assert_allclose(angles.reshape(20, 3).sum(axis=1), np.pi)
+    np.testing.assert_allclose(values(TripleAngles(), methanol), np.cos(angles), atol=1e-12)
+    expected = [
+        methanol.get_angle(a, i, b)
+        for i, a, b in [(0, 1, 2), (1, 0, 2), (2, 0, 1), (0, 1, 3), (1, 0, 3), (3, 0, 1)]
+    ]
+    np.testing.assert_allclose(np.degrees(angles[0, :6]), expected)
+    larger = methanol.copy()
+    larger.positions *= 1.7
+    np.testing.assert_allclose(values(TripleAngles("angle"), larger), angles)
+
+
+def test_angles_on_a_line():
+    straight = Atoms("OCO", [[0, 0, -1.2], [0, 0, 0], [0, 0, 1.2]])
+    features = TripleAngles("angle").fit_transform([straight])
+    np.testing.assert_allclose(features.values, [[0, np.pi, 0]])
+    for derivative in features.pullback(np.ones(3)):
+        assert not derivative.any()
+
+
+def test_generalized_coulomb_matrix_is_that_of_coulomb_with_triples():
+    found = values(GeneralizedCoulombMatrix(), WATER)[0]
+    np.testing.assert_array_equal(found[:6], values(CoulombMatrix("none"), WATER)[0])
+    squares = (values(PairDistances(), WATER) ** 2).sum()
+    assert found[6] == pytest.approx(np.exp(-squares / 4), rel=1e-12)
+    methanol = rattled_methanol()
+    for sigma, limit in [(1e-2, 0.0), (1e6, 1.0)]:
+        triples = values(GeneralizedCoulombMatrix(sigma), methanol)[0, 21:]
+        np.testing.assert_allclose(triples, np.full(20, limit), atol=1e-9)
+    bohr = values(GeneralizedCoulombMatrix(unit="bohr"), WATER)[0]
+    assert bohr[1] == pytest.approx(4.370814, abs=1e-6) and bohr[6] == found[6]
+    assert values(GeneralizedCoulombMatrix(), molecule("H2")).shape == (1, 3)
+
+
 # --- crystals -----------------------------------------------------------------------------------
 
 
@@ -264,6 +325,9 @@ def test_extended_matrix_is_a_sum_over_images():
         (ManyBodyExpansion(4, 2), molecule("CH3OH")),
         (CoulombMatrix("none"), molecule("CH3OH")),
         (BagOfBonds(), rattled_methanol()),
+        (TripleAngles(), rattled_methanol()),
+        (GeneralizedCoulombMatrix(), rattled_methanol()),
+        (PairKernelMatrix(), rattled_methanol()),
         (ManyBodyTensor(weighting="smooth_cutoff", cutoff=3.5, grid=(0.1, 0.9, 8)), crystal()),
         (
             DescriptorUnion(
@@ -308,6 +372,17 @@ def test_kernel_ridge_has_forces_and_stress(descriptor, start):
             e.append(model.predict([moved])[0])
         slope = (e[0] - e[1]) / (2 * step) / start.get_volume()
         assert np.asarray(stress[0])[0].ravel()[0] == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "loop"), [(ManyBodyTensor, spectra), (ManyBodyExpansion, powers), (BagOfBonds, bonds)]
+)
+def test_cotangents_of_any_kind_are_compiled_once(make, loop):
+    for molecules in ([WATER], [WATER, WATER]):
+        features = make().fit_transform(molecules)
+        features.pullback(np.ones(features.n_features))
+        features.pullback(np.ones(features.shape))
+    assert len(loop.signatures) == 1
 
 
 # --- side by side -------------------------------------------------------------------------------
@@ -423,6 +498,44 @@ def test_matrices_that_do_not_fit_in_memory(monkeypatch):
     monkeypatch.setattr("skatom.memory.available_memory", lambda: 0)
     with pytest.raises(MemoryError, match="a matrix of 3 x 3 pairs of atoms a thread needs"):
         features.pullback(np.ones(6))
+
+
+@pytest.mark.parametrize("make", [TripleAngles, GeneralizedCoulombMatrix, PairKernelMatrix])
+def test_descriptors_of_one_molecule(make):
+    descriptor = make().fit([WATER])
+    if make is not PairKernelMatrix:
+        with pytest.raises(ValueError, match=f"structure 0 is periodic, but {make.__name__} is"):
+            descriptor.fit([crystal()])
+        with pytest.raises(ValueError, match="structure 1 is periodic"):
+            descriptor.transform([WATER, crystal()])
+    with pytest.raises(ValueError, match="atoms HOH, but fit saw OHH|composition and atom order"):
+        descriptor.transform([WATER[[1, 0, 2]]])
+    with pytest.raises(ValueError, match="structure 1 differs from structure 0 in composition"):
+        make().fit([WATER, molecule("CH4")])
+    twice = WATER.copy()
+    twice.positions[1] = twice.positions[0]
+    with pytest.raises(ValueError, match="share a place|same place"):
+        descriptor.transform([twice])
+
+
+def test_parameters_that_make_no_kernel_and_molecules_without_triangles():
+    for kernel, gamma, remedy in [
+        ("exponential", -1.0, "give a positive number"),
+        ("exponential", 0, "give a positive number"),
+        ("power", 0.0, "give a number other than 0"),
+        ("power", np.nan, "give a number other than 0"),
+    ]:
+        with pytest.raises(
+            ValueError, match=f"gamma={gamma} makes no kernel='{kernel}' .*{remedy}"
+        ):
+            PairKernelMatrix(kernel, gamma=gamma).fit([WATER])
+    for descriptor in (PairKernelMatrix("power", gamma=2000.0), PairDistances(-1e5)):
+        with pytest.raises(ValueError, match=r"of distances from 9.7e-01 to 1.5e\+00 Å overflows"):
+            descriptor.fit_transform([WATER])
+    sharp = PairKernelMatrix("exponential", gamma=1e5, sigma=0.5).fit_transform([WATER])
+    assert not sharp.values.any() and not sharp.pullback(np.ones(3))[0].any()
+    with pytest.raises(ValueError, match="2 atoms make no triangle: give molecules of 3"):
+        TripleAngles().fit([molecule("H2")])
 
 
 def test_descriptors_that_cannot_be_side_by_side():

@@ -97,6 +97,23 @@ class TestAgainstDenseLeastSquares:
         assert model.log_marginal_likelihood_ == pytest.approx(marginal.logpdf(b), rel=1e-6)
         assert stress.shape == (n, 3, 3)
 
+    @pytest.mark.parametrize("scaling", [0.0, 0.5])
+    @pytest.mark.parametrize("alpha", [1e-12, 1e-4])  # by a factorisation, by normal equations
+    def test_penalties_follow_the_lengths_of_columns_as_far_as_scaling_says(
+        self, data, scaling, alpha
+    ):
+        X, y = data
+        A, b, noise = dense(X, y)
+        squares = penalties(A, noise, 1.0)[2:]
+        prior = np.append([1e-4, 1e-4], alpha * squares.mean() ** (1 - scaling) * squares**scaling)
+        rows = np.vstack([A / noise[:, None], np.diag(np.sqrt(prior))])
+        w = np.linalg.lstsq(rows, np.append(b / noise, np.zeros(len(prior))), rcond=None)[0]
+        model = LinearPotential(alpha, scaling=scaling, **NOISE).fit(X, y)
+        forces = model.predict(X, return_forces=True)[1].ravel()
+        np.testing.assert_allclose(
+            forces, (A @ w)[len(X) : len(X) + len(forces)], atol=1e-8 * np.abs(forces).max()
+        )
+
     def test_weights_divide_the_variance(self, data):
         X, y = data
         weights = np.array([0.0, 2.0] * 6)

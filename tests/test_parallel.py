@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from skatom._crew import Helper
 from skatom.parallel import (
     ThreadTeam,
     available_threads,
     map_jobs,
+    run_in_threads,
     serial_blas,
     threads_over_blas,
     tree_reduce,
@@ -67,6 +69,49 @@ def test_work_ends_when_nobody_asks_for_more_results():
         next(results)
         results.close()
     assert len(done) < 1000
+
+
+@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 1000, 40_000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pieces_of_a_loop_are_all_items_once(n, threads):
+    before = numba.get_num_threads()
+    if threads > before:
+        pytest.skip("numba has fewer threads")
+    counts, pieces = np.zeros(n, int), []
+
+    def count(first, last):
+        counts[first:last] += 1
+        pieces.append(last - first)
+
+    numba.set_num_threads(threads)
+    try:
+        run_in_threads(count, n)
+    finally:
+        numba.set_num_threads(before)
+    assert (counts == 1).all()
+    assert len(pieces) == 1 if threads == 1 or n < 64 else len(pieces) >= 2
+    assert max(pieces) <= 8192 or threads == 1
+
+
+def test_a_helper_works_once_or_was_taken_back():
+    calls = []
+    begun, taken = (Helper(lambda: calls.append(1)) for _ in range(2))
+    begun()
+    begun()
+    assert taken.cancel()
+    taken()
+    assert calls == [1]
+    assert not begun.cancel()
+    for helper in (begun, taken):
+        helper.result()
+
+    def fail():
+        raise KeyError("missing")
+
+    failing = Helper(fail)
+    failing()
+    with pytest.raises(KeyError, match="missing"):
+        failing.result()
 
 
 def test_threads_are_kept_for_the_next_team():

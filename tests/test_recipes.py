@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -32,8 +33,18 @@ SMALL = {
     "mapped": {"n_environments": 40, "tables__n_knots_triangles": 20},
     "mtp": {"moments__level": 8},
     "ace": {"expansion__degrees": (6, 4, 4, 4)},
+    "schnet": {
+        "n_features": 16,
+        "n_interactions": 2,
+        "max_iter": 20,
+        "batch_size": 5,
+        "learning_rate_init": 5e-3,
+    },
     "greedy": {"moments__level": 8, "soap__n_max": 4, "soap__l_max": 3, "n_terms": 60},
 }
+
+
+WITH_TORCH = ["schnet"] if find_spec("torch") else []
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +61,9 @@ def ethanol():
 
 
 class TestRecipes:
-    @pytest.mark.parametrize("name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp", "ace"])
+    @pytest.mark.parametrize(
+        "name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp", "ace", *WITH_TORCH]
+    )
     @pytest.mark.filterwarnings("ignore")
     def test_learns_crystals(self, name, crystals):
         X, y = crystals
@@ -60,7 +73,7 @@ class TestRecipes:
         assert np.isfinite(errors["stress_mae"])
 
     @pytest.mark.parametrize(
-        "name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp", "ace"]
+        "name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp", "ace", *WITH_TORCH]
     )
     def test_learns_a_molecule(self, name, ethanol):
         X, y = ethanol

@@ -8,12 +8,14 @@ torch = pytest.importorskip("torch")
 from ase import Atoms  # noqa: E402
 from ase.build import bulk, molecule  # noqa: E402
 from models_under_contract import crystals, labels_of, waters  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from skatom import Structures, Targets  # noqa: E402
 from skatom._device import resolve_torch  # noqa: E402
 from skatom.models import Committee, SchNet  # noqa: E402
 from skatom.models._labels import Labels  # noqa: E402
 from skatom.models._torch.networks.potential import GraphPotential, batch_of  # noqa: E402
+from skatom.models._torch.networks.training import TrainingSteps  # noqa: E402
 from skatom.models.neural import training_checkpoint  # noqa: E402
 from skatom.models.neural.fitted_network import FittedNetwork  # noqa: E402
 from skatom.models.neural.graph_training import GraphTraining  # noqa: E402
@@ -305,6 +307,18 @@ SMALL = {
 }  # fmt: skip
 
 
+class Operations(TorchDispatchMode):
+    """Notes the operations within its context."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function))
+        return function(*args, **(kwargs or {}))
+
+
 def data(n=12, names=("energy", "forces")):
     structures = waters(n)
     return structures, labels_of(structures, names)
@@ -339,6 +353,37 @@ class TestTraining:
             ends = [loss(torch.tensor(theta + k * h * direction)).item() for k in (-1, 1)]
             expected = (ends[1] - ends[0]) / (2 * h)
             assert float(slope.numpy() @ direction) == pytest.approx(expected, rel=1e-6)
+
+    def test_steps_and_predictions_can_be_recorded(self):
+        """Nothing waits for a card, or brings numbers from the host, which no graph may do."""
+        structures = crystals(3)
+        network = random_network(n_species=2)
+        potential = GraphPotential(network.architecture, network.head)
+        graphs = Graphs.of(structures, np.array([3, 9]), 3.5)
+        targets = labels_of(structures, ("energy", "forces", "stress"))
+        noise = {"noise_energy": 0.1, "noise_forces": 0.1, "noise_virial": 0.1}
+        labels = Labels.of(structures, targets, None, noise)
+        learnt = LabelledGraphs.of(graphs, labels, labels.energy, 0.5)
+        layout = BatchLayout.of(graphs, 3, 2, labelled=True, on_card=True, dtype="float64")
+        batch = batch_of(packed(graphs, layout, 3.5, learnt.batch(np.arange(3))[1]), layout, CPU)
+        for solver in ("adam", "sgd"):
+            theta = np.concatenate([np.zeros(0)] + [
+                np.ones(shape).ravel() for shape in potential.shapes.values()
+            ])  # fmt: skip
+            steps = TrainingSteps(potential, theta, solver, 0.9, 1.0, (True, True), CPU)
+            with Operations() as seen:
+                steps._step(batch)
+                steps._validate(batch)
+                potential.predict(steps.mean, batch)
+            assert {"aten.segment_reduce.default"} <= seen.names
+            words = (
+                "_local_scalar_dense",
+                "nonzero",
+                "lift_fresh",
+                "aten.index.Tensor",
+                "index_add",
+            )
+            assert not [name for name in seen.names if any(word in name for word in words)]
 
     def test_without_training_energies_are_those_of_the_elements(self):
         structures, targets = data()
@@ -463,7 +508,7 @@ class TestTraining:
         monkeypatch.setattr(
             Schedule, "rate", lambda self, done: np.nan if done > 0.5 else rate(self, done)
         )
-        with pytest.warns(RuntimeWarning, match="not finite at step .*: lower learning_rate_init"):
+        with pytest.warns(RuntimeWarning, match="not finite at step .*; lower learning_rate_init"):
             model = SchNet(**settings).fit(structures, targets)
         assert model.n_iter_ < 150
         assert np.isfinite(model.predict(structures)).all()

@@ -69,6 +69,9 @@ def test_energies_of_structures_and_of_atoms_are_the_same():
     assert list(per_atom.names_) == ["Na", "Cl2", "NaCl", "NaCl"]
     np.testing.assert_allclose(total.formation_energies_[2], -3.5 - (-1.3 - 1.8) / 2)
     np.testing.assert_allclose(total.distances_, [0, 0, 0, -55.9 / 16 + 3.5])
+    np.testing.assert_allclose(
+        total.formation_energies([salt, molecule("NaCl")], [-7.0, -4.0]), [-1.95, -0.45]
+    )
     batch = Structures.from_ase([salt, salt.repeat((1, 1, 2))])
     np.testing.assert_allclose(total.predict(batch), [-7.0, -14.0])
     np.testing.assert_allclose(per_atom.predict(batch), [-3.5, -3.5])

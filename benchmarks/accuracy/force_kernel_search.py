@@ -4,13 +4,17 @@
     python -m benchmarks force_kernel_search acac --device cuda     some of them
     python -m benchmarks force_kernel_search --frames 60 --device torch     a small check
 
-The model is FCHL19 with `ForceKernelRidge`. Its settings begin with those that were chosen for
-aspirin of rMD17 (`force_kernels`), and are searched within the training frames alone: one after
-the other is multiplied by its factor while the error of frames that were left out falls. A search
-stops when its seconds are over; that of each data set begins anew. Then the model with the best
-settings, with ``--before`` also that with the first ones, learns from all training frames, and is
-judged on the test frames, which took no part. Errors are those that others publish for the data:
-mean absolute for rMD17, root mean square for the others, in meV/Å.
+The model is FCHL19 with `ForceKernelRidge`. Beside the settings of both, functions of neighbours of
+an element are multiplied by a weight, those of two neighbours by both, and all features of the
+centres of an element by another one; the weights of carbon are 1. The settings are searched by
+cross-validation within the training frames alone: first with a few of these, where a step costs
+little and many are tried, then, from the best few of all, with more of them. One setting after the
+other is multiplied by its factor while the error of the frames that are left out falls; what a
+round has changed is then tried once more, and factors become smaller. When the seconds of a data
+set are over, the model with the best settings, with ``--before`` also that with the first ones,
+learns from all training frames, and is judged on the test frames, which took no part. Errors are
+those that others publish for the data: mean absolute for rMD17, root mean square for the others, in
+meV/Å.
 """
 
 import time
@@ -18,32 +22,38 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import ShuffleSplit
+from ase.data import chemical_symbols
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from benchmarks.harness import DATA, table
 from skatom.datasets import read
-from skatom.descriptors import FCHL19
+from skatom.descriptors import FCHL19, Scale
 from skatom.kernels import Gaussian
 from skatom.metrics import evaluate
 from skatom.model_selection import SharedGridSearchCV
 from skatom.models import ForceKernelRidge
 
 FIRST = {
-    "sigma": 2.0, "alpha_forces": 1e-8, "cutoff": 8.0, "cutoff3": 6.0, "n_r2": 24, "n_r3": 20,
-    "eta2": 0.32, "eta3": 5.0, "decay2": 1.44, "decay3": 0.57, "weight3": 0.23, "zeta": 0.5,
-    "n_fourier": 2,
+    "sigma": 2.3, "alpha_forces": 1e-6, "cutoff": 8.0, "cutoff3": 7.0, "n_r2": 24, "n_r3": 20,
+    "eta2": 0.32, "eta3": 3.0, "decay2": 1.44, "decay3": 0.57, "weight3": 0.35, "zeta": 0.5,
+    "n_fourier": 3, "H": 0.45, "O": 0.85, "center_H": 1.0, "center_O": 1.0,
 }  # fmt: skip
 # The factor of each setting, in the order in which they are tried.
 STEPS = {
-    "sigma": 1.6, "cutoff": 0.8, "cutoff3": 0.8, "weight3": 2.0, "n_fourier": 1.5, "eta3": 1.5,
-    "decay3": 1.4, "n_r2": 1.4, "n_r3": 1.4, "eta2": 0.6, "decay2": 1.25, "zeta": 1.4,
+    "H": 1.4, "sigma": 1.3, "weight3": 1.5, "O": 1.4, "cutoff3": 0.85, "eta3": 1.35, "decay3": 1.25,
+    "center_H": 1.25, "decay2": 1.25, "zeta": 1.3, "eta2": 0.6, "center_O": 1.25, "n_r3": 1.3,
+    "n_r2": 1.3, "cutoff": 0.85, "n_fourier": 1.5,
 }  # fmt: skip
-_WHOLE = ("n_r2", "n_r3", "n_fourier")
+_WHOLE, _WEIGHTS = ("n_r2", "n_r3", "n_fourier"), ("H", "O", "center_H", "center_O")
 # Regularisations that are tried with every setting, relative to the best so far.
-_ALPHAS = (0.1, 1.0, 10.0)
+_ALPHAS = (0.2, 1.0, 5.0)
 # A step is kept if it lowers the error to this fraction: less is noise, and features cost time.
-_GAIN = 0.995
+_GAIN = 0.998
+_SMALLEST = 1.05  # of the largest factor
+# Settings that go on to the next stage, and the time at which each stage ends.
+_KEPT, _ENDS = 3, (0.45, 0.75, 1.0)
 _SHARPEST = 2400.0  # of eta3 cutoff3², see FCHL19
 
 
@@ -55,31 +65,45 @@ class Case:
     n_train: int
     tests: dict  # name of a file: aim in meV/Å; None for the other frames of the training file
     metric: str
-    search: tuple  # frames of the split, to train and to test on
-    seconds: float
+    search: tuple  # frames and folds of each stage
+    share: float  # of all seconds
 
 
 CASES = {
     "ethanol": Case(
-        "rmd17_ethanol_train", 1000, {"rmd17_ethanol_test": 4.0}, "mae", (400, 200), 20.0
+        "rmd17_ethanol_train", 1000, {"rmd17_ethanol_test": 4.0}, "mae",
+        ((200, 2), (400, 3), (800, 3)), 0.25,
     ),
     "aspirin": Case(
-        "rmd17_aspirin_train", 1000, {"rmd17_aspirin_test": 17.9}, "mae", (250, 100), 40.0
+        "rmd17_aspirin_train", 1000, {"rmd17_aspirin_test": 17.9}, "mae",
+        ((100, 2), (200, 3), (400, 3)), 0.35,
     ),
     "acac": Case(
         "acac_train_300K", 500, {"acac_test_MD_300K": 5.9, "acac_train_600K": 20.0}, "rmse",
-        (250, 150), 25.0,
+        ((140, 2), (280, 3), (500, 3)), 0.25,
     ),
-    "3bpa": Case("3bpa_train_300K", 400, {None: 40.0}, "rmse", (200, 100), 30.0),
+    "3bpa": Case(
+        "3bpa_train_300K", 400, {None: 40.0}, "rmse", ((80, 2), (160, 3), (320, 3)), 0.2
+    ),
 }  # fmt: skip
+
+
+def weighed(features, weights):
+    """Features multiplied by the weights of the elements of their neighbours and centres."""
+    names, species = features.descriptor.get_feature_names_out(), features.species
+    factors = [np.prod([weights.get(part, 1.0) for part in name.split("_")]) for name in names]
+    of_centers = [weights.get(f"center_{chemical_symbols[number]}", 1.0) for number in species]
+    return features.map(Scale(0.0, 1 / np.outer(of_centers, factors), species))
 
 
 def model_of(settings, device):
     """The estimator with these settings."""
     descriptor = dict(settings)
     sigma, alpha = descriptor.pop("sigma"), descriptor.pop("alpha_forces")
+    weights = {name: descriptor.pop(name) for name in _WEIGHTS}
     return make_pipeline(
         FCHL19(**descriptor, device=device),
+        FunctionTransformer(weighed, kw_args={"weights": weights}),
         ForceKernelRidge(Gaussian(sigma), alpha=0.1 * alpha, alpha_forces=alpha),
     )
 
@@ -91,47 +115,69 @@ class Search:
     ----------
     X, y : Structures, Targets
         Training frames.
-    case : Case
-    sizes : (int, int)
-        Frames to train and to test on.
+    stages : list of (int, int)
+        Frames and folds, of few frames first.
+    metric : {"mae", "rmse"}
     device : str
-    seconds : float
     """
 
-    def __init__(self, X, y, case, sizes, device, seconds):
-        self.X, self.y, self.device = X, y, device
-        self.split = ShuffleSplit(1, train_size=sizes[0], test_size=sizes[1], random_state=0)
-        self.scoring = f"neg_force_{case.metric}"
-        self.seconds, self.n_tried = seconds, 0
+    def __init__(self, X, y, stages, metric, device):
+        self.X, self.y, self.stages, self.device = X, y, stages, device
+        self.scoring = f"neg_force_{metric}"
+        self.n_tried, self.last = 0, 0.0
 
-    def run(self, settings):
+    def run(self, settings, seconds):
         """The best settings, and their error in eV/Å."""
-        best, error = self.error_of(settings)
-        # the first one waits for compilers
-        self.end = time.perf_counter() + self.seconds
-        print(f"  {1e3 * error:6.2f}  first settings", flush=True)
-        while self.has_time():
-            before = best
-            for name in STEPS:
-                best, error = self.climb(name, best, error)
-            if best == before:
-                break
+        kept, steps = [settings], STEPS
+        for number, (stage, end) in enumerate(zip(self.stages, _ENDS, strict=True)):
+            self.begin_stage(stage)
+            found = [self.error_of(kept[0])]
+            if number == 0:  # the first one waits for compilers
+                begin = time.perf_counter()
+            self.end = begin + end * seconds
+            found += [self.error_of(other) for other in kept[1:] if self.has_time()]
+            best, error = min(found, key=lambda f: f[1])
+            print(f"  {1e3 * error:6.2f}  {stage[0]} frames", flush=True)
+            best, error = self.climb_all(best, error, steps)
+            order = sorted(self.seen.values(), key=lambda f: f[1])
+            kept, steps = [found for found, _ in order[:_KEPT]], _finer(STEPS)
         return best, error
 
-    def climb(self, name, best, error):
+    def begin_stage(self, stage):
+        n, folds = stage
+        chosen = np.sort(np.random.default_rng(0).permutation(len(self.X))[:n])
+        self.part = self.X[chosen], self.y[chosen]
+        self.folds = KFold(folds, shuffle=True, random_state=0)
+        self.seen = {}
+
+    def climb_all(self, best, error, steps):
+        """Move one setting after the other, by smaller steps once none helps."""
+        while self.has_time() and max(steps.values()) > _SMALLEST:
+            before = best
+            for name in steps:
+                best, error = self.climb(name, steps[name], best, error)
+            if best == before:
+                steps = _finer(steps)
+                continue
+            further = moved(best, {name: best[name] / before[name] for name in STEPS})
+            if further is not None and self.has_time():
+                best, error = min((best, error), self.error_of(further), key=lambda f: f[1])
+        return best, error
+
+    def climb(self, name, factor, best, error):
         """Move one setting, downwards if it does not help upwards, while the error falls."""
-        for power in (1, -1):
-            moved = False
+        for step in (factor, 1 / factor):
+            helps = False
             while self.has_time():
-                tried = stepped(best, name, power)
-                if tried is None:
+                tried = moved(best, {name: step})
+                if tried is None or _key(tried) in self.seen:
                     break
                 found, found_error = self.error_of(tried)
-                if found_error > _GAIN * error:
+                if not found_error < _GAIN * error:
                     break
-                best, error, moved = found, found_error, True
+                best, error, helps = found, found_error, True
                 print(f"  {1e3 * error:6.2f}  {name} {best[name]:.3g}", flush=True)
-            if moved:
+            if helps:
                 break
         return best, error
 
@@ -144,33 +190,42 @@ class Search:
             for a in alphas
         ]
         search = SharedGridSearchCV(
-            model_of(settings, self.device), grid, scoring=self.scoring, cv=self.split, refit=False
+            model_of(settings, self.device), grid, scoring=self.scoring, cv=self.folds, refit=False
         )
+        found = settings, np.inf  # not positive definite with any of them
         try:
             with warnings.catch_warnings(action="ignore"):
-                search.fit(self.X, self.y)
-        except ValueError:  # not positive definite with any of them
-            return settings, np.inf
-        finally:
-            self.n_tried += 1
-            self.last = time.perf_counter() - begin
-        return {**settings, "alpha_forces": alphas[search.best_index_]}, -search.best_score_
+                search.fit(*self.part)
+            best = alphas[search.best_index_]
+            found = {**settings, "alpha_forces": best}, -search.best_score_
+        except ValueError:
+            pass
+        self.n_tried += 1
+        self.last = time.perf_counter() - begin
+        self.seen[_key(settings)] = found
+        return found
 
     def has_time(self):
         return time.perf_counter() + self.last / 2 < self.end
 
 
-def stepped(settings, name, power):
-    """Settings with one of them a step up or down, or None if this is not allowed."""
-    value = settings[name] * STEPS[name] ** power
-    if name in _WHOLE:
-        value = max(1, round(value))
-        if value == settings[name]:
-            return None
-    moved = {**settings, name: value}
-    if moved["cutoff3"] > moved["cutoff"] or moved["eta3"] * moved["cutoff3"] ** 2 > _SHARPEST:
+def _key(settings):
+    """What tells settings apart, whatever their regularisation, which follows."""
+    return tuple(round(v, 9) for k, v in settings.items() if k != "alpha_forces")
+
+
+def _finer(steps):
+    return {name: factor**0.5 for name, factor in steps.items()}
+
+
+def moved(settings, factors):
+    """Settings, of which some are multiplied by factors, or None if this is not allowed."""
+    found = {**settings, **{name: settings[name] * factor for name, factor in factors.items()}}
+    found |= {name: max(1, round(found[name])) for name in _WHOLE}
+    too_sharp = found["eta3"] * found["cutoff3"] ** 2 > _SHARPEST
+    if found == settings or found["cutoff3"] > found["cutoff"] or too_sharp:
         return None
-    return moved
+    return found
 
 
 def load(case, limit):
@@ -198,13 +253,13 @@ def _read(name):
 def measure(case, device, limit, seconds, before):
     """Rows of the table, one for each test file."""
     X, y, tests = load(case, limit)
-    sizes = [n * len(X) // case.n_train for n in case.search]
-    search = Search(X, y, case, sizes, device, case.seconds if seconds is None else seconds)
+    stages = [(n * len(X) // case.n_train, folds) for n, folds in case.search]
+    search = Search(X, y, stages, case.metric, device)
     begin = time.perf_counter()
-    best, error = search.run(FIRST)
+    best, error = search.run(FIRST, seconds)
     print(
         f"  {search.n_tried} settings in {time.perf_counter() - begin:.0f} s, {1e3 * error:.2f} "
-        f"meV/Å with {sizes[0]} frames: {changes(best)}",
+        f"meV/Å with {stages[-1][0]} frames: {changes(best)}",
         flush=True,
     )
     errors, times = [], []
@@ -233,17 +288,22 @@ def changes(settings):
 def add_arguments(parser):
     parser.add_argument("names", nargs="*", help=f"data sets: {', '.join(CASES)} [all]")
     parser.add_argument("--device", default="cpu", help="of FCHL19 (default: cpu)")
-    parser.add_argument("--seconds", type=float, help="of each search [20 to 40]")
+    parser.add_argument(
+        "--budget", type=float, default=110.0, help="seconds of all searches [110]; fits come after"
+    )
     parser.add_argument("--before", action="store_true", help="judge the first settings, too")
     parser.add_argument("--frames", type=int, help="training frames at most, for small checks")
 
 
 def run(options):
     rows, begin = [], time.perf_counter()
-    for name in options.names or CASES:
+    names = options.names or list(CASES)
+    whole = sum(CASES[name].share for name in names)
+    for name in names:
         print(f"{name} ({time.perf_counter() - begin:.0f} s)", flush=True)
         case = CASES[name]
-        found = measure(case, options.device, options.frames, options.seconds, options.before)
+        seconds = options.budget * case.share / whole
+        found = measure(case, options.device, options.frames, seconds, options.before)
         for row in found:
             print(*row, flush=True)
         rows += found

@@ -3,15 +3,17 @@
     python -m benchmarks linear_molecules             ethanol, aspirin, 3BPA with the recipe ``ace``
     python -m benchmarks linear_molecules ethanol --degrees 12 6.5 8 6.5 --l-weight 0.4
     python -m benchmarks linear_molecules 3bpa --held-out 100 --alpha 1e-9 1e-8
-    python -m benchmarks linear_molecules --device cuda --threads 16                 on a card
+    python -m benchmarks linear_molecules --tune --device cuda --threads 16         on a card
 
-With ``--held-out`` some of the training frames are the test, by which settings are chosen. The
-published errors are those of linear ACE (Kovács et al., J. Chem. Theory Comput. 17, 7696 (2021)):
-mean absolute ones of revised MD17 with 1,000 training frames, and root mean square ones of 3BPA
-with 500 frames at 300 K. Here 3BPA has 400 of these, and the other 100 are the test.
+With ``--held-out`` some of the training frames are the test. With ``--tune`` a fifth of them
+chooses degrees, the cutoff of products, the scaling of the prior and alpha, before all are learnt.
+The published errors are those of linear ACE (Kovács et al., J. Chem. Theory Comput. 17, 7696
+(2021)): mean absolute ones of revised MD17 with 1,000 training frames, and root mean square ones of
+3BPA with 500 frames at 300 K. Here 3BPA has 400 of these, and the other 100 are the test.
 """
 
 import time
+from itertools import product
 
 import numpy as np
 
@@ -19,6 +21,14 @@ from benchmarks.harness import DATA, table
 from skatom import recipes
 from skatom.datasets import read
 
+# What --tune tries: degrees with the weight of l, and cutoffs of products in Å; then scalings and
+# alphas.
+_CANDIDATES = {
+    "ethanol": ([(12, 6.5, 9, 8, 0.5), (12, 6.5, 10, 8, 0.5)], [3.5]),
+    "aspirin": ([(12, 6.5, 9, 7, 0.5)], [3.2, 3.8]),
+    "3bpa": ([(12, 6, 7, 6, 0.5), (12, 6.5, 8, 6, 0.5)], [3.2, 3.6]),
+}
+_SCALINGS, _ALPHAS = (0.5, 1.0), (1e-12, 1e-11, 1e-10, 1e-9)
 _PUBLISHED = {"ethanol": "1.2, 7.3", "aspirin": "6.1, 17.9", "3bpa": "7.1, 27.1 (RMSE)"}
 
 
@@ -29,11 +39,13 @@ def add_arguments(parser):
     parser.add_argument("--cutoff", type=float, help="of pairs [the recipe's]")
     parser.add_argument("--product-cutoff", type=float, help="of products [the recipe's]")
     parser.add_argument("--smoothness", type=float, help="exponent of the prior [the recipe's]")
+    parser.add_argument("--scaling", type=float, help="exponent of lengths [the recipe's]")
     parser.add_argument("--alpha", type=float, nargs="+", help="regularisations [the recipe's]")
     parser.add_argument("--noise-energy", type=float, help="eV per atom [the recipe's]")
     parser.add_argument("--device", default="cpu", help="of features and their sums [cpu]")
     parser.add_argument("--frames", type=int, default=1000, help="training frames at most [1000]")
     parser.add_argument("--held-out", type=int, help="training frames that are the test")
+    parser.add_argument("--tune", action="store_true", help="choose settings by held-out frames")
 
 
 def run(options):
@@ -42,6 +54,8 @@ def run(options):
     for name in options.names:
         train, tests = _data(name, options.held_out)
         train = tuple(part[: options.frames] for part in train)
+        if options.tune:
+            settings = _tuned(name, train, _settings(options), options)
         rows += _errors(train, tests, settings, options)
     table(
         "energies in meV, forces in meV/Å",
@@ -58,6 +72,7 @@ def _settings(options):
         "expansion__cutoff": options.cutoff,
         "expansion__product_cutoff": options.product_cutoff,
         "smoothness": options.smoothness,
+        "scaling": options.scaling,
         "noise_energy": options.noise_energy,
     }
     return {name: value for name, value in given.items() if value is not None}
@@ -91,23 +106,49 @@ def _read(path):
     return data.structures, data.targets
 
 
+def _tuned(name, train, settings, options):
+    """The settings with the least errors of forces of a fifth of the training frames."""
+    order = np.random.default_rng(2).permutation(len(train[0]))
+    held, kept = (_parts(*train, part) for part in np.split(order, [len(order) // 5]))
+    tried = []
+    for (*degrees, l_weight), product_cutoff in product(*_CANDIDATES[name]):
+        own = settings | {
+            "expansion__degrees": tuple(degrees), "expansion__l_weight": l_weight,
+            "expansion__product_cutoff": product_cutoff,
+        }  # fmt: skip
+        begin = time.perf_counter()
+        linear, test = _fitted(kept, {name: held}, own, options.device)
+        for scaling, alpha in product(_SCALINGS, _ALPHAS):
+            try:
+                linear.set_params(scaling=scaling, alpha=alpha)._solve(linear.sums_)
+            except (ValueError, RuntimeError) as error:  # not positive definite, by rounding
+                print(own, scaling, alpha, error, flush=True)
+                continue
+            row = _row(linear, name, *test[name], "")
+            error = float(row[3].split(", ")[1])
+            tried.append((error, own | {"scaling": scaling, "alpha": alpha}))
+            print(own, scaling, *row[1:5], f"{time.perf_counter() - begin:.0f} s", flush=True)
+    return min(tried, key=lambda pair: pair[0])[1]
+
+
 def _errors(train, tests, settings, options):
     begin, rows = time.perf_counter(), []
-    model = recipes.make("ace", train[0], device=options.device, **settings)
-    descriptor, linear = (step for _, step in model.steps)
-    features = descriptor.fit_transform(*train)
-    held = {name: (descriptor.transform(X), y) for name, (X, y) in tests.items()}
+    linear, held = _fitted(train, tests, settings, options.device)
     for alpha in options.alpha or [linear.alpha]:
-        linear.set_params(alpha=alpha)
-        if hasattr(linear, "sums_"):
-            linear._solve(linear.sums_)
-        else:
-            linear.fit(features, train[1])
+        linear.set_params(alpha=alpha)._solve(linear.sums_)
         seconds = time.perf_counter() - begin
         for name, (X, y) in held.items():
             rows.append(_row(linear, name, X, y, f"{seconds:.0f}"))
             print(*rows[-1], flush=True)
     return rows
+
+
+def _fitted(train, tests, settings, device):
+    """The linear model of the recipe, and the features and targets of tests."""
+    model = recipes.make("ace", train[0], device=device, **settings)
+    descriptor, linear = (step for _, step in model.steps)
+    linear.fit(descriptor.fit_transform(*train), train[1])
+    return linear, {name: (descriptor.transform(X), y) for name, (X, y) in tests.items()}
 
 
 def _row(linear, name, X, y, seconds):

@@ -36,7 +36,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections import deque
 from contextlib import ExitStack
 from threading import local
 from typing import NamedTuple
@@ -126,10 +125,10 @@ def measure(name, cores):
     """Print the tables of each task of a group."""
     for task, function in GROUPS[name](1):
         with_threads(cores, function)
-        alone, shared = with_timers(1, function), with_timers(cores, function)
         numbers = thread_numbers(cores)
-        figures = [with_threads(number, function) for number in numbers]
-        show(task, numbers, figures, alone)
+        alone, shared = with_timers(1, function), with_timers(cores, function)
+        figures = [with_threads(number, function) for number in numbers[1:-1]]
+        show(task, numbers, [alone.call, *figures, shared.call], alone)
         show_cores(cores, alone, shared)
 
 
@@ -164,13 +163,17 @@ def _usage():
 
 
 class Timed(NamedTuple):
-    """The pieces of a call: begin and end of each, their processor time; those of the call."""
+    """A call, when it began and ended, and its pieces: begin, end and processor time of each."""
 
-    pieces: list
-    work: float
+    call: Call
     begin: float
     end: float
-    busy: float
+    pieces: list
+
+    @property
+    def work(self):
+        """Processor seconds of all pieces."""
+        return sum(used for *_, used in self.pieces)
 
 
 def with_timers(threads, function):
@@ -185,23 +188,19 @@ def with_timers(threads, function):
     def timed(work):
         """The function ``work``, which notes its times if it is not within another piece."""
 
-        def piece(*arguments):
+        def piece(*arguments, **options):
             if getattr(nested, "inside", False):
-                return work(*arguments)
+                return work(*arguments, **options)
             nested.inside = True
             begin, used = time.perf_counter(), time.thread_time()
             try:
-                return work(*arguments)
+                return work(*arguments, **options)
             finally:
                 used = time.thread_time() - used
                 pieces.append((begin, time.perf_counter(), used))
                 nested.inside = False
 
         return piece
-
-    def submitted(self, work, *arguments):
-        # a helper of `map` waits for turns, whose pieces are timed one by one
-        return submit(self, work if work is deque else timed(work), *arguments)
 
     team, loop = parallel.ThreadTeam, parallel.run_in_threads
     shared_map, submit = team.map, team.submit
@@ -210,17 +209,20 @@ def with_timers(threads, function):
         stack.enter_context(
             patch.object(team, "map", lambda self, f, *rest: shared_map(self, timed(f), *rest))
         )
-        stack.enter_context(patch.object(team, "submit", submitted))
+        stack.enter_context(
+            patch.object(team, "submit", lambda self, f, *rest: submit(self, timed(f), *rest))
+        )
         for module in list(sys.modules.values()) if threads == 1 else ():
             if vars(module).get("run_in_threads") is loop:
                 stack.enter_context(patch.object(module, "run_in_threads", timed(loop)))
-        while len(calls) < CALLS and sum(call.end - call.begin for call in calls) < SECONDS:
+        while len(calls) < CALLS and sum(found.call.seconds for found in calls) < SECONDS:
             pieces.clear()
-            begin, busy = time.perf_counter(), time.process_time()
+            before = _usage()
             function()
-            end, busy = time.perf_counter(), time.process_time() - busy
-            calls.append(Timed(list(pieces), sum(used for *_, used in pieces), begin, end, busy))
-    return min(calls, key=lambda call: call.end - call.begin)
+            after = _usage()
+            call = Call(*(b - a for a, b in zip(before, after, strict=True)))
+            calls.append(Timed(call, before[0], after[0], list(pieces)))
+    return min(calls)
 
 
 def show(task, numbers, figures, alone):
@@ -236,7 +238,7 @@ def show(task, numbers, figures, alone):
         ["threads put to sleep", *(str(x.sleeps) for x in figures)],
         ["new pages", *(str(x.pages) for x in figures)],
         ["system, ms", *(f"{1e3 * x.system:.1f}" for x in figures)],
-        ["serial by timers, %", f"{100 * (1 - alone.work / alone.busy):.1f}",
+        ["serial by timers, %", f"{100 * (1 - alone.work / alone.call.busy):.1f}",
          *[""] * (len(numbers) - 1)],
     ])  # fmt: skip
 
@@ -251,7 +253,7 @@ def show_cores(cores, alone, shared):
         "some cores have no piece": too_few,
         "no core has a piece": alone_without,
     }
-    seconds = shared.end - shared.begin
+    seconds = shared.call.seconds
     table(f"the time of {cores} cores, a call of {1e3 * seconds:.2f} ms with "
           f"{len(shared.pieces)} pieces", ["", "%", "ms of all"], [
         [name, f"{100 * part / (cores * seconds):.1f}", f"{1e3 * part / cores:.2f}"]

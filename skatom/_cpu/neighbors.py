@@ -19,6 +19,8 @@ _TOUCHING = _COINCIDENT**2
 _ROUNDING = 1e-9
 # No more bins than this are counted in one direction: any search would be refused before.
 _MOST_BINS = 1e6
+# Atoms that are sorted into bins by one thread at least, 20 ns each.
+_SMALLEST = 4096
 
 
 @njit(cache=True)
@@ -111,7 +113,7 @@ def build_grids(positions, offsets, cells, pbc, cutoff):
     place, structure = np.empty((n_atoms, 3), np.int64), np.empty(n_atoms, np.int64)
     run_in_threads(
         _place_atoms, n, positions, offsets, cells, pbc, cutoff, wrapped, lattices, bins, reach,
-        span, place, within, structure,
+        span, place, within, structure, smallest=max(1, _SMALLEST * n // max(1, n_atoms)),
     )  # fmt: skip
     first_bin = np.zeros(n + 1, np.int64)
     np.cumsum(bins.prod(axis=1), out=first_bin[1:])

@@ -5,6 +5,9 @@ import numpy as np
 from skatom._numba import njit
 from skatom.parallel import run_in_threads
 
+# Atoms whose pairs are added by one thread at least.
+_SMALLEST = 1024
+
 
 def collect(starts, indices, vectors, gradients, offsets):
     """dE/dR_k (n_atoms, 3) and dE/dstrain (n, 3, 3) from dE/dr_ij (n_pairs, 3).
@@ -15,9 +18,11 @@ def collect(starts, indices, vectors, gradients, offsets):
     """
     on_atoms = np.zeros((len(starts) - 1, 3))
     on_strain = np.zeros((len(offsets) - 1, 3, 3))
+    n = len(on_strain)
     run_in_threads(
-        _collect, len(on_strain), starts, indices, vectors, gradients, offsets, on_atoms, on_strain
-    )
+        _collect, n, starts, indices, vectors, gradients, offsets, on_atoms, on_strain,
+        smallest=max(1, _SMALLEST * n // max(1, len(on_atoms))),
+    )  # fmt: skip
     return on_atoms, on_strain
 
 

@@ -20,6 +20,7 @@ from skatom.descriptors.many_body_tensor import ManyBodyTensor
 from skatom.descriptors.maps import FeatureMap, Linear, Scale, Select
 from skatom.descriptors.moment_tensor import MomentTensor
 from skatom.descriptors.pair_distances import PairDistances
+from skatom.descriptors.pair_kernel_matrix import PairKernelMatrix
 from skatom.descriptors.point_scattering import PointScattering
 from skatom.descriptors.prototypes import PrototypeEncoder
 from skatom.descriptors.radial_distribution import (
@@ -37,6 +38,7 @@ from skatom.descriptors.structure_derivatives import StructureJacobian
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.descriptors.tensor_features import TensorFeatures
 from skatom.descriptors.thermometer import Thermometer, ThermometerEncoder
+from skatom.descriptors.triples import GeneralizedCoulombMatrix, TripleAngles
 from skatom.descriptors.wavelet_scattering import WaveletScattering
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "FeatureMap",
     "FeatureScaler",
     "FeatureSelector",
+    "GeneralizedCoulombMatrix",
     "InverseDistances",
     "LambdaSOAP",
     "Linear",
@@ -65,6 +68,7 @@ __all__ = [
     "MomentTensor",
     "PairDistances",
     "PairJacobian",
+    "PairKernelMatrix",
     "PartialRadialDistribution",
     "PointScattering",
     "PrototypeEncoder",
@@ -76,6 +80,7 @@ __all__ = [
     "TensorFeatures",
     "Thermometer",
     "ThermometerEncoder",
+    "TripleAngles",
     "ValleOganovFingerprint",
     "WaveletScattering",
     "cartesian_from_spherical",

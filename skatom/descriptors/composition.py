@@ -20,6 +20,7 @@ from ase.data import (
 
 from skatom._compositions import amounts_of, is_formulas
 from skatom._typing import Array
+from skatom.datasets.free_atoms import free_atoms
 from skatom.descriptors.without_positions import PositionFreeDescriptor
 from skatom.elements import group, period, valence_electrons
 
@@ -29,19 +30,25 @@ _MOMENTS = ("mean", "std", "cov")
 def elemental_properties(names: Sequence[str] | None = None) -> dict:
     """Properties of the elements that `CompositionDescriptors` has: numbers by symbol.
 
-    ================ ===========================================================================
-    number           atomic number
-    row, column      place in the periodic table; column 3 for lanthanides and actinides
-    s, p, d, f       electrons outside the last noble gas, by Madelung's rule
-    valence          s + p + d + f
-    mass             standard atomic weight, u [1]_
-    covalent_radius  Å [2]_
-    vdw_radius       Å [3]_
-    unpaired         electrons of the free atom with unpaired spins, as in `ase.data`
-    ================ ===========================================================================
+    ================= ==========================================================================
+    number            atomic number
+    row, column       place in the periodic table; column 3 for lanthanides and actinides
+    s, p, d, f        electrons outside the last noble gas, by Madelung's rule
+    valence           s + p + d + f
+    mass              standard atomic weight, u [1]_
+    covalent_radius   Å [2]_
+    vdw_radius        Å [3]_
+    unpaired          electrons of the free atom with unpaired spins, as in `ase.data`
+    ionization_energy energy of the highest orbital with half an electron removed, eV
+    electronegativity −∂E/∂N of the free atom, the energy of its highest orbital, eV
+    s_radius          mean ⟨r⟩ of the s orbital of the period, Å
+    ================= ==========================================================================
 
-    The last four are those of `ase.data`. Elements without a value are left out: for vdw_radius Pm,
-    Po, At, Rn, Fr, Ra and Fm and after, for covalent_radius Pa and Bk and after.
+    Masses, radii and spins are those of `ase.data`; the last three properties were computed for
+    skatom, in the local density approximation without spin polarisation
+    (`skatom.datasets.free_atoms`). Elements without a value are left out: for vdw_radius Pm, Po,
+    At, Rn, Fr, Ra and Fm and after, for covalent_radius Pa and Bk and after, for the last three Rf
+    and after.
 
     Parameters
     ----------
@@ -99,7 +106,7 @@ def _table():
     return {
         name: {chemical_symbols[z]: float(v) for z, v in column.items() if z and np.isfinite(v)}
         for name, column in columns.items()
-    }
+    } | free_atoms()
 
 
 class CompositionDescriptors(PositionFreeDescriptor):

@@ -42,7 +42,7 @@ class CoulombMatrix(PairMatrix):
     ----------
     max_atoms_ : int
         Rows of the matrices.
-    noise_ : ndarray of float, shape (n_realizations, max_atoms_)
+    noise_ : ndarray of float, shape (n_realizations, max_atoms)
         Noise that is added to the k-th largest norm; zeros but for "random".
 
     Raises

@@ -47,7 +47,7 @@ class SineMatrix(PairMatrix):
     ----------
     max_atoms_ : int
         Rows of the matrices.
-    noise_ : ndarray of float, shape (n_realizations, max_atoms_)
+    noise_ : ndarray of float, shape (n_realizations, max_atoms)
         Noise that is added to the k-th largest norm; zeros but for "random".
 
     Raises
@@ -149,7 +149,7 @@ class EwaldMatrix(PairMatrix):
     ----------
     max_atoms_ : int
         Rows of the matrices.
-    noise_ : ndarray of float, shape (n_realizations, max_atoms_)
+    noise_ : ndarray of float, shape (n_realizations, max_atoms)
         Noise that is added to the k-th largest norm; zeros but for "random".
 
     Raises
@@ -276,7 +276,7 @@ class ExtendedCoulombMatrix(PairMatrix):
     ----------
     max_atoms_ : int
         Rows of the matrices.
-    noise_ : ndarray of float, shape (n_realizations, max_atoms_)
+    noise_ : ndarray of float, shape (n_realizations, max_atoms)
         Noise that is added to the k-th largest norm; zeros but for "random".
 
     Raises

@@ -179,7 +179,7 @@ class DescriptorUnion(StructureDescriptor, _BaseComposition):
 
     def _pullback(self, structures, cotangent):
         found = [
-            part._pullback(structures, np.ascontiguousarray(weight * cotangent[:, columns]))
+            part._pullback(structures, weight * cotangent[:, columns])
             for part, columns, weight in self._parts()
         ]
         return tuple(sum(arrays) for arrays in zip(*found, strict=True))

@@ -21,7 +21,7 @@ REACH = 8.0
 # Distance of the places for which a cell's integral is expanded, in standard deviations.
 _STEP = 1 / 64
 # Atoms whose neighbours are known at a time, and structures that a thread works on.
-_ATOMS, _STRUCTURES = 2**16, 16
+_ATOMS, _STRUCTURES = 2**13, 16
 
 _NOTHING = np.empty((0, 0))
 _NO_VIRIAL, _NO_STRAINS = np.empty((0, 0, 0)), np.empty((0, 0, 0, 0))
@@ -153,10 +153,10 @@ class Spectra:
         """Gradient (n_atoms, 3) and virial (n, 3, 3) of Σ cotangent · values."""
         gradient = np.zeros((len(structures.numbers), 3))
         virial = np.zeros((len(structures), 3, 3))
-        cotangent = np.ascontiguousarray(cotangent)
         for batch, run in self._batches(structures, species):
             atoms = _atoms(structures, batch)
-            run(cotangent=cotangent[batch], gradient=gradient[atoms], virial=virial[batch])
+            own = np.require(cotangent[batch], float, ["C", "W"])
+            run(cotangent=own, gradient=gradient[atoms], virial=virial[batch])
         return gradient, virial
 
     def jacobian(self, structures, species):

@@ -150,7 +150,7 @@ class ManyBodyExpansion(StructureDescriptor):
     def _pullback(self, structures, cotangent):
         gradient = np.zeros((len(structures.numbers), 3))
         virial = np.zeros((len(structures), 3, 3))
-        self._run(structures, _NOTHING, np.ascontiguousarray(cotangent), gradient, virial)
+        self._run(structures, _NOTHING, np.require(cotangent, float, ["C", "W"]), gradient, virial)
         return gradient, virial
 
     def _run(self, structures, *arrays):

@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 from ase.geometry import minkowski_reduce
 
-# Structures whose candidate bases are compared at a time
-_BATCH = 128
+# Structures whose candidate bases are compared at a time, and pairs of atoms and sites at most
+_BATCH, _PAIRS = 128, 500_000
 # Metrics of unit volume that differ by less belong to lattices of nearly the same symmetry
 _SAME_METRIC = 0.1
 _SAME_PLACE = 1e-4
@@ -123,9 +123,10 @@ class Sites:
         strains : ndarray of float, shape (n,)
             The largest difference of the metrics of volume 1.
         """
+        size = max(1, min(_BATCH, _PAIRS // len(self.labels) ** 2))
         parts = [
-            self._find(scaled[first : first + _BATCH], cells[first : first + _BATCH])
-            for first in range(0, len(scaled), _BATCH)
+            self._find(scaled[first : first + size], cells[first : first + size])
+            for first in range(0, len(scaled), size)
         ]
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 

@@ -10,7 +10,7 @@ from skatom._device import is_tensor, namespace, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels._cpu.covariance import STRAINS
 from skatom.kernels.feature_rows import rows_of
-from skatom.parallel import threads_over_blas
+from skatom.parallel import split_rows, threads_over_blas
 from skatom.structures import groups_by_size
 
 # Components of the Jacobians below this share of the largest squared are rounding error.
@@ -21,6 +21,8 @@ _ELEMENTS = 60
 _ROWS_PER_FEATURE = 1
 # Numbers in the Jacobians of the structures that a thread handles at a time, or a device.
 _BATCH, _TENSOR_BATCH = 2**21, 2**26
+# Rows of features whose products one thread adds up.
+_ROWS = 512
 
 
 def jacobian_bases(*batches):
@@ -46,14 +48,14 @@ def jacobian_bases(*batches):
     slopes, values = {}, {}
     with mapper(batches[0]) as apply:
         for features in batches:
-            numbers = rows_of(features).numbers
-            for z in np.unique(numbers):
-                rows = features.values[np.flatnonzero(numbers == z)]
-                values[z] = values.get(z, 0.0) + rows.T @ rows
+            for z, gram in _value_grams(features, apply):
+                values[z] = values.get(z, 0.0) + gram
             for grams in apply(partial(_grams, features), jacobian_batches(features)):
-                for (z, moved), gram in grams.items():
+                for (z, moved), (used, gram) in grams.items():
                     of_z = slopes.setdefault(z, {})
-                    of_z[moved] = of_z.get(moved, 0.0) + gram
+                    if moved not in of_z:
+                        of_z[moved] = namespace(gram).zeros_like(values[z])
+                    of_z[moved][used] += gram
         grams = ((z, slopes.get(z, {}), values[z]) for z in values)
         return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
 
@@ -79,10 +81,34 @@ def dense_jacobians(features, batch):
         yield namespace(strain).concatenate([gradients, strain])
 
 
+def _value_grams(features, apply):
+    """Species, and XᵀX of the features of some rows of it."""
+    numbers = rows_of(features).numbers
+    size = len(numbers) if is_tensor(features.values) else _ROWS
+    of_species = {z: np.flatnonzero(numbers == z) for z in np.unique(numbers)}
+    parts = [
+        (z, mine[part]) for z, mine in of_species.items() for part in split_rows(len(mine), size)
+    ]
+
+    def gram(part):
+        rows = features.values[part[1]]
+        return rows.T @ rows
+
+    for (z, _), found in zip(parts, apply(gram, parts), strict=True):
+        yield z, found
+
+
 def _grams(features, batch):
-    """Σ JᵀJ of the structures of a batch, by species of the centre and of the atom that moves."""
+    """Σ JᵀJ of a batch, by species of the centre and of the atom that moves.
+
+    Returns
+    -------
+    dict of tuple to (index, ndarray)
+        Where the elements are that are given; the others are zero.
+    """
     if not isinstance(features, AtomicFeatures):
-        return {(0, 0): sum(dense.T @ dense for dense in dense_jacobians(features, batch))}
+        gram = sum(dense.T @ dense for dense in dense_jacobians(features, batch))
+        return {(0, 0): (..., gram)}
     jacobian = features.jacobian(batch)
     numbers = features.structures[batch].numbers
     centers, others = numbers[jacobian.pairs.centers], numbers[jacobian.pairs.indices]
@@ -93,17 +119,15 @@ def _grams(features, batch):
         for moved in np.unique(others):
             rows = jacobian.values[np.flatnonzero((centers == z) & (others == moved))]
             rows = rows.reshape(-1, rows.shape[2])
-            found[z, moved] = rows.T @ rows if is_tensor(rows) else _sparse_gram(rows)
+            found[z, moved] = (..., rows.T @ rows) if is_tensor(rows) else _sparse_gram(rows)
     return found
 
 
 def _sparse_gram(rows):
-    """``rows.T @ rows`` where some columns are zero."""
+    """``rows.T @ rows`` of the columns that are not zero, and where it belongs."""
     used = np.flatnonzero(rows.any(axis=0))
-    out = np.zeros((rows.shape[1], rows.shape[1]))
     rows = rows[:, used]
-    out[np.ix_(used, used)] = rows.T @ rows
-    return out
+    return np.ix_(used, used), rows.T @ rows
 
 
 def _leading_eigenvectors(grams):

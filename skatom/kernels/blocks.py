@@ -3,13 +3,13 @@
 import numpy as np
 
 from skatom._device import beside, check_together, device_of, is_tensor, namespace
-from skatom._rigid_motions import completion, kept_coordinates, rigid_motions
+from skatom._rigid_motions import completions, kept_coordinates, rigid_motions
 from skatom.kernels._cpu.covariance import Derivatives, Layout
 from skatom.kernels.bases import jacobian_bases
 from skatom.kernels.coordinates import by_element, coordinates_of
 from skatom.kernels.environments import Environments, loops_of
 from skatom.memory import check_memory
-from skatom.parallel import threads_over_blas
+from skatom.parallel import serial_blas, threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
 
 # Number of rows of the matrix that a thread works on: enough for fast products. A small matrix is
@@ -131,12 +131,13 @@ class _Side:
         kept, self._completions = [None] * len(structures), [None] * len(structures)
         for size in np.unique(structures.n_atoms):
             of_size = np.flatnonzero(structures.n_atoms == size)
-            motions = rigid_motions(structures[of_size])
-            for s, own, coordinates in zip(
-                of_size, motions, kept_coordinates(motions), strict=True
-            ):
-                coordinates = by_element(coordinates, structures[int(s)].numbers)
-                kept[s], self._completions[s] = coordinates, completion(own, coordinates)
+            with serial_blas():  # the matrices are small
+                motions = rigid_motions(structures[of_size])
+            numbers = structures.numbers[structures.offsets[of_size][:, None] + np.arange(size)]
+            coordinates = list(map(by_element, kept_coordinates(motions), numbers))
+            made = completions(motions, coordinates)
+            for s, own, transform in zip(of_size, coordinates, made, strict=True):
+                kept[s], self._completions[s] = own, transform
         return kept
 
     def complete(self, matrix, first, last):
@@ -144,11 +145,14 @@ class _Side:
         if self._completions is None:
             return matrix
         before, after = self._n_others
-        completions = self._completions[first:last]
+        transforms = self._completions[first:last]
         shape = int(self.places[last] - self.places[first]), matrix.shape[1]
         out = matrix.new_empty(shape) if is_tensor(matrix) else np.empty(shape)
+        if not is_tensor(matrix) and len({transform.shape for transform in transforms}) == 1:
+            self._complete_alike(np.stack(transforms), matrix, out)
+            return out
         place = taken = 0
-        for transform in completions:
+        for transform in transforms:
             size, kept = transform.shape
             out[place : place + before] = matrix[taken : taken + before]
             place, taken = place + before, taken + before
@@ -160,6 +164,17 @@ class _Side:
             out[place : place + after] = matrix[taken : taken + after]
             place, taken = place + after, taken + after
         return out
+
+    def _complete_alike(self, transforms, matrix, out):
+        """`complete` for structures of one size, without a step of Python for each."""
+        before, after = self._n_others
+        n, size, kept = transforms.shape
+        given = matrix.reshape(n, before + kept + after, out.shape[1])
+        whole = out.reshape(n, before + size + after, out.shape[1])
+        whole[:, :before] = given[:, :before]
+        end = before + size
+        np.matmul(transforms, given[:, before : before + kept], out=whole[:, before:end])
+        whole[:, end:] = given[:, before + kept :]
 
 
 def layout(n_dof, has_energy):
@@ -233,10 +248,8 @@ def _derivatives(kernel, s, u, v, needed):
     if not needed:
         value, nothing = kernel.value(s, u, v), np.zeros((0, 0))
         return Derivatives(value if is_tensor(s) else np.ascontiguousarray(value), *[nothing] * 7)
-    profile = kernel.profile(s, u, v)
+    fields = vars(kernel.profile(s, u, v)).values()
     if is_tensor(s):
-        fields = vars(profile).values()
         return Derivatives(*(namespace(s).broadcast_to(f, s.shape) for f in fields))
-    return Derivatives(
-        *(np.ascontiguousarray(np.broadcast_to(f, s.shape)) for f in vars(profile).values())
-    )
+    value, *rest = fields
+    return Derivatives(np.broadcast_to(value, s.shape), *rest)

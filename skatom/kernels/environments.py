@@ -1,5 +1,6 @@
 """Rows of features grouped by species, with their Jacobians in a small basis."""
 
+from collections import deque
 from copy import copy
 from importlib import import_module
 
@@ -14,7 +15,11 @@ from skatom.kernels.bases import dense_jacobians, jacobian_batches, mapper
 from skatom.kernels.coordinates import runs_of_classes
 from skatom.kernels.feature_rows import rows_of
 from skatom.memory import check_memory
+from skatom.parallel import split_rows, threads_over_blas
 from skatom.structures import offsets_from_counts
+
+# Rows of features that a thread multiplies with a basis at once.
+_ROWS = 512
 
 
 def loops_of(array):
@@ -151,7 +156,9 @@ class Environments:
             z: np.bincount(self._structure[self.rows.numbers == z], minlength=len(self.n_dof))
             for z in self.values
         }
-        projected = {z: x if bases is None else x @ bases[z] for z, x in self.values.items()}
+        projected = {
+            z: x if bases is None else _in_basis(x, bases[z]) for z, x in self.values.items()
+        }
         device = device_of(self.features.values)
         check = check_memory if device is None else device.check_memory
         check(
@@ -225,6 +232,17 @@ class Environments:
 
         with mapper(features) as apply:
             list(apply(fill, [b for b in jacobian_batches(features) if self.n_dof[b].any()]))
+
+
+def _in_basis(rows, basis):
+    """The product ``rows @ basis``, in threads, those of BLAS taking no time from later work."""
+    if is_tensor(rows):
+        return rows @ basis
+    out = np.empty((len(rows), basis.shape[1]))
+    pieces = split_rows(len(rows), _ROWS)
+    with threads_over_blas() as team:
+        deque(team.map(lambda part: np.matmul(rows[part], basis, out=out[part]), pieces), 0)
+    return out
 
 
 def _projected(slopes, moved, basis):

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 from ase.data import chemical_symbols
+from matplotlib.patheffects import withStroke
 
 from skatom._typing import Axes
 from skatom.plotting._axes import draw_grid, new_axes
@@ -18,6 +19,7 @@ _FAR = 0.2
 _CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(0.75)]])
 
 _SIZE = 8  # of names
+_HALO = [withStroke(linewidth=2, foreground="white")]
 # where a name may be beside its point, in the order of preference
 _SIDES = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
@@ -111,7 +113,7 @@ class PhaseDiagramDisplay:
         if len(others):
             drawn = ax.scatter(
                 *points[others].T, c=found.distances_[others], s=14, cmap="viridis_r", vmin=0,
-                vmax=_FAR, marker="s", zorder=2,
+                vmax=min(_FAR, found.distances_.max()), marker="s", zorder=2,
             )  # fmt: skip
             extend = "max" if found.distances_.max() > _FAR else "neither"
             self.figure_.colorbar(
@@ -129,12 +131,16 @@ class PhaseDiagramDisplay:
         for entry in found.stable_:
             size = 0.55 * _SIZE * len(str(found.names_[entry])), _SIZE
             boxes = [_beside(places[entry], *size, *side) for side in _SIDES]
-            side = int(np.argmin([sum(_overlap(box, other) for other in taken) for box in boxes]))
+            hidden = [sum(_overlap(box, other) for other in taken) for box in boxes]
+            # rather outside of the diagram
+            inside = np.array(_SIDES) @ (places.mean(axis=0) - places[entry])
+            at_edge = (found.fractions_[entry] == 0).any()
+            side = int(np.argmin(np.round(hidden, 1) + at_edge * 1e-3 * inside))
             taken.append(boxes[side])
             ax.annotate(
                 _as_text(found.names_[entry]), points[entry],
                 np.subtract(boxes[side][:2], places[entry]), textcoords="offset points",
-                ha="center", va="center", fontsize=_SIZE, zorder=4,
+                ha="center", va="center", fontsize=_SIZE, zorder=4, path_effects=_HALO,
             )  # fmt: skip
 
 

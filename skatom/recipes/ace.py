@@ -3,13 +3,14 @@
 from sklearn.pipeline import Pipeline
 
 from skatom.descriptors import AtomicClusterExpansion
-from skatom.descriptors.cluster_basis import ClusterBasis, terms
 from skatom.models import LinearPotential
 from skatom.recipes.base import Cost, Recipe
 
 # Degrees by the number of species: some 300 to 6,000 coefficients.
-_DEGREES = {1: (12, 9, 8, 7), 2: (12, 7, 7, 6), 3: (12, 6.5, 6.5, 5.5), 4: (12, 6, 6, 5)}
+_DEGREES = {1: (12, 9, 8, 7), 2: (12, 7, 7, 6), 3: (12, 6.5, 7, 6), 4: (12, 6, 6.5, 5)}
 _MANY_SPECIES = (10, 4, 4, 3)
+# Structures whose neighbours tell how many features there will be.
+_COUNTED = 50
 
 
 def _defaults(facts, given):
@@ -17,11 +18,12 @@ def _defaults(facts, given):
     return {
         "alpha": 1e-9,
         "smoothness": 2,
+        "scaling": 0.5,
         "noise_energy": 1e-3,
         "noise_forces": 0.01,
         "noise_virial": 0.1,
         "expansion.cutoff": cutoff,
-        "expansion.product_cutoff": round(0.75 * given.get("expansion.cutoff", cutoff), 1),
+        "expansion.product_cutoff": round(0.65 * given.get("expansion.cutoff", cutoff), 1),
         "expansion.degrees": _DEGREES.get(len(facts.species), _MANY_SPECIES),
         "expansion.l_weight": 0.4,
     }
@@ -35,15 +37,13 @@ def _build(settings, random_state, verbose, device):
 
 
 def _cost(settings, structures, targets):
-    n_species = len(structures.species)
-    degrees = tuple(float(d) for d in settings["expansion.degrees"])
-    basis = ClusterBasis(degrees, float(settings["expansion.l_weight"]), n_species)
-    n_features = len(terms(basis))
-    columns = float(n_species * n_features)
+    given = {k.split(".")[1]: v for k, v in settings.items() if k.startswith("expansion.")}
+    told = AtomicClusterExpansion(**given).fit(structures[:_COUNTED]).feature_species()
+    n_features, columns = told.shape[1], float(told.sum())
     rows = 3 * len(structures.numbers) + 7 * len(structures)
     return Cost(
-        memory=8.0 * columns * (12 * columns + 12 * 2048) + 8.0 * rows * n_features / 3,
-        flops=2.0 * rows * columns**2 + 8 * columns**3,
+        memory=8.0 * columns * (4 * columns + 12 * 2048) + 8.0 * rows * n_features / 3,
+        flops=2.0 * rows * columns**2 + columns**3 / 3,
         work=float(len(structures.numbers)) * n_features,
     )
 
@@ -52,7 +52,7 @@ def _stages(facts, settings):
     cutoff = settings["expansion.cutoff"]
     first, *products = settings["expansion.degrees"]
     return [
-        {"expansion.product_cutoff": [round(f * cutoff, 1) for f in (0.65, 0.75, 1.0)]},
+        {"expansion.product_cutoff": [round(f * cutoff, 1) for f in (0.6, 0.65, 0.8)]},
         {"expansion.degrees": [(first, *(d + step for d in products)) for step in (-1, 0)]},
         {"alpha": [1e-10, 1e-9, 1e-8]},
     ]

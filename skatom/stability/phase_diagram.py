@@ -176,6 +176,24 @@ class PhaseDiagram(BaseEstimator):
         per_atom = self._hull_energies(_normalised(amounts))
         return per_atom if self.per_atom else per_atom * amounts.sum(axis=1)
 
+    def formation_energies(self, X: Any, y: TargetsLike) -> Array:
+        """Formation energies of compounds from the elements.
+
+        Parameters
+        ----------
+        X : Structures, list of ase.Atoms, or list of formulas or of dicts of amounts by symbol
+            The n compounds.
+        y : Targets or array-like of float, shape (n,)
+            Their energies in eV, or in eV/atom if ``per_atom`` is set.
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+            In eV/atom.
+        """
+        amounts, energies = self._checked(X, y)
+        return energies - _normalised(amounts) @ self.elements_
+
     def distances(self, X: Any, y: TargetsLike) -> Array:
         """Distances of compounds from the hull of the known phases.
 

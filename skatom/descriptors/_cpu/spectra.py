@@ -53,12 +53,12 @@ def spectra(
                 lengths[p] = r
                 own[p], slopes[p] = _weight(r, weighting, numbers)
             for p in range(n):
-                j, second = indices[begin + p], p
+                j, n_second = indices[begin + p], p
                 if function < ANGLE:  # a term of one vector
                     if j < i:
                         continue
-                    second = 1
-                for q in range(second):
+                    n_second = 1
+                for q in range(n_second):
                     if function < ANGLE:
                         k, center = i, 0
                         # its own images come in both directions

@@ -1,10 +1,9 @@
 """Symmetry functions of many centres on a device; their derivatives by torch.
 
-The functions are those of the compiled loops, pairs and triplets being rows of long arrays. The
-features of a centre depend on the vectors of its own pairs only, so that the gradient of a sum
-over all centres with respect to all vectors is the derivative of each.
+The functions are those of the compiled loops, pairs and triplets being rows of long arrays.
 """
 
+from functools import partial
 from math import pi, tanh
 
 import torch
@@ -37,16 +36,17 @@ def scratch(counts, functions):
     n = functions.n_channels
     n_features = n * (len(functions.radial) + len(functions.kappa))
     n_features += n * (n + 1) // 2 * len(functions.terms)
-    return n_bytes, n_bytes + 24.0 * counts * n_features
+    return n_bytes, n_bytes + 48.0 * counts * n_features
 
 
 def values(pairs, functions):
     """Features of the centres, (n_centers, n_features)."""
-    r = torch.linalg.vector_norm(pairs.vectors, dim=1)
-    weights, channels = functions.weights[pairs.species], functions.channels[pairs.species]
-    parts = [_radial(pairs, functions, r, weights, channels)]
-    if len(functions.terms):
-        parts.append(_angular(pairs, functions, r, weights, channels))
+    n_centers, parts = len(pairs.own), []
+    for function, vectors, places, block, n_blocks in _sums(pairs, functions):
+        terms, centers = function(*vectors), pairs.centers[places[0]]
+        out = terms.new_zeros((n_centers * n_blocks, terms.shape[1]))
+        out = out.index_add(0, centers * n_blocks + block, terms)
+        parts.append(out.view(n_centers, n_blocks * terms.shape[1]))
     return torch.cat(parts, 1)
 
 
@@ -59,14 +59,55 @@ def pair_gradients(pairs, functions, cotangent):
 
 
 def pair_jacobian(pairs, functions):
-    """d features_i / dr_ij, (n_pairs, 3, n_features): a pass backwards for each feature."""
-    with torch.enable_grad():
-        vectors = pairs.vectors.detach().requires_grad_()
-        sums = values(pairs._replace(vectors=vectors), functions).sum(0)
-        jacobian = vectors.new_empty((*vectors.shape, len(sums)))
+    """d features_i / dr_ij, (n_pairs, 3, n_features).
+
+    A term depends on one vector, or on two, and on no others: a pass backwards for each function,
+    whatever the blocks of species, gives its derivatives for all terms.
+    """
+    n_pairs, parts = len(pairs.vectors), []
+    for function, vectors, places, block, n_blocks in _sums(pairs, functions):
+        with torch.enable_grad():
+            vectors = [v.detach().requires_grad_() for v in vectors]
+            terms = function(*vectors)
+            sums = terms.sum(0)
+        out = terms.new_zeros((n_pairs * n_blocks, len(sums), 3))
+        rows = [place * n_blocks + block for place in places]
         for f, total in enumerate(sums):
-            jacobian[:, :, f] = torch.autograd.grad(total, vectors, retain_graph=True)[0]
-    return jacobian.detach()
+            found = torch.autograd.grad(total, vectors, retain_graph=True)
+            for to, slopes in zip(rows, found, strict=True):
+                out[:, f].index_add_(0, to, slopes)
+        out = out.view(n_pairs, n_blocks, len(sums), 3).permute(0, 3, 1, 2)
+        parts.append(out.reshape(n_pairs, 3, n_blocks * len(sums)))
+    return torch.cat(parts, 2)
+
+
+def _sums(pairs, functions):
+    """The radial and the angular functions, as terms that are summed.
+
+    Yields
+    ------
+    function : callable
+        Gives terms (n, n_functions) of vectors.
+    vectors : list of Tensor, shape (n, 3)
+    places : list of Tensor of int, shape (n,)
+        The pairs whose vectors they are.
+    block : Tensor of int, shape (n,)
+        The block of features of each term.
+    n_blocks : int
+    """
+    n, channels = functions.n_channels, functions.channels[pairs.species]
+    weights = functions.weights[pairs.species]
+    every = torch.arange(len(channels), device=channels.device)
+    radial = partial(_radial, functions, weights)
+    yield radial, [pairs.vectors], [every], channels, n
+    if not len(functions.terms):
+        return
+    r = torch.linalg.vector_norm(pairs.vectors, dim=1)
+    near = torch.nonzero(r < functions.angular_cutoff)[:, 0]
+    j, k = enumerate_triplets(near, pairs.centers)
+    angular = partial(_angular, functions, weights[j] * weights[k])
+    block = block_of(channels[j], channels[k], n)
+    yield angular, [pairs.vectors[j], pairs.vectors[k]], [j, k], block, n * (n + 1) // 2
 
 
 def _cutoff(kind, cutoff, r):
@@ -81,33 +122,24 @@ def _cutoff(kind, cutoff, r):
     return (((-20 * u + 70) * u - 84) * u + 35) * u**4
 
 
-def _radial(pairs, functions, r, weights, channels):
-    """Radial functions, (n_centers, n_channels · n_radial)."""
+def _radial(functions, weights, vectors):
+    """Radial functions of every pair, (n_pairs, n_radial)."""
+    r = torch.linalg.vector_norm(vectors, dim=1)
     eta, shift = functions.radial.T
     cosines = torch.cos(r[:, None] * functions.kappa)
     e = torch.cat([torch.exp(-eta * (r[:, None] - shift) ** 2), cosines], 1)
-    e = e * (weights * _cutoff(functions.cutoff_kind, functions.cutoff, r))[:, None]
-    out = e.new_zeros((len(pairs.own) * functions.n_channels, e.shape[1]))
-    rows = pairs.centers * functions.n_channels + channels
-    return out.index_add(0, rows, e).view(len(pairs.own), functions.n_channels * e.shape[1])
+    return e * (weights * _cutoff(functions.cutoff_kind, functions.cutoff, r))[:, None]
 
 
-def _angular(pairs, functions, r, weights, channels):
-    """Angular functions, (n_centers, n_blocks · n_angular)."""
-    n, cutoff = functions.n_channels, functions.angular_cutoff
-    near = torch.nonzero(r < cutoff)[:, 0]
-    j, k = enumerate_triplets(near, pairs.centers)
-    f = weights * _cutoff(functions.cutoff_kind, cutoff, r)
-    unit = pairs.vectors / r[:, None]
-    a = _powers(functions, unit[j], unit[k])
-    apart = torch.linalg.vector_norm(pairs.vectors[k] - pairs.vectors[j], dim=1)
-    b = _gaussians(functions, r[j], r[k], apart) * (f[j] * f[k])[:, None]
+def _angular(functions, weights, first, second):
+    """Angular functions of every triplet, (n_triplets, n_angular)."""
+    kind, cutoff = functions.cutoff_kind, functions.angular_cutoff
+    r_j, r_k, apart = (torch.linalg.vector_norm(v, dim=1) for v in (first, second, second - first))
+    a = _powers(functions, first / r_j[:, None], second / r_k[:, None])
+    f = weights * _cutoff(kind, cutoff, r_j) * _cutoff(kind, cutoff, r_k)
+    b = _gaussians(functions, r_j, r_k, apart) * f[:, None]
     power, gaussian = functions.terms.T
-    terms = functions.scale * a[:, power] * b[:, gaussian]
-    n_blocks = n * (n + 1) // 2
-    rows = pairs.centers[j] * n_blocks + block_of(channels[j], channels[k], n)
-    out = terms.new_zeros((len(pairs.own) * n_blocks, terms.shape[1]))
-    return out.index_add(0, rows, terms).view(len(pairs.own), n_blocks * terms.shape[1])
+    return functions.scale * a[:, power] * b[:, gaussian]
 
 
 def _powers(functions, first, second):

@@ -113,12 +113,13 @@ class Scratch(NamedTuple):
 def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """Add what one species contributes to ``out``: rows of the structures b, columns of a.
 
-    Pairs with b < a + ``diagonal`` are left out.
+    Pairs with b < a + ``diagonal`` are left out. Derivatives ``phi`` may be numbers or have axes of
+    one element where they do not depend on both atoms.
     """
-    fields = phi if phi.s.size else phi[:1]
+    fields = phi if np.size(phi.s) else phi[:1]
     phi = np.empty((len(fields), *phi.value.T.shape))
     for k, field in enumerate(fields):
-        phi[k] = field.T
+        phi[k] = np.transpose(field)
     of_groups = groups(a.support, b.support)
     _add_covariances(
         a, b, a_rows, b_rows, phi,

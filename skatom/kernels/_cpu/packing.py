@@ -1,5 +1,6 @@
 """Jacobians with features side by side that the same coordinates change."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,18 @@ class Groups(NamedTuple):
 
 
 def groups(a, b):
-    """The `Groups` of features of sides with these supports (n_classes, rank)."""
+    """The `Groups` of features of sides with these supports (n_classes, rank).
+
+    All blocks of a matrix have the same few.
+    """
+    return _groups((a != 0).tobytes(), (b != 0).tobytes(), a.shape, b.shape)
+
+
+@lru_cache(maxsize=256)
+def _groups(a, b, shape_a, shape_b):
+    a, b = (np.frombuffer(x, bool).reshape(y) for x, y in ((a, shape_a), (b, shape_b)))
     used = a.any(axis=0) & b.any(axis=0)
-    _, group = np.unique(np.vstack([a, b]).T != 0, axis=0, return_inverse=True)
+    _, group = np.unique(np.vstack([a, b]).T, axis=0, return_inverse=True)
     group = np.where(used, group.ravel(), -1)
     starts = np.flatnonzero(np.diff(group, prepend=-2))
     segments = np.column_stack([starts, np.append(starts[1:], len(group))])

@@ -9,12 +9,12 @@ from scipy.linalg import solve_triangular
 from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.models.linear.ridge import RidgeProblem
 from skatom.parallel import split_rows, threads_over_blas
-from skatom.solvers import factor_in_place
+from skatom.solvers.dense_cholesky import factor_in_place
 
 # The regularisation from which on normal equations give the predictions of a QR factorisation to
 # eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal. On a device six
 # digits are enough.
-LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-10
+LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-11
 # Rows of the Gram matrix to which those of energies are added at once.
 _COLUMNS = 512
 
@@ -77,9 +77,11 @@ class EquationsRidge(RidgeProblem):
         Number of constants, the first columns.
     growth : ndarray of float, shape (n_columns - n_constants,)
         The factors g.
+    scaling : float
+        The exponent s.
     """
 
-    def __init__(self, sums, n_constants, growth):
+    def __init__(self, sums, n_constants, growth, scaling=1.0):
         equations = [part for kind, part in sums.parts.items() if kind != "energy"]
         energies = _rows_of(sums.parts.get("energy"))
         # all in one place, that of the largest parts: those of other fits may be elsewhere
@@ -89,7 +91,7 @@ class EquationsRidge(RidgeProblem):
             replace(part, gram=moved(part.gram, place), products=moved(part.products, place))
             for part in equations
         ]
-        super().__init__(sums, n_constants, growth)
+        super().__init__(sums, n_constants, growth, scaling=scaling)
 
     def _lengths(self):
         self._eliminate_constants()

@@ -18,7 +18,8 @@ from skatom.parallel import (
     tree_reduce,
     works_elsewhere,
 )
-from skatom.solvers import EquationsInPlace, NormalEquations, StreamedQR
+from skatom.solvers import NormalEquations, StreamedQR
+from skatom.solvers.normal_equations import EquationsInPlace
 
 KINDS = ("energy", "forces", "virial")
 # Rows of a chunk in multiples of the columns, and the fewest. To merge the triangles of two chunks

@@ -127,14 +127,15 @@ class LeastSquaresModel(LinearModel):
         """Choose α by the errors of structures that were left out; the sums of all labels."""
         pairs, whole = sums_of_splits(problem, check_cv(self.cv), groups, self._design.n_columns)
         self._alpha_of_cv, self.cv_errors_ = cross_validated(
-            pairs, self._design.n_constants, self._growth, self._learnt_from is None
-        )
+            pairs, self._design.n_constants, self._growth, self._learnt_from is None,
+            float(self.scaling),
+        )  # fmt: skip
         return whole
 
     def _solve(self, sums):
         """Determine α, the noises and the coefficients from the sums of all labels."""
         of_table, m = self._learnt_from is None, self._design.n_constants
-        problem = ridge_problem(sums, m, self._growth, of_table)
+        problem = ridge_problem(sums, m, self._growth, of_table, float(self.scaling))
         alpha = self._alpha_of_cv if self.alpha == "cv" else self.alpha
         if self.solver is not None:
             found = solution_by(clone(self.solver), problem)

@@ -25,7 +25,7 @@ class LinearPotential(LeastSquaresModel):
 
         E = \sum_i \big( x_i \cdot w_{Z_i} + \varepsilon_{Z_i} \big) + E_0, \qquad
         \min_{w, \varepsilon} \big| \Lambda^{-1/2} (A w - y) \big|^2
-        + \alpha \sum_j g_j^2\, |a_j|^2\, w_j^2
+        + \alpha \sum_j g_j^2\, l^{2 - 2s}\, |a_j|^{2s}\, w_j^2
 
     Each species has its own coefficients w and a constant ε. The rows A are sums of features for
     the energies y, and their derivatives for forces and virials, divided by the standard deviations
@@ -39,11 +39,12 @@ class LinearPotential(LeastSquaresModel):
 
     For a given α of 1e-8 or more (times the mean of g²), rows of forces and virials are summed in
     normal equations instead, which take less time and give the same predictions to eight digits.
-    Features on a device are reduced there, and the normal equations solved there, for α of 1e-10 or
+    Features on a device are reduced there, and the normal equations solved there, for α of 1e-11 or
     more: to six digits.
 
     The penalty divides each feature by its length :math:`|a_j|`, the norm of its column of
-    :math:`\Lambda^{-1/2} A`, so that α has no unit: below 1e-15 it is lost in rounding, and at 1
+    :math:`\Lambda^{-1/2} A`, to the power s; l is the root mean square of all lengths. So α has no
+    unit: below 1e-15 it is lost in rounding, and at 1
     it counts as much as all data. By default α has the largest evidence, the probability of the
     labels with the coefficients integrated out [2]_. The model is then a Gaussian process, whose
     posterior gives the standard deviations.
@@ -61,6 +62,11 @@ class LinearPotential(LeastSquaresModel):
     smoothness : float, default=0
         Exponent p of the prior :math:`g_j \propto d_j^p`, in which features of a higher degree d
         have smaller coefficients. 0: none.
+    scaling : float, default=1
+        Exponent s of the lengths in the penalty. 1: features may have any units. 0: features are
+        taken as they are. Less than 1 suits features of one unit, such as those of
+        `AtomicClusterExpansion`: those that are small in all structures that are learnt, and may be
+        large in others, have smaller coefficients then.
     degrees : array-like of float, shape (n_features,), default=None
         Degrees of the features. None: those of the descriptor; of `MomentTensor` the levels.
     solver : estimator, default=None
@@ -176,6 +182,7 @@ class LinearPotential(LeastSquaresModel):
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"evidence", "cv"})],
         "learn_noise": ["boolean"],
         "smoothness": [Interval(Real, 0, None, closed="left")],
+        "scaling": [Interval(Real, 0, 1, closed="both")],
         "degrees": ["array-like", None],
         "solver": [HasMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
@@ -193,6 +200,7 @@ class LinearPotential(LeastSquaresModel):
         *,
         learn_noise: bool = False,
         smoothness: float = 0.0,
+        scaling: float = 1.0,
         degrees: ArrayLike | None = None,
         solver: Estimator = None,
         cv: Estimator = 5,
@@ -206,6 +214,7 @@ class LinearPotential(LeastSquaresModel):
         self.alpha = alpha
         self.learn_noise = learn_noise
         self.smoothness = smoothness
+        self.scaling = scaling
         self.degrees = degrees
         self.solver = solver
         self.cv = cv

@@ -46,14 +46,14 @@ def by_equations(alpha, growth, learn_noise, solver, on_device=False):
     """
     given = solver is None and not learn_noise and not isinstance(alpha, str)
     least = LEAST_ALPHA_ON_DEVICE if on_device else LEAST_ALPHA
-    return given and alpha * np.mean(growth**2) >= least
+    return given and bool(alpha * np.mean(growth**2) >= least)
 
 
-def ridge_problem(sums, n_constants, growth, of_table):
+def ridge_problem(sums, n_constants, growth, of_table, scaling):
     """The `RidgeProblem` of sums of squares, whatever their kind."""
     if sums.as_equations:
-        return EquationsRidge(sums, n_constants, growth)
-    return RidgeProblem(sums, n_constants, growth, of_table)
+        return EquationsRidge(sums, n_constants, growth, scaling)
+    return RidgeProblem(sums, n_constants, growth, of_table, scaling)
 
 
 def solution_by(solver, problem):

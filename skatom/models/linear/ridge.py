@@ -21,10 +21,11 @@ class RidgeProblem:
     r"""Least squares of several kinds of labels, with a penalty of each coefficient.
 
     .. math:: \sum_t f_t^{-2}\, |\Lambda_t^{-1/2} (A_t w - y_t)|^2
-        + \alpha \sum_j g_j^2\, |a_j|^2\, w_j^2
+        + \alpha \sum_j g_j^2\, l^{2 - 2s}\, |a_j|^{2s}\, w_j^2
 
     The length :math:`|a_j|` is that of the column j of all rows :math:`\Lambda^{-1/2} A`, without
-    what constants explain: α is a number without unit, whatever the units of the features.
+    what constants explain, and l the root mean square of all lengths: α is a number without unit,
+    and with s = 1 whatever the units of the features.
 
     Parameters
     ----------
@@ -37,15 +38,18 @@ class RidgeProblem:
     of_table : bool
         Whether the rows are those of a table, whose constant is determined in any case and whose
         noise is unknown.
+    scaling : float
+        The exponent s.
     """
 
-    def __init__(self, sums, n_constants, growth, of_table=False):
+    def __init__(self, sums, n_constants, growth, of_table=False, scaling=1.0):
         self.sums, self.n_constants, self.of_table = sums, n_constants, of_table
         self.kinds = [kind for kind in sums.parts if sums.n_labels[kind]]
         self.n_labels = np.array([float(sums.n_labels[kind]) for kind in self.kinds])
         self._weak = 0.0 if of_table or not n_constants else 1 / _CONSTANTS
         self.lengths = self._lengths()
-        self.penalties = (self.lengths * growth) ** 2
+        mean = np.sqrt((self.lengths**2).mean()) if len(self.lengths) else 1.0
+        self.penalties = (mean * (self.lengths / mean) ** scaling * growth) ** 2
         self._data = {}
 
     def _lengths(self):
@@ -204,7 +208,7 @@ class RidgeProblem:
         return (left @ left + part.residuals[0]) / self.n_labels[0]
 
 
-def cross_validated(splits, n_constants, growth, of_table):
+def cross_validated(splits, n_constants, growth, of_table, scaling):
     """The α of `ALPHAS` whose fits to the first of two sums have the least errors on the second.
 
     Parameters
@@ -219,7 +223,7 @@ def cross_validated(splits, n_constants, growth, of_table):
     """
     errors = np.zeros(len(ALPHAS))
     for train, test in splits:
-        problem = RidgeProblem(train, n_constants, growth, of_table)
+        problem = RidgeProblem(train, n_constants, growth, of_table, scaling)
         for k, alpha in enumerate(ALPHAS):
             w = problem.solve(problem.posterior(alpha, np.ones(len(problem.kinds))))
             with serial_blas():

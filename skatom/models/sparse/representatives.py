@@ -1,15 +1,19 @@
 """The selection of representative environments, and their prior."""
 
+from collections import deque
+
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky
 
 from skatom._warnings import warn
 from skatom.models.sparse.centers import WHOLE, described
-from skatom.parallel import serial_blas
+from skatom.parallel import serial_blas, split_rows, threads_over_blas
 from skatom.solvers.sampling import farthest_points, greedy_cur
 
 # Share of the mean of its diagonal that is added to K_MM, and the largest share that is tried.
 _JITTER, _LARGEST_JITTER = 1e-12, 1e-6
+# Rows of the kernel matrix that a thread makes at once.
+_ROWS = 64
 
 
 def choose_representatives(source, number, kernel, limit, selection, n_candidates, rng):
@@ -82,7 +86,14 @@ def _given(selection, numbers, mine):
 
 def prior_root(block):
     """Lower Cholesky factor of K_MM of a block, with as small a jitter as possible."""
-    matrix = block.values(block.vectors)
+    matrix = np.empty((len(block.vectors), len(block.vectors)))
+
+    def fill(rows):
+        matrix[rows] = block.values(block.vectors[rows])
+
+    # threads of BLAS would wait for more work, and take time from those that learn
+    with threads_over_blas() as team:
+        deque(team.map(fill, split_rows(len(matrix), _ROWS)), 0)
     diagonal, jitter = matrix.diagonal().copy(), _JITTER
     while jitter <= _LARGEST_JITTER:
         np.fill_diagonal(matrix, diagonal + jitter * diagonal.mean())

@@ -4,9 +4,6 @@ import torch
 
 from skatom.models._torch.networks.batch import GraphBatch
 
-# Rows and columns of the components xx, yy, zz, yz, xz, xy.
-_ROWS, _COLUMNS = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
-
 
 class GraphPotential:
     """An architecture and its head, as functions of one vector of all weights.
@@ -81,8 +78,10 @@ def _weighted(found, labels, weights):
 
 
 def _virials(batch, slopes):
-    """∂E/∂ε in six components; the energy of a structure does not change as it turns."""
-    return batch.sums_of_edges(batch.vectors.detach()[:, _ROWS] * slopes[:, _COLUMNS])
+    """∂E/∂ε in the components xx, yy, zz, yz, xz, xy; that of a turn is zero."""
+    v, g = batch.vectors.detach(), slopes
+    parts = [v * g, v[:, 1:2] * g[:, 2:], v[:, :1] * g[:, 2:], v[:, :1] * g[:, 1:2]]
+    return batch.sums_of_edges(torch.cat(parts, 1))
 
 
 def batch_of(arrays, layout, device):
