@@ -62,6 +62,18 @@ def test_blocks_make_the_matrix_and_symmetric_halves_are_equal(kernel):
     np.testing.assert_allclose(kernel.diagonal(x), whole.diagonal(), rtol=1e-12, atol=3e-8)
 
 
+@pytest.mark.parametrize("n", [513, 1200])
+def test_many_rows_are_compared_in_several_blocks_of_columns(n):
+    x = rows(n, 3)
+    for kernel, expected in (
+        (Laplacian(2.0), laplacian_kernel(x, gamma=0.5)),
+        (Gaussian(2.0), rbf_kernel(x, gamma=0.125)),
+    ):
+        np.testing.assert_allclose(kernel(x), expected, rtol=1e-12)
+        np.testing.assert_array_equal(kernel(x), kernel(x).T)
+        np.testing.assert_allclose(kernel(x[:200], x), expected[:200], rtol=1e-12)
+
+
 def test_bits_do_not_depend_on_the_number_of_threads():
     x, before = rows(300), numba.get_num_threads()
     try:

@@ -25,7 +25,7 @@ from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike
 from skatom.base import BaseEstimator
 from skatom.memory import check_memory
-from skatom.parallel import map_jobs
+from skatom.parallel import map_jobs, serial_blas
 
 _BASES = ("LIN", "RBF", "MAT", "RQ")
 
@@ -126,7 +126,7 @@ class KernelSearch(RegressorMixin, BaseEstimator):
         End before ``max_level`` if no candidate is better than the kernel that it grows from; only
         with "bic".
     n_jobs : int, default=None
-        Number of candidates that are fitted at once, as in joblib.
+        Number of candidates that are fitted at once, each in one thread, as in joblib.
     random_state : int, RandomState or None, default=None
         Seed of the random starts and of "random".
 
@@ -332,7 +332,8 @@ def _process(kernel, alpha, n_restarts, seed):
 def _fitted(job):
     """The expression, criterion and kernel of a candidate, and its process."""
     expression, process, X, y = job
-    with warnings.catch_warnings():  # of hyperparameters at their bounds, which are of no account
+    # warnings are of hyperparameters at their bounds; matrices of some hundred rows need one thread
+    with warnings.catch_warnings(), serial_blas():
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             process.fit(X, y)

@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 
 from skatom._typing import Array, ArrayLike, RandomState
 from skatom.gaussian_process.kernel_search import KernelSearch
+from skatom.parallel import serial_blas
 
 
 def extrapolation_stability(
@@ -79,7 +80,7 @@ def extrapolation_stability(
     splits = ShuffleSplit(n_splits, train_size=train_size, random_state=random_state)
     found = []
     for chosen, _ in splits.split(X):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), serial_blas():
             warnings.simplefilter("ignore", ConvergenceWarning)
             found.append(statistic(clone(estimator).fit(X[chosen], y[chosen])))
     return np.array(found)

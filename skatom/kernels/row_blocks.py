@@ -10,8 +10,10 @@ from skatom._typing import Array
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 
-# Rows of a block: few enough that its temporary arrays are small, and all threads have work.
+# Rows of a block: few enough that all threads have work.
 _FEWEST, _MOST, _BLOCKS = 64, 256, 16
+# Columns of a block, whose temporary arrays stay in the cache.
+_COLUMNS = 512
 
 
 def checked_rows(X: object, Y: object = None) -> tuple[Array, Array | None]:
@@ -42,7 +44,7 @@ def _checked(X):
             "(n, n_features); to KernelRidge or KernelPCA, which call a function for two rows at "
             "a time, give skatom.gaussian_process.RowKernel(kernel)"
         )
-    if not np.isfinite(X).all():
+    if not (np.isfinite(X.sum()) or np.isfinite(X).all()):  # the sum is the quicker check
         raise ValueError(
             "an array has numbers that are not finite: leave out these rows, or impute them"
         )
@@ -80,16 +82,29 @@ def matrix_of_rows(matrix: Callable, diagonal: Callable, X: Array, Y: Array | No
     out = np.empty((len(X), len(Y)))
 
     def work(rows):
-        first = rows.start if symmetric else 0
-        block = matrix(X[rows], Y[first:])
-        if symmetric:
-            size = len(block)
-            below = np.tril_indices(size, -1)
-            block[below] = block.T[below]
-            out[rows.stop :, rows] = block[:, size:].T
-            np.fill_diagonal(block, diagonal(X[rows]))
-        out[rows, first:] = block
+        for start in range(rows.start if symmetric else 0, len(Y), _COLUMNS):
+            block = matrix(X[rows], Y[start : start + _COLUMNS])
+            if symmetric:
+                _mirror(block, rows, start, out)
+                if start == rows.start:
+                    np.fill_diagonal(block, diagonal(X[rows]))
+            out[rows, start : start + _COLUMNS] = block
 
+    pieces = split_rows(len(X), min(_MOST, max(_FEWEST, len(X) // _BLOCKS)))
+    if len(pieces) == 1:  # a few rows are not worth the threads
+        work(pieces[0])
+        return out
     with threads_over_blas() as pool:
-        list(pool.map(work, split_rows(len(X), min(_MOST, max(_FEWEST, len(X) // _BLOCKS)))))
+        list(pool.map(work, pieces))
     return out
+
+
+def _mirror(block, rows, start, out):
+    """Write the transpose of a block of a symmetric matrix, within the block on its diagonal."""
+    width = block.shape[1]
+    if start == rows.start:
+        size = min(len(block), width)
+        below = np.tril_indices(size, -1)
+        block[below] = block.T[below]
+    first = max(start, rows.stop)
+    out[first : start + width, rows] = block[:, first - start :].T
