@@ -9,6 +9,7 @@ from skatom.plotting.parity import ParityDisplay
 from skatom.plotting.relevance import RelevanceDisplay
 from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
+from skatom.plotting.training import TrainingDisplay
 
 __all__ = [
     "CalibrationDisplay",
@@ -24,4 +25,5 @@ __all__ = [
     "RelaxationDisplay",
     "RelevanceDisplay",
     "SpectrumDisplay",
+    "TrainingDisplay",
 ]

@@ -139,7 +139,7 @@ class GraphTraining:
             )
         warn(
             f"{name}: the loss is not finite at step {figures['step']}: training ended, and the "
-            f"weights of iteration {self.course.best['iteration']} were kept; {remedy}",
+            f"weights of iteration {self.course.kept_iteration} were kept; {remedy}",
             RuntimeWarning,
         )
 
