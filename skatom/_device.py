@@ -16,7 +16,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils._param_validation import StrOptions
 
-from skatom import _numba
+from skatom._numba import is_installed, numba
 from skatom.memory import available_memory, check_memory
 
 # The constraint of a parameter ``device``. "torch" is torch on the CPU.
@@ -106,8 +106,8 @@ def _keep_threads_of_torch():
     torch = import_module("torch")
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     own = int(given) if given.isdecimal() and int(given) else torch.get_num_threads()
-    if _numba.is_installed():
-        _numba.numba.get_num_threads()  # which starts numba's
+    if is_installed():
+        numba.get_num_threads()  # which starts numba's
     torch.set_num_threads(own)
 
 
