@@ -412,4 +412,4 @@ if find_spec("torch"):
         return SchNet(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
 
     JOBS["schnet"] = Fit(one_batch, 120, ALL, "crystals")
-    JOBS["predict-schnet"] = Predict(one_batch, 3000, ALL, "crystals", few=8)
+    JOBS["predict-schnet"] = Predict(one_batch, 600, ALL, "crystals", few=8)
