@@ -5,6 +5,7 @@
 hold numpy arrays, so that they are saved, loaded and used on any device.
 """
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils._param_validation import StrOptions
 
+from skatom._numba import is_installed, numba
 from skatom.memory import available_memory, check_memory
 
 # The constraint of a parameter ``device``. "torch" is torch on the CPU.
@@ -90,7 +92,23 @@ def resolve_torch(device, what):
         raise ImportError(
             f"{what} needs torch, which is not installed: pip install 'skatom[torch]'"
         ) from error
+    _keep_threads_of_torch()
     return resolve(device) or _device("cpu")
+
+
+@cache
+def _keep_threads_of_torch():
+    """Give torch back the number of its threads on the CPU, which numba changes.
+
+    Where both share a library of OpenMP, numba sets the number once, as it starts its own threads.
+    Torch's would then be more than OMP_NUM_THREADS says, and wait for each other on a busy machine.
+    """
+    torch = import_module("torch")
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    own = int(given) if given.isdecimal() and int(given) else torch.get_num_threads()
+    if is_installed():
+        numba.get_num_threads()  # which starts numba's
+    torch.set_num_threads(own)
 
 
 def is_tensor(array):

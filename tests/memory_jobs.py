@@ -1,6 +1,7 @@
 """The jobs whose memory is measured: fits, predictions, features, covariances, selections."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from models_under_contract import crystals, labels_of, waters
@@ -45,6 +46,7 @@ from skatom.models import (
     MappedForceField,
     MomentTensorPotential,
     NBodyGaussianProcess,
+    SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
     TensorKernelRidge,
@@ -412,3 +414,10 @@ JOBS = {
         (50000, 200),
     ),
 }  # fmt: skip
+if find_spec("torch"):
+
+    def one_batch():
+        return SchNet(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
+
+    JOBS["schnet"] = Fit(one_batch, 120, ALL, "crystals")
+    JOBS["predict-schnet"] = Predict(one_batch, 600, ALL, "crystals", few=8)

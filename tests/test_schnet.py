@@ -408,6 +408,17 @@ class TestTraining:
             best = np.argmin(losses)
             assert model.best_iteration_ == model.history_["iteration"][best]
 
+    def test_its_course_is_drawn(self):
+        from skatom.plotting import TrainingDisplay
+
+        model = SchNet(**SMALL | {"max_iter": 60}).fit(*data())
+        lines = TrainingDisplay.from_estimator(model).ax_.lines
+        np.testing.assert_array_equal(lines[0].get_ydata(), model.history_["loss"])
+        np.testing.assert_array_equal(lines[1].get_ydata(), model.history_["validation_loss"])
+        assert lines[2].get_xdata()[0] == 2 * model.best_iteration_
+        with pytest.raises(ValueError, match="Committee has no history_: fit a neural potential"):
+            TrainingDisplay.from_estimator(Committee(model))
+
     def test_energies_alone_and_forces_alone(self):
         structures, targets = data()
         alone = SchNet(**SMALL).fit(structures, targets.energy)

@@ -15,6 +15,8 @@ from skatom._prediction import predict
 
 # kcal/mol and kcal/mol/Å, three interactions
 PUBLISHED = {"ethanol": (0.08, 0.39), "aspirin": (0.37, 1.35)}
+# 1,000 to learn from, and those that are left out to judge the weights.
+_FRAMES, _LEFT_OUT = 1100, 1 / 11
 TASKS = ("equality", "steps", "prediction", "training")
 
 
@@ -44,14 +46,14 @@ def run(options):
 
 
 def frames(molecule):
-    """1,000 frames to learn from and the others to judge on, each structures and targets."""
+    """1,100 frames, of which 100 are left out to judge the weights, and others to test on."""
     folder = DATA / "molecules" if (DATA / "molecules").is_dir() else DATA
     if molecule == "ethanol":
         found = np.load(folder / "md17_ethanol.npz")
         order = np.random.default_rng(0).permutation(len(found["E"]))
-        return _part(found, order[:1000]), _part(found, order[1000:])
+        return _part(found, order[:_FRAMES]), _part(found, order[_FRAMES:])
     found = [np.load(folder / f"rmd17_{molecule}_{part}.npz") for part in ("train", "test")]
-    return _part(found[0], np.arange(1000)), _part(found[1], np.arange(len(found[1]["E"])))
+    return _part(found[0], np.arange(_FRAMES)), _part(found[1], np.arange(len(found[1]["E"])))
 
 
 def _part(found, rows):
@@ -68,6 +70,7 @@ def _model(options, **changes):
     settings = {
         "n_features": options.width, "batch_size": options.batch_size,
         "learning_rate_init": options.rate, "device": options.device, "random_state": 0,
+        "validation_fraction": _LEFT_OUT,
     }  # fmt: skip
     return SchNet(**settings | changes)
 

@@ -11,6 +11,7 @@ from skatom.plotting.relevance import RelevanceDisplay
 from skatom.plotting.relevant_dimension import RelevantDimensionDisplay
 from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
+from skatom.plotting.training import TrainingDisplay
 
 __all__ = [
     "CalibrationDisplay",
@@ -28,4 +29,5 @@ __all__ = [
     "RelevanceDisplay",
     "RelevantDimensionDisplay",
     "SpectrumDisplay",
+    "TrainingDisplay",
 ]

@@ -53,6 +53,11 @@ class Course:
         waited = figures["iteration"] - self.best["iteration"]
         return self.n_iter_no_change is None or waited < self.n_iter_no_change
 
+    @property
+    def kept_iteration(self):
+        """The iteration after which the weights that are kept were found."""
+        return self.best["iteration"] if self.validated else self.history["iteration"][-1]
+
     def state(self):
         """All of it as a dict of arrays."""
         history = {f"history_{name}": np.array(values) for name, values in self.history.items()}

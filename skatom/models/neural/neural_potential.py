@@ -169,7 +169,7 @@ class NeuralPotential(StructureRegressor):
             network.species,
         )  # fmt: skip
         self.species_, self.n_iter_ = network.species, training.iteration
-        self.best_iteration_ = course.best["iteration"] if len(parts[1]) else training.iteration
+        self.best_iteration_ = course.kept_iteration
         self.history_ = {name: np.array(values) for name, values in course.history.items()}
         return self
 

@@ -60,4 +60,4 @@ class SchNetArchitecture(Architecture):
     @property
     def numbers_per_edge(self):
         n_filters = 1 if self.shared_filters else self.n_interactions
-        return 2 * self.n_rbf + (10 * n_filters + 4) * self.n_filters
+        return 2 * self.n_rbf + (6 * n_filters + 2) * self.n_filters
