@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_COLUMNS = ("iteration", "step", "seconds", "learning_rate", "loss", "validation_loss")
+_COLUMNS = ("iteration", "step", "learning_rate", "loss", "validation_loss")
 
 
 class Course:

@@ -116,8 +116,6 @@ class GraphTraining:
         }  # fmt: skip
         if self._validation:
             figures["validation_loss"] = self.steps.validation_loss(self._validation)
-        self._is_late()
-        figures["seconds"] = self.seconds
         watched = figures.get("validation_loss", figures["loss"])
         if not np.isfinite([figures["loss"], watched]).all():
             self._stop(figures)

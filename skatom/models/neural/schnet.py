@@ -130,8 +130,8 @@ class SchNet(NeuralPotential):
     network_ : FittedNetwork
         The trained network; ``network_.weights`` are its arrays by name.
     history_ : dict of ndarray
-        Figures of the checks during training: iteration, step, seconds, learning_rate, loss (the
-        mean since the last check) and validation_loss.
+        Figures of the checks during training: iteration, step, learning_rate, loss (the mean since
+        the last check) and validation_loss.
     n_iter_ : int
         Number of iterations.
     best_iteration_ : int
