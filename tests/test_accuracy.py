@@ -27,6 +27,7 @@ def rmd17_ethanol(reference_data):
     return [(data.structures, data.targets) for data in map(read, files)]
 
 
+@pytest.mark.thorough
 def test_symmetry_is_worth_frames(rmd17_ethanol):
     (X, y), test = rmd17_ethanol
     train = X[:150], y[:150]

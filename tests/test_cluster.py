@@ -25,7 +25,7 @@ from skatom.cli import main
 from skatom.datasets import chunks, read
 from skatom.kernels import Cosine
 from skatom.models import GreedyOLS, SparseGaussianProcess
-from skatom.models._cpu.sparse_rows import scatter
+from skatom.models._cpu.sparse_rows import add_run
 from skatom.models.linear import jobs as linear_jobs
 from skatom.models.sparse import jobs as sparse_jobs
 from skatom.models.sparse.fitting import batch_size, factorisation_memory
@@ -364,10 +364,10 @@ def test_rows_of_50000_representatives_are_added_where_they_belong():
     m, n_atoms = 50_000, 2
     forces, virial = np.zeros((n_atoms, 3, m)), np.zeros((6, m))
     vectors = np.array([[1.0, 2.0, 3.0]])
-    scatter(
-        np.array([0, 1]), np.array([1]), vectors, np.array([0]),
-        np.zeros((1, 3, 1)), np.zeros((1, 1)), np.broadcast_to(1.0, (1, 3, m)).copy(),
-        np.full((1, m), 2.0), np.zeros((1, m)), forces, virial, True,
+    add_run(
+        0, 1, np.array([0, 1]), np.array([1]), vectors, np.array([0]), 0, np.ones((1, 3, 1)),
+        np.ones((m, 1)), np.empty((1, 3, m)), np.zeros((1, 1)), np.full((1, m), 2.0),
+        np.zeros((1, m)), forces, virial, True,
     )  # fmt: skip
     np.testing.assert_array_equal(forces[0], 2.0)
     np.testing.assert_array_equal(forces[1], -2.0)

@@ -351,6 +351,7 @@ def noise_variances(combination):
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_standard_deviations(combination, request):
     names = [n for n in predictable_of(combination.model, combination.structures) if "_std" in n]
     if combination.name in SPREAD:

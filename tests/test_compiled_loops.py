@@ -117,3 +117,49 @@ def test_compiled_functions_get_no_literals(path):
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) in compiled_alone():
             literals = [argument.value for argument in node.args if hasattr(argument, "value")]
             assert not [x for x in literals if type(x) in {bool, int}], ast.unparse(node)
+
+
+def innermost_loops(function):
+    for loop in ast.walk(function):
+        if isinstance(loop, ast.For):
+            inside = [node for line in loop.body for node in ast.walk(line)]
+            if not any(isinstance(node, ast.For | ast.While) for node in inside):
+                yield inside
+
+
+def sums_beside_stores(inside):
+    """Names that a loop adds numbers to while it writes to an array."""
+    added, stores, own = set(), False, set()
+    for node in inside:
+        if isinstance(node, ast.Assign):
+            stores |= any(isinstance(target, ast.Subscript) for target in node.targets)
+            names = (name for target in node.targets for name in ast.walk(target))
+            own |= {name.id for name in names if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.AugAssign):
+            stores |= isinstance(node.target, ast.Subscript)
+            counts = isinstance(node.value, ast.Constant | ast.IfExp)
+            if isinstance(node.target, ast.Name) and isinstance(node.op, ast.Add | ast.Sub):
+                added |= set() if counts else {node.target.id}
+    return added - own if stores else set()
+
+
+# It writes to places that an index names, so that nothing of it is done several at a time.
+NOT_VECTORISED = {"_fill_some_columns"}
+
+
+@pytest.mark.parametrize("path", LOOPS, ids=module_of)
+def test_sums_that_may_be_reordered_are_not_made_beside_stores(path):
+    # Whether the compiler adds several numbers at a time would depend on where the arrays are in
+    # memory: if one begins just behind the other, it takes the loop for those that overlap.
+    for node in tree_of(path).body:
+        if "fastmath" in decorator(node)[1] and node.name not in NOT_VECTORISED:
+            for inside in innermost_loops(node):
+                assert not sums_beside_stores(inside), f"{node.name}, line {inside[0].lineno}"
+
+
+def test_sums_beside_stores_are_seen():
+    loop = "for i in range(n):\n x = a[i]\n total += x\n b[i] = x"
+    (inside,) = innermost_loops(ast.parse(loop))
+    assert sums_beside_stores(inside) == {"total"}
+    (inside,) = innermost_loops(ast.parse(loop.replace("b[i] = x", "k += 1")))
+    assert sums_beside_stores(inside) == set()

@@ -791,6 +791,7 @@ def scattering_pair(**parameters):
         {"order": 0},
     ],
 )
+@pytest.mark.thorough
 def test_wavelet_scattering_equals_that_of_the_cpu(parameters):
     on_cpu, features = scattering_pair(**parameters)
     assert_equal(features.values, on_cpu.values)

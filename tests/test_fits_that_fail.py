@@ -150,10 +150,9 @@ FAMILIES = {  # those whose interrupted fit may leave what it has learnt
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "error", [KeyboardInterrupt, pytest.param(MemoryError, marks=pytest.mark.thorough)]
-)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.thorough
 def test_leaves_a_fitted_estimator_as_it_was(name, error):
     if error is KeyboardInterrupt and name in FAMILIES:
         pytest.skip("keeps what it has learnt, see below")

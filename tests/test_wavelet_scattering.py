@@ -413,6 +413,7 @@ def errors_of_grids(atoms, aliases, **parameters):
 
 
 @pytest.mark.parametrize("orbitals", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.thorough
 def test_errors_of_default_grids(skewed, orbitals):
     errors, rough = errors_of_grids(
         skewed, (1e-6, 1e-3), channels="total", exponents=(1, 2), orbitals=orbitals

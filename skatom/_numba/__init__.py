@@ -15,9 +15,12 @@ try:
 except ImportError:
     numba = add_product = None
 else:
-    from skatom._numba.blas import add_product
+    from skatom._numba.blas import add_product, interpreted_product
     from skatom._numba.compiler import SelfContainedCompiler
     from skatom._numba.disk_cache import DiskCache
+
+    if numba.config.DISABLE_JIT:
+        add_product = interpreted_product
 
 __all__ = ["add_product", "callee", "get_num_threads", "is_installed", "limited_threads", "njit"]
 

@@ -4,6 +4,7 @@ numba compiles each ``numpy.dot`` with checks of its arguments and an array for 
 0.2 s, and again in each function into which it is inlined. This is the call alone.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
@@ -70,3 +71,12 @@ def _call(context, builder, signature, arguments):
         at_least_one(stride),
     ])  # fmt: skip
     return context.get_dummy_value()
+
+
+def interpreted_product(m, n, k, a, b, transposed, factor, out, stride):
+    """`add_product` in Python, for ``NUMBA_DISABLE_JIT``."""
+    left = np.reshape(a, -1)[: m * k].reshape(m, k)
+    right = np.reshape(b, -1)[: k * n].reshape((n, k) if transposed else (k, n))
+    strides = stride * out.itemsize, out.itemsize
+    rows = np.lib.stride_tricks.as_strided(out, (m, n), strides)
+    rows[...] = left @ (right.T if transposed else right) + (factor * rows if factor else 0.0)

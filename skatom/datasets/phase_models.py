@@ -102,7 +102,7 @@ def heisenberg_free_energy(
     >>> import numpy as np
     >>> from skatom.datasets import heisenberg_free_energy
     >>> m = np.linspace(0, 1, 1001)
-    >>> m[heisenberg_free_energy(0.625, m).argmin()].round(3)
+    >>> float(m[heisenberg_free_energy(0.625, m).argmin()].round(3))
     0.612
     """
     ratio, m = critical / np.asarray(temperature, float), np.asarray(magnetization, float)

@@ -50,8 +50,8 @@ class AverageOverParts(FeatureKernel):
     >>> random = CoulombMatrix("random", n_realizations=4, random_state=0)
     >>> features = random.fit_transform([molecule("H2O"), molecule("NH3")])
     >>> AverageOverParts(Laplacian(sigma=100.0), n_parts=4)(features).round(2)
-    array([[0.95, 0.39],
-           [0.39, 0.91]])
+    array([[1.  , 0.73],
+           [0.73, 1.  ]])
     """
 
     _parameter_constraints = {

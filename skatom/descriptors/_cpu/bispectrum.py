@@ -106,8 +106,9 @@ def _products_back(row, t, c, l, first, dc, dt):
     for m in range(2 * l + 1):
         channels, target, total = c[l * l + m, first:], dc[l * l + m, first:], 0.0
         for i in range(len(row)):
-            target[i] += t[m] * row[i]
             total += channels[i] * row[i]
+        for i in range(len(row)):
+            target[i] += t[m] * row[i]
         dt[m] = total
 
 

@@ -270,11 +270,11 @@ def jacobian_of_runs(starts, vectors, centers, species, density, n_features, ori
     origin : int, default=None
         The pair to which the first row of ``out`` belongs. None: the first one of the run.
     """
-    n, n_channels = len(centers), len(density.mixing) * density.n_max
+    first, n, n_channels = 0, len(centers), len(density.mixing) * density.n_max
     c = np.empty((n, (density.l_max + 1) ** 2, n_channels))
     p = np.empty((n, n_features))
     no_cotangent = np.empty((0, 0))
-    _evaluate(0, n, starts, vectors, centers, species, density, no_cotangent, c, p)
+    _evaluate(first, n, starts, vectors, centers, species, density, no_cotangent, c, p)
     mixing = density.mixing if density.mixes else None
     width = density.n_max if mixing is None else n_channels
     table = packing(n_channels, width, 3 * _TOGETHER * width)

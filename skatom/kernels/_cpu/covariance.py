@@ -192,9 +192,11 @@ def _add_energy_column(
 ):  # fmt: skip
     """E_b E_a and F_b E_a."""
     if has_energy:
+        total = 0.0
         for i in range(i_begin, i_end):
             for j in range(j_begin, j_end):
-                out[row, column] += phi[_VALUE, i, j]
+                total += phi[_VALUE, i, j]
+        out[row, column] += total
         row += 1
     for c in range(n_dof):
         total = 0.0
@@ -220,6 +222,7 @@ def _add_numbers(
             total = 0.0
             for j in range(n_j):
                 left[place + j] = -phi[_S, i, j_begin + j]
+            for j in range(n_j):
                 total -= 2 * phi[_U, i, j_begin + j]
             left[place + n_j] = total
         for c in range(b_dof):
@@ -227,6 +230,8 @@ def _add_numbers(
             for j in range(n_j):
                 slope, own, y = slopes[i, row + j], 2 * own_b[row + j], j_begin + j
                 left[at + j] = phi[_SS, i, y] * slope + phi[_SV, i, y] * own
+            for j in range(n_j):
+                slope, own, y = slopes[i, row + j], 2 * own_b[row + j], j_begin + j
                 total += phi[_SU, i, y] * slope + phi[_UV, i, y] * own
             left[at + n_j] = 2 * total
         for c in range(a_dof):

@@ -314,14 +314,15 @@ def _weigh(products, t, decay, projections, energy_coefficients, sigma):
     left, right = products[:n], products[n:]
     energy, total = 0.0, 0.0
     for i in range(n):
-        along, beta = right[i] - projections[i], energy_coefficients[i]
         w1 = a * (1.0 - t[i]) * decay[i]
-        h = b * decay[i] * along - beta * w1
         kernel = (1.0 - t[i] + t[i] * t[i] / 3.0) * decay[i]
-        energy += beta * kernel - w1 * along
-        total += h
-        left[i] = h
+        energy += energy_coefficients[i] * kernel - w1 * (right[i] - projections[i])
+    for i in range(n):
+        w1 = a * (1.0 - t[i]) * decay[i]
+        left[i] = b * decay[i] * (right[i] - projections[i]) - energy_coefficients[i] * w1
         right[i] = w1
+    for i in range(n):
+        total += left[i]
     return energy, total
 
 

@@ -169,7 +169,8 @@ class DerivativeRows:
             parts = []
             if self.labels.has_forces[s]:
                 atoms = slice(*jacobian.offsets[k : k + 2])
-                parts.append(-jacobian.gradients[atoms].reshape(-1, n_columns))
+                gradients = jacobian.gradients[atoms]
+                parts.append(-gradients.reshape(3 * len(gradients), n_columns))
             if self.labels.has_virial[s]:
                 parts.append(jacobian.strains[k][VOIGT])
             yield namespace(parts[0]).concatenate(parts)

@@ -69,18 +69,20 @@ def expansion_sums(products, along, alike, norms, others, coefficients, constant
     n = products.shape[1]
     rate = 2 * precision
     for e in range(len(products)):
-        energy, own = 0.0, 0.0
+        energy = 0.0
         for j in range(n):
             p = alike[e, j]
             x = precision * (2 * p * (1 + products[e, j]) - norms[e] - others[j])
             kappa = np.exp(min(x, 0.0))
             b = coefficients[j] + rate * (p * along[e, j] - constants[j])
-            energy += kappa * b
-            own += kappa * b
-            weights[e, j] = rate * p * kappa * b
+            weights[e, j] = kappa * b
             pulls[e, j] = rate * p * kappa
+        for j in range(n):
+            energy += weights[e, j]
+        for j in range(n):
+            weights[e, j] *= rate * alike[e, j]
         energies[e] += energy
-        selves[e] += rate * own
+        selves[e] += rate * energy
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
