@@ -33,6 +33,8 @@ from skatom.structures import as_structures, groups_by_size
 _BATCH_BYTES = 2**28
 # The same where only sums over atoms are kept.
 _POOLED_BATCH_BYTES = 2**25
+# Bytes of a neighbour list from which on they count: a look at the free memory takes 50 µs.
+_COUNTED = 2**20
 
 
 class _Transformer:
@@ -379,7 +381,7 @@ def _batch_values(descriptor, item):
     direct = pool is None and out is not None
     values = out if direct else np.empty((n_atoms, descriptor._n_features()))
     pairs = descriptor._neighbors(structures) if pairs is None else pairs
-    if pairs.n_bytes > SMALL_LIST:  # their number was not known, and they have taken some of it
+    if pairs.n_bytes > _COUNTED:  # their number was not known, and they have taken some of it
         descriptor._check_memory(n_atoms, len(pairs))
     descriptor._values(pairs, descriptor._species_index(structures), values)
     if pool is not None:
