@@ -193,7 +193,7 @@ class RelevantDimension(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         Returns
         -------
-        ndarray of float, shape (m, dimension_)
+        ndarray of float, shape (m, n_components)
             As of `sklearn.decomposition.KernelPCA`, up to signs.
         """
         check_is_fitted(self)

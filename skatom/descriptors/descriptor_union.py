@@ -17,7 +17,7 @@ from skatom.structures import as_structures
 class DescriptorUnion(StructureDescriptor, _BaseComposition):
     r"""Several descriptors of whole structures side by side, with derivatives.
 
-    .. math:: \mathbf x = w_1 \mathbf x_1 \oplus w_2 \mathbf x_2 \oplus \dots
+    .. math:: \mathbf x = w_1 \mathbf x_1 \oplus w_2 \mathbf x_2 \oplus \cdots
 
     What scikit-learn's ``FeatureUnion`` does for tables; that would end the derivatives. In
     searches, parameters are those of the descriptors by name, such as ``pairs__sigma``.

@@ -63,10 +63,9 @@ class ManyBodyTensor(StructureDescriptor):
 
     Parameters
     ----------
-    function : {"atomic_number", "distance", "inverse_distance", "angle", "cosine"}, \
-            default="inverse_distance"
-        The function: of one atom, of pairs (Å, 1/Å), or of triples, of the angle at the atom in
-        the middle (degrees) or its cosine.
+    function : str, default="inverse_distance"
+        The function: "atomic_number" of one atom; "distance" (Å) or "inverse_distance" (1/Å) of
+        pairs; "angle" (degrees) or "cosine" of triples, of the angle at the atom in the middle.
     grid : tuple (low, high, n), default=None
         The first and last point of the grid, and their number, at least 2. None: 100 points
         between 0 and 10 Å, 0 and 1.5 1/Å, 0 and 180 degrees, or −1 and 1; for atomic numbers, the
