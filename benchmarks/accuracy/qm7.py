@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.model_selection import KFold
 
-from benchmarks.descriptors.global_descriptors import qm7, tensors
+from benchmarks.descriptors.global_descriptors import qm7
 from benchmarks.harness import peak_gib, table
 from skatom.baseline import AtomicBaseline
 from skatom.parallel import split_rows
@@ -63,6 +63,15 @@ def features(label, structures):
         spread = values.std(axis=0)
         values = values[:, spread > 0] / spread[spread > 0]
     return values, 1
+
+
+def tensors():
+    """Pairs and angles, with settings that had the smallest error of 500 molecules after 1,500."""
+    from skatom.descriptors import DescriptorUnion, ManyBodyTensor
+
+    pairs = ManyBodyTensor(grid=(0.0, 1.2, 120), sigma=0.02, weighting="exp", decay=1.6)
+    angles = ManyBodyTensor("angle", grid=(0, 180, 60), sigma=12.0, weighting="exp", decay=1.5)
+    return DescriptorUnion([("pairs", pairs), ("angles", angles)], {"angles": 2e4})
 
 
 class Kernels:

@@ -1,14 +1,9 @@
-"""Whole-structure descriptors: speed beside dscribe and qmllib, errors on QM7.
+"""Whole-structure descriptors: speed and agreement beside dscribe and qmllib.
 
-    python -m benchmarks global_descriptors              speed and agreement
-    python -m benchmarks global_descriptors --qm7 2000   errors with 2,000 of the 7,101 molecules
-
-Speed: features of all molecules of QM7 and of 300 perovskites, from structures in memory; of the
+Features of all molecules of QM7 and of 300 perovskites, from structures in memory; of the
 first 1,000 molecules and of 20 carbon crystals for tensors, where dscribe has a job a thread.
-Errors: kernel ridge regression in five folds, of energies less those of the elements; the width of
-the kernel and the regularisation have the smallest error of a fifth of the first training part.
 Peers make one matrix a molecule; dscribe's Ewald matrix and ours have the accuracy 1e-5, and its
-angles, by an arc cosine, are good to 1e-8 next to 0 and 180 degrees.
+angles, by an arc cosine, are good to 1e-8 next to 0 and 180 degrees. Errors on QM7: `qm7`.
 """
 
 import tempfile
@@ -16,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from scipy.linalg import cho_factor, cho_solve
-from sklearn.metrics import pairwise_distances
-from sklearn.model_selection import KFold
 
 from benchmarks.harness import (
     DATA,
@@ -29,11 +21,9 @@ from benchmarks.harness import (
     ratios_header,
     repeated,
     run_process,
-    table,
 )
 from benchmarks.structures import pack, unpack
 from benchmarks.tensor_settings import ANGLES, FINGERPRINTS, PAIRS, THRESHOLD
-from skatom.baseline import AtomicBaseline
 from skatom.datasets import read
 
 ROUNDS = 2
@@ -169,83 +159,7 @@ def perovskites(n):
     ]
 
 
-# --- errors on QM7 ------------------------------------------------------------------------------
-
-
-def models():
-    """{label: (descriptor, metric of the distances, whether features are scaled)}."""
-    from skatom.descriptors import BagOfBonds, CoulombMatrix, ManyBodyExpansion
-
-    spectrum = CoulombMatrix("eigenvalues", unit="bohr")
-    return {
-        "eigenvalues, Gaussian": (spectrum, "sqeuclidean", False),
-        "eigenvalues, Laplacian": (spectrum, "cityblock", False),
-        "sorted, Laplacian": (CoulombMatrix(unit="bohr"), "cityblock", False),
-        "bag of bonds, Laplacian": (BagOfBonds(unit="bohr"), "cityblock", False),
-        "many-body sums, Gaussian": (ManyBodyExpansion(), "sqeuclidean", True),
-        "many-body tensors, Gaussian": (tensors(), "sqeuclidean", False),
-    }
-
-
-def tensors():
-    """Pairs and angles, with settings that had the smallest error of 500 molecules after 1,500."""
-    from skatom.descriptors import DescriptorUnion, ManyBodyTensor
-
-    pairs = ManyBodyTensor(grid=(0.0, 1.2, 120), sigma=0.02, weighting="exp", decay=1.6)
-    angles = ManyBodyTensor("angle", grid=(0, 180, 60), sigma=12.0, weighting="exp", decay=1.5)
-    return DescriptorUnion([("pairs", pairs), ("angles", angles)], {"angles": 2e4})
-
-
-def errors(n):
-    """Mean absolute errors of five folds, in kcal/mol."""
-    structures, energies = qm7()
-    chosen = np.random.default_rng(0).permutation(len(energies))[:n]
-    structures, energies = structures[chosen], energies[chosen]
-    rows = []
-    for label, (descriptor, metric, scaled) in models().items():
-        x = descriptor.fit_transform(structures).values
-        if scaled:
-            spread = x.std(axis=0)
-            x = x[:, spread > 0] / spread[spread > 0]
-        d = pairwise_distances(x, metric=metric)
-        found, best = [], None
-        for train, test in KFold(5, shuffle=True, random_state=0).split(energies):
-            y = energies - AtomicBaseline().fit(structures[train], energies[train]).predict(
-                structures
-            )
-            best = best or searched(d, y, train)
-            found.append(np.abs(predicted(d, y, train, test, *best) - y[test]).mean())
-        figures = [f"{np.mean(found):.2f}", f"{np.std(found):.2f}", *map("{:.1e}".format, best)]
-        rows.append([label, *figures])
-    header = ["model", "MAE", "spread", "width", "alpha"]
-    table(f"{len(energies)} molecules of QM7 in five folds, MAE in kcal/mol", header, rows)
-
-
-def searched(d, y, train):
-    """Width and regularisation with the smallest error of a fifth of the training part."""
-    inner, outer = np.split(train, [4 * len(train) // 5])
-    width = np.median(d[inner[:1000]][:, inner[:1000]])
-    grid = [(width * 4.0**k, 10.0**-a) for k in range(-2, 5) for a in (4, 7, 10)]
-    scores = [np.abs(predicted(d, y, inner, outer, *given) - y[outer]).mean() for given in grid]
-    return grid[int(np.argmin(scores))]
-
-
-def predicted(d, y, train, test, width, alpha):
-    """Kernel ridge regression with exp(-d / width)."""
-    kernel = np.exp(-d[np.ix_(train, train)] / width)
-    kernel.flat[:: len(kernel) + 1] += alpha
-    weights = cho_solve(cho_factor(kernel, overwrite_a=True, check_finite=False), y[train])
-    return np.exp(-d[np.ix_(test, train)] / width) @ weights
-
-
-def add_arguments(parser):
-    parser.add_argument("--qm7", type=int, metavar="N", help="errors with N molecules instead")
-
-
 def run(options):
-    if options.qm7:
-        errors(options.qm7)
-        return
     peer = peer_of(options, PEER)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
