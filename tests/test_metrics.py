@@ -79,7 +79,9 @@ class TestFigures:
 
     def test_of_tensors_are_means_over_components(self):
         rng = np.random.default_rng(0)
-        for name, shape in (("dipole", (4, 3)), ("polarizability", (4, 3, 3))):
+        for name, shape in (
+            ("dipole", (4, 3)), ("polarizability", (4, 3, 3)), ("dipole_norm", (4,)),
+        ):  # fmt: skip
             true, pred = rng.normal(size=(2, *shape))
             mae, rmse = (getattr(metrics, f"{name}_{kind}") for kind in ("mae", "rmse"))
             assert mae(true, pred) == pytest.approx(np.abs(pred - true).mean())
