@@ -94,19 +94,20 @@ SYSTEMS = {"crystals": crystals, "waters": waters}
 
 
 def labels_of(structures, names):
-    """A repulsion of nuclei with energies of the elements; dipoles of charges at the atoms."""
+    """A repulsion of nuclei with energies of the elements; dipoles of charges that depend on it."""
     repulsion = PairRepulsion(cutoff=3.3, inner=0.1)
     energy, gradient, virial = repulsion.differentiate(structures)
     energy = 0.05 * energy - 3.0 * np.add.reduceat(structures.numbers, structures.offsets[:-1])
-    charges = np.where(structures.numbers == 8, -0.8, 0.4)[:, None]
-    arms = charges * structures.positions
-    dipole = np.add.reduceat(arms, structures.offsets[:-1])
+    local = repulsion.local_energies(structures)
+    means = np.add.reduceat(local, structures.offsets[:-1]) / structures.n_atoms
+    charges = np.where(structures.numbers == 8, -0.8, 0.4)
+    charges = charges + 0.01 * (local - np.repeat(means, structures.n_atoms))
+    dipole = np.add.reduceat(charges[:, None] * structures.positions, structures.offsets[:-1])
     positions = structures.positions.reshape(len(structures), -1, 3)
     tensor = np.einsum("nax,nay->nxy", *2 * [positions - positions.mean(axis=1, keepdims=True)])
     found = {
         "energy": energy, "forces": -0.05 * gradient, "dipole": dipole, "polarizability": tensor,
-        "dipole_norm": np.linalg.norm(dipole, axis=1), 
-        "charges": charges[:, 0] + 0.02 * repulsion.local_energies(structures),
+        "dipole_norm": np.linalg.norm(dipole, axis=1), "charges": charges,
     }  # fmt: skip
     if structures.pbc.all():
         found["stress"] = 0.05 * virial / structures.volumes()[:, None, None]

@@ -30,10 +30,12 @@ CASES_OF = {
 }
 
 
+# Cases of one neural potential for all of them: heads are apart from architectures.
+HEADS = {name: case for name, case in CASES.items() if name.startswith("schnet-")}
+
+
 def others_with_its_heads(cls):
-    """Cases of another neural potential: heads are apart from architectures."""
-    heads = [case for name, case in CASES.items() if name.startswith("schnet-")]
-    return heads if issubclass(cls, NeuralPotential) else []
+    return HEADS.values() if issubclass(cls, NeuralPotential) else ()
 
 
 def models(can=lambda cls: True):
@@ -143,6 +145,8 @@ def spread(weights, targets, name):
 @cases(capabilities.noise_parameters)
 def test_noises_by_configuration_are_those_by_structure(name):
     case = CASES[name]
+    if name in HEADS:
+        pytest.skip("labels that are no energies have weights of structures and no noises")
     parameters = capabilities.noise_parameters(class_of(case.make()))
     structures, targets = case.data()
     hot = np.arange(len(structures)) % 2 == 0

@@ -178,7 +178,7 @@ class TestScorers:
 
     def test_have_names_of_metrics(self):
         names = metrics.get_scorer_names()
-        of_labels = {name.split("_")[1] for name in names}
+        of_labels = {name.removeprefix("neg_").rpartition("_")[0] for name in names}
         assert of_labels == {{"forces": "force"}.get(label, label) for label in LABELS}
         assert FIGURES.keys() == LABELS.keys()
         assert all(name.removeprefix("neg_") in metrics.__all__ for name in names)

@@ -72,7 +72,8 @@ def _error(quantity, kind):
         title=title, words=f"components of the {quantity}" if shape else _WORDS[quantity],
         formula=formula, owners=f"{per}s", components="k" if shape else "k = 1",
         shape=str(("n" if per == "structure" else "n_atoms", *shape)).replace("'", ""),
-        zeros=str((1, *shape)), unit=OUTPUTS[quantity].unit, name=error.__name__, example=example, result=results[kind],
+        zeros=str((1, *shape)), unit=OUTPUTS[quantity].unit, name=error.__name__,
+        example=example, result=results[kind],
     )  # fmt: skip
     return error
 
