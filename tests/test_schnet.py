@@ -315,7 +315,7 @@ class TestTraining:
         with pytest.raises(ValueError, match="contains C, which was not in the structures"):
             model.partial_fit([molecule("CH4")], [-5.0])
         with pytest.raises(ValueError, match="loss is not finite: lower learning_rate_init=1e"):
-            model.set_params(learning_rate_init=1e30).partial_fit(structures, targets)
+            model.set_params(learning_rate_init=1e30, batch_size=5).partial_fit(structures, targets)
         np.testing.assert_array_equal(model.predict(structures), before)
 
     def test_time_ends_it(self):
