@@ -28,6 +28,8 @@ class Graphs:
         The atoms i and j of each edge, numbered within their structure.
     vectors : ndarray of float, shape (n_edges, 3)
         r_j − r_i, the image of j included, in Å.
+    positions : ndarray of float, shape (n_atoms, 3)
+        Relative to the mean of the atoms of the structure, in Å.
     edge_numbers : ndarray of float, shape (n_edges, n_edge_numbers), or None
         What an architecture is told of each edge beside its vector, such as the kind of a bond.
     atom_numbers : ndarray of float, shape (n_atoms, n_atom_numbers), or None
@@ -42,6 +44,7 @@ class Graphs:
     first: np.ndarray
     second: np.ndarray
     vectors: np.ndarray
+    positions: np.ndarray
     edge_numbers: np.ndarray | None = None
     atom_numbers: np.ndarray | None = None
     tabled: bool = False
@@ -71,7 +74,7 @@ class Graphs:
         starts = np.repeat(structures.offsets[:-1], np.diff(edge_offsets))
         return cls(
             kinds, structures.offsets, edge_offsets, first - starts, second - starts,
-            pairs.vectors[once],
+            pairs.vectors[once], centred(structures),
         )  # fmt: skip
 
     def __len__(self):
@@ -91,8 +94,8 @@ class Graphs:
         edges, edge_offsets = ranges(self.edge_offsets, chosen)
         return Graphs(
             self.kinds[atoms], offsets, edge_offsets, self.first[edges], self.second[edges],
-            self.vectors[edges], _rows(self.edge_numbers, edges), _rows(self.atom_numbers, atoms),
-            self.tabled,
+            self.vectors[edges], self.positions[atoms], _rows(self.edge_numbers, edges),
+            _rows(self.atom_numbers, atoms), self.tabled,
         )  # fmt: skip
 
     def ends(self):
@@ -108,6 +111,12 @@ class Graphs:
 
 def _rows(array, chosen):
     return None if array is None else array[chosen]
+
+
+def centred(structures):
+    n = structures.n_atoms
+    means = np.add.reduceat(structures.positions, structures.offsets[:-1]) / n[:, None]
+    return structures.positions - np.repeat(means, n, axis=0)
 
 
 def _once(pairs):
