@@ -114,6 +114,7 @@ def _rows(array, chosen):
 
 
 def centred(structures):
+    """Positions relative to the mean of the atoms of each structure."""
     n = structures.n_atoms
     means = np.add.reduceat(structures.positions, structures.offsets[:-1]) / n[:, None]
     return structures.positions - np.repeat(means, n, axis=0)

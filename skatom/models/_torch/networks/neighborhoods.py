@@ -59,7 +59,7 @@ class SumsOfSlots(Function):
     @staticmethod
     def forward(ctx, u, batch):
         ctx.batch = batch
-        rows = (u * batch.slot_mask).view(-1, u.shape[2])
+        rows = (u * batch.slot_mask).reshape(-1, u.shape[2])
         one, other = batch.edge_slots.unbind(0)
         return rows.index_select(0, one) + rows.index_select(0, other)
 
