@@ -9,7 +9,7 @@ import numpy as np
 from skatom.bonds import BOND_KINDS
 from skatom.elements import species_index
 from skatom.models.neural.graph_operators import operators
-from skatom.models.neural.graphs import Graphs
+from skatom.models.neural.graphs import Graphs, centred
 from skatom.structures import offsets_from_counts
 
 # Bins of the distances of atoms that are not bonded, in Å: below 2, eight from 2 to 6, beyond.
