@@ -24,7 +24,7 @@ _SCHNET = SchNetArchitecture(3, 4.5, 6, 5, 3, 8, 4.5, 4.0, "cosine", False, Fals
 _DTNN = DTNNArchitecture(3, 4.5, 6, 5, 3, 8, 4.5, 4.0, "cosine")
 _EDGE_NETWORK = MessagePassingArchitecture(
     3, 4.5, 8, 4, 2, "edge_network", "gru", None, "ends", "distances", "cosine", False, False, True,
-    True, 0, 5, 2, 8, 7, 2, 3, 4, 4.0,
+    True, 0, 5, 2, 8, 7, 2, 0, 4, 4.0,
 )  # fmt: skip
 _UPDATED_EDGES = MessagePassingArchitecture(
     3, 4.5, 4, 4, 2, "filters", "residual", "network", "last", "gaussians", "cosine", False, False,
