@@ -146,9 +146,7 @@ def _check(pairs, orders, offsets, atom_features):
     if twice.any():
         i, j = pairs[1:][twice][0]
         raise ValueError(f"the bond of atoms {i} and {j} occurs twice: give each bond once")
-    if atom_features is not None and (
-        atom_features.ndim != 2 or len(atom_features) != offsets[-1]
-    ):
+    if atom_features is not None and (atom_features.ndim != 2 or len(atom_features) != offsets[-1]):
         raise ValueError(
             f"atom_features has the shape {atom_features.shape}; {offsets[-1]} atoms need "
             f"({offsets[-1]}, n_features)"
@@ -156,10 +154,20 @@ def _check(pairs, orders, offsets, atom_features):
 
 
 def with_known_bonds(structures):
-    """Structures with bonds: those they have by `Structures.with_bonds`, or else those perceived."""
+    """Structures with bonds: theirs by `Structures.with_bonds`, or else those perceived."""
     if structures.known_bonds is not None:
         return structures
     return structures.with_bonds(perceive_bonds(structures))
+
+
+def check_not_periodic(structures):
+    """Raise a ValueError if bonds would be those of periodic structures."""
+    periodic = structures.pbc.any(axis=1)
+    if periodic.any():
+        raise ValueError(
+            f"structure {np.argmax(periodic)} is periodic, and bonds are those of molecules: set "
+            "pbc=False, or learn from structures without bonds"
+        )
 
 
 def perceive_bonds(structures: StructuresLike, charges: ArrayLike = 0) -> Bonds:
@@ -198,15 +206,11 @@ def perceive_bonds(structures: StructuresLike, charges: ArrayLike = 0) -> Bonds:
     array([2., 1., 1., 1., 1.])
     """
     structures = as_structures(structures)
+    check_not_periodic(structures)
     chemistry = _rdkit()
     charges = np.broadcast_to(np.asarray(charges, dtype=int), len(structures))
     pairs, orders, features = [], [], []
     for s, start in enumerate(structures.offsets[:-1]):
-        if structures.pbc[s].any():
-            raise ValueError(
-                f"structure {s} is periodic, and bonds are those of molecules: set pbc=False, or "
-                "choose edges='gaussians'"
-            )
         molecule = _molecule(chemistry, structures, s, int(charges[s]))
         for bond in molecule.GetBonds():
             pairs.append((start + bond.GetBeginAtomIdx(), start + bond.GetEndAtomIdx()))

@@ -29,6 +29,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
     SchNet,
@@ -315,6 +316,14 @@ if find_spec("torch"):
     CASES["sgdml-torch"] = Case(
         lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0, device="torch"), system="waters"
     )
+    CASES["message-passing"] = Case(
+        lambda: MessagePassingNetwork(
+            cutoff=3.5, n_features=8, n_passes=2, n_filters=4, n_rbf=12, gamma=6.0, batch_size=5,
+            max_iter=30, learning_rate_init=0.02, ema_decay=0.9, validation_fraction=0,
+            noise_energy=0.003, n_readout_steps=2, dtype="float64", random_state=0,
+        ),
+        labels=OF_THE_ENERGY,
+    )  # fmt: skip
     CASES["schnet"] = Case(
         lambda: SchNet(
             cutoff=3.5, n_features=8, n_interactions=2, n_rbf=12, gamma=6.0, batch_size=5,

@@ -115,7 +115,8 @@ class TestPerception:
     def test_of_charged_molecules_needs_the_charge(self):
         pytest.importorskip("rdkit")
         ammonium = Atoms(
-            "NH4", [[0, 0, 0], *(0.59 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]))]
+            "NH4",
+            [[0, 0, 0], *(0.59 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]))],
         )
         assert len(perceive_bonds([ammonium], charges=[1]).pairs) == 4
         with pytest.raises(ValueError, match="no bonds of structure 0 with the charge 0: give its"):

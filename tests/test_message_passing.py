@@ -9,7 +9,7 @@ from ase import Atoms  # noqa: E402
 from ase.build import molecule  # noqa: E402
 from models_under_contract import crystals, labels_of, waters  # noqa: E402
 
-from skatom import Structures, Targets  # noqa: E402
+from skatom import Structures  # noqa: E402
 from skatom._device import resolve_torch  # noqa: E402
 from skatom.bonds import BOND_KINDS, Bonds  # noqa: E402
 from skatom.models import MessagePassingNetwork  # noqa: E402
@@ -264,7 +264,7 @@ class TestPresets:
         np.testing.assert_allclose(energies(network, structures), expected, rtol=1e-12)
 
     @pytest.mark.parametrize("preset, changes", [
-        ("edge_network", {"edges": "gaussians", "n_layers": 1, "cutoff_function": "hard"}),
+        ("edge_network", {"edges": "distances", "n_layers": 1, "cutoff_function": "hard"}),
         ("edge_network", {"bond_features": 2}),
         ("gated_graph", {"bond_features": 0}),
         ("gated_graph", {"edges": "bonds", "virtual_edges": True}),
@@ -284,9 +284,7 @@ class TestPresets:
         other = Structures(whole.numbers[order], whole.positions[order])
         bonds = whole.known_bonds
         other = other.with_bonds(Bonds(new[bonds.pairs], bonds.orders, other.offsets))
-        np.testing.assert_allclose(
-            energies(network, other), energies(network, whole), rtol=1e-12
-        )
+        np.testing.assert_allclose(energies(network, other), energies(network, whole), rtol=1e-12)
 
     @pytest.mark.parametrize("preset", PRESETS)
     def test_of_sorted_and_padded_batches(self, preset):
@@ -332,9 +330,7 @@ class TestIdentities:
         return FittedNetwork(architecture, head, weights, 2.0, np.full(10, -10.0), np.arange(10))
 
     def test_messages_by_filters_are_those_of_schnet(self):
-        water = Structures(
-            [8, 1, 1], [[0, 0, 0.1173], [0, 0.7572, -0.4692], [0, -0.7572, -0.4692]]
-        )
+        water = Structures([8, 1, 1], [[0, 0, 0.1173], [0, 0.7572, -0.4692], [0, -0.7572, -0.4692]])
         found = self.golden().evaluate(water, CPU, True)
         assert found["energy"][0] == pytest.approx(-38.715095263859, abs=2e-12)
         expected = [[0, 0, 0.3059927], [0, -0.0627096, -0.1529964], [0, 0.0627096, -0.1529964]]
@@ -354,7 +350,7 @@ class TestIdentities:
 
     def test_numbers_of_weights_of_the_edge_network(self):
         """Of the released sizes: d = 50, four layers of 50 for 50 x 100 matrices, and a GRU."""
-        model = MessagePassingNetwork(n_features=50, n_layers=4)
+        model = MessagePassingNetwork(n_features=50, n_layers=4, edges="distances")
         model.n_bond_features_ = 0
         architecture, d = model._architecture(5), 50
         edges = 5 * 50 + 50 + 3 * (50 * 50 + 50) + (50 + 1) * d * 2 * d
@@ -483,3 +479,132 @@ class TestIdentities:
         np.testing.assert_allclose(
             energies(spectral, molecules()), energies(plain, molecules()), rtol=1e-12
         )
+
+
+SMALL = {
+    "n_features": 4, "n_passes": 2, "n_filters": 4, "n_rbf": 8, "cutoff": 3.5, "batch_size": 5,
+    "n_readout_steps": 2, "max_iter": 4, "learning_rate_init": 0.02, "ema_decay": 0.9,
+    "validation_fraction": 0, "random_state": 0,
+}  # fmt: skip
+
+
+def bonded_waters(n=10):
+    structures = waters(n)
+    pairs = [[3 * k, 3 * k + h] for k in range(n) for h in (1, 2)]
+    return structures.with_bonds(Bonds(pairs, None, structures.offsets))
+
+
+@pytest.mark.filterwarnings("ignore:MessagePassingNetwork. the model reproduces")
+class TestTraining:
+    def test_the_loss_of_energies_and_forces_falls(self):
+        structures = waters(10)
+        targets = labels_of(structures, ("energy", "forces"))
+        model = MessagePassingNetwork(**SMALL | {"max_iter": 50}).fit(structures, targets)
+        assert model.history_["loss"][-1] < 0.3 * model.history_["loss"][0]
+        assert model.outputs_ == ("energy", "forces", "stress")
+
+    def test_steps_can_be_recorded(self):
+        """Nothing waits for a card, or brings numbers from the host, with any read-out."""
+        from test_architectures_contract import Operations
+
+        structures = molecules()
+        for preset in ("edge_network", "neural_fingerprints", "spectral", "weave"):
+            network = random_network(preset)
+            graphs = network.architecture.graphs(structures, SPECIES)
+            layout = BatchLayout.of(graphs, 3, 3, labels=(), on_card=True, dtype="float64")
+            batch = batch_of(packed(graphs, layout, CUTOFF), layout, CPU)
+            theta = torch.tensor(network.theta(), requires_grad=True)
+            potential = GraphPotential(network.architecture, network.head)
+            with Operations() as seen:
+                energy = potential.outputs(theta, batch)["energy"]
+                torch.autograd.grad(energy.sum(), theta)
+            words = ("_local_scalar", "nonzero", "lift_fresh", "aten.index.Tensor", "index_add")
+            assert not [name for name in seen.names if any(word in name for word in words)]
+
+    @pytest.mark.parametrize("preset", ["gated_graph", "weave", "chebyshev"])
+    def test_graphs_of_bonds_give_energies_alone(self, preset):
+        structures = bonded_waters()
+        targets = labels_of(structures, ("energy", "forces"))
+        model = MessagePassingNetwork(preset, **SMALL)
+        with pytest.warns(UserWarning, match="does not learn from forces"):
+            model.fit(structures, targets)
+        assert model.outputs_[0] == "energy" and "forces" not in model.outputs_
+        assert np.isfinite(model.predict(structures[2:4])).all()
+
+    def test_read_outs_say_whether_atoms_have_energies(self):
+        structures = waters(6)
+        energy = labels_of(structures, ("energy",)).energy
+        for read_out, has in (("gated_sum", True), ("sum", True), ("network_of_sum", False)):
+            model = MessagePassingNetwork(read_out=read_out, **SMALL).fit(structures, energy)
+            assert ("local_energies" in model.outputs_) == has
+
+    def test_bonds_that_were_learnt_from_are_needed_again(self, monkeypatch):
+        monkeypatch.setitem(__import__("sys").modules, "rdkit", None)
+        structures = bonded_waters()
+        energy = labels_of(structures, ("energy",)).energy
+        model = MessagePassingNetwork(**SMALL).fit(structures, energy)
+        assert model.network_.architecture.has_bonds
+        with pytest.raises(ImportError, match="give them by structures.with_bonds"):
+            model.predict(waters(2))
+        # a fit without bonds forgets those of the last one
+        again = model.fit(waters(10), energy)
+        assert not again.network_.architecture.has_bonds
+        assert np.isfinite(again.predict(waters(2))).all()
+
+    def test_features_of_atoms_enter_the_first_states(self):
+        structures = waters(10)
+        features = np.random.default_rng(0).normal(size=(30, 3))
+        bonds = bonded_waters().known_bonds
+        given = Bonds(bonds.pairs, None, bonds.offsets, features)
+        energy = labels_of(structures, ("energy",)).energy
+        model = MessagePassingNetwork(**SMALL).fit(structures.with_bonds(given), energy)
+        assert model.network_.weights["embedding"].shape == (2 + 3, 4)
+        with pytest.raises(ValueError, match="have 0 atom_features, and the network learnt from 3"):
+            model.predict(structures.with_bonds(bonds))
+
+    def test_bonds_are_perceived_where_they_are_not_given(self):
+        pytest.importorskip("rdkit")
+        structures = waters(6)
+        energy = labels_of(structures, ("energy",)).energy
+        model = MessagePassingNetwork("gated_graph", edges="bonds", **SMALL)
+        found = model.fit(structures, energy).predict(structures.to_ase())
+        np.testing.assert_array_equal(found, model.predict(structures))
+
+    def test_isolated_atoms_and_crystals(self):
+        images = [*crystals(4).to_ase(), Atoms("Li"), Atoms("F")]
+        energies = np.array([*4 * [-70.0], -9.0, -27.0])
+        for preset in ("edge_network", "interaction_network", "schnet_edge_updates"):
+            model = MessagePassingNetwork(preset, **SMALL).fit(images, energies)
+            energy, forces = model.predict(images, return_forces=True)
+            assert np.isfinite(energy).all()
+            np.testing.assert_array_equal(forces[-2:], 0)
+        # a batch without any edge
+        assert np.isfinite(model.predict([Atoms("Li")])).all()
+
+    @pytest.mark.parametrize("changes, message", [
+        ({"n_towers": 3}, "n_features=4 states have no 3 equal parts"),
+        ({"preset": "weave", "n_towers": 2, "edges": "gaussians"}, "set n_towers=1, or another"),
+        ({"message": "operators"}, "message='operators' does not go with edges='gaussians'"),
+        ({"edges": "spectral"}, "message='edge_network' does not go with edges='spectral'"),
+        ({"update": "relu"}, "update='relu' makes states of 8 numbers, and n_features is 4"),
+        ({"virtual_edges": True}, "virtual_edges=True needs edges='bonds', and they are"),
+    ])  # fmt: skip
+    def test_parts_that_do_not_fit_together_are_errors(self, changes, message):
+        structures = bonded_waters()
+        energy = labels_of(structures, ("energy",)).energy
+        with pytest.raises(ValueError, match=message):
+            MessagePassingNetwork(**SMALL | changes).fit(structures, energy)
+
+    def test_bonds_of_periodic_structures_are_an_error(self):
+        structures = crystals(4)
+        pairs = [[4 * k, 4 * k + 1] for k in range(4)]
+        bonded = structures.with_bonds(Bonds(pairs, None, structures.offsets))
+        with pytest.raises(ValueError, match="structure 0 is periodic, and bonds are those of"):
+            MessagePassingNetwork(**SMALL).fit(bonded, np.arange(4.0))
+
+    def test_warm_start_meets_another_read_out(self):
+        structures = waters(6)
+        energy = labels_of(structures, ("energy",)).energy
+        model = MessagePassingNetwork(**SMALL, warm_start=True).fit(structures, energy)
+        with pytest.raises(ValueError, match="warm_start=True goes on with a network"):
+            model.set_params(read_out="sum").fit(structures, energy)

@@ -10,9 +10,9 @@ def operators(name, adjacency, order):
     ----------
     name : {"spectral", "chebyshev", "renormalized"}
         "spectral": V B_k(Λ) Vᵀ with the eigenvectors V and eigenvalues Λ of L and hat functions B_k
-        of eigenvalues from 0 to 2, which add up to 1. "chebyshev": the polynomials T_k(L - I), which
-        reach k bonds; eigenvalues are at most 2. "renormalized": the degrees and the adjacency with
-        a loop at each atom, D^-1/2 A D^-1/2.
+        of eigenvalues from 0 to 2, which add up to 1. "chebyshev": the polynomials T_k(L - I),
+        which reach k bonds; eigenvalues are at most 2. "renormalized": D^-1/2 A D^-1/2 of degrees
+        and adjacency with a loop at each atom.
     adjacency : ndarray of bool, shape (n, n)
     order : int
     """

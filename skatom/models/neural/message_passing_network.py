@@ -57,34 +57,36 @@ class MessagePassingNetwork(NeuralPotential):
 
     Parameters
     ----------
-    preset : {"edge_network", "gated_graph", "neural_fingerprints", "interaction_network", "weave", \
-"schnet_edge_updates", "spectral", "chebyshev", "graph_convolution"}, default="edge_network"
-        The network, see the table of the guide, which has equations and sources.
-    message : {"edge_network", "matrix", "pair", "concatenation", "edges", "filters", "operators"}, \
-default=None
-        M instead of that of the preset: :math:`A(e) h_w`; :math:`\sum_k e_k A_k h_w`;
-        :math:`f(h_v, h_w, e)`; :math:`(h_w, e)`; e; :math:`W h_w \circ w(e)`; or
+    preset : str, default="edge_network"
+        "edge_network", "gated_graph", "neural_fingerprints", "interaction_network", "weave",
+        "schnet_edge_updates", "spectral", "chebyshev" or "graph_convolution"; the guide has a table
+        of them, with equations and sources.
+    message : str, default=None
+        M instead of that of the preset. "edge_network": :math:`A(e) h_w`; "matrix":
+        :math:`\sum_k e_k A_k h_w`; "pair": :math:`f(h_v, h_w, e)`; "concatenation":
+        :math:`(h_w, e)`; "edges": e; "filters": :math:`W h_w \circ w(e)`; "operators":
         :math:`\sum_k P_k h \Theta_k` with matrices P of the graph.
-    update : {"gru", "residual", "network", "weave", "by_degree", "sigmoid", "relu"}, default=None
-        U instead of that of the preset: a gated recurrent unit; :math:`h_v + f(m_v)`;
-        :math:`f(h_v, h_v^0, m_v)`; :math:`\rho(W_1(\rho(W_0 h_v), m_v))`;
-        :math:`\sigma(H_{\deg v} m_v)`; :math:`\sigma(m_v)`; :math:`\rho(m_v)`, with
-        :math:`\rho(x) = \max(x, 0)`.
-    read_out : {"set2set", "gated_sum", "sum", "network_of_sum", "fingerprint"}, default=None
-        R instead of that of the preset: the above;
-        :math:`\sum_v \sigma(i(h_v^T, h_v^0)) j(h_v^T)`; :math:`\sum_v f(h_v^T)`;
-        :math:`f(\sum_v h_v^T)`; :math:`f(\sum_{v, t} \mathrm{softmax}(W_t h_v^t))`. Only sums over
-        the atoms are energies that add up for molecules apart, and only they give local energies.
-    edges : {"distances", "gaussians", "bins", "bonds", "spectral", "chebyshev", "renormalized"}, \
-default=None
-        Edges instead of those of the preset. Neighbours within the cutoff: with the distance itself,
-        or Gaussians of it; or with one of ten bins, or the kind of the bond. "bonds": bonded atoms,
-        with the kind of the bond. The others: elements of matrices of the Laplacian L of the bonds,
-        :math:`V B_k(\Lambda) V^\top` with hat functions B of its eigenvalues, the polynomials
-        :math:`T_k(L - 1)`, or the adjacency with loops scaled by degrees. Bonds are those of
-        `Structures.with_bonds`, or else `skatom.bonds.perceive_bonds` finds them; where they are
-        given, distances come with the kind of the bond, too. Only distances and Gaussians give
-        forces.
+    update : str, default=None
+        U instead of that of the preset. "gru": a gated recurrent unit; "residual":
+        :math:`h_v + f(m_v)`; "network": :math:`f(h_v, h_v^0, m_v)`; "weave":
+        :math:`\rho(W_1(\rho(W_0 h_v), m_v))` with :math:`\rho(x) = \max(x, 0)`; "by_degree":
+        :math:`\sigma(H_{\deg v} m_v)`; "sigmoid": :math:`\sigma(m_v)`; "relu": :math:`\rho(m_v)`.
+    read_out : str, default=None
+        R instead of that of the preset. "set2set": the above; "gated_sum":
+        :math:`\sum_v \sigma(i(h_v^T, h_v^0)) j(h_v^T)`; "sum": :math:`\sum_v f(h_v^T)`;
+        "network_of_sum": :math:`f(\sum_v h_v^T)`; "fingerprint":
+        :math:`f(\sum_{v, t} \mathrm{softmax}(W_t h_v^t))`. Energies of molecules far apart add up
+        with "gated_sum" and "sum" alone, which also give local energies.
+    edges : str, default=None
+        Edges instead of those of the preset. "distances", "gaussians": neighbours within the
+        cutoff, with the distance or Gaussians of it; "bins": the same with one of ten bins of the
+        distance, or the kind of the bond; "bonds": bonded atoms, with the kind of the bond. The
+        others are elements of matrices of the Laplacian L of the bonds: "spectral",
+        :math:`V B_k(\Lambda) V^\top` with hat functions B of its eigenvalues; "chebyshev",
+        polynomials :math:`T_k(L - 1)`; "renormalized", the adjacency with loops, scaled by degrees.
+        Bonds are those of `Structures.with_bonds`, or else `skatom.bonds.perceive_bonds` finds
+        them. Where they are given, edges by distance have the kind of the bond, too. Only
+        "distances" and "gaussians" give forces.
     cutoff : float, default=5.0
         Atoms closer than this are neighbours, in Å; bonds have no cutoff.
     cutoff_function : {"cosine", "hard"}, default="cosine"

@@ -29,9 +29,7 @@ class Preset:
 
 
 PRESETS = {
-    "edge_network": Preset(
-        "edge_network", "gru", "set2set", "distances", directed=True, tied=True
-    ),
+    "edge_network": Preset("edge_network", "gru", "set2set", "gaussians", directed=True, tied=True),
     "gated_graph": Preset("matrix", "gru", "gated_sum", "bins", directed=True, tied=True),
     "neural_fingerprints": Preset("concatenation", "by_degree", "fingerprint", "bonds"),
     "interaction_network": Preset("pair", "network", "network_of_sum", "gaussians"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skatom.bonds import BOND_KINDS
+from skatom.bonds import BOND_KINDS, check_not_periodic
 from skatom.elements import species_index
 from skatom.models.neural.graph_operators import operators
 from skatom.models.neural.graphs import Graphs, centred
@@ -32,6 +32,8 @@ def n_edge_numbers(a):
 def molecular_graphs(a, structures, species):
     """The `Graphs` of some structures for a `MessagePassingArchitecture`."""
     bonds = structures.known_bonds if a.has_bonds else None
+    if a.has_bonds:
+        check_not_periodic(structures)
     atom_numbers = _atom_numbers(bonds, a.n_atom_numbers) if a.n_atom_numbers else None
     if a.edges in OPERATORS:
         return _of_operators(a, structures, species, bonds, atom_numbers)
@@ -117,6 +119,4 @@ def _of_operators(a, structures, species, bonds, atom_numbers):
     if atom_numbers is not None:
         numbers = np.concatenate([atom_numbers, numbers], axis=1)
     graphs = _of_pairs(structures, species, *np.concatenate(pairs, axis=1))
-    return replace(
-        graphs, edge_numbers=np.concatenate(values), atom_numbers=numbers, tabled=True
-    )
+    return replace(graphs, edge_numbers=np.concatenate(values), atom_numbers=numbers, tabled=True)

@@ -85,9 +85,7 @@ class _Passes:
             there = OfNeighbors.apply(own, self.batch)
             edges = self.prepared[step][tower] if self.prepared else self.edges
             weights = self._of("message", step, tower)
-            found.append(
-                MESSAGES[a.message](weights, own, there, edges, self.fade, self.batch)
-            )
+            found.append(MESSAGES[a.message](weights, own, there, edges, self.fade, self.batch))
         return torch.cat(found, 1)
 
     def _update_edges(self, step, h):

@@ -1,9 +1,9 @@
 """Messages to atoms from their neighbours: one function of each name.
 
-``e`` are the features of edges and ``fade`` the cutoff function: of each edge in what is done before
-the first pass, and in the slots of a `neighbor_table` in the messages, where ``fade`` is zero in
-empty slots. ``h`` are the states of the atoms (n_atoms, d) and ``there`` those of their neighbours
-(n_atoms, n_slots, d).
+``e`` are the features of edges and ``fade`` the cutoff function: of each edge in what is done
+before the first pass, and in the slots of a `neighbor_table` in the messages, where ``fade`` is
+zero in empty slots. ``h`` are the states of the atoms (n_atoms, d) and ``there`` those of their
+neighbours (n_atoms, n_slots, d).
 """
 
 import torch

@@ -5,7 +5,6 @@ an axis, and products with them are products of small matrices. A table is made 
 what undoes it reads slots of the table: nothing is ever scattered, so that results repeat.
 """
 
-import torch
 from torch.autograd import Function
 
 
