@@ -21,6 +21,7 @@ from skatom.models.neural.message_passing_presets import PRESETS
 from skatom.models.neural.molecular_graphs import BONDED, DISCRETE
 from skatom.models.neural.neural_potential import NeuralPotential
 from skatom.models.neural.read_outs import READ_OUTS, Set2SetReadOut
+from skatom.properties import in_order
 from skatom.structures import as_structures
 from skatom.targets import Targets
 
@@ -224,6 +225,8 @@ class MessagePassingNetwork(NeuralPotential):
     ((2,), (18, 3))
     """
 
+    gives = in_order({"energy", "forces", "stress", "local_energies"})
+    learns = ("energy", "forces", "stress")
     target, pooling = "energy", "sum"
 
     _parameter_constraints = {
@@ -336,11 +339,6 @@ class MessagePassingNetwork(NeuralPotential):
         self.random_state = random_state
         self.verbose = verbose
 
-    @property
-    def learns(self):
-        """Names of the labels."""
-        return ("energy",) if self._parts().edges in DISCRETE else ("energy", "forces", "stress")
-
     def _parts(self):
         """The preset with what is given instead of its parts."""
         names = ("message", "update", "read_out", "edges")
@@ -350,8 +348,8 @@ class MessagePassingNetwork(NeuralPotential):
     def _data(self, X, y):
         vars(self).pop("n_bond_features_", None)  # whether there were bonds in the last fit
         structures, targets = super()._data(X, y)
-        check_labels(targets, self.learns, type(self).__name__)
-        if self.learns == ("energy",):
+        if self._parts().edges in DISCRETE:
+            check_labels(targets, ("energy",), type(self).__name__)
             targets = Targets(energy=targets.energy, offsets=targets.offsets)
         self.n_bond_features_ = None
         if structures.known_bonds is not None:
