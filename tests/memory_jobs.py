@@ -44,6 +44,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
     SchNet,
@@ -421,3 +422,11 @@ if find_spec("torch"):
 
     JOBS["schnet"] = Fit(one_batch, 120, ALL, "crystals")
     JOBS["predict-schnet"] = Predict(one_batch, 600, ALL, "crystals", few=8)
+
+    def one_batch_of_messages():
+        return MessagePassingNetwork(
+            max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0
+        )
+
+    JOBS["message-passing"] = Fit(one_batch_of_messages, 120, ALL, "crystals")
+    JOBS["predict-message-passing"] = Predict(one_batch_of_messages, 600, ALL, "crystals", few=8)

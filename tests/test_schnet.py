@@ -180,7 +180,6 @@ class TestProperties:
         np.testing.assert_array_equal(graphs.n_edges, [4 * 9, 9, 0])
 
 
-
 SMALL = {
     "cutoff": 3.5, "n_features": 8, "n_interactions": 2, "n_rbf": 12, "gamma": 6.0,
     "batch_size": 5, "max_iter": 12, "learning_rate_init": 0.02, "ema_decay": 0.9,

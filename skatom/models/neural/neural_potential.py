@@ -22,7 +22,7 @@ from skatom.models._regressor import StructureRegressor
 from skatom.models.neural.first_constants import constants_of_elements, scale_of
 from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
-from skatom.models.neural.heads import HEADS, POOLINGS
+from skatom.models.neural.heads import HEADS, POOLINGS, EnergyHead
 from skatom.models.neural.labelled_graphs import LabelledGraphs
 from skatom.models.neural.network_labels import labels_of_energies, labels_of_property
 from skatom.models.neural.training_checkpoint import TrainingCheckpoint
@@ -49,6 +49,7 @@ class NeuralPotential(StructureRegressor):
     """
 
     gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
+    learns = ("energy", "forces", "stress", *HEADS)
     _activation = "shifted_softplus"
 
     _parameter_constraints = {
@@ -88,11 +89,6 @@ class NeuralPotential(StructureRegressor):
         head = POOLINGS[self.pooling] if self.target == "energy" else HEADS[self.target]
         return head(n_features, max(1, n_features // 2), self._activation)
 
-    @property
-    def learns(self):
-        """Names of the labels."""
-        return ("energy", "forces", "stress") if self.target == "energy" else (self.target,)
-
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -122,7 +118,8 @@ class NeuralPotential(StructureRegressor):
         """
         device = resolve_torch(self.device, type(self).__name__)
         structures, targets = self._data(X, y)
-        learnt = check_labels(targets, self.learns, type(self).__name__)
+        names = EnergyHead.learns if self.target == "energy" else (self.target,)
+        learnt = check_labels(targets, names, type(self).__name__)
         before = getattr(self, "network_", None) if self.warm_start else None
         baseline = fit_baseline(self.baseline, structures, targets, sample_weight)
         labels = self._labels(structures, targets, baseline, configurations, sample_weight)
@@ -214,6 +211,12 @@ class NeuralPotential(StructureRegressor):
         settings = {"model": type(self).__name__, **asdict(network.architecture), **settings}
         content = [data.graphs.vectors, data.graphs.kinds, *data.labels.values()]
         return TrainingCheckpoint(self.checkpoint, settings, content)
+
+    def _contradictions(self, structures, targets, names):
+        """Labels of energies contradict each other, if they are learnt."""
+        if self.target != "energy":
+            return []
+        return super()._contradictions(structures, targets, names)
 
     def _checked(self, X):
         structures = as_structures(X)
