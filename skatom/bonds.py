@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skatom._typing import Array, ArrayLike, StructuresLike
+from skatom._warnings import warn
 from skatom.structures import as_structures, select
 
 # Orders of bonds; 1.5 is aromatic.
@@ -192,7 +193,12 @@ def perceive_bonds(structures: StructuresLike, charges: ArrayLike = 0) -> Bonds:
     ImportError
         If RDKit is not installed.
     ValueError
-        If no bonds fit the geometry and the charge, or a structure is periodic.
+        If a structure is periodic.
+
+    Warns
+    -----
+    UserWarning
+        If no orders of bonds fit a geometry and its charge: all of them are 1 then.
 
     References
     ----------
@@ -209,13 +215,21 @@ def perceive_bonds(structures: StructuresLike, charges: ArrayLike = 0) -> Bonds:
     check_not_periodic(structures)
     chemistry = _rdkit()
     charges = np.broadcast_to(np.asarray(charges, dtype=int), len(structures))
-    pairs, orders, features = [], [], []
+    pairs, orders, features, failed = [], [], [], []
     for s, start in enumerate(structures.offsets[:-1]):
-        molecule = _molecule(chemistry, structures, s, int(charges[s]))
+        molecule, has_orders = _molecule(chemistry, structures, s, int(charges[s]))
+        if not has_orders:
+            failed.append(s)
         for bond in molecule.GetBonds():
             pairs.append((start + bond.GetBeginAtomIdx(), start + bond.GetEndAtomIdx()))
             orders.append(bond.GetBondTypeAsDouble())
         features.append(_features(chemistry, molecule))
+    if failed:
+        warn(
+            f"RDKit finds no orders of the bonds of {len(failed)} structures, the first of which "
+            f"is {failed[0]} with the charge {charges[failed[0]]}: all are 1; give charges, or the "
+            "bonds by structures.with_bonds"
+        )
     return Bonds(pairs, orders, structures.offsets, np.concatenate(features))
 
 
@@ -234,7 +248,7 @@ def _rdkit():
 
 
 def _molecule(chemistry, structures, s, charge):
-    """A structure as RDKit's molecule, with bonds."""
+    """A structure as RDKit's molecule with bonds, and whether their orders were found."""
     chem, bonding, _ = chemistry
     atoms = slice(structures.offsets[s], structures.offsets[s + 1])
     molecule = chem.RWMol()
@@ -246,16 +260,18 @@ def _molecule(chemistry, structures, s, charge):
     for k, position in enumerate(structures.positions[atoms]):
         conformer.SetAtomPosition(k, [float(x) for x in position])
     molecule.AddConformer(conformer)
+    if molecule.GetNumAtoms() > 1:
+        bonding.DetermineConnectivity(molecule)
     try:
+        with_orders = chem.RWMol(molecule)
         if molecule.GetNumAtoms() > 1:
-            bonding.DetermineBonds(molecule, charge=charge, embedChiral=False)
-        chem.SanitizeMol(molecule)
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"RDKit finds no bonds of structure {s} with the charge {charge}: give its charge to "
-            f"perceive_bonds, or the bonds by structures.with_bonds ({error})"
-        ) from error
-    return molecule
+            bonding.DetermineBondOrders(with_orders, charge=charge, embedChiral=False)
+        chem.SanitizeMol(with_orders)
+    except (ValueError, RuntimeError):
+        most = chem.SANITIZE_ALL ^ chem.SANITIZE_PROPERTIES  # valences are wrong
+        chem.SanitizeMol(molecule, most, catchErrors=True)
+        return molecule, False
+    return with_orders, True
 
 
 def _features(chemistry, molecule) -> Array:

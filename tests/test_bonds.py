@@ -119,8 +119,10 @@ class TestPerception:
             [[0, 0, 0], *(0.59 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]))],
         )
         assert len(perceive_bonds([ammonium], charges=[1]).pairs) == 4
-        with pytest.raises(ValueError, match="no bonds of structure 0 with the charge 0: give its"):
-            perceive_bonds([ammonium])
+        with pytest.warns(UserWarning, match="of 1 structures, the first of which is 1 with the"):
+            bonds = perceive_bonds([molecule("H2O"), ammonium])
+        np.testing.assert_array_equal(bonds.orders, 1)
+        assert len(bonds[1].pairs) == 4
 
     def test_of_crystals_is_an_error(self):
         pytest.importorskip("rdkit")
