@@ -337,8 +337,8 @@ if find_spec("torch"):
         )  # fmt: skip
     CASES["message-passing"] = Case(
         lambda: MessagePassingNetwork(
-            cutoff=3.5, gamma=6.0, n_passes=2, n_filters=4, n_readout_steps=2,
-            **{k: v for k, v in TRAINED.items() if k != "n_interactions"},
+            cutoff=3.5, gamma=6.0, n_passes=2, n_filters=4, read_out="sum",
+            **{k: v for k, v in TRAINED.items() if k != "n_interactions"} | {"max_iter": 15},
         ),
         labels=OF_THE_ENERGY,
     )  # fmt: skip

@@ -602,6 +602,17 @@ class TestTraining:
         with pytest.raises(ValueError, match="structure 0 is periodic, and bonds are those of"):
             MessagePassingNetwork(**SMALL).fit(bonded, np.arange(4.0))
 
+    @pytest.mark.parametrize("target", ["dipole", "charges"])
+    def test_charges_of_atoms_instead_of_a_read_out(self, target):
+        structures = bonded_waters()
+        targets = labels_of(structures, (target,))
+        for preset in ("edge_network", "gated_graph"):
+            model = MessagePassingNetwork(preset, target=target, **SMALL).fit(structures, targets)
+            assert model.outputs_[0] == target
+            # charges of oxygen and hydrogen, which constants of the elements give
+            found = model.predict(structures)
+            np.testing.assert_allclose(found, getattr(targets, target), atol=0.05)
+
     def test_warm_start_meets_another_read_out(self):
         structures = waters(6)
         energy = labels_of(structures, ("energy",)).energy

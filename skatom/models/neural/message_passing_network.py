@@ -21,8 +21,6 @@ from skatom.models.neural.message_passing_presets import PRESETS
 from skatom.models.neural.molecular_graphs import BONDED, DISCRETE
 from skatom.models.neural.neural_potential import NeuralPotential
 from skatom.models.neural.read_outs import READ_OUTS, Set2SetReadOut
-from skatom.properties import in_order
-from skatom.structures import as_structures
 from skatom.targets import Targets
 
 _EDGES = ("distances", "gaussians", *DISCRETE)
@@ -117,6 +115,9 @@ class MessagePassingNetwork(NeuralPotential):
         Whether, with ``edges="bonds"``, all other pairs of atoms have edges too, of one more kind.
     master_size : int, default=0
         Size of the state of a master node, which all atoms write to and read from. 0: none.
+    target : {"energy", "dipole", "dipole_norm", "charges"}, default="energy"
+        What is learnt, see `SchNet`. All but energies are made of charges of the atoms, networks of
+        their states, instead of a read-out.
     noise_energy : float, dict or array-like of shape (n,), default=0.03
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`. Only the ratios of
@@ -225,13 +226,10 @@ class MessagePassingNetwork(NeuralPotential):
     ((2,), (18, 3))
     """
 
-    gives = in_order({"energy", "forces", "stress", "local_energies"})
-    learns = ("energy", "forces", "stress")
-    target, pooling = "energy", "sum"
+    pooling = "sum"
 
     _parameter_constraints = {
-        **{k: v for k, v in NeuralPotential._parameter_constraints.items()
-           if k not in ("target", "pooling")},
+        **{k: v for k, v in NeuralPotential._parameter_constraints.items() if k != "pooling"},
         "preset": [StrOptions({*PRESETS})],
         "message": [StrOptions({*MESSAGES}), None],
         "update": [StrOptions({*UPDATES}), None],
@@ -273,6 +271,7 @@ class MessagePassingNetwork(NeuralPotential):
         n_towers: int = 1,
         virtual_edges: bool = False,
         master_size: int = 0,
+        target: str = "energy",
         noise_energy: dict | ArrayLike = 0.03,
         noise_forces: dict | ArrayLike = 0.03,
         noise_virial: dict | ArrayLike = 0.1,
@@ -315,6 +314,7 @@ class MessagePassingNetwork(NeuralPotential):
         self.n_towers = n_towers
         self.virtual_edges = virtual_edges
         self.master_size = master_size
+        self.target = target
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
         self.noise_virial = noise_virial
@@ -348,7 +348,7 @@ class MessagePassingNetwork(NeuralPotential):
     def _data(self, X, y):
         vars(self).pop("n_bond_features_", None)  # whether there were bonds in the last fit
         structures, targets = super()._data(X, y)
-        if self._parts().edges in DISCRETE:
+        if self.target == "energy" and self._parts().edges in DISCRETE:
             check_labels(targets, ("energy",), type(self).__name__)
             targets = Targets(energy=targets.energy, offsets=targets.offsets)
         self.n_bond_features_ = None
@@ -358,7 +358,7 @@ class MessagePassingNetwork(NeuralPotential):
         return structures, targets
 
     def _checked(self, X):
-        structures = as_structures(X)
+        structures = super()._checked(X)
         learnt_from_bonds = getattr(self, "n_bond_features_", None) is not None
         if learnt_from_bonds or self._parts().edges in BONDED:
             return with_known_bonds(structures)
@@ -398,6 +398,8 @@ class MessagePassingNetwork(NeuralPotential):
         return architecture
 
     def _head(self, n_features):
+        if self.target != "energy":
+            return super()._head(n_features)
         parts, n = self._parts(), self.n_features
         sizes = n_features, n, n, parts.edges not in DISCRETE
         read_out = READ_OUTS[parts.read_out]
