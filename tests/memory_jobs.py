@@ -45,6 +45,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
     SchNet,
@@ -416,7 +417,7 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
-    for network in (SchNet, DTNN):
+    for network in (SchNet, DTNN, MessagePassingNetwork):
 
         def one_batch(network=network):
             return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)

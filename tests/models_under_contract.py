@@ -30,6 +30,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
     SchNet,
@@ -334,3 +335,10 @@ if find_spec("torch"):
             ),
             labels=(target,), system="waters", takes_baseline=False,
         )  # fmt: skip
+    CASES["message-passing"] = Case(
+        lambda: MessagePassingNetwork(
+            cutoff=3.5, gamma=6.0, n_passes=2, n_filters=4, read_out="sum",
+            **{k: v for k, v in TRAINED.items() if k != "n_interactions"} | {"max_iter": 15},
+        ),
+        labels=OF_THE_ENERGY,
+    )  # fmt: skip
