@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from skatom import Structures, Targets  # noqa: E402
 from skatom._device import resolve_torch  # noqa: E402
 from skatom.models import Committee, SchNet  # noqa: E402
-from skatom.models._labels import Labels  # noqa: E402
 from skatom.models._torch.networks.potential import GraphPotential, batch_of  # noqa: E402
 from skatom.models._torch.networks.training import TrainingSteps  # noqa: E402
 from skatom.models.neural import training_checkpoint  # noqa: E402
@@ -22,6 +21,7 @@ from skatom.models.neural.graph_training import GraphTraining  # noqa: E402
 from skatom.models.neural.graphs import Graphs  # noqa: E402
 from skatom.models.neural.heads import EnergyHead  # noqa: E402
 from skatom.models.neural.labelled_graphs import LabelledGraphs  # noqa: E402
+from skatom.models.neural.network_labels import labels_of_energies  # noqa: E402
 from skatom.models.neural.packing import BatchLayout, packed  # noqa: E402
 from skatom.models.neural.schedules import Schedule  # noqa: E402
 from skatom.models.neural.schnet_architecture import SchNetArchitecture  # noqa: E402
@@ -54,8 +54,8 @@ def golden(cutoff=100.0, cutoff_function="hard", normalize_filter=False):
 
 def evaluated(network, atoms):
     """Energy, energies of atoms and forces of one structure."""
-    local, gradient, virial = network.evaluate(Structures.from_ase([atoms]), CPU, True)
-    return local.sum(), local, -gradient, virial[0]
+    found = network.evaluate(Structures.from_ase([atoms]), CPU, True)
+    return found["energy"][0], found["local_energies"], -found["gradient"], found["virial"][0]
 
 
 def random_network(**changes):
@@ -137,16 +137,15 @@ class TestGoldenNumbers:
         graphs = Graphs.of(Structures.from_ase([CSCL, WATER, Atoms("O")]), np.arange(10), 4.0)
         found = []
         for on_card in (False, True):
-            layout = BatchLayout.of(graphs, 4, 10, labelled=False, on_card=on_card, dtype="float64")
+            layout = BatchLayout.of(graphs, 4, 10, labels=(), on_card=on_card, dtype="float64")
             batch = batch_of(packed(graphs, layout, 4.0), layout, CPU)
-            found.append(
-                [x.numpy() for x in potential.predict(torch.tensor(network.theta()), batch)]
-            )
-        assert len(found[1][0]) > len(found[0][0])
-        for plain, padded in zip(*found, strict=True):
-            assert np.isfinite(padded).all()
-            n = min(len(plain), 6)
-            np.testing.assert_allclose(padded[:n], plain[:n], atol=1e-13)
+            outputs = potential.predict(torch.tensor(network.theta()), batch)
+            found.append({name: tensor.numpy() for name, tensor in outputs.items()})
+        assert len(found[1]["gradient"]) > len(found[0]["gradient"])
+        for name, plain in found[0].items():
+            n = {"gradient": 6, "local_energies": 6}.get(name, 3)
+            np.testing.assert_allclose(found[1][name][:n], plain[:n], atol=1e-13)
+            assert np.isfinite(found[1][name]).all()
 
     @pytest.mark.parametrize(
         "sizes, count",
@@ -189,7 +188,7 @@ class TestProperties:
         hidden = ssp(sums @ w["filters_to_atoms"][0] + w["filters_to_atoms_bias"][0])
         features = features + hidden @ w["dense"][0] + w["dense_bias"][0]
         hidden = ssp(features @ w["head_1"] + w["head_bias_1"])
-        expected = 0.5 * (hidden @ w["head_2"] + w["head_bias_2"])[:, 0] + network.energies[kinds]
+        expected = 0.5 * (hidden @ w["head_2"] + w["head_bias_2"])[:, 0] + network.constants[kinds]
         np.testing.assert_allclose(evaluated(network, atoms)[1], expected, rtol=1e-12)
         assert architecture.n_interactions == 1
 
@@ -282,7 +281,7 @@ class TestProperties:
         left = []
         for atoms in (WATER, ice(), ice() * (2, 1, 1)):
             kinds = np.searchsorted(network.species, atoms.numbers)
-            left.append(evaluated(network, atoms)[1] - network.energies[kinds])
+            left.append(evaluated(network, atoms)[1] - network.constants[kinds])
         np.testing.assert_allclose(np.concatenate(left), left[0][0], rtol=1e-12)
 
     def test_one_edge_of_each_pair_and_of_opposite_images(self):
@@ -296,8 +295,8 @@ class TestProperties:
         structures = Structures.from_ase([rattled(molecule("CH3CH2OH"), k) for k in range(5)])
         whole = network.evaluate(structures, CPU, True)
         monkeypatch.setattr("skatom.models.neural.fitted_network._TOGETHER", {False: 30})
-        for parts, together in zip(network.evaluate(structures, CPU, True), whole, strict=True):
-            np.testing.assert_allclose(parts, together, atol=1e-12)
+        for name, values in network.evaluate(structures, CPU, True).items():
+            np.testing.assert_allclose(values, whole[name], atol=1e-12)
 
 
 SMALL = {
@@ -335,17 +334,19 @@ class TestTraining:
         potential = GraphPotential(network.architecture, network.head)
         graphs = Graphs.of(structures, network.species, 3.5)
         noise = {"noise_energy": 0.1, "noise_forces": 0.1, "noise_virial": 0.1}
-        labels = Labels.of(structures, targets, None, noise)
-        data = LabelledGraphs.of(graphs, labels, labels.energy + 40, 0.5)
+        labels = labels_of_energies(structures, targets, None, noise, None, None, True)
+        data = LabelledGraphs.of(graphs, labels, {"energy": -40.0}, 0.5)
         rng = np.random.default_rng(0)
         theta = network.theta() + 0.1 * rng.normal(size=network.theta().shape)
         direction = rng.normal(size=theta.shape)
         for on_card in (False, True):
-            layout = BatchLayout.of(graphs, 3, 2, labelled=True, on_card=on_card, dtype="float64")
+            layout = BatchLayout.of(
+                graphs, 3, 2, labels=data.names, on_card=on_card, dtype="float64"
+            )
             arrays = packed(graphs, layout, 3.5, data.batch(np.arange(3))[1])
 
             def loss(t, arrays=arrays, layout=layout):
-                return potential.errors(t, batch_of(arrays, layout, CPU), (True, True))
+                return potential.errors(t, batch_of(arrays, layout, CPU), data.names)
 
             t = torch.tensor(theta, requires_grad=True)
             (slope,) = torch.autograd.grad(loss(t), t)
@@ -362,15 +363,15 @@ class TestTraining:
         graphs = Graphs.of(structures, np.array([3, 9]), 3.5)
         targets = labels_of(structures, ("energy", "forces", "stress"))
         noise = {"noise_energy": 0.1, "noise_forces": 0.1, "noise_virial": 0.1}
-        labels = Labels.of(structures, targets, None, noise)
-        learnt = LabelledGraphs.of(graphs, labels, labels.energy, 0.5)
-        layout = BatchLayout.of(graphs, 3, 2, labelled=True, on_card=True, dtype="float64")
+        labels = labels_of_energies(structures, targets, None, noise, None, None, True)
+        learnt = LabelledGraphs.of(graphs, labels, {}, 0.5)
+        layout = BatchLayout.of(graphs, 3, 2, labels=learnt.names, on_card=True, dtype="float64")
         batch = batch_of(packed(graphs, layout, 3.5, learnt.batch(np.arange(3))[1]), layout, CPU)
         for solver in ("adam", "sgd"):
             theta = np.concatenate([np.zeros(0)] + [
                 np.ones(shape).ravel() for shape in potential.shapes.values()
             ])  # fmt: skip
-            steps = TrainingSteps(potential, theta, solver, 0.9, 1.0, (True, True), CPU)
+            steps = TrainingSteps(potential, theta, solver, 0.9, 1.0, learnt.names, CPU)
             with Operations() as seen:
                 steps._step(batch)
                 steps._validate(batch)
@@ -468,13 +469,12 @@ class TestTraining:
         single = FittedNetwork(
             double.architecture, double.head,
             {name: w.astype(np.float32) for name, w in double.weights.items()},
-            double.scale, double.energies, double.species,
+            double.scale, double.constants, double.species,
         )  # fmt: skip
         structures = Structures.from_ase([rattled(molecule("CH3CH2OH")), ice()])
-        for a, b in zip(
-            *(n.evaluate(structures, CPU, True) for n in (single, double)), strict=True
-        ):
-            np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+        found, expected = (n.evaluate(structures, CPU, True) for n in (single, double))
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-5 * np.abs(values).max())
 
     def test_devices_of_torch_on_the_cpu_are_one(self):
         structures, targets = data()
