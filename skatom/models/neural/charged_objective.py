@@ -86,7 +86,7 @@ class ElectrostaticErrors(SquaredErrors):
             found = self.data.along(
                 chosen, starts, firsts, short.input_slopes() + psi[:, None] * slopes
             )
-            found += self.interactions.slopes(chosen, starts, charges)
+            found += self.interactions.slopes(chosen, starts, firsts, charges)
             more, vector = self._of_derivatives(found, coordinates)
             errors += more
         if not with_slopes:
@@ -95,7 +95,7 @@ class ElectrostaticErrors(SquaredErrors):
             tangents = self.data.tangents(chosen, starts, firsts, vector)
             changes = less_mean(np.einsum("if,if->i", tangents, slopes), starts)
             along = self.interactions.potentials(chosen, starts, changes)
-            along += self.interactions.potentials_along(chosen, starts, firsts, charges, vector)
+            along += self.interactions.changes(chosen, starts, firsts, charges, vector)
             of_charges = of_charges + less_mean(along, starts)
             of_slopes = psi[:, None] * tangents
         return errors, np.concatenate([

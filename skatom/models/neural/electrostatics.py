@@ -13,7 +13,6 @@ charge in a small cell. A charged cell has a uniform background.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -258,74 +257,3 @@ def electrostatic_sums(structures, charges, width, derivatives):
         COULOMB * np.concatenate(potentials), COULOMB * np.concatenate(gradients),
         COULOMB * np.stack(virials),
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ChargeInteractions:
-    """The matrices A of structures and their derivatives, which a fit reads in each step.
-
-    Attributes
-    ----------
-    matrices : list of ndarray of float, shape (n, n), eV/e²
-    by_vectors : list of ndarray of float, shape (3, n, n), or of None
-        ∂A_ij/∂(r_j - r_i) where forces are labelled.
-    by_strain : list of ndarray of float, shape (6, n, n), or of None
-    """
-
-    matrices: list
-    by_vectors: list
-    by_strain: list
-
-    @classmethod
-    def of(cls, structures, coordinates, width):
-        """Of structures and the `Coordinates` of their labels."""
-        moves, strained = coordinates.has_forces, coordinates.has_virial
-        squares = np.square(structures.n_atoms, dtype=float)
-        check_memory(
-            8 * float(squares @ (1 + 3 * moves + 6 * strained)),
-            f"the interactions of the charges of {len(structures)} structures",
-            "take fewer or smaller structures",
-        )
-
-        def found(s):
-            pairs = ChargePairs(structures[s], width)
-            return (
-                COULOMB * pairs.matrix(),
-                COULOMB * pairs.slopes_by_vectors() if moves[s] else None,
-                COULOMB * pairs.slopes_by_strain() if strained[s] else None,
-            )
-
-        with threads_over_blas() as team:
-            return cls(*zip(*team.map(found, range(len(structures))), strict=True))
-
-    def potentials(self, chosen, starts, charges):
-        """A q of chosen structures, whose atoms begin at ``starts``."""
-        found = [
-            self.matrices[s] @ charges[a:b]
-            for s, a, b in zip(chosen, starts[:-1], starts[1:], strict=True)
-        ]
-        return np.concatenate(found)
-
-    def slopes(self, chosen, starts, charges):
-        """∂E/∂R and ∂E/∂ε of E = ½ q A q along the coordinates of chosen structures."""
-        found = []
-        for s, a, b in zip(chosen, starts[:-1], starts[1:], strict=True):
-            q = charges[a:b]
-            if self.by_vectors[s] is not None:
-                found.append((-q * (self.by_vectors[s] @ q)).T.ravel())
-            if self.by_strain[s] is not None:
-                found.append(0.5 * (self.by_strain[s] @ q) @ q)
-        return np.concatenate(found)
-
-    def potentials_along(self, chosen, starts, firsts, charges, vector):
-        """The changes of A along a vector of coordinates, which begin at ``firsts``, times q."""
-        found = np.zeros_like(charges)
-        for s, a, b, at in zip(chosen, starts[:-1], starts[1:], firsts[:-1], strict=True):
-            q = charges[a:b]
-            if (by := self.by_vectors[s]) is not None:
-                v = vector[at : at + 3 * len(q)].reshape(-1, 3).T
-                at += 3 * len(q)
-                found[a:b] += np.sum((by @ (v * q)[:, :, None])[:, :, 0] - v * (by @ q), axis=0)
-            if (by := self.by_strain[s]) is not None:
-                found[a:b] += vector[at : at + 6] @ (by @ q)
-        return found

@@ -18,10 +18,10 @@ from skatom.descriptors import ACSF, FeatureScaler
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.elements import species_index
 from skatom.models._feature_regressor import kind_of
+from skatom.models.neural.charge_interactions import ChargeInteractions
 from skatom.models.neural.charged_objective import ChargedNetworks, ElectrostaticErrors
 from skatom.models.neural.descent import annealed_descent, quasi_newton
 from skatom.models.neural.electrostatics import (
-    ChargeInteractions,
     check_directions,
     electrostatic_sums,
     less_mean,
@@ -33,8 +33,11 @@ from skatom.models.neural.schedules import Schedule
 from skatom.properties import in_order
 from skatom.structures import as_structures
 
-# Charges that the first networks give, about, in e.
-_CHARGE = 0.3
+# Charges of the first networks, in e: of elements, from the lightest to the heaviest, and how much
+# those of one element differ.
+_CHARGE, _DIFFERENCE = 0.3, 0.1
+# Size of the first weights of the output: forces of random networks are far too large.
+_FIRST = 0.1
 # The last steps of "adam", relative to the first.
 _LAST = 1e-3
 
@@ -57,8 +60,8 @@ class HDNNP(SummedNetworkRegressor):
     Features are standardised, element by element. With ``electrostatics=True`` a second network of
     each element gives charges, whose Gaussians of the width σ interact over all distances, in
     crystals by Ewald's sum [2]_; their sum is Q. They are learnt from energies, forces and
-    stresses, together with the rest, and need no labels; where nothing else fixes it, the sign of
-    all of them is arbitrary.
+    stresses, together with the rest, and need no labels: so the sign of all of them together is
+    arbitrary, and training begins with positive ones of the lightest element.
 
     The networks are those of `StructuredMLPRegressor`, trained by the same code, which minimises
 
@@ -332,9 +335,16 @@ class HDNNP(SummedNetworkRegressor):
 
     def _networks_to_train(self, data, before, random):
         short = super()._networks_to_train(data, before, random)
+        if before is None:
+            for network in short.networks:
+                network.coefs[-1] *= _FIRST
         if not self.electrostatics:
             return short
         charging = self._first_networks("charge_networks_", data, before, random)
+        if before is None:
+            for network, constant in zip(charging, np.linspace(1, -1, len(charging)), strict=True):
+                network.coefs[-1] *= _DIFFERENCE
+                network.intercepts[-1][:] = constant
         return ChargedNetworks(short, SummedNetworks(charging, _CHARGE))
 
     def _keep(self, trained):

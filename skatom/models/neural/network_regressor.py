@@ -160,8 +160,8 @@ class SummedNetworkRegressor(FeatureRegressor):
         if not same:
             raise ValueError(
                 f"warm_start=True goes on with {len(known)} networks of the layers "
-                f"{[k.sizes for k in known[:1]]}, but these data need {n} of {sizes}, or are of other species: "
-                "give features of the same kind, or warm_start=False"
+                f"{[k.sizes for k in known[:1]]}, but these data need {n} of {sizes}, or are of "
+                "other species: give features of the same kind, or warm_start=False"
             )
         return [Perceptron(k.coefs, k.intercepts, self.activation, float(self.beta)) for k in known]
 
