@@ -12,6 +12,7 @@ from skatom.recipes.fchl19 import FCHL19_RECIPE
 from skatom.recipes.gap import GAP
 from skatom.recipes.gdml import GDML_RECIPE, SGDML_RECIPE
 from skatom.recipes.greedy import GREEDY
+from skatom.recipes.hdnnp import HDNNP_RECIPE
 from skatom.recipes.mtp import MTP
 from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
 from skatom.recipes.schnet import SCHNET
@@ -24,7 +25,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP, ACE, SCHNET,
+        MTP, ACE, HDNNP_RECIPE, SCHNET,
     )
 }  # fmt: skip
 
@@ -100,7 +101,7 @@ def make(
     ----------
     name : str
         Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
-        "mtp", "ace" or "schnet".
+        "mtp", "ace", "hdnnp" or "schnet".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0
