@@ -51,10 +51,9 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
     ----------
     hidden_layer_sizes : tuple of int, default=(25, 25)
         Neurons of the hidden layers of the subnetwork.
-    activation : {"centered softplus", "softplus", "tanh", "logistic", "relu"}, \
-default="centered softplus"
-        The function ρ. "centered softplus" is :math:`[\ln(1 + e^{\beta z}) - \ln 2] / \beta`. The
-        slope of "relu" has steps, so that forces have, too.
+    activation : str, default="centered softplus"
+        The function ρ: "centered softplus", :math:`[\ln(1 + e^{\beta z}) - \ln 2] / \beta`,
+        "softplus", "tanh", "logistic", or "relu", whose slope has steps, so that forces have, too.
     beta : float, default=1
         Sharpness β of the softplus functions, which become rectifiers as it grows.
     n_groups : int, default=None
