@@ -36,6 +36,7 @@ from skatom.metrics import evaluate
 from skatom.models import (
     DTNN,
     GDML,
+    HDNNP,
     SGDML,
     BaggedGreedyOLS,
     Committee,
@@ -296,6 +297,11 @@ JOBS = {
         piped(SOAP(cutoff=3.5, n_max=4, l_max=3), StructuredMLPRegressor, solver="lbfgs",
               max_iter=2, random_state=0),
         4000,
+    ),
+    "hdnnp": Fit(lambda: HDNNP(max_iter=2, random_state=0), 1500),
+    "hdnnp-charges": Fit(
+        lambda: HDNNP(max_iter=2, electrostatics=True, solver="lbfgs", random_state=0), 1500, ALL,
+        "crystals",
     ),
     "network-crystals": Fit(
         piped(SMALL_SOAP, StructuredMLPRegressor, max_iter=1, random_state=0), 1500, ALL,
