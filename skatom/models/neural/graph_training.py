@@ -93,7 +93,7 @@ class GraphTraining:
     def _layout(self, graphs):
         return BatchLayout.of(
             graphs, max(len(graphs), self.settings.batch_size if self.device.is_card else 0),
-            self.n_species, labelled=True, on_card=self.device.is_card, dtype=self.dtype,
+            self.n_species, labels=self.data.names, on_card=self.device.is_card, dtype=self.dtype,
         )  # fmt: skip
 
     def _batches_left_out(self):

@@ -28,6 +28,8 @@ class Graphs:
         The atoms i and j of each edge, numbered within their structure.
     vectors : ndarray of float, shape (n_edges, 3)
         r_j − r_i, the image of j included, in Å.
+    positions : ndarray of float, shape (n_atoms, 3)
+        Relative to the mean of the atoms of the structure, in Å.
     """
 
     kinds: np.ndarray
@@ -36,6 +38,7 @@ class Graphs:
     first: np.ndarray
     second: np.ndarray
     vectors: np.ndarray
+    positions: np.ndarray
 
     @classmethod
     def of(cls, structures, species, cutoff):
@@ -62,7 +65,7 @@ class Graphs:
         starts = np.repeat(structures.offsets[:-1], np.diff(edge_offsets))
         return cls(
             kinds, structures.offsets, edge_offsets, first - starts, second - starts,
-            pairs.vectors[once],
+            pairs.vectors[once], _centred(structures),
         )  # fmt: skip
 
     def __len__(self):
@@ -82,13 +85,19 @@ class Graphs:
         edges, edge_offsets = ranges(self.edge_offsets, chosen)
         return Graphs(
             self.kinds[atoms], offsets, edge_offsets, self.first[edges], self.second[edges],
-            self.vectors[edges],
+            self.vectors[edges], self.positions[atoms],
         )  # fmt: skip
 
     def ends(self):
         """The atoms of each edge, numbered through the batch: two ndarrays of shape (n_edges,)."""
         starts = np.repeat(self.offsets[:-1], self.n_edges)
         return self.first + starts, self.second + starts
+
+
+def _centred(structures):
+    n = structures.n_atoms
+    means = np.add.reduceat(structures.positions, structures.offsets[:-1]) / n[:, None]
+    return structures.positions - np.repeat(means, n, axis=0)
 
 
 def _once(pairs):

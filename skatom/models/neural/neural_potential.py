@@ -14,20 +14,22 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom._device import DEVICES, resolve_torch
 from skatom._intervals import POSITIVE
+from skatom._misuse import check_may_be_labels
 from skatom._typing import ArrayLike, StructuresLike, TargetsLike
-from skatom.baseline import count_species, fit_baseline
-from skatom.models._labels import Labels, check_labels
+from skatom.baseline import fit_baseline
+from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.neural.first_constants import constants_of_elements, scale_of
 from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
 from skatom.models.neural.graphs import Graphs
-from skatom.models.neural.heads import EnergyHead
+from skatom.models.neural.heads import HEADS, POOLINGS
 from skatom.models.neural.labelled_graphs import LabelledGraphs
-from skatom.models.neural.standard_energies import energies_of_elements, scale_of
+from skatom.models.neural.network_labels import labels_of_energies, labels_of_property
 from skatom.models.neural.training_checkpoint import TrainingCheckpoint
 from skatom.properties import in_order
 from skatom.structures import as_structures
-from skatom.targets import as_targets
+from skatom.targets import Targets, as_targets
 
 _NOISES = ("noise_energy", "noise_forces", "noise_virial")
 # What a training that goes on from a checkpoint may change.
@@ -43,13 +45,16 @@ class NeuralPotential(StructureRegressor):
     A subclass implements ``_architecture(n_species)``, which returns an `Architecture`, has the
     parameters below beside those of the architecture, and adds the constraints of its own to
     ``_parameter_constraints``; `skatom.models.SchNet` describes all of them. Everything else is
-    here: batches, the loss of energies, forces and stresses, training, files, predictions.
+    here: batches, the loss of all labels, training, files, predictions. The parameters ``target``
+    and ``pooling`` choose the `Head`; a subclass with heads of its own overrides ``_head``.
     """
 
-    gives = in_order({"energy", "forces", "stress", "local_energies"})
-    learns = ("energy", "forces", "stress")
+    gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
+    _activation = "shifted_softplus"
 
     _parameter_constraints = {
+        "target": [StrOptions({"energy", *HEADS})],
+        "pooling": [StrOptions({*POOLINGS})],
         "noise_energy": [POSITIVE, dict, "array-like"],
         "noise_forces": [POSITIVE, dict, "array-like"],
         "noise_virial": [POSITIVE, dict, "array-like"],
@@ -79,6 +84,16 @@ class NeuralPotential(StructureRegressor):
     def _architecture(self, n_species):
         """The `Architecture` that the parameters describe."""
 
+    def _head(self, n_features):
+        """The `Head` that the parameters describe."""
+        head = POOLINGS[self.pooling] if self.target == "energy" else HEADS[self.target]
+        return head(n_features, max(1, n_features // 2), self._activation)
+
+    @property
+    def learns(self):
+        """Names of the labels."""
+        return ("energy", "forces", "stress") if self.target == "energy" else (self.target,)
+
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -95,7 +110,7 @@ class NeuralPotential(StructureRegressor):
             The n training structures.
         y : Targets, or array-like of shape (n,)
             Labels: energies in eV, forces in eV/Å, stresses in eV/Å³, each of all structures or of
-            some.
+            some; or those of ``target``, which an array is taken for.
         sample_weight : array-like of shape (n,), default=None
             Weights of the structures, by which their noise variance is divided; those of weight 0
             are ignored.
@@ -107,71 +122,92 @@ class NeuralPotential(StructureRegressor):
         self
         """
         device = resolve_torch(self.device, type(self).__name__)
-        structures = as_structures(X)
-        targets = as_targets(y, structures)
+        structures, targets = self._data(X, y)
         learnt = check_labels(targets, self.learns, type(self).__name__)
         before = getattr(self, "network_", None) if self.warm_start else None
-        self.absolute_energies_, self.outputs_ = "energy" in learnt, self.gives
-        self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
-        noise = {name: getattr(self, name) for name in _NOISES}
-        labels = Labels.of(
-            structures, targets, self.baseline_, noise, configurations, sample_weight
-        )
-        used = np.flatnonzero(labels.has_energy | labels.has_forces | labels.has_virial)
+        baseline = fit_baseline(self.baseline, structures, targets, sample_weight)
+        labels = self._labels(structures, targets, baseline, configurations, sample_weight)
+        used = np.flatnonzero(np.logical_or.reduce([label.has for label in labels.values()]))
         if not len(used):
             raise ValueError(
                 "no label has weight: give at least one labelled sample a positive sample_weight"
             )
         if len(used) < len(structures):
-            structures, labels = structures[used], labels[used]
-        network = self._first_network(structures, labels, before)
-        return self._train(network, structures, labels, device, before)
+            some = {name: label.some(used, structures.offsets) for name, label in labels.items()}
+            structures, labels = structures[used], some
+        self._train(structures, labels, device, before)
+        self.baseline_, self.absolute_energies_ = baseline, "energy" in learnt
+        self.outputs_ = in_order(self.network_.head.gives)
+        return self
+
+    def _data(self, X, y):
+        """The structures and their labels."""
+        structures = self._checked(X)
+        if self.target == "energy":
+            return structures, as_targets(y, structures)
+        if self.baseline is not None:
+            raise ValueError(
+                f"baseline={self.baseline!r} is one of energies, and target={self.target!r} learns "
+                "none: set baseline=None"
+            )
+        if not isinstance(y, Targets):
+            check_may_be_labels(y, n_atoms=-1)  # dipoles have the shape of forces
+            y = Targets(**{self.target: y}, offsets=structures.offsets)
+        return structures, as_targets(y, structures)
+
+    def _labels(self, structures, targets, baseline, configurations, weights):
+        """What is learnt, a dict of `NetworkLabel`."""
+        if self.target != "energy":
+            return labels_of_property(self.target, structures, targets, weights)
+        noise = {name: getattr(self, name) for name in _NOISES}
+        extensive = POOLINGS[self.pooling].extensive
+        return labels_of_energies(
+            structures, targets, baseline, noise, configurations, weights, extensive
+        )
 
     def _first_network(self, structures, labels, before):
-        """The network before training: that of the last fit, or one whose energies are those of
-        the elements."""
+        """The network before training, that of the last fit or one of constants of the elements,
+        and the graphs."""
         species = structures.species if before is None else before.species
         architecture = self._architecture(len(species))
-        head = EnergyHead(architecture.n_features, max(1, architecture.n_features // 2))
+        head = self._head(architecture.n_features)
+        graphs = Graphs.of(structures, species, architecture.cutoff)
         if before is not None:
-            _check_same(before, architecture)
-            return before
-        counts = count_species(structures, species)
-        energies = energies_of_elements(counts, labels)
-        scale = scale_of(labels, counts @ energies, structures.n_atoms)
-        return FittedNetwork(architecture, head, {}, scale, energies, species)
+            _check_same(before, architecture, head)
+            return before, graphs
+        constants = constants_of_elements(head, graphs, labels, len(species))
+        scale = scale_of(head, graphs, labels, head.of_elements(graphs, constants))
+        return FittedNetwork(architecture, head, {}, scale, constants, species), graphs
 
-    def _train(self, network, structures, labels, device, before):
+    def _train(self, structures, labels, device, before):
         from skatom.models._torch.networks.potential import GraphPotential
         from skatom.models._torch.networks.training import TrainingSteps
 
         random = check_random_state(self.random_state)
-        graphs = Graphs.of(structures, network.species, network.architecture.cutoff)
-        constants = count_species(structures, network.species) @ network.energies
-        energies = labels.energy - constants
-        data = LabelledGraphs.of(graphs, labels, energies, network.scale)
+        network, graphs = self._first_network(structures, labels, before)
+        constants = network.head.of_elements(graphs, network.constants)
+        data = LabelledGraphs.of(graphs, labels, constants, network.scale)
         check_training_memory(self, data, network.architecture, device, self.dtype)
         parts = parted(len(data), self.validation_fraction, random)
         potential = GraphPotential(network.architecture, network.head)
         first = network.weights if before is not None else _first_weights(network, random)
         steps = TrainingSteps(
             potential, vector_of(first).astype(self.dtype), self.solver, self.ema_decay,
-            self.max_gradient_norm, data.derivatives, device,
+            self.max_gradient_norm, data.names, device,
         )  # fmt: skip
         place = len(network.species), network.architecture.cutoff, self.dtype, device
         training = GraphTraining(
             self, steps, data, parts, place, random, self._checkpoint(network, data)
         )
         course = training.run()
+        weights = weights_of(course.best["weights"], potential.shapes)
         self.network_ = FittedNetwork(
-            network.architecture, network.head,
-            weights_of(course.best["weights"], potential.shapes), network.scale, network.energies,
+            network.architecture, network.head, weights, network.scale, network.constants,
             network.species,
         )  # fmt: skip
         self.species_, self.n_iter_ = network.species, training.iteration
         self.best_iteration_ = course.kept_iteration
         self.history_ = {name: np.array(values) for name, values in course.history.items()}
-        return self
 
     def _checkpoint(self, network, data):
         parameters = self.get_params(deep=False)
@@ -181,15 +217,19 @@ class NeuralPotential(StructureRegressor):
         return TrainingCheckpoint(self.checkpoint, settings, content)
 
     def _checked(self, X):
-        return as_structures(X)
+        structures = as_structures(X)
+        periodic = structures.pbc.any(axis=1)
+        if self.target in ("dipole", "dipole_norm") and periodic.any():
+            raise ValueError(
+                f"structure {np.argmax(periodic)} is periodic, and the dipole of its charges "
+                "depends on the choice of the cell: set pbc=False for molecules"
+            )
+        return structures
 
     def _evaluate(self, X, names):
         device = resolve_torch(self.device, type(self).__name__)
         derivatives = bool({"gradient", "virial"} & {*names})
-        local, gradient, virial = self.network_.evaluate(X, device, derivatives)
-        energy = np.add.reduceat(local, X.offsets[:-1])
-        found = {"energy": energy, "local_energies": local}
-        found |= {"gradient": gradient, "virial": virial} if derivatives else {}
+        found = self.network_.evaluate(X, device, derivatives)
         return {name: found[name] for name in names}
 
 
@@ -197,8 +237,13 @@ def _first_weights(network, random):
     return network.architecture.initial(random) | network.head.initial(random)
 
 
-def _check_same(before, architecture):
+def _check_same(before, architecture, head):
     """Raise a ValueError if a network cannot go on as one of another form."""
+    if type(before.head) is not type(head):
+        raise ValueError(
+            "warm_start=True goes on with a network of another target or pooling: set them as "
+            "they were, or warm_start=False"
+        )
     own, other = asdict(before.architecture), asdict(architecture)
     name = next((k for k in own if own[k] != other[k]), None)
     if name is not None:

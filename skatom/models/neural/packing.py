@@ -12,6 +12,12 @@ from math import prod
 
 import numpy as np
 
+from skatom.properties import OUTPUTS
+
+# Whether structures or atoms have the numbers of a network, and the shape of one.
+NUMBERS = {p.name: (p.per, p.shape) for p in OUTPUTS.values()} | {
+    "gradient": ("atom", (3,)), "virial": ("structure", (6,)),
+}  # fmt: skip
 # Numbers of atoms and edges of padded batches are those of a grid with this ratio.
 _GRID = 2**0.25
 
@@ -24,8 +30,8 @@ class BatchLayout:
     ----------
     n_structures, n_atoms, n_edges, n_species : int
         Numbers in the batch, those that pad it included.
-    labelled : bool
-        Whether there are labels.
+    labels : tuple of str
+        Names of the labels, of `NUMBERS`.
     sorted : bool
         Whether the edges are also listed by atom, from both ends, for sums over segments.
     dtype : {"float32", "float64"}
@@ -35,16 +41,17 @@ class BatchLayout:
     n_atoms: int
     n_edges: int
     n_species: int
-    labelled: bool
+    labels: tuple
     sorted: bool
     dtype: str
 
     @classmethod
-    def of(cls, graphs, n_structures, n_species, *, labelled, on_card, dtype):
+    def of(cls, graphs, n_structures, n_species, *, labels, on_card, dtype):
         """The layout of a batch: as it is, or padded and sorted for a card."""
         layout = cls(
-            n_structures, len(graphs.kinds), len(graphs.first), n_species, labelled, on_card, dtype
-        )
+            n_structures, len(graphs.kinds), len(graphs.first), n_species, tuple(labels), on_card,
+            dtype,
+        )  # fmt: skip
         if not on_card:
             return layout
         # an atom to spare is the end of the edges that pad
@@ -56,12 +63,14 @@ class BatchLayout:
     def floats(self):
         """Shapes of the arrays of floats by name."""
         n, atoms, edges = self.n_structures, self.n_atoms, self.n_edges
-        shapes = {"vectors": (edges, 3), "one_hot": (atoms, self.n_species), "degrees": (atoms, 1)}
-        if self.labelled:
-            shapes |= {
-                "energy": (n,), "energy_weight": (n,), "gradient": (atoms, 3),
-                "gradient_weight": (atoms, 1), "virial": (n, 6), "virial_weight": (n, 1),
-            }  # fmt: skip
+        shapes = {
+            "vectors": (edges, 3), "one_hot": (atoms, self.n_species), "degrees": (atoms, 1),
+            "positions": (atoms, 3), "shares": (n,),
+        }  # fmt: skip
+        for name in self.labels:
+            per, shape = NUMBERS[name]
+            rows = n if per == "structure" else atoms
+            shapes |= {name: (rows, *shape), f"{name}_weight": (rows, *(1,) * len(shape))}
         if self.sorted:
             shapes["signs"] = (2 * edges, 1)
         return shapes
@@ -133,6 +142,8 @@ def packed(graphs, layout, cutoff, labels=None):
     degrees = np.bincount(first, minlength=layout.n_atoms)
     degrees += np.bincount(second, minlength=layout.n_atoms)
     real["degrees"][:, 0] = degrees
+    real["positions"][:n_atoms] = graphs.positions
+    real["shares"][:n] = 1 / graphs.n_atoms
     for name, ends in (("first", first), ("second", second)):
         whole[name][:n_edges] = ends
         whole[name][n_edges:] = layout.n_atoms - 1

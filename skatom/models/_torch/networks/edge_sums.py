@@ -112,12 +112,25 @@ class StructureSums(Function):
 
     @staticmethod
     def forward(ctx, values, owners, starts, n):
-        ctx.owners = owners
+        ctx.owners, ctx.starts, ctx.n = owners, starts, n
         if starts is not None:
             return segment_sums(values, starts)
         return values.new_zeros((n, *values.shape[1:])).index_add_(0, owners, values)
 
     @staticmethod
     def backward(ctx, u):
-        padded = torch.cat([u, torch.zeros_like(u[:1])])  # rows of the padding have no structure
-        return padded.index_select(0, ctx.owners), None, None, None
+        return StructureRows.apply(u, ctx.owners, ctx.starts, ctx.n), None, None, None
+
+
+class StructureRows(Function):
+    """The row of its structure for each atom or edge: zeros for those of the padding."""
+
+    @staticmethod
+    def forward(ctx, values, owners, starts, n):
+        ctx.owners, ctx.starts, ctx.n = owners, starts, n
+        padded = torch.cat([values, torch.zeros_like(values[:1])])
+        return padded.index_select(0, owners)
+
+    @staticmethod
+    def backward(ctx, u):
+        return StructureSums.apply(u, ctx.owners, ctx.starts, ctx.n), None, None, None

@@ -5,7 +5,7 @@ from math import log, pi
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import softplus
+from torch.nn.functional import silu, softplus
 
 
 def shifted_softplus(x):
@@ -49,6 +49,9 @@ class WithSlopes(Function):
     def backward(ctx, g):
         (slopes,) = ctx.saved_tensors
         return g, None, (g * slopes).sum((0, 2))
+
+
+ACTIVATIONS = {"shifted_softplus": shifted_softplus, "tanh": torch.tanh, "silu": silu}
 
 
 def gaussians(distances, n, stop, gamma):
