@@ -79,9 +79,9 @@ def with_weights(task):
         name: first.get(name, 0.1) + 0.1 * rng.normal(size=values.shape)
         for name, values in fitted.weights.items()
     }
-    energies = np.zeros_like(fitted.energies)
+    constants = np.zeros_like(fitted.constants)
     model.network_ = FittedNetwork(
-        fitted.architecture, fitted.head, weights, 1.0, energies, fitted.species
+        fitted.architecture, fitted.head, weights, 1.0, constants, fitted.species
     )
     np.savez(task["weights"], species=fitted.species, **weights)
     found = predict(model, structures, {"energy", "forces"})

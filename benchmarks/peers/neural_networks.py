@@ -74,7 +74,8 @@ def _schnetpack(network, width):
     else:
         radial = spk.nn.BesselRBF(N_WAVES, CUTOFF)
         representation = spk.representation.PaiNN(width, N_INTERACTIONS, radial, cutoff)
-    energy = spk.atomistic.Atomwise(width, output_key="energy", activation=shifted_softplus)
+    activation = shifted_softplus if network == "schnet" else torch.nn.functional.silu
+    energy = spk.atomistic.Atomwise(width, output_key="energy", activation=activation)
     return spk.model.NeuralNetworkPotential(
         representation,
         [spk.atomistic.PairwiseDistances()],

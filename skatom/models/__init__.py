@@ -14,8 +14,8 @@ from skatom.models.linear.moment_tensor_potential import MomentTensorPotential
 from skatom.models.nbody.kernel_order import KernelOrderSelector
 from skatom.models.nbody.mapped_force_field import MappedForceField
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
-from skatom.models.neural.painn import PaiNN
 from skatom.models.neural.dtnn import DTNN
+from skatom.models.neural.painn import PaiNN
 from skatom.models.neural.schnet import SchNet
 from skatom.models.neural.structured_mlp import StructuredMLPRegressor
 from skatom.models.sparse.sparse_gaussian_process import SparseGaussianProcess

@@ -45,7 +45,8 @@ class PaiNN(NeuralPotential):
     turned or reflected, yet they know of directions: an atom sees angles by its vectors, for which
     `SchNet` needs several interactions. Energies and forces are continuous where atoms cross the
     cutoff. The length of V v is :math:`\sqrt{|V v|^2 + 10^{-4}}`, which is smooth where an atom's
-    neighbourhood is symmetric. o, ε and the loss are those of `SchNet`.
+    neighbourhood is symmetric. o, ε and the loss are those of `SchNet`,
+    o with the same activation as φ.
 
     Parameters
     ----------
@@ -57,6 +58,13 @@ class PaiNN(NeuralPotential):
         Number of interactions T.
     n_rbf : int, default=20
         Number of the radial functions g.
+    target : {"energy", "dipole", "dipole_norm", "charges"}, default="energy"
+        What is learnt: energies, forces and stresses; or dipoles in e·Å of neutral molecules,
+        :math:`\sum_i q_i r_i`, whose charges :math:`q_i` the network gives; their lengths alone; or
+        charges of atoms in e. All but energies have the labels' mean squared error as their loss.
+    pooling : {"sum", "mean"}, default="sum"
+        Energies are sums over the atoms, or means, for numbers that do not grow with the structure,
+        such as those of orbitals; then noises of energies do not grow, either.
     noise_energy : float, dict or array-like of shape (n,), default=0.03
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`. Only the ratios of
@@ -173,6 +181,8 @@ class PaiNN(NeuralPotential):
     ((2,), (18, 3))
     """
 
+    _activation = "silu"
+
     _parameter_constraints = {
         **NeuralPotential._parameter_constraints,
         "cutoff": [POSITIVE],
@@ -188,6 +198,8 @@ class PaiNN(NeuralPotential):
         n_features: int = 64,
         n_interactions: int = 3,
         n_rbf: int = 20,
+        target: str = "energy",
+        pooling: str = "sum",
         noise_energy: dict | ArrayLike = 0.03,
         noise_forces: dict | ArrayLike = 0.03,
         noise_virial: dict | ArrayLike = 0.1,
@@ -216,6 +228,8 @@ class PaiNN(NeuralPotential):
         self.n_features = n_features
         self.n_interactions = n_interactions
         self.n_rbf = n_rbf
+        self.target = target
+        self.pooling = pooling
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
         self.noise_virial = noise_virial
