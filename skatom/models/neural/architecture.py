@@ -48,6 +48,13 @@ class Architecture(ABC):
     def features(self, weights, batch):
         """The features of the atoms."""
 
+    def tables(self, weights):
+        """Tensors that ``features`` may use in place of layers, by name, beside the weights.
+
+        They are made once for predictions on the CPU in single precision; none by default.
+        """
+        return {}
+
     @property
     @abstractmethod
     def numbers_per_edge(self):
