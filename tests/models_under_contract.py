@@ -19,6 +19,7 @@ from skatom.descriptors import (
 )
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
 from skatom.models import (
+    DTNN,
     GDML,
     SGDML,
     BaggedGreedyOLS,
@@ -93,16 +94,20 @@ SYSTEMS = {"crystals": crystals, "waters": waters}
 
 
 def labels_of(structures, names):
-    """A repulsion of nuclei with energies of the elements; dipoles of charges at the atoms."""
-    energy, gradient, virial = PairRepulsion(cutoff=3.3, inner=0.1).differentiate(structures)
+    """A repulsion of nuclei with energies of the elements; dipoles of charges that depend on it."""
+    repulsion = PairRepulsion(cutoff=3.3, inner=0.1)
+    energy, gradient, virial = repulsion.differentiate(structures)
     energy = 0.05 * energy - 3.0 * np.add.reduceat(structures.numbers, structures.offsets[:-1])
-    charges = np.where(structures.numbers == 8, -0.8, 0.4)[:, None]
-    arms = charges * structures.positions
-    dipole = np.add.reduceat(arms, structures.offsets[:-1])
+    local = repulsion.local_energies(structures)
+    means = np.add.reduceat(local, structures.offsets[:-1]) / structures.n_atoms
+    charges = np.where(structures.numbers == 8, -0.8, 0.4)
+    charges = charges + 0.01 * (local - np.repeat(means, structures.n_atoms))
+    dipole = np.add.reduceat(charges[:, None] * structures.positions, structures.offsets[:-1])
     positions = structures.positions.reshape(len(structures), -1, 3)
     tensor = np.einsum("nax,nay->nxy", *2 * [positions - positions.mean(axis=1, keepdims=True)])
     found = {
         "energy": energy, "forces": -0.05 * gradient, "dipole": dipole, "polarizability": tensor,
+        "dipole_norm": np.linalg.norm(dipole, axis=1), "charges": charges,
     }  # fmt: skip
     if structures.pbc.all():
         found["stress"] = 0.05 * virial / structures.volumes()[:, None, None]
@@ -315,12 +320,17 @@ if find_spec("torch"):
     CASES["sgdml-torch"] = Case(
         lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0, device="torch"), system="waters"
     )
-    CASES["schnet"] = Case(
-        lambda: SchNet(
-            cutoff=3.5, n_features=8, n_interactions=2, n_rbf=12, gamma=6.0, batch_size=5,
-            max_iter=30, learning_rate_init=0.02, ema_decay=0.9, validation_fraction=0,
-            noise_energy=0.003,
-            dtype="float64", random_state=0,
-        ),
-        labels=OF_THE_ENERGY,
-    )  # fmt: skip
+    TRAINED = {
+        "n_features": 8, "n_interactions": 2, "n_rbf": 12, "batch_size": 5, "max_iter": 30,
+        "learning_rate_init": 0.02, "ema_decay": 0.9, "validation_fraction": 0,
+        "noise_energy": 0.003, "dtype": "float64", "random_state": 0,
+    }  # fmt: skip
+    CASES["schnet"] = Case(lambda: SchNet(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
+    CASES["dtnn"] = Case(lambda: DTNN(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
+    for target in ("dipole", "dipole_norm", "charges"):
+        CASES[f"schnet-{target}"] = Case(
+            lambda target=target: SchNet(
+                cutoff=3.5, gamma=6.0, **TRAINED | {"max_iter": 10}, target=target
+            ),
+            labels=(target,), system="waters", takes_baseline=False,
+        )  # fmt: skip

@@ -24,6 +24,7 @@ from skatom.models.tensor.tensor_kernel_ridge import TensorKernelRidge
 __all__ = [
     "BaggedGreedyOLS",
     "Committee",
+    "DTNN",
     "ForceKernelRidge",
     "GDML",
     "GatedExperts",
