@@ -46,6 +46,7 @@ from skatom.models import (
     MappedForceField,
     MomentTensorPotential,
     NBodyGaussianProcess,
+    PaiNN,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -420,4 +421,9 @@ if find_spec("torch"):
         return SchNet(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
 
     JOBS["schnet"] = Fit(one_batch, 120, ALL, "crystals")
+    def vectors():
+        return PaiNN(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
+
+    JOBS["painn"] = Fit(vectors, 60, ALL, "crystals")
+    JOBS["predict-painn"] = Predict(vectors, 300, ALL, "crystals", few=8)
     JOBS["predict-schnet"] = Predict(one_batch, 600, ALL, "crystals", few=8)

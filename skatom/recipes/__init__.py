@@ -14,6 +14,7 @@ from skatom.recipes.gdml import GDML_RECIPE, SGDML_RECIPE
 from skatom.recipes.greedy import GREEDY
 from skatom.recipes.mtp import MTP
 from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
+from skatom.recipes.painn import PAINN
 from skatom.recipes.schnet import SCHNET
 from skatom.recipes.settings import nearest
 from skatom.structures import as_structures
@@ -24,7 +25,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP, ACE, SCHNET,
+        MTP, ACE, SCHNET, PAINN,
     )
 }  # fmt: skip
 
@@ -100,7 +101,7 @@ def make(
     ----------
     name : str
         Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
-        "mtp", "ace" or "schnet".
+        "mtp", "ace", "schnet" or "painn".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0

@@ -11,9 +11,20 @@ _LARGEST_BATCH, _BATCHES = 32, 30
 _PASSES, _KEPT = 5, 25
 
 
-def _defaults(facts, given):
+def batches(facts, given):
+    """The defaults of the size of a batch, and of the number of iterations."""
     batch_size = max(1, min(_LARGEST_BATCH, facts.n_structures // _BATCHES))
     steps = max(1, facts.n_structures // given.get("batch_size", batch_size))
+    return {"batch_size": batch_size, "max_iter": max(100, _STEPS // steps)}
+
+
+def edges_of(structures, cutoff):
+    """About how many pairs of neighbours there are."""
+    few = structures[:: max(1, len(structures) // 20)]
+    return len(neighbor_list(few, cutoff)) / (2 * len(few)) * len(structures)
+
+
+def _defaults(facts, given):
     return {
         "cutoff": facts.scaled(2.3, 4.5, 6.0),
         "n_features": 64,
@@ -21,8 +32,7 @@ def _defaults(facts, given):
         "noise_energy": 0.03,
         "noise_forces": 0.03,
         "noise_virial": 0.1,
-        "batch_size": batch_size,
-        "max_iter": max(100, _STEPS // steps),
+        **batches(facts, given),
         "learning_rate_init": 1e-3,
     }
 
@@ -33,15 +43,15 @@ def _build(settings, random_state, verbose, device):
 
 def _cost(settings, structures, targets):
     n, t = settings["n_features"], settings["n_interactions"]
-    few = structures[:: max(1, len(structures) // 20)]
-    edges = len(neighbor_list(few, settings["cutoff"])) / (2 * len(few)) * len(structures)
+    edges = edges_of(structures, settings["cutoff"])
     steps = max(1, len(structures) / settings["batch_size"]) * settings["max_iter"]
     rows = _PASSES * 2.0 * edges * settings["max_iter"]
     share = min(1.0, settings["batch_size"] / len(structures))
     return Cost(memory=4.0 * _KEPT * t * n * edges * share, flops=rows * t * n * n, work=steps)
 
 
-def _stages(facts, settings):
+def stages(facts, settings):
+    """Cutoffs, then learning rates."""
     cutoff, rate = settings["cutoff"], settings["learning_rate_init"]
     return [
         {"cutoff": [round(f * cutoff, 1) for f in (0.85, 1.0)]},
@@ -56,7 +66,7 @@ SCHNET = Recipe(
     defaults=_defaults,
     build=_build,
     cost=_cost,
-    stages=_stages,
+    stages=stages,
     probe={"max_iter": 2},
     probe_frames=20,
     noises=("noise_energy", "noise_forces", "noise_virial"),
