@@ -421,6 +421,7 @@ if find_spec("torch"):
         return SchNet(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
 
     JOBS["schnet"] = Fit(one_batch, 120, ALL, "crystals")
+
     def vectors():
         return PaiNN(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
 

@@ -27,6 +27,7 @@ from skatom.models._torch.networks import edge_sums  # noqa: E402
 from skatom.models.neural.fitted_network import FittedNetwork  # noqa: E402
 from skatom.models.neural.heads import EnergyHead  # noqa: E402
 from skatom.models.neural.painn_architecture import PaiNNArchitecture  # noqa: E402
+from skatom.models.neural.schnet_architecture import SchNetArchitecture  # noqa: E402
 
 # Energies and the force on the first atom of the network of deterministic weights, which
 # SchNetPack 2.1.1 gives with the same weights and the same length of a vector of zeros.
@@ -106,15 +107,17 @@ def test_its_equations_by_loops_over_pairs_and_images():
 
 
 def test_it_sees_angles_in_one_interaction():
-    """Energies of an atom differ where its neighbours have equal distances and other angles."""
-    network = random_network(PaiNNArchitecture(3, 2.0, 4, 1, 4))
-    found = []
-    for angle in (1.8, 2.2):
-        ends = [[np.cos(k * angle), np.sin(k * angle), 0] for k in (0, 1)]
-        atoms = Atoms("OHH", [[0, 0, 0], *(1.1 * np.array(ends))])
-        assert atoms.get_distance(1, 2) > 1.7
-        found.append(evaluated(network, atoms)[1][0])
-    assert abs(found[0] - found[1]) > 1e-3
+    """Energies of an atom with neighbours at equal distances; numbers alone do not see angles."""
+    for architecture, sees in (
+        (PaiNNArchitecture(3, 2.0, 4, 1, 4), True),
+        (SchNetArchitecture(3, 2.0, 4, 4, 1, 8, 2.0, 4.0, "cosine", False, False), False),
+    ):
+        network, found = random_network(architecture), []
+        for angle in (1.8, 2.2):
+            ends = [[np.cos(k * angle), np.sin(k * angle), 0] for k in (0, 1)]
+            atoms = Atoms("OHH", [[0, 0, 0], *(1.1 * np.array(ends))])
+            found.append(evaluated(network, atoms)[1][0])
+        assert (abs(found[0] - found[1]) > 1e-5) == sees
 
 
 def test_forces_change_smoothly_where_neighbourhoods_are_symmetric():

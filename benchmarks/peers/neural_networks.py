@@ -46,8 +46,11 @@ class Potential(torch.nn.Module):
         if self.is_schnetpack:
             found = self.network(
                 {
-                    "_atomic_numbers": z, "_positions": positions.clone(), "_idx_m": owners,
-                    "_idx_i": pairs[0], "_idx_j": pairs[1],
+                    "_atomic_numbers": z,
+                    "_positions": positions.clone(),
+                    "_idx_m": owners,
+                    "_idx_i": pairs[0],
+                    "_idx_j": pairs[1],
                     "_offsets": positions.new_zeros((len(pairs[0]), 3)),
                 }  # fmt: skip
             )

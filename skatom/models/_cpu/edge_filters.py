@@ -26,9 +26,7 @@ def slopes_of_filters(g, radial, slopes, directions, distances, out):
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def tangents_of_filters(
-    t, g, radial, slopes, directions, distances, of_g, of_radial, of_slopes
-):
+def tangents_of_filters(t, g, radial, slopes, directions, distances, of_g, of_radial, of_slopes):
     """The derivatives of `slopes_of_filters`, times t, by g, radial functions and slopes."""
     for e in range(len(g)):
         x, y, z = directions[e, 0], directions[e, 1], directions[e, 2]

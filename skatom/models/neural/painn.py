@@ -40,13 +40,12 @@ class PaiNN(NeuralPotential):
 
     The features of an atom are numbers x, which begin as a vector of its element, and as many
     vectors v in space. Each of T interactions adds what neighbours send, of which every periodic
-    image is one, and then combines the features of each atom [1]_. φ and a are networks of two layers
-    with the activation x σ(x), U and V mix vectors. The energies do not change if a structure is
-    turned or reflected, yet they know of directions: an atom sees angles by its vectors, for which
-    `SchNet` needs several interactions. Energies and forces are continuous where atoms cross the
-    cutoff. The length of V v is :math:`\sqrt{|V v|^2 + 10^{-4}}`, which is smooth where an atom's
-    neighbourhood is symmetric. o, ε and the loss are those of `SchNet`,
-    o with the same activation as φ.
+    image is one, and then combines the features of each atom [1]_. φ and a are networks of two
+    layers with the activation x σ(x), as is o; U and V mix vectors. The energies do not change if a
+    structure is turned or reflected, yet they know of directions: an atom sees angles by its
+    vectors, for which `SchNet` needs several interactions. Energies and forces are continuous where
+    atoms cross the cutoff. The length of V v is :math:`\sqrt{|V v|^2 + 10^{-4}}`, which is smooth
+    where an atom's neighbourhood is symmetric. ε and the loss are those of `SchNet`.
 
     Parameters
     ----------
@@ -161,7 +160,7 @@ class PaiNN(NeuralPotential):
 
     See Also
     --------
-    SchNet : Features that are numbers alone: half the time of a step.
+    SchNet : Features that are numbers alone.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """Filters of distances as tables, for predictions in single precision.
 
-Filters depend on distances alone. Once the weights are known, a cubic for each short interval of the
-distance takes the place of the layers that make them: its error is below the rounding of single
+Filters depend on distances alone. Once the weights are known, a cubic for each short interval of
+the distance takes the place of the layers that make them: its error is below the rounding of single
 precision, and forces are the derivatives of the energy as before.
 """
 

@@ -5,13 +5,13 @@ numbers s, p and vectors q of atoms, and the filters a, c and d of edges, d alon
 
     y_i = the sum over the edges of atom i of (s_j a_e, p_j d_e + q_j c_e),
 
-a number and a vector for each feature. The sum of x · y is linear in x, in the numbers and vectors of
-atoms and in the filters. Its derivatives by any one of them are the three sums below, which are each
-other's derivatives, so that derivatives of any order need no others.
+a number and a vector for each feature. The sum of x · y is linear in x, in the numbers and vectors
+of atoms and in the filters. Its derivatives by any one of them are the three sums below, which are
+each other's derivatives, so that derivatives of any order need no others.
 
 Sources are (n_atoms, 5, F): s, p and the components of q. Results are (n_atoms, 4, F): a number and
-the components of a vector. Filters are (n_edges, 5, F): a, the components of d, and c. Without q and
-c there are 2 and 4.
+the components of a vector. Filters are (n_edges, 5, F): a, the components of d, and c. Without q
+and c there are 2 and 4.
 """
 
 import torch
