@@ -34,6 +34,7 @@ from skatom.kernels import (
 )
 from skatom.metrics import evaluate
 from skatom.models import (
+    DTNN,
     GDML,
     SGDML,
     BaggedGreedyOLS,
@@ -416,15 +417,11 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
+    for network in (SchNet, DTNN, PaiNN):
 
-    def one_batch():
-        return SchNet(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
+        def one_batch(network=network):
+            return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
 
-    JOBS["schnet"] = Fit(one_batch, 120, ALL, "crystals")
-
-    def vectors():
-        return PaiNN(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
-
-    JOBS["painn"] = Fit(vectors, 60, ALL, "crystals")
-    JOBS["predict-painn"] = Predict(vectors, 300, ALL, "crystals", few=8)
-    JOBS["predict-schnet"] = Predict(one_batch, 600, ALL, "crystals", few=8)
+        name = network.__name__.lower()
+        JOBS[name] = Fit(one_batch, 120, ALL, "crystals")
+        JOBS[f"predict-{name}"] = Predict(one_batch, 600, ALL, "crystals", few=8)

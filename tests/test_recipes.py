@@ -40,6 +40,14 @@ SMALL = {
         "batch_size": 5,
         "learning_rate_init": 5e-3,
     },
+    "dtnn": {
+        "n_features": 8,
+        "n_factors": 16,
+        "n_interactions": 2,
+        "max_iter": 20,
+        "batch_size": 5,
+        "learning_rate_init": 5e-3,
+    },
     "painn": {
         "n_features": 8,
         "n_interactions": 2,
@@ -51,7 +59,7 @@ SMALL = {
 }
 
 
-WITH_TORCH = ["schnet", "painn"] if find_spec("torch") else []
+WITH_TORCH = ["schnet", "dtnn", "painn"] if find_spec("torch") else []
 
 
 @pytest.fixture(scope="module")

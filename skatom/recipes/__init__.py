@@ -7,6 +7,7 @@ from typing import Any
 from skatom._typing import Estimator, StructuresLike
 from skatom.recipes.ace import ACE
 from skatom.recipes.base import Recipe
+from skatom.recipes.dtnn import DTNN_RECIPE
 from skatom.recipes.facts import Facts
 from skatom.recipes.fchl19 import FCHL19_RECIPE
 from skatom.recipes.gap import GAP
@@ -25,7 +26,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP, ACE, SCHNET, PAINN,
+        MTP, ACE, SCHNET, DTNN_RECIPE, PAINN,
     )
 }  # fmt: skip
 
@@ -101,7 +102,7 @@ def make(
     ----------
     name : str
         Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
-        "mtp", "ace", "schnet" or "painn".
+        "mtp", "ace", "schnet", "dtnn" or "painn".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0

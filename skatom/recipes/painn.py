@@ -1,25 +1,17 @@
 """``painn``: a neural potential whose atoms have vectors."""
 
 from skatom.models import PaiNN
-from skatom.recipes.base import Cost, Recipe
-from skatom.recipes.schnet import batches, edges_of, stages
+from skatom.recipes.base import Recipe
+from skatom.recipes.schnet import cost_of_edges, training_settings
 
-# Numbers in a training step: products of an atom, in squares of the number of features, and what
-# is kept for each feature of an edge.
-_PRODUCTS, _KEPT = 90, 60
+# Numbers in a training step for each feature of an edge: those that are kept, and products, of
+# which atoms have most.
+_KEPT, _PRODUCTS = 60, 30
 
 
 def _defaults(facts, given):
-    return {
-        "cutoff": facts.scaled(2.1, 4.0, 5.0),
-        "n_features": 64,
-        "n_interactions": 3,
-        "noise_energy": 0.03,
-        "noise_forces": 0.03,
-        "noise_virial": 0.1,
-        **batches(facts, given),
-        "learning_rate_init": 2e-3,
-    }
+    sizes = {"cutoff": facts.scaled(2.1, 4.0, 5.0), "n_features": 64, "n_interactions": 3}
+    return sizes | training_settings(facts, given) | {"learning_rate_init": 2e-3}
 
 
 def _build(settings, random_state, verbose, device):
@@ -28,14 +20,17 @@ def _build(settings, random_state, verbose, device):
 
 def _cost(settings, structures, targets):
     n, t = settings["n_features"], settings["n_interactions"]
-    edges, n_iter = edges_of(structures, settings["cutoff"]), settings["max_iter"]
-    share = min(1.0, settings["batch_size"] / len(structures))
-    products = t * n * (_PRODUCTS * n * len(structures.numbers) + 10 * _KEPT * edges)
-    return Cost(
-        memory=4.0 * _KEPT * t * n * edges * share,
-        flops=2.0 * n_iter * products,
-        work=max(1, len(structures) / settings["batch_size"]) * n_iter,
+    return cost_of_edges(
+        settings, structures, kept=_KEPT * t * n, flops=2.0 * _PRODUCTS * t * n * n
     )
+
+
+def _stages(facts, settings):
+    cutoff, rate = settings["cutoff"], settings["learning_rate_init"]
+    return [
+        {"learning_rate_init": [0.5 * rate, rate, 2 * rate]},
+        {"cutoff": [round(f * cutoff, 1) for f in (0.8, 1.0)]},
+    ]
 
 
 PAINN = Recipe(
@@ -45,7 +40,7 @@ PAINN = Recipe(
     defaults=_defaults,
     build=_build,
     cost=_cost,
-    stages=stages,
+    stages=_stages,
     probe={"max_iter": 2},
     probe_frames=20,
     noises=("noise_energy", "noise_forces", "noise_virial"),
