@@ -29,6 +29,9 @@ _SHEARED = 0.05
 _ONE_UNIT, _ROUGHLY = 1.5, 4.0
 # Ratios within this factor of that of a unit may be that unit; within the first, without doubt.
 _NAMED, _PERHAPS = 1.35, 3.0
+# How much better one model must have forces and energies in another unit, by the sum of their R².
+_GAIN = 0.03
+_THE_RATIO = "the ratio"
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class _Comparison:
         of_energy = None
         if forces and both:
             if forces.r2[0] > _JUDGES_ENERGY:
-                of_energy = self._of_energies(forces, _agree(forces, both))
+                of_energy = self._of_energies(forces, both)
             both = both if of_energy is None and _agree(forces, both) else None
         fits = [fit for fit in (both, forces) if fit and min(fit.r2) > _JUDGES_STRESS]
         of_stress = None
@@ -179,16 +182,16 @@ class _Comparison:
         correlation, ratio = _compared(expected, self.energies.labels)
         return correlation > 0.85 and 1 / _ONE_UNIT < ratio < _ONE_UNIT
 
-    def _of_energies(self, forces, agree):
+    def _of_energies(self, forces, both):
         """What is wrong with energies that do not follow the forces, or None."""
         expected = self.energies.matrix @ forces.coefficients
         correlation, ratio = _compared(expected, self.energies.labels)
         # forces tell little of energies between volumes or compositions, where a fit to both does
         sure = self._is_uniform() and abs(correlation) > 0.95
-        if agree and not sure:
+        if _agree(forces, both) and not sure:
             return None
         numbers = f"(ratio {ratio:.3g}, correlation {correlation:.2f})"
-        if correlation < -0.75:
+        if correlation < -0.75 and self._in_units({"sign": -ratio}, both):
             return Contradiction(
                 "the energies fall where the forces, integrated, say that they rise "
                 f"{numbers}: are the forces gradients, with the wrong sign?",
@@ -196,9 +199,13 @@ class _Comparison:
             )
         limit = _ONE_UNIT if correlation > 0.85 else _ROUGHLY
         if correlation > 0.4 and abs(np.log(ratio)) > np.log(limit):
+            factors = near(ratio, OF_ENERGIES | self._per_atom(), _PERHAPS)
+            fits = self._in_units(factors | {_THE_RATIO: ratio}, both)
+            if not fits:
+                return None
             return Contradiction(
                 f"the energies change {ratio:.3g} times as much as the forces, integrated, say "
-                f"(correlation {correlation:.2f}): {self._unit_of_energies(ratio, forces)}",
+                f"(correlation {correlation:.2f}): {_unit_of_energies(ratio, factors, forces, fits)}",
                 ratio,
             )
         if correlation < 0.6 and forces.r2[0] > _JUDGES_WELL and self._is_uniform():
@@ -208,24 +215,23 @@ class _Comparison:
             )
         return None
 
-    def _unit_of_energies(self, ratio, forces):
-        """The units with which one model has energies and forces, or those near the ratio."""
+    def _per_atom(self):
+        """The factor of energies per atom, if all structures have as many."""
         sizes = np.unique(self.structures.n_atoms)
-        per_atom = {"the energies are those per atom": 1 / sizes[0]} if len(sizes) == 1 else {}
-        factors = near(ratio, OF_ENERGIES | per_atom, _PERHAPS)
+        return {"the energies are those per atom": 1 / sizes[0]} if len(sizes) == 1 else {}
+
+    def _in_units(self, factors, both):
+        """Fits to forces and to energies over each factor, or none if no factor makes them better.
+
+        Where forces are few or small, their integral may be far from the energies, whose unit is
+        right all the same: then one model of both is at its best as they are.
+        """
         fits = {
             name: _fit([self.forces, replace(self.energies, labels=self.energies.labels / factor)])
             for name, factor in factors.items()
         }
-        best = max((sum(fit.r2) for fit in fits.values()), default=0.0)
-        names = [
-            name for name, fit in fits.items()
-            if _agree(forces, fit) and sum(fit.r2) > best - 0.02
-        ]  # fmt: skip
-        close = [name for name in names if name in near(ratio, factors, _NAMED)]
-        return suspicion(
-            {name: factors[name] for name in close or names}, "both must be in eV and Å"
-        )
+        best = max(sum(fit.r2) for fit in fits.values())
+        return fits if best > sum(both.r2) + _GAIN else {}
 
     def _of_stresses(self, fits, both):
         """What is wrong with stresses that are not the derivatives of the other labels."""
@@ -259,6 +265,17 @@ class _Comparison:
             f"throughout (deviation {deviation:.2g} GPa): are they converged, and of the same "
             "calculation?"
         )
+
+
+def _unit_of_energies(ratio, factors, forces, fits):
+    """The units with which one model has energies and forces, or those near the ratio."""
+    fits = {name: fit for name, fit in fits.items() if name != _THE_RATIO}
+    best = max((sum(fit.r2) for fit in fits.values()), default=0.0)
+    names = [
+        name for name, fit in fits.items() if _agree(forces, fit) and sum(fit.r2) > best - 0.02
+    ]
+    close = [name for name in names if name in near(ratio, factors, _NAMED)]
+    return suspicion({name: factors[name] for name in close or names}, "both must be in eV and Å")
 
 
 def _sentences(of_energy, of_stress):
