@@ -15,7 +15,7 @@ and how many functions were compiled, numba's own included. ``--functions`` list
 longest without the functions that they call, and how often each was compiled: twice or more for
 arguments of other types. Models that fit other models compile what these compile, and are left out.
 
-There is no peer. Takes some four minutes; the numbers suffer from other programs on the machine by
+There is no peer. Takes some five minutes; the numbers suffer from other programs on the machine by
 up to a half, so look at how many cores these used.
 """
 

@@ -33,12 +33,13 @@ def _if_new(context, take_in):
 
 
 def _n_declarations(context):
-    n = sum(
+    """How many declarations there are in the registries of a context, and of its types."""
+    types = getattr(context, "typing_context", None)
+    return (0 if types is None else _n_declarations(types)) + sum(
         len(getattr(registry, name))
         for registry, loader in context._registries.items()
         for name in loader.registry_items
     )
-    return n + (_n_declarations(context.typing_context) if hasattr(context, "typing_context") else 0)
 
 
 def get_abi_sizeof(self, ty):

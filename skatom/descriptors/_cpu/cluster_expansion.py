@@ -208,10 +208,11 @@ def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent,
 def pair_jacobian(first, last, starts, vectors, centers, species, p, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     starts, centers, none = starts[first : last + 1], centers[first:last], np.empty((0, 0))
+    first, n = 0, len(centers)
     n_own = p.n_pair + np.dot(2 * np.arange(len(p.n_radial)) + 1, p.n_radial)
-    numbers = np.empty((last - first, len(p.mixing) * n_own + len(p.starts) - 1))
-    _evaluate(0, len(centers), starts, vectors, centers, species, p, none, numbers, none)
-    _pair_jacobian(starts, vectors, centers, species, p, numbers, out)
+    numbers = np.empty((n, len(p.mixing) * n_own + len(p.starts) - 1))
+    _evaluate(first, n, starts, vectors, centers, species, p, none, numbers, none)
+    _pair_jacobian(first, n, starts, vectors, centers, species, p, numbers, out)
 
 
 @njit(cache=True, nogil=True)
@@ -252,12 +253,12 @@ def _evaluate(first, last, starts, vectors, centers, species, p, cotangent, all_
 
 
 @njit(cache=True, nogil=True)
-def _pair_jacobian(starts, vectors, centers, species, p, numbers, out):
-    """`pair_jacobian` of all centres for their numbers."""
+def _pair_jacobian(first, last, starts, vectors, centers, species, p, numbers, out):
+    """`pair_jacobian` for the numbers of the centres."""
     work = scratch(p)
     tangent = np.empty((numbers.shape[1], 3 * LANES))
     one = np.empty((3, n_components(p)))
-    for i in range(len(centers)):
+    for i in range(first, last):
         for k0 in range(starts[i], starts[i + 1], LANES):
             k1 = min(k0 + LANES, starts[i + 1])
             for k in range(k0, k1):

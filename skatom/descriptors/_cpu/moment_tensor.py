@@ -133,11 +133,12 @@ def pair_gradients(first, last, starts, vectors, centers, species, moments, cota
 def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     starts, centers, none = starts[first : last + 1], centers[first:last], np.empty((0, 0))
+    first, n = 0, len(centers)
     n_moments = ((moments.degrees + 1) * (moments.degrees + 2) * (moments.degrees + 3) // 6).sum()
     n_all = len(moments.mixing) * n_moments + len(moments.starts) - 1
-    numbers = np.empty((last - first, n_all))
-    _evaluate(0, len(centers), starts, vectors, centers, species, moments, none, numbers, none)
-    _pair_jacobian(starts, vectors, centers, species, moments, numbers, out)
+    numbers = np.empty((n, n_all))
+    _evaluate(first, n, starts, vectors, centers, species, moments, none, numbers, none)
+    _pair_jacobian(first, n, starts, vectors, centers, species, moments, numbers, out)
 
 
 @njit(cache=True, nogil=True)
@@ -185,12 +186,12 @@ def _evaluate(
 
 
 @njit(cache=True, nogil=True)
-def _pair_jacobian(starts, vectors, centers, species, moments, numbers, out):
-    """`pair_jacobian` of all centres for their numbers."""
-    near = empty_neighbors(0, len(centers), starts, moments)
+def _pair_jacobian(first, last, starts, vectors, centers, species, moments, numbers, out):
+    """`pair_jacobian` for the numbers of the centres."""
+    near = empty_neighbors(first, last, starts, moments)
     tangent = np.empty((numbers.shape[1], 3 * LANES))
     one = np.empty((3, len(near.lengths), n_components(moments)))
-    for i in range(len(centers)):
+    for i in range(first, last):
         a, b = starts[i], starts[i + 1]
         place_neighbors(vectors[a:b], centers[i], species[a:b], moments, near)
         # the compiler would make three copies of what follows if it knew the number of axes
