@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from sklearn.utils._param_validation import StrOptions
 
 from skatom._device import on_host
 from skatom._intervals import POSITIVE
@@ -24,9 +25,11 @@ class KernelVariance(FeatureNovelty):
     .. math::
         s^2(x) = k(x, x) - k(x, X)\, \big[ k(X, X) + \sigma^2 \big]^{-1} k(X, x)
 
-    with the known structures X. `select` takes the structure of largest deviation, counts it as
-    known and goes on, so those of a batch are new to each other, too. With a
-    `skatom.kernels.StructureKernel` of atoms, the deviation is that of energies.
+    with the known structures X. `select` takes the structure of largest deviation, or the one that
+    makes the variance of the whole pool smallest, counts it as known and goes on, so those of a
+    batch are new to each other, too. A kernel of features of atoms is summed over the atoms, and
+    the deviation is then that of energies; it is that of energies per atom with
+    ``StructureKernel(kernel, match="average")``.
 
     Parameters
     ----------
@@ -36,6 +39,11 @@ class KernelVariance(FeatureNovelty):
         Makes features of structures; used as it is if it is fitted. None: X are features already.
     noise : float, default=1e-3
         Standard deviation σ of the labels' noise, in units of the square root of the kernel.
+    criterion : {"largest", "mean"}, default="largest"
+        What `select` looks at. "largest": the structure's own deviation, which finds the extreme
+        ones first. "mean": by how much a label of it would lower the mean variance of the pool
+        [2]_, which takes what many others are like, and is better where the mean error counts; it
+        needs the covariances of all candidates with each other.
 
     Attributes
     ----------
@@ -55,6 +63,7 @@ class KernelVariance(FeatureNovelty):
     ----------
     .. [1] C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press
        (2006), algorithm 2.1.
+    .. [2] D. A. Cohn, Z. Ghahramani, M. I. Jordan, J. Artif. Intell. Res. 4, 129 (1996).
 
     Examples
     --------
@@ -72,12 +81,21 @@ class KernelVariance(FeatureNovelty):
         **FeatureNovelty._parameter_constraints,
         "kernel": [Kernel],
         "noise": [POSITIVE],
+        "criterion": [StrOptions({"largest", "mean"})],
     }
 
-    def __init__(self, kernel: Kernel, descriptor: Any = None, *, noise: float = 1e-3) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        descriptor: Any = None,
+        *,
+        noise: float = 1e-3,
+        criterion: str = "largest",
+    ) -> None:
         self.kernel = kernel
         self.descriptor = descriptor
         self.noise = noise
+        self.criterion = criterion
 
     # a kernel of features of atoms is summed over the atoms
     scores_atoms_ = False
@@ -125,6 +143,8 @@ class KernelVariance(FeatureNovelty):
 
     def _choose(self, X, n):
         solved = self._solved(X)
+        if self.criterion == "mean":
+            return self._choose_by_mean(X, n, solved)
         left, chosen = self._variances(X, solved), []
         smallest = _NOTHING * left.max(initial=0.0)
         while len(chosen) < n:
@@ -137,4 +157,26 @@ class KernelVariance(FeatureNovelty):
             solved = np.vstack([solved, step])
             left = np.maximum(left - step**2, 0.0)
             left[chosen] = 0.0
+        return np.array(chosen, int)
+
+    def _choose_by_mean(self, X, n, solved):
+        """Those whose labels lower the mean variance of the pool most."""
+        check_memory(
+            24.0 * len(X) ** 2,
+            f"the covariances of {len(X)} candidates",
+            "give a smaller pool, or criterion='largest'",
+        )
+        left, chosen = on_host(self.kernel(X)) - solved.T @ solved, []
+        squares, smallest = np.einsum("ij,ij->j", left, left), _NOTHING * left.diagonal().max()
+        while len(chosen) < n:
+            gains = squares / (np.maximum(left.diagonal(), 0.0) + self.noise**2)
+            gains[chosen] = 0.0
+            row = int(gains.argmax())
+            if left[row, row] <= smallest:
+                break
+            chosen.append(row)
+            step = left[:, row] / np.sqrt(left[row, row] + self.noise**2)
+            # |c - s s_j|² of all columns, without a pass through the matrix for each
+            squares += step**2 * (step @ step) - 2 * step * (left @ step)
+            left -= np.outer(step, step)
         return np.array(chosen, int)
