@@ -33,15 +33,17 @@ _ASE_NAMES = {"local_energies": "energies"}
 class ExtrapolationError(RuntimeError):
     """A structure is newer to the model than it may be.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        What `SkatomCalculator` says of it.
     atoms : ase.Atoms
-        The structure.
+        The structure, an attribute of the error.
     score : float
-        How new it is.
+        How new it is, another one.
     """
 
-    def __init__(self, message: str, atoms: Any = None, score: float | None = None) -> None:
+    def __init__(self, message: str, atoms: Any, score: float) -> None:
         super().__init__(message)
         self.atoms, self.score = atoms, score
 
