@@ -587,6 +587,7 @@ class TestRemembered:
         def one_more(x):
             return x + 1
 
+        one_more(1)  # numba compiles what counts references before the first function
         record = numba.core.event.install_recorder
         with record("numba:llvm_lock") as calls, record("numba:run_pass") as passes:
             one_more(1.0)
