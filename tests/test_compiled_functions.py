@@ -24,6 +24,7 @@ from skatom._numba import (
     disk_cache,
     njit,
     operations,
+    remembered,
     source_stamp,
 )
 from skatom._numba.compilation_time import ANNOUNCEMENT, Compilation
@@ -507,10 +508,14 @@ class TestQuickPasses:
         def wrong(x):
             return x.nothing
 
-        before = BaseFunction.get_call_type, Inst._rec_list_vars
+        def parts():
+            replaced = [getattr(owner, name) for owner, name, _ in remembered.REPLACED]
+            return [BaseFunction.get_call_type, Inst._rec_list_vars, *replaced]
+
+        before = parts()
         with pytest.raises(numba.core.errors.TypingError):
             wrong(np.ones(2))
-        assert (BaseFunction.get_call_type, Inst._rec_list_vars) == before
+        assert parts() == before
 
     def test_find_the_variables_that_numba_finds(self):
         def everything(x, *more):
@@ -542,6 +547,52 @@ class TestQuickPasses:
         assert elements(x, y) == -1.0
         (result,) = expression.overloads.values()
         assert "arrayexpr" in str(result.type_annotation)
+
+
+class TestRemembered:
+    def test_sizes_of_types_are_those_of_llvm(self):
+        context = cpu_target.target_context
+        items = numba.float64, numba.float64[:, ::1], numba.types.UniTuple(numba.int32, 3)
+        types = [context.get_value_type(item) for item in items]
+        expected = [kind.get_abi_size(context.target_data) for kind in types]
+        with quick_passes():
+            for _ in range(2):
+                assert [context.get_abi_sizeof(kind) for kind in types] == expected
+        assert expected[0] == 8
+
+    def test_declarations_that_come_later_are_taken_in(self):
+        class Mass(numba.types.Type):
+            def __init__(self):
+                super().__init__(name="Mass")
+
+        context, arguments = cpu_target.target_context, (Mass(), numba.types.float64)
+        with quick_passes():
+            context.refresh()
+            with pytest.raises(numba.core.errors.TypingError):
+                context.typing_context.resolve_function_type(operator.mul, arguments, {})
+
+            @numba.extending.type_callable(operator.mul)
+            def type_mul(context):
+                def typer(a, b):
+                    return numba.types.float64 if isinstance(a, Mass) else None
+
+                return typer
+
+            context.refresh()
+            found = context.typing_context.resolve_function_type(operator.mul, arguments, {})
+        assert found.return_type == numba.types.float64
+
+    def test_events_are_announced_but_not_each_call_of_llvm(self):
+        @njit
+        def one_more(x):
+            return x + 1
+
+        one_more(1)  # numba compiles what counts references before the first function
+        record = numba.core.event.install_recorder
+        with record("numba:llvm_lock") as calls, record("numba:run_pass") as passes:
+            one_more(1.0)
+        assert len(passes.buffer) > 20
+        assert len(calls.buffer) < 200
 
 
 class TestSources:

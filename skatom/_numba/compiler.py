@@ -38,15 +38,12 @@ _helpers = {}
 
 class _Library(JITCodeLibrary):
     def _optimize_functions(self, ll_module):
-        """The first passes over what was lowered, the few that make it short.
+        """The first passes over what was lowered: those of -O1, for all others follow.
 
-        numba runs all passes here. They are for the function with its callees, and run on it.
+        numba runs those of -O3, also on declarations, and with a manager for each function.
         """
         ll_module.data_layout = self._codegen._data_layout
-        builder, passes = self._codegen._pass_builder(), llvm.create_new_function_pass_manager()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
+        passes, builder = self._codegen._function_pass_manager(opt=1)
         for function in ll_module.functions:
             if not function.is_declaration:
                 passes.run(function, builder)

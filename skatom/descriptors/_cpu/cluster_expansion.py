@@ -266,7 +266,7 @@ def _pair_jacobian(first, last, starts, vectors, centers, species, p, numbers, o
                 _spread(one, p.mixing[:, species[k]], k - k0, tangent)
             contract_tangent(p, numbers[i], tangent, 3 * (k1 - k0))
             for k in range(k0, k1):
-                for axis in range(out.shape[1]):
+                for axis in range(3):
                     row = out[k, axis]
                     for q in range(len(row)):
                         row[q] = tangent[p.scalars[q], 3 * (k - k0) + axis]
@@ -278,5 +278,5 @@ def _spread(one, weights, place, tangent):
     n_own = one.shape[1]
     for c in range(len(weights)):
         for m in range(n_own):
-            for axis in range(len(one)):
+            for axis in range(3):
                 tangent[c * n_own + m, 3 * place + axis] = weights[c] * one[axis, m]

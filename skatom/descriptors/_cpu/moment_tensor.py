@@ -206,7 +206,7 @@ def _pair_jacobian(first, last, starts, vectors, centers, species, moments, numb
                 _spread(one[:, near.places[k - a]], moments.mixing[:, species[k]], k - k0, tangent)
             contract_tangent(moments, numbers[i], tangent, 3 * (k1 - k0))
             for k in range(k0, k1):
-                for axis in range(out.shape[1]):
+                for axis in range(3):
                     out[k, axis] = 0.0
                     row = _own_features(out[k, axis], centers[i], moments)
                     for q in range(len(row)):
@@ -219,5 +219,5 @@ def _spread(one, weights, place, tangent):
     n_moments = one.shape[1]
     for j in range(len(weights)):
         for m in range(n_moments):
-            for axis in range(len(one)):
+            for axis in range(3):
                 tangent[j * n_moments + m, 3 * place + axis] = weights[j] * one[axis, m]
