@@ -24,7 +24,10 @@ def molecules():
     return Structures.from_ase([displaced(atoms, seed) for seed, atoms in enumerate(images)])
 
 
-def test_basis_of_the_jacobians_changes_nothing(molecules, monkeypatch):
+@pytest.mark.parametrize("numbers_at_once", [2**20, 1], ids=["all", "one by one"])
+def test_basis_of_the_jacobians_changes_nothing(molecules, monkeypatch, numbers_at_once):
+    """Structures one by one have unlike features that are not zero, whose matrices are added."""
+    monkeypatch.setattr(bases, "_BATCH", numbers_at_once)
     kernel, features = Gaussian(2.0), FCHL19(n_r2=6, n_r3=5).fit_transform(molecules)
     found = {}
     for name, atoms in (("with", 0), ("without", 1e9)):
@@ -68,6 +71,26 @@ def test_rows_and_columns_are_chosen_from_the_whole_matrix(
             kernel, *made, *layouts, (0, len(sides[1])), 0, False, found, pool
         )  # fmt: skip
     np.testing.assert_allclose(found, whole[np.ix_(*index)], atol=1e-13 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize(("numbers", "parts"), [(2**20, 64), (1, 64), (1, 2)])
+def test_products_of_jacobians_of_each_pair_of_elements(molecules, monkeypatch, numbers, parts):
+    """Structures are cut into batches, and batches into parts, with unlike features not zero."""
+    monkeypatch.setattr(bases, "_BATCH", numbers)
+    monkeypatch.setattr(bases, "_PARTS", parts)
+    features = FCHL19(n_r2=6, n_r3=5).fit_transform(molecules)
+    jacobian = features.jacobian(slice(None))
+    centers, others = (
+        molecules.numbers[atoms] for atoms in (jacobian.pairs.centers, jacobian.pairs.indices)
+    )
+    found = {}
+    for z, moved, used, gram in bases._slope_grams(features, map):
+        found[z, moved] = np.zeros([features.values.shape[1]] * 2)
+        found[z, moved][used] = gram
+    assert sorted(found) == sorted(set(zip(centers, others, strict=True)))
+    for (z, moved), gram in found.items():
+        rows = jacobian.values[(centers == z) & (others == moved)].reshape(-1, len(gram))
+        np.testing.assert_allclose(gram, rows.T @ rows, atol=1e-12 * np.abs(gram).max())
 
 
 def test_any_number_of_threads_gives_the_same(molecules):

@@ -23,7 +23,8 @@ from skatom.descriptors.scattering import transform as passes
 from skatom.descriptors.scattering.batch import _Scenes
 from skatom.descriptors.scattering.charges import valence
 from skatom.descriptors.scattering.fourier import even_size
-from skatom.descriptors.scattering.grids import Level
+from skatom.descriptors.scattering.grids import Grid, Level
+from skatom.descriptors.scattering.tables import Tables
 from skatom.descriptors.scattering.wavelets import (
     Wavelet,
     alias_free_spacing,
@@ -108,6 +109,30 @@ def water_molecule():
 
 
 # --- closed forms ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(4, 6, 8), (5, 4, 7)])
+def test_densities_are_sums_of_waves(sizes):
+    rng = np.random.default_rng(0)
+    box = np.eye(3) * 4.0 + rng.normal(scale=0.4, size=(3, 3))
+    grid = Grid(sizes, box, rng.normal(size=3), Tables(sizes, box, 0.5, 1))
+    positions, species = rng.normal(scale=3.0, size=(7, 3)), rng.integers(2, size=7)
+    charges = rng.normal(size=(3, 2))
+    waves = np.exp(-1j * (positions - grid.origin) @ grid.tables.omega.T)
+    found = grid.densities(positions, species, charges)
+    np.testing.assert_allclose(found, charges[:, species] @ waves, atol=1e-12)
+
+
+@pytest.mark.parametrize("l_max", [0, 1, 4])
+def test_solid_harmonics_of_tables(l_max):
+    """Their squares add up as those of spherical harmonics do, and Nyquist frequencies are zero."""
+    tables = Tables((6, 5, 8), np.diag([3.0, 4.0, 5.0]), 0.5, l_max)
+    nyquist = np.zeros(tables.half_shape, bool)
+    nyquist[3], nyquist[:, :, 4] = True, True
+    for l in range(l_max + 1):
+        squares = (tables.harmonic(l) ** 2).sum(axis=0)
+        expected = (2 * l + 1) / (4 * np.pi) * tables.squares**l
+        np.testing.assert_allclose(squares, np.where(nyquist.ravel(), 0, expected), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("multiresolution", "rough"), [(False, 1.0), (True, 1.1)])

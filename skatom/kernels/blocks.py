@@ -85,10 +85,12 @@ def _assemble(kernel, left, right, symmetric, out):
             out[at[::-1]] = part.T
         out[at] = part
 
-    most = _TENSOR_ROWS if is_tensor(out) else _ROWS
+    def size(starts):
+        # a device starts operations as long as a small matrix takes, and has one thread
+        return _TENSOR_ROWS if is_tensor(out) else min(_ROWS, 1 + starts[-1] // _GROUPS)
+
     pieces, groups = (
-        row_groups(side.layout.starts, min(most, 1 + side.layout.starts[-1] // _GROUPS))
-        for side in (left, right)
+        row_groups(starts, size(starts)) for starts in (left.layout.starts, right.layout.starts)
     )
     tasks = [(p, g) for g in groups for p in pieces if not symmetric or p >= g]
     with threads_over_blas() as pool:

@@ -61,24 +61,32 @@ def pair_gradients(pairs, functions, cotangent):
 def pair_jacobian(pairs, functions):
     """d features_i / dr_ij, (n_pairs, 3, n_features).
 
-    A term depends on one vector, or on two, and on no others: a pass backwards for each function,
-    whatever the blocks of species, gives its derivatives for all terms.
+    A term depends on one vector, or on two, and on no others: one pass forwards along the axes of
+    all of these gives the derivatives of all functions, whatever the blocks of species.
     """
     n_pairs, parts = len(pairs.vectors), []
     for function, vectors, places, block, n_blocks in _sums(pairs, functions):
-        with torch.enable_grad():
-            vectors = [v.detach().requires_grad_() for v in vectors]
-            terms = function(*vectors)
-            sums = terms.sum(0)
-        out = terms.new_zeros((n_pairs * n_blocks, len(sums), 3))
-        rows = [place * n_blocks + block for place in places]
-        for f, total in enumerate(sums):
-            found = torch.autograd.grad(total, vectors, retain_graph=True)
-            for to, slopes in zip(rows, found, strict=True):
-                out[:, f].index_add_(0, to, slopes)
-        out = out.view(n_pairs, n_blocks, len(sums), 3).permute(0, 3, 1, 2)
-        parts.append(out.reshape(n_pairs, 3, n_blocks * len(sums)))
+        slopes = _along_axes(function, vectors)
+        n_functions = slopes.shape[3]
+        out = slopes.new_zeros((n_pairs * n_blocks, 3, n_functions))
+        for place, along in zip(places, slopes, strict=True):
+            out.index_add_(0, place * n_blocks + block, along.transpose(0, 1))
+        out = out.view(n_pairs, n_blocks, 3, n_functions).transpose(1, 2)
+        parts.append(out.reshape(n_pairs, 3, n_blocks * n_functions))
     return torch.cat(parts, 2)
+
+
+def _along_axes(function, vectors):
+    """Derivatives (n_vectors, 3, n, n_functions) of terms along the axes of their vectors."""
+    n_vectors = len(vectors)
+    axes = torch.eye(3 * n_vectors, dtype=vectors[0].dtype, device=vectors[0].device)
+    tangents = axes.view(-1, n_vectors, 1, 3).expand(-1, -1, len(vectors[0]), -1)
+
+    def along(tangent):
+        return torch.func.jvp(function, tuple(vectors), tuple(tangent))[1]
+
+    slopes = torch.func.vmap(along)(tangents)
+    return slopes.unflatten(0, (n_vectors, 3))
 
 
 def _sums(pairs, functions):

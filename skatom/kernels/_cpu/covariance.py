@@ -315,3 +315,12 @@ def _add_products(a, sa, g, groups, n_rows, width, targets, scratch, column, out
 def _add_row(weight, row, out):
     for d in range(len(row)):
         out[d] += weight * row[d]
+
+
+def sums_along(side, weights):
+    """Σ_c weights_c J_c of each atom (n_atoms, rank), for the coordinates c of all structures."""
+    out, ends = np.zeros_like(side.projected), np.cumsum(side.n_dof)
+    for s in np.flatnonzero(np.diff(side.starts) * side.n_dof):
+        own = weights[ends[s] - side.n_dof[s] : ends[s]]
+        out[side.starts[s] : side.starts[s + 1]] = np.tensordot(own, side.jacobian_of(s), 1)
+    return out

@@ -61,13 +61,32 @@ def _add_rows(first, place, width, values, sign, jacobians):
 
 def fill_own(side):
     """Jᵀx, once the Jacobians are complete."""
-    counts, device = np.diff(side.starts), device_of(side.own)
-    shapes = zip(side.starts, side.n_dof, counts, strict=False)
-    atoms = [np.tile(np.arange(start, start + n), dof) for start, dof, n in shapes]
-    atoms = device.tensor(np.concatenate([np.empty(0, int), *atoms]))
-    for first in range(0, len(atoms), _ROWS):
-        rows = slice(first, first + _ROWS)
+    atoms, _ = _rows_of(side)
+    for rows in _pieces(atoms):
         side.own[rows] = (side.jacobians[rows] * side.projected[atoms[rows]]).sum(1)
+
+
+def sums_along(side, weights):
+    """Σ_c weights_c J_c of each atom (n_atoms, rank), for the coordinates c of all structures."""
+    atoms, coordinates = _rows_of(side)
+    out = torch.zeros_like(side.projected)
+    for rows in _pieces(atoms):
+        out.index_add_(0, atoms[rows], weights[coordinates[rows], None] * side.jacobians[rows])
+    return out
+
+
+def _rows_of(side):
+    """The atom of each row of the Jacobians, and its coordinate among those of all structures."""
+    counts, device = np.diff(side.starts), device_of(side.own)
+    of_structure = np.repeat(np.arange(len(side.n_dof)), side.n_dof * counts)
+    place = np.arange(len(of_structure)) - side.row_starts[of_structure]
+    coordinate, atom = np.divmod(place, counts[of_structure])
+    first = (np.cumsum(side.n_dof) - side.n_dof)[of_structure]
+    return device.tensor(side.starts[of_structure] + atom), device.tensor(first + coordinate)
+
+
+def _pieces(rows):
+    return [slice(first, first + _ROWS) for first in range(0, len(rows), _ROWS)]
 
 
 def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):

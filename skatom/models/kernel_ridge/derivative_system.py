@@ -4,7 +4,7 @@ from copy import copy
 
 import numpy as np
 
-from skatom._device import beside, check_together, device_of, device_parameter, namespace, on_host
+from skatom._device import beside, check_together, device_of, device_parameter, on_host
 from skatom._rigid_motions import kept_coordinates, rigid_motions
 from skatom.kernels.bases import jacobian_bases
 from skatom.kernels.blocks import (
@@ -14,7 +14,7 @@ from skatom.kernels.blocks import (
     row_groups,
 )
 from skatom.kernels.coordinates import by_element, coordinates_of
-from skatom.kernels.environments import Environments
+from skatom.kernels.environments import Environments, loops_of
 from skatom.kernels.structure import StructureKernel
 from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
@@ -156,18 +156,10 @@ class DerivativeSystem:
         """-PᵀJα of every row, by species, or None; Jα = Jγ since J has no rigid motions."""
         if not self._environments.n_dof.any():
             return None
-        directions = {}
-        for z, side in self._environments.sides.items():
-            xp = namespace(side.projected)
-            out = xp.zeros_like(side.projected)
-            for s in np.flatnonzero(np.diff(side.starts) * side.n_dof):
-                first = self.layout.starts[s] + self.layout.has_energy[s]
-                gamma = solution[first : first + side.n_dof[s]]
-                out[side.starts[s] : side.starts[s + 1]] = -xp.tensordot(
-                    beside(gamma, out), side.jacobian_of(s), 1
-                )
-            directions[z] = out
-        return directions
+        sides, energies = self._environments.sides, self.layout.starts[:-1][self.layout.has_energy]
+        gamma = np.delete(solution, energies)
+        sums_along = loops_of(self.features.values).sums_along
+        return {z: -sums_along(side, beside(gamma, side.projected)) for z, side in sides.items()}
 
 
 class CholeskySystem(DerivativeSystem):
