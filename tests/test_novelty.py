@@ -236,6 +236,20 @@ class TestKernelVariance:
         again = KernelVariance(Gaussian(0.7)).fit(known).select(pool, 6)
         assert again.tolist() == chosen
 
+    def test_selection_by_the_mean_lowers_it_most(self):
+        rng = np.random.default_rng(2)
+        known, pool, chosen = rng.normal(size=(4, 2)), rng.normal(size=(15, 2)), []
+
+        def mean_variance(more):
+            rows = np.vstack([known, pool[more]])
+            return (KernelVariance(Gaussian(0.8), noise=0.1).fit(rows).score(pool) ** 2).mean()
+
+        for _ in range(4):
+            left = [k for k in range(15) if k not in chosen]
+            chosen.append(min(left, key=lambda k: mean_variance([*chosen, k])))
+        measure = KernelVariance(Gaussian(0.8), noise=0.1, criterion="mean").fit(known)
+        assert measure.select(pool, 4).tolist() == chosen
+
     def test_a_copy_without_noise_is_an_error(self):
         with pytest.raises(ValueError, match="not positive definite with noise=1e-12: raise it"):
             KernelVariance(Gaussian(1.0), noise=1e-12).fit([[0.0], [0.0], [1e-9]])

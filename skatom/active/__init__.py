@@ -7,10 +7,12 @@ from skatom.active.acquisition import (
 )
 from skatom.active.bayesian_search import BayesianSearch
 from skatom.active.candidates import Box
+from skatom.active.on_the_fly import LearningOnTheFly
 
 __all__ = [
     "BayesianSearch",
     "Box",
+    "LearningOnTheFly",
     "expected_improvement",
     "probability_of_improvement",
     "upper_confidence_bound",
