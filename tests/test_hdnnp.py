@@ -359,10 +359,24 @@ class TestFit:
             with pytest.raises(ValueError, match="warm_start=True goes on with"):
                 model.set_params(hidden_layer_sizes=(5,)).fit(structures, y)
 
+    def test_a_quasi_newton_method_goes_on_where_short_steps_end(self):
+        structures = crystals(6)
+        y = labels_of(structures, OF_THE_ENERGY)
+        found = {
+            solver: HDNNP(SMALL_ACSF, solver=solver, tol=1e-6, **QUICK | {"max_iter": n}).fit(
+                structures, y
+            )
+            for solver, n in (("adam", 20), ("adam-lbfgs", 40))
+        }
+        first, both = found["adam"].loss_curve_, found["adam-lbfgs"].loss_curve_
+        np.testing.assert_array_equal(both[:20], first)
+        assert len(both) == 40
+        assert both[-1] < 0.5 * first[-1]
+
     def test_steps_become_shorter_until_the_end(self):
         structures = crystals(6)
         y = labels_of(structures, OF_THE_ENERGY)
-        model = HDNNP(SMALL_ACSF, **QUICK | {"max_iter": 60}).fit(structures, y)
+        model = HDNNP(SMALL_ACSF, solver="adam", **QUICK | {"max_iter": 60}).fit(structures, y)
         changes = np.abs(np.diff(model.loss_curve_))
         assert model.n_iter_ == 60
         assert changes[-5:].max() < 0.1 * changes[:5].max()
