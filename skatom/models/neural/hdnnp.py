@@ -52,16 +52,16 @@ class HDNNP(SummedNetworkRegressor):
         a_0 = \frac{x - \bar x}{s}
 
     .. math::
-        E_\mathrm{long} = \frac{k}{2} \sum_{i \neq j}
+        E_\mathrm{long} = \frac{k}{2} \sum_{ij}
             \frac{\mathrm{erf}(r_{ij} / 2 \sigma)}{r_{ij}} q_i q_j, \qquad
         q_i = \chi^{Z_i}(G_i) + \frac{1}{N} \Big( Q - \sum_j \chi^{Z_j}(G_j) \Big)
 
     Each element has a network f on the features G of its atoms, symmetry functions by default [1]_.
     Features are standardised, element by element. With ``electrostatics=True`` a second network of
-    each element gives charges, whose Gaussians of the width σ interact over all distances, in
-    crystals by Ewald's sum [2]_; their sum is Q. They are learnt from energies, forces and
-    stresses, together with the rest, and need no labels: so the sign of all of them together is
-    arbitrary, and training begins with positive ones of the lightest element.
+    each element gives charges, whose Gaussians of the width σ interact over all distances and each
+    within itself, in crystals by Ewald's sum [2]_; their sum is Q. They are learnt from energies,
+    forces and stresses, together with the rest, and need no labels: so the sign of all of them
+    together is arbitrary, and training begins with positive ones of the lightest element.
 
     The networks are those of `StructuredMLPRegressor`, trained by the same code, which minimises
 
@@ -84,7 +84,8 @@ class HDNNP(SummedNetworkRegressor):
         Whether there are charges and their energy :math:`E_\mathrm{long}`. Structures must be
         periodic in three directions or in none.
     charge_width : float, default=1.0
-        Width σ of the charges in Å. 0: points, whose energy changes much where atoms come close.
+        Width σ of the charges in Å. 0: points, without an energy of their own; their interactions
+        are the hardest to learn.
     total_charge : float, default=0.0
         The charge Q of each structure in e.
     alpha : float, default=1e-6
