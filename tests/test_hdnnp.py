@@ -148,6 +148,17 @@ class TestCharges:
         potentials, *_ = electrostatic_sums(structures, np.ones(1), 0.0, False)
         assert 0.5 * potentials[0] / COULOMB == pytest.approx(-1.4186487397, rel=1e-9)
 
+    def test_a_charge_within_itself(self):
+        """½ q² k / (σ √π) of a Gaussian, alone or far from its images with their background."""
+        atoms = Atoms("Na")
+        for cell in (None, 200 * np.eye(3)):
+            atoms.pbc = cell is not None
+            atoms.set_cell(cell)
+            pairs = ChargePairs(Structures.from_ase([atoms]), 0.8)
+            potentials, *_ = pairs.sums(np.ones(1), False)
+            expected = 1 / (0.8 * np.sqrt(np.pi)) - (2.837297 / 200 if atoms.pbc.any() else 0)
+            assert potentials[0] == pytest.approx(expected, abs=2e-6)
+
     def test_matrix_is_that_of_ewald(self):
         structures = ions(1)
         matrix = ChargePairs(structures[0], 0.0).matrix()
@@ -339,7 +350,7 @@ class TestFit:
         for electrostatics in (False, True):
             model = HDNNP(
                 ACSF(3.0, g2=[(1.0, 1.0), (1.0, 2.0)], g4=()), hidden_layer_sizes=(5,),
-                electrostatics=electrostatics, solver="lbfgs", max_iter=400, tol=1e-3,
+                electrostatics=electrostatics, solver="lbfgs", max_iter=200, tol=1e-3,
                 noise_energy=1e-3, noise_forces=1e-2, random_state=0,
             ).fit(train, y)  # fmt: skip
             forces = model.predict(test, return_forces=True)[1]
@@ -359,10 +370,24 @@ class TestFit:
             with pytest.raises(ValueError, match="warm_start=True goes on with"):
                 model.set_params(hidden_layer_sizes=(5,)).fit(structures, y)
 
+    def test_a_quasi_newton_method_goes_on_where_short_steps_end(self):
+        structures = crystals(6)
+        y = labels_of(structures, OF_THE_ENERGY)
+        found = {
+            solver: HDNNP(SMALL_ACSF, solver=solver, tol=1e-6, **QUICK | {"max_iter": n}).fit(
+                structures, y
+            )
+            for solver, n in (("adam", 20), ("adam-lbfgs", 40))
+        }
+        first, both = found["adam"].loss_curve_, found["adam-lbfgs"].loss_curve_
+        np.testing.assert_array_equal(both[:20], first)
+        assert len(both) == 40
+        assert both[-1] < 0.5 * first[-1]
+
     def test_steps_become_shorter_until_the_end(self):
         structures = crystals(6)
         y = labels_of(structures, OF_THE_ENERGY)
-        model = HDNNP(SMALL_ACSF, **QUICK | {"max_iter": 60}).fit(structures, y)
+        model = HDNNP(SMALL_ACSF, solver="adam", **QUICK | {"max_iter": 60}).fit(structures, y)
         changes = np.abs(np.diff(model.loss_curve_))
         assert model.n_iter_ == 60
         assert changes[-5:].max() < 0.1 * changes[:5].max()

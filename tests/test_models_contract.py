@@ -270,6 +270,8 @@ class TestBaselines:
         name = f"{case.prefix}baseline"
         if name not in model.get_params():
             pytest.skip("has no baseline of its own")
+        if getattr(model, "electrostatics", False):
+            pytest.skip("its first charges have an energy, which training makes small, not zero")
         # the labels are a known repulsion: with it as the baseline, forces are right without data
         truth = Scaled(PairRepulsion(cutoff=3.3, inner=0.1), 0.05)
         knowing = clone(model).set_params(**{name: [truth, "elements"]})

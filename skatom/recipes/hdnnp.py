@@ -10,7 +10,7 @@ from skatom.recipes.base import Cost, Recipe
 from skatom.recipes.settings import nested
 
 # Training steps, and atoms of a step, about.
-_STEPS, _ATOMS = 80_000, 100
+_STEPS, _ATOMS = 60_000, 60
 # Operations of a training step for an element of a Jacobian.
 _PASSES = 4.0
 

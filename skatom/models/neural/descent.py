@@ -146,8 +146,8 @@ def stochastic_descent(loss, progress, make_rule, batch_size, rate, random):
                 return
 
 
-def annealed_descent(loss, progress, batch_size, schedule, random):
-    """Descend by `Adam` for all iterations, with steps that become shorter all the time.
+def annealed_descent(loss, progress, batch_size, schedule, random, last):
+    """Descend by `Adam` for some iterations, with steps that become shorter all the time.
 
     Parameters
     ----------
@@ -155,8 +155,10 @@ def annealed_descent(loss, progress, batch_size, schedule, random):
         As in `stochastic_descent`.
     schedule : Schedule
         The length of a step.
+    last : int
+        The number of iterations.
     """
-    theta, n, last = progress.theta.copy(), len(loss), progress.stopping.max_iter
+    theta, n = progress.theta.copy(), len(loss)
     rule, n_batches = Adam(len(theta)), -(-n // batch_size)
     with serial_blas():
         for iteration in range(last):
@@ -186,7 +188,9 @@ def _check_some(progress, iteration):
 
 
 def quasi_newton(loss, progress):
-    """Descend by L-BFGS, with the slopes of all structures."""
+    """Descend by L-BFGS, with the slopes of all structures, for the iterations that are left."""
+    done = len(progress.losses)
+    progress.reference, progress.stalled = np.inf, 0
 
     def note(intermediate_result):
         if progress.add(intermediate_result.x, intermediate_result.fun):
@@ -195,9 +199,9 @@ def quasi_newton(loss, progress):
     with serial_blas():
         found = minimize(
             loss, progress.theta, jac=True, method="L-BFGS-B", callback=note,
-            options={"maxiter": progress.stopping.max_iter, "maxfun": np.inf, "ftol": 0, "gtol": 0,
-                     "maxcor": 30, "maxls": 40},
+            options={"maxiter": progress.stopping.max_iter - done, "maxfun": np.inf, "ftol": 0,
+                     "gtol": 0, "maxcor": 30, "maxls": 40},
         )  # fmt: skip
     progress.converged = len(progress.losses) < progress.stopping.max_iter
-    if not progress.losses:
+    if len(progress.losses) == done:
         progress.add(found.x, found.fun)

@@ -5,7 +5,9 @@ r"""Energies of charges of atoms, in molecules or in crystals by Ewald's sum, an
     A_{ij} = \sum_{\mathbf L} \frac{\mathrm{erf}(b |\mathbf r_{ij} + \mathbf L|)}
         {|\mathbf r_{ij} + \mathbf L|}, \qquad b = \frac{1}{2 \sigma}
 
-for Gaussian charges of the width σ (b infinite: points), without the energy of each within itself.
+for Gaussian charges of the width σ. The limit :math:`2 b / \sqrt\pi` at r = 0 is the energy of a
+charge within itself, which keeps the sum small where charges of both signs are neighbours, so that
+it is easy to learn; points (σ = 0, b infinite) have none.
 In a crystal the sum is divided into one of short range, with
 :math:`\mathrm{erf}(b r) - \mathrm{erf}(a r)`, and one over waves; none of both is left of a wide
 charge in a small cell. A charged cell has a uniform background.
@@ -95,7 +97,7 @@ class ChargePairs:
         self.vectors = self.positions[self.indices] - self.positions[self.centers]
         self._of_pairs(sharpness, 0.0)
         self.waves, self.weights, self.turns = np.zeros((0, 3)), np.zeros(0), np.zeros(0)
-        self.own = self.background = 0.0
+        self.own, self.background = _within_itself(sharpness), 0.0
 
     def _of_crystal(self, structure, sharpness):
         volume = structure.volumes()[0]
@@ -111,7 +113,7 @@ class ChargePairs:
         squares = np.sum(self.waves**2, axis=1)
         self.weights = 8 * np.pi / volume * np.exp(-squares / (4 * a * a)) / squares
         self.turns = 2 * (1 / squares + 1 / (4 * a * a))
-        self.own = -_TWO_OVER_ROOT_PI * a
+        self.own = _within_itself(sharpness) - _TWO_OVER_ROOT_PI * a
         self.background = -np.pi / volume * (1 / a**2 - 1 / sharpness**2)
 
     def _of_pairs(self, b, a):
@@ -208,6 +210,10 @@ class ChargePairs:
 
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+def _within_itself(sharpness):
+    return 0.0 if np.isinf(sharpness) else _TWO_OVER_ROOT_PI * sharpness
 
 
 def _bell(a, r):
