@@ -13,6 +13,7 @@ from skatom.recipes.fchl19 import FCHL19_RECIPE
 from skatom.recipes.gap import GAP
 from skatom.recipes.gdml import GDML_RECIPE, SGDML_RECIPE
 from skatom.recipes.greedy import GREEDY
+from skatom.recipes.hdnnp import HDNNP_RECIPE
 from skatom.recipes.mtp import MTP
 from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
 from skatom.recipes.schnet import SCHNET
@@ -25,7 +26,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP, ACE, SCHNET, DTNN_RECIPE,
+        MTP, ACE, HDNNP_RECIPE, SCHNET, DTNN_RECIPE,
     )
 }  # fmt: skip
 
@@ -101,7 +102,7 @@ def make(
     ----------
     name : str
         Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
-        "mtp", "ace", "schnet" or "dtnn".
+        "mtp", "ace", "hdnnp", "schnet" or "dtnn".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0
