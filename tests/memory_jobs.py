@@ -49,6 +49,7 @@ from skatom.models import (
     MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
+    PaiNN,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -423,7 +424,7 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
-    for network in (SchNet, DTNN, MessagePassingNetwork):
+    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN):
 
         def one_batch(network=network):
             return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)

@@ -35,6 +35,7 @@ from skatom.models import (
     MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
+    PaiNN,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -340,6 +341,9 @@ if find_spec("torch"):
         "noise_energy": 0.003, "dtype": "float64", "random_state": 0,
     }  # fmt: skip
     CASES["schnet"] = Case(lambda: SchNet(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
+    CASES["painn"] = Case(
+        lambda: PaiNN(cutoff=3.5, **TRAINED | {"n_features": 6, "n_rbf": 6}), labels=OF_THE_ENERGY
+    )
     CASES["dtnn"] = Case(lambda: DTNN(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
     for target in ("dipole", "dipole_norm", "charges"):
         CASES[f"schnet-{target}"] = Case(

@@ -56,11 +56,18 @@ SMALL = {
         "batch_size": 5,
         "learning_rate_init": 5e-3,
     },
+    "painn": {
+        "n_features": 8,
+        "n_interactions": 2,
+        "max_iter": 20,
+        "batch_size": 5,
+        "learning_rate_init": 5e-3,
+    },
     "greedy": {"moments__level": 8, "soap__n_max": 4, "soap__l_max": 3, "n_terms": 60},
 }
 
 
-WITH_TORCH = ["schnet", "dtnn"] if find_spec("torch") else []
+WITH_TORCH = ["schnet", "dtnn", "painn"] if find_spec("torch") else []
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
 from skatom.models.neural.dtnn import DTNN
 from skatom.models.neural.hdnnp import HDNNP
 from skatom.models.neural.message_passing_network import MessagePassingNetwork
+from skatom.models.neural.painn import PaiNN
 from skatom.models.neural.schnet import SchNet
 from skatom.models.neural.structured_mlp import StructuredMLPRegressor
 from skatom.models.sparse.sparse_gaussian_process import SparseGaussianProcess
@@ -37,6 +38,7 @@ __all__ = [
     "MessagePassingNetwork",
     "MomentTensorPotential",
     "NBodyGaussianProcess",
+    "PaiNN",
     "PairRepulsion",
     "SGDML",
     "SchNet",
