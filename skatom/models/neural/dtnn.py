@@ -31,8 +31,7 @@ class DTNN(NeuralPotential):
     messages of its neighbours, of which every periodic image is one [1]_. The argument of the tanh
     is a tensor of x and g, in factors; its weights are the same in all passes. o is a network of
     two layers. The last weights are zero at first, so training begins with the energies ε of the
-    elements. The loss is that of `SchNet`, which takes the place of this network where forces are
-    learnt: its filters reach the same errors in fewer steps.
+    elements. The loss is that of `SchNet`.
 
     Parameters
     ----------
@@ -177,7 +176,7 @@ class DTNN(NeuralPotential):
     >>> from skatom.models import DTNN
     >>> data = load_ethanol()
     >>> model = DTNN(n_interactions=2, max_iter=50, learning_rate_init=5e-3, random_state=0)
-    >>> model = model.fit(data.structures[::20], data.targets[::20])
+    >>> model = model.fit(data.structures[::50], data.targets[::50])
     >>> energies, forces = model.predict(data.structures[1:3], return_forces=True)
     >>> energies.shape, forces.shape
     ((2,), (18, 3))
