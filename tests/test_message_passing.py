@@ -240,7 +240,7 @@ class Loops:
                 cell = sigmoid(keep) * cell + sigmoid(write) * np.tanh(new)
                 q = sigmoid(show) * np.tanh(cell)
                 answer = np.append(q, softmax(p @ q) @ p)
-            number = self.layers("head", answer)
+            number = self.n * self.layers("head", answer)
         elif name == "GatedSumReadOut":
             gates = sigmoid(self.layers("gate", np.hstack([h[-1], h[0]])))
             number = (gates * self.layers("head", h[-1])).sum()
@@ -420,6 +420,16 @@ class TestIdentities:
                 np.testing.assert_array_equal(answer[:, :4], 0)
             # the mean of one atom is that atom, whatever the query
             np.testing.assert_allclose(answer[2, 4:], memories[7], rtol=1e-12)
+
+    def test_set2set_of_copies_adds_up(self):
+        """Means over two copies far apart are those of one, and there are twice as many atoms."""
+        one = molecule("H2CO")
+        both = one.copy()
+        both.positions += [20, 0, 0]
+        both += one
+        network = random_network()
+        found = energies(network, Structures.from_ase([one, both]))
+        assert found[1] == pytest.approx(2 * found[0], rel=1e-12)
 
     def test_towers_are_networks_side_by_side(self):
         """Of two towers, mixed by the unit matrix, each is a network of half the size."""

@@ -47,11 +47,11 @@ class MessagePassingNetwork(NeuralPotential):
 
         M = A(e_{vw})\, h_w, \qquad
         U = \mathrm{GRU}(h_v, m_v), \qquad
-        R = o(q^*_S), \quad q^*_s = \Big(q_s, \sum_v \alpha_v p_v\Big), \quad
+        R = N o(q^*_S), \quad q^*_s = \Big(q_s, \sum_v \alpha_v p_v\Big), \quad
         q_s = \mathrm{LSTM}(q^*_{s-1}), \quad \alpha_v = \mathrm{softmax}_v(p_v \cdot q_s)
 
-    with matrices A that a network makes of e, and p linear in the last and first states of an atom.
-    The last weights are zero at first, so training begins with the energies ε of the elements; the
+    with matrices A that a network makes of e, and p linear in the last and first states of the N
+    atoms. The factor N, which is 1 in [1]_, makes o the energy of an atom. The last weights are zero at first, so training begins with the energies ε of the elements; the
     loss is that of `SchNet`.
 
     Parameters
