@@ -51,8 +51,9 @@ class MessagePassingNetwork(NeuralPotential):
         q_s = \mathrm{LSTM}(q^*_{s-1}), \quad \alpha_v = \mathrm{softmax}_v(p_v \cdot q_s)
 
     with matrices A that a network makes of e, and p linear in the last and first states of the N
-    atoms. The factor N, which is 1 in [1]_, makes o the energy of an atom. The last weights are zero at first, so training begins with the energies ε of the elements; the
-    loss is that of `SchNet`.
+    atoms. The factor N, which is 1 in [1]_, makes o the energy of an atom. The last weights are
+    zero at first, so training begins with the energies ε of the elements; the loss is that of
+    `SchNet`.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ class MessagePassingNetwork(NeuralPotential):
     Warns
     -----
     RuntimeWarning
-        If the loss becomes infinite or NaN: the last good weights are kept.
+        If the loss becomes infinite or NaN.
 
     See Also
     --------
