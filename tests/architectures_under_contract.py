@@ -15,6 +15,7 @@ from skatom.models.neural.dtnn_architecture import DTNNArchitecture
 from skatom.models.neural.fitted_network import FittedNetwork
 from skatom.models.neural.heads import EnergyHead
 from skatom.models.neural.message_passing_architecture import MessagePassingArchitecture
+from skatom.models.neural.painn_architecture import PaiNNArchitecture
 from skatom.models.neural.schnet_architecture import SchNetArchitecture
 
 WATER = Atoms("OHH", [[0, 0, 0.1173], [0, 0.7572, -0.4692], [0, -0.7572, -0.4692]])
@@ -38,11 +39,14 @@ SMOOTH = {
     "dtnn": lambda: _DTNN,
     "edge-network": lambda: _EDGE_NETWORK,
     "updated-edges": lambda: _UPDATED_EDGES,
+    "painn": lambda: PaiNNArchitecture(3, 4.5, 4, 2, 4),
 }
 ARCHITECTURES = SMOOTH | {
     "schnet-hard": lambda: replace(_SCHNET, cutoff_function="hard"),
     "dtnn-hard": lambda: replace(_DTNN, cutoff_function="hard"),
 }
+# Spread of random weights: where features are multiplied with each other, numbers grow fast.
+_SPREADS = {PaiNNArchitecture: 0.35}
 
 
 def random_network(architecture, head=None):
@@ -50,7 +54,8 @@ def random_network(architecture, head=None):
     head = head or EnergyHead(architecture.n_features, 3)
     rng = np.random.RandomState(0)
     shapes = architecture.shapes | head.shapes
-    weights = {name: 0.7 * rng.normal(size=shape) for name, shape in shapes.items()}
+    spread = _SPREADS.get(type(architecture), 0.7)
+    weights = {name: spread * rng.normal(size=shape) for name, shape in shapes.items()}
     species = np.array([1, 6, 8])
     return FittedNetwork(architecture, head, weights, 0.5, np.array([-1.0, -2.0, -3.0]), species)
 

@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
 from skatom.descriptors import (
+    ACSF,
     FCHL19,
     SOAP,
     InverseDistances,
@@ -21,6 +22,7 @@ from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
 from skatom.models import (
     DTNN,
     GDML,
+    HDNNP,
     SGDML,
     BaggedGreedyOLS,
     Committee,
@@ -33,6 +35,7 @@ from skatom.models import (
     MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
+    PaiNN,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -41,6 +44,7 @@ from skatom.models import (
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
+SMALL_ACSF = ACSF(3.5, g2=[(0.3, 0.0), (1.0, 1.5), (1.0, 2.5)], g4=[(0.05, 1, 1), (0.05, 1, -1)])
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
 SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
 # the smallest distance is given: a fit that fails in a Pipeline leaves the new one
@@ -279,6 +283,16 @@ CASES = {
               n_iter_no_change=5, random_state=0),
         system="waters",
     ),
+    "hdnnp": Case(
+        lambda: HDNNP(SMALL_ACSF, hidden_layer_sizes=(5,), solver="lbfgs", tol=0.05,
+                      n_iter_no_change=5, random_state=0),
+        labels=OF_THE_ENERGY,
+    ),
+    "hdnnp-charges": Case(
+        lambda: HDNNP(SMALL_ACSF, hidden_layer_sizes=(5,), electrostatics=True, solver="lbfgs",
+                      tol=0.05, n_iter_no_change=5, random_state=0),
+        labels=OF_THE_ENERGY,
+    ),
     "trained-moments": Case(
         lambda: MomentTensorPotential(
             SMALL_MOMENTS, LinearPotential(alpha=1e-6), n_radial=4, max_iter=3, random_state=0
@@ -327,6 +341,9 @@ if find_spec("torch"):
         "noise_energy": 0.003, "dtype": "float64", "random_state": 0,
     }  # fmt: skip
     CASES["schnet"] = Case(lambda: SchNet(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
+    CASES["painn"] = Case(
+        lambda: PaiNN(cutoff=3.5, **TRAINED | {"n_features": 6, "n_rbf": 6}), labels=OF_THE_ENERGY
+    )
     CASES["dtnn"] = Case(lambda: DTNN(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
     for target in ("dipole", "dipole_norm", "charges"):
         CASES[f"schnet-{target}"] = Case(

@@ -1,5 +1,6 @@
 """SchNet: numbers of known weights, exact properties, and training."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,8 @@ from ase.build import bulk, molecule  # noqa: E402
 from models_under_contract import labels_of, waters  # noqa: E402
 
 from skatom import Structures, Targets  # noqa: E402
-from skatom.models import Committee, SchNet  # noqa: E402
+from skatom.metrics import neg_force_mae  # noqa: E402
+from skatom.models import DTNN, Committee, SchNet  # noqa: E402
 from skatom.models._torch.networks.potential import GraphPotential, batch_of  # noqa: E402
 from skatom.models.neural import training_checkpoint  # noqa: E402
 from skatom.models.neural.fitted_network import FittedNetwork  # noqa: E402
@@ -290,6 +292,32 @@ class TestTraining:
         with pytest.raises(ValueError, match="network of n_features=8, and n_features is 4 now"):
             model.fit(structures, targets)
 
+    def test_parts_of_the_data_one_after_the_other(self):
+        """As many calls as iterations are a fit with steps of one length, whatever is saved
+        in between."""
+        structures, targets = data(20)
+        settings = SMALL | {"validation_fraction": 0, "max_iter": 4, "batch_size": 20}
+        model = SchNet(**settings)
+        for k in range(4):
+            model = pickle.loads(pickle.dumps(model.partial_fit(structures, targets)))
+            assert model.n_iter_ == k + 1
+        fixed = settings | {"schedule": "plateau", "patience": 99}
+        whole = SchNet(**fixed).fit(structures, targets)
+        found = np.stack([m.predict(structures) for m in (model, whole)])
+        np.testing.assert_allclose(*found, rtol=1e-6)
+        for _ in range(30):
+            model.partial_fit(structures[:10], targets[:10]).partial_fit(
+                structures[10:], targets[10:]
+            )
+        errors = [-neg_force_mae(m, structures, targets) for m in (model, whole)]
+        assert errors[0] < 0.5 * errors[1]
+        before = model.predict(structures)
+        with pytest.raises(ValueError, match="contains C, which was not in the structures"):
+            model.partial_fit([molecule("CH4")], [-5.0])
+        with pytest.raises(ValueError, match="loss is not finite: lower learning_rate_init=1e"):
+            model.set_params(learning_rate_init=1e30, batch_size=5).partial_fit(structures, targets)
+        np.testing.assert_array_equal(model.predict(structures), before)
+
     def test_time_ends_it(self):
         structures, targets = data()
         model = SchNet(**SMALL | {"max_iter": 10**6, "max_time": 0.3}).fit(structures, targets)
@@ -359,6 +387,11 @@ class TestCheckpoints:
     def test_of_another_network_are_refused(self, killed):
         with pytest.raises(ValueError, match="training with n_features=8, not 4: set it as it was"):
             killed.set_params(n_features=4).fit(*data())
+
+    def test_of_another_architecture_are_refused(self, killed):
+        other = DTNN(3.5, max_iter=60, checkpoint=killed.checkpoint)
+        with pytest.raises(ValueError, match="training with model='SchNet', not 'DTNN': set it as"):
+            other.fit(*data())
 
     def test_of_other_data_are_refused(self, killed):
         with pytest.raises(ValueError, match="training with other structures or labels"):

@@ -54,6 +54,13 @@ class Architecture(ABC):
         """The `Graphs` of structures: neighbours within the cutoff, if a subclass has no others."""
         return Graphs.of(structures, species, self.cutoff)
 
+    def tables(self, weights):
+        """Tensors that ``features`` may use in place of layers, by name, beside the weights.
+
+        They are made once for predictions on the CPU in single precision; none by default.
+        """
+        return {}
+
     @property
     @abstractmethod
     def numbers_per_edge(self):

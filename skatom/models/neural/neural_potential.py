@@ -116,13 +116,69 @@ class NeuralPotential(StructureRegressor):
         -------
         self
         """
-        device = resolve_torch(self.device, type(self).__name__)
+        before = getattr(self, "network_", None) if self.warm_start else None
+        weighing = configurations, sample_weight
+        structures, labels, baseline, learnt = self._learnable(X, y, weighing, None)
+        network, training = self._training(structures, labels, before, self.validation_fraction)
+        course = training.run()
+        self._keep(network, course.best["weights"], baseline, learnt)
+        self.n_iter_, self.best_iteration_ = training.iteration, course.kept_iteration
+        self.history_ = {name: np.array(values) for name, values in course.history.items()}
+        self.steps_ = None
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: StructuresLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with the training by one iteration, which sees all of these structures once.
+
+        The first call, of a model that is not fitted, chooses the baseline, the energies of the
+        elements and the scale, so it needs all elements and typical energies. Steps have the length
+        ``learning_rate_init``; no structures are left out, and the moving average of the weights
+        is kept.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+            The n structures.
+        y : Targets, or array-like of shape (n,)
+            Labels, as in `fit`.
+        sample_weight, configurations : array-like of shape (n,), default=None
+            Weights and names of configurations, as in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is an element that the first structures did not have, or the loss becomes
+            infinite or NaN; the model is then that of the last call.
+        """
+        before, weighing = getattr(self, "network_", None), (configurations, sample_weight)
+        structures, labels, baseline, learnt = self._learnable(X, y, weighing, before)
+        network, training = self._training(structures, labels, before, 0)
+        weights, steps = training.once(getattr(self, "steps_", None))
+        self._keep(network, weights, baseline, learnt)
+        self.n_iter_, self.steps_ = getattr(self, "n_iter_", 0) + 1, steps
+        return self
+
+    def _learnable(self, X, y, weighing, before):
+        """The structures that have labels, these, the baseline, and whether energies are learnt."""
         structures, targets = self._data(X, y)
         names = EnergyHead.learns if self.target == "energy" else (self.target,)
         learnt = check_labels(targets, names, type(self).__name__)
-        before = getattr(self, "network_", None) if self.warm_start else None
-        baseline = fit_baseline(self.baseline, structures, targets, sample_weight)
-        labels = self._labels(structures, targets, baseline, configurations, sample_weight)
+        if before is None:
+            baseline = fit_baseline(self.baseline, structures, targets, weighing[1])
+        else:
+            baseline = self.baseline_
+        labels = self._labels(structures, targets, baseline, *weighing)
         used = np.flatnonzero(np.logical_or.reduce([label.has for label in labels.values()]))
         if not len(used):
             raise ValueError(
@@ -131,10 +187,8 @@ class NeuralPotential(StructureRegressor):
         if len(used) < len(structures):
             some = {name: label.some(used, structures.offsets) for name, label in labels.items()}
             structures, labels = structures[used], some
-        self._train(structures, labels, device, before)
-        self.baseline_, self.absolute_energies_ = baseline, "energy" in learnt
-        self.outputs_ = in_order(self.network_.head.gives)
-        return self
+        known = before is not None and self.absolute_energies_
+        return structures, labels, baseline, known or "energy" in learnt
 
     def _data(self, X, y):
         """The structures and their labels."""
@@ -156,7 +210,7 @@ class NeuralPotential(StructureRegressor):
         if self.target != "energy":
             return labels_of_property(self.target, structures, targets, weights)
         noise = {name: getattr(self, name) for name in _NOISES}
-        extensive = POOLINGS[self.pooling].extensive
+        extensive = self._head(1).extensive
         return labels_of_energies(
             structures, targets, baseline, noise, configurations, weights, extensive
         )
@@ -175,7 +229,10 @@ class NeuralPotential(StructureRegressor):
         scale = scale_of(head, graphs, labels, head.of_elements(graphs, constants))
         return FittedNetwork(architecture, head, {}, scale, constants, species), graphs
 
-    def _train(self, structures, labels, device, before):
+    def _training(self, structures, labels, before, validation_fraction):
+        """The network before training, and its training."""
+        device = resolve_torch(self.device, type(self).__name__)
+
         from skatom.models._torch.networks.potential import GraphPotential
         from skatom.models._torch.networks.training import TrainingSteps
 
@@ -184,7 +241,7 @@ class NeuralPotential(StructureRegressor):
         constants = network.head.of_elements(graphs, network.constants)
         data = LabelledGraphs.of(graphs, labels, constants, network.scale)
         check_training_memory(self, data, network.architecture, device, self.dtype)
-        parts = parted(len(data), self.validation_fraction, random)
+        parts = parted(len(data), validation_fraction, random)
         potential = GraphPotential(network.architecture, network.head)
         first = network.weights if before is not None else _first_weights(network, random)
         steps = TrainingSteps(
@@ -192,18 +249,18 @@ class NeuralPotential(StructureRegressor):
             self.max_gradient_norm, data.names, device,
         )  # fmt: skip
         place = len(network.species), network.architecture.cutoff, self.dtype, device
-        training = GraphTraining(
-            self, steps, data, parts, place, random, self._checkpoint(network, data)
-        )
-        course = training.run()
-        weights = weights_of(course.best["weights"], potential.shapes)
+        checkpoint = self._checkpoint(network, data)
+        return network, GraphTraining(self, steps, data, parts, place, random, checkpoint)
+
+    def _keep(self, network, weights, baseline, learnt):
+        """Take the trained weights."""
+        weights = weights_of(weights, network.architecture.shapes | network.head.shapes)
         self.network_ = FittedNetwork(
             network.architecture, network.head, weights, network.scale, network.constants,
             network.species,
         )  # fmt: skip
-        self.species_, self.n_iter_ = network.species, training.iteration
-        self.best_iteration_ = course.kept_iteration
-        self.history_ = {name: np.array(values) for name, values in course.history.items()}
+        self.species_, self.outputs_ = network.species, in_order(network.head.gives)
+        self.baseline_, self.absolute_energies_ = baseline, learnt
 
     def _checkpoint(self, network, data):
         parameters = self.get_params(deep=False)

@@ -2,8 +2,10 @@
 
 from threading import Lock
 
+import numpy as np
 import torch
 
+from skatom._numba import is_installed
 from skatom.models._torch.networks.recorded import RecordedWork, new_stream, on_stream
 
 
@@ -20,6 +22,8 @@ class NetworkOnDevice:
     def __init__(self, potential, theta, device):
         self.potential = potential
         self.theta = torch.tensor(theta, device=device.name)
+        if not device.is_card and theta.dtype == np.float32 and is_installed():
+            potential.tables = potential.architecture.tables(potential.weights(self.theta))
         self._stream, self._lock = new_stream(device), Lock()
         self._plain = RecordedWork(self._outputs, device, self._stream)
         self._differentiated = RecordedWork(self._with_derivatives, device, self._stream)

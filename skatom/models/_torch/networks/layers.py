@@ -62,6 +62,14 @@ def gaussians(distances, n, stop, gamma):
     return values, -2 * gamma * left * values
 
 
+def sine_waves(distances, n, stop):
+    """sin(k π d / d_c) / d for k = 1, …, n and ``stop`` d_c, and the derivatives by d."""
+    k = torch.arange(1, n + 1, dtype=distances.dtype, device=distances.device) * (pi / stop)
+    d = distances[:, None]
+    values = torch.sin(k * d) / d
+    return values, (k * torch.cos(k * d) - values) / d
+
+
 def cosine_cutoff(distances, cutoff):
     """(cos(π d / d_c) + 1) / 2 within the cutoff, 0 beyond, and the derivative by d."""
     x = (distances * (pi / cutoff)).clamp(max=pi)

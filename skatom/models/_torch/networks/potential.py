@@ -14,11 +14,17 @@ class GraphPotential:
     ----------
     architecture : Architecture
     head : Head
+
+    Attributes
+    ----------
+    tables : dict of Tensor
+        What stands in place of layers whose weights do not change any more, by name.
     """
 
     def __init__(self, architecture, head):
         self.architecture, self.head = architecture, head
         self.shapes = architecture.shapes | head.shapes
+        self.tables = {}
         self._sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
 
     def weights(self, theta):
@@ -43,7 +49,7 @@ class GraphPotential:
         """
         if derivatives:
             batch.vectors = batch.vectors.detach().requires_grad_(True)
-        weights = self.weights(theta)
+        weights = self.weights(theta) | self.tables
         features = self.architecture.features(weights, batch)
         found = self.head.outputs(weights, features, batch)
         if not derivatives:
