@@ -605,6 +605,12 @@ class TestTraining:
         with pytest.raises(ValueError, match=message):
             MessagePassingNetwork(**SMALL | changes).fit(structures, energy)
 
+    def test_edges_of_too_many_pairs_are_an_error(self, monkeypatch):
+        monkeypatch.setattr("skatom.models.neural.molecular_graphs._OF_PAIR", 10**13)
+        network = random_network("spectral")
+        with pytest.raises(MemoryError, match="pairs of atoms of 3 structures .* give smaller or"):
+            network.architecture.graphs(molecules(), SPECIES)
+
     def test_bonds_of_periodic_structures_are_an_error(self):
         structures = crystals(4)
         pairs = [[4 * k, 4 * k + 1] for k in range(4)]
