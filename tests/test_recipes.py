@@ -49,12 +49,12 @@ SMALL = {
         "learning_rate_init": 5e-3,
     },
     "dtnn": {
-        "n_features": 8,
-        "n_factors": 16,
+        "n_features": 16,
+        "n_factors": 32,
         "n_interactions": 2,
         "max_iter": 20,
         "batch_size": 5,
-        "learning_rate_init": 5e-3,
+        "learning_rate_init": 1e-2,
     },
     "painn": {
         "n_features": 8,

@@ -429,3 +429,22 @@ def test_moved_atoms_are_those_of_new_structures():
         structures.moved(1e10 + positions)
     with pytest.raises(ValueError, match="shape"):
         structures.moved(positions[:2])
+
+
+def test_charges_and_lengths_of_dipoles_are_sliced_with_their_structures():
+    offsets = np.array([0, 2, 5, 6])
+    charges = np.array([0.1, -0.1, np.nan, np.nan, np.nan, 0.0])
+    targets = Targets(dipole_norm=[0.3, np.nan, 0.0], charges=charges, offsets=offsets)
+    np.testing.assert_array_equal(targets.labelled("charges"), [True, False, True])
+    np.testing.assert_array_equal(targets.labelled("dipole_norm"), [True, False, True])
+    part = targets[[2, 0]]
+    np.testing.assert_array_equal(part.charges, [0.0, 0.1, -0.1])
+    np.testing.assert_array_equal(part.dipole_norm, [0.0, 0.3])
+    joined = Targets.concatenate([part, Targets(energy=[1.0], offsets=[0, 2])])
+    np.testing.assert_array_equal(joined.charges, [0.0, 0.1, -0.1, np.nan, np.nan])
+    with pytest.raises(ValueError, match="charges need to know whose they are: give offsets="):
+        Targets(charges=charges)
+    with pytest.raises(ValueError, match="targets 1 have no offsets, so their charges cannot"):
+        Targets.concatenate([part, Targets(energy=[1.0])])
+    with pytest.raises(ValueError, match="charges of structure 1 is not finite"):
+        Targets(charges=[0.1, -0.1, np.nan, 0.0, np.nan, 0.0], offsets=offsets)

@@ -172,6 +172,8 @@ class MessagePassingNetwork(NeuralPotential):
         Figures of the checks during training, see `SchNet`.
     n_iter_, best_iteration_ : int
         Number of iterations, and the one whose weights were kept.
+    steps_ : dict of ndarray or None
+        What `partial_fit` goes on from.
     species_ : ndarray of int, shape (n_species,)
         Sorted atomic numbers seen in `fit`.
     absolute_energies_ : bool
