@@ -561,6 +561,15 @@ class TestTraining:
         assert not again.network_.architecture.has_bonds
         assert np.isfinite(again.predict(waters(2))).all()
 
+    def test_a_part_without_bonds_is_refused_and_changes_nothing(self):
+        structures = bonded_waters()
+        energy = labels_of(structures, ("energy",)).energy
+        model = MessagePassingNetwork(**SMALL).partial_fit(structures, energy)
+        found = model.partial_fit(structures, energy).predict(structures)
+        with pytest.raises(ValueError, match="has_bonds=True, and has_bonds is False now"):
+            model.partial_fit(waters(10), energy)
+        np.testing.assert_array_equal(model.predict(structures), found)
+
     def test_features_of_atoms_enter_the_first_states(self):
         structures = waters(10)
         features = np.random.default_rng(0).normal(size=(30, 3))

@@ -174,6 +174,8 @@ class MessagePassingNetwork(NeuralPotential):
         Number of iterations, and the one whose weights were kept.
     steps_ : dict of ndarray or None
         What `partial_fit` goes on from.
+    n_bond_features_ : int or None
+        Number of ``atom_features`` of the bonds; None if there were no bonds.
     species_ : ndarray of int, shape (n_species,)
         Sorted atomic numbers seen in `fit`.
     absolute_energies_ : bool
@@ -342,8 +344,11 @@ class MessagePassingNetwork(NeuralPotential):
         return replace(PRESETS[self.preset], **given)
 
     def _data(self, X, y):
-        vars(self).pop("n_bond_features_", None)  # whether there were bonds in the last fit
-        structures, targets = super()._data(X, y)
+        before = vars(self).pop("n_bond_features_", None)  # bonds of the last fit do not count
+        try:
+            structures, targets = super()._data(X, y)
+        finally:
+            self.n_bond_features_ = before
         if self.target == "energy" and self._parts().edges in DISCRETE:
             check_labels(targets, ("energy",), type(self).__name__)
             targets = Targets(energy=targets.energy, offsets=targets.offsets)
@@ -355,8 +360,9 @@ class MessagePassingNetwork(NeuralPotential):
 
     def _checked(self, X):
         structures = super()._checked(X)
-        learnt_from_bonds = getattr(self, "n_bond_features_", None) is not None
-        if learnt_from_bonds or self._parts().edges in BONDED:
+        fitted = hasattr(self, "n_bond_features_") and hasattr(self, "network_")
+        has_bonds = fitted and self.network_.architecture.has_bonds
+        if has_bonds or self._parts().edges in BONDED:
             return with_known_bonds(structures)
         return structures
 
