@@ -240,7 +240,7 @@ class Loops:
                 cell = sigmoid(keep) * cell + sigmoid(write) * np.tanh(new)
                 q = sigmoid(show) * np.tanh(cell)
                 answer = np.append(q, softmax(p @ q) @ p)
-            number = self.layers("head", answer)
+            number = self.n * self.layers("head", answer)
         elif name == "GatedSumReadOut":
             gates = sigmoid(self.layers("gate", np.hstack([h[-1], h[0]])))
             number = (gates * self.layers("head", h[-1])).sum()
@@ -421,6 +421,16 @@ class TestIdentities:
             # the mean of one atom is that atom, whatever the query
             np.testing.assert_allclose(answer[2, 4:], memories[7], rtol=1e-12)
 
+    def test_set2set_of_copies_adds_up(self):
+        """Means over two copies far apart are those of one, and there are twice as many atoms."""
+        one = molecule("H2CO")
+        both = one.copy()
+        both.positions += [20, 0, 0]
+        both += one
+        network = random_network()
+        found = energies(network, Structures.from_ase([one, both]))
+        assert found[1] == pytest.approx(2 * found[0], rel=1e-12)
+
     def test_towers_are_networks_side_by_side(self):
         """Of two towers, mixed by the unit matrix, each is a network of half the size."""
         both = random_network("gated_graph", n_towers=2, read_out="sum", edges="bonds")
@@ -551,6 +561,15 @@ class TestTraining:
         assert not again.network_.architecture.has_bonds
         assert np.isfinite(again.predict(waters(2))).all()
 
+    def test_a_part_without_bonds_is_refused_and_changes_nothing(self):
+        structures = bonded_waters()
+        energy = labels_of(structures, ("energy",)).energy
+        model = MessagePassingNetwork(**SMALL).partial_fit(structures, energy)
+        found = model.partial_fit(structures, energy).predict(structures)
+        with pytest.raises(ValueError, match="has_bonds=True, and has_bonds is False now"):
+            model.partial_fit(waters(10), energy)
+        np.testing.assert_array_equal(model.predict(structures), found)
+
     def test_features_of_atoms_enter_the_first_states(self):
         structures = waters(10)
         features = np.random.default_rng(0).normal(size=(30, 3))
@@ -594,6 +613,12 @@ class TestTraining:
         energy = labels_of(structures, ("energy",)).energy
         with pytest.raises(ValueError, match=message):
             MessagePassingNetwork(**SMALL | changes).fit(structures, energy)
+
+    def test_edges_of_too_many_pairs_are_an_error(self, monkeypatch):
+        monkeypatch.setattr("skatom.models.neural.molecular_graphs._OF_PAIR", 10**13)
+        network = random_network("spectral")
+        with pytest.raises(MemoryError, match="pairs of atoms of 3 structures .* give smaller or"):
+            network.architecture.graphs(molecules(), SPECIES)
 
     def test_bonds_of_periodic_structures_are_an_error(self):
         structures = crystals(4)

@@ -122,7 +122,7 @@ class MessagePassingArchitecture(Architecture):
     def numbers_per_edge(self):
         k, d = self.n_known, self.n_states
         wide = max(k, self.n_filters)
-        return 4 * k + 4 * self.n_layers * wide + self.n_passes * 4 * (d + wide)
+        return 4 * k + 3 * self.n_layers * wide + self.n_passes * (4 * d + 3 * wide)
 
 
 def check_parts(a):

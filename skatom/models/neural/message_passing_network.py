@@ -47,12 +47,13 @@ class MessagePassingNetwork(NeuralPotential):
 
         M = A(e_{vw})\, h_w, \qquad
         U = \mathrm{GRU}(h_v, m_v), \qquad
-        R = o(q^*_S), \quad q^*_s = \Big(q_s, \sum_v \alpha_v p_v\Big), \quad
+        R = N o(q^*_S), \quad q^*_s = \Big(q_s, \sum_v \alpha_v p_v\Big), \quad
         q_s = \mathrm{LSTM}(q^*_{s-1}), \quad \alpha_v = \mathrm{softmax}_v(p_v \cdot q_s)
 
-    with matrices A that a network makes of e, and p linear in the last and first states of an atom.
-    The last weights are zero at first, so training begins with the energies ε of the elements; the
-    loss is that of `SchNet`.
+    with matrices A that a network makes of e, and p linear in the last and first states of the N
+    atoms. The factor N, which is 1 in [1]_, makes o the energy of an atom. The last weights are
+    zero at first, so training begins with the energies ε of the elements; the loss is that of
+    `SchNet`.
 
     Parameters
     ----------
@@ -97,7 +98,8 @@ class MessagePassingNetwork(NeuralPotential):
     n_passes : int, default=4
         Number of passes T.
     n_filters : int, default=None
-        Size of hidden layers in M, U and the updates of edges. None: ``n_features``.
+        Size of hidden layers in M, U and the updates of edges; 16 are enough for an edge network,
+        whose matrices are as many. None: ``n_features``.
     n_layers : int, default=2
         Hidden layers of the edge network.
     n_rbf : int, default=32
@@ -118,15 +120,9 @@ class MessagePassingNetwork(NeuralPotential):
     target : {"energy", "dipole", "dipole_norm", "charges"}, default="energy"
         What is learnt, see `SchNet`. All but energies are made of charges of the atoms, networks of
         their states, instead of a read-out.
-    noise_energy : float, dict or array-like of shape (n,), default=0.03
-        Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
-        for a structure of N atoms. A dict gives it by configuration, see `fit`. Only the ratios of
-        noises matter.
-    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
-        Noise standard deviation of force components in eV/Å.
-    noise_virial : float, dict or array-like of shape (n,), default=0.1
-        Noise standard deviation of virials, the stress times the volume, in eV per atom; it is
-        multiplied by :math:`\sqrt{N}`.
+    noise_energy, noise_forces, noise_virial : float, dict or array-like, default=0.03, 0.03, 0.1
+        Noise standard deviations of energies in eV per atom, times :math:`\sqrt{N}`; of force
+        components in eV/Å; and of virials as of energies, see `SchNet`. Only their ratios matter.
     baseline : "elements", dict, estimator, list of these, or None, default=None
         Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
         and added to predictions, see `LinearPotential`.
@@ -142,10 +138,8 @@ class MessagePassingNetwork(NeuralPotential):
         Length of the first steps, and of the last or shortest ones.
     schedule : {"cosine", "exponential", "plateau"}, default="cosine"
         How the length falls, see `SchNet`.
-    n_cycles : int, default=1
-        How often "cosine" begins again (warm restarts).
-    patience : int, default=25
-        Checks without a smaller error after which "plateau" halves the length.
+    n_cycles, patience : int, default=1, 25
+        How often "cosine" begins again, and checks after which "plateau" halves the length.
     ema_decay : float, default=0.998
         Decay, in each step, of the exponential moving average of the weights, which are those that
         are judged and kept. 0: the last weights themselves.
@@ -175,14 +169,13 @@ class MessagePassingNetwork(NeuralPotential):
     network_ : FittedNetwork
         The trained network; ``network_.weights`` are its arrays by name.
     history_ : dict of ndarray
-        Figures of the checks during training: iteration, step, learning_rate, loss (the mean since
-        the last check) and validation_loss.
-    n_iter_ : int
-        Number of iterations.
-    best_iteration_ : int
-        The iteration whose weights were kept.
+        Figures of the checks during training, see `SchNet`.
+    n_iter_, best_iteration_ : int
+        Number of iterations, and the one whose weights were kept.
     steps_ : dict of ndarray or None
         What `partial_fit` goes on from.
+    n_bond_features_ : int or None
+        Number of ``atom_features`` of the bonds; None if there were no bonds.
     species_ : ndarray of int, shape (n_species,)
         Sorted atomic numbers seen in `fit`.
     absolute_energies_ : bool
@@ -204,7 +197,7 @@ class MessagePassingNetwork(NeuralPotential):
     Warns
     -----
     RuntimeWarning
-        If the loss becomes infinite or NaN. The last good weights are kept.
+        If the loss becomes infinite or NaN.
 
     See Also
     --------
@@ -221,8 +214,11 @@ class MessagePassingNetwork(NeuralPotential):
     >>> from skatom.datasets import load_ethanol
     >>> from skatom.models import MessagePassingNetwork
     >>> data = load_ethanol()
-    >>> model = MessagePassingNetwork(n_features=8, n_passes=2, max_iter=20, random_state=0)
-    >>> model = model.fit(data.structures[::50], data.targets[::50])
+    >>> model = MessagePassingNetwork(
+    ...     n_features=8, n_passes=1, n_filters=4, max_iter=30, batch_size=16,
+    ...     learning_rate_init=1e-2, random_state=0,
+    ... )
+    >>> model = model.fit(data.structures[::40], data.targets[::40])
     >>> energies, forces = model.predict(data.structures[1:3], return_forces=True)
     >>> energies.shape, forces.shape
     ((2,), (18, 3))
@@ -348,8 +344,11 @@ class MessagePassingNetwork(NeuralPotential):
         return replace(PRESETS[self.preset], **given)
 
     def _data(self, X, y):
-        vars(self).pop("n_bond_features_", None)  # whether there were bonds in the last fit
-        structures, targets = super()._data(X, y)
+        before = vars(self).pop("n_bond_features_", None)  # bonds of the last fit do not count
+        try:
+            structures, targets = super()._data(X, y)
+        finally:
+            self.n_bond_features_ = before
         if self.target == "energy" and self._parts().edges in DISCRETE:
             check_labels(targets, ("energy",), type(self).__name__)
             targets = Targets(energy=targets.energy, offsets=targets.offsets)
@@ -361,8 +360,9 @@ class MessagePassingNetwork(NeuralPotential):
 
     def _checked(self, X):
         structures = super()._checked(X)
-        learnt_from_bonds = getattr(self, "n_bond_features_", None) is not None
-        if learnt_from_bonds or self._parts().edges in BONDED:
+        fitted = hasattr(self, "n_bond_features_") and hasattr(self, "network_")
+        has_bonds = fitted and self.network_.architecture.has_bonds
+        if has_bonds or self._parts().edges in BONDED:
             return with_known_bonds(structures)
         return structures
 

@@ -8,12 +8,15 @@ import numpy as np
 
 from skatom.bonds import BOND_KINDS, check_not_periodic
 from skatom.elements import species_index
+from skatom.memory import check_memory
 from skatom.models.neural.graph_operators import operators
 from skatom.models.neural.graphs import Graphs, centred
 from skatom.structures import offsets_from_counts
 
 # Bins of the distances of atoms that are not bonded, in Å: below 2, eight from 2 to 6, beyond.
 _BINS = np.linspace(2, 6, 9)
+# Numbers of a pair of atoms beside those: two ends, twice, and a vector.
+_OF_PAIR = 7
 OPERATORS = ("spectral", "chebyshev", "renormalized")
 # Edges that need bonds.
 BONDED = ("bonds", *OPERATORS)
@@ -35,6 +38,8 @@ def molecular_graphs(a, structures, species):
     if a.has_bonds:
         check_not_periodic(structures)
     atom_numbers = _atom_numbers(bonds, a.n_atom_numbers) if a.n_atom_numbers else None
+    if a.edges in OPERATORS or a.virtual_edges:
+        _check_pairs(a, structures)
     if a.edges in OPERATORS:
         return _of_operators(a, structures, species, bonds, atom_numbers)
     if a.edges == "bonds":
@@ -44,6 +49,16 @@ def molecular_graphs(a, structures, species):
         graphs = Graphs.of(structures, species, a.cutoff)
     edge_numbers = _edge_numbers(a, graphs, bonds) if n_edge_numbers(a) else None
     return replace(graphs, edge_numbers=edge_numbers, atom_numbers=atom_numbers, tabled=True)
+
+
+def _check_pairs(a, structures):
+    """Raise a MemoryError if arrays of all pairs of atoms of each structure do not fit."""
+    pairs = float((structures.n_atoms.astype(float) ** 2).sum()) / 2
+    check_memory(
+        8.0 * pairs * (n_edge_numbers(a) + _OF_PAIR),
+        f"edges of all {pairs:.3g} pairs of atoms of {len(structures)} structures",
+        "give smaller or fewer structures, or choose edges='gaussians'",
+    )
 
 
 def _atom_numbers(bonds, n):

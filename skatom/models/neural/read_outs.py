@@ -132,7 +132,10 @@ class FingerprintReadOut(ReadOut):
 
 @dataclass(frozen=True)
 class Set2SetReadOut(ReadOut):
-    """A network of what `set2set` reads of the atoms' states in n_steps steps."""
+    """The number of atoms times a network of what `set2set` reads of their states in n_steps steps.
+
+    What is read are means, so that the network gives the energy of an atom.
+    """
 
     n_steps: int
 
@@ -150,7 +153,8 @@ class Set2SetReadOut(ReadOut):
         from skatom.models._torch.networks.read_outs import set2set, two_layers
 
         answer = set2set(weights, features, batch, self.n_steps)
-        return {"energy": two_layers(weights, "head", answer)}
+        n_atoms = batch.sums_of_atoms(features.new_ones(len(features)))
+        return {"energy": n_atoms * two_layers(weights, "head", answer)}
 
 
 READ_OUTS = {
