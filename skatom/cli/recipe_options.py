@@ -13,8 +13,8 @@ def add_model_options(parser):
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy, mtp, ace, schnet, dtnn or painn; see "
-        "the end of this help [sgdml]",
+        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy, mtp, ace, schnet, dtnn or painn; "
+        "see the end of this help [sgdml]",
     )
     group.add_argument(
         "--set",
