@@ -14,6 +14,7 @@ from skatom._device import resolve_torch
 from skatom.models.neural.dtnn_architecture import DTNNArchitecture
 from skatom.models.neural.fitted_network import FittedNetwork
 from skatom.models.neural.heads import EnergyHead
+from skatom.models.neural.message_passing_architecture import MessagePassingArchitecture
 from skatom.models.neural.painn_architecture import PaiNNArchitecture
 from skatom.models.neural.schnet_architecture import SchNetArchitecture
 
@@ -22,12 +23,22 @@ CPU = resolve_torch("cpu", "SchNet")
 
 _SCHNET = SchNetArchitecture(3, 4.5, 6, 5, 3, 8, 4.5, 4.0, "cosine", False, False)
 _DTNN = DTNNArchitecture(3, 4.5, 6, 5, 3, 8, 4.5, 4.0, "cosine")
+_EDGE_NETWORK = MessagePassingArchitecture(
+    3, 4.5, 8, 4, 2, "edge_network", "gru", None, "ends", "distances", "cosine", False, False, True,
+    True, 0, 5, 2, 8, 7, 2, 0, 4, 4.0,
+)  # fmt: skip
+_UPDATED_EDGES = MessagePassingArchitecture(
+    3, 4.5, 4, 4, 2, "filters", "residual", "network", "last", "gaussians", "cosine", False, False,
+    False, False, 0, 5, 2, 8, 7, 1, 0, 4, 4.0,
+)  # fmt: skip
 # Those whose energies and forces are continuous where atoms cross the cutoff, and others.
 SMOOTH = {
     "schnet": lambda: _SCHNET,
     "schnet-normalised": lambda: replace(_SCHNET, normalize_filter=True),
     "schnet-shared": lambda: replace(_SCHNET, shared_filters=True),
     "dtnn": lambda: _DTNN,
+    "edge-network": lambda: _EDGE_NETWORK,
+    "updated-edges": lambda: _UPDATED_EDGES,
     "painn": lambda: PaiNNArchitecture(3, 4.5, 4, 2, 4),
 }
 ARCHITECTURES = SMOOTH | {

@@ -36,6 +36,7 @@ from skatom.metrics import evaluate
 from skatom.models import (
     DTNN,
     GDML,
+    HDNNP,
     SGDML,
     BaggedGreedyOLS,
     Committee,
@@ -45,6 +46,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
     PaiNN,
@@ -297,6 +299,11 @@ JOBS = {
               max_iter=2, random_state=0),
         4000,
     ),
+    "hdnnp": Fit(lambda: HDNNP(max_iter=2, random_state=0), 1500),
+    "hdnnp-charges": Fit(
+        lambda: HDNNP(max_iter=2, electrostatics=True, solver="lbfgs", random_state=0), 1500, ALL,
+        "crystals",
+    ),
     "network-crystals": Fit(
         piped(SMALL_SOAP, StructuredMLPRegressor, max_iter=1, random_state=0), 1500, ALL,
         "crystals",
@@ -417,7 +424,7 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
-    for network in (SchNet, DTNN, PaiNN):
+    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN):
 
         def one_batch(network=network):
             return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)

@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
 from skatom.descriptors import (
+    ACSF,
     FCHL19,
     SOAP,
     InverseDistances,
@@ -21,6 +22,7 @@ from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
 from skatom.models import (
     DTNN,
     GDML,
+    HDNNP,
     SGDML,
     BaggedGreedyOLS,
     Committee,
@@ -30,6 +32,7 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
     PaiNN,
@@ -41,6 +44,7 @@ from skatom.models import (
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
+SMALL_ACSF = ACSF(3.5, g2=[(0.3, 0.0), (1.0, 1.5), (1.0, 2.5)], g4=[(0.05, 1, 1), (0.05, 1, -1)])
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
 SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
 # the smallest distance is given: a fit that fails in a Pipeline leaves the new one
@@ -279,6 +283,16 @@ CASES = {
               n_iter_no_change=5, random_state=0),
         system="waters",
     ),
+    "hdnnp": Case(
+        lambda: HDNNP(SMALL_ACSF, hidden_layer_sizes=(5,), solver="lbfgs", tol=0.05,
+                      n_iter_no_change=5, random_state=0),
+        labels=OF_THE_ENERGY,
+    ),
+    "hdnnp-charges": Case(
+        lambda: HDNNP(SMALL_ACSF, hidden_layer_sizes=(5,), electrostatics=True, solver="lbfgs",
+                      tol=0.05, n_iter_no_change=5, random_state=0),
+        labels=OF_THE_ENERGY,
+    ),
     "trained-moments": Case(
         lambda: MomentTensorPotential(
             SMALL_MOMENTS, LinearPotential(alpha=1e-6), n_radial=4, max_iter=3, random_state=0
@@ -338,3 +352,10 @@ if find_spec("torch"):
             ),
             labels=(target,), system="waters", takes_baseline=False,
         )  # fmt: skip
+    CASES["message-passing"] = Case(
+        lambda: MessagePassingNetwork(
+            cutoff=3.5, gamma=6.0, n_passes=2, n_filters=4, read_out="sum",
+            **{k: v for k, v in TRAINED.items() if k != "n_interactions"} | {"max_iter": 15},
+        ),
+        labels=OF_THE_ENERGY,
+    )  # fmt: skip

@@ -24,7 +24,6 @@ from skatom import Structures  # noqa: E402
 from skatom.models._torch.networks.potential import GraphPotential, batch_of  # noqa: E402
 from skatom.models._torch.networks.training import TrainingSteps  # noqa: E402
 from skatom.models.neural.fitted_network import FittedNetwork  # noqa: E402
-from skatom.models.neural.graphs import Graphs  # noqa: E402
 from skatom.models.neural.labelled_graphs import LabelledGraphs  # noqa: E402
 from skatom.models.neural.network_labels import labels_of_energies  # noqa: E402
 from skatom.models.neural.packing import BatchLayout, packed  # noqa: E402
@@ -220,7 +219,7 @@ def _batch(network, images, on_card, labelled=False, n_structures=None):
     """A `GraphBatch` of structures, and the names of its labels."""
     structures = Structures.from_ase(images)
     cutoff = network.architecture.cutoff
-    graphs, names, labels = Graphs.of(structures, network.species, cutoff), (), None
+    graphs, names, labels = network.architecture.graphs(structures, network.species), (), None
     if labelled:
         targets = labels_of(structures, ("energy", "forces", "stress"))
         noise = {"noise_energy": 0.1, "noise_forces": 0.1, "noise_virial": 0.1}

@@ -33,6 +33,14 @@ SMALL = {
     "mapped": {"n_environments": 40, "tables__n_knots_triangles": 20},
     "mtp": {"moments__level": 8},
     "ace": {"expansion__degrees": (6, 4, 4, 4)},
+    "hdnnp": {
+        "n_radial": 4,
+        "zetas": (1,),
+        "hidden_layer_sizes": (5,),
+        "max_iter": 60,
+        "batch_size": 4,
+        "learning_rate_init": 0.02,
+    },
     "schnet": {
         "n_features": 16,
         "n_interactions": 2,
@@ -77,7 +85,7 @@ def ethanol():
 
 class TestRecipes:
     @pytest.mark.parametrize(
-        "name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp", "ace", *WITH_TORCH]
+        "name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp", "ace", "hdnnp", *WITH_TORCH]
     )
     @pytest.mark.filterwarnings("ignore")
     def test_learns_crystals(self, name, crystals):
@@ -88,7 +96,8 @@ class TestRecipes:
         assert np.isfinite(errors["stress_mae"])
 
     @pytest.mark.parametrize(
-        "name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp", "ace", *WITH_TORCH]
+        "name",
+        ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp", "ace", "hdnnp", *WITH_TORCH],
     )
     def test_learns_a_molecule(self, name, ethanol):
         X, y = ethanol

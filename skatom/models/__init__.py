@@ -15,6 +15,8 @@ from skatom.models.nbody.kernel_order import KernelOrderSelector
 from skatom.models.nbody.mapped_force_field import MappedForceField
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
 from skatom.models.neural.dtnn import DTNN
+from skatom.models.neural.hdnnp import HDNNP
+from skatom.models.neural.message_passing_network import MessagePassingNetwork
 from skatom.models.neural.painn import PaiNN
 from skatom.models.neural.schnet import SchNet
 from skatom.models.neural.structured_mlp import StructuredMLPRegressor
@@ -29,9 +31,11 @@ __all__ = [
     "GDML",
     "GatedExperts",
     "GreedyOLS",
+    "HDNNP",
     "KernelOrderSelector",
     "LinearPotential",
     "MappedForceField",
+    "MessagePassingNetwork",
     "MomentTensorPotential",
     "NBodyGaussianProcess",
     "PaiNN",

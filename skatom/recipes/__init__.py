@@ -13,6 +13,7 @@ from skatom.recipes.fchl19 import FCHL19_RECIPE
 from skatom.recipes.gap import GAP
 from skatom.recipes.gdml import GDML_RECIPE, SGDML_RECIPE
 from skatom.recipes.greedy import GREEDY
+from skatom.recipes.hdnnp import HDNNP_RECIPE
 from skatom.recipes.mtp import MTP
 from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
 from skatom.recipes.painn import PAINN
@@ -26,7 +27,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP, ACE, SCHNET, DTNN_RECIPE, PAINN,
+        MTP, ACE, HDNNP_RECIPE, SCHNET, DTNN_RECIPE, PAINN,
     )
 }  # fmt: skip
 
@@ -102,7 +103,7 @@ def make(
     ----------
     name : str
         Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
-        "mtp", "ace", "schnet", "dtnn" or "painn".
+        "mtp", "ace", "hdnnp", "schnet", "dtnn" or "painn".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0

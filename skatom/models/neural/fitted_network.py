@@ -6,7 +6,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from skatom.models.neural.graphs import Graphs
 from skatom.models.neural.packing import NUMBERS, BatchLayout, packed
 from skatom.structures import groups_by_size
 
@@ -61,7 +60,7 @@ class FittedNetwork:
             By name; with derivatives "gradient" (n_atoms, 3) in eV/Å and "virial" (n, 3, 3) in eV
             among them.
         """
-        graphs = Graphs.of(structures, self.species, self.architecture.cutoff)
+        graphs = self.architecture.graphs(structures, self.species)
         rows = graphs.offsets + graphs.edge_offsets
         parts = [
             self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)

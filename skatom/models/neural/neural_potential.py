@@ -22,7 +22,6 @@ from skatom.models._regressor import StructureRegressor
 from skatom.models.neural.first_constants import constants_of_elements, scale_of
 from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
-from skatom.models.neural.graphs import Graphs
 from skatom.models.neural.heads import HEADS, POOLINGS, EnergyHead
 from skatom.models.neural.labelled_graphs import LabelledGraphs
 from skatom.models.neural.network_labels import labels_of_energies, labels_of_property
@@ -222,7 +221,7 @@ class NeuralPotential(StructureRegressor):
         species = structures.species if before is None else before.species
         architecture = self._architecture(len(species))
         head = self._head(architecture.n_features)
-        graphs = Graphs.of(structures, species, architecture.cutoff)
+        graphs = architecture.graphs(structures, species)
         if before is not None:
             _check_same(before, architecture, head)
             return before, graphs
