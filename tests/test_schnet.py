@@ -23,7 +23,7 @@ from models_under_contract import labels_of, waters  # noqa: E402
 
 from skatom import Structures, Targets  # noqa: E402
 from skatom.metrics import neg_force_mae  # noqa: E402
-from skatom.models import Committee, SchNet  # noqa: E402
+from skatom.models import DTNN, Committee, SchNet  # noqa: E402
 from skatom.models._torch.networks.potential import GraphPotential, batch_of  # noqa: E402
 from skatom.models.neural import training_checkpoint  # noqa: E402
 from skatom.models.neural.fitted_network import FittedNetwork  # noqa: E402
@@ -387,6 +387,11 @@ class TestCheckpoints:
     def test_of_another_network_are_refused(self, killed):
         with pytest.raises(ValueError, match="training with n_features=8, not 4: set it as it was"):
             killed.set_params(n_features=4).fit(*data())
+
+    def test_of_another_architecture_are_refused(self, killed):
+        other = DTNN(3.5, max_iter=60, checkpoint=killed.checkpoint)
+        with pytest.raises(ValueError, match="training with model='SchNet', not 'DTNN': set it as"):
+            other.fit(*data())
 
     def test_of_other_data_are_refused(self, killed):
         with pytest.raises(ValueError, match="training with other structures or labels"):

@@ -15,6 +15,13 @@ Without a card the tasks run on the CPU with short times. `--threads` is the num
 torch. The published errors are those of the thesis of K. T. Schütt (2018), of chapter 11 of Machine
 Learning Meets Quantum Physics (2020) and of PaiNN (2021), for 1,000 training frames of the same
 source.
+
+    python -m benchmarks neural --tasks interactions --width 32 --iterations 60
+    python -m benchmarks neural --tasks interactions --seconds 150 --width 128 --batch-size 100
+
+The task `interactions` compares one interaction with three, and energies alone with energies and
+forces. On a card, the last command gives each of the three the time in which the published errors
+are reached with all labels.
 """
 
 import time
@@ -34,15 +41,17 @@ PUBLISHED = {
 }
 # ethanol of MD17, and of the revised data
 MOLECULES = ("ethanol", "aspirin", "revised_ethanol")
+PUBLISHED_BY_ONE = {"ethanol": (0.43, 1.72)}
 # 1,000 to learn from, and those that are left out to judge the weights.
 _FRAMES, _LEFT_OUT = 1100, 1 / 11
-TASKS = ("equality", "steps", "prediction", "training")
+TASKS = ("equality", "steps", "prediction", "training", "interactions")
 
 
 def add_arguments(parser):
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS[:-1])
     parser.add_argument("--molecule", choices=MOLECULES, default="ethanol")
     parser.add_argument("--seconds", type=float, default=60, help="time of the training")
+    parser.add_argument("--iterations", type=int, help="in place of the time")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--width", type=int, default=64, help="features and filters")
     parser.add_argument("--rate", type=float, default=1e-3, help="the first learning rate")
@@ -165,14 +174,12 @@ def _prediction(options, train, test):
 
 def _training(options, train, test):
     """Errors after a training of so many seconds."""
-    model = _model(options, max_iter=10**6, max_time=options.seconds)
+    model = _model(options, **_limit(options))
     seconds, model = timed(partial(model.fit, *train))
     history = model.history_
     for k in np.unique(np.linspace(0, len(history["step"]) - 1, 8).astype(int)):
         print("  " + ", ".join(f"{name} {values[k]:.5g}" for name, values in history.items()))
-    found = predict(model, test[0], {"energy", "forces"})
-    energy = KCAL * np.abs(found["energy"] - test[1].energy).mean()
-    forces = KCAL * np.abs(found["forces"] - test[1].forces).mean()
+    energy, forces = _errors(model, test)
     published = PUBLISHED[options.network][options.molecule.removeprefix("revised_")]
     rows = [
         ["skatom", f"{energy:.3f}", f"{forces:.3f}", f"{seconds:.0f} s"],
@@ -182,3 +189,43 @@ def _training(options, train, test):
         f"mean absolute errors, {len(test[0])} frames, kcal/mol and kcal/mol/Å",
         ["", "energy", "forces", "training"], rows,
     )  # fmt: skip
+
+
+def _interactions(options, train, test):
+    """One interaction and three; energies alone."""
+    alone = Targets(energy=train[1].energy, offsets=train[1].offsets)
+    rows = []
+    for name, n, labels in (
+        ("one interaction", 1, train[1]),
+        ("three", 3, train[1]),
+        ("three, energies alone", 3, alone),
+    ):
+        model = _model(options, n_interactions=n, **_limit(options))
+        seconds, model = timed(partial(model.fit, train[0], labels))
+        energy, forces = _errors(model, test)
+        rows.append([
+            name, f"{energy:.3f}", f"{forces:.3f}", str(model.history_["step"][-1]),
+            f"{seconds:.0f} s",
+        ])  # fmt: skip
+    for name, published in (("one", PUBLISHED_BY_ONE), ("three", PUBLISHED["schnet"])):
+        if options.molecule in published and options.network == "schnet":
+            rows.append([f"published, {name}", *map(str, published[options.molecule]), "", ""])
+    table(
+        f"mean absolute errors, {len(test[0])} frames, kcal/mol and kcal/mol/Å",
+        ["", "energy", "forces", "steps", "training"], rows,
+    )  # fmt: skip
+
+
+def _limit(options):
+    """The parameters that end a training."""
+    if options.iterations:
+        return {"max_iter": options.iterations}
+    return {"max_iter": 10**6, "max_time": options.seconds}
+
+
+def _errors(model, test):
+    """Mean absolute errors in kcal/mol and kcal/mol/Å."""
+    found = predict(model, test[0], {"energy", "forces"})
+    return tuple(
+        KCAL * np.abs(found[name] - getattr(test[1], name)).mean() for name in ("energy", "forces")
+    )
