@@ -177,7 +177,7 @@ class DTNN(NeuralPotential):
     >>> from skatom.models import DTNN
     >>> data = load_ethanol()
     >>> model = DTNN(n_interactions=2, max_iter=50, learning_rate_init=5e-3, random_state=0)
-    >>> model = model.fit(data.structures[::20], data.targets[::20])
+    >>> model = model.fit(data.structures[::50], data.targets[::50])
     >>> energies, forces = model.predict(data.structures[1:3], return_forces=True)
     >>> energies.shape, forces.shape
     ((2,), (18, 3))

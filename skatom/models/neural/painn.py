@@ -133,6 +133,8 @@ class PaiNN(NeuralPotential):
         Number of iterations.
     best_iteration_ : int
         The iteration whose weights were kept.
+    steps_ : dict of ndarray or None
+        What `partial_fit` goes on from.
     species_ : ndarray of int, shape (n_species,)
         Sorted atomic numbers seen in `fit`.
     absolute_energies_ : bool

@@ -69,7 +69,8 @@ class TrainingCheckpoint:
 
     def _difference(self, other):
         own, other = json.loads(self.settings), json.loads(other)
-        name = next(k for k in (*own, *other) if own.get(k) != other.get(k))
+        # a network of another class differs in much, and says so
+        name = next(k for k in ("model", *own, *other) if own.get(k) != other.get(k))
         return f"{name}={other.get(name)!r}, not {own.get(name)!r}"
 
     def save(self, state):
