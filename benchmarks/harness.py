@@ -64,7 +64,12 @@ def peer_python(name):
         print(f"making the environment of {name} in {PEERS / name} …", flush=True)
         venv.create(PEERS / name, with_pip=True)
         requirements = HERE / "peers" / f"requirements-{name}.txt"
-        subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
+        install = [python, "-m", "pip", "install", "-q"]
+        subprocess.run([*install, "-r", requirements], check=True)
+        # packages that ask for other versions than those they work with
+        alone = HERE / "peers" / f"requirements-{name}-alone.txt"
+        if alone.exists():
+            subprocess.run([*install, "--no-deps", "-r", alone], check=True)
     return python
 
 

@@ -1,11 +1,23 @@
-"""A training epoch and predictions of skatom's networks, for the benchmark neural."""
+"""A training epoch and predictions of skatom's networks beside peers, for the benchmark neural."""
 
+import json
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import peak_gib, repeated_within, touch_memory
+from benchmarks.harness import (
+    own,
+    peak_gib,
+    peer_python,
+    peer_script,
+    repeated_within,
+    run_worker,
+    table,
+    touch_memory,
+)
 from skatom import Structures, Targets
 from skatom._prediction import predict
 from skatom.models import PaiNN, SchNet
@@ -14,6 +26,71 @@ from skatom.models.neural.graph_training import GraphTraining
 
 CLOCKS = {"s": time.perf_counter, "processor_s": time.process_time}
 CUTOFF, N_GAUSSIANS = 5.0, 50
+
+
+EPOCHS = 6
+PEERS = {"schnet": ("schnetpack", "pyg"), "painn": ("schnetpack",)}
+
+
+def compare(options, train):
+    """Print differences with equal weights, then times and memory of skatom and of the peers."""
+    structures, targets = train
+    with tempfile.TemporaryDirectory() as folder:
+        shape = len(structures), -1, 3
+        np.savez(
+            Path(folder, "frames.npz"), z=structures.numbers[: structures.n_atoms[0]],
+            R=structures.positions.reshape(shape), F=targets.forces.reshape(shape),
+            E=targets.energy - targets.energy.mean(),
+        )  # fmt: skip
+        task = {
+            "network": options.network, "arrays": str(Path(folder, "frames.npz")),
+            "n": options.frames, "batch": options.batch_size, "width": options.width,
+            "threads": options.threads, "seconds": 5.0, "what": "speed",
+            "weights": str(Path(folder, "weights.npz")),
+        }  # fmt: skip
+        _agreement(task | {"what": "agreement", "n": 6}, folder)
+        _speed(task)
+
+
+def _commands(task):
+    """Our command and those of the peers, by name."""
+    function = with_weights if task["what"] == "agreement" else measured
+    commands = {"skatom": own(function, task)}
+    for peer in PEERS[task["network"]]:
+        given = json.dumps(task | {"peer": peer})
+        commands[peer] = peer_python("neural"), peer_script("neural_networks.py"), given
+    return commands
+
+
+def _agreement(task, folder):
+    found = {}
+    task["out"] = str(Path(folder, "found.npz"))
+    for name, command in _commands(task).items():
+        run_worker(command, task["threads"])
+        found[name] = dict(np.load(task["out"]))
+    for name in PEERS[task["network"]]:
+        differences = [
+            np.abs(found[name][k] - values).max() / np.abs(values).max()
+            for k, values in found["skatom"].items()
+        ]
+        print("  {}: energies and forces differ by {:.0e} and {:.0e}".format(name, *differences))
+
+
+def _speed(task):
+    rows, first = [], None
+    for name, command in _commands(task).items():
+        found = run_worker(command, task["threads"])
+        first = first or found
+        row = [name]
+        for what in ("epoch", "prediction"):
+            for clock in CLOCKS:
+                seconds = found[f"{what}_{clock}"]
+                row.append(f"{seconds:.3f} ({seconds / first[f'{what}_{clock}']:.1f})")
+        rows.append([*row, f"{found['kib_per_atom']:.0f}", f"{found['foreign_cores']:.1f}"])
+    table(
+        f"{task['n']} frames, seconds (and ratios), KiB for each atom of a training batch of all",
+        ["", "epoch", "processor", "prediction", "processor", "KiB", "foreign cores"], rows,
+    )  # fmt: skip
 
 
 def network(task, **changes):
@@ -64,7 +141,7 @@ def _epochs(model, task, structures, targets):
         times.append([clock() - t for clock, t in zip(CLOCKS.values(), begin, strict=True)])
 
     GraphTraining._iterate = timed
-    model.set_params(max_iter=10**6, max_time=2 * task["seconds"]).fit(structures, targets)
+    model.set_params(max_iter=EPOCHS).fit(structures, targets)
     GraphTraining._iterate = iterate
     return {f"epoch_{name}": best for name, best in zip(CLOCKS, np.min(times, 0), strict=True)}
 

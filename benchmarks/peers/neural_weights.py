@@ -1,5 +1,7 @@
 """Weights of skatom's networks in those of SchNetPack and PyTorch Geometric."""
 
+from math import log
+
 import torch
 from torch.nn.functional import softplus
 
@@ -10,7 +12,7 @@ class ShiftedSoftplus(torch.nn.Module):
     """The activation behind the last layer of filters, which both peers leave out."""
 
     def forward(self, x):
-        return softplus(x) - torch.log(torch.tensor(2.0, dtype=x.dtype))
+        return softplus(x) - log(2.0)
 
 
 @torch.no_grad()
@@ -18,6 +20,9 @@ def copy_weights(model, peer, network, weights):
     """The model, whose equations are then skatom's."""
     w = {name: torch.tensor(weights[name]) for name in weights.files}
     net, species = model.network, w.pop("species")
+    for module in net.modules():
+        if hasattr(module, "shift"):  # of PyG's activation, in single precision
+            module.shift = log(2.0)
     _sharpen(net.distance_expansion if peer == "pyg" else net.representation.radial_basis)
     if peer == "pyg":
         embedding, head = net.embedding, (net.lin1, net.lin2)

@@ -4,15 +4,18 @@ from skatom._numba import njit
 
 
 @njit(cache=True, nogil=True)
-def look_up(distances, table, step, values, slopes):
-    """Values and slopes (T, n_edges, F) of the cubics (n_intervals, 4, T, F) at some distances."""
-    last = len(table) - 1
-    for e in range(len(distances)):
-        scaled = distances[e] / step[0]
-        k = min(int(scaled), last)
-        x, left = scaled - k, 1 / step[0]
+def look_up(intervals, places, table, per_length, values, slopes):
+    """Values and slopes (T, n, F) of the cubics (n_intervals, 4, T, F) at places within intervals.
+
+    Places are from 0 to 1; ``per_length`` has one number, the intervals in a unit of length.
+    """
+    factor = per_length[0]
+    for e in range(len(places)):
+        k, x = intervals[e], places[e]
         for t in range(values.shape[0]):
             for f in range(values.shape[2]):
                 b, c, d = table[k, 1, t, f], table[k, 2, t, f], table[k, 3, t, f]
-                values[t, e, f] = ((d * x + c) * x + b) * x + table[k, 0, t, f]
-                slopes[t, e, f] = ((3 * d * x + 2 * c) * x + b) * left
+                dx = d * x
+                cx = dx + c
+                values[t, e, f] = (cx * x + b) * x + table[k, 0, t, f]
+                slopes[t, e, f] = ((cx + cx + dx) * x + b) * factor
