@@ -248,6 +248,32 @@ class TestParts:
         parts = LinearPotential(1e-3).partial_fit(X[:20], y[:20]).partial_fit(X[20:], y[20:])
         np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-10)
 
+    def test_another_regularisation_is_that_of_another_fit(self):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(60, 5)), rng.normal(size=60)
+        model = LinearPotential(alpha=1e-3).fit(X, y)
+        before = model.coef_.copy()
+        other = model.regularized(alpha=2.0, scaling=0.5)
+        fitted = LinearPotential(alpha=2.0, scaling=0.5).fit(X, y)
+        np.testing.assert_allclose(other.coef_, fitted.coef_, rtol=1e-10)
+        np.testing.assert_allclose(other.predict(X), fitted.predict(X), rtol=1e-10)
+        assert other.alpha == 2.0 and model.alpha == 1e-3
+        np.testing.assert_array_equal(model.coef_, before)
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"noise_energy": 0.1}, "noise_energy needs a fit"),
+            ({"alpha": "cv"}, "alpha='cv' needs a fit"),
+            ({"alpha": -1.0}, "alpha"),
+        ],
+    )
+    def test_other_parameters_need_a_fit(self, parameters, message):
+        X = np.random.default_rng(0).normal(size=(20, 2))
+        model = LinearPotential().fit(X, X.sum(axis=1))
+        with pytest.raises(ValueError, match=message):
+            model.regularized(**parameters)
+
     def test_what_differs_cannot_be_merged(self, data):
         X, y = data
         model = LinearPotential(1e-3).fit(X[:6], y[:6])

@@ -257,7 +257,7 @@ def test_openmp_keeps_a_number_of_threads_for_each_thread(monkeypatch):
             self.own.threads = threads
 
     library, seen = Library(), []
-    monkeypatch.setattr("skatom.parallel._blas_libraries", lambda: [library])
+    monkeypatch.setattr("skatom._threads._blas_libraries", lambda: [library])
 
     def other():
         with serial_blas():
@@ -305,7 +305,7 @@ def test_an_interrupt_within_the_limit_itself_leaves_no_limit(openmp, call, monk
             self.threads = threads
 
     libraries = [Library(), Library()]
-    monkeypatch.setattr("skatom.parallel._blas_libraries", lambda: libraries)
+    monkeypatch.setattr("skatom._threads._blas_libraries", lambda: libraries)
     with pytest.raises(KeyboardInterrupt), serial_blas():
         assert [library.threads for library in libraries] == [1, 1]
     with serial_blas():

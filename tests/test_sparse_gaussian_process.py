@@ -27,7 +27,7 @@ from sparse_systems import (
     with_isolated_atoms,
 )
 
-from skatom import Structures, Targets, parallel
+from skatom import Structures, Targets, _threads
 from skatom._prediction import predict
 from skatom.baseline import less_baseline
 from skatom.calculators import SkatomCalculator
@@ -239,7 +239,7 @@ class TestLearning:
 
     def test_memory_does_not_grow_with_the_structures(self, monkeypatch):
         # the peak shall not depend on how threads overlap
-        monkeypatch.setattr(parallel, "available_threads", lambda: 1)
+        monkeypatch.setattr(_threads, "available_threads", lambda: 1)
         monkeypatch.setattr(fitting, "batch_size", lambda n_columns: 64)
         peaks = []
         for n in (64, 128):  # more than as many batches as wait for their turn

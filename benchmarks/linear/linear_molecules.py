@@ -120,11 +120,11 @@ def _tuned(name, train, settings, options):
         linear, test = _fitted(kept, {name: held}, own, options.device)
         for scaling, alpha in product(_SCALINGS, _ALPHAS):
             try:
-                linear.set_params(scaling=scaling, alpha=alpha)._solve(linear.sums_)
+                model = linear.regularized(scaling=scaling, alpha=alpha)
             except (ValueError, RuntimeError) as error:  # not positive definite, by rounding
                 print(own, scaling, alpha, error, flush=True)
                 continue
-            row = _row(linear, name, *test[name], "")
+            row = _row(model, name, *test[name], "")
             error = float(row[3].split(", ")[1])
             tried.append((error, own | {"scaling": scaling, "alpha": alpha}))
             print(own, scaling, *row[1:5], f"{time.perf_counter() - begin:.0f} s", flush=True)
@@ -135,10 +135,10 @@ def _errors(train, tests, settings, options):
     begin, rows = time.perf_counter(), []
     linear, held = _fitted(train, tests, settings, options.device)
     for alpha in options.alpha or [linear.alpha]:
-        linear.set_params(alpha=alpha)._solve(linear.sums_)
+        model = linear.regularized(alpha=alpha)
         seconds = time.perf_counter() - begin
         for name, (X, y) in held.items():
-            rows.append(_row(linear, name, X, y, f"{seconds:.0f}"))
+            rows.append(_row(model, name, X, y, f"{seconds:.0f}"))
             print(*rows[-1], flush=True)
     return rows
 

@@ -14,7 +14,8 @@ _SHEARS = ("yz", "xz", "xy")
 def stress_finding(expected, found, sure):
     """The finding about components (n, …) of stresses, beside what one or two fits expect."""
     r2 = [1 - np.sum((found - of_fit) ** 2) / np.sum(found**2) for of_fit in expected]
-    if max(r2) > 0.3 and not (sure and _contradicts(expected, found)):
+    contradicts = sure and _contradicts(expected, found)
+    if max(r2) > 0.3 and not contradicts:
         return None
     pairs = [compared(of_fit.ravel(), found.ravel()) for of_fit in expected]
     correlation, ratio = max(pairs, key=lambda pair: abs(pair[0]))
@@ -23,7 +24,7 @@ def stress_finding(expected, found, sure):
         "the stresses are not the derivatives of energies and forces "
         f"(ratio {signed:.3g}, correlation {correlation:.2f}): "
     )
-    if abs(correlation) < 0.6 or max(r2) > 0.3:
+    if abs(correlation) < 0.6 or (contradicts and correlation > 0):
         text = "contradicting labels, components in another order or stresses of other structures?"
         return Contradiction(start + (_order(expected, found) or text)) if sure else None
     if 1 / 2.5 < ratio < 2.5:

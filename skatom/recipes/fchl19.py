@@ -1,15 +1,20 @@
 """``fchl19``: FCHL19 with kernel ridge regression of energies and forces."""
 
+import numpy as np
+from ase import Atoms
 from sklearn.pipeline import Pipeline
 
 from skatom.descriptors import FCHL19
 from skatom.kernels import Gaussian
 from skatom.models import ForceKernelRidge
 from skatom.recipes.base import Cost, Recipe
+from skatom.recipes.settings import nested
 from skatom.solvers import PackedCholesky
+from skatom.structures import Structures
 
 _WIDTH = 512
-
+# Dimensions that the Jacobians of one species span, relative to the number of features, about.
+_RANK = 0.5
 
 # Two harmonics of the angle, both of weight, and their shells where neighbours are.
 _ANGULAR = {
@@ -44,16 +49,38 @@ def _build(settings, random_state, verbose, device):
 
 
 def _cost(settings, structures, targets):
-    size = 0
-    if targets.labelled("energy").any():
-        size += len(structures)
-    if targets.labelled("forces").any() and settings["basis"] == "derivatives":
-        size += 3 * len(structures.numbers)
+    n_features = _n_features(settings, structures.species)
+    # the features and, by species, their copy
+    memory = 16.0 * len(structures.numbers) * n_features
     if settings["basis"] == "operators":
         size = len(structures.numbers)
+    else:
+        coordinates = _coordinates(structures, targets)
+        size = int(targets.labelled("energy").sum() + coordinates.sum())
+        memory += 8.0 * _RANK * n_features * (structures.n_atoms @ coordinates)
     return Cost(
-        memory=PackedCholesky.memory(size, _WIDTH), flops=size**3 / 3, work=float(size) ** 2
+        memory=PackedCholesky.memory(size, _WIDTH) + memory,
+        flops=size**3 / 3,
+        work=float(size) ** 2,
     )
+
+
+def _coordinates(structures, targets):
+    """The rows of each structure beside its energy: no forces along its rigid motions."""
+    rotations = np.array([0, 0, 2, 3])[np.minimum(structures.n_atoms, 3)]
+    motions = 3 + rotations * ~structures.pbc.any(axis=1)
+    forces, stress = (targets.labelled(name) for name in ("forces", "stress"))
+    return forces * (3 * structures.n_atoms - motions) + 6 * stress
+
+
+def _n_features(settings, species):
+    """Number of features of an atom, or zero if the fit will say what is wrong with a setting."""
+    positions = 2.0 * np.arange(len(species))[:, None] * np.array([1.0, 0.0, 0.0])
+    row = Structures.from_ase([Atoms(numbers=species, positions=positions)])
+    try:
+        return FCHL19(**nested(settings)["fchl19"]).fit(row).n_features_out_
+    except (ValueError, TypeError):
+        return 0
 
 
 def _stages(facts, settings):

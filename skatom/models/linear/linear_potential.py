@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
 from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike, BaselineLike, Estimator, FeaturesLike, TargetsLike
@@ -327,10 +328,56 @@ class LinearPotential(LeastSquaresModel):
             If parameters, features, species or baselines differ.
         """
         check_mergeable(self, other)
-        both = clone(self)
-        vars(both).update({k: v for k, v in vars(self).items() if k not in vars(both)})
+        both = self._copied()
         both.absolute_energies_ = self.absolute_energies_ or other.absolute_energies_
         return both._solve(self.sums_.merge(other.sums_))
+
+    def regularized(self, **parameters: Any) -> LinearPotential:
+        """The model of the same labels with another regularisation; this one is left unchanged.
+
+        It is solved from the sums of the fit, so that many values take little more time than one.
+
+        Parameters
+        ----------
+        **parameters
+            ``alpha``, a number, and ``scaling``, as in the constructor.
+
+        Returns
+        -------
+        LinearPotential
+            As if it had been fitted with these parameters.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is another one, or no valid value.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skatom.models import LinearPotential
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> model = LinearPotential(alpha=1e-6).fit(X, X @ [1.0, 2.0, 3.0])
+        >>> model.regularized(alpha=10.0).coef_.round(1)
+        array([0.1, 0.2, 0.3])
+        """
+        check_is_fitted(self)
+        others = sorted(set(parameters) - {"alpha", "scaling"})
+        if others or parameters.get("alpha") == "cv":
+            name = ", ".join(others) or "alpha='cv'"
+            raise ValueError(
+                f"{name} needs a fit: alpha, as a number, and scaling alone can change after it"
+            )
+        other = self._copied().set_params(**parameters)
+        other._validate_params()
+        other._check_settings()
+        return other._solve(self.sums_)
+
+    def _copied(self):
+        """A model that has learnt the same."""
+        copied = clone(self)
+        vars(copied).update({k: v for k, v in vars(self).items() if k not in vars(copied)})
+        return copied
 
     def labels_of(
         self,
