@@ -2,9 +2,9 @@
 
     A_clmn = Σ_j U_c(j) R_n(r_j) Y_lm(r_j / r_j)        A_cn = Σ_j U_c(j) S_n(r_j)
 
-The features are sums of products of these numbers (see ``cluster_basis.Products``), evaluated as
+with one set of A_clmn for each sphere, whose cutoff its products have. The features are sums of products of these numbers (see ``cluster_basis.Products``), evaluated as
 the contractions of moment tensors are: for a block of centres or pairs at a time, side by side in
-memory. The numbers of a channel begin with A_clmn, n fastest, and end with A_cn.
+memory. The numbers of a channel begin with A_clmn of each sphere, n fastest, and end with A_cn.
 """
 
 from typing import NamedTuple
@@ -27,12 +27,12 @@ class Projections(NamedTuple):
     """What projections and their products need to know, for compiled code."""
 
     cutoff: float  # of single projections, the longest
-    product_cutoff: float
+    spheres: np.ndarray  # (n_spheres,): the cutoffs of products, ascending
     inner: np.ndarray  # (n_species, n_species): where the polynomials begin, in Å
     norm: np.ndarray  # see harmonics.normalization
     mixing: np.ndarray  # (n_channels, n_species)
     # see cluster_basis.Products
-    n_radial: np.ndarray
+    n_radial: np.ndarray  # (n_spheres, l_max + 1)
     n_pair: int
     starts: np.ndarray
     left: np.ndarray
@@ -67,15 +67,18 @@ def polynomials(r, cutoff, inner, f, df):
 def n_components(p):
     """Numbers of one channel."""
     total = p.n_pair
-    for l in range(len(p.n_radial)):
-        total += (2 * l + 1) * p.n_radial[l]
+    for s in range(len(p.n_radial)):
+        for l in range(p.n_radial.shape[1]):
+            total += (2 * l + 1) * p.n_radial[s, l]
     return total
 
 
 @callee(allocates=True, cache=True)
 def scratch(p):
     """Buffers of one thread for one neighbour at a time."""
-    n_lm, n_max = len(p.n_radial) * len(p.n_radial), p.n_radial[0]
+    n_lm, n_max = p.n_radial.shape[1] ** 2, 0
+    for s in range(len(p.n_radial)):
+        n_max = max(n_max, p.n_radial[s, 0])
     return (
         np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm)), np.empty(n_max), np.empty(n_max),
         np.empty(p.n_pair), np.empty(p.n_pair),
@@ -84,13 +87,20 @@ def scratch(p):
 
 @callee(cache=True)
 def _radial(vector, center, other, p, work):
-    """Radial functions of one neighbour in ``work``; its unit vector and distance."""
+    """S_n of one neighbour in ``work``; its unit vector and distance."""
     x, y, z = vector[0], vector[1], vector[2]
     r = np.sqrt(x * x + y * y + z * z)
-    inner = p.inner[center, other]
-    polynomials(r, p.product_cutoff, inner, work[3], work[4])
-    polynomials(r, p.cutoff, inner, work[5], work[6])
+    polynomials(r, p.cutoff, p.inner[center, other], work[5], work[6])
     return x / r, y / r, z / r, r
+
+
+@callee(cache=True)
+def _n_of_sphere(n_radial):
+    """Numbers of one sphere and channel."""
+    total = 0
+    for l in range(len(n_radial)):
+        total += (2 * l + 1) * n_radial[l]
+    return total
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -104,15 +114,20 @@ def accumulate(vectors, center, species, p, work, out):
         pairs = channel[stop:]
         for n in range(len(g)):
             pairs[n] += g[n]
-        if r < p.product_cutoff:
-            harmonics(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y)
+        if r < p.spheres[-1]:
+            harmonics(ux, uy, uz, p.norm, p.n_radial.shape[1] - 1, work[0], y)
             stop = 0
-            for l in range(len(p.n_radial)):
-                for lm in range(l * l, (l + 1) * (l + 1)):
-                    row = channel[stop : stop + p.n_radial[l]]
-                    for n in range(len(row)):
-                        row[n] += y[lm] * f[n]
-                    stop += p.n_radial[l]
+            for s in range(len(p.spheres)):
+                if r >= p.spheres[s]:
+                    stop += _n_of_sphere(p.n_radial[s])
+                    continue
+                polynomials(r, p.spheres[s], p.inner[center, species[k]], f, work[4])
+                for l in range(p.n_radial.shape[1]):
+                    for lm in range(l * l, (l + 1) * (l + 1)):
+                        row = channel[stop : stop + p.n_radial[s, l]]
+                        for n in range(len(row)):
+                            row[n] += y[lm] * f[n]
+                        stop += p.n_radial[s, l]
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -126,21 +141,26 @@ def projection_gradients(vectors, center, species, p, work, cotangent, gradients
         pairs = weights[stop:]
         for n in range(len(dg)):
             along += pairs[n] * dg[n]
-        if r < p.product_cutoff:
-            harmonics_with_gradients(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y, grad)
+        if r < p.spheres[-1]:
+            harmonics_with_gradients(ux, uy, uz, p.norm, p.n_radial.shape[1] - 1, work[0], y, grad)
             stop = 0
-            for l in range(len(p.n_radial)):
-                for lm in range(l * l, (l + 1) * (l + 1)):
-                    total, slope, row = 0.0, 0.0, weights[stop : stop + p.n_radial[l]]
-                    for n in range(len(row)):
-                        total += row[n] * f[n]
-                        slope += row[n] * df[n]
-                    # solid harmonics of degree l: their slope along r is l
-                    along += y[lm] * (slope - l * total / r)
-                    gx += total * grad[0, lm]
-                    gy += total * grad[1, lm]
-                    gz += total * grad[2, lm]
-                    stop += p.n_radial[l]
+            for s in range(len(p.spheres)):
+                if r >= p.spheres[s]:
+                    stop += _n_of_sphere(p.n_radial[s])
+                    continue
+                polynomials(r, p.spheres[s], p.inner[center, species[k]], f, df)
+                for l in range(p.n_radial.shape[1]):
+                    for lm in range(l * l, (l + 1) * (l + 1)):
+                        total, slope, row = 0.0, 0.0, weights[stop : stop + p.n_radial[s, l]]
+                        for n in range(len(row)):
+                            total += row[n] * f[n]
+                            slope += row[n] * df[n]
+                        # solid harmonics of degree l: their slope along r is l
+                        along += y[lm] * (slope - l * total / r)
+                        gx += total * grad[0, lm]
+                        gy += total * grad[1, lm]
+                        gz += total * grad[2, lm]
+                        stop += p.n_radial[s, l]
         gradients[k, 0] = along * ux + gx / r
         gradients[k, 1] = along * uy + gy / r
         gradients[k, 2] = along * uz + gz / r
@@ -151,21 +171,31 @@ def projection_tangent(vector, center, other, p, work, tangent):
     """Derivative (3, n_components) along its vector of what one neighbour adds to A."""
     y, grad, f, df, dg = work[1], work[2], work[3], work[4], work[6]
     ux, uy, uz, r = _radial(vector, center, other, p, work)
-    near = r < p.product_cutoff
-    if near:
-        harmonics_with_gradients(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y, grad)
-    for axis in range(3):
-        unit, stop = ux * (axis == 0) + uy * (axis == 1) + uz * (axis == 2), 0
-        for l in range(len(p.n_radial)):
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                row = tangent[axis, stop : stop + p.n_radial[l]]
-                along = unit * y[lm] if near else 0.0
-                turn = (grad[axis, lm] - l * along) / r if near else 0.0
-                for n in range(len(row)):
-                    row[n] = turn * f[n] + along * df[n]
-                stop += p.n_radial[l]
-        for n in range(len(dg)):
-            tangent[axis, stop + n] = unit * dg[n]
+    if r < p.spheres[-1]:
+        harmonics_with_gradients(ux, uy, uz, p.norm, p.n_radial.shape[1] - 1, work[0], y, grad)
+    first = 0
+    for s in range(len(p.spheres)):
+        last = first + _n_of_sphere(p.n_radial[s])
+        if r >= p.spheres[s]:
+            tangent[:, first:last] = 0.0
+            first = last
+            continue
+        polynomials(r, p.spheres[s], p.inner[center, other], f, df)
+        for axis in range(3):
+            unit, stop = ux * (axis == 0) + uy * (axis == 1) + uz * (axis == 2), first
+            for l in range(p.n_radial.shape[1]):
+                for lm in range(l * l, (l + 1) * (l + 1)):
+                    row = tangent[axis, stop : stop + p.n_radial[s, l]]
+                    along = unit * y[lm]
+                    turn = (grad[axis, lm] - l * along) / r
+                    for n in range(len(row)):
+                        row[n] = turn * f[n] + along * df[n]
+                    stop += p.n_radial[s, l]
+        first = last
+    for n in range(len(dg)):
+        tangent[0, first + n] = ux * dg[n]
+        tangent[1, first + n] = uy * dg[n]
+        tangent[2, first + n] = uz * dg[n]
 
 
 # --- all products of a block of centres ---------------------------------------------------------
