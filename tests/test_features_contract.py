@@ -246,7 +246,8 @@ CASES = {
     ),
     "expansion_spheres": Case(
         AtomicClusterExpansion,
-        {"cutoff": 4.5, "product_cutoff": (4.0, 2.5, 3.0), "degrees": (6, 5, 5, 6), "l_weight": 0.5},
+        {"cutoff": 4.5, "product_cutoff": (4.0, 2.5, 3.0), "degrees": (6, 5, 5, 6),
+         "l_weight": 0.5},
         first=False,
     ),
     "moments": Case(MomentTensor, SMALL_MOMENTS),

@@ -184,8 +184,8 @@ class AtomicClusterExpansion(AtomicDescriptor):
             return
         if given.ndim and given.shape != (n_products,):
             raise ValueError(
-                f"product_cutoff={self.product_cutoff} must be one number, or {n_products}: one for "
-                f"each number of factors that degrees={self.degrees} has, from two on"
+                f"product_cutoff={self.product_cutoff} must be one number, or {n_products}: one "
+                f"for each number of factors that degrees={self.degrees} has, from two on"
             )
         if given.size and not 0 < given.min() <= given.max() <= self.cutoff:
             raise ValueError(

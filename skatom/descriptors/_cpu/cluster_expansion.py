@@ -2,9 +2,10 @@
 
     A_clmn = Σ_j U_c(j) R_n(r_j) Y_lm(r_j / r_j)        A_cn = Σ_j U_c(j) S_n(r_j)
 
-with one set of A_clmn for each sphere, whose cutoff its products have. The features are sums of products of these numbers (see ``cluster_basis.Products``), evaluated as
-the contractions of moment tensors are: for a block of centres or pairs at a time, side by side in
-memory. The numbers of a channel begin with A_clmn of each sphere, n fastest, and end with A_cn.
+with one set of A_clmn for each sphere, whose cutoff its products have. The features are sums of
+products of these numbers (see ``cluster_basis.Products``), evaluated as the contractions of moment
+tensors are: for a block of centres or pairs at a time, side by side in memory. The numbers of a
+channel begin with A_clmn of each sphere, n fastest, and end with A_cn.
 """
 
 from typing import NamedTuple
