@@ -89,6 +89,7 @@ def radial(r, n_max, cutoff, inner):
     x = 2 * (cutoff - r) / (cutoff - inner) - 1
     return (
         np.array([np.cos(n * np.arccos(x)) for n in range(n_max)])
+        * 2
         * np.cos(np.pi * r / cutoff / 2) ** 2
     )
 
@@ -110,9 +111,7 @@ def test_products_of_two_projections_are_legendre_polynomials_of_the_angles():
         else:
             a, b = term.factors
             legendre = np.polynomial.legendre.Legendre.basis(a.l)(cosines.clip(-1, 1))
-            expected = (
-                (2 * a.l + 1) / (4 * np.pi) * functions[a.n - 1] @ legendre @ functions[b.n - 1]
-            )
+            expected = (2 * a.l + 1) * functions[a.n - 1] @ legendre @ functions[b.n - 1]
             assert value == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 

@@ -31,12 +31,13 @@ class AtomicClusterExpansion(AtomicDescriptor):
     harmonics,
 
     .. math::
-        A_{\alpha nlm} = \sum_{j \in \alpha} R_n(r_j)\, Y_{lm}(\hat r_j) \qquad
-        R_n(r) = \frac{1 + \cos(\pi r / r_\mathrm{cut})}{2}\, T_{n-1}(\xi), \qquad
+        A_{\alpha nlm} = \sqrt{4 \pi} \sum_{j \in \alpha} R_n(r_j)\, Y_{lm}(\hat r_j) \qquad
+        R_n(r) = \big(1 + \cos(\pi r / r_\mathrm{cut})\big)\, T_{n-1}(\xi), \qquad
         \xi = \frac{r_\mathrm{cut} + r_\mathrm{min} - 2r}{r_\mathrm{cut} - r_\mathrm{min}}
 
-    with the Chebyshev polynomials :math:`T_n`. The features are products of one to four
-    projections A, B, C, D, coupled to invariants by Wigner's 3j symbols w in real harmonics,
+    with the Chebyshev polynomials :math:`T_n`, scaled such that products of two, three and four are
+    about as large in molecules. The features are products of one to four projections A, B, C, D,
+    coupled to invariants by Wigner's 3j symbols w in real harmonics,
 
     .. math::
         A_{00}, \quad \sum_m A_m B_m, \quad \sum_M (AB)_{lM} C_{lM}, \quad
@@ -126,7 +127,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
     array(['ace_H1l0', 'ace_H1l0_H1l0', 'ace_H1l0_H1l0_O1l0'], dtype=object)
     """
 
-    _loops = _cpu
+    _loops, _gives_products = _cpu, True
     _tensor_loops = "skatom.descriptors._torch.cluster_expansion"
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
@@ -243,7 +244,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
             mixing = np.vstack([mixing, np.eye(len(self.species_))])
         return _cpu.Projections(
             float(self.cutoff), self._spheres()[0], self.r_min_,
-            normalization(made.n_radial.shape[1] - 1), mixing, *made,
+            np.sqrt(4 * np.pi) * normalization(made.n_radial.shape[1] - 1), mixing, *made,
         )  # fmt: skip
 
     def _n_features(self):

@@ -47,14 +47,17 @@ class Projections(NamedTuple):
 
 @callee(cache=True, fastmath=FASTMATH)
 def polynomials(r, cutoff, inner, f, df):
-    """f_c T_n(ξ) and their slopes, ξ from 1 at ``inner`` to -1 at the cutoff; then zero."""
+    """(1 + cos(π r / r_cut)) T_n(ξ) and their slopes; zero from the cutoff on.
+
+    ξ goes from 1 at ``inner`` to -1 at the cutoff.
+    """
     f[:] = 0.0
     df[:] = 0.0
     if r >= cutoff:
         return
     slope = -2 / (cutoff - inner)
     phase = np.pi * r / cutoff
-    weight, fall = 0.5 * (1 + np.cos(phase)), -0.5 * np.pi / cutoff * np.sin(phase)
+    weight, fall = 1 + np.cos(phase), -np.pi / cutoff * np.sin(phase)
     x = slope * (r - cutoff) - 1
     t, dt, before, dbefore = 1.0, 0.0, x, 1.0  # T_-1 = T_1
     for n in range(len(f)):
@@ -240,8 +243,11 @@ def values(first, last, starts, vectors, centers, species, p, out):
 
 
 @njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent, out):
-    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent, out, products):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features).
+
+    ``products`` (n_atoms,) receives the products of the features with their cotangents.
+    """
     work = scratch(p)
     by_species = np.empty((p.mixing.shape[1], n_components(p)))
     numbers = np.empty((_n_numbers(p), LANES))
@@ -251,9 +257,11 @@ def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent,
         _block_numbers(starts, vectors, centers, species, p, work, by_species, numbers, a, b)
         adjoint[:] = 0.0
         for i in range(a, b):
-            row = cotangent[min(i, len(cotangent) - 1)]
+            row, total = cotangent[min(i, len(cotangent) - 1)], 0.0
             for k in range(len(row)):
                 adjoint[p.scalars[k], i - a] += row[k]
+                total += row[k] * numbers[p.scalars[k], i - a]
+            products[i] = total
         contract_pullback(p, numbers, adjoint)
         for i in range(a, b):
             i0, i1 = starts[i], starts[i + 1]

@@ -138,8 +138,13 @@ def values(first, last, starts, vectors, centers, species, moments, out):
 
 
 @njit(cache=True, nogil=True)
-def pair_gradients(first, last, starts, vectors, centers, species, moments, cotangent, out):
-    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+def pair_gradients(
+    first, last, starts, vectors, centers, species, moments, cotangent, out, products
+):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features).
+
+    ``products`` (n_atoms,) receives the products of the features with their cotangents.
+    """
     near = empty_neighbors(first, last, starts, moments)
     by_species = np.empty((moments.mixing.shape[1], n_components(moments)))
     numbers = np.empty((n_numbers(moments), LANES))
@@ -150,9 +155,14 @@ def pair_gradients(first, last, starts, vectors, centers, species, moments, cota
         block_numbers(starts, vectors, centers, species, moments, near, by_species, numbers, a, b)
         adjoint[:] = 0.0
         for i in range(a, b):
-            row = _own_features(cotangent[min(i, len(cotangent) - 1)], centers[i], moments)
+            whole = cotangent[min(i, len(cotangent) - 1)]
+            row, total = _own_features(whole, centers[i], moments), 0.0
+            if moments.n_bias:
+                total = whole[centers[i] * (len(row) + 1) if moments.by_center else 0]
             for k in range(len(row)):
                 adjoint[moments.scalars[k], i - a] += row[k]
+                total += row[k] * numbers[moments.scalars[k], i - a]
+            products[i] = total
         contract_pullback(moments, numbers, adjoint)
         for i in range(a, b):
             i0, i1 = starts[i], starts[i + 1]

@@ -127,11 +127,11 @@ class _PairProjections:
 
 
 def _polynomials(r, cutoff, inner, n_max):
-    """f_c T_n(ξ) and their slopes (n_pairs, n_max), zero from the cutoff on."""
+    """(1 + cos(π r / r_cut)) T_n(ξ) and their slopes (n_pairs, n_max), zero from the cutoff on."""
     slope, phase = -2 / (cutoff - inner), torch.pi / cutoff * r
     inside = (r < cutoff).to(r.dtype)
-    weight = 0.5 * (1 + torch.cos(phase)) * inside
-    fall = -0.5 * torch.pi / cutoff * torch.sin(phase) * inside
+    weight = (1 + torch.cos(phase)) * inside
+    fall = -torch.pi / cutoff * torch.sin(phase) * inside
     x = slope * (r - cutoff) - 1
     t, dt = [torch.ones_like(x), x], [torch.zeros_like(x), torch.ones_like(x)]
     for _ in range(2, n_max):
