@@ -77,5 +77,5 @@ def test_other_descriptors_and_pooled_ones_compute_at_once():
 def test_structures_that_cannot_be_described_are_refused_before_values_are_used():
     structures = mixed()
     made = AtomicClusterExpansion(4.0, (4, 4)).fit(structures[-1:])
-    with pytest.raises(ValueError, match="not seen in fit"):
+    with pytest.raises(ValueError, match="not in the structures given to fit"):
         made.transform(structures[:1])
