@@ -16,10 +16,11 @@ PAGE = Path(__file__).parent / "guide" / "capabilities.md"
 BEGIN, END = "<!-- begin of the tables -->", "<!-- end of the tables -->"
 
 PREDICTS = (
-    "energy", "forces", "stress", "local_energies", "dipole", "polarizability", "energy_std",
-    "forces_std", "stress_std", "dipole_std", "polarizability_std",
+    "energy", "forces", "stress", "local_energies", "dipole", "polarizability", "dipole_norm",
+    "charges", "energy_std", "forces_std", "stress_std", "dipole_std", "polarizability_std",
 )  # fmt: skip
-HEADS = {"polarizability": "polarisability", "local_energies": "local energies"}
+HEADS = {"polarizability": "polarisability", "local_energies": "local energies",
+         "dipole_norm": "length of dipole"}  # fmt: skip
 
 
 def models():

@@ -19,6 +19,7 @@ _MODULE_OF = {
     "save_model": "_persistence",
 }
 _SUBMODULES = (
+    "active",
     "baseline",
     "calculators",
     "datasets",

@@ -62,6 +62,8 @@ DIMENSIONS = {
     "virial": Dimension(_ENERGY, "an energy", "eV, Ha, Ry, kcal/mol"),
     "dipole": Dimension(_DIPOLE, "charge times length", "e*Ang, Debye, e*bohr"),
     "polarizability": Dimension((0, 3, 0, 0), "a volume", "Ang^3, bohr^3"),
+    "dipole_norm": Dimension(_DIPOLE, "charge times length", "e*Ang, Debye, e*bohr"),
+    "charges": Dimension(_CHARGE, "a charge", "e"),
     "positions": Dimension(_LENGTH, "a length", "Ang, Bohr, nm"),
     "lattice": Dimension(_LENGTH, "a length", "Ang, Bohr, nm"),
 }

@@ -20,13 +20,35 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom._prediction import predict, predictable, unwrap
 from skatom._typing import Estimator
+from skatom._warnings import warn
 from skatom.properties import OUTPUTS
 from skatom.structures import Structures
 
-__all__ = ["SkatomCalculator"]
+__all__ = ["ExtrapolationError", "SkatomCalculator"]
 
 # ASE's names of properties that have another name here.
 _ASE_NAMES = {"local_energies": "energies"}
+
+
+class ExtrapolationError(RuntimeError):
+    """A structure is newer to the model than it may be.
+
+    Parameters
+    ----------
+    message : str
+        What `SkatomCalculator` says of it.
+    atoms : ase.Atoms
+        The structure, an attribute of the error.
+    score : float
+        How new it is, another one.
+    """
+
+    def __init__(self, message: str, atoms: Any, score: float) -> None:
+        super().__init__(message)
+        self.atoms, self.score = atoms, score
+
+    def __reduce__(self):
+        return type(self), (str(self), self.atoms, self.score)
 
 
 class SkatomCalculator(Calculator):
@@ -49,6 +71,15 @@ class SkatomCalculator(Calculator):
     *others : fitted estimators, Pipelines or searches
         Further models, for properties that those before them do not give. A force field and a
         model of dipoles make a calculator for infrared spectra.
+    uncertainty : measure of `skatom.selection`, default=None
+        A fitted measure of how new structures are, such as `MaxVol` or `PredictedDeviation`. Then
+        ``results`` have its score, "uncertainty", and that of each atom, "uncertainties", where it
+        looks at atoms.
+    warn_above : float, default=None
+        A warning, once, for the first structure whose score is larger. None: none.
+    stop_above : float, default=None
+        An `ExtrapolationError` for structures whose score is larger, which ends a simulation before
+        its forces are used. None: none.
 
     Attributes
     ----------
@@ -60,7 +91,10 @@ class SkatomCalculator(Calculator):
     Raises
     ------
     ValueError
-        If a further model gives nothing that those before it do not give.
+        If a further model gives nothing that those before it do not give, or there is a limit
+        without a measure.
+    ExtrapolationError
+        If a structure is newer than ``stop_above``.
     sklearn.exceptions.NotFittedError
         If a model is not fitted.
     ase.calculators.calculator.PropertyNotImplementedError
@@ -87,14 +121,29 @@ class SkatomCalculator(Calculator):
     (3,)
     """
 
-    def __init__(self, model: Estimator, *others: Any) -> None:
+    def __init__(
+        self,
+        model: Estimator,
+        *others: Any,
+        uncertainty: Any = None,
+        warn_above: float | None = None,
+        stop_above: float | None = None,
+    ) -> None:
         super().__init__()
         self.models = (model, *others)
+        self.uncertainty = uncertainty
+        self.warn_above, self.stop_above = warn_above, stop_above
+        self._warned = False
+        if uncertainty is None and (warn_above is not None or stop_above is not None):
+            raise ValueError(
+                "warn_above and stop_above are limits of a measure: give uncertainty, such as "
+                "PredictedDeviation(model) for a model with standard deviations"
+            )
         self._ask_models()
 
     def _ask_models(self):
         """Find what each model is asked for."""
-        self._learnt = [_learnt(each) for each in self.models]
+        self._learnt = self._now_learnt()
         self._names = []
         for place, each in enumerate(self.models):
             _check_model(each)
@@ -108,10 +157,17 @@ class SkatomCalculator(Calculator):
         known = [_ASE_NAMES.get(name, name) for names in self._names for name in names]
         free = ["free_energy"] if "energy" in known else []
         self.implemented_properties = free + known
+        if self.uncertainty is not None:
+            check_is_fitted(self.uncertainty)
+            of_atoms = ["uncertainties"] if self.uncertainty.scores_atoms_ else []
+            self.implemented_properties += ["uncertainty", *of_atoms]
+
+    def _now_learnt(self):
+        measures = [] if self.uncertainty is None else [self.uncertainty]
+        return [_learnt(each) for each in (*self.models, *measures)]
 
     def _forget_earlier_fits(self):
-        learnt = [_learnt(each) for each in self.models]
-        if not _are_same(learnt, self._learnt):
+        if not _are_same(self._now_learnt(), self._learnt):
             self._ask_models()
             self.results = {}
 
@@ -161,6 +217,8 @@ class SkatomCalculator(Calculator):
         if system_changes:
             self.results = {}
         structures = Structures.from_ase([self.atoms])
+        if self.uncertainty is not None and "uncertainty" not in self.results:
+            self._judge(structures)
         for model, given in zip(self.models, self._names, strict=True):
             wanted = [
                 name
@@ -171,6 +229,27 @@ class SkatomCalculator(Calculator):
             ]
             if wanted:
                 self._add(predict(model, structures, wanted), wanted)
+
+    def _judge(self, structures):
+        """Say how new the structure is, before it is asked for forces."""
+        by_atom = self.uncertainty.scores_atoms_
+        scores = self.uncertainty.score(structures, **({"by_atom": True} if by_atom else {}))
+        score = float(scores.max())
+        message = f"a structure of {len(self.atoms)} atoms has the score {score:.3g} of "
+        message += f"{type(self.uncertainty).__name__}, above "
+        if self.stop_above is not None and score > self.stop_above:
+            raise ExtrapolationError(
+                f"{message}stop_above={self.stop_above:g}: label structures such as this one, and "
+                "learn from them",
+                self.atoms.copy(),
+                score,
+            )
+        if self.warn_above is not None and score > self.warn_above and not self._warned:
+            self._warned = True
+            warn(f"{message}warn_above={self.warn_above:g}: the model does not know it")
+        self.results["uncertainty"] = score
+        if by_atom:
+            self.results["uncertainties"] = scores
 
     def _add(self, found, names):
         for name in names:

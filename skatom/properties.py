@@ -50,6 +50,7 @@ _MEANS = (
     _property("stress", "eV/Å³", "structure", 3, 3),
     _property("dipole", "e·Å", "structure", 3),
     _property("polarizability", "Å³", "structure", 3, 3),
+    _property("dipole_norm", "e·Å", "structure"),
     _property("charges", "e", "atom"),
     _property("local_energies", "eV", "atom"),
 )
@@ -61,9 +62,7 @@ OUTPUTS = {p.name: p for p in (*_MEANS, *(p.deviation for p in _MEANS))}
 _NAMES = {p.keyword: name for name, p in OUTPUTS.items()}
 
 # The labels that `skatom.Targets` hold.
-LABELS = {
-    name: OUTPUTS[name] for name in ("energy", "forces", "stress", "dipole", "polarizability")
-}
+LABELS = {p.name: p for p in _MEANS if p.name != "local_energies"}
 
 
 def in_order(names):

@@ -74,6 +74,8 @@ class Structures(Sequence):
 
     # a list of neighbours that was given, see `with_neighbors`
     known_neighbors = None
+    # bonds that were given, see `with_bonds`
+    known_bonds = None
 
     def __init__(
         self,
@@ -166,6 +168,9 @@ class Structures(Sequence):
             np.concatenate([part.cells for part in parts]),
             np.concatenate([part.pbc for part in parts]),
         )
+        bonds = [part.known_bonds for part in parts if part.known_bonds is not None]
+        if bonds:
+            batch.known_bonds = bonds[0].joined(bonds, batch.offsets)
         return batch
 
     @classmethod
@@ -258,6 +263,30 @@ class Structures(Sequence):
         batch = object.__new__(type(self))
         batch._set(self.numbers, self.positions, self.offsets, self.cells, self.pbc)
         batch.known_neighbors = neighbors
+        if self.known_bonds is not None:
+            batch.known_bonds = self.known_bonds
+        return batch
+
+    def with_bonds(self, bonds: Any) -> Structures:
+        """The same structures with bonds, for models of molecular graphs.
+
+        Parameters
+        ----------
+        bonds : skatom.bonds.Bonds
+            Bonds of these structures, given as arrays, or perceived by
+            `skatom.bonds.perceive_bonds`.
+
+        Returns
+        -------
+        Structures
+        """
+        if not np.array_equal(bonds.offsets, self.offsets):
+            raise ValueError(
+                f"the bonds are those of {len(bonds)} structures of {bonds.offsets[-1]} atoms, "
+                f"these are {len(self)} of {self.offsets[-1]}: give the bonds of these structures"
+            )
+        batch = self[:]
+        batch.known_bonds = bonds
         return batch
 
     def moved(self, positions: ArrayLike, cells: ArrayLike | None = None) -> Structures:
@@ -291,9 +320,12 @@ class Structures(Sequence):
             )
         ):
             cells = self.cells if cells is None else cells
-            return type(self)(self.numbers, positions, self.offsets, cells, self.pbc)
-        batch = object.__new__(type(self))
-        batch._set(self.numbers, positions, self.offsets, self.cells, self.pbc)
+            batch = type(self)(self.numbers, positions, self.offsets, cells, self.pbc)
+        else:
+            batch = object.__new__(type(self))
+            batch._set(self.numbers, positions, self.offsets, self.cells, self.pbc)
+        if self.known_bonds is not None:
+            batch.known_bonds = self.known_bonds
         return batch
 
     @property
@@ -340,6 +372,8 @@ class Structures(Sequence):
         )
         if self.known_neighbors is not None:
             batch.known_neighbors = self.known_neighbors.of_structures(self.offsets, key)
+        if self.known_bonds is not None:
+            batch.known_bonds = self.known_bonds[key]
         return batch
 
     def __array__(self, dtype=None, copy=None):

@@ -9,7 +9,8 @@ from sklearn.utils import check_random_state
 
 from skatom._progress import tqdm
 from skatom._typing import Array, ArrayLike, RandomState, StructuresLike
-from skatom.descriptors.inverse_distances import fixed_composition, pair_features, pair_indices
+from skatom.descriptors.inverse_distances import pair_features, pair_indices
+from skatom.descriptors.one_composition import fixed_composition
 from skatom.structures import as_structures
 
 _MAX_ORDER = 100

@@ -42,11 +42,15 @@ class Targets:
         Polarisability volumes α/4πε₀; 1 bohr³ is 0.148185 Å³.
     offsets : array-like of int, shape (n + 1,), default=None
         Index of the first atom of each structure, as in `Structures`. Needed with forces of shape
-        (n_atoms, 3).
+        (n_atoms, 3), and with charges.
+    dipole_norm : array-like of float, shape (n,), e·Å, default=None
+        Lengths of dipole moments, for data that have no more.
+    charges : array-like of float, shape (n_atoms,), e, default=None
+        Charges of the atoms.
 
     Attributes
     ----------
-    energy, forces, stress, dipole, polarizability : ndarray or None
+    energy, forces, stress, dipole, polarizability, dipole_norm, charges : ndarray or None
     offsets : ndarray or None
 
     Raises
@@ -73,8 +77,10 @@ class Targets:
         dipole: ArrayLike | None = None,
         polarizability: ArrayLike | None = None,
         offsets: ArrayLike | None = None,
+        dipole_norm: ArrayLike | None = None,
+        charges: ArrayLike | None = None,
     ) -> None:
-        values = (energy, forces, stress, dipole, polarizability)
+        values = (energy, forces, stress, dipole, polarizability, dipole_norm, charges)
         given = {
             name: _rows(name, value)
             for name, value in zip(LABELS, values, strict=True)
@@ -84,6 +90,8 @@ class Targets:
             raise ValueError(f"no targets given: pass some of {', '.join(LABELS)}")
         if offsets is None and "forces" in given:
             offsets, given["forces"] = _flatten_forces(given["forces"])
+        if offsets is None and "charges" in given:
+            raise ValueError("charges need to know whose they are: give offsets=structures.offsets")
         self.offsets = None if offsets is None else np.asarray(offsets, dtype=np.int64)
         self._n = len(next(iter(given.values()))) if offsets is None else len(self.offsets) - 1
         for name in LABELS:
@@ -196,11 +204,12 @@ class Targets:
         if not parts:
             raise ValueError("got no targets: pass at least one")
         without = [k for k, part in enumerate(parts) if part.offsets is None]
-        if without and any(part.forces is not None for part in parts):
-            raise ValueError(
-                f"targets {without[0]} have no offsets, so their forces cannot be marked as "
-                "missing: give Targets(…, offsets=structures.offsets)"
-            )
+        for name in (name for name, label in LABELS.items() if label.per == "atom"):
+            if without and any(getattr(part, name) is not None for part in parts):
+                raise ValueError(
+                    f"targets {without[0]} have no offsets, so their {name} cannot be marked as "
+                    "missing: give Targets(…, offsets=structures.offsets)"
+                )
         offsets = None
         if not without:
             offsets = offsets_from_counts(np.concatenate([np.diff(p.offsets) for p in parts]))
@@ -290,8 +299,8 @@ def as_targets(y, structures):
         if len(wrong):
             s = wrong[0]
             raise ValueError(
-                f"structure {s} has {structures.n_atoms[s]} atoms but forces for "
-                f"{np.diff(targets.offsets)[s]}: give one force for each atom"
+                f"structure {s} has {structures.n_atoms[s]} atoms but labels for "
+                f"{np.diff(targets.offsets)[s]}: give one for each atom"
             )
     return targets
 

@@ -34,7 +34,9 @@ from skatom.kernels import (
 )
 from skatom.metrics import evaluate
 from skatom.models import (
+    DTNN,
     GDML,
+    HDNNP,
     SGDML,
     BaggedGreedyOLS,
     Committee,
@@ -44,8 +46,10 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
+    PaiNN,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -309,6 +313,11 @@ JOBS = {
               max_iter=2, random_state=0),
         4000,
     ),
+    "hdnnp": Fit(lambda: HDNNP(max_iter=2, random_state=0), 1500),
+    "hdnnp-charges": Fit(
+        lambda: HDNNP(max_iter=2, electrostatics=True, solver="lbfgs", random_state=0), 1500, ALL,
+        "crystals",
+    ),
     "network-crystals": Fit(
         piped(SMALL_SOAP, StructuredMLPRegressor, max_iter=1, random_state=0), 1500, ALL,
         "crystals",
@@ -429,9 +438,11 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
+    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN):
 
-    def one_batch():
-        return SchNet(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
+        def one_batch(network=network):
+            return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
 
-    JOBS["schnet"] = Fit(one_batch, 120, ALL, "crystals")
-    JOBS["predict-schnet"] = Predict(one_batch, 600, ALL, "crystals", few=8)
+        name = network.__name__.lower()
+        JOBS[name] = Fit(one_batch, 120, ALL, "crystals")
+        JOBS[f"predict-{name}"] = Predict(one_batch, 600, ALL, "crystals", few=8)

@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skatom import Structures, Targets
 from skatom.baseline import PairRepulsion
 from skatom.descriptors import (
+    ACSF,
     FCHL19,
     SOAP,
     InverseDistances,
@@ -19,7 +20,9 @@ from skatom.descriptors import (
 )
 from skatom.kernels import FCHL18, Cosine, Gaussian, NBody, StructureKernel
 from skatom.models import (
+    DTNN,
     GDML,
+    HDNNP,
     SGDML,
     BaggedGreedyOLS,
     Committee,
@@ -29,8 +32,10 @@ from skatom.models import (
     KernelOrderSelector,
     LinearPotential,
     MappedForceField,
+    MessagePassingNetwork,
     MomentTensorPotential,
     NBodyGaussianProcess,
+    PaiNN,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -39,6 +44,7 @@ from skatom.models import (
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
 OF_THE_ENERGY = ("energy", "forces", "stress")
+SMALL_ACSF = ACSF(3.5, g2=[(0.3, 0.0), (1.0, 1.5), (1.0, 2.5)], g4=[(0.05, 1, 1), (0.05, 1, -1)])
 SMALL_FCHL19 = FCHL19(cutoff=4.0, n_r2=8, n_r3=6)
 SMALL_LAMBDA_SOAP = LambdaSOAP(cutoff=3.0, n_max=3, l_max=2)
 # the smallest distance is given: a fit that fails in a Pipeline leaves the new one
@@ -93,16 +99,20 @@ SYSTEMS = {"crystals": crystals, "waters": waters}
 
 
 def labels_of(structures, names):
-    """A repulsion of nuclei with energies of the elements; dipoles of charges at the atoms."""
-    energy, gradient, virial = PairRepulsion(cutoff=3.3, inner=0.1).differentiate(structures)
+    """A repulsion of nuclei with energies of the elements; dipoles of charges that depend on it."""
+    repulsion = PairRepulsion(cutoff=3.3, inner=0.1)
+    energy, gradient, virial = repulsion.differentiate(structures)
     energy = 0.05 * energy - 3.0 * np.add.reduceat(structures.numbers, structures.offsets[:-1])
-    charges = np.where(structures.numbers == 8, -0.8, 0.4)[:, None]
-    arms = charges * structures.positions
-    dipole = np.add.reduceat(arms, structures.offsets[:-1])
+    local = repulsion.local_energies(structures)
+    means = np.add.reduceat(local, structures.offsets[:-1]) / structures.n_atoms
+    charges = np.where(structures.numbers == 8, -0.8, 0.4)
+    charges = charges + 0.01 * (local - np.repeat(means, structures.n_atoms))
+    dipole = np.add.reduceat(charges[:, None] * structures.positions, structures.offsets[:-1])
     positions = structures.positions.reshape(len(structures), -1, 3)
     tensor = np.einsum("nax,nay->nxy", *2 * [positions - positions.mean(axis=1, keepdims=True)])
     found = {
         "energy": energy, "forces": -0.05 * gradient, "dipole": dipole, "polarizability": tensor,
+        "dipole_norm": np.linalg.norm(dipole, axis=1), "charges": charges,
     }  # fmt: skip
     if structures.pbc.all():
         found["stress"] = 0.05 * virial / structures.volumes()[:, None, None]
@@ -273,6 +283,16 @@ CASES = {
               n_iter_no_change=5, random_state=0),
         system="waters",
     ),
+    "hdnnp": Case(
+        lambda: HDNNP(SMALL_ACSF, hidden_layer_sizes=(5,), solver="lbfgs", tol=0.05,
+                      n_iter_no_change=5, random_state=0),
+        labels=OF_THE_ENERGY,
+    ),
+    "hdnnp-charges": Case(
+        lambda: HDNNP(SMALL_ACSF, hidden_layer_sizes=(5,), electrostatics=True, solver="lbfgs",
+                      tol=0.05, n_iter_no_change=5, random_state=0),
+        labels=OF_THE_ENERGY,
+    ),
     "trained-moments": Case(
         lambda: MomentTensorPotential(
             SMALL_MOMENTS, LinearPotential(alpha=1e-6), n_radial=4, max_iter=3, random_state=0
@@ -315,12 +335,27 @@ if find_spec("torch"):
     CASES["sgdml-torch"] = Case(
         lambda: SGDML(sigma=3.0, alpha=1e-8, random_state=0, device="torch"), system="waters"
     )
-    CASES["schnet"] = Case(
-        lambda: SchNet(
-            cutoff=3.5, n_features=8, n_interactions=2, n_rbf=12, gamma=6.0, batch_size=5,
-            max_iter=30, learning_rate_init=0.02, ema_decay=0.9, validation_fraction=0,
-            noise_energy=0.003,
-            dtype="float64", random_state=0,
+    TRAINED = {
+        "n_features": 8, "n_interactions": 2, "n_rbf": 12, "batch_size": 5, "max_iter": 30,
+        "learning_rate_init": 0.02, "ema_decay": 0.9, "validation_fraction": 0,
+        "noise_energy": 0.003, "dtype": "float64", "random_state": 0,
+    }  # fmt: skip
+    CASES["schnet"] = Case(lambda: SchNet(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
+    CASES["painn"] = Case(
+        lambda: PaiNN(cutoff=3.5, **TRAINED | {"n_features": 6, "n_rbf": 6}), labels=OF_THE_ENERGY
+    )
+    CASES["dtnn"] = Case(lambda: DTNN(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
+    for target in ("dipole", "dipole_norm", "charges"):
+        CASES[f"schnet-{target}"] = Case(
+            lambda target=target: SchNet(
+                cutoff=3.5, gamma=6.0, **TRAINED | {"max_iter": 10}, target=target
+            ),
+            labels=(target,), system="waters", takes_baseline=False,
+        )  # fmt: skip
+    CASES["message-passing"] = Case(
+        lambda: MessagePassingNetwork(
+            cutoff=3.5, gamma=6.0, n_passes=2, n_filters=4, read_out="sum",
+            **{k: v for k, v in TRAINED.items() if k != "n_interactions"} | {"max_iter": 15},
         ),
         labels=OF_THE_ENERGY,
     )  # fmt: skip

@@ -21,10 +21,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skatom._prediction import predict
-from skatom.calculators import SkatomCalculator
+from skatom.calculators import ExtrapolationError, SkatomCalculator
 from skatom.datasets import load_ethanol
 from skatom.descriptors import SOAP, LambdaSOAP
 from skatom.models import SGDML, SparseGaussianProcess, TensorKernelRidge
+from skatom.selection import MaxVol, NearestDistance
 
 
 @pytest.fixture
@@ -379,3 +380,69 @@ class TestWithSGDML:
         numerical = vibrations.get_vibrations().get_hessian_2d()
         hessian = sgdml.hessian([molecule])[0]
         assert numerical == pytest.approx(hessian, abs=1e-4 * abs(hessian).max())
+
+
+class TestUncertainty:
+    @pytest.fixture
+    def measure(self, crystal):
+        soap = SOAP(cutoff=3.0, n_max=3, l_max=2)
+        frames = []
+        for seed in range(5):
+            frames.append(crystal.copy())
+            frames[-1].rattle(0.1, seed=seed)
+        return MaxVol(soap, rows="atom").fit(frames)
+
+    def test_results_say_how_new_the_structure_and_its_atoms_are(self, crystal, measure):
+        crystal.calc = SkatomCalculator(binding_pair_potential(), uncertainty=measure)
+        crystal.get_forces()
+        scores = measure.score([crystal], by_atom=True)
+        np.testing.assert_allclose(crystal.calc.results["uncertainties"], scores)
+        assert crystal.calc.get_property("uncertainty", crystal) == pytest.approx(scores.max())
+
+    def test_a_limit_warns_once(self, crystal, measure):
+        calculator = SkatomCalculator(binding_pair_potential(), uncertainty=measure, warn_above=2.0)
+        crystal.calc = calculator
+        crystal.positions[0] += 0.7
+        with pytest.warns(
+            UserWarning, match=r"4 atoms has the score .* of MaxVol, above warn_above=2"
+        ):
+            crystal.get_forces()
+        crystal.positions[0] += 0.1
+        crystal.get_forces()  # no second warning: those are errors here
+        assert crystal.calc.results["uncertainty"] > 2
+
+    def test_dynamics_stop_before_the_forces_of_an_unknown_structure(self, crystal, measure):
+        crystal.calc = SkatomCalculator(
+            binding_pair_potential(), uncertainty=measure, stop_above=3.0
+        )
+        dynamics = VelocityVerlet(crystal, 2 * units.fs)
+        crystal.set_velocities(np.random.default_rng(0).normal(0, 0.1, (4, 3)))
+        with pytest.raises(ExtrapolationError, match="stop_above=3: label structures") as error:
+            dynamics.run(500)
+        assert dynamics.nsteps < 500
+        again = pickle.loads(pickle.dumps(error.value))
+        assert measure.score([again.atoms])[0] == pytest.approx(again.score)
+        assert again.score > 3
+
+    def test_a_species_that_is_not_known_stops(self, crystal, measure):
+        crystal.symbols[0] = "Kr"
+        crystal.calc = SkatomCalculator(
+            binding_pair_potential(), uncertainty=measure, stop_above=3.0
+        )
+        with pytest.raises(ExtrapolationError, match="score inf"):
+            crystal.get_forces()
+
+    def test_what_the_measure_learns_is_known_at_once(self, crystal, measure):
+        crystal.calc = SkatomCalculator(binding_pair_potential(), uncertainty=measure)
+        crystal.positions[0] += 0.7
+        before = crystal.calc.get_property("uncertainty", crystal)
+        measure.partial_fit([crystal])
+        assert crystal.calc.get_property("uncertainty", crystal) < before
+
+    def test_limits_without_a_measure_are_an_error(self):
+        with pytest.raises(ValueError, match="give uncertainty"):
+            SkatomCalculator(binding_pair_potential(), stop_above=3.0)
+
+    def test_a_measure_that_is_not_fitted_is_an_error(self):
+        with pytest.raises(NotFittedError):
+            SkatomCalculator(binding_pair_potential(), uncertainty=NearestDistance(SOAP()))

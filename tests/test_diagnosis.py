@@ -9,11 +9,12 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
-from skatom.datasets import load_ethanol
+from skatom.datasets import load_ethanol, read
 from skatom.descriptors import SOAP
 from skatom.kernels import NBody
 from skatom.models import SGDML, Committee, NBodyGaussianProcess, SparseGaussianProcess
 from skatom.models._consistency import inconsistencies
+from skatom.models._stress_comparison import stress_finding
 
 OF_THE_ENERGY = ("energy", "forces", "stress")
 KCAL = 23.0605
@@ -140,7 +141,23 @@ class TestInconsistencies:
         stress = targets.stress[:, [1, 2, 0]][:, :, [1, 2, 0]]
         wrong = Targets(targets.energy, targets.forces, stress, offsets=targets.offsets)
         (found,) = inconsistencies(structures, wrong, {*targets.names})
-        assert "contradicting labels, components in another order" in found
+        assert "order, xz in the place of yz and xy in the place of xz and yz in the place" in found
+
+    @pytest.mark.parametrize(
+        ("order", "message"),
+        [
+            ([0, 1, 2, 4, 3, 5], "xz in the place of yz and yz in the place of xz"),
+            ([0, 1, 2, 4, 5, 3], "xz in the place of yz and xy in the place of xz and yz in the"),
+        ],
+    )
+    def test_shears_in_the_order_of_others(self, order, message):
+        rng = np.random.default_rng(0)
+        expected = rng.normal(size=(80, 6))
+        found = expected[:, order] + 0.3 * rng.normal(size=(80, 6))
+        assert stress_finding([expected], expected + 0.3 * found, True) is None
+        text = stress_finding([expected, expected + 0.1], found, True).text
+        assert "components were in another order, " + message in text
+        assert stress_finding([expected], found, False) is None
 
     def test_stresses_with_a_constant_pressure(self):
         structures = crystals(16)
@@ -166,6 +183,37 @@ class TestInconsistencies:
             structures, changed(partly, "energy", KCAL), {"energy", "forces"}
         )
         assert "kcal/mol" in found
+
+
+@pytest.mark.thorough
+class TestData:
+    """Parts of data whose energies and forces agree, and the same with a wrong unit."""
+
+    @pytest.fixture(scope="class", params=[
+        "periodic/NbMoTaW_train.xyz.xz", "mlearn/mlearn_Ge_train.xyz.xz",
+        "mlearn/mlearn_Ni_train.xyz.xz", "mlearn/mlearn_Li_train.xyz.xz",
+        "molecules/rmd17_ethanol_train.npz",
+    ])  # fmt: skip
+    def data(self, request, reference_data):
+        data = read(reference_data / request.param)
+        rng, n = np.random.default_rng(0), len(data.structures)
+        parts = [np.sort(rng.permutation(n)[:m]) for m in (n, 2 * n // 3, n // 2, 60, 60, 60)]
+        return [(data.structures[part], data.targets[part]) for part in parts]
+
+    def test_correct_labels(self, data):
+        assert all(inconsistencies(X, y, {"energy", "forces"}) == [] for X, y in data)
+
+    def test_energies_in_hartree(self, data):
+        found = [
+            inconsistencies(X, changed(y, "energy", 1 / 27.2114), {"energy", "forces"})
+            for X, y in data
+        ]
+        assert sum(len(sentences) for sentences in found) >= 3
+
+    def test_shears_of_mlearn(self, reference_data):
+        data = read(reference_data / "mlearn" / "mlearn_Mo_train.xyz.xz")
+        (found,) = inconsistencies(data.structures, data.targets, {*OF_THE_ENERGY})
+        assert "xz in the place of yz and yz in the place of xz" in found
 
 
 class TestResiduals:

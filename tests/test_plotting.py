@@ -98,8 +98,8 @@ class TestParity:
 
     def test_unknown_quantity_is_an_error(self, dimers):
         X, y = dimers
-        with pytest.raises(ValueError, match="quantity='charges' is not known: choose from energy"):
-            ParityDisplay.from_estimator(binding_pair_potential(), X, y, quantity="charges")
+        with pytest.raises(ValueError, match="quantity='spins' is not known: choose from energy"):
+            ParityDisplay.from_estimator(binding_pair_potential(), X, y, quantity="spins")
 
     def test_a_quantity_that_the_model_does_not_predict_is_an_error(self, dimers):
         X, y = dimers
@@ -111,6 +111,8 @@ class TestParity:
         [
             ("dipole", (5, 3), "predicted dipole component (e·Å)"),
             ("polarizability", (5, 3, 3), "predicted polarisability component (Å³)"),
+            ("dipole_norm", (5,), "predicted dipole length (e·Å)"),
+            ("charges", (5,), "predicted charge (e)"),
         ],
     )
     def test_components_of_tensors(self, quantity, shape, label):

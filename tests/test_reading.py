@@ -27,6 +27,8 @@ FACTORS = {
                "Ha/bohr^3": 183.631535, "eV/Å³": 1.0, "Ry/bohr**3": 91.8157677},
     "dipole": {"e*Ang": 1.0, "Debye": 0.20819434, "e*bohr": units.Bohr},
     "polarizability": {"Ang^3": 1.0, "bohr^3": 0.148184711, "a0^3": 0.148184711},
+    "dipole_norm": {"e*Ang": 1.0, "Debye": 0.20819434},
+    "charges": {"e": 1.0, "-e": -1.0},
 }  # fmt: skip
 
 
@@ -179,7 +181,7 @@ def in_npz(tmp_path, field, value):
 
 def in_xyz(tmp_path, field, value):
     atoms = molecule("H2O", cell=np.diag([4.0, 4.2, 3.9]), pbc=True)
-    if np.shape(value) == (3, 3) and field == "f":
+    if field == "f":
         atoms.arrays["f"] = value
     else:
         atoms.info[field] = value.ravel() if np.ndim(value) == 2 else value
@@ -193,6 +195,8 @@ SHAPES = {
     "stress": (3, 3),
     "dipole": (3,),
     "polarizability": (3, 3),
+    "dipole_norm": (),
+    "charges": (3,),
 }
 
 
@@ -200,8 +204,8 @@ SHAPES = {
 @pytest.mark.parametrize("name", FACTORS)
 def test_units_and_signs(name, file, tmp_path):
     value = np.random.default_rng(2).normal(size=SHAPES[name])
-    path = file(tmp_path, "f" if name == "forces" else "x", value)
-    field = "f" if name == "forces" else "x"
+    field = "f" if name in ("forces", "charges") else "x"
+    path = file(tmp_path, field, value)
     for unit, factor in FACTORS[name].items():
         for keys in ({name: (field, unit)}, f"{name}={field}:{unit}"):
             data = quietly(path, keys)
@@ -793,7 +797,7 @@ def test_molecules_of_qm9(tmp_path):
     path = tmp_path / "dsgdb9nsd_000003.xyz"
     path.write_text(QM9)
     with pytest.warns(UserWarning, match=r"U0 \(info\), U \(info\), H \(info\), G \(info\)"):
-        assert read(path).targets is None
+        assert read(path).targets.names == ["charges"]
     path.write_text(2 * QM9)
     data = quietly(path, "energy=U0:Ha")
     np.testing.assert_allclose(data.targets.energy, 2 * [-76.404702 * units.Hartree])

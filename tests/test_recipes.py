@@ -33,8 +33,31 @@ SMALL = {
     "mapped": {"n_environments": 40, "tables__n_knots_triangles": 20},
     "mtp": {"moments__level": 8},
     "ace": {"expansion__degrees": (6, 4, 4, 4)},
+    "hdnnp": {
+        "n_radial": 4,
+        "zetas": (1,),
+        "hidden_layer_sizes": (5,),
+        "max_iter": 60,
+        "batch_size": 4,
+        "learning_rate_init": 0.02,
+    },
     "schnet": {
         "n_features": 16,
+        "n_interactions": 2,
+        "max_iter": 20,
+        "batch_size": 5,
+        "learning_rate_init": 5e-3,
+    },
+    "dtnn": {
+        "n_features": 8,
+        "n_factors": 16,
+        "n_interactions": 2,
+        "max_iter": 20,
+        "batch_size": 5,
+        "learning_rate_init": 5e-3,
+    },
+    "painn": {
+        "n_features": 8,
         "n_interactions": 2,
         "max_iter": 20,
         "batch_size": 5,
@@ -44,7 +67,7 @@ SMALL = {
 }
 
 
-WITH_TORCH = ["schnet"] if find_spec("torch") else []
+WITH_TORCH = ["schnet", "dtnn", "painn"] if find_spec("torch") else []
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +85,7 @@ def ethanol():
 
 class TestRecipes:
     @pytest.mark.parametrize(
-        "name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp", "ace", *WITH_TORCH]
+        "name", ["gap", "fchl19", "nbody", "mapped", "greedy", "mtp", "ace", "hdnnp", *WITH_TORCH]
     )
     @pytest.mark.filterwarnings("ignore")
     def test_learns_crystals(self, name, crystals):
@@ -73,7 +96,8 @@ class TestRecipes:
         assert np.isfinite(errors["stress_mae"])
 
     @pytest.mark.parametrize(
-        "name", ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp", "ace", *WITH_TORCH]
+        "name",
+        ["sgdml", "gdml", "gap", "fchl19", "nbody", "greedy", "mtp", "ace", "hdnnp", *WITH_TORCH],
     )
     def test_learns_a_molecule(self, name, ethanol):
         X, y = ethanol

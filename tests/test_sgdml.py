@@ -562,7 +562,7 @@ class TestBadInput:
             SGDML().fit(ammonia[0], targets)
 
     def test_forces_of_another_length(self, ammonia):
-        with pytest.raises(ValueError, match="structure 0 has 4 atoms but forces for 3"):
+        with pytest.raises(ValueError, match="structure 0 has 4 atoms but labels for 3"):
             SGDML().fit(ammonia[0], Targets(forces=np.zeros((40, 3, 3))))
 
     def test_other_number_of_targets(self, ammonia):

@@ -20,7 +20,7 @@ from skatom.models.neural.nonlinearities import nonlinearity
 from skatom.models.neural.objective import SquaredErrors, SummedNetworks
 from skatom.models.neural.perceptron import Passage, Perceptron
 
-ACTIVATIONS = ("centered softplus", "softplus", "tanh", "relu")
+ACTIVATIONS = ("centered softplus", "softplus", "tanh", "logistic", "relu")
 POOLED = SOAP(cutoff=3.5, n_max=3, l_max=2, pool="sum")
 NOISES = {"noise_energy": 0.01, "noise_forces": 0.05, "noise_virial": 0.05}
 ALL = ("energy", "forces", "stress")
@@ -112,7 +112,7 @@ class TestNonlinearities:
         rho, z = nonlinearity(name, 1.7), np.linspace(-3, 3, 20)
         np.testing.assert_allclose(rho.slope(z), slope_of(lambda t: rho.function(z + t)), atol=1e-9)
         np.testing.assert_allclose(
-            rho.curvature(z), slope_of(lambda t: rho.slope(z + t)), atol=1e-9
+            rho.curvature(*rho.both(z)), slope_of(lambda t: rho.slope(z + t)), atol=1e-9
         )
 
 

@@ -84,6 +84,7 @@ def _alloys():
     return _grouped(train.structures, train.targets, test.structures, test.targets)
 
 
+_OF_ELEMENTS = ("gap", "greedy", "mtp", "hdnnp", "nbody")
 # Zuo et al., J. Phys. Chem. A 124, 731 (2020)
 _GAP = {
     "Ni": (0.42, 0.02), "Cu": (0.46, 0.01), "Li": (0.49, 0.01), "Mo": (2.24, 0.09),
@@ -97,7 +98,9 @@ CASES = {
     ),
     "3BPA": Case(_acceptance, _ROOT, {"sgdml": (9.1, 46.2), "gap": (22.8, 87.3)}, ("sgdml", "gap")),
     **{
-        name: Case(lambda name=name: _element(name), _MATERIAL, {"gap": published}, minutes=5.0)
+        name: Case(
+            lambda name=name: _element(name), _MATERIAL, {"gap": published}, _OF_ELEMENTS, 5.0
+        )
         for name, published in _GAP.items()
     },
     "InP": Case(_indium_phosphide, _MATERIAL, {"gap": (3.31, 0.0675)}),

@@ -20,7 +20,10 @@ from skatom.descriptors import (
     SOAP,
     BagOfBonds,
     CoulombMatrix,
+    DescriptorUnion,
+    GeneralizedCoulombMatrix,
     ManyBodyExpansion,
+    ManyBodyTensor,
 )
 
 data = load_ethanol()
@@ -30,13 +33,29 @@ energies = 1e3 * (data.targets.energy[chosen] - data.targets.energy.mean())
 print(f"spread {energies.std():.0f} meV")
 
 # %%
-# Laplacian kernels suit sorted features, which have kinks; Gaussian ones the others.
+# Laplacian kernels suit sorted features, which have kinks; Gaussian ones the others. The settings of
+# the many-body tensor are those that suit the molecules of QM7.
+DECAYS = {"weighting": "exp", "decay": 1.5}
+TENSOR = DescriptorUnion(
+    [
+        (
+            "pairs",
+            ManyBodyTensor(
+                "inverse_distance", grid=(0.0, 1.2, 120), sigma=0.02, **DECAYS
+            ),
+        ),
+        ("angles", ManyBodyTensor("angle", grid=(0, 180, 60), sigma=12.0, **DECAYS)),
+    ],
+    {"angles": 2e4},
+)
 MODELS = {
     "eigenvalues": (CoulombMatrix("eigenvalues"), "sqeuclidean"),
     "sorted Coulomb matrix": (CoulombMatrix("sorted"), "cityblock"),
     "bag of bonds": (BagOfBonds(), "cityblock"),
     "plain Coulomb matrix": (CoulombMatrix("none"), "sqeuclidean"),
+    "matrix and triples": (GeneralizedCoulombMatrix(), "sqeuclidean"),
     "many-body sums": (ManyBodyExpansion(6, 3), "sqeuclidean"),
+    "many-body tensor": (TENSOR, "sqeuclidean"),
     "SOAP, mean of atoms": (
         SOAP(cutoff=5.0, n_max=6, l_max=4, pool="mean"),
         "sqeuclidean",

@@ -38,11 +38,17 @@ _helpers = {}
 
 class _Library(JITCodeLibrary):
     def _optimize_functions(self, ll_module):
-        """The first passes over what was lowered; numba runs them on declarations, too."""
+        """The first passes over what was lowered, the few that make it short.
+
+        numba runs all passes here. They are for the function with its callees, and run on it.
+        """
         ll_module.data_layout = self._codegen._data_layout
+        builder, passes = self._codegen._pass_builder(), llvm.create_new_function_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
         for function in ll_module.functions:
             if not function.is_declaration:
-                passes, builder = self._codegen._function_pass_manager()
                 passes.run(function, builder)
 
 

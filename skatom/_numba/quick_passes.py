@@ -10,6 +10,7 @@ from numba.core.typed_passes import NopythonRewrites
 from numba.core.types.functions import BaseFunction
 
 from skatom._numba.operations import get_call_type
+from skatom._numba.remembered import REPLACED
 
 _numbas = ir.Inst._rec_list_vars
 _WITHOUT_VARIABLES = frozenset({ir.Loc, str, int, bool, float, NoneType, BuiltinFunctionType})
@@ -18,12 +19,19 @@ _WITHOUT_VARIABLES = frozenset({ir.Loc, str, int, bool, float, NoneType, Builtin
 @contextmanager
 def quick_passes():
     """A context in which numba has these parts; for the thread that holds its compiler lock."""
-    before = BaseFunction.get_call_type, ir.Inst._rec_list_vars
-    BaseFunction.get_call_type, ir.Inst._rec_list_vars = get_call_type, list_variables
+    parts = (
+        (BaseFunction, "get_call_type", get_call_type),
+        (ir.Inst, "_rec_list_vars", list_variables),
+        *REPLACED,
+    )
+    before = [getattr(owner, name) for owner, name, _ in parts]
+    for owner, name, part in parts:
+        setattr(owner, name, part)
     try:
         yield
     finally:
-        BaseFunction.get_call_type, ir.Inst._rec_list_vars = before
+        for (owner, name, _), part in zip(parts, before, strict=True):
+            setattr(owner, name, part)
 
 
 def list_variables(self, value):

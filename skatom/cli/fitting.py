@@ -26,7 +26,7 @@ def fit(run, settings, keep=False):
     Parameters
     ----------
     run : object
-        With recipe, structures, targets, configurations, checkpoints and ``model``.
+        With recipe, data, train, structures, targets, configurations, checkpoints and ``model``.
     settings : dict
         All settings, by dotted name.
     keep : bool, default=False
@@ -36,6 +36,7 @@ def fit(run, settings, keep=False):
     -------
     The fitted model.
     """
+    from skatom.models.label_checks import counted_as
     from skatom.recipes.fitting import fit_parameters
 
     model, n_frames = run.model(settings), len(run.structures)
@@ -44,7 +45,7 @@ def fit(run, settings, keep=False):
     else:
         what = f"{run.recipe.name} to {', '.join(run.targets.names)} of {n_frames} frames"
     parameters = fit_parameters(model, run.configurations)
-    with announced(what):
+    with announced(what), counted_as(run.data.frames[run.train]):
         return run.checkpoints.fit(
             model, run.structures, run.targets, parameters, settings, keep
         )  # fmt: skip

@@ -4,7 +4,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 
-from skatom.cli.report import one_line, print_errors, print_figures
+from skatom.cli.report import one_line, print_figures, warn
 
 # Fields that name the configuration of a frame, if there are any.
 _USUAL = ("config_type", "group")
@@ -83,8 +83,14 @@ def judge(options, model, data, chosen, what, said=(), seconds=None, learning_cu
     learning_curve : list of LearningCurveDisplay
         Learning curves, for the report.
     """
+    structures, targets = data.structures[chosen], data.targets[chosen]
     if not options.report:
-        print_errors(model, data, chosen, what)
+        from skatom.metrics.evaluation import compared, figures_of
+        from skatom.metrics.outliers import outlying_errors
+
+        labels, predicted = compared(model, structures, targets)
+        print_figures(figures_of(labels, predicted), len(chosen), what)
+        _warn_of(outlying_errors(structures, labels, predicted, data.frames[chosen]))
         return
     import matplotlib
 
@@ -93,8 +99,8 @@ def judge(options, model, data, chosen, what, said=(), seconds=None, learning_cu
 
     report = ModelReport(
         model,
-        data.structures[chosen],
-        data.targets[chosen],
+        structures,
+        targets,
         configurations=_configurations(options, data, chosen),
         title=f"Errors on {len(chosen)} {what}",
         about={"command": f"skatom {' '.join(sys.argv[1:])}", "data": data.DESCR.splitlines()[0]},
@@ -105,9 +111,18 @@ def judge(options, model, data, chosen, what, said=(), seconds=None, learning_cu
         frames=data.frames[chosen],
     )
     print_figures(report.errors, len(chosen), what)
+    _warn_of(report.outliers)
     for path in options.report:
         report.save(path)
         print(f"Saved     {path}: the report")
+
+
+def _warn_of(outliers):
+    """Say which errors are far outside, in one line."""
+    from skatom.metrics.outliers import sentences
+
+    if outliers:
+        warn("; ".join(sentences(outliers)))
 
 
 def _configurations(options, data, chosen):

@@ -13,8 +13,8 @@ def add_model_options(parser):
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy, mtp, ace or schnet; see the end of "
-        "this help [sgdml]",
+        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy, mtp, ace, hdnnp, schnet, dtnn or "
+        "painn; see the end of this help [sgdml]",
     )
     group.add_argument(
         "--set",
@@ -113,7 +113,10 @@ SUMMARIES = {
     "greedy": "a short linear model of moment tensors, or of SOAP for molecules",
     "mtp": "a linear moment tensor potential: fits in seconds, predicts fast, any size of data",
     "ace": "a linear cluster expansion up to five bodies, for molecules of a few elements",
+    "hdnnp": "networks of elements on symmetry functions, with charges if they are wanted",
     "schnet": "a neural potential, for many structures and a graphics card; needs torch",
+    "painn": "a neural potential whose atoms have vectors, the most accurate one; needs torch",
+    "dtnn": "a small neural potential, for energies of many molecules; needs torch",
 }
 
 

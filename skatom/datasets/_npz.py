@@ -24,6 +24,8 @@ _FIELDS = {
     "stress": ("stress",),
     "dipole": ("dipole",),
     "polarizability": ("polarizability",),
+    "dipole_norm": ("dipole_norm",),
+    "charges": (),  # often those of nuclei: keys must name charges of atoms
 }
 NPZ_KEYS = (*KEYS, "numbers", "positions", "lattice")
 # property -> powers of the units of energy and length that the file gives
@@ -35,6 +37,9 @@ _POWERS = {
     "forces": (1, -1),
     "stress": (1, -3),
 }
+_OTHER_UNITS = {
+    "dipole": "e·Ang", "dipole_norm": "e·Ang", "charges": "e", "polarizability": "Ang^3"
+}  # fmt: skip
 # The energies of rMD17 before they were calculated again.
 _SUPERSEDED = "old_"
 
@@ -165,6 +170,8 @@ def _check_shapes(arrays, requests):
         "virial": ((n, 3, 3), (n, 9)),
         "dipole": ((n, 3),),
         "polarizability": ((n, 3, 3),),
+        "dipole_norm": ((n,), (n, 1)),
+        "charges": ((n, n_atoms),),
     }
     for name, shapes in allowed.items():
         if name in arrays and arrays[name].shape not in shapes:
@@ -182,7 +189,7 @@ def _converted(request, array, units, factors):
     if unit is None:
         powers = _POWERS.get(request.name, (0, 0))
         factor = factors[0] ** powers[0] * factors[1] ** powers[1]
-        unit = _compound(units, powers) or ("e·Ang" if request.name == "dipole" else "Ang^3")
+        unit = _compound(units, powers) or _OTHER_UNITS[request.name]
     return Source(request.field, "npz", unit, factor), array if factor == 1.0 else array * factor
 
 
@@ -212,10 +219,10 @@ def _packed(arrays, report):
         report.n_without_volume += n
     if not arrays:
         return structures, None
-    if "energy" in arrays:
-        arrays["energy"] = arrays["energy"].reshape(n)
-    if "forces" in arrays:
-        arrays["forces"] = arrays["forces"][present]
+    for name in arrays.keys() & {"energy", "dipole_norm"}:
+        arrays[name] = arrays[name].reshape(n)
+    for name in arrays.keys() & {"forces", "charges"}:
+        arrays[name] = arrays[name][present]
     _check_finite(arrays, offsets, report.sources)
     return structures, Targets(**arrays, offsets=offsets)
 
@@ -225,7 +232,7 @@ def _check_finite(arrays, offsets, sources):
         owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         bad = np.flatnonzero(np.isinf(array).reshape(len(array), -1).any(axis=1))
         if len(bad):
-            s = owners[bad[0]] if name == "forces" else bad[0]
+            s = owners[bad[0]] if name in ("forces", "charges") else bad[0]
             raise ValueError(
                 f"structure {s}: field {sources[name].field!r} ({name}) is infinite: repair it, or "
                 f"make all of it NaN to say that the structure has no {name}"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
-from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skatom._typing import ArrayLike, StructuresLike
-from skatom.descriptors.base import StructureDescriptor
-from skatom.descriptors.inverse_distances import check_composition, fixed_composition
-from skatom.structures import as_structures
+from skatom._typing import ArrayLike
+from skatom.descriptors.one_composition import DescriptorOfOneComposition
 
 
-class CartesianCoordinates(StructureDescriptor):
+class CartesianCoordinates(DescriptorOfOneComposition):
     r"""The coordinates of the atoms of a molecule as they are, :math:`x = (r_1, \ldots, r_N)` in Å.
 
     They change when the molecule moves, turns or its like atoms change places, and so do models of
@@ -41,32 +37,10 @@ class CartesianCoordinates(StructureDescriptor):
 
     _parameter_constraints: dict = {}
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: StructuresLike, y: Any = None) -> Self:
-        """Learn the composition.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-            The structures.
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        structures = as_structures(X)
-        _check_molecules(structures)
-        self.numbers_ = fixed_composition(structures)
-        return self
-
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
         """Names such as ``x(O0)``."""
-        check_is_fitted(self)
-        return np.array(
-            [f"{axis}({chemical_symbols[z]}{a})" for a, z in enumerate(self.numbers_)
-             for axis in "xyz"], object
-        )  # fmt: skip
+        names = self._atom_names()
+        return np.array([f"{axis}({name})" for name in names for axis in "xyz"], object)
 
     @property
     def n_features_out_(self) -> Any:
@@ -74,9 +48,13 @@ class CartesianCoordinates(StructureDescriptor):
         check_is_fitted(self)
         return 3 * len(self.numbers_)
 
-    def _check_structures(self, structures):
-        _check_molecules(structures)
-        check_composition(structures, self.numbers_)
+    def _check_kind(self, structures):
+        periodic = np.flatnonzero(structures.pbc.any(axis=1))
+        if len(periodic):
+            raise ValueError(
+                f"structure {periodic[0]} is periodic, and its atoms have no coordinates of their "
+                "own: use a descriptor of neighbours, such as SOAP"
+            )
 
     def _values(self, structures):
         return structures.positions.reshape(len(structures), -1).copy()
@@ -85,12 +63,3 @@ class CartesianCoordinates(StructureDescriptor):
         gradient = cotangent.reshape(len(structures), -1, 3)
         positions = structures.positions.reshape(gradient.shape)
         return gradient.reshape(-1, 3), np.einsum("nax,nay->nxy", gradient, positions)
-
-
-def _check_molecules(structures):
-    periodic = np.flatnonzero(structures.pbc.any(axis=1))
-    if len(periodic):
-        raise ValueError(
-            f"structure {periodic[0]} is periodic, and its atoms have no coordinates of their own: "
-            "use a descriptor of neighbours, such as SOAP"
-        )

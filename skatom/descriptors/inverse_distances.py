@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
-from ase.data import chemical_symbols
 from ase.geometry import find_mic
-from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES, beside, device_of, namespace, resolve
 from skatom._typing import Array, ArrayLike, StructuresLike
-from skatom.descriptors.base import StructureDescriptor
+from skatom.descriptors.one_composition import DescriptorOfOneComposition
 from skatom.parallel import ThreadTeam, available_threads, split_rows
 from skatom.structures import as_structures
 
@@ -52,34 +50,6 @@ def incidence(n_atoms):
     signs[second, np.arange(len(first))] = 1.0
     signs.flags.writeable = False  # shared by all callers
     return signs
-
-
-def fixed_composition(structures):
-    """The atomic numbers (N,) of all structures; a ValueError if they or their order differ."""
-    n_atoms = structures.n_atoms
-    numbers = structures.numbers[: n_atoms[0]]
-    different = np.flatnonzero(n_atoms != len(numbers))
-    if not len(different):
-        rows = structures.numbers.reshape(len(structures), -1) != numbers
-        different = np.flatnonzero(rows.any(axis=1))
-    if len(different):
-        raise ValueError(
-            f"structure {different[0]} differs from structure 0 in composition or atom order: "
-            "inverse distances, and so GDML and SGDML, need the same atoms in the same order in "
-            "every frame; a model of atoms learns from all together, such as "
-            "make_pipeline(SOAP(), SparseGaussianProcess())"
-        )
-    return numbers
-
-
-def check_composition(structures, numbers):
-    """Raise a ValueError unless the structures have the atoms that were seen in ``fit``."""
-    seen = fixed_composition(structures)
-    if not np.array_equal(seen, numbers):
-        raise ValueError(
-            f"these structures have the atoms {_formula(seen)}, but fit saw {_formula(numbers)}: "
-            "composition and atom order must agree"
-        )
 
 
 def pair_vectors(structures):
@@ -163,7 +133,7 @@ def _runs_of_one_cell(cells, pbc):
             yield slice(start, stop)
 
 
-class InverseDistances(StructureDescriptor):
+class InverseDistances(DescriptorOfOneComposition):
     r"""Inverse interatomic distances of a molecule.
 
     .. math:: x_{ab} = \frac{1}{|\mathbf r_a - \mathbf r_b|}, \qquad a > b
@@ -209,23 +179,6 @@ class InverseDistances(StructureDescriptor):
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: StructuresLike, y: Any = None) -> Self:
-        """Learn the composition.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-            The structures.
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        self.numbers_ = fixed_composition(as_structures(X))
-        return self
-
     def jacobian(self, X: StructuresLike) -> Array:
         r"""Gradients in compressed form.
 
@@ -247,8 +200,7 @@ class InverseDistances(StructureDescriptor):
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
         """Names such as ``1/d(H1,O0)``."""
-        check_is_fitted(self)
-        labels = [f"{chemical_symbols[z]}{a}" for a, z in enumerate(self.numbers_)]
+        labels = self._atom_names()
         first, second = pair_indices(len(labels))
         return np.array(
             [f"1/d({labels[a]},{labels[b]})" for a, b in zip(first, second, strict=True)], object
@@ -259,9 +211,6 @@ class InverseDistances(StructureDescriptor):
         """Number of pairs."""
         check_is_fitted(self)
         return len(self.numbers_) * (len(self.numbers_) - 1) // 2
-
-    def _check_structures(self, structures):
-        check_composition(structures, self.numbers_)
 
     def _values(self, structures):
         return pair_features(structures, resolve(self.device)).values
@@ -279,7 +228,3 @@ class InverseDistances(StructureDescriptor):
         gradients = np.einsum("ap,npx->naxp", incidence(len(self.numbers_)), c)
         strains = -np.einsum("npx,npy->nxyp", c, c / (values**3)[:, :, None])
         return gradients.reshape(-1, 3, c.shape[1]), strains
-
-
-def _formula(numbers):
-    return "".join(chemical_symbols[z] for z in numbers)

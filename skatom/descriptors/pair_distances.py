@@ -4,52 +4,26 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
-from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skatom._typing import ArrayLike, StructuresLike
-from skatom.descriptors.base import StructureDescriptor
+from skatom._typing import ArrayLike
 from skatom.descriptors.inverse_distances import (
-    check_composition,
-    fixed_composition,
     incidence,
     pair_indices,
     pair_vectors,
 )
-from skatom.structures import as_structures
+from skatom.descriptors.one_composition import DescriptorOfOneComposition
 
 
-class FunctionOfPairs(StructureDescriptor):
+class FunctionOfPairs(DescriptorOfOneComposition):
     """Base class of one function of the distance of every pair of atoms of a molecule.
 
     A subclass implements ``_function(squares)``: the features of pairs whose squared distances are
     (n, n_pairs), and 1/r times their slopes; and names in the order of `pair_indices`.
     """
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: StructuresLike, y: Any = None) -> Self:
-        """Learn the composition.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-            The structures.
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        self._check_function()
-        self.numbers_ = fixed_composition(as_structures(X))
-        return self
-
-    def _check_function(self):
-        """Raise a ValueError for parameters that make no function."""
 
     @property
     def n_features_out_(self) -> Any:
@@ -59,13 +33,9 @@ class FunctionOfPairs(StructureDescriptor):
 
     def _pair_names(self):
         """Names such as ``H1,O0``."""
-        check_is_fitted(self)
-        labels = [f"{chemical_symbols[z]}{a}" for a, z in enumerate(self.numbers_)]
+        labels = self._atom_names()
         pairs = zip(*pair_indices(len(labels)), strict=True)
         return [f"{labels[a]},{labels[b]}" for a, b in pairs]
-
-    def _check_structures(self, structures):
-        check_composition(structures, self.numbers_)
 
     def _values(self, structures):
         return self._finite(pair_vectors(structures))[0]
@@ -153,7 +123,7 @@ class PairDistances(FunctionOfPairs):
     def __init__(self, power: float = 1.0) -> None:
         self.power = power
 
-    def _check_function(self):
+    def _check_kind(self, structures):
         if self.power == 0 or not np.isfinite(self.power):
             raise ValueError(
                 f"power={self.power} makes no function of distances: give another number, such as "

@@ -78,7 +78,7 @@ class PairKernelMatrix(FunctionOfPairs):
         self.sigma = sigma
         self.gamma = gamma
 
-    def _check_function(self):
+    def _check_kind(self, structures):
         gamma = self._exponent()
         limited = self.kernel == "exponential"
         if not np.isfinite(gamma) or gamma == 0 or (limited and gamma < 0):

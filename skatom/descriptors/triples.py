@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import combinations
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
 from scipy.sparse import csr_array
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._intervals import POSITIVE
-from skatom._typing import ArrayLike, StructuresLike
-from skatom.descriptors.base import StructureDescriptor
+from skatom._typing import ArrayLike
 from skatom.descriptors.coulomb_matrix import CoulombMatrix
 from skatom.descriptors.inverse_distances import (
-    check_composition,
-    fixed_composition,
     pair_indices,
     pair_vectors,
 )
+from skatom.descriptors.one_composition import DescriptorOfOneComposition
 from skatom.descriptors.pair_distances import gradient_and_virial
 from skatom.descriptors.pair_matrix import check_molecules
 from skatom.memory import check_memory
 from skatom.parallel import split_rows
-from skatom.structures import as_structures
 
 # Distances of triples, and derivatives along them, that are known at a time.
 _NUMBERS = 2**20
@@ -35,7 +30,7 @@ _NUMBERS = 2**20
 _ON_A_LINE = 1e-7
 
 
-class FunctionOfTriples(StructureDescriptor):
+class FunctionOfTriples(DescriptorOfOneComposition):
     """Base class of functions of the three distances of triples of atoms of a molecule.
 
     A subclass implements ``_sides()``: the three pairs of atoms, as indices of `pair_indices`, that
@@ -43,38 +38,15 @@ class FunctionOfTriples(StructureDescriptor):
     lengths (n, n_features, 3), and 1/r times the slopes along each.
     """
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: StructuresLike, y: Any = None) -> Self:
-        """Learn the composition.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-            The molecules.
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        structures = as_structures(X)
-        check_molecules(structures, type(self).__name__)
-        self.numbers_ = fixed_composition(structures)
-        return self
-
     @abstractmethod
     def _sides(self):
         """The pairs of each feature."""
 
-    def _check_structures(self, structures):
+    def _check_kind(self, structures):
         check_molecules(structures, type(self).__name__)
-        check_composition(structures, self.numbers_)
 
     def _triples(self):
         return combinations(range(len(self.numbers_)), 3)
-
-    def _labels(self):
-        return [f"{chemical_symbols[z]}{a}" for a, z in enumerate(self.numbers_)]
 
     def _values(self, structures):
         sides = self._sides()
@@ -173,26 +145,10 @@ class TripleAngles(FunctionOfTriples):
     def __init__(self, output: str = "cosine") -> None:
         self.output = output
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: StructuresLike, y: Any = None) -> Self:
-        """Learn the composition.
-
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-            The molecules.
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        super().fit(X)
-        if len(self.numbers_) < 3:
-            raise ValueError(
-                f"{len(self.numbers_)} atoms make no triangle: give molecules of 3 atoms or more"
-            )
-        return self
+    def _learn(self, structures):
+        n_atoms = structures.n_atoms[0]
+        if n_atoms < 3:
+            raise ValueError(f"{n_atoms} atoms make no triangle: give molecules of 3 atoms or more")
 
     @property
     def n_features_out_(self) -> Any:
@@ -204,7 +160,7 @@ class TripleAngles(FunctionOfTriples):
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Any:
         """Names such as ``cosine(H1,O0,H2)``, with the atom at the angle in the middle."""
         check_is_fitted(self)
-        names = self._labels()
+        names = self._atom_names()
         corners = (turned for i, j, k in self._triples() for turned in _corners(i, j, k))
         return np.array(
             [f"{self.output}({names[a]},{names[i]},{names[b]})" for i, a, b in corners], object
@@ -229,8 +185,9 @@ class TripleAngles(FunctionOfTriples):
 class _TripleGaussians(FunctionOfTriples):
     """exp(−(r_ij² + r_jk² + r_ki²) / σ²) of every triple of atoms."""
 
-    def __init__(self, numbers, sigma):
-        self.numbers_ = numbers
+    _parameter_constraints: dict = {}
+
+    def __init__(self, sigma):
         self.sigma = sigma
 
     def _sides(self):
@@ -243,7 +200,7 @@ class _TripleGaussians(FunctionOfTriples):
         return values, np.repeat(-2 / self.sigma**2 * values[:, :, None], 3, axis=2)
 
 
-class GeneralizedCoulombMatrix(StructureDescriptor):
+class GeneralizedCoulombMatrix(DescriptorOfOneComposition):
     r"""The Coulomb matrix of a molecule, and a Gaussian of every triple of its atoms.
 
     .. math::
@@ -297,27 +254,12 @@ class GeneralizedCoulombMatrix(StructureDescriptor):
         self.sigma = sigma
         self.unit = unit
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: StructuresLike, y: Any = None) -> Self:
-        """Learn the composition.
+    def _check_kind(self, structures):
+        check_molecules(structures, type(self).__name__)
 
-        Parameters
-        ----------
-        X : Structures or list of ase.Atoms
-            The molecules.
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        structures = as_structures(X)
-        check_molecules(structures, "GeneralizedCoulombMatrix")
-        numbers = fixed_composition(structures)
+    def _learn(self, structures):
         self.pairs_ = CoulombMatrix("none", unit=self.unit).fit(structures)
-        self.triples_ = _TripleGaussians(numbers, float(self.sigma))
-        self.numbers_ = numbers
-        return self
+        self.triples_ = _TripleGaussians(float(self.sigma)).fit(structures)
 
     @property
     def n_features_out_(self) -> Any:
@@ -331,10 +273,6 @@ class GeneralizedCoulombMatrix(StructureDescriptor):
         check_is_fitted(self)
         triples = [f"G[{i},{j},{k}]" for i, j, k in combinations(range(len(self.numbers_)), 3)]
         return np.concatenate([self.pairs_.get_feature_names_out(), np.array(triples, object)])
-
-    def _check_structures(self, structures):
-        check_molecules(structures, "GeneralizedCoulombMatrix")
-        check_composition(structures, self.numbers_)
 
     def _values(self, structures):
         parts = self.pairs_._values(structures), self.triples_._values(structures)

@@ -1,16 +1,17 @@
 """Bases of the span of the Jacobians of features, which tell apart what elements change."""
 
 from contextlib import contextmanager
-from functools import partial
-from itertools import pairwise
+from functools import partial, reduce
+from itertools import pairwise, product
+from typing import NamedTuple
 
 import numpy as np
 
 from skatom._device import is_tensor, namespace, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels._cpu.covariance import STRAINS
+from skatom.kernels._cpu.jacobians import STRAINS, pair_grams
 from skatom.kernels.feature_rows import rows_of
-from skatom.parallel import split_rows, threads_over_blas
+from skatom.parallel import split_rows, threads_over_blas, tree_reduce
 from skatom.structures import groups_by_size
 
 # Components of the Jacobians below this share of the largest squared are rounding error.
@@ -20,7 +21,9 @@ _ELEMENTS = 60
 # Fewer rows than this have no basis.
 _ROWS_PER_FEATURE = 1
 # Numbers in the Jacobians of the structures that a thread handles at a time, or a device.
-_BATCH, _TENSOR_BATCH = 2**21, 2**26
+_BATCH, _TENSOR_BATCH = 2**20, 2**26
+# Parts of the structures whose matrices of products are kept until they are added up.
+_PARTS = 64
 # Rows of features whose products one thread adds up.
 _ROWS = 512
 
@@ -50,12 +53,11 @@ def jacobian_bases(*batches):
         for features in batches:
             for z, gram in _value_grams(features, apply):
                 values[z] = values.get(z, 0.0) + gram
-            for grams in apply(partial(_grams, features), jacobian_batches(features)):
-                for (z, moved), (used, gram) in grams.items():
-                    of_z = slopes.setdefault(z, {})
-                    if moved not in of_z:
-                        of_z[moved] = namespace(gram).zeros_like(values[z])
-                    of_z[moved][used] += gram
+            for z, moved, used, gram in _slope_grams(features, apply):
+                of_z = slopes.setdefault(z, {})
+                if moved not in of_z:
+                    of_z[moved] = namespace(gram).zeros_like(values[z])
+                of_z[moved][used] += gram
         grams = ((z, slopes.get(z, {}), values[z]) for z in values)
         return dict(zip(values, apply(_leading_eigenvectors, grams), strict=True))
 
@@ -98,36 +100,84 @@ def _value_grams(features, apply):
         yield z, found
 
 
-def _grams(features, batch):
-    """Σ JᵀJ of a batch, by species of the centre and of the atom that moves.
+def _slope_grams(features, apply):
+    """Σ JᵀJ of all structures, by species of the centre and of the atom that moves.
 
-    Returns
-    -------
-    dict of tuple to (index, ndarray)
-        Where the elements are that are given; the others are zero.
+    Yields
+    ------
+    tuple
+        The two species, where the elements of the matrix are that are given, and these.
     """
+    batches = jacobian_batches(features)
+    if is_tensor(features.values) or not isinstance(features, AtomicFeatures):
+        for found in apply(partial(_dense_grams, features), batches):
+            yield from found
+        return
+    size = -(-len(batches) // _PARTS)
+    parts = [batches[first : first + size] for first in range(0, len(batches), size)]
+    if parts:
+        yield from tree_reduce(apply(partial(_part_grams, features), parts)).of(features.species)
+
+
+def _dense_grams(features, batch):
+    """`_slope_grams` of a batch."""
     if not isinstance(features, AtomicFeatures):
-        gram = sum(dense.T @ dense for dense in dense_jacobians(features, batch))
-        return {(0, 0): (..., gram)}
+        return [(0, 0, ..., sum(dense.T @ dense for dense in dense_jacobians(features, batch)))]
     jacobian = features.jacobian(batch)
-    numbers = features.structures[batch].numbers
-    centers, others = numbers[jacobian.pairs.centers], numbers[jacobian.pairs.indices]
-    if is_tensor(jacobian.values):  # one large product is faster than many small ones
-        others = np.zeros_like(others)
-    found = {}
-    for z in features.species:
-        for moved in np.unique(others):
-            rows = jacobian.values[np.flatnonzero((centers == z) & (others == moved))]
-            rows = rows.reshape(-1, rows.shape[2])
-            found[z, moved] = (..., rows.T @ rows) if is_tensor(rows) else _sparse_gram(rows)
+    centers = features.structures[batch].numbers[jacobian.pairs.centers]
+    found = []
+    for z in features.species:  # one large product is faster than many small ones
+        rows = jacobian.values[np.flatnonzero(centers == z)].flatten(0, 1)
+        found.append((z, 0, ..., rows.T @ rows))
     return found
 
 
-def _sparse_gram(rows):
-    """``rows.T @ rows`` of the columns that are not zero, and where it belongs."""
-    used = np.flatnonzero(rows.any(axis=0))
-    rows = rows[:, used]
-    return np.ix_(used, used), rows.T @ rows
+def _part_grams(features, batches):
+    """The `_PairGrams` of some batches."""
+    species = features.species
+
+    def of_batch(batch):
+        jacobian = features.jacobian(batch)
+        of_atom = np.searchsorted(species, features.structures[batch].numbers)
+        pairs = jacobian.pairs
+        return _PairGrams(*pair_grams(
+            jacobian.values, of_atom[pairs.centers], of_atom[pairs.indices], len(species)
+        ))  # fmt: skip
+
+    return reduce(_PairGrams.merge, map(of_batch, batches))
+
+
+class _PairGrams(NamedTuple):
+    """Matrices of all pairs of species, of the features that are not zero: see `pair_grams`."""
+
+    used: np.ndarray
+    grams: np.ndarray
+
+    def merge(self, other):
+        if np.array_equal(self.used, other.used):
+            self.grams[:] += other.grams
+            return self
+        used, parts = self.used | other.used, [np.empty(0)]
+        for both, *of_each in zip(used, self.matrices(), other.matrices(), strict=True):
+            total = np.zeros([both.sum()] * 2)
+            for own, gram in of_each:
+                at = own[both]
+                total[np.ix_(at, at)] += gram
+            parts.append(total.ravel())
+        return _PairGrams(used, np.concatenate(parts))
+
+    def matrices(self):
+        """The features and the matrix of each pair of species."""
+        ends = np.cumsum(self.used.sum(axis=1) ** 2)
+        for used, gram in zip(self.used, np.split(self.grams, ends[:-1]), strict=True):
+            yield used, gram.reshape([used.sum()] * 2)
+
+    def of(self, species):
+        """What `_slope_grams` yields."""
+        pairs = product(species, species)
+        for (z, moved), (used, gram) in zip(pairs, self.matrices(), strict=True):
+            if gram.size:
+                yield z, moved, np.ix_(used, used), gram
 
 
 def _leading_eigenvectors(grams):

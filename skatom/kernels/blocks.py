@@ -234,9 +234,9 @@ def block(
         atoms_a, atoms_b = (
             slice(*e.sides[z].starts[[*part]]) for e, part in ((columns, group), (rows, piece))
         )
-        s = rows.values[z][atoms_b] @ columns.values[z][atoms_a].T
+        s = columns.values[z][atoms_a] @ rows.values[z][atoms_b].T
         if 0 not in s.shape:
-            u, v = columns.norms[z][atoms_a], rows.norms[z][atoms_b, None]
+            u, v = columns.norms[z][atoms_a, None], rows.norms[z][atoms_b]
             with small_steps():
                 phi = _derivatives(kernel, s, u, v, rows.n_dof.any() or columns.n_dof.any())
                 if weights is not None:
@@ -246,11 +246,12 @@ def block(
 
 
 def _derivatives(kernel, s, u, v, needed):
+    """The `Derivatives`, (n_atoms of a, n_atoms of b), only φ itself if no others are needed."""
+    xp = namespace(s)
     if not needed:
-        value, nothing = kernel.value(s, u, v), np.zeros((0, 0))
-        return Derivatives(value if is_tensor(s) else np.ascontiguousarray(value), *[nothing] * 7)
+        nothing = s[:0, :0] if is_tensor(s) else np.zeros((0, 0))
+        return Derivatives(kernel.value(s, u, v), *[nothing] * 7)
     fields = vars(kernel.profile(s, u, v)).values()
     if is_tensor(s):
-        return Derivatives(*(namespace(s).broadcast_to(f, s.shape) for f in fields))
-    value, *rest = fields
-    return Derivatives(np.broadcast_to(value, s.shape), *rest)
+        return Derivatives(*(xp.broadcast_to(f, s.shape) for f in fields))
+    return Derivatives(*map(np.asarray, fields))

@@ -10,12 +10,13 @@ from skatom._device import beside, device_of, is_tensor, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.kernels._cpu import covariance as _cpu
 from skatom.kernels._cpu.covariance import Side
+from skatom.kernels._cpu.jacobians import add_jacobians, fill_own
 from skatom.kernels.base import squared_norms
-from skatom.kernels.bases import dense_jacobians, jacobian_batches, mapper
+from skatom.kernels.bases import dense_jacobians, jacobian_batches
 from skatom.kernels.coordinates import runs_of_classes
 from skatom.kernels.feature_rows import rows_of
 from skatom.memory import check_memory
-from skatom.parallel import split_rows, threads_over_blas
+from skatom.parallel import run_in_threads, split_rows, threads_over_blas
 from skatom.structures import offsets_from_counts
 
 # Rows of features that a thread multiplies with a basis at once.
@@ -168,6 +169,7 @@ class Environments:
         )
         sides = {}
         run_starts, runs, n_classes = self._runs
+        longest = int((runs[:, 1] - runs[:, 0]).max(initial=0))
         for z, x in projected.items():
             rows = offsets_from_counts(counts[z] * self.n_dof)
             shape = int(rows[-1]), x.shape[1]
@@ -178,7 +180,7 @@ class Environments:
             )
             sides[z] = Side(
                 offsets_from_counts(counts[z]), x, rows, jacobians, own, self.n_dof, run_starts,
-                runs, np.zeros((n_classes, x.shape[1])),
+                runs, np.zeros((n_classes, x.shape[1])), longest,
             )  # fmt: skip
         return sides
 
@@ -187,9 +189,6 @@ class Environments:
             self._fill_from_pairs(coordinates, bases)
         else:
             self._fill_from_structures(coordinates, bases)
-        loops = loops_of(self.features.values)
-        with mapper(self.features) as apply:
-            list(apply(loops.fill_own, self.sides.values()))
 
     def _fill_from_structures(self, coordinates, bases):
         """Copy the rows of the dense Jacobians of structures."""
@@ -200,9 +199,38 @@ class Environments:
                     dense = dense[coordinates[s]]
                     at = slice(side.row_starts[s], side.row_starts[s + 1])
                     side.jacobians[at] = dense if bases is None else dense @ bases[0]
+        if is_tensor(side.own):
+            loops_of(side.own).fill_own(side)
+        else:
+            run_in_threads(fill_own, len(self.features), side)
 
     def _fill_from_pairs(self, coordinates, bases):
         """Collect the Jacobians of atoms along the vectors to their neighbours."""
+        features = self.features
+        places = self._places(coordinates)
+        batches = [b for b in jacobian_batches(features) if self.n_dof[b].any()]
+        if is_tensor(features.values):
+            loops = loops_of(features.values)
+            for batch in batches:
+                self._add_tensors(loops, batch, places, bases)
+            for side in self.sides.values():
+                loops.fill_own(side)
+            return
+        bases = bases or {z: np.empty((0, 0)) for z in self.sides}
+
+        def fill(batch):
+            jacobian, first = features.jacobian(batch), features.offsets[batch.start]
+            pairs = (first + jacobian.pairs.centers, first + jacobian.pairs.indices)
+            pairs = *pairs, jacobian.pairs.vectors
+            for species, (z, side) in enumerate(self.sides.items()):
+                add_jacobians(jacobian.values, pairs, places, species, bases[z], side)
+                fill_own(batch.start, batch.stop, side)
+
+        with threads_over_blas() as pool:
+            deque(pool.map(fill, batches), 0)
+
+    def _places(self, coordinates):
+        """What `add_jacobians` has to know of all atoms and structures."""
         features, numbers = self.features, self.rows.numbers
         coordinate = np.full((len(numbers), 3), -1)
         strain = np.full((len(features), 6), -1)
@@ -211,27 +239,25 @@ class Environments:
             place[kept] = np.arange(len(kept))
             coordinate[features.offsets[s] : features.offsets[s + 1]] = place[:-6].reshape(-1, 3)
             strain[s] = place[-6:]
-        atom = np.empty(len(numbers), np.int64)
-        for z in self.sides:
-            atom[numbers == z] = np.arange(len(self.values[z]))
+        species, atom = np.empty((2, len(numbers)), np.int64)
+        for index, z in enumerate(self.sides):
+            mine = np.flatnonzero(numbers == z)
+            species[mine], atom[mine] = index, np.arange(len(mine))
+        return species, atom, self._structure, coordinate, strain
 
-        loops = loops_of(features.values)
-
-        def fill(batch):
-            jacobian, first = features.jacobian(batch), features.offsets[batch.start]
-            centers, indices = (first + i for i in (jacobian.pairs.centers, jacobian.pairs.indices))
-            for z, side in self.sides.items():
-                mine = np.flatnonzero(numbers[centers] == z)
-                slopes = jacobian.values[mine]
-                if bases is not None:
-                    slopes = _projected(slopes, numbers[indices[mine]], bases[z])
-                loops.add_jacobians(
-                    centers[mine], indices[mine], jacobian.pairs.vectors[mine], slopes, atom,
-                    self._structure, coordinate, strain, side,
-                )  # fmt: skip
-
-        with mapper(features) as apply:
-            list(apply(fill, [b for b in jacobian_batches(features) if self.n_dof[b].any()]))
+    def _add_tensors(self, loops, batch, places, bases):
+        """`add_jacobians` for the Jacobians of a batch that are tensors."""
+        jacobian, first = self.features.jacobian(batch), self.features.offsets[batch.start]
+        centers, indices = (first + i for i in (jacobian.pairs.centers, jacobian.pairs.indices))
+        of_atom, *others = places
+        for species, (z, side) in enumerate(self.sides.items()):
+            mine = np.flatnonzero(of_atom[centers] == species)
+            slopes = jacobian.values[mine]
+            if bases is not None:
+                slopes = (slopes.flatten(0, 1) @ bases[z]).unflatten(0, (len(mine), 3))
+            loops.add_jacobians(
+                centers[mine], indices[mine], jacobian.pairs.vectors[mine], slopes, *others, side
+            )
 
 
 def _in_basis(rows, basis):
@@ -242,25 +268,6 @@ def _in_basis(rows, basis):
     pieces = split_rows(len(rows), _ROWS)
     with threads_over_blas() as team:
         deque(team.map(lambda part: np.matmul(rows[part], basis, out=out[part]), pieces), 0)
-    return out
-
-
-def _projected(slopes, moved, basis):
-    """Jacobians of pairs (n_pairs, 3, n_features) in a basis.
-
-    ``moved`` are the elements of the atoms that move: those of one change some features only.
-    """
-    if is_tensor(slopes):
-        return (slopes.reshape(-1, len(basis)) @ basis).reshape(len(slopes), 3, basis.shape[1])
-    out = np.zeros((len(slopes), 3, basis.shape[1]))
-    for z in np.unique(moved):
-        mine = np.flatnonzero(moved == z)
-        rows = slopes[mine].reshape(-1, len(basis))
-        used = np.flatnonzero(rows.any(axis=0))
-        of_used = basis[used]
-        columns = np.flatnonzero(of_used.any(axis=0))
-        projected = rows[:, used] @ of_used[:, columns]
-        out[np.ix_(mine, np.arange(3), columns)] = projected.reshape(len(mine), 3, -1)
     return out
 
 
@@ -276,5 +283,5 @@ def _some_structures(side, structures):
         offsets_from_counts(np.diff(side.row_starts)[structures]), side.jacobians[rows],
         side.own[rows], side.n_dof[structures],
         offsets_from_counts([len(of_one) for of_one in runs]), side.runs[np.concatenate(runs)],
-        side.support,
+        side.support, side.longest,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Errors of predictions for every label, and scorers made of them.
 
-Errors are in the units of `skatom.properties`: eV, eV/Å, eV/Å³, e·Å, Å³. The reference is a
+Errors are in the units of `skatom.properties`: eV, eV/Å, eV/Å³, e·Å, Å³, e. The reference is a
 `Targets` or an array. Structures that a `Targets` marks as not labelled (NaN throughout) are left
 out of the mean.
 """
@@ -18,7 +18,11 @@ from skatom.metrics.evaluation import evaluate
 from skatom.metrics.scorers import (
     get_scorer,
     get_scorer_names,
+    neg_charges_mae,
+    neg_charges_rmse,
     neg_dipole_mae,
+    neg_dipole_norm_mae,
+    neg_dipole_norm_rmse,
     neg_dipole_rmse,
     neg_energy_mae,
     neg_energy_rmse,
@@ -30,7 +34,11 @@ from skatom.metrics.scorers import (
     neg_stress_rmse,
 )
 from skatom.metrics.tensor_errors import (
+    charges_mae,
+    charges_rmse,
     dipole_mae,
+    dipole_norm_mae,
+    dipole_norm_rmse,
     dipole_rmse,
     polarizability_mae,
     polarizability_rmse,
@@ -40,8 +48,12 @@ from skatom.metrics.tensor_errors import (
 
 __all__ = [
     "calibration",
+    "charges_mae",
+    "charges_rmse",
     "coverage",
     "dipole_mae",
+    "dipole_norm_mae",
+    "dipole_norm_rmse",
     "dipole_rmse",
     "energy_mae",
     "energy_rmse",
@@ -52,7 +64,11 @@ __all__ = [
     "force_rmse",
     "get_scorer",
     "get_scorer_names",
+    "neg_charges_mae",
+    "neg_charges_rmse",
     "neg_dipole_mae",
+    "neg_dipole_norm_mae",
+    "neg_dipole_norm_rmse",
     "neg_dipole_rmse",
     "neg_energy_mae",
     "neg_energy_rmse",

@@ -31,6 +31,11 @@ FIGURES = {
         "polarizability_mae": _of_tensors.polarizability_mae,
         "polarizability_rmse": _of_tensors.polarizability_rmse,
     },
+    "dipole_norm": {
+        "dipole_norm_mae": _of_tensors.dipole_norm_mae,
+        "dipole_norm_rmse": _of_tensors.dipole_norm_rmse,
+    },
+    "charges": {"charges_mae": _of_tensors.charges_mae, "charges_rmse": _of_tensors.charges_rmse},
 }
 
 
@@ -53,7 +58,8 @@ def evaluate(model: Estimator, X: FeaturesLike, y: TargetsLike) -> dict:
         The errors that apply of ``energy_mae``, ``energy_rmse``, ``energy_mae_per_atom``,
         ``energy_rmse_per_atom``, ``force_mae``, ``force_rmse``, ``force_magnitude_error``,
         ``force_angle_error``, ``stress_mae``, ``stress_rmse``, ``dipole_mae``, ``dipole_rmse``,
-        ``polarizability_mae``, ``polarizability_rmse``.
+        ``polarizability_mae``, ``polarizability_rmse``, ``dipole_norm_mae``, ``dipole_norm_rmse``,
+        ``charges_mae``, ``charges_rmse``.
 
     Raises
     ------

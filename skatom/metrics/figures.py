@@ -35,4 +35,8 @@ LABELS_OF_FIGURES = {
     "dipole_rmse": FigureLabel("dipole RMSE, components", "e·Å", 1.0, "D", _DEBYE),
     "polarizability_mae": FigureLabel("polarisability MAE", "Å³", 1.0, "bohr³", _BOHR3),
     "polarizability_rmse": FigureLabel("polarisability RMSE", "Å³", 1.0, "bohr³", _BOHR3),
+    "dipole_norm_mae": FigureLabel("dipole length MAE", "e·Å", 1.0, "D", _DEBYE),
+    "dipole_norm_rmse": FigureLabel("dipole length RMSE", "e·Å", 1.0, "D", _DEBYE),
+    "charges_mae": FigureLabel("charge MAE", "e"),
+    "charges_rmse": FigureLabel("charge RMSE", "e"),
 }

@@ -62,6 +62,10 @@ neg_dipole_mae = _scorer("dipole", _of_tensors.dipole_mae)
 neg_dipole_rmse = _scorer("dipole", _of_tensors.dipole_rmse)
 neg_polarizability_mae = _scorer("polarizability", _of_tensors.polarizability_mae)
 neg_polarizability_rmse = _scorer("polarizability", _of_tensors.polarizability_rmse)
+neg_dipole_norm_mae = _scorer("dipole_norm", _of_tensors.dipole_norm_mae)
+neg_dipole_norm_rmse = _scorer("dipole_norm", _of_tensors.dipole_norm_rmse)
+neg_charges_mae = _scorer("charges", _of_tensors.charges_mae)
+neg_charges_rmse = _scorer("charges", _of_tensors.charges_rmse)
 
 _SCORERS = {name: scorer for name, scorer in list(globals().items()) if name.startswith("neg_")}
 

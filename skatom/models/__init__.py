@@ -14,6 +14,10 @@ from skatom.models.linear.moment_tensor_potential import MomentTensorPotential
 from skatom.models.nbody.kernel_order import KernelOrderSelector
 from skatom.models.nbody.mapped_force_field import MappedForceField
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
+from skatom.models.neural.dtnn import DTNN
+from skatom.models.neural.hdnnp import HDNNP
+from skatom.models.neural.message_passing_network import MessagePassingNetwork
+from skatom.models.neural.painn import PaiNN
 from skatom.models.neural.schnet import SchNet
 from skatom.models.neural.structured_mlp import StructuredMLPRegressor
 from skatom.models.sparse.sparse_gaussian_process import SparseGaussianProcess
@@ -22,15 +26,19 @@ from skatom.models.tensor.tensor_kernel_ridge import TensorKernelRidge
 __all__ = [
     "BaggedGreedyOLS",
     "Committee",
+    "DTNN",
     "ForceKernelRidge",
     "GDML",
     "GatedExperts",
     "GreedyOLS",
+    "HDNNP",
     "KernelOrderSelector",
     "LinearPotential",
     "MappedForceField",
+    "MessagePassingNetwork",
     "MomentTensorPotential",
     "NBodyGaussianProcess",
+    "PaiNN",
     "PairRepulsion",
     "SGDML",
     "SchNet",

@@ -8,8 +8,9 @@ from scipy.linalg import cho_factor, cho_solve
 
 from skatom.baseline import count_species
 from skatom.models._labels import virials
-from skatom.models._mistaken_units import OF_ENERGIES, OF_STRESSES, near, suspicion
+from skatom.models._mistaken_units import NAMED, OF_ENERGIES, Contradiction, near, suspicion
 from skatom.models._probe import probe_rows
+from skatom.models._stress_comparison import compared, pressures, shears, stress_finding
 from skatom.parallel import serial_blas
 
 # Structures and atoms that are compared, and the smallest number of structures that say something.
@@ -27,8 +28,12 @@ _SURE, _CERTAIN = 0.955, 0.98
 _SHEARED = 0.05
 # Ratios within this factor are one unit, if the correlation is good, and otherwise.
 _ONE_UNIT, _ROUGHLY = 1.5, 4.0
-# Ratios within this factor of that of a unit may be that unit; within the first, without doubt.
-_NAMED, _PERHAPS = 1.35, 3.0
+# Ratios within this factor of that of a unit may be that unit.
+_PERHAPS = 3.0
+# How much better one model must have forces and energies in another unit, by the sum of their R².
+_GAIN, _CLEAR_GAIN = 0.03, 0.15
+_THE_RATIO = "the ratio"
+_THE_SIGN = "are the forces gradients, with the wrong sign?"
 
 
 @dataclass(frozen=True)
@@ -44,14 +49,6 @@ class LabelRows:
         mine = self.half == half
         a, scale = self.matrix[mine], 1 / (self.labels @ self.labels)
         return scale * (a.T @ a), scale * (a.T @ self.labels[mine])
-
-
-@dataclass(frozen=True)
-class Contradiction:
-    """A sentence, and the signed ratio of labels to their expectation, or None."""
-
-    text: str
-    ratio: float = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ class _Comparison:
         of_energy = None
         if forces and both:
             if forces.r2[0] > _JUDGES_ENERGY:
-                of_energy = self._of_energies(forces, _agree(forces, both))
+                of_energy = self._of_energies(forces, both) or self._in_another_unit(forces, both)
             both = both if of_energy is None and _agree(forces, both) else None
         fits = [fit for fit in (both, forces) if fit and min(fit.r2) > _JUDGES_STRESS]
         of_stress = None
@@ -176,29 +173,34 @@ class _Comparison:
     def _follow(self, forces):
         """Whether the energies are about those of a fit to the forces."""
         expected = self.energies.matrix @ forces.coefficients
-        correlation, ratio = _compared(expected, self.energies.labels)
+        correlation, ratio = compared(expected, self.energies.labels)
         return correlation > 0.85 and 1 / _ONE_UNIT < ratio < _ONE_UNIT
 
-    def _of_energies(self, forces, agree):
+    def _of_energies(self, forces, both):
         """What is wrong with energies that do not follow the forces, or None."""
         expected = self.energies.matrix @ forces.coefficients
-        correlation, ratio = _compared(expected, self.energies.labels)
+        correlation, ratio = compared(expected, self.energies.labels)
         # forces tell little of energies between volumes or compositions, where a fit to both does
         sure = self._is_uniform() and abs(correlation) > 0.95
-        if agree and not sure:
+        if _agree(forces, both) and not sure:
             return None
         numbers = f"(ratio {ratio:.3g}, correlation {correlation:.2f})"
-        if correlation < -0.75:
+        if correlation < -0.75 and self._in_units({_THE_SIGN: -ratio}, both):
             return Contradiction(
                 "the energies fall where the forces, integrated, say that they rise "
-                f"{numbers}: are the forces gradients, with the wrong sign?",
+                f"{numbers}: {_THE_SIGN}",
                 -ratio,
             )
         limit = _ONE_UNIT if correlation > 0.85 else _ROUGHLY
         if correlation > 0.4 and abs(np.log(ratio)) > np.log(limit):
+            factors = near(ratio, OF_ENERGIES | self._per_atom(), _PERHAPS)
+            fits = self._in_units(factors | {_THE_RATIO: ratio}, both)
+            if not fits:
+                return None
+            unit = _unit_of_energies(ratio, factors, forces, fits)
             return Contradiction(
                 f"the energies change {ratio:.3g} times as much as the forces, integrated, say "
-                f"(correlation {correlation:.2f}): {self._unit_of_energies(ratio, forces)}",
+                f"(correlation {correlation:.2f}): {unit}",
                 ratio,
             )
         if correlation < 0.6 and forces.r2[0] > _JUDGES_WELL and self._is_uniform():
@@ -208,24 +210,42 @@ class _Comparison:
             )
         return None
 
-    def _unit_of_energies(self, ratio, forces):
-        """The units with which one model has energies and forces, or those near the ratio."""
+    def _in_another_unit(self, forces, both):
+        """The finding that one model has forces and energies in another unit alone, or None.
+
+        Forces of many compositions tell little of energies, but both together tell their units.
+        """
+        if _agree(forces, both):
+            return None
+        fits = self._in_units(OF_ENERGIES | {_THE_SIGN: -1.0}, both, _CLEAR_GAIN)
+        name, fit = max(fits.items(), key=lambda pair: sum(pair[1].r2), default=(None, None))
+        if fit is None or fit.r2[-1] < _JUDGES_STRESS or fit.r2[0] < forces.r2[0] - 0.1:
+            return None
+        factor = OF_ENERGIES.get(name, -1.0)
+        return Contradiction(
+            f"one model has the forces and the energies only if the energies are divided by "
+            f"{factor:.3g} (R² of {sum(both.r2) / 2:.2f} before, {sum(fit.r2) / 2:.2f} then): "
+            + (_THE_SIGN if factor < 0 else suspicion({name: factor}, "")),
+            factor,
+        )
+
+    def _per_atom(self):
+        """The factor of energies per atom, if all structures have as many."""
         sizes = np.unique(self.structures.n_atoms)
-        per_atom = {"the energies are those per atom": 1 / sizes[0]} if len(sizes) == 1 else {}
-        factors = near(ratio, OF_ENERGIES | per_atom, _PERHAPS)
+        return {"the energies are those per atom": 1 / sizes[0]} if len(sizes) == 1 else {}
+
+    def _in_units(self, factors, both, gain=_GAIN):
+        """Fits to forces and to energies over each factor, or none if no factor makes them better.
+
+        Where forces are few or small, their integral may be far from the energies, whose unit is
+        right all the same: then one model of both is at its best as they are.
+        """
         fits = {
             name: _fit([self.forces, replace(self.energies, labels=self.energies.labels / factor)])
             for name, factor in factors.items()
         }
-        best = max((sum(fit.r2) for fit in fits.values()), default=0.0)
-        names = [
-            name for name, fit in fits.items()
-            if _agree(forces, fit) and sum(fit.r2) > best - 0.02
-        ]  # fmt: skip
-        close = [name for name in names if name in near(ratio, factors, _NAMED)]
-        return suspicion(
-            {name: factors[name] for name in close or names}, "both must be in eV and Å"
-        )
+        best = max(sum(fit.r2) for fit in fits.values())
+        return fits if best > sum(both.r2) + gain else {}
 
     def _of_stresses(self, fits, both):
         """What is wrong with stresses that are not the derivatives of the other labels."""
@@ -234,24 +254,22 @@ class _Comparison:
         expected = [weights * (self.rows.virial[self.stressed] @ fit.coefficients) for fit in fits]
         sure = min(fits[0].r2) > _SURE
         finding = None
-        if np.sqrt(np.mean(_shears(found) ** 2)) > _SHEARED * _pressures(found).std():
-            finding = _stress_finding(
-                [_shears(of_fit) for of_fit in expected], _shears(found), sure
-            )
+        if np.sqrt(np.mean(shears(found) ** 2)) > _SHEARED * pressures(found).std():
+            finding = stress_finding([shears(of_fit) for of_fit in expected], shears(found), sure)
         if finding is None and both:  # only energies at several volumes tell what a pressure is
-            finding = _stress_finding([_pressures(expected[0])], _pressures(found), sure)
+            finding = stress_finding([pressures(expected[0])], pressures(found), sure)
         if finding is None and both and min(both.r2) > _CERTAIN:
             finding = self._of_offsets(
-                (found - expected[0]) / weights, _pressures(found) / weights[:, 0]
+                (found - expected[0]) / weights, pressures(found) / weights[:, 0]
             )
         return finding
 
     def _of_offsets(self, difference, spread):
         """The finding that pressures differ from those of the energies by a constant."""
         volumes = self.structures[self.stressed].volumes()
-        pressures = difference[:, :3].mean(axis=1) / volumes / units.GPa
-        mean = np.median(pressures)
-        deviation = 1.5 * np.median(abs(pressures - mean))  # that of the middle of a normal law
+        offsets = difference[:, :3].mean(axis=1) / volumes / units.GPa
+        mean = np.median(offsets)
+        deviation = 1.5 * np.median(abs(offsets - mean))  # that of the middle of a normal law
         if abs(mean) < max(3 * deviation, 0.3 * (spread / volumes).std() / units.GPa, 0.5):
             return None
         return Contradiction(
@@ -261,6 +279,17 @@ class _Comparison:
         )
 
 
+def _unit_of_energies(ratio, factors, forces, fits):
+    """The units with which one model has energies and forces, or those near the ratio."""
+    fits = {name: fit for name, fit in fits.items() if name != _THE_RATIO}
+    best = max((sum(fit.r2) for fit in fits.values()), default=0.0)
+    names = [
+        name for name, fit in fits.items() if _agree(forces, fit) and sum(fit.r2) > best - 0.02
+    ]
+    close = [name for name in names if name in near(ratio, factors, NAMED)]
+    return suspicion({name: factors[name] for name in close or names}, "both must be in eV and Å")
+
+
 def _sentences(of_energy, of_stress):
     """The sentences of two findings; one of them if the forces are the reason of both."""
     if of_energy and of_stress and of_energy.ratio and of_stress.ratio:
@@ -268,42 +297,6 @@ def _sentences(of_energy, of_stress):
         if 1 / 2 < apart < 2:
             return [of_energy.text + " (the stresses say the same of the forces)"]
     return [finding.text for finding in (of_energy, of_stress) if finding]
-
-
-def _stress_finding(expected, found, sure):
-    """The finding about components (n, …) of stresses, beside what one or two fits expect."""
-    r2 = [1 - np.sum((found - of_fit) ** 2) / np.sum(found**2) for of_fit in expected]
-    if max(r2) > 0.3 and not (sure and _contradicts(expected, found)):
-        return None
-    compared = [_compared(of_fit.ravel(), found.ravel()) for of_fit in expected]
-    correlation, ratio = max(compared, key=lambda pair: abs(pair[0]))
-    signed = float(np.sign(correlation)) * ratio
-    start = (
-        "the stresses are not the derivatives of energies and forces "
-        f"(ratio {signed:.3g}, correlation {correlation:.2f}): "
-    )
-    if abs(correlation) < 0.6 or max(r2) > 0.3:
-        text = "contradicting labels, components in another order or stresses of other structures?"
-        return Contradiction(start + text) if sure else None
-    if 1 / 2.5 < ratio < 2.5:
-        text = "tension must be positive, so is the sign wrong?"
-        return Contradiction(start + text, signed) if correlation < 0 else None
-    sign = ", with compression positive" if correlation < 0 else ""
-    named = near(ratio, OF_STRESSES, _NAMED)
-    return Contradiction(start + suspicion(named, "they must be in eV/Å³") + sign, signed)
-
-
-def _contradicts(expected, found):
-    """Whether a component that is not small has little to do with that of any fit."""
-    if found.ndim == 1:
-        return False
-    follows = np.zeros(found.shape[1], bool)
-    for of_fit in expected:
-        sizes = np.linalg.norm(of_fit, axis=0), np.linalg.norm(found, axis=0)
-        small = np.maximum(*sizes) < 0.3 * max(of.max() for of in sizes)
-        together = np.sum(of_fit * found, axis=0)
-        follows |= small | (together > 0.35 * np.prod(sizes, axis=0))
-    return not follows.all()
 
 
 def _agree(forces, both):
@@ -347,24 +340,3 @@ def _without(columns):
     basis, sizes, _ = np.linalg.svd(columns, full_matrices=False)
     basis = basis[:, sizes > 1e-9 * sizes[0]]
     return lambda rows: rows - basis @ (basis.T @ rows)
-
-
-def _pressures(virials):
-    """A third of the trace, without its mean."""
-    pressures = virials[:, :3].mean(axis=1)
-    return pressures - pressures.mean()
-
-
-def _shears(virials):
-    """Six components without the pressure; off-diagonal ones count twice."""
-    shears = virials.copy()
-    shears[:, :3] -= virials[:, :3].mean(axis=1, keepdims=True)
-    return shears * np.sqrt([1, 1, 1, 2, 2, 2])
-
-
-def _compared(expected, found):
-    """The correlation of two arrays about zero, and the ratio of their sizes."""
-    sizes = np.linalg.norm(expected), np.linalg.norm(found)
-    if min(sizes) == 0:
-        return 0.0, 1.0
-    return float(expected @ found / (sizes[0] * sizes[1])), float(sizes[1] / sizes[0])

@@ -1,4 +1,4 @@
-"""What a fit says of its labels, in one warning: contradictions, and what it does not learn."""
+"""What a fit says of its labels, in one warning: contradictions, outliers, what is not learnt."""
 
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +12,7 @@ from skatom.baseline import count_species
 from skatom.descriptors.features import structures_of
 from skatom.models._consistency import some_structures
 from skatom.models._labels import virials
+from skatom.models._outliers import outlying_energies
 from skatom.properties import in_order
 from skatom.structures import Structures, as_structures, is_atoms
 from skatom.targets import Targets, as_targets
@@ -49,7 +50,7 @@ def is_part():
 
 
 def diagnose(model, X, y, sample_weight=None):
-    """Warn of labels that contradict each other, or that a fitted model does not reproduce.
+    """Warn of labels that contradict each other, are outliers, or that a model does not reproduce.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def diagnose(model, X, y, sample_weight=None):
     if not names or X is None or not isinstance(y, Targets) or not is_installed():
         return
     structures = structures_of(X)
-    targets = as_targets(y, structures)
+    targets, used = as_targets(y, structures), np.arange(len(structures))
     if sample_weight is not None:
         used = np.flatnonzero(np.asarray(sample_weight) > 0)
         X, structures, targets = X[used], structures[used], targets[used]
@@ -80,6 +81,8 @@ def diagnose(model, X, y, sample_weight=None):
         return
     try:
         found = model._contradictions(structures, targets, names)
+        if "energy" in names:
+            found += outlying_energies(structures, targets, used)
         found += _misfits(model, model._training_errors(X, structures, targets, names))
     except (ValueError, MemoryError):  # what cannot be diagnosed was fitted all the same
         return

@@ -1,9 +1,13 @@
 """Factors by which labels differ from those in eV and Å if their unit is another."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from ase import units
 
 _KCAL, _KJ = units.mol / units.kcal, units.mol / units.kJ
+# Ratios within this factor of that of a unit are that unit without doubt.
+NAMED = 1.35
 # How many times as large as in eV and Å labels are, by the mistake.
 OF_ENERGIES = {
     "the energies are in kcal/mol": _KCAL,
@@ -26,6 +30,14 @@ OF_STRESSES = {
     "they are in hartree/bohr³": units.Bohr**3 / units.Hartree,
     "they are in rydberg/bohr³": units.Bohr**3 / units.Rydberg,
 }
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A sentence, and the signed ratio of labels to their expectation, or None."""
+
+    text: str
+    ratio: float = None
 
 
 def near(ratio, factors, within):

@@ -53,13 +53,10 @@ def probe_rows(structures):
     ProbeRows
     """
     cutoff = _cutoff(structures)
-    firsts = np.searchsorted(
-        structures.offsets, np.arange(0, structures.offsets[-1] + 1, _BATCH_ATOMS)
-    )
-    edges = np.unique([0, *firsts, len(structures)])
-    batches = [structures[start:stop] for start, stop in pairwise(edges)]
     with threads_over_blas() as team:
-        parts = list(team.map(lambda batch: _rows_of(batch, structures.species, cutoff), batches))
+        parts = list(
+            team.map(lambda part: _rows_of(part, structures.species, cutoff), _batches(structures))
+        )
     return ProbeRows(*(np.concatenate([getattr(part, name) for part in parts])
                   for name in ("energy", "forces", "virial")))  # fmt: skip
 
@@ -72,19 +69,66 @@ def _cutoff(structures):
     return float(np.clip(_CUTOFFS[1] * factor, *_CUTOFFS))
 
 
+def probe_energies(structures):
+    """The rows of energies alone, which takes a fourth of the time of all.
+
+    Parameters
+    ----------
+    structures : Structures, n of them
+
+    Returns
+    -------
+    ndarray of shape (n, p)
+    """
+    cutoff = _cutoff(structures)
+
+    def rows(batch):
+        pairs = neighbor_list(batch, cutoff)
+        to_structure = _sums(np.repeat(np.arange(len(batch)), batch.n_atoms), len(batch))
+        kinds = _pairs_of_kinds(batch, structures.species, pairs)
+        found = [
+            to_structure @ _values(_sums(i, len(batch.numbers)), hot, vectors, cutoff)
+            for i, _, hot, vectors in kinds
+        ]
+        return np.concatenate(found, axis=1)
+
+    with threads_over_blas() as team:
+        return np.concatenate(list(team.map(rows, _batches(structures))))
+
+
+def n_functions(n_species):
+    """The number p of functions for a number of species."""
+    fields = n_species if n_species <= _ELEMENTS else 1
+    return n_species * (_PAIRS * n_species + 3 * _MOMENTS * fields * (fields + 1) // 2)
+
+
+def _batches(structures):
+    """Structures of some atoms together, one after the other."""
+    firsts = np.searchsorted(
+        structures.offsets, np.arange(0, structures.offsets[-1] + 1, _BATCH_ATOMS)
+    )
+    edges = np.unique([0, *firsts, len(structures)])
+    return [structures[start:stop] for start, stop in pairwise(edges)]
+
+
+def _pairs_of_kinds(structures, species, pairs):
+    """For the atoms of each species: both atoms of their pairs, the second's species, vectors."""
+    centers = np.repeat(np.arange(len(structures.numbers)), np.diff(pairs.offsets))
+    kinds = np.searchsorted(species, structures.numbers)
+    for kind in range(len(species)):
+        mine = kinds[centers] == kind
+        j = pairs.indices[mine]
+        yield centers[mine], j, np.eye(len(species))[kinds[j]], pairs.vectors[mine]
+
+
 def _rows_of(structures, species, cutoff):
     """The rows of a batch, the functions of each element's atoms one after the other."""
     pairs = neighbor_list(structures, cutoff)
     n, n_atoms = len(structures), len(structures.numbers)
-    centers = np.repeat(np.arange(n_atoms), np.diff(pairs.offsets))
-    kinds = np.searchsorted(species, structures.numbers)
     owners = np.repeat(np.arange(n), structures.n_atoms)
     to_structure = _sums(owners, n)
     found = []
-    for kind in range(len(species)):
-        mine = kinds[centers] == kind
-        i, j, vectors = centers[mine], pairs.indices[mine], pairs.vectors[mine]
-        hot = np.eye(len(species))[kinds[j]]
+    for i, j, hot, vectors in _pairs_of_kinds(structures, species, pairs):
         values, slopes = _functions(_sums(i, n_atoms), i, hot, vectors, cutoff)
         width = values.shape[1]
         flat = slopes.reshape(len(i), 3 * width)
@@ -104,17 +148,13 @@ def _sums(targets, n):
 
 def _functions(sums, i, hot, vectors, cutoff):
     """Functions of the centres (n_atoms, p), and their derivatives by pair vectors (m, 3, p)."""
-    r = np.linalg.norm(vectors, axis=1)
-    units = vectors / r[:, None]
-    values, slopes = _pair_functions(r, units, hot, cutoff)
-    values, slopes = [sums @ values], [slopes]
-    if hot.shape[1] > _ELEMENTS:
-        hot = np.ones((len(r), 1))
+    r, units = _polar(vectors)
+    values, slopes = (_by_species(of_r, hot) for of_r in _radial(r, _PAIRS, cutoff))
+    values, slopes = [sums @ values], [units[:, :, None] * slopes[:, None]]
+    hot = _few(hot)
     radial, falls = _radial(r, _MOMENTS, cutoff)
     over = radial / r[:, None]
-    for degree, angular in enumerate(_harmonics(units)):
-        field = radial[:, None] * angular[:, :, None]
-        moments = [_moments(sums, field * of[:, None, None]) for of in hot.T]
+    for degree, angular, moments in _fields(sums, hot, radial, units):
         for a, b in zip(*np.triu_indices(len(moments)), strict=True):
             values.append((moments[a] * moments[b]).sum(axis=1))
             # what the moment of a neighbour is multiplied with
@@ -127,12 +167,36 @@ def _functions(sums, i, hot, vectors, cutoff):
     return np.concatenate(values, axis=1), np.concatenate(slopes, axis=2)
 
 
-def _pair_functions(r, units, hot, cutoff):
-    values, slopes = (
-        (of_r[:, None] * hot[:, :, None]).reshape(len(r), hot.shape[1] * _PAIRS)
-        for of_r in _radial(r, _PAIRS, cutoff)
-    )
-    return values, units[:, :, None] * slopes[:, None]
+def _values(sums, hot, vectors, cutoff):
+    """Functions of the centres (n_atoms, p) alone."""
+    r, units = _polar(vectors)
+    values = [sums @ _by_species(_radial(r, _PAIRS, cutoff)[0], hot)]
+    for _, _, moments in _fields(sums, _few(hot), _radial(r, _MOMENTS, cutoff)[0], units):
+        pairs = zip(*np.triu_indices(len(moments)), strict=True)
+        values.extend((moments[a] * moments[b]).sum(axis=1) for a, b in pairs)
+    return np.concatenate(values, axis=1)
+
+
+def _polar(vectors):
+    r = np.linalg.norm(vectors, axis=1)
+    return r, vectors / r[:, None]
+
+
+def _by_species(of_r, hot):
+    """Columns for each species of the neighbours."""
+    return (of_r[:, None] * hot[:, :, None]).reshape(len(hot), hot.shape[1] * of_r.shape[1])
+
+
+def _few(hot):
+    """Neighbours' species, or all as one if they are many."""
+    return hot if hot.shape[1] <= _ELEMENTS else np.ones((len(hot), 1))
+
+
+def _fields(sums, hot, radial, units):
+    """The degree, the angular functions, and the moments of each species."""
+    for degree, angular in enumerate(_harmonics(units)):
+        field = radial[:, None] * angular[:, :, None]
+        yield degree, angular, [_moments(sums, field * of[:, None, None]) for of in hot.T]
 
 
 def _radial(r, count, cutoff):

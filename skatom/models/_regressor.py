@@ -77,11 +77,12 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
             Neighbour list of these structures, for example of a simulation engine, for models that
             take structures, see `Structures.with_neighbors`. None: it is computed.
         return_energy, return_forces, return_stress, return_dipole, return_polarizability, \
-return_charges, return_local_energies : bool, default=False
+return_dipole_norm, return_charges, return_local_energies : bool, default=False
             Properties to return besides the first of ``outputs_``, which is always returned. The
             stress needs structures that are periodic in all three directions.
         return_std, return_forces_std, return_stress_std, return_dipole_std, \
-return_polarizability_std, return_charges_std, return_local_energies_std : bool, default=False
+return_polarizability_std, return_dipole_norm_std, return_charges_std, \
+return_local_energies_std : bool, default=False
             Standard deviations to return: of the energy, of the forces, and so on.
 
         Returns
@@ -89,8 +90,9 @@ return_polarizability_std, return_charges_std, return_local_energies_std : bool,
         ndarray, or tuple of them
             In this order: energy (n,) in eV, forces (n_atoms, 3) in eV/Å, stress (n, 3, 3) in
             eV/Å³, tension positive as in ASE, dipole (n, 3) in e·Å, polarizability (n, 3, 3),
-            charges (n_atoms,) in e, local energies (n_atoms,) in eV, then the standard deviations
-            in the same order, each of the shape and unit of its property.
+            lengths of dipoles (n,) in e·Å, charges (n_atoms,) in e, local energies (n_atoms,) in
+            eV, then the standard deviations in the same order, each of the shape and unit of its
+            property.
 
         Raises
         ------

@@ -1,7 +1,10 @@
-"""Checks of labels before a fit."""
+"""Checks of labels before a fit, and how those after it name structures."""
 
 from skatom._numba import is_installed
 from skatom.models._consistency import inconsistencies
+from skatom.models._outliers import counted_as
+
+__all__ = ["contradictory_stresses", "counted_as"]
 
 _ABOUT_STRESSES = "the stresses"
 

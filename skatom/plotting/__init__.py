@@ -9,6 +9,7 @@ from skatom.plotting.parity import ParityDisplay
 from skatom.plotting.phase_diagram import PhaseDiagramDisplay
 from skatom.plotting.relevance import RelevanceDisplay
 from skatom.plotting.relevant_dimension import RelevantDimensionDisplay
+from skatom.plotting.search import SearchDisplay
 from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
 from skatom.plotting.training import TrainingDisplay
@@ -28,6 +29,7 @@ __all__ = [
     "RelaxationDisplay",
     "RelevanceDisplay",
     "RelevantDimensionDisplay",
+    "SearchDisplay",
     "SpectrumDisplay",
     "TrainingDisplay",
 ]

@@ -20,6 +20,8 @@ _SYMBOLS = {
     "stress": "stress component",
     "dipole": "dipole component",
     "polarizability": "polarisability component",
+    "dipole_norm": "dipole length",
+    "charges": "charge",
 }
 # from this number on, points hide each other and are coloured by their density
 _MANY = 3000
@@ -37,7 +39,8 @@ class ParityDisplay:
     ----------
     y_true, y_pred : Targets or array-like
         Reference and prediction, as in the functions of `skatom.metrics`.
-    quantity : {"energy", "forces", "stress", "dipole", "polarizability"}, default="forces"
+    quantity : {"energy", "forces", "stress", "dipole", "polarizability", "dipole_norm", \
+"charges"}, default="forces"
         The property to plot.
 
     Attributes
@@ -87,7 +90,8 @@ class ParityDisplay:
             The structures to predict.
         y : Targets, or array-like of energies
             Reference values.
-        quantity : {"energy", "forces", "stress", "dipole", "polarizability"}, default="forces"
+        quantity : {"energy", "forces", "stress", "dipole", "polarizability", "dipole_norm", \
+"charges"}, default="forces"
             The property to plot.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None: a new figure.
@@ -117,7 +121,8 @@ class ParityDisplay:
         ----------
         y_true, y_pred : Targets or array-like
             Reference and prediction.
-        quantity : {"energy", "forces", "stress", "dipole", "polarizability"}, default="forces"
+        quantity : {"energy", "forces", "stress", "dipole", "polarizability", "dipole_norm", \
+"charges"}, default="forces"
             The property to plot.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None: a new figure.

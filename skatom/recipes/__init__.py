@@ -7,13 +7,16 @@ from typing import Any
 from skatom._typing import Estimator, StructuresLike
 from skatom.recipes.ace import ACE
 from skatom.recipes.base import Recipe
+from skatom.recipes.dtnn import DTNN_RECIPE
 from skatom.recipes.facts import Facts
 from skatom.recipes.fchl19 import FCHL19_RECIPE
 from skatom.recipes.gap import GAP
 from skatom.recipes.gdml import GDML_RECIPE, SGDML_RECIPE
 from skatom.recipes.greedy import GREEDY
+from skatom.recipes.hdnnp import HDNNP_RECIPE
 from skatom.recipes.mtp import MTP
 from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
+from skatom.recipes.painn import PAINN
 from skatom.recipes.schnet import SCHNET
 from skatom.recipes.settings import nearest
 from skatom.structures import as_structures
@@ -24,7 +27,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP, ACE, SCHNET,
+        MTP, ACE, HDNNP_RECIPE, SCHNET, DTNN_RECIPE, PAINN,
     )
 }  # fmt: skip
 
@@ -100,7 +103,7 @@ def make(
     ----------
     name : str
         Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
-        "mtp", "ace" or "schnet".
+        "mtp", "ace", "hdnnp", "schnet", "dtnn" or "painn".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0

@@ -12,12 +12,15 @@ _PASSES, _KEPT = 5, 25
 
 
 def _defaults(facts, given):
+    sizes = {"cutoff": facts.scaled(2.3, 4.5, 6.0), "n_features": 64, "n_interactions": 3}
+    return sizes | training_settings(facts, given)
+
+
+def training_settings(facts, given):
+    """Settings of the training of neural potentials."""
     batch_size = max(1, min(_LARGEST_BATCH, facts.n_structures // _BATCHES))
     steps = max(1, facts.n_structures // given.get("batch_size", batch_size))
     return {
-        "cutoff": facts.scaled(2.3, 4.5, 6.0),
-        "n_features": 64,
-        "n_interactions": 3,
         "noise_energy": 0.03,
         "noise_forces": 0.03,
         "noise_virial": 0.1,
@@ -33,12 +36,18 @@ def _build(settings, random_state, verbose, device):
 
 def _cost(settings, structures, targets):
     n, t = settings["n_features"], settings["n_interactions"]
+    return cost_of_edges(settings, structures, kept=_KEPT * t * n, flops=2.0 * _PASSES * t * n * n)
+
+
+def cost_of_edges(settings, structures, kept, flops):
+    """The `Cost` of a training that keeps so many numbers for each edge of a batch."""
     few = structures[:: max(1, len(structures) // 20)]
     edges = len(neighbor_list(few, settings["cutoff"])) / (2 * len(few)) * len(structures)
     steps = max(1, len(structures) / settings["batch_size"]) * settings["max_iter"]
-    rows = _PASSES * 2.0 * edges * settings["max_iter"]
     share = min(1.0, settings["batch_size"] / len(structures))
-    return Cost(memory=4.0 * _KEPT * t * n * edges * share, flops=rows * t * n * n, work=steps)
+    return Cost(
+        memory=4.0 * kept * edges * share, flops=flops * edges * settings["max_iter"], work=steps
+    )
 
 
 def _stages(facts, settings):

@@ -15,6 +15,7 @@ from skatom._files import written_whole
 from skatom._typing import ArrayLike, Estimator, FeaturesLike, PathLike, TargetsLike
 from skatom.metrics.calibration import calibration
 from skatom.metrics.figures import LABELS_OF_FIGURES
+from skatom.metrics.outliers import outlying_errors
 from skatom.report.assessment import assess
 from skatom.report.groups import errors_by_group, unit_of_errors
 from skatom.report.html import page
@@ -69,6 +70,10 @@ class ModelReport:
         Figures of `skatom.metrics.calibration` for each property with standard deviations.
     worst : list of dict
         The structures with the largest errors.
+    outliers : list of dict
+        For each property the structures whose error is ten times the usual one, or larger, with
+        ``frame``, ``error``, ``usual`` and ``unit``. The usual error is two standard deviations, by
+        the median, or what 95 % of the errors do not exceed. None among fewer than 30 structures.
     settings, versions, about : dict of str to str
         Parameters of the model, versions of packages, and what was given.
     seconds : dict of str to float
@@ -125,6 +130,9 @@ class ModelReport:
             if len((pair := self.assessment.errors_and_deviations(name))[0])
         }
         self.worst = worst_structures(self.assessment, _N_WORST, frames)
+        self.outliers = outlying_errors(
+            self.assessment.structures, self.assessment.labels, self.assessment.predicted, frames
+        )
         self.settings, self.versions = settings(model), versions()
         self.seconds = {**(seconds or {}), **self.assessment.seconds}
         self.peak_memory = peak_memory()
@@ -178,6 +186,7 @@ class ModelReport:
                 for n, e in zip(curve.train_sizes, curve.errors, strict=True)
             ],
             "worst": self.worst,
+            "outliers": self.outliers,
             "settings": self.settings,
             "versions": self.versions,
             "seconds": self.seconds,

@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 
 from skatom.metrics.figures import LABELS_OF_FIGURES
+from skatom.metrics.outliers import sentences
 from skatom.plotting import CalibrationDisplay, GroupErrorsDisplay, ParityDisplay
 from skatom.plotting.groups import height_of
 from skatom.report.assessment import MOST_ATOMS
@@ -46,7 +47,7 @@ def _summary(report):
             f"{report.settings['model']} on {len(structures):,} structures with "
             f"{len(structures.numbers):,} atoms."
         ),
-        *(paragraph(text, "warning") for text in report.warnings),
+        *(paragraph(text, "warning") for text in [*report.warnings, *sentences(report.outliers)]),
         table(("error", "value", "unit", "or", "unit"), rows),
         table(("", ""), list(report.about.items())),
     )

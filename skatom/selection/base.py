@@ -18,6 +18,9 @@ from skatom.descriptors.maps import Select
 from skatom.descriptors.structure_features import StructureFeatures
 from skatom.parallel import serial_blas
 
+# The parameter ``first``: points that are selected already.
+FIRST = [Interval(Integral, 0, None, closed="left"), "array-like", None]
+
 
 class Selector(FeatureTransformer, SelectorMixin, BaseEstimator):
     """Base class of selectors of columns, as in `sklearn.feature_selection`, or of rows.
@@ -63,6 +66,19 @@ class Selector(FeatureTransformer, SelectorMixin, BaseEstimator):
         with serial_blas():  # small products, one after the other: threads would only wait
             self.selected_ = self._select(points, limit)
         return self
+
+    def _first(self, points, limit):
+        """The points that are selected already, (n,)."""
+        first = np.atleast_1d(np.asarray([] if self.first is None else self.first, int))
+        outside = first[(first < 0) | (first >= len(points))]
+        if len(outside):
+            raise ValueError(f"first={outside[0]}, but there are only {len(points)} {self.axis}")
+        if len(first) > limit or len(np.unique(first)) < len(first):
+            raise ValueError(
+                f"first has {len(first)} points, of which {len(np.unique(first))} are different, "
+                f"for n_select={limit}: name each once, and select as many or more"
+            )
+        return first
 
     def _get_support_mask(self):
         check_is_fitted(self)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array
 
 from skatom._typing import Array, ArrayLike, RandomState
 from skatom.memory import check_memory
-from skatom.selection.base import Selector
+from skatom.selection.base import FIRST, Selector
 from skatom.solvers.sampling import EXHAUSTED, greedy_cur
 
 
@@ -73,6 +73,8 @@ class CUR(Selector):
         structures of `StructureFeatures`, the environments of `AtomicFeatures`.
     method : {"greedy", "random"}, default="greedy"
         Whether to select the point of largest leverage, or to draw points at random.
+    first : int or array-like of int, default=None
+        Points that are selected already, with which the selection goes on.
     n_components : int, default=1
         Number of singular vectors in π; 1 for "greedy" and about 20 for "random" are usual.
     random_state : int, RandomState or None, default=None
@@ -101,6 +103,7 @@ class CUR(Selector):
     _parameter_constraints = {
         **Selector._parameter_constraints,
         "method": [StrOptions({"greedy", "random"})],
+        "first": FIRST,
         "n_components": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -110,24 +113,29 @@ class CUR(Selector):
         *,
         axis: str = "features",
         method: str = "greedy",
+        first: ArrayLike | None = None,
         n_components: int = 1,
         random_state: RandomState = None,
     ) -> None:
         self.n_select = n_select
         self.axis = axis
         self.method = method
+        self.first = first
         self.n_components = n_components
         self.random_state = random_state
 
     def _select(self, points, limit):
+        first = self._first(points, limit)
         if self.method == "greedy":
             check_memory(
                 16.0 * min(points.shape) ** 2,
                 f"the Gram matrix of a table of {len(points)} x {points.shape[1]} numbers",
                 "take fewer samples or features",
             )
-            return greedy_cur(points, limit, self.n_components)
+            return greedy_cur(points, limit, self.n_components, first)
         scores = leverage_scores(points, self.n_components)
-        limit = min(limit, np.count_nonzero(scores))
+        scores[first] = 0.0
+        more = min(limit - len(first), np.count_nonzero(scores))
         rng = check_random_state(self.random_state)
-        return rng.choice(len(points), limit, replace=False, p=scores)
+        drawn = rng.choice(len(points), more, replace=False, p=scores / (scores.sum() or 1.0))
+        return np.concatenate([first, drawn])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from skatom._typing import RandomState
+from skatom._typing import ArrayLike, RandomState
 from skatom.kernels.dot_kernel import DotKernel
 from skatom.memory import check_memory
-from skatom.selection.base import Selector
+from skatom.selection.base import FIRST, Selector
 from skatom.solvers.sampling import farthest_points
 
 
@@ -33,8 +33,9 @@ class FarthestPointSampling(Selector):
     kernel : DotKernel, default=None
         Kernel of the metric, applied to the points, which are columns of X for ``axis="features"``.
         None: the Euclidean distance.
-    first : int, default=None
-        Index of the first point. None: drawn at random.
+    first : int or array-like of int, default=None
+        Index of the first point, or of all points that are selected already, with which the
+        selection goes on. None: drawn at random.
     min_distance : float, default=0.0
         Stop when no point is farther than this from the selected ones.
     random_state : int, RandomState or None, default=None
@@ -63,7 +64,7 @@ class FarthestPointSampling(Selector):
     _parameter_constraints = {
         **Selector._parameter_constraints,
         "kernel": [DotKernel, None],
-        "first": [Interval(Integral, 0, None, closed="left"), None],
+        "first": FIRST,
         "min_distance": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -73,7 +74,7 @@ class FarthestPointSampling(Selector):
         *,
         axis: str = "features",
         kernel: DotKernel | None = None,
-        first: int | None = None,
+        first: ArrayLike | None = None,
         min_distance: float = 0.0,
         random_state: RandomState = None,
     ) -> None:
@@ -85,11 +86,9 @@ class FarthestPointSampling(Selector):
         self.random_state = random_state
 
     def _select(self, points, limit):
-        first = self.first
-        if first is None:
-            first = check_random_state(self.random_state).randint(len(points))
-        elif first >= len(points):
-            raise ValueError(f"first={first}, but there are only {len(points)} {self.axis}")
+        first = self._first(points, limit)
+        if not len(first):
+            first = [check_random_state(self.random_state).randint(len(points))]
         # distances from the selected points and from the last, and what these are computed in
         numbers = 5 if self.kernel is None else 8
         check_memory(
@@ -98,6 +97,6 @@ class FarthestPointSampling(Selector):
             "select among fewer",
         )
         selected, self.distances_ = farthest_points(
-            points, limit, [first], self.kernel, self.min_distance
+            points, limit, first, self.kernel, self.min_distance
         )
         return selected

@@ -87,12 +87,12 @@ def _products(points, limit):
     return matrix.__getitem__
 
 
-def greedy_cur(points, limit, n_components=1):
+def greedy_cur(points, limit, n_components=1, begin=()):
     """Indices of up to ``limit`` rows of points (n, n_features), in the order of selection.
 
-    The leading right singular vectors of the deflated matrix are orthogonal to all selected rows,
-    so their products with the original and with the deflated matrix are equal, and the points
-    themselves are never changed.
+    Those of ``begin`` are the first. The leading right singular vectors of the deflated matrix are
+    orthogonal to all selected rows, so their products with the original and with the deflated
+    matrix are equal, and the points themselves are never changed.
     """
     tall = len(points) > points.shape[1]
     gram = points.T @ points if tall else points @ points.T
@@ -100,22 +100,24 @@ def greedy_cur(points, limit, n_components=1):
     free = np.ones(len(points), bool)
     basis, selected = np.empty((0, points.shape[1])), []
     while len(selected) < limit and np.trace(gram) > smallest and free.any():
-        scale, left = _leading_vectors(gram, n_components)
-        if tall:
-            left = points @ (left / np.sqrt(scale))
-        scores = (left**2).sum(axis=1) * free
-        row = int(np.argmax(scores))
-        if scores[row] <= 0.0:
-            break
+        if len(selected) < len(begin):
+            row = int(begin[len(selected)])
+        else:
+            scale, left = _leading_vectors(gram, n_components)
+            if tall:
+                left = points @ (left / np.sqrt(scale))
+            scores = (left**2).sum(axis=1) * free
+            row = int(np.argmax(scores))
+            if scores[row] <= 0.0:
+                break
         selected.append(row)
         free[row] = False
         if tall:
             basis = _remove_direction(gram, basis, points[row])
         else:
             _remove_row(gram, row)
-    if not selected:
-        selected = [0]
-    return farthest_points(points, limit, selected)[0]
+    selected += [int(row) for row in begin[len(selected) :]]
+    return farthest_points(points, limit, selected or [0])[0]
 
 
 def _leading_vectors(gram, n_components):
@@ -132,9 +134,13 @@ def _leading_vectors(gram, n_components):
 
 def _remove_direction(gram, basis, row):
     """Remove the new part of a row from the features' Gram matrix, and add it to the basis."""
+    smallest = np.sqrt(EXHAUSTED) * np.linalg.norm(row)
     for _ in range(2):  # once more for what rounding left
         row = row - basis.T @ (basis @ row)
-        row = row / np.linalg.norm(row)
+        length = np.linalg.norm(row)
+        if length <= smallest:  # nothing new
+            return basis
+        row, smallest = row / length, 0.0
     image = gram @ row
     gram -= np.outer(row, image)
     gram -= np.outer(image - row * (row @ image), row)

@@ -185,7 +185,7 @@ def projection_tangent(vector, center, other, p, work, tangent):
             first = last
             continue
         polynomials(r, p.spheres[s], p.inner[center, other], f, df)
-        for axis in range(3):
+        for axis in range(len(tangent)):
             unit, stop = ux * (axis == 0) + uy * (axis == 1) + uz * (axis == 2), first
             for l in range(p.n_radial.shape[1]):
                 for lm in range(l * l, (l + 1) * (l + 1)):
@@ -196,10 +196,10 @@ def projection_tangent(vector, center, other, p, work, tangent):
                         row[n] = turn * f[n] + along * df[n]
                     stop += p.n_radial[s, l]
         first = last
-    for n in range(len(dg)):
-        tangent[0, first + n] = ux * dg[n]
-        tangent[1, first + n] = uy * dg[n]
-        tangent[2, first + n] = uz * dg[n]
+    for axis in range(len(tangent)):
+        unit = ux * (axis == 0) + uy * (axis == 1) + uz * (axis == 2)
+        for n in range(len(dg)):
+            tangent[axis, first + n] = unit * dg[n]
 
 
 # --- all products of a block of centres ---------------------------------------------------------
@@ -227,68 +227,87 @@ def _block_numbers(starts, vectors, centers, species, p, work, by_species, numbe
     contract(p, numbers)
 
 
-@njit(cache=True, nogil=True)
 def values(first, last, starts, vectors, centers, species, p, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
-    work = scratch(p)
-    by_species = np.empty((p.mixing.shape[1], n_components(p)))
-    numbers = np.empty((_n_numbers(p), LANES))
-    for a in range(first, last, LANES):
-        b = min(a + LANES, last)
-        _block_numbers(starts, vectors, centers, species, p, work, by_species, numbers, a, b)
-        for i in range(a, b):
-            row = out[i]
-            for k in range(len(row)):
-                row[k] = numbers[p.scalars[k], i - a]
+    none = np.empty((0, 0))
+    _evaluate(first, last, starts, vectors, centers, species, p, none, none, out, np.empty(0))
 
 
-@njit(cache=True, nogil=True)
 def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent, out, products):
     """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features).
 
     ``products`` (n_atoms,) receives the products of the features with their cotangents.
     """
-    work = scratch(p)
-    by_species = np.empty((p.mixing.shape[1], n_components(p)))
-    numbers = np.empty((_n_numbers(p), LANES))
-    adjoint = np.empty(numbers.shape)
-    for a in range(first, last, LANES):
-        b = min(a + LANES, last)
-        _block_numbers(starts, vectors, centers, species, p, work, by_species, numbers, a, b)
-        adjoint[:] = 0.0
-        for i in range(a, b):
-            row, total = cotangent[min(i, len(cotangent) - 1)], 0.0
-            for k in range(len(row)):
-                adjoint[p.scalars[k], i - a] += row[k]
-                total += row[k] * numbers[p.scalars[k], i - a]
-            products[i] = total
-        contract_pullback(p, numbers, adjoint)
-        for i in range(a, b):
-            i0, i1 = starts[i], starts[i + 1]
-            unmix(adjoint, i - a, p.mixing, by_species)
-            projection_gradients(
-                vectors[i0:i1], centers[i], species[i0:i1], p, work, by_species, out[i0:i1]
-            )
+    none = np.empty((0, 0))
+    _evaluate(first, last, starts, vectors, centers, species, p, cotangent, none, out, products)
+
+
+def pair_jacobian(first, last, starts, vectors, centers, species, p, out):
+    """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
+    starts, centers, none = starts[first : last + 1], centers[first:last], np.empty((0, 0))
+    first, n = 0, len(centers)
+    n_own = p.n_pair + np.dot(p.n_radial, 2 * np.arange(p.n_radial.shape[1]) + 1).sum()
+    numbers = np.empty((n, len(p.mixing) * n_own + len(p.starts) - 1))
+    _evaluate(first, n, starts, vectors, centers, species, p, none, numbers, none, np.empty(0))
+    _pair_jacobian(first, n, starts, vectors, centers, species, p, numbers, out)
 
 
 @njit(cache=True, nogil=True)
-def pair_jacobian(first, last, starts, vectors, centers, species, p, out):
-    """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
-    work = scratch(p)
+def _evaluate(
+    first, last, starts, vectors, centers, species, p, cotangent, all_numbers, out, products
+):
+    """`values` without a cotangent, `pair_gradients` with one: they share what they compile.
+
+    With an array ``all_numbers`` (n_atoms, n_numbers) only the numbers of all centres, into it.
+    """
+    has_cotangent, work = len(cotangent) > 0, scratch(p)
     by_species = np.empty((p.mixing.shape[1], n_components(p)))
-    numbers = np.empty((_n_numbers(p), 1))
-    tangent = np.empty((len(numbers), 3 * LANES))
-    one = np.empty((3, by_species.shape[1]))
+    numbers = np.empty((_n_numbers(p), LANES))
+    adjoint = np.empty((len(numbers) if has_cotangent else 0, LANES))
+    for a in range(first, last, LANES):
+        b = min(a + LANES, last)
+        _block_numbers(starts, vectors, centers, species, p, work, by_species, numbers, a, b)
+        if has_cotangent:
+            adjoint[:] = 0.0
+            for i in range(a, b):
+                row, total = cotangent[min(i, len(cotangent) - 1)], 0.0
+                for k in range(len(row)):
+                    adjoint[p.scalars[k], i - a] += row[k]
+                    total += row[k] * numbers[p.scalars[k], i - a]
+                products[i] = total
+            contract_pullback(p, numbers, adjoint)
+            for i in range(a, b):
+                i0, i1 = starts[i], starts[i + 1]
+                unmix(adjoint, i - a, p.mixing, by_species)
+                projection_gradients(
+                    vectors[i0:i1], centers[i], species[i0:i1], p, work, by_species, out[i0:i1]
+                )
+        elif len(all_numbers) > 0:
+            for i in range(a, b):
+                for k in range(len(numbers)):
+                    all_numbers[i, k] = numbers[k, i - a]
+        else:
+            for i in range(a, b):
+                row = out[i]
+                for k in range(len(row)):
+                    row[k] = numbers[p.scalars[k], i - a]
+
+
+@njit(cache=True, nogil=True)
+def _pair_jacobian(first, last, starts, vectors, centers, species, p, numbers, out):
+    """`pair_jacobian` for the numbers of the centres."""
+    work = scratch(p)
+    tangent = np.empty((numbers.shape[1], 3 * LANES))
+    one = np.empty((3, n_components(p)))
     for i in range(first, last):
-        _block_numbers(starts, vectors, centers, species, p, work, by_species, numbers, i, i + 1)
         for k0 in range(starts[i], starts[i + 1], LANES):
             k1 = min(k0 + LANES, starts[i + 1])
             for k in range(k0, k1):
                 projection_tangent(vectors[k], centers[i], species[k], p, work, one)
                 _spread(one, p.mixing[:, species[k]], k - k0, tangent)
-            contract_tangent(p, numbers, tangent, 3 * (k1 - k0))
+            contract_tangent(p, numbers[i], tangent, 3 * (k1 - k0))
             for k in range(k0, k1):
-                for axis in range(3):
+                for axis in range(out.shape[1]):
                     row = out[k, axis]
                     for q in range(len(row)):
                         row[q] = tangent[p.scalars[q], 3 * (k - k0) + axis]
@@ -300,5 +319,5 @@ def _spread(one, weights, place, tangent):
     n_own = one.shape[1]
     for c in range(len(weights)):
         for m in range(n_own):
-            for axis in range(3):
+            for axis in range(len(one)):
                 tangent[c * n_own + m, 3 * place + axis] = weights[c] * one[axis, m]

@@ -83,7 +83,7 @@ def coefficient_slopes(
         )
         own = motions[starts[i] : starts[i + 1]]
         _moment_motions(own, near, moments, by_neighbor, tangent)
-        contract_tangent(moments, numbers, tangent, tangent.shape[1])
+        contract_tangent(moments, numbers[:, 0], tangent, tangent.shape[1])
         on_values[:] = 0.0
         on_tangent[:] = 0.0
         for k in range(len(moments.scalars)):

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.fft import next_fast_len
 
 from skatom.descriptors._cpu.scattering_maps import band_spectra
+from skatom.descriptors._cpu.scattering_tables import densities
 from skatom.descriptors.scattering import products
 from skatom.descriptors.scattering.fourier import crop, even_size, to_points, to_spectra
 
@@ -75,15 +76,13 @@ class Grid:
         fractional = (positions - self.origin) @ np.linalg.inv(self.box)
         return [_waves(self.tables.frequencies(axis), fractional[:, axis]) for axis in range(3)]
 
-    def structure_factors(self, positions, groups):
-        """Σ_k exp(−iω(R_k − o)) over the atoms of each group, (n_groups, n_ω)."""
-        result = np.zeros((len(groups), *self.tables.half_shape), complex)
-        for s, atoms in enumerate(groups):
-            if len(atoms):
-                a, b, c = self.phases(positions[atoms])
-                plane = (a[:, None] * b).reshape(-1, len(atoms))
-                result[s] = (plane @ c.T).reshape(self.tables.half_shape)
-        return result.reshape(len(groups), -1)
+    def densities(self, positions, species, charges):
+        """Σ_k c_k exp(−iω(R_k − o)) over all atoms, (n_channels, n_ω)."""
+        # the inverse of the box, without the system's small routines
+        places = (positions - self.origin) @ self.tables.reciprocal.T / (2 * np.pi)
+        spectra = np.empty((len(charges), self.tables.size), complex)
+        densities(places, species, charges, self.tables.sizes, spectra)
+        return spectra
 
     def phase_gradients(self, positions, cotangents):
         """dE/dR (n, N, 3) of n energies δE = Re Σ_ω conj(A) δ exp(−iω(R − o)), ω of both halves.

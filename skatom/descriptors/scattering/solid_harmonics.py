@@ -1,4 +1,4 @@
-"""Solid harmonics of many vectors, and their gradients, by recursion on whole arrays.
+"""Gradients of the solid harmonics of many vectors, by recursion on whole arrays.
 
 The recursion, the order and the normalisation are those of `skatom.descriptors._cpu.harmonics`,
 with powers of the length: R_lm(ω) = |ω|^l Y_lm(ω/|ω|) are polynomials, also at the origin.
@@ -10,21 +10,6 @@ from skatom.descriptors._cpu.harmonics import normalization
 
 # Vectors whose recursion stays in the processor's cache.
 _CHUNK = 2048
-
-
-def solid_harmonics(vectors, l_max):
-    """R_lm (n_lm, n) of vectors (n, 3)."""
-    norm, values = normalization(l_max), np.empty(((l_max + 1) ** 2, len(vectors)))
-    for start in range(0, len(vectors), _CHUNK):
-        rows = values[:, start : start + _CHUNK]
-        q, c, s = _recursion(vectors[start : start + _CHUNK], l_max)
-        for l in range(l_max + 1):
-            for m in range(l + 1):
-                f = norm[l * (l + 1) // 2 + m] * q[l][m]
-                np.multiply(f, c[m], out=rows[l * l + l + m])
-                if m > 0:
-                    np.multiply(f, s[m], out=rows[l * l + l - m])
-    return values
 
 
 def solid_harmonic_gradients(vectors, l):

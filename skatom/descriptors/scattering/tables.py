@@ -5,7 +5,9 @@ from math import prod
 
 import numpy as np
 
-from skatom.descriptors.scattering.solid_harmonics import solid_harmonic_gradients, solid_harmonics
+from skatom.descriptors._cpu.harmonics import normalization
+from skatom.descriptors._cpu.scattering_tables import radial_part, solid_harmonics, wave_vectors
+from skatom.descriptors.scattering.solid_harmonics import solid_harmonic_gradients
 
 
 class Tables:
@@ -42,16 +44,21 @@ class Tables:
         return 8 * self.size * numbers
 
     @cached_property
+    def _wave_vectors(self):
+        omega, squares = np.empty((self.size, 3)), np.empty(self.size)
+        reciprocal = np.ascontiguousarray(self.reciprocal)
+        wave_vectors(self.sizes, reciprocal, omega, squares)
+        return omega, squares
+
+    @property
     def omega(self):
         """Wave vectors (n_ω, 3)."""
-        axes = [self.frequencies(axis) for axis in range(3)]
-        m = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        return m @ self.reciprocal
+        return self._wave_vectors[0]
 
-    @cached_property
+    @property
     def squares(self):
         """|ω|² (n_ω,)."""
-        return np.einsum("ia,ia->i", self.omega, self.omega)
+        return self._wave_vectors[1]
 
     @cached_property
     def weights(self):
@@ -62,11 +69,10 @@ class Tables:
 
     @property
     def _nyquist(self):
-        edge = np.zeros(self.half_shape, bool)
+        """Where the Nyquist frequencies of even axes are in arrays (…, *half_shape)."""
         for axis, size in enumerate(self.shape):
             if size % 2 == 0:
-                edge[(slice(None),) * axis + (size // 2,)] = True
-        return edge.ravel()
+                yield ..., size // 2, *[slice(None)] * (2 - axis)
 
     def prepare(self, wavelets, strain):
         """Compute now what wavelets will need; ``strain``: see `Scene.prepare`."""
@@ -92,10 +98,10 @@ class Tables:
         key = tuple(wavelet)
         if key not in self._radial:
             n, l, j = wavelet
-            k, squares = n - 1 - l, self.squares
-            norm = np.sqrt(4 * np.pi / (2 * l + 1)) * 2.0 ** (j * wavelet.power)
-            gaussian = np.exp(-0.5 * self.beta**2 * 4.0**j * squares)
-            self._radial[key] = norm * squares**k * gaussian
+            factor = np.sqrt(4 * np.pi / (2 * l + 1)) * 2.0 ** (j * wavelet.power)
+            self._radial[key] = values = np.empty(self.size)
+            rate = -0.5 * self.beta**2 * 4.0**j
+            radial_part(self.squares, n - 1 - l, rate, float(factor), values)
         return self._radial[key]
 
     def radials(self, wavelets):
@@ -121,8 +127,10 @@ class Tables:
     @cached_property
     def harmonics(self):
         """R_lm(ω) of all l, (n_lm, n_ω), zero at the Nyquist frequencies of even axes."""
-        values = solid_harmonics(self.omega, self.l_max)
-        values[:, self._nyquist] = 0.0
+        values = np.empty(((self.l_max + 1) ** 2, self.size))
+        solid_harmonics(self.omega, normalization(self.l_max), self.l_max, values)
+        for place in self._nyquist:
+            values.reshape(-1, *self.half_shape)[place] = 0.0
         return values
 
     def harmonic(self, l):
@@ -133,6 +141,7 @@ class Tables:
         """∂R_lm/∂ω of one l, (3, 2l + 1, n_ω)."""
         if l not in self._gradient:
             values = solid_harmonic_gradients(self.omega, l)
-            values[:, :, self._nyquist] = 0.0
+            for place in self._nyquist:
+                values.reshape(3, -1, *self.half_shape)[place] = 0.0
             self._gradient[l] = values
         return self._gradient[l]

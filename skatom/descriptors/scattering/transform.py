@@ -56,8 +56,7 @@ class Scene:
         """Spectra (n_channels, n_ω) of the pseudo-densities on a grid."""
         key = grid.spectrum
         if key not in self._densities:
-            factors = grid.structure_factors(self.positions, self.groups)
-            spectra = self.charges @ factors
+            spectra = grid.densities(self.positions, self.species, self.charges)
             if self.density_width:
                 spectra *= grid.tables.gaussian(self.density_width)
             self._densities[key] = spectra

@@ -22,14 +22,11 @@ import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import add_product, callee, njit
+from skatom._scratch import scratch_arrays
 from skatom.kernels._cpu.packing import groups, pack_runs, pack_structure
-from skatom.parallel import small_steps
 
 # Numbers in the gradients of the structures b that are multiplied at once: they stay in the cache.
 _GRADIENTS = 2**17
-# Voigt's order of the components of a strain.
-STRAINS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-_STRAINS = np.array(STRAINS)
 
 
 class Side(NamedTuple):
@@ -49,6 +46,7 @@ class Side(NamedTuple):
     run_starts: np.ndarray  # (n + 1,): where the runs of each structure begin
     runs: np.ndarray  # (n_runs, 3): first coordinate, the one after the last, class
     support: np.ndarray  # (n_classes, rank): zero where no coordinate of a class changes a feature
+    longest: int  # number of coordinates of the longest run, or more
 
     def jacobian_of(self, s):
         """(n_dof[s], n_atoms of s, rank), a view."""
@@ -63,6 +61,7 @@ class Side(NamedTuple):
             self.starts[first : last + 1] - atoms.start, self.projected[atoms],
             self.row_starts[first : last + 1] - rows.start, self.jacobians[rows], self.own[rows],
             self.n_dof[first:last], self.run_starts[first : last + 1], self.runs, self.support,
+            self.longest,
         )  # fmt: skip
 
 
@@ -80,7 +79,7 @@ class Layout(NamedTuple):
 
 
 class Derivatives(NamedTuple):
-    """φ and its derivatives of all pairs of atoms, (n_atoms of b, n_atoms of a) each."""
+    """φ and its derivatives of all pairs of atoms, (n_atoms of a, n_atoms of b) each."""
 
     value: np.ndarray
     s: np.ndarray
@@ -92,22 +91,18 @@ class Derivatives(NamedTuple):
     uv: np.ndarray
 
 
-# Places of the `Derivatives` in one array.
-_VALUE, _S, _U, _V, _SS, _SU, _SV, _UV = range(8)
-
-
 class Scratch(NamedTuple):
-    """Memory for what is made of one structure a and some structures b."""
+    """Memory for what is made of some structures, or of one structure a and some structures b."""
 
+    slopes: np.ndarray  # x_Iᵀ J_J
+    along: np.ndarray  # J_Iᵀ y_J
     left: np.ndarray  # of the products of numbers
     right: np.ndarray
     packed_a: np.ndarray  # the Jacobian of a, group by group
     packed_b: np.ndarray  # those of all b, run by run
-    places: np.ndarray  # (n_runs, n_groups): where these begin
     weights: np.ndarray  # φ_s of two structures
     summed: np.ndarray  # Σ_J φ_s J_Jᵀ of a run
     gradients: np.ndarray  # those of several runs, row by row
-    targets: np.ndarray  # their rows in the matrix
     products: np.ndarray
 
 
@@ -115,57 +110,65 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """Add what one species contributes to ``out``: rows of the structures b, columns of a.
 
     Pairs with b < a + ``diagonal`` are left out. Derivatives ``phi`` may be numbers or have axes of
-    one element where they do not depend on both atoms.
+    one element where they do not depend on both atoms; without coordinates they are not needed.
     """
-    fields = phi if np.size(phi.s) else phi[:1]
-    phi = np.empty((len(fields), *phi.value.T.shape))
-    with small_steps():
-        for k, field in enumerate(fields):
-            phi[k] = np.transpose(field)
+    shape = len(a.projected), len(b.projected)
+    whole = Derivatives(*(field if field.size == 0 else _whole(field, shape) for field in phi))
     of_groups = groups(a.support, b.support)
-    _add_covariances(
-        a, b, a_rows, b_rows, phi,
-        a.projected @ b.jacobians.T,  # x_Iᵀ J_J
-        a.jacobians @ b.projected.T,  # J_Iᵀ y_J
-        of_groups, diagonal, _scratch(a, b, of_groups), out,
-    )  # fmt: skip
+    scratch = Scratch(*scratch_arrays(_sizes(a, b, of_groups)))
+    _add_covariances(a, b, a_rows, b_rows, whole, of_groups, diagonal, scratch, out)
 
 
-def _scratch(a, b, of_groups):
-    def largest(values):
-        return int(values.max(initial=0))
+def _whole(field, shape):
+    """A field that compiled code can read: of all pairs, and in their order."""
+    if field.shape == shape:
+        return np.require(field, float, "CW")
+    out = np.empty(shape)
+    out[:] = field
+    return out
 
-    n_i, n_j = largest(np.diff(a.starts)), largest(np.diff(b.starts))
-    dof_a, dof_b = largest(a.n_dof), largest(b.n_dof)
-    of_a, of_b = (largest(side.runs[:, 1] - side.runs[:, 0]) for side in (a, b))
-    n_rows, widest = int(b.n_dof.sum()), n_i * largest(np.diff(of_groups.edges))
-    pairs, n_features = n_i * (n_j + 1), int(of_groups.edges[-1])
-    gradients = min(max(_GRADIENTS, of_b * widest), n_rows * widest)
-    return Scratch(
-        *map(np.empty, (
-            (dof_b + 1) * pairs, dof_a * pairs, dof_a * n_i * n_features,
-            len(b.jacobians) * n_features,
-        )),
-        np.empty((len(b.runs), len(of_groups.edges) - 1), np.int64),
-        *map(np.empty, (n_i * n_j, of_b * widest, gradients)),
-        np.empty(n_rows, np.int64), np.empty(n_rows * of_a),
+
+def _sizes(a, b, of_groups):
+    """Numbers in the arrays of `Scratch`."""
+    n_i, n_j = (int((side.starts[1:] - side.starts[:-1]).max()) for side in (a, b))
+    dof_a, dof_b = int(a.n_dof.max()), int(b.n_dof.max())
+    edges, atoms_b, rows_b = of_groups.edges, len(b.projected), len(b.jacobians)
+    n_rows, widest = int(b.n_dof.sum()), n_i * int((edges[1:] - edges[:-1]).max(initial=0))
+    pairs, n_features, of_b = n_i * (n_j + 1), int(edges[-1]), b.longest * widest
+    return (
+        len(a.projected) * rows_b, len(a.jacobians) * atoms_b, (dof_b + 1) * pairs, dof_a * pairs,
+        dof_a * n_i * n_features, rows_b * n_features, n_i * n_j, of_b,
+        min(max(_GRADIENTS, of_b), n_rows * widest), n_rows * a.longest,
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
-def _add_covariances(
-    a, b, a_rows, b_rows, phi, slopes, along, groups, diagonal, scratch, out
-):  # fmt: skip
-    """`add_covariances` for ``phi`` (8, n_atoms of a, n_atoms of b)."""
-    pack_runs(b, groups, scratch.places, scratch.packed_b)
+def _add_covariances(a, b, a_rows, b_rows, phi, groups, diagonal, scratch, out):
+    """`add_covariances` for the derivatives of all pairs."""
+    n_b, rank = len(b.n_dof), a.projected.shape[1]
+    first_run = b.run_starts[0]
+    places = np.empty((b.run_starts[n_b] - first_run, len(groups.edges) - 1), np.int64)
+    pack_runs(b, first_run, groups, places, scratch.packed_b)
+    targets = np.empty(b_rows.starts[n_b], np.int64)
+    n_atoms, rows, own_rows, atoms = (
+        len(a.projected), len(b.jacobians), len(a.jacobians), len(b.projected)
+    )  # fmt: skip
+    add_product(
+        n_atoms, rows, rank, a.projected, b.jacobians, True, 0.0, scratch.slopes, rows
+    )  # fmt: skip
+    add_product(
+        own_rows, atoms, rank, a.jacobians, b.projected, True, 0.0, scratch.along, atoms
+    )  # fmt: skip
+    slopes = scratch.slopes[: n_atoms * rows].reshape(n_atoms, rows)
+    along = scratch.along[: own_rows * atoms].reshape(own_rows, atoms)
     for sa in range(len(a.n_dof)):
         begin, dof_a = a.starts[sa], a.n_dof[sa]
         n_i = a.starts[sa + 1] - begin
         first, column = max(0, sa + diagonal), a_rows.starts[sa]
-        if n_i == 0 or first >= len(b.n_dof):
+        if n_i == 0 or first >= n_b:
             continue
         if a_rows.has_energy[sa]:
-            for sb in range(first, len(b.n_dof)):
+            for sb in range(first, n_b):
                 _add_energy_column(
                     begin, begin + n_i, b.starts[sb], b.starts[sb + 1], b.row_starts[sb],
                     b.n_dof[sb], b_rows.has_energy[sb], phi, slopes, b.own, b_rows.starts[sb],
@@ -174,7 +177,7 @@ def _add_covariances(
             column += 1
         if dof_a == 0:
             continue
-        for sb in range(first, len(b.n_dof)):
+        for sb in range(first, n_b):
             _add_numbers(
                 begin, n_i, a.row_starts[sa], dof_a, b.starts[sb],
                 b.starts[sb + 1] - b.starts[sb], b.row_starts[sb], b.n_dof[sb],
@@ -183,7 +186,10 @@ def _add_covariances(
             )  # fmt: skip
         pack_structure(a.jacobians, a.row_starts[sa], dof_a * n_i, groups, scratch.packed_a)
         for g in range(len(groups.edges) - 1):
-            _add_group(a, sa, b, first, g, groups, phi, b_rows, scratch, column, out)
+            _add_group(
+                a, sa, b, first, first_run, g, groups, phi.s, b_rows, places, targets, scratch,
+                column, out,
+            )  # fmt: skip
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -195,14 +201,14 @@ def _add_energy_column(
         total = 0.0
         for i in range(i_begin, i_end):
             for j in range(j_begin, j_end):
-                total += phi[_VALUE, i, j]
+                total += phi.value[i, j]
         out[row, column] += total
         row += 1
     for c in range(n_dof):
         total = 0.0
         for j in range(j_begin, j_end):
             for i in range(i_begin, i_end):
-                total += phi[_S, i, j] * slopes[i, place] + 2 * phi[_V, i, j] * own[place]
+                total += phi.s[i, j] * slopes[i, place] + 2 * phi.v[i, j] * own[place]
             place += 1
         out[row + c, column] -= total
 
@@ -221,18 +227,18 @@ def _add_numbers(
         if has_energy:
             total = 0.0
             for j in range(n_j):
-                left[place + j] = -phi[_S, i, j_begin + j]
+                left[place + j] = -phi.s[i, j_begin + j]
             for j in range(n_j):
-                total -= 2 * phi[_U, i, j_begin + j]
+                total -= 2 * phi.u[i, j_begin + j]
             left[place + n_j] = total
         for c in range(b_dof):
             row, at, total = b_row + c * n_j, (n_energies + c) * width + place, 0.0
             for j in range(n_j):
                 slope, own, y = slopes[i, row + j], 2 * own_b[row + j], j_begin + j
-                left[at + j] = phi[_SS, i, y] * slope + phi[_SV, i, y] * own
+                left[at + j] = phi.ss[i, y] * slope + phi.sv[i, y] * own
             for j in range(n_j):
                 slope, own, y = slopes[i, row + j], 2 * own_b[row + j], j_begin + j
-                total += phi[_SU, i, y] * slope + phi[_UV, i, y] * own
+                total += phi.su[i, y] * slope + phi.uv[i, y] * own
             left[at + n_j] = 2 * total
         for c in range(a_dof):
             row, at = a_row + c * n_i + k, c * width + place
@@ -243,7 +249,9 @@ def _add_numbers(
 
 
 @callee(cache=True)
-def _add_group(a, sa, b, first, g, groups, phi, b_rows, scratch, column, out):
+def _add_group(
+    a, sa, b, first, first_run, g, groups, phi_s, b_rows, places, targets, scratch, column, out
+):  # fmt: skip
     """Σ_IJ φ_s J_Jᵀ J_I over the features of one group, for the structures b from ``first`` on."""
     begin, size = a.starts[sa], groups.edges[g + 1] - groups.edges[g]
     n_i, gradients = a.starts[sa + 1] - begin, scratch.gradients
@@ -253,28 +261,28 @@ def _add_group(a, sa, b, first, g, groups, phi, b_rows, scratch, column, out):
         for sb in range(first, len(b.n_dof)):
             n_j = b.starts[sb + 1] - b.starts[sb]
             for run in range(b.run_starts[sb], b.run_starts[sb + 1]):
-                place = scratch.places[run, g]
+                place = places[run - first_run, g]
                 if n_j == 0 or place < 0 or b.runs[run, 2] != kind:
                     continue
                 n_dof = b.runs[run, 1] - b.runs[run, 0]
                 if (n_rows + n_dof) * width > len(gradients):
-                    _add_products(a, sa, g, groups, n_rows, width, scratch, column, out)
+                    _add_products(a, sa, g, groups, n_rows, width, targets, scratch, column, out)
                     n_rows = 0
                 for k in range(n_i):
                     for j in range(n_j):
-                        scratch.weights[k * n_j + j] = phi[_S, begin + k, b.starts[sb] + j]
+                        scratch.weights[k * n_j + j] = phi_s[begin + k, b.starts[sb] + j]
                 add_product(
                     n_i, n_dof * size, n_j, scratch.weights, scratch.packed_b[place:], False, 0.0,
                     scratch.summed, n_dof * size,
                 )  # fmt: skip
                 row = b_rows.starts[sb] + b_rows.has_energy[sb] + b.runs[run, 0]
                 for c in range(n_dof):
-                    scratch.targets[n_rows] = row + c
+                    targets[n_rows] = row + c
                     for k in range(n_i):
                         source, at = (k * n_dof + c) * size, n_rows * width + k * size
                         _copy(scratch.summed[source : source + size], gradients[at : at + size])
                     n_rows += 1
-        _add_products(a, sa, g, groups, n_rows, width, scratch, column, out)
+        _add_products(a, sa, g, groups, n_rows, width, targets, scratch, column, out)
 
 
 @callee(cache=True)
@@ -284,7 +292,7 @@ def _copy(row, out):
 
 
 @callee(cache=True)
-def _add_products(a, sa, g, groups, n_rows, width, scratch, column, out):
+def _add_products(a, sa, g, groups, n_rows, width, targets, scratch, column, out):
     """Add the products of gradients (n_rows, width) with the Jacobian of a structure a."""
     if n_rows == 0:
         return
@@ -300,57 +308,10 @@ def _add_products(a, sa, g, groups, n_rows, width, scratch, column, out):
         )
         for row in range(n_rows):
             product = scratch.products[row * n_dof : (row + 1) * n_dof]
-            _add_row(1.0, product, out[scratch.targets[row], column + begin :])
+            _add_row(1.0, product, out[targets[row], column + begin :])
 
 
 @callee(cache=True, fastmath=FASTMATH)
 def _add_row(weight, row, out):
     for d in range(len(row)):
         out[d] += weight * row[d]
-
-
-@njit(cache=True, nogil=True)
-def add_jacobians(
-    centers, indices, vectors, values, atom, structure, coordinate, strain, side
-):  # fmt: skip
-    """Add to the Jacobians of one species those along pair vectors r_kj = r_j - r_k.
-
-    ``values`` (n_pairs, 3, rank) of the pairs of ``centers`` k with ``indices`` j, and their
-    ``vectors`` (n_pairs, 3). Of every atom are given ``atom``, its number in the species, its
-    ``structure``, and in ``coordinate`` (n_atoms, 3) the coordinates of the structure that are its
-    own, -1 where there is none. ``strain`` (n, 6) are the coordinates of each structure that are
-    components of the strain with the opposite sign, symmetrised.
-    """
-    n_axes, n_strains = vectors.shape[1], strain.shape[1]
-    for p in range(len(centers)):
-        k, j = centers[p], indices[p]
-        s = structure[k]
-        width = side.starts[s + 1] - side.starts[s]
-        first = side.row_starts[s] + atom[k] - side.starts[s]
-        for axis in range(n_axes):
-            # one loop for all rows to which a row is added: the compiler copies what is in it
-            for target in range(-2, n_strains):
-                if target == -2:
-                    at, weight = coordinate[j, axis], 1.0
-                elif target == -1:
-                    at, weight = coordinate[k, axis], -1.0
-                else:
-                    at, weight = strain[s, target], 0.0
-                    a, b = _STRAINS[target, 0], _STRAINS[target, 1]
-                    if a == axis:
-                        weight -= 0.5 * vectors[p, b]
-                    if b == axis:
-                        weight -= 0.5 * vectors[p, a]
-                if at >= 0 and weight != 0.0:
-                    _add_row(weight, values[p, axis], side.jacobians[first + at * width])
-
-
-def fill_own(side):
-    """Jᵀx and the support, once the Jacobians are complete."""
-    for s, n_dof in enumerate(side.n_dof):
-        rows = slice(side.row_starts[s], side.row_starts[s + 1])
-        if rows.start < rows.stop:
-            x, jacobian = side.projected[side.starts[s] : side.starts[s + 1]], side.jacobian_of(s)
-            np.einsum("cad,ad->ca", jacobian, x, out=side.own[rows].reshape(n_dof, len(x)))
-            for begin, end, kind in side.runs[side.run_starts[s] : side.run_starts[s + 1]]:
-                side.support[kind] += jacobian[begin:end].any(axis=(0, 1))

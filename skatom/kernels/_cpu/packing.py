@@ -55,10 +55,10 @@ def pack_structure(jacobians, first, n_rows, groups, packed):
 
 
 @callee(cache=True)
-def pack_runs(side, groups, places, packed):
+def pack_runs(side, first_run, groups, places, packed):
     """The Jacobians of each run and group as arrays (n_atoms, n_dof, features), and their places.
 
-    The place is -1 where they are zero.
+    ``places`` (n_runs of the structures, n_groups) is -1 where they are zero.
     """
     place = 0
     for s in range(len(side.n_dof)):
@@ -66,10 +66,10 @@ def pack_runs(side, groups, places, packed):
         for run in range(side.run_starts[s], side.run_starts[s + 1]):
             for g in range(len(groups.edges) - 1):
                 feature = groups.segments[groups.segment_starts[g], 0]
-                places[run, g] = -1
+                places[run - first_run, g] = -1
                 if side.support[side.runs[run, 2], feature] == 0.0:
                     continue
-                places[run, g] = place
+                places[run - first_run, g] = place
                 for j in range(n_atoms):
                     for c in range(side.runs[run, 0], side.runs[run, 1]):
                         row = side.jacobians[side.row_starts[s] + c * n_atoms + j]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from skatom._device import device_of
-from skatom.kernels._cpu.covariance import STRAINS
+from skatom.kernels._cpu.jacobians import STRAINS
 from skatom.structures import groups_by_size
 
 # Rows of Jacobians that are multiplied with features at a time.
@@ -25,7 +25,14 @@ _NUMBERS = {False: 2**24, True: 2**28}
 
 
 def add_jacobians(centers, indices, vectors, values, atom, structure, coordinate, strain, side):
-    """Add the Jacobians along pair vectors, as the compiled function of this name does."""
+    """Add to the Jacobians of one species those along pair vectors r_kj = r_j - r_k.
+
+    ``values`` (n_pairs, 3, rank) of the pairs of ``centers`` k with ``indices`` j, and their
+    ``vectors`` (n_pairs, 3). Of every atom are given ``atom``, its number in the species, its
+    ``structure``, and in ``coordinate`` (n_atoms, 3) the coordinates of the structure that are its
+    own, -1 where there is none. ``strain`` (n, 6) are the coordinates of each structure that are
+    components of the strain with the opposite sign, symmetrised.
+    """
     owners, device = structure[centers], device_of(values)
     width = np.diff(side.starts)[owners, None]
     first = (side.row_starts[owners] + atom[centers] - side.starts[owners])[:, None]
@@ -71,6 +78,7 @@ def add_covariances(a, b, a_rows, b_rows, phi, diagonal, out):
     """
     if 0 in out.shape:
         return
+    phi = type(phi)(*(f.T for f in phi))  # (n_atoms of b, n_atoms of a)
     size = max(1, _NUMBERS[device_of(out).is_card] // max(1, a.projected.numel()))
     for piece in groups_by_size(b_rows.starts, size):
         atoms, rows = (slice(*x[[piece.start, piece.stop]]) for x in (b.starts, b_rows.starts))

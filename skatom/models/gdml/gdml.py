@@ -15,7 +15,7 @@ from skatom._device import DEVICES, resolve
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, BaselineLike, RandomState, StructuresLike, TargetsLike
 from skatom.baseline import fit_baseline, less_baseline
-from skatom.descriptors.inverse_distances import check_composition, fixed_composition
+from skatom.descriptors.one_composition import check_composition, fixed_composition
 from skatom.models._regressor import StructureRegressor
 from skatom.models.gdml.deviations import GDMLPosterior
 from skatom.models.gdml.device_expansion import on_device

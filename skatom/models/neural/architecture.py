@@ -8,6 +8,8 @@ from math import prod
 
 import numpy as np
 
+from skatom.models.neural.graphs import Graphs
+
 
 @dataclass(frozen=True)
 class Architecture(ABC):
@@ -47,6 +49,17 @@ class Architecture(ABC):
     @abstractmethod
     def features(self, weights, batch):
         """The features of the atoms."""
+
+    def graphs(self, structures, species):
+        """The `Graphs` of structures: neighbours within the cutoff, if a subclass has no others."""
+        return Graphs.of(structures, species, self.cutoff)
+
+    def tables(self, weights):
+        """Tensors that ``features`` may use in place of layers, by name, beside the weights.
+
+        They are made once for predictions on the CPU in single precision; none by default.
+        """
+        return {}
 
     @property
     @abstractmethod

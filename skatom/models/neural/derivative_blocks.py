@@ -66,7 +66,7 @@ class Coordinates:
         return self.offsets[:-1] + 3 * self.n_atoms * self.has_forces
 
 
-def blocks_of(X, coordinates, n_groups):
+def blocks_of(X, coordinates, n_groups, dtype=float):
     """The `DerivativeBlocks` of features of structures.
 
     Parameters
@@ -75,6 +75,8 @@ def blocks_of(X, coordinates, n_groups):
     coordinates : Coordinates
     n_groups : int
         Number of rows that the features of a structure are divided into; 1 for atoms.
+    dtype : {"float32", "float64"}
+        Type of the values.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def blocks_of(X, coordinates, n_groups):
     if not (coordinates.has_forces | coordinates.has_virial).any():
         return []
     make = _OfAtoms if hasattr(X, "pool") else _OfStructures
-    return make(X, coordinates, n_groups).blocks()
+    return make(X, coordinates, n_groups).blocks(np.dtype(dtype))
 
 
 class _Blocks:
@@ -99,9 +101,9 @@ class _Blocks:
         self.starts, self.of_strain = coordinates.offsets[:-1], coordinates.of_strain
         self.width = X.n_features // n_groups
 
-    def blocks(self):
+    def blocks(self, dtype):
         counts = self._counts()
-        size = 8.0 * self.width * (3 * counts[0].sum() + 6 * counts[1].sum())
+        size = float(dtype.itemsize) * self.width * (3 * counts[0].sum() + 6 * counts[1].sum())
         check_memory(
             size + _BATCH_BYTES,
             f"the derivatives of {self.X.n_features} features of {len(self.X)} structures",
@@ -109,8 +111,8 @@ class _Blocks:
         )
         found = {}
         for batch in self._batches():
-            for kind, *parts in self._parts(batch):
-                found.setdefault(kind, []).append(parts)
+            for kind, values, *places in self._parts(batch):
+                found.setdefault(kind, []).append((values.astype(dtype, copy=False), *places))
         row_offsets = self._row_offsets()
         return [self._joined(parts, row_offsets) for parts in found.values()]
 

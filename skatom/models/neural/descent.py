@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import minimize
 
+from skatom._warnings import warn
 from skatom.parallel import serial_blas
 
 # Steps are divided by this where the loss stalls, and descent ends after so many divisions.
@@ -143,6 +144,45 @@ def stochastic_descent(loss, progress, make_rule, batch_size, rate, random):
             if divisions > _DIVISIONS or progress.best == 0:
                 progress.converged = True
                 return
+
+
+def annealed_descent(loss, progress, batch_size, schedule, random):
+    """Descend by `Adam` for all iterations, with steps that become shorter all the time.
+
+    Parameters
+    ----------
+    loss, progress, batch_size, random
+        As in `stochastic_descent`.
+    schedule : Schedule
+        The length of a step.
+    """
+    theta, n, last = progress.theta.copy(), len(loss), progress.stopping.max_iter
+    rule, n_batches = Adam(len(theta)), -(-n // batch_size)
+    with serial_blas():
+        for iteration in range(last):
+            total = 0.0
+            for k, chosen in enumerate(np.array_split(random.permutation(n), n_batches)):
+                value, slope = loss(theta, np.sort(chosen))
+                total += value * len(chosen) / n
+                rate = schedule.rate((iteration + k / n_batches) / last)
+                theta = theta - rate * rule.step(slope)
+            if not np.isfinite(total):
+                _check_some(progress, iteration)
+                break
+            progress.add(theta, total)
+    progress.converged = True
+
+
+def _check_some(progress, iteration):
+    """The loss is not finite: warn, or raise a ValueError if it never was."""
+    remedy = "lower learning_rate_init, or scale the features to unit variance"
+    if not progress.losses:
+        raise ValueError(f"the loss is not finite in the first iteration: {remedy}")
+    warn(
+        f"the loss is not finite in iteration {iteration + 1}: training ended, and the weights of "
+        f"the smallest loss before were kept; {remedy}",
+        RuntimeWarning,
+    )
 
 
 def quasi_newton(loss, progress):

@@ -6,8 +6,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from skatom.models.neural.graphs import Graphs
-from skatom.models.neural.packing import BatchLayout, packed
+from skatom.models.neural.packing import NUMBERS, BatchLayout, packed
 from skatom.structures import groups_by_size
 
 # Edges and atoms that are worked on at once on the CPU and on a card.
@@ -17,25 +16,25 @@ _on_devices = WeakKeyDictionary()
 
 
 class FittedNetwork:
-    """The energies of atoms as a network of graphs, and their derivatives.
+    """Properties as a network of graphs, and derivatives of energies.
 
     Parameters
     ----------
     architecture : Architecture
-    head : EnergyHead
+    head : Head
     weights : dict of ndarray
         By name, of the type in which they were trained.
     scale : float
-        Factor of the network's numbers, in eV.
-    energies : ndarray of float, shape (n_species,)
-        Energies of the elements, which are added, in eV.
+        Factor of the network's numbers, in the unit of the property.
+    constants : ndarray of float, shape (n_species,)
+        Constants of the elements, which are added, in the same unit.
     species : ndarray of int, shape (n_species,)
         Sorted atomic numbers.
     """
 
-    def __init__(self, architecture, head, weights, scale, energies, species):
+    def __init__(self, architecture, head, weights, scale, constants, species):
         self.architecture, self.head, self.weights = architecture, head, weights
-        self.scale, self.energies, self.species = scale, energies, species
+        self.scale, self.constants, self.species = scale, constants, species
 
     @property
     def dtype(self):
@@ -47,7 +46,7 @@ class FittedNetwork:
         return vector_of(self.weights)
 
     def evaluate(self, structures, device, derivatives):
-        """Energies of atoms, and derivatives of the energies.
+        """The properties that the head gives, and derivatives of the energy.
 
         Parameters
         ----------
@@ -57,38 +56,44 @@ class FittedNetwork:
 
         Returns
         -------
-        local : ndarray of float, shape (n_atoms,), eV
-        gradient : ndarray of float, shape (n_atoms, 3), eV/Å, or None
-        virial : ndarray of float, shape (n, 3, 3), eV, or None
+        dict of ndarray of float
+            By name; with derivatives "gradient" (n_atoms, 3) in eV/Å and "virial" (n, 3, 3) in eV
+            among them.
         """
-        graphs = Graphs.of(structures, self.species, self.architecture.cutoff)
+        graphs = self.architecture.graphs(structures, self.species)
         rows = graphs.offsets + graphs.edge_offsets
         parts = [
             self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
             for group in groups_by_size(rows, _TOGETHER[device.is_card])
         ]
-        found = [self.scale * np.concatenate(same) for same in zip(*parts, strict=True)]
-        found[0] += self.energies[graphs.kinds]
-        return found if derivatives else (*found, None, None)
+        of_elements = self.head.of_elements(graphs, self.constants)
+        found = {
+            name: self.scale * np.concatenate([part[name] for part in parts])
+            + of_elements.get(name, 0.0)
+            for name in parts[0]
+        }
+        if "local_energies" in found:  # sums in double precision
+            found["energy"] = np.add.reduceat(found["local_energies"], graphs.offsets[:-1])
+        if derivatives:
+            found["virial"] = _symmetric(found["virial"])
+        return found
 
     def _part(self, graphs, device, derivatives):
-        """The network's numbers for a batch: atoms, ∂/∂R and ∂/∂ε."""
+        """The network's numbers for a batch."""
         n_bytes = np.dtype(self.dtype).itemsize * self.architecture.numbers_per_edge
         device.check_memory(
             float(n_bytes) * len(graphs.first),
             f"a prediction with {len(graphs.first)} pairs of neighbours",
             "lower the cutoff, or predict smaller structures",
         )
-        n = len(graphs)
+        n = {"structure": len(graphs), "atom": len(graphs.kinds)}
         layout = BatchLayout.of(
-            graphs, n, len(self.species), labelled=False, on_card=device.is_card, dtype=self.dtype
-        )
+            graphs, len(graphs), len(self.species), labels=(), on_card=device.is_card,
+            dtype=self.dtype,
+        )  # fmt: skip
         arrays = packed(graphs, layout, self.architecture.cutoff)
-        local, *others = on_device(self, device)(arrays, layout, derivatives)
-        if not others:
-            return (local[: len(graphs.kinds)],)
-        gradient, virial = others
-        return local[: len(graphs.kinds)], gradient[: len(graphs.kinds)], _symmetric(virial[:n])
+        found = on_device(self, device)(arrays, layout, derivatives)
+        return {name: values[: n[NUMBERS[name][0]]] for name, values in found.items()}
 
 
 def on_device(network, device):

@@ -66,6 +66,30 @@ class GraphTraining:
         self.checkpoint.remove()
         return self.course
 
+    def once(self, state):
+        """One iteration, with steps of the first length.
+
+        Parameters
+        ----------
+        state : dict of ndarray, or None
+            What the last call returned.
+
+        Returns
+        -------
+        weights : ndarray
+        state : dict of ndarray
+        """
+        if state is not None:
+            self.steps.restore(state)
+            _restore_random(self.random, state)
+        self._begin = time.perf_counter()
+        self.schedule = Schedule("plateau", self.schedule.first, self.schedule.first, 1, 1)
+        self._iterate()
+        if not np.isfinite(self.steps.mean_loss()):
+            name = type(self.settings).__name__
+            raise ValueError(f"{name}: the loss is not finite: {self._remedy}")
+        return self.steps.weights(), self.steps.state() | _random_state(self.random)
+
     def _is_late(self):
         limit = self.settings.max_time
         self.seconds = time.perf_counter() - self._begin
@@ -93,7 +117,7 @@ class GraphTraining:
     def _layout(self, graphs):
         return BatchLayout.of(
             graphs, max(len(graphs), self.settings.batch_size if self.device.is_card else 0),
-            self.n_species, labelled=True, on_card=self.device.is_card, dtype=self.dtype,
+            self.n_species, labels=self.data.names, on_card=self.device.is_card, dtype=self.dtype,
         )  # fmt: skip
 
     def _batches_left_out(self):
@@ -129,8 +153,7 @@ class GraphTraining:
 
     def _stop(self, figures):
         """The loss is not finite: keep the last weights that were good."""
-        name, rate = type(self.settings).__name__, self.settings.learning_rate_init
-        remedy = f"lower learning_rate_init={rate:g}, or set max_gradient_norm"
+        name, remedy = type(self.settings).__name__, self._remedy
         if self.course.best["weights"] is None:
             raise ValueError(
                 f"{name}: the loss is not finite within the first {figures['step']} steps: {remedy}"
@@ -141,13 +164,16 @@ class GraphTraining:
             RuntimeWarning,
         )
 
+    @property
+    def _remedy(self):
+        rate = self.settings.learning_rate_init
+        return f"lower learning_rate_init={rate:g}, or set max_gradient_norm"
+
     def _state(self):
         """All from which the training can go on, as arrays."""
-        _, keys, *numbers = self.random.get_state()
         s = self.schedule
         return {
-            **self.steps.state(), **self.course.state(),
-            "random_keys": keys, "random_numbers": np.array(numbers, float),
+            **self.steps.state(), **self.course.state(), **_random_state(self.random),
             "schedule": np.array([s.factor, s.best, s.waiting]),
             "progress": np.array([self.iteration, self.seconds]),
             "learnt": self.learnt, "left_out": self.left_out,
@@ -158,14 +184,22 @@ class GraphTraining:
             return
         self.steps.restore(state)
         self.course.restore(state)
-        position, has_gauss, gauss = state["random_numbers"]
-        self.random.set_state(
-            ("MT19937", state["random_keys"], int(position), int(has_gauss), float(gauss))
-        )
+        _restore_random(self.random, state)
         self.schedule.factor, self.schedule.best, waiting = state["schedule"]
         self.schedule.waiting = int(waiting)
         self.iteration, self.seconds = int(state["progress"][0]), float(state["progress"][1])
         self.learnt, self.left_out = state["learnt"], state["left_out"]
+
+
+def _random_state(random):
+    """The state of a RandomState as arrays by name."""
+    _, keys, *numbers = random.get_state()
+    return {"random_keys": keys, "random_numbers": np.array(numbers, float)}
+
+
+def _restore_random(random, state):
+    position, has_gauss, gauss = state["random_numbers"]
+    random.set_state(("MT19937", state["random_keys"], int(position), int(has_gauss), float(gauss)))
 
 
 def parted(n, fraction, random):

@@ -28,6 +28,14 @@ class Graphs:
         The atoms i and j of each edge, numbered within their structure.
     vectors : ndarray of float, shape (n_edges, 3)
         r_j − r_i, the image of j included, in Å.
+    positions : ndarray of float, shape (n_atoms, 3)
+        Relative to the mean of the atoms of the structure, in Å.
+    edge_numbers : ndarray of float, shape (n_edges, n_edge_numbers), or None
+        What an architecture is told of each edge beside its vector, such as the kind of a bond.
+    atom_numbers : ndarray of float, shape (n_atoms, n_atom_numbers), or None
+        The same of each atom beside its element.
+    tabled : bool
+        Whether batches have the table of the neighbours of each atom, see `NeighborTable`.
     """
 
     kinds: np.ndarray
@@ -36,6 +44,10 @@ class Graphs:
     first: np.ndarray
     second: np.ndarray
     vectors: np.ndarray
+    positions: np.ndarray
+    edge_numbers: np.ndarray | None = None
+    atom_numbers: np.ndarray | None = None
+    tabled: bool = False
 
     @classmethod
     def of(cls, structures, species, cutoff):
@@ -62,7 +74,7 @@ class Graphs:
         starts = np.repeat(structures.offsets[:-1], np.diff(edge_offsets))
         return cls(
             kinds, structures.offsets, edge_offsets, first - starts, second - starts,
-            pairs.vectors[once],
+            pairs.vectors[once], centred(structures),
         )  # fmt: skip
 
     def __len__(self):
@@ -82,13 +94,30 @@ class Graphs:
         edges, edge_offsets = ranges(self.edge_offsets, chosen)
         return Graphs(
             self.kinds[atoms], offsets, edge_offsets, self.first[edges], self.second[edges],
-            self.vectors[edges],
+            self.vectors[edges], self.positions[atoms], _rows(self.edge_numbers, edges),
+            _rows(self.atom_numbers, atoms), self.tabled,
         )  # fmt: skip
 
     def ends(self):
         """The atoms of each edge, numbered through the batch: two ndarrays of shape (n_edges,)."""
         starts = np.repeat(self.offsets[:-1], self.n_edges)
         return self.first + starts, self.second + starts
+
+    def degrees(self, n_atoms):
+        """The number of neighbours of each atom, and of others that have none."""
+        first, second = self.ends()
+        return np.bincount(np.concatenate([first, second]), minlength=n_atoms)
+
+
+def _rows(array, chosen):
+    return None if array is None else array[chosen]
+
+
+def centred(structures):
+    """Positions relative to the mean of the atoms of each structure."""
+    n = structures.n_atoms
+    means = np.add.reduceat(structures.positions, structures.offsets[:-1]) / n[:, None]
+    return structures.positions - np.repeat(means, n, axis=0)
 
 
 def _once(pairs):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skatom.models.neural.graphs import Graphs, ranges
-
-_OF_ATOMS = ("gradient", "gradient_weight")
+from skatom.models.neural.packing import NUMBERS
 
 
 @dataclass(frozen=True)
@@ -19,62 +18,59 @@ class LabelledGraphs:
     ----------
     graphs : Graphs
     labels : dict of ndarray
-        energy (n,), gradient (n_atoms, 3), virial (n, 6), and the weights of their squared errors,
-        which are zero where there is no label. The weighted errors of all structures have the mean
-        1 where each error is its noise.
+        Labels by the names of `NUMBERS`, and under ``NAME_weight`` the weights of their squared
+        errors, which are zero where there is no label. The weighted errors of all structures have
+        the mean 1 where each error is its noise.
     """
 
     graphs: Graphs
     labels: dict
 
     @classmethod
-    def of(cls, graphs, labels, energies, scale):
-        """Labels divided by the scale of the network.
+    def of(cls, graphs, labels, constants, scale):
+        """Labels minus what constants of the elements give, divided by the scale of the network.
 
         Parameters
         ----------
         graphs : Graphs
-        labels : Labels
-        energies : ndarray of float, shape (n,)
-            The energies minus those of the elements; NaN where there is none.
+        labels : dict of NetworkLabel
+            By name; those without any label are left out.
+        constants : dict of ndarray
+            What constants of the elements give, by name.
         scale : float
         """
-        n = np.diff(labels.offsets)
-        of_atoms = np.repeat(labels.has_forces, n)
-        parts = {
-            "energy": (labels.has_energy, energies, labels.noise_energy),
-            "gradient": (of_atoms, -labels.forces, labels.noise_forces),
-            "virial": (labels.has_virial, labels.virial, labels.noise_virial),
-        }
         found, count = {}, 0
-        for name, (has, values, noise) in parts.items():
-            has = has if values.ndim == 1 else has[:, None]
-            noise = noise.reshape(has.shape)
-            found[name] = np.where(has, values, 0) / scale
+        for name, label in labels.items():
+            if not label.has.any():
+                continue
+            rows = label.of_rows(graphs.n_atoms)
+            has = rows.reshape(-1, *(1,) * (label.values.ndim - 1))
+            noise = label.noise.reshape(has.shape)
+            left = label.values - constants.get(name, 0.0)
+            found[name] = np.where(has, left, 0) / scale
             found[f"{name}_weight"] = np.where(has, (scale / noise) ** 2, 0)
-            count += has.sum() * (values.size // max(has.size, 1))
-        share = len(labels.energy) / count
-        for name in parts:
-            found[f"{name}_weight"] *= share
+            count += rows.sum() * (label.values.size // len(rows))
+        share = len(graphs) / count
+        for name in found:
+            if name.endswith("weight"):
+                found[name] *= share
         return cls(graphs, found)
 
     def __len__(self):
         return len(self.graphs)
 
     @property
-    def derivatives(self):
-        """Whether there are labels of forces, and of virials."""
-        return tuple(bool(self.labels[f"{name}_weight"].any()) for name in ("gradient", "virial"))
+    def names(self):
+        """Names of the labels."""
+        return tuple(name for name in self.labels if name in NUMBERS)
 
     def batch(self, chosen):
         """The graphs of chosen structures and their labels; the weights are divided by their
         number."""
         atoms, _ = ranges(self.graphs.offsets, chosen)
-        rows = {
-            name: values[atoms if name in _OF_ATOMS else chosen]
-            for name, values in self.labels.items()
-        }
-        for name in rows:
-            if name.endswith("weight"):
-                rows[name] = rows[name] / len(chosen)
+        rows = {}
+        for name in self.names:
+            own = atoms if NUMBERS[name][0] == "atom" else chosen
+            weight = f"{name}_weight"
+            rows |= {name: self.labels[name][own], weight: self.labels[weight][own] / len(chosen)}
         return self.graphs[chosen], rows

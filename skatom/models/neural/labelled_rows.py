@@ -32,6 +32,10 @@ class LabelledRows:
     blocks : list of DerivativeBlocks
     counts : ndarray of float, shape (n,)
         The weight of all labels of each structure.
+    structures : Structures
+        None for samples of a table.
+    coordinates : Coordinates
+        None for samples of a table.
     """
 
     x: np.ndarray
@@ -44,6 +48,8 @@ class LabelledRows:
     slope_offsets: np.ndarray
     blocks: list
     counts: np.ndarray
+    structures: object = None
+    coordinates: Coordinates | None = None
 
     def __len__(self):
         return len(self.energy)
@@ -58,7 +64,7 @@ class LabelledRows:
         )  # fmt: skip
 
     @classmethod
-    def of_structures(cls, X, rows, labels, energies, n_groups, weights):
+    def of_structures(cls, X, rows, labels, energies, n_groups, weights, dtype=float):
         """Rows of features of structures.
 
         Parameters
@@ -72,6 +78,8 @@ class LabelledRows:
         n_groups : int
         weights : ndarray of float, shape (n,)
             Weights of the structures.
+        dtype : {"float32", "float64"}
+            Type of the derivatives of the features.
         """
         n_atoms = np.diff(labels.offsets)
         coordinates = Coordinates(labels.has_forces, labels.has_virial, n_atoms)
@@ -80,8 +88,8 @@ class LabelledRows:
         return cls(
             *rows, np.where(labels.has_energy, energies, 0.0),
             np.where(labels.has_energy, 1 / labels.noise_energy, 0.0), slopes, inverse,
-            coordinates.offsets, blocks_of(X, coordinates, n_groups),
-            counts * weights,
+            coordinates.offsets, blocks_of(X, coordinates, n_groups, dtype),
+            counts * weights, X.structures, coordinates,
         )  # fmt: skip
 
     def rows_of(self, chosen):

@@ -14,20 +14,21 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom._device import DEVICES, resolve_torch
 from skatom._intervals import POSITIVE
+from skatom._misuse import check_may_be_labels
 from skatom._typing import ArrayLike, StructuresLike, TargetsLike
-from skatom.baseline import count_species, fit_baseline
-from skatom.models._labels import Labels, check_labels
+from skatom.baseline import fit_baseline
+from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.neural.first_constants import constants_of_elements, scale_of
 from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
-from skatom.models.neural.graphs import Graphs
-from skatom.models.neural.heads import EnergyHead
+from skatom.models.neural.heads import HEADS, POOLINGS, EnergyHead
 from skatom.models.neural.labelled_graphs import LabelledGraphs
-from skatom.models.neural.standard_energies import energies_of_elements, scale_of
+from skatom.models.neural.network_labels import labels_of_energies, labels_of_property
 from skatom.models.neural.training_checkpoint import TrainingCheckpoint
 from skatom.properties import in_order
 from skatom.structures import as_structures
-from skatom.targets import as_targets
+from skatom.targets import Targets, as_targets
 
 _NOISES = ("noise_energy", "noise_forces", "noise_virial")
 # What a training that goes on from a checkpoint may change.
@@ -43,13 +44,17 @@ class NeuralPotential(StructureRegressor):
     A subclass implements ``_architecture(n_species)``, which returns an `Architecture`, has the
     parameters below beside those of the architecture, and adds the constraints of its own to
     ``_parameter_constraints``; `skatom.models.SchNet` describes all of them. Everything else is
-    here: batches, the loss of energies, forces and stresses, training, files, predictions.
+    here: batches, the loss of all labels, training, files, predictions. The parameters ``target``
+    and ``pooling`` choose the `Head`; a subclass with heads of its own overrides ``_head``.
     """
 
-    gives = in_order({"energy", "forces", "stress", "local_energies"})
-    learns = ("energy", "forces", "stress")
+    gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
+    learns = ("energy", "forces", "stress", *HEADS)
+    _activation = "shifted_softplus"
 
     _parameter_constraints = {
+        "target": [StrOptions({"energy", *HEADS})],
+        "pooling": [StrOptions({*POOLINGS})],
         "noise_energy": [POSITIVE, dict, "array-like"],
         "noise_forces": [POSITIVE, dict, "array-like"],
         "noise_virial": [POSITIVE, dict, "array-like"],
@@ -79,6 +84,11 @@ class NeuralPotential(StructureRegressor):
     def _architecture(self, n_species):
         """The `Architecture` that the parameters describe."""
 
+    def _head(self, n_features):
+        """The `Head` that the parameters describe."""
+        head = POOLINGS[self.pooling] if self.target == "energy" else HEADS[self.target]
+        return head(n_features, max(1, n_features // 2), self._activation)
+
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -95,7 +105,7 @@ class NeuralPotential(StructureRegressor):
             The n training structures.
         y : Targets, or array-like of shape (n,)
             Labels: energies in eV, forces in eV/Å, stresses in eV/Å³, each of all structures or of
-            some.
+            some; or those of ``target``, which an array is taken for.
         sample_weight : array-like of shape (n,), default=None
             Weights of the structures, by which their noise variance is divided; those of weight 0
             are ignored.
@@ -106,72 +116,151 @@ class NeuralPotential(StructureRegressor):
         -------
         self
         """
-        device = resolve_torch(self.device, type(self).__name__)
-        structures = as_structures(X)
-        targets = as_targets(y, structures)
-        learnt = check_labels(targets, self.learns, type(self).__name__)
         before = getattr(self, "network_", None) if self.warm_start else None
-        self.absolute_energies_, self.outputs_ = "energy" in learnt, self.gives
-        self.baseline_ = fit_baseline(self.baseline, structures, targets, sample_weight)
-        noise = {name: getattr(self, name) for name in _NOISES}
-        labels = Labels.of(
-            structures, targets, self.baseline_, noise, configurations, sample_weight
-        )
-        used = np.flatnonzero(labels.has_energy | labels.has_forces | labels.has_virial)
+        weighing = configurations, sample_weight
+        structures, labels, baseline, learnt = self._learnable(X, y, weighing, None)
+        network, training = self._training(structures, labels, before, self.validation_fraction)
+        course = training.run()
+        self._keep(network, course.best["weights"], baseline, learnt)
+        self.n_iter_, self.best_iteration_ = training.iteration, course.kept_iteration
+        self.history_ = {name: np.array(values) for name, values in course.history.items()}
+        self.steps_ = None
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(
+        self,
+        X: StructuresLike,
+        y: TargetsLike,
+        sample_weight: ArrayLike | None = None,
+        configurations: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with the training by one iteration, which sees all of these structures once.
+
+        The first call, of a model that is not fitted, chooses the baseline, the energies of the
+        elements and the scale, so it needs all elements and typical energies. Steps have the length
+        ``learning_rate_init``; no structures are left out, and the moving average of the weights
+        is kept.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+            The n structures.
+        y : Targets, or array-like of shape (n,)
+            Labels, as in `fit`.
+        sample_weight, configurations : array-like of shape (n,), default=None
+            Weights and names of configurations, as in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is an element that the first structures did not have, or the loss becomes
+            infinite or NaN; the model is then that of the last call.
+        """
+        before, weighing = getattr(self, "network_", None), (configurations, sample_weight)
+        structures, labels, baseline, learnt = self._learnable(X, y, weighing, before)
+        network, training = self._training(structures, labels, before, 0)
+        weights, steps = training.once(getattr(self, "steps_", None))
+        self._keep(network, weights, baseline, learnt)
+        self.n_iter_, self.steps_ = getattr(self, "n_iter_", 0) + 1, steps
+        return self
+
+    def _learnable(self, X, y, weighing, before):
+        """The structures that have labels, these, the baseline, and whether energies are learnt."""
+        structures, targets = self._data(X, y)
+        names = EnergyHead.learns if self.target == "energy" else (self.target,)
+        learnt = check_labels(targets, names, type(self).__name__)
+        if before is None:
+            baseline = fit_baseline(self.baseline, structures, targets, weighing[1])
+        else:
+            baseline = self.baseline_
+        labels = self._labels(structures, targets, baseline, *weighing)
+        used = np.flatnonzero(np.logical_or.reduce([label.has for label in labels.values()]))
         if not len(used):
             raise ValueError(
                 "no label has weight: give at least one labelled sample a positive sample_weight"
             )
         if len(used) < len(structures):
-            structures, labels = structures[used], labels[used]
-        network = self._first_network(structures, labels, before)
-        return self._train(network, structures, labels, device, before)
+            some = {name: label.some(used, structures.offsets) for name, label in labels.items()}
+            structures, labels = structures[used], some
+        known = before is not None and self.absolute_energies_
+        return structures, labels, baseline, known or "energy" in learnt
+
+    def _data(self, X, y):
+        """The structures and their labels."""
+        structures = self._checked(X)
+        if self.target == "energy":
+            return structures, as_targets(y, structures)
+        if self.baseline is not None:
+            raise ValueError(
+                f"baseline={self.baseline!r} is one of energies, and target={self.target!r} learns "
+                "none: set baseline=None"
+            )
+        if not isinstance(y, Targets):
+            check_may_be_labels(y, n_atoms=-1)  # dipoles have the shape of forces
+            y = Targets(**{self.target: y}, offsets=structures.offsets)
+        return structures, as_targets(y, structures)
+
+    def _labels(self, structures, targets, baseline, configurations, weights):
+        """What is learnt, a dict of `NetworkLabel`."""
+        if self.target != "energy":
+            return labels_of_property(self.target, structures, targets, weights)
+        noise = {name: getattr(self, name) for name in _NOISES}
+        extensive = self._head(1).extensive
+        return labels_of_energies(
+            structures, targets, baseline, noise, configurations, weights, extensive
+        )
 
     def _first_network(self, structures, labels, before):
-        """The network before training: that of the last fit, or one whose energies are those of
-        the elements."""
+        """The network before training, that of the last fit or one of constants of the elements,
+        and the graphs."""
         species = structures.species if before is None else before.species
         architecture = self._architecture(len(species))
-        head = EnergyHead(architecture.n_features, max(1, architecture.n_features // 2))
+        head = self._head(architecture.n_features)
+        graphs = architecture.graphs(structures, species)
         if before is not None:
-            _check_same(before, architecture)
-            return before
-        counts = count_species(structures, species)
-        energies = energies_of_elements(counts, labels)
-        scale = scale_of(labels, counts @ energies, structures.n_atoms)
-        return FittedNetwork(architecture, head, {}, scale, energies, species)
+            _check_same(before, architecture, head)
+            return before, graphs
+        constants = constants_of_elements(head, graphs, labels, len(species))
+        scale = scale_of(head, graphs, labels, head.of_elements(graphs, constants))
+        return FittedNetwork(architecture, head, {}, scale, constants, species), graphs
 
-    def _train(self, network, structures, labels, device, before):
+    def _training(self, structures, labels, before, validation_fraction):
+        """The network before training, and its training."""
+        device = resolve_torch(self.device, type(self).__name__)
+
         from skatom.models._torch.networks.potential import GraphPotential
         from skatom.models._torch.networks.training import TrainingSteps
 
         random = check_random_state(self.random_state)
-        graphs = Graphs.of(structures, network.species, network.architecture.cutoff)
-        constants = count_species(structures, network.species) @ network.energies
-        energies = labels.energy - constants
-        data = LabelledGraphs.of(graphs, labels, energies, network.scale)
+        network, graphs = self._first_network(structures, labels, before)
+        constants = network.head.of_elements(graphs, network.constants)
+        data = LabelledGraphs.of(graphs, labels, constants, network.scale)
         check_training_memory(self, data, network.architecture, device, self.dtype)
-        parts = parted(len(data), self.validation_fraction, random)
+        parts = parted(len(data), validation_fraction, random)
         potential = GraphPotential(network.architecture, network.head)
         first = network.weights if before is not None else _first_weights(network, random)
         steps = TrainingSteps(
             potential, vector_of(first).astype(self.dtype), self.solver, self.ema_decay,
-            self.max_gradient_norm, data.derivatives, device,
+            self.max_gradient_norm, data.names, device,
         )  # fmt: skip
         place = len(network.species), network.architecture.cutoff, self.dtype, device
-        training = GraphTraining(
-            self, steps, data, parts, place, random, self._checkpoint(network, data)
-        )
-        course = training.run()
+        checkpoint = self._checkpoint(network, data)
+        return network, GraphTraining(self, steps, data, parts, place, random, checkpoint)
+
+    def _keep(self, network, weights, baseline, learnt):
+        """Take the trained weights."""
+        weights = weights_of(weights, network.architecture.shapes | network.head.shapes)
         self.network_ = FittedNetwork(
-            network.architecture, network.head,
-            weights_of(course.best["weights"], potential.shapes), network.scale, network.energies,
+            network.architecture, network.head, weights, network.scale, network.constants,
             network.species,
         )  # fmt: skip
-        self.species_, self.n_iter_ = network.species, training.iteration
-        self.best_iteration_ = course.kept_iteration
-        self.history_ = {name: np.array(values) for name, values in course.history.items()}
-        return self
+        self.species_, self.outputs_ = network.species, in_order(network.head.gives)
+        self.baseline_, self.absolute_energies_ = baseline, learnt
 
     def _checkpoint(self, network, data):
         parameters = self.get_params(deep=False)
@@ -180,16 +269,26 @@ class NeuralPotential(StructureRegressor):
         content = [data.graphs.vectors, data.graphs.kinds, *data.labels.values()]
         return TrainingCheckpoint(self.checkpoint, settings, content)
 
+    def _contradictions(self, structures, targets, names):
+        """Labels of energies contradict each other, if they are learnt."""
+        if self.target != "energy":
+            return []
+        return super()._contradictions(structures, targets, names)
+
     def _checked(self, X):
-        return as_structures(X)
+        structures = as_structures(X)
+        periodic = structures.pbc.any(axis=1)
+        if self.target in ("dipole", "dipole_norm") and periodic.any():
+            raise ValueError(
+                f"structure {np.argmax(periodic)} is periodic, and the dipole of its charges "
+                "depends on the choice of the cell: set pbc=False for molecules"
+            )
+        return structures
 
     def _evaluate(self, X, names):
         device = resolve_torch(self.device, type(self).__name__)
         derivatives = bool({"gradient", "virial"} & {*names})
-        local, gradient, virial = self.network_.evaluate(X, device, derivatives)
-        energy = np.add.reduceat(local, X.offsets[:-1])
-        found = {"energy": energy, "local_energies": local}
-        found |= {"gradient": gradient, "virial": virial} if derivatives else {}
+        found = self.network_.evaluate(X, device, derivatives)
         return {name: found[name] for name in names}
 
 
@@ -197,8 +296,13 @@ def _first_weights(network, random):
     return network.architecture.initial(random) | network.head.initial(random)
 
 
-def _check_same(before, architecture):
+def _check_same(before, architecture, head):
     """Raise a ValueError if a network cannot go on as one of another form."""
+    if type(before.head) is not type(head):
+        raise ValueError(
+            "warm_start=True goes on with a network of another target or pooling: set them as "
+            "they were, or warm_start=False"
+        )
     own, other = asdict(before.architecture), asdict(architecture)
     name = next((k for k in own if own[k] != other[k]), None)
     if name is not None:

@@ -9,47 +9,57 @@ from functools import partial
 
 import numpy as np
 
-from skatom.random_features.activations import ACTIVATIONS
-
 
 @dataclass(frozen=True)
 class Nonlinearity:
-    """An activation function ρ with its derivatives ρ′ and ρ″, of arrays."""
+    """An activation function ρ with its derivatives ρ′ and ρ″, of arrays.
 
-    function: Callable
-    slope: Callable
+    Attributes
+    ----------
+    both : callable
+        ρ and ρ′ of z.
+    curvature : callable
+        ρ″ from ρ and ρ′, which takes no further exponentials.
+    """
+
+    both: Callable
     curvature: Callable
 
+    def function(self, z):
+        return self.both(z)[0]
 
-def _tanh_curvature(z):
+    def slope(self, z):
+        return self.both(z)[1]
+
+
+def _tanh(z):
     t = np.tanh(z)
-    return -2 * t * (1 - t * t)
+    return t, 1 - t * t
+
+
+def _logistic(z):
+    a = 0.5 * (1 + np.tanh(0.5 * z))
+    return a, a * (1 - a)
+
+
+def _relu(z):
+    return 0.5 * (z + np.abs(z)), 0.5 * (1 + np.sign(z))
 
 
 def _softplus(z, beta, shift):
-    return (ACTIVATIONS["softplus"].function(beta * z) - shift) / beta
-
-
-def _softplus_slope(z, beta):
-    return ACTIVATIONS["softplus"].slope(beta * z)
-
-
-def _softplus_curvature(z, beta):
-    s = _softplus_slope(z, beta)
-    return beta * s * (1 - s)
+    z = beta * z
+    half, decay = 0.5 * np.abs(z), np.exp(-np.abs(z))
+    slope = 0.5 + np.copysign(0.5 * (1 - decay) / (1 + decay), z)
+    return (np.log1p(decay) + half + 0.5 * z - shift) / beta, slope
 
 
 def nonlinearity(name, beta):
     """The activation function of a name; ``beta`` is the sharpness of the softplus functions."""
     if name == "tanh":
-        return Nonlinearity(
-            ACTIVATIONS["tanh"].function, ACTIVATIONS["tanh"].slope, _tanh_curvature
-        )
+        return Nonlinearity(_tanh, lambda a, s: -2 * a * s)
+    if name == "logistic":
+        return Nonlinearity(_logistic, lambda a, s: s * (1 - 2 * a))
     if name == "relu":
-        return Nonlinearity(ACTIVATIONS["relu"].function, ACTIVATIONS["relu"].slope, np.zeros_like)
+        return Nonlinearity(_relu, lambda a, s: np.zeros_like(a))
     shift = math.log(2) if name == "centered softplus" else 0.0
-    return Nonlinearity(
-        partial(_softplus, beta=beta, shift=shift),
-        partial(_softplus_slope, beta=beta),
-        partial(_softplus_curvature, beta=beta),
-    )
+    return Nonlinearity(partial(_softplus, beta=beta, shift=shift), lambda a, s: beta * s * (1 - s))

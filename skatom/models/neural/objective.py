@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from skatom.models.neural.perceptron import Passage
+from skatom.parallel import split_sizes, threads_over_blas
+
+# Rows that one thread takes at once.
+_ROWS = 512
 
 
 class SummedNetworks:
@@ -23,23 +27,11 @@ class SummedNetworks:
 
     def outputs(self, x, kinds):
         """c f of every row."""
-        return self._joined(x, kinds, np.empty(len(x)), lambda way: way.outputs)
+        return RowPassages(self, x, kinds).outputs()
 
     def slopes(self, x, kinds):
         """c ∂f/∂x of every row."""
-        return self._joined(x, kinds, np.empty(x.shape), Passage.input_slopes)
-
-    def _joined(self, x, kinds, out, of):
-        for network, own in self.shared(kinds):
-            out[own] = of(Passage(network, x[own]))
-        return self.scale * out
-
-    def shared(self, kinds):
-        """(network, its rows) of the kinds that occur; all rows are a slice."""
-        if len(self.networks) == 1:
-            return [(self.networks[0], slice(None))]
-        rows = [np.flatnonzero(kinds == k) for k in range(len(self.networks))]
-        return [pair for pair in zip(self.networks, rows, strict=True) if len(pair[1])]
+        return RowPassages(self, x, kinds).input_slopes()
 
     def vector(self):
         """All weights and biases."""
@@ -61,6 +53,57 @@ class SummedNetworks:
         return np.concatenate(
             [np.full(p.size, p.ndim == 2) for n in self.networks for p in n.parts()]
         )
+
+
+class RowPassages:
+    """The passages of rows through the networks of their kinds.
+
+    Parameters
+    ----------
+    summed : SummedNetworks
+    x : ndarray of float, shape (n, n_features)
+    kinds : ndarray of int, shape (n,)
+    """
+
+    def __init__(self, summed, x, kinds):
+        self.summed, self.shape = summed, x.shape
+        if len(summed.networks) == 1:
+            self.ways = [(Passage(summed.networks[0], x), slice(None))]
+            return
+        rows = [np.flatnonzero(kinds == k) for k in range(len(summed.networks))]
+        self.ways = [
+            (Passage(network, x[own]) if len(own) else None, own)
+            for network, own in zip(summed.networks, rows, strict=True)
+        ]
+
+    def outputs(self):
+        """c f of every row."""
+        return self._joined(np.empty(self.shape[0]), lambda way: way.outputs)
+
+    def input_slopes(self):
+        """c ∂f/∂x of every row."""
+        return self._joined(np.empty(self.shape), Passage.input_slopes)
+
+    def _joined(self, out, of):
+        for way, own in self.ways:
+            if way is not None:
+                out[own] = of(way)
+        return self.summed.scale * out
+
+    def parameter_slopes(self, weights, tangents):
+        r"""Derivatives of :math:`\sum_i c\,[w_i f(x_i) + t_i \cdot \nabla f(x_i)]`.
+
+        See `Passage.parameter_slopes`; they are in the order of `SummedNetworks.vector`, and zero
+        for networks without rows.
+        """
+        found = []
+        for network, (way, own) in zip(self.summed.networks, self.ways, strict=True):
+            if way is None:
+                found += [np.zeros(part.size) for part in network.parts()]
+                continue
+            along = None if tangents is None else tangents[own]
+            found += [part.ravel() for part in way.parameter_slopes(weights[own], along)]
+        return self.summed.scale * np.concatenate(found)
 
 
 class SquaredErrors:
@@ -101,53 +144,37 @@ class SquaredErrors:
 
     def _evaluate(self, summed, chosen, with_slopes):
         """The sum of squared errors over all labels, and its slope if it is wanted."""
-        data = self.data
-        rows, starts = data.rows_of(chosen)
-        x, shared = data.x[rows], summed.shared(data.kinds[rows])
-        ways = [(Passage(network, x[own]), own) for network, own in shared]
-        errors, pull = self._of_energies(ways, chosen, starts)
-        coordinates, firsts = data.slopes_of(chosen)
+        pieces = [chosen[some] for some in split_sizes(np.diff(self.data.offsets)[chosen], _ROWS)]
+        with threads_over_blas() as team:
+            found = list(team.map(lambda some: self._piece(summed, some, with_slopes), pieces))
+        errors, slopes = zip(*found, strict=True)
+        return sum(errors), sum(slopes) if with_slopes else None
+
+    def _piece(self, summed, chosen, with_slopes):
+        """What some structures add to the sum and to its slope."""
+        rows, starts = self.data.rows_of(chosen)
+        ways = RowPassages(summed, self.data.x[rows], self.data.kinds[rows])
+        errors, pull = self._of_energies(np.add.reduceat(ways.outputs(), starts[:-1]), chosen)
+        coordinates, firsts = self.data.slopes_of(chosen)
         tangents = None
         if len(coordinates):
-            more, vector = self._of_derivatives(ways, x.shape, chosen, starts, firsts, coordinates)
+            found = self.data.along(chosen, starts, firsts, ways.input_slopes())
+            more, vector = self._of_derivatives(found, coordinates)
             errors += more
             if with_slopes:
-                tangents = data.tangents(chosen, starts, firsts, vector)
+                tangents = self.data.tangents(chosen, starts, firsts, vector)
         if not with_slopes:
             return errors, None
-        parts = {
-            id(way.network): way.parameter_slopes(
-                pull[own], None if tangents is None else tangents[own]
-            )
-            for way, own in ways
-        }
-        return errors, self._joined(summed, parts)
+        return errors, ways.parameter_slopes(np.repeat(pull, np.diff(starts)), tangents)
 
-    def _of_energies(self, ways, chosen, starts):
-        """The error of energies, and its slope by the output of every row."""
-        data, scale, outputs = self.data, self.summed.scale, np.empty(starts[-1])
-        for way, own in ways:
-            outputs[own] = way.outputs
-        weights = data.energy_weights[chosen]
-        sums = np.add.reduceat(outputs, starts[:-1])
-        left = weights * (scale * sums - data.energy[chosen])
-        pull = np.repeat(2 * scale / self.n_labels * weights * left, np.diff(starts))
-        return left @ left / self.n_labels, pull
+    def _of_energies(self, energies, chosen):
+        """The error of energies of structures, and its slope by each."""
+        weights = self.data.energy_weights[chosen]
+        left = weights * (energies - self.data.energy[chosen])
+        return left @ left / self.n_labels, 2 / self.n_labels * weights * left
 
-    def _of_derivatives(self, ways, shape, chosen, starts, firsts, coordinates):
-        """The error of forces and virials, and its slope by dE/dR and dE/dε, times the scale."""
-        data, scale, slopes = self.data, self.summed.scale, np.empty(shape)
-        for way, own in ways:
-            slopes[own] = way.input_slopes()
-        weights = data.slope_weights[coordinates]
-        found = scale * data.along(chosen, starts, firsts, slopes)
-        left = weights * (found - data.slopes[coordinates])
-        return left @ left / self.n_labels, 2 * scale / self.n_labels * weights * left
-
-    def _joined(self, summed, parts):
-        """Slopes by all weights; networks without rows have none."""
-        return np.concatenate([
-            part.ravel()
-            for network in summed.networks
-            for part in parts.get(id(network)) or map(np.zeros_like, network.parts())
-        ])  # fmt: skip
+    def _of_derivatives(self, found, coordinates):
+        """The error of forces and virials, and its slope by each dE/dR and dE/dε."""
+        weights = self.data.slope_weights[coordinates]
+        left = weights * (found - self.data.slopes[coordinates])
+        return left @ left / self.n_labels, 2 / self.n_labels * weights * left

@@ -12,6 +12,13 @@ from math import prod
 
 import numpy as np
 
+from skatom.models.neural.neighbor_table import fill_table
+from skatom.properties import OUTPUTS
+
+# Whether structures or atoms have the numbers of a network, and the shape of one.
+NUMBERS = {p.name: (p.per, p.shape) for p in OUTPUTS.values()} | {
+    "gradient": ("atom", (3,)), "virial": ("structure", (6,)),
+}  # fmt: skip
 # Numbers of atoms and edges of padded batches are those of a grid with this ratio.
 _GRID = 2**0.25
 
@@ -24,47 +31,63 @@ class BatchLayout:
     ----------
     n_structures, n_atoms, n_edges, n_species : int
         Numbers in the batch, those that pad it included.
-    labelled : bool
-        Whether there are labels.
+    labels : tuple of str
+        Names of the labels, of `NUMBERS`.
     sorted : bool
         Whether the edges are also listed by atom, from both ends, for sums over segments.
     dtype : {"float32", "float64"}
+    n_slots : int
+        Columns of the table of neighbours, 0 if there is none.
+    n_edge_numbers, n_atom_numbers : int
+        What is known of an edge beside its vector, and of an atom beside its element.
     """
 
     n_structures: int
     n_atoms: int
     n_edges: int
     n_species: int
-    labelled: bool
+    labels: tuple
     sorted: bool
     dtype: str
+    n_slots: int = 0
+    n_edge_numbers: int = 0
+    n_atom_numbers: int = 0
 
     @classmethod
-    def of(cls, graphs, n_structures, n_species, *, labelled, on_card, dtype):
+    def of(cls, graphs, n_structures, n_species, *, labels, on_card, dtype):
         """The layout of a batch: as it is, or padded and sorted for a card."""
+        n_slots = max(1, int(graphs.degrees(1).max())) if graphs.tabled else 0
         layout = cls(
-            n_structures, len(graphs.kinds), len(graphs.first), n_species, labelled, on_card, dtype
-        )
+            n_structures, len(graphs.kinds), len(graphs.first), n_species, tuple(labels), on_card,
+            dtype, n_slots, _width(graphs.edge_numbers), _width(graphs.atom_numbers),
+        )  # fmt: skip
         if not on_card:
             return layout
         # an atom to spare is the end of the edges that pad
         return replace(
-            layout, n_atoms=_on_grid(layout.n_atoms + 1), n_edges=_on_grid(layout.n_edges + 1)
-        )
+            layout, n_atoms=_on_grid(layout.n_atoms + 1), n_edges=_on_grid(layout.n_edges + 1),
+            n_slots=_on_grid(n_slots) if n_slots else 0,
+        )  # fmt: skip
 
     @cached_property
     def floats(self):
         """Shapes of the arrays of floats by name."""
         n, atoms, edges = self.n_structures, self.n_atoms, self.n_edges
-        shapes = {"vectors": (edges, 3), "one_hot": (atoms, self.n_species), "degrees": (atoms, 1)}
-        if self.labelled:
-            shapes |= {
-                "energy": (n,), "energy_weight": (n,), "gradient": (atoms, 3),
-                "gradient_weight": (atoms, 1), "virial": (n, 6), "virial_weight": (n, 1),
-            }  # fmt: skip
+        shapes = {
+            "vectors": (edges, 3), "one_hot": (atoms, self.n_species), "degrees": (atoms, 1),
+            "positions": (atoms, 3), "shares": (n,),
+        }  # fmt: skip
+        for name in self.labels:
+            per, shape = NUMBERS[name]
+            rows = n if per == "structure" else atoms
+            shapes |= {name: (rows, *shape), f"{name}_weight": (rows, *(1,) * len(shape))}
         if self.sorted:
             shapes["signs"] = (2 * edges, 1)
-        return shapes
+        if self.n_slots:
+            shapes["slot_mask"] = (atoms, self.n_slots, 1)
+        known = {"edge_numbers": (edges, self.n_edge_numbers),
+                 "atom_numbers": (atoms, self.n_atom_numbers)}  # fmt: skip
+        return shapes | {name: shape for name, shape in known.items() if shape[1]}
 
     @cached_property
     def integers(self):
@@ -78,12 +101,20 @@ class BatchLayout:
                 "neighbors": (2 * edges,), "entries": (2 * edges,), "starts": (atoms + 1,),
                 "atom_starts": (n + 1,), "edge_starts": (n + 1,),
             }  # fmt: skip
+        if self.n_slots:
+            size = (atoms * self.n_slots,)
+            shapes |= {"slot_neighbors": size, "slot_edges": size, "slot_reverse": size,
+                       "edge_slots": (2, edges)}  # fmt: skip
         return shapes
 
     @property
     def sizes(self):
         """Lengths of the buffers of floats and of integers."""
         return [sum(map(prod, shapes.values())) for shapes in (self.floats, self.integers)]
+
+
+def _width(numbers):
+    return 0 if numbers is None else numbers.shape[1]
 
 
 def _on_grid(n):
@@ -130,9 +161,10 @@ def packed(graphs, layout, cutoff, labels=None):
     real["vectors"][:n_edges] = graphs.vectors
     real["vectors"][n_edges:, 0] = cutoff
     real["one_hot"][np.arange(n_atoms), graphs.kinds] = 1
-    degrees = np.bincount(first, minlength=layout.n_atoms)
-    degrees += np.bincount(second, minlength=layout.n_atoms)
+    degrees = graphs.degrees(layout.n_atoms)
     real["degrees"][:, 0] = degrees
+    real["positions"][:n_atoms] = graphs.positions
+    real["shares"][:n] = 1 / graphs.n_atoms
     for name, ends in (("first", first), ("second", second)):
         whole[name][:n_edges] = ends
         whole[name][n_edges:] = layout.n_atoms - 1
@@ -142,6 +174,12 @@ def packed(graphs, layout, cutoff, labels=None):
         whole[name][: offsets[-1]] = np.repeat(np.arange(n), np.diff(offsets))
     if layout.sorted:
         _sort(real, whole, graphs, first, second, degrees)
+    if layout.n_slots:
+        fill_table(real, whole, first, second, degrees)
+    for name in ("edge_numbers", "atom_numbers"):
+        if name in real:
+            values = getattr(graphs, name)
+            real[name][: len(values)] = values
     for name, values in (labels or {}).items():
         real[name][: len(values)] = values.reshape(-1, *real[name].shape[1:])
     return floats, integers

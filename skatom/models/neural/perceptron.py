@@ -69,13 +69,13 @@ class Passage:
     def __init__(self, network, x):
         self.network = network
         self.rho = nonlinearity(network.activation, network.beta)
-        self.arguments, self.activations = [], [x]
+        self.slopes, self.activations = [], [x]
         for w, b in zip(network.coefs[:-1], network.intercepts[:-1], strict=True):
-            self.arguments.append(self.activations[-1] @ w + b)
-            self.activations.append(self.rho.function(self.arguments[-1]))
+            value, slope = self.rho.both(self.activations[-1] @ w + b)
+            self.activations.append(value)
+            self.slopes.append(slope)
         self.top = network.coefs[-1][:, 0]
         self.outputs = self.activations[-1] @ self.top + network.intercepts[-1][0]
-        self.slopes = [self.rho.slope(z) for z in self.arguments]
 
     def input_slopes(self):
         """∂f/∂x (n, n_features)."""
@@ -108,10 +108,11 @@ class Passage:
         top = self.activations[-1].T @ weights + (of_a[-1].sum(axis=0) if moving else 0.0)
         parts = [top[:, None], np.array([weights.sum()])]
         back = np.multiply.outer(weights, self.top)
-        for k in range(len(self.arguments) - 1, -1, -1):
+        for k in range(len(self.slopes) - 1, -1, -1):
             back = back * self.slopes[k]
             if moving:
-                back += self.of_activations[k] * self.rho.curvature(self.arguments[k]) * of_z[k]
+                bend = self.rho.curvature(self.activations[k + 1], self.slopes[k])
+                back += self.of_activations[k] * bend * of_z[k]
             of_weights = self.activations[k].T @ back
             if moving:
                 of_weights += of_a[k].T @ self.of_arguments[k]

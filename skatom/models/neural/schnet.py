@@ -67,6 +67,13 @@ class SchNet(NeuralPotential):
         Divide the sum over neighbours by their number, as crystals with a hard cutoff need.
     shared_filters : bool, default=False
         Whether all interactions have the same filters.
+    target : {"energy", "dipole", "dipole_norm", "charges"}, default="energy"
+        What is learnt: energies, forces and stresses; or dipoles in e·Å of neutral molecules,
+        :math:`\sum_i q_i r_i`, whose charges :math:`q_i` the network gives; their lengths alone; or
+        charges of atoms in e. All but energies have the labels' mean squared error as their loss.
+    pooling : {"sum", "mean"}, default="sum"
+        Energies are sums over the atoms, or means, for numbers that do not grow with the structure,
+        such as those of orbitals; then noises of energies do not grow, either.
     noise_energy : float, dict or array-like of shape (n,), default=0.03
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`. Only the ratios of
@@ -136,6 +143,8 @@ class SchNet(NeuralPotential):
         Number of iterations.
     best_iteration_ : int
         The iteration whose weights were kept.
+    steps_ : dict of ndarray or None
+        What `partial_fit` goes on from.
     species_ : ndarray of int, shape (n_species,)
         Sorted atomic numbers seen in `fit`.
     absolute_energies_ : bool
@@ -213,6 +222,8 @@ class SchNet(NeuralPotential):
         gamma: float = 10.0,
         normalize_filter: bool = False,
         shared_filters: bool = False,
+        target: str = "energy",
+        pooling: str = "sum",
         noise_energy: dict | ArrayLike = 0.03,
         noise_forces: dict | ArrayLike = 0.03,
         noise_virial: dict | ArrayLike = 0.1,
@@ -247,6 +258,8 @@ class SchNet(NeuralPotential):
         self.gamma = gamma
         self.normalize_filter = normalize_filter
         self.shared_filters = shared_filters
+        self.target = target
+        self.pooling = pooling
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
         self.noise_virial = noise_virial

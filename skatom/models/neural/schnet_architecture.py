@@ -57,6 +57,11 @@ class SchNetArchitecture(Architecture):
 
         return features(self, weights, batch)
 
+    def tables(self, weights):
+        from skatom.models._torch.networks.schnet import tables
+
+        return tables(self, weights)
+
     @property
     def numbers_per_edge(self):
         n_filters = 1 if self.shared_filters else self.n_interactions

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skatom._device import check_is_array
 from skatom._intervals import POSITIVE
-from skatom._layers import LayeredRows
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
-from skatom.baseline import count_species, fit_baseline
-from skatom.elements import species_index
-from skatom.models._feature_regressor import FeatureRegressor, described, kind_of
-from skatom.models._labels import Labels, check_array_labels, check_labels
+from skatom.models._feature_regressor import described, kind_of
+from skatom.models._labels import check_array_labels
+from skatom.models.neural.descent import Adam, Momentum, quasi_newton, stochastic_descent
 from skatom.models.neural.labelled_rows import LabelledRows
-from skatom.models.neural.objective import SummedNetworks
-from skatom.models.neural.perceptron import Perceptron
-from skatom.models.neural.standard_energies import energies_of_elements, scale_of
-from skatom.models.neural.training import train
-from skatom.properties import in_order
-from skatom.targets import Targets, as_targets
+from skatom.models.neural.network_regressor import SummedNetworkRegressor, check_some_weight
+from skatom.targets import Targets
 
 _NOISES = ("noise_energy", "noise_forces", "noise_virial")
 
 
-class StructuredMLPRegressor(FeatureRegressor):
+class StructuredMLPRegressor(SummedNetworkRegressor):
     r"""Multilayer perceptron of the parts of a structure, whose outputs are summed.
 
     .. math::
@@ -58,9 +51,9 @@ class StructuredMLPRegressor(FeatureRegressor):
     ----------
     hidden_layer_sizes : tuple of int, default=(25, 25)
         Neurons of the hidden layers of the subnetwork.
-    activation : {"centered softplus", "softplus", "tanh", "relu"}, default="centered softplus"
-        The function ρ. "centered softplus" is :math:`[\ln(1 + e^{\beta z}) - \ln 2] / \beta`. The
-        slope of "relu" has steps, so that forces have, too.
+    activation : str, default="centered softplus"
+        The function ρ: "centered softplus", :math:`[\ln(1 + e^{\beta z}) - \ln 2] / \beta`,
+        "softplus", "tanh", "logistic", or "relu", whose slope has steps, so that forces have, too.
     beta : float, default=1
         Sharpness β of the softplus functions, which become rectifiers as it grows.
     n_groups : int, default=None
@@ -197,31 +190,14 @@ class StructuredMLPRegressor(FeatureRegressor):
     (300, 3)
     """
 
-    gives = in_order({"energy", "forces", "stress", "local_energies"})
-
     _parameter_constraints = {
-        "hidden_layer_sizes": ["array-like"],
-        "activation": [StrOptions({"centered softplus", "softplus", "tanh", "relu"})],
+        **SummedNetworkRegressor._parameter_constraints,
+        "activation": [StrOptions({"centered softplus", "softplus", "tanh", "logistic", "relu"})],
         "beta": [POSITIVE],
         "n_groups": [Interval(Integral, 1, None, closed="left"), None],
         "by_species": ["boolean"],
-        "alpha": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"adam", "sgd", "lbfgs"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate_init": [POSITIVE],
         "momentum": [Interval(Real, 0, 1, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, 1, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "warm_start": ["boolean"],
-        "noise_energy": [POSITIVE, dict, "array-like"],
-        "noise_forces": [POSITIVE, dict, "array-like"],
-        "noise_virial": [POSITIVE, dict, "array-like"],
-        "baseline": "no_validation",
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -323,7 +299,7 @@ class StructuredMLPRegressor(FeatureRegressor):
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
         used = np.flatnonzero(weights)
-        _check_weights(used)
+        check_some_weight(used)
         X, y, weights = X[used], np.asarray(y, float)[used], weights[used]
         self._learnt_from, self.species_, self.baseline_ = None, None, None
         self.outputs_, self.absolute_energies_ = ("energy",), True
@@ -335,110 +311,12 @@ class StructuredMLPRegressor(FeatureRegressor):
         noise = self.scale_ * np.sqrt(m)
         return LabelledRows.of_table(x, m, y - self.intercept_, weights, noise)
 
-    def _start_structures(self, X, y, sample_weight, configurations, before):
-        if len(X) == 0:
-            raise ValueError("got no structures: pass at least one")
-        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
-        atomic = kind_of(X) == "AtomicFeatures"
-        if atomic and self.n_groups is not None:
-            raise ValueError(
-                f"n_groups={self.n_groups} divides the features of structures, and X is "
-                "AtomicFeatures, whose parts are atoms: leave out n_groups, or pool the features"
-            )
-        targets = as_targets(y, X.structures)
-        learnt = check_labels(targets, self.learns, type(self).__name__)
-        noise = {name: getattr(self, name) for name in _NOISES}
-        self._learnt_from, self.species_ = kind_of(X), X.structures.species
-        self.n_features_in_ = X.n_features
-        self.absolute_energies_ = "energy" in learnt
-        self.outputs_ = tuple(n for n in self.gives if atomic or n != "local_energies")
-        self.baseline_ = fit_baseline(self.baseline, X.structures, targets, sample_weight)
-        labels = Labels.of(
-            X.structures, targets, self.baseline_, noise, configurations, sample_weight
-        )
-        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
-        used = np.flatnonzero(
-            (labels.has_energy | labels.has_forces | labels.has_virial) & (weights > 0)
-        )
-        _check_weights(used)
-        if len(used) < len(X):
-            X, labels, weights = X[used], labels[used], weights[used]
-        rows = self._rows(X)
-        counts = count_species(X.structures, self.species_)
-        if before is None:
-            self.intercept_ = energies_of_elements(counts, labels)
-            self.scale_ = scale_of(labels, counts @ self.intercept_, np.diff(rows[2]))
-        energies = labels.energy - counts @ self.intercept_
-        return LabelledRows.of_structures(X, rows, labels, energies, self._n_groups, weights)
-
-    @property
-    def _n_groups(self):
-        return self.n_groups or 1
-
-    @property
-    def _has_networks_of_species(self):
-        return self._learnt_from == "AtomicFeatures" and bool(self.by_species)
-
-    def _table_rows(self, X):
-        """The parts of samples or structures (n n_groups, n_features / n_groups)."""
-        n, p = X.shape
-        if p % self._n_groups:
-            raise ValueError(
-                f"{p} features cannot be divided into n_groups={self.n_groups} parts of equal "
-                "length: give a divisor of the number of features"
-            )
-        return np.ascontiguousarray(X).reshape(n * self._n_groups, -1)
-
-    def _rows(self, X):
-        """Rows of features, the network of each, and where those of each structure begin."""
-        if self._learnt_from != "AtomicFeatures":
-            x = self._table_rows(X if self._learnt_from is None else X.values)
-            return x, np.zeros(len(x), np.int64), self._n_groups * np.arange(len(X) + 1)
-        kinds = np.zeros(len(X.values), np.int64)
-        if self._has_networks_of_species:
-            kinds = species_index(X.structures, self.species_)
-        return X.values, kinds, X.offsets
-
-    def _train(self, data, before):
-        random = check_random_state(self.random_state)
-        summed = SummedNetworks(self._first_networks(data, before, random), self.scale_)
-        progress = train(self, data, summed, random)
-        self.networks_ = summed.of_vector(progress.theta).networks
-        self.loss_curve_, self.validation_curve_ = progress.losses, progress.scores
-        self.n_iter_, self.best_loss_ = len(progress.losses), float(progress.best)
-        return self
-
-    def _first_networks(self, data, before, random):
-        sizes = self._sizes(data.x.shape[1])
-        n = len(self.species_) if self._has_networks_of_species else 1
-        if before is None:
-            return [
-                Perceptron.random(sizes, self.activation, float(self.beta), random)
-                for _ in range(n)
-            ]
-        known = before["networks_"]
-        same = len(known) == n and known[0].sizes == sizes
-        for name in ("species_", "_learnt_from"):
-            same = same and np.array_equal(before[name], getattr(self, name))
-        if not same:
-            raise ValueError(
-                f"warm_start=True goes on with {len(known)} networks of the layers "
-                f"{known[0].sizes}, but these data need {n} of {sizes}, or are of other species: "
-                "give features of the same kind, or warm_start=False"
-            )
-        return [Perceptron(k.coefs, k.intercepts, self.activation, float(self.beta)) for k in known]
-
-    def _sizes(self, n_in):
-        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes))
-        if hidden.size and (hidden.dtype.kind not in "iu" or (hidden < 1).any()):
-            raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} must be positive integers, one "
-                "for each hidden layer, such as (25, 25)"
-            )
-        return [int(n_in), *hidden.astype(int).tolist(), 1]
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "networks_")
+    def _descend(self, loss, progress, random):
+        if self.solver == "lbfgs":
+            quasi_newton(loss, progress)
+            return
+        rule = Adam if self.solver == "adam" else partial(Momentum, momentum=self.momentum)
+        stochastic_descent(loss, progress, rule, self.batch_size, self.learning_rate_init, random)
 
     def predict_groups(self, X: FeaturesLike) -> Array:
         r"""Contributions :math:`c f(x_m) + \varepsilon` of the parts of structures or samples.
@@ -463,72 +341,3 @@ class StructuredMLPRegressor(FeatureRegressor):
         x, kinds, _ = self._rows(X)
         outputs = self._summed.outputs(x, kinds).reshape(len(X), self._n_groups)
         return outputs + self._constants(X)[:, None] / self._n_groups
-
-    def layers_of(self, X: FeaturesLike) -> tuple:
-        """The layers that a prediction is made of, for `skatom.attribution`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
-            The features, as in `fit`.
-
-        Returns
-        -------
-        inputs : ndarray of float, shape (n_rows, n_inputs)
-            What enters the first layers: atoms, or parts of structures.
-        parts : list of LayeredRows
-            The layers of all rows; their outputs add up to the prediction without the baseline.
-        """
-        check_is_fitted(self)
-        X = self._checked(X)
-        x, kinds, offsets = self._rows(X)
-        counts = np.diff(offsets)
-        if self._learnt_from == "AtomicFeatures":
-            constants = self.intercept_[species_index(X.structures, self.species_)]
-        else:
-            constants = np.repeat(self._constants(X) / counts, counts)
-        parts = [
-            LayeredRows(rows, network.layers(self.scale_), constants[rows])
-            for k, network in enumerate(self.networks_)
-            if len(rows := np.flatnonzero(kinds == k))
-        ]
-        return x, parts
-
-    @property
-    def _summed(self):
-        return SummedNetworks(self.networks_, self.scale_)
-
-    def _constants(self, X):
-        """The constants of samples or structures, (n,)."""
-        if self._learnt_from is None:
-            return np.full(len(X), self.intercept_)
-        return count_species(X.structures, self.species_) @ self.intercept_
-
-    def _evaluate(self, X, names):
-        x, kinds, offsets = self._rows(X)
-        found = {}
-        if {"energy", "local_energies"} & {*names}:
-            outputs = self._summed.outputs(x, kinds)
-            sums = np.add.reduceat(outputs, offsets[:-1]) if len(X) else np.empty(0)
-            found["energy"] = sums + self._constants(X)
-            if "local_energies" in names:
-                index = species_index(X.structures, self.species_)
-                found["local_energies"] = outputs + self.intercept_[index]
-        if {"gradient", "virial"} & {*names}:
-            cotangent = self._summed.slopes(x, kinds).reshape(X.values.shape)
-            found["gradient"], found["virial"] = X.pullback(cotangent)
-        return found
-
-    def _checked(self, X):
-        X = super()._checked(X)
-        if self._learnt_from is not None:
-            check_is_array(X, type(self).__name__, "ForceKernelRidge is")
-            species_index(X.structures, self.species_)  # raises for species not seen in fit
-        return X
-
-
-def _check_weights(used):
-    if not len(used):
-        raise ValueError(
-            "no label has weight: give at least one labelled sample a positive sample_weight"
-        )

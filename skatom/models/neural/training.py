@@ -1,22 +1,12 @@
 """The training of networks, from their first weights to the best ones."""
 
-from functools import partial
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skatom._progress import tqdm
 from skatom._warnings import warn
 from skatom.memory import check_memory
-from skatom.models.neural.descent import (
-    Adam,
-    Momentum,
-    Progress,
-    Stopping,
-    quasi_newton,
-    stochastic_descent,
-)
-from skatom.models.neural.objective import SquaredErrors
+from skatom.models.neural.descent import Progress, Stopping
 
 
 def train(settings, data, summed, random):
@@ -24,10 +14,10 @@ def train(settings, data, summed, random):
 
     Parameters
     ----------
-    settings : StructuredMLPRegressor
-        Whose parameters say how.
+    settings : SummedNetworkRegressor
+        Whose parameters say how; it makes the loss and descends along it.
     data : LabelledRows
-    summed : SummedNetworks
+    summed : SummedNetworks or ChargedNetworks
     random : RandomState
 
     Returns
@@ -42,13 +32,14 @@ def train(settings, data, summed, random):
     """
     learnt, left_out = _parted(settings, len(data), random)
     _check_passage(settings, data, summed)
-    loss = SquaredErrors(data, summed, float(settings.alpha), learnt)
-    watch = SquaredErrors(data, summed, 0.0, left_out).errors if len(left_out) else None
+    errors = settings._errors(data)
+    loss = errors(data, summed, float(settings.alpha), learnt)
+    watch = errors(data, summed, 0.0, left_out).errors if len(left_out) else None
     stopping = Stopping(settings.max_iter, settings.tol, settings.n_iter_no_change)
     name = type(settings).__name__
     with tqdm(total=settings.max_iter, disable=not settings.verbose, desc=name) as bar:
         progress = Progress(summed.vector(), stopping, watch, bar)
-        _descend(settings, loss, progress, random)
+        settings._descend(loss, progress, random)
     if not progress.converged:
         warn(
             f"{name}: the loss still falls after max_iter={settings.max_iter} iterations: raise "
@@ -81,14 +72,4 @@ def _check_passage(settings, data, summed):
         8.0 * share * len(data.x) * arrays,
         f"the passage of {round(share * len(data.x))} rows through a network",
         "take smaller batches with solver='adam', or fewer structures",
-    )
-
-
-def _descend(settings, loss, progress, random):
-    if settings.solver == "lbfgs":
-        quasi_newton(loss, progress)
-        return
-    rule = Adam if settings.solver == "adam" else partial(Momentum, momentum=settings.momentum)
-    stochastic_descent(
-        loss, progress, rule, settings.batch_size, settings.learning_rate_init, random
     )

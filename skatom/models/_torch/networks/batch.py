@@ -1,6 +1,6 @@
 """The tensors of a batch of graphs."""
 
-from skatom.models._torch.networks.edge_sums import AtomGradients, StructureSums
+from skatom.models._torch.networks.edge_sums import AtomGradients, StructureRows, StructureSums
 from skatom.models.neural.packing import views
 
 
@@ -23,6 +23,10 @@ class GraphBatch:
         1 in the column of each atom's element.
     degrees : Tensor, shape (n_atoms, 1)
         The number of neighbours of each atom.
+    positions : Tensor, shape (n_atoms, 3)
+        Relative to the mean of the atoms of the structure, in Å.
+    shares : Tensor, shape (n_structures,)
+        1 / N of the N atoms of each structure.
     n_structures : int
     is_sorted : bool
         Whether edges are listed by atom as well.
@@ -43,6 +47,11 @@ class GraphBatch:
         """Sums over the edges of each structure."""
         starts = self.edge_starts if self.is_sorted else None
         return StructureSums.apply(values, self.edge_owners, starts, self.n_structures)
+
+    def of_structures(self, values):
+        """The row of its structure for each atom: the transpose of `sums_of_atoms`."""
+        starts = self.atom_starts if self.is_sorted else None
+        return StructureRows.apply(values, self.atom_owners, starts, self.n_structures)
 
     def gradients(self, slopes):
         """∂E/∂R (n_atoms, 3) from the slopes of E along the vectors of edges (n_edges, 3)."""

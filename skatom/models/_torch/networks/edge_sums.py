@@ -5,12 +5,16 @@ Each pair of neighbours is one edge. With the messages h of atoms and the filter
     c_i = sum over edges e = (i, j) of h_j w_e   and   p_e = u_i h_j + u_j h_i
 
 are each other's derivatives, so that derivatives of any order need no others. On a card sums run
-over sorted segments: additions in the order of threads would not repeat their results.
+over sorted segments: additions in the order of threads would not repeat their results. On the CPU
+they are compiled loops over the edges, which make no copies of rows.
 """
 
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+
+from skatom._numba import is_installed
+from skatom.models._cpu.edge_sums import convolve, multiply
 
 
 def segment_sums(values, starts):
@@ -18,7 +22,21 @@ def segment_sums(values, starts):
     return torch.segment_reduce(values, "sum", offsets=starts, axis=0, unsafe=True, initial=0)
 
 
+def is_looped(batch):
+    """Whether sums of a batch are compiled loops."""
+    return is_installed() and not batch.is_sorted
+
+
+def looped(loop, tensors, batch, out):
+    """``out`` after a compiled loop over the edges."""
+    arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
+    loop(*arrays, batch.first.numpy(), batch.second.numpy(), out.numpy())
+    return out
+
+
 def _convolved(h, w, batch):
+    if is_looped(batch):
+        return looped(convolve, (h, w), batch, h.new_zeros(h.shape))
     if batch.is_sorted:
         messages = h.index_select(0, batch.neighbors) * w.index_select(0, batch.entries)
         return segment_sums(messages, batch.starts)
@@ -28,6 +46,8 @@ def _convolved(h, w, batch):
 
 
 def _products(u, h, batch):
+    if is_looped(batch):
+        return looped(multiply, (u, h), batch, h.new_empty((len(batch.first), h.shape[1])))
     first, second = batch.first, batch.second
     found = u.index_select(0, first).mul_(h.index_select(0, second))
     return found.addcmul_(u.index_select(0, second), h.index_select(0, first))
@@ -92,12 +112,25 @@ class StructureSums(Function):
 
     @staticmethod
     def forward(ctx, values, owners, starts, n):
-        ctx.owners = owners
+        ctx.owners, ctx.starts, ctx.n = owners, starts, n
         if starts is not None:
             return segment_sums(values, starts)
         return values.new_zeros((n, *values.shape[1:])).index_add_(0, owners, values)
 
     @staticmethod
     def backward(ctx, u):
-        padded = torch.cat([u, torch.zeros_like(u[:1])])  # rows of the padding have no structure
-        return padded.index_select(0, ctx.owners), None, None, None
+        return StructureRows.apply(u, ctx.owners, ctx.starts, ctx.n), None, None, None
+
+
+class StructureRows(Function):
+    """The row of its structure for each atom or edge: zeros for those of the padding."""
+
+    @staticmethod
+    def forward(ctx, values, owners, starts, n):
+        ctx.owners, ctx.starts, ctx.n = owners, starts, n
+        padded = torch.cat([values, torch.zeros_like(values[:1])])
+        return padded.index_select(0, owners)
+
+    @staticmethod
+    def backward(ctx, u):
+        return StructureSums.apply(u, ctx.owners, ctx.starts, ctx.n), None, None, None

@@ -2,8 +2,10 @@
 
 from threading import Lock
 
+import numpy as np
 import torch
 
+from skatom._numba import is_installed
 from skatom.models._torch.networks.recorded import RecordedWork, new_stream, on_stream
 
 
@@ -20,19 +22,22 @@ class NetworkOnDevice:
     def __init__(self, potential, theta, device):
         self.potential = potential
         self.theta = torch.tensor(theta, device=device.name)
+        if not device.is_card and theta.dtype == np.float32 and is_installed():
+            potential.tables = potential.architecture.tables(potential.weights(self.theta))
         self._stream, self._lock = new_stream(device), Lock()
-        self._energies = RecordedWork(self._of_energies, device, self._stream)
-        self._derivatives = RecordedWork(self._of_derivatives, device, self._stream)
+        self._plain = RecordedWork(self._outputs, device, self._stream)
+        self._differentiated = RecordedWork(self._with_derivatives, device, self._stream)
 
     def __call__(self, arrays, layout, derivatives):
-        """Numpy arrays of a batch: energies of atoms and, with derivatives, ∂E/∂R and ∂E/∂ε."""
-        work = self._derivatives if derivatives else self._energies
+        """Numpy arrays of a batch by name, and with derivatives those of the energy."""
+        work = self._differentiated if derivatives else self._plain
         with self._lock, on_stream(self._stream):  # the buffers belong to one call at a time
-            return [tensor.cpu().numpy().astype(float) for tensor in work(arrays, layout)]
+            found = work(arrays, layout).items()
+            return {name: tensor.cpu().numpy().astype(float) for name, tensor in found}
 
-    def _of_energies(self, batch):
+    def _outputs(self, batch):
         with torch.no_grad():
-            return (self.potential.local_energies(self.theta, batch),)
+            return self.potential.outputs(self.theta, batch)
 
-    def _of_derivatives(self, batch):
+    def _with_derivatives(self, batch):
         return self.potential.predict(self.theta, batch)

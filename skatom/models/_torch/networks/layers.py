@@ -5,7 +5,7 @@ from math import log, pi
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import softplus
+from torch.nn.functional import silu, softplus
 
 
 def shifted_softplus(x):
@@ -51,12 +51,23 @@ class WithSlopes(Function):
         return g, None, (g * slopes).sum((0, 2))
 
 
+ACTIVATIONS = {"shifted_softplus": shifted_softplus, "tanh": torch.tanh, "silu": silu}
+
+
 def gaussians(distances, n, stop, gamma):
     """exp(-γ (d - μ)²) for n centres μ from 0 to ``stop``, and the derivatives by d."""
     centers = torch.linspace(0, stop, n, dtype=distances.dtype, device=distances.device)
     left = distances[:, None] - centers
     values = torch.exp(-gamma * left * left)
     return values, -2 * gamma * left * values
+
+
+def sine_waves(distances, n, stop):
+    """sin(k π d / d_c) / d for k = 1, …, n and ``stop`` d_c, and the derivatives by d."""
+    k = torch.arange(1, n + 1, dtype=distances.dtype, device=distances.device) * (pi / stop)
+    d = distances[:, None]
+    values = torch.sin(k * d) / d
+    return values, (k * torch.cos(k * d) - values) / d
 
 
 def cosine_cutoff(distances, cutoff):

@@ -1,8 +1,10 @@
-"""Energies of networks of graphs, their derivatives, and the loss of labels."""
+"""Outputs of networks of graphs, derivatives of energies, and the loss of labels."""
 
 import torch
 
 from skatom.models._torch.networks.batch import GraphBatch
+
+DERIVATIVES = ("gradient", "virial")
 
 
 class GraphPotential:
@@ -11,12 +13,18 @@ class GraphPotential:
     Parameters
     ----------
     architecture : Architecture
-    head : EnergyHead
+    head : Head
+
+    Attributes
+    ----------
+    tables : dict of Tensor
+        What stands in place of layers whose weights do not change any more, by name.
     """
 
     def __init__(self, architecture, head):
         self.architecture, self.head = architecture, head
         self.shapes = architecture.shapes | head.shapes
+        self.tables = {}
         self._sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
 
     def weights(self, theta):
@@ -27,23 +35,35 @@ class GraphPotential:
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
-    def local_energies(self, theta, batch):
-        """Energies of the atoms (n_atoms,); those of padding are some number."""
-        weights = self.weights(theta)
+    def outputs(self, theta, batch, derivatives=(), training=False):
+        """Tensors by name, those of padding being some number.
+
+        Parameters
+        ----------
+        theta : Tensor
+        batch : GraphBatch
+        derivatives : sequence of str
+            Out of "gradient", ∂E/∂R (n_atoms, 3), and "virial", ∂E/∂ε (n, 6).
+        training : bool
+            Whether derivatives by the weights follow.
+        """
+        if derivatives:
+            batch.vectors = batch.vectors.detach().requires_grad_(True)
+        weights = self.weights(theta) | self.tables
         features = self.architecture.features(weights, batch)
-        return self.head.local_energies(weights, features)
-
-    def differentiate(self, theta, batch, training=False):
-        """Energies of atoms and of structures, and ∂E/∂v of the vectors of edges (n_edges, 3)."""
-        batch.vectors = batch.vectors.detach().requires_grad_(True)
-        local = self.local_energies(theta, batch)
-        energies = batch.sums_of_atoms(local)
+        found = self.head.outputs(weights, features, batch)
+        if not derivatives:
+            return found
         (slopes,) = torch.autograd.grad(
-            energies.sum(), batch.vectors, create_graph=training, materialize_grads=True
+            found["energy"].sum(), batch.vectors, create_graph=training, materialize_grads=True
         )
-        return local, energies, slopes
+        of = {
+            "gradient": lambda: batch.gradients(slopes),
+            "virial": lambda: _virials(batch, slopes),
+        }
+        return found | {name: of[name]() for name in derivatives}
 
-    def errors(self, theta, batch, derivatives, training=True):
+    def errors(self, theta, batch, labels, training=True):
         """The sum of the weighted squared errors of a batch.
 
         Parameters
@@ -51,26 +71,22 @@ class GraphPotential:
         theta : Tensor
         batch : GraphBatch
             With labels.
-        derivatives : tuple of bool
-            Whether there are labels of forces, and of virials.
+        labels : sequence of str
+            Their names.
+        training : bool
+            Whether derivatives by the weights follow.
         """
-        if any(derivatives):
-            _, energies, slopes = self.differentiate(theta, batch, training)
-        else:
-            energies = batch.sums_of_atoms(self.local_energies(theta, batch))
-        total = _weighted(energies, batch.energy, batch.energy_weight)
-        if derivatives[0]:
-            gradients = batch.gradients(slopes)
-            total = total + _weighted(gradients, batch.gradient, batch.gradient_weight)
-        if derivatives[1]:
-            virials = _virials(batch, slopes)
-            total = total + _weighted(virials, batch.virial, batch.virial_weight)
-        return total
+        derivatives = [name for name in labels if name in DERIVATIVES]
+        found = self.outputs(theta, batch, derivatives, training)
+        return sum(
+            _weighted(found[name], getattr(batch, name), getattr(batch, f"{name}_weight"))
+            for name in labels
+        )
 
     def predict(self, theta, batch):
-        """Energies of atoms (n_atoms,), ∂E/∂R (n_atoms, 3) and ∂E/∂ε (n, 6)."""
-        local, _, slopes = self.differentiate(theta, batch)
-        return local.detach(), batch.gradients(slopes), _virials(batch, slopes)
+        """All outputs, with the derivatives of the energy."""
+        found = self.outputs(theta, batch, DERIVATIVES)
+        return {name: tensor.detach() for name, tensor in found.items()}
 
 
 def _weighted(found, labels, weights):

@@ -1,8 +1,11 @@
 """The forward pass of SchNet."""
 
+from functools import partial
+
 import torch
 
 from skatom.models._torch.networks.edge_sums import Convolution
+from skatom.models._torch.networks.filter_tables import looked_up, table_of
 from skatom.models._torch.networks.layers import (
     DualSoftplus,
     WithSlopes,
@@ -29,6 +32,17 @@ def features(architecture, weights, batch):
     return x
 
 
+def tables(architecture, weights):
+    """The table of the filters by name, where it pays."""
+    a = architecture
+    known = {name: w.double() for name, w in weights.items() if name.startswith("filter")}
+    found = table_of(
+        partial(_functions_of_distances, a, known), a.cutoff, a.gamma**-0.5,
+        (len(known["filter_1"]), a.n_filters),
+    )  # fmt: skip
+    return {} if found is None else {"filter_table": found}
+
+
 def _filters(architecture, weights, vectors):
     """The filters (T, n_edges, n_filters), or (1, …) if all interactions share them.
 
@@ -36,7 +50,18 @@ def _filters(architecture, weights, vectors):
     the radial functions and of their slopes.
     """
     distances = torch.linalg.vector_norm(vectors, dim=1)
-    d = distances.detach()
+    if "filter_table" in weights:
+        table = weights["filter_table"]
+        values, slopes = looked_up(table, architecture.cutoff, distances.detach())
+    else:
+        values, slopes = _functions_of_distances(architecture, weights, distances.detach())
+    if not vectors.requires_grad:
+        return values
+    return WithSlopes.apply(values, slopes, distances)
+
+
+def _functions_of_distances(architecture, weights, d):
+    """The filters of distances and their slopes, (T, n, n_filters) each."""
     a = architecture
     values, slopes = gaussians(d, a.n_rbf, a.rbf_stop, a.gamma)
     for k in (1, 2):
@@ -45,6 +70,4 @@ def _filters(architecture, weights, vectors):
     if a.cutoff_function == "cosine":
         f, of_f = (x[:, None] for x in cosine_cutoff(d, a.cutoff))
         values, slopes = values * f, slopes * f + values * of_f
-    if not vectors.requires_grad:
-        return values
-    return WithSlopes.apply(values, slopes, distances)
+    return values, slopes

@@ -21,13 +21,13 @@ class TrainingSteps:
     ema_decay : float
         Decay of the mean of the weights.
     max_gradient_norm : float or None
-    derivatives : tuple of bool
-        Whether there are labels of forces, and of virials.
+    labels : tuple of str
+        Names of the labels.
     device : Device
     """
 
-    def __init__(self, potential, theta, solver, ema_decay, max_gradient_norm, derivatives, device):
-        self.potential, self.derivatives, self.device = potential, derivatives, device
+    def __init__(self, potential, theta, solver, ema_decay, max_gradient_norm, labels, device):
+        self.potential, self.labels, self.device = potential, labels, device
         self.ema_decay, self.max_gradient_norm = ema_decay, max_gradient_norm
         self.theta = torch.tensor(theta, device=device.name).requires_grad_(True)
         self.mean = self.theta.detach().clone()
@@ -48,7 +48,7 @@ class TrainingSteps:
         self._count += 1
 
     def _step(self, batch):
-        loss = self.potential.errors(self.theta, batch, self.derivatives)
+        loss = self.potential.errors(self.theta, batch, self.labels)
         (slope,) = torch.autograd.grad(loss, self.theta)
         with torch.no_grad():
             if self.max_gradient_norm is not None:
@@ -81,7 +81,7 @@ class TrainingSteps:
             return float(self.left_out)
 
     def _validate(self, batch):
-        loss = self.potential.errors(self.mean, batch, self.derivatives, training=False)
+        loss = self.potential.errors(self.mean, batch, self.labels, training=False)
         with torch.no_grad():
             self.left_out += loss.detach()
 

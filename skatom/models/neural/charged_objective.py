@@ -1,0 +1,104 @@
+"""The loss of networks of energies beside networks of charges that interact."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skatom.models.neural.electrostatics import less_mean, with_total
+from skatom.models.neural.objective import RowPassages, SquaredErrors
+
+
+class ChargedNetworks:
+    """Networks of energies, and those of charges, of kinds of rows.
+
+    Parameters
+    ----------
+    short, charging : SummedNetworks
+    """
+
+    def __init__(self, short, charging):
+        self.short, self.charging = short, charging
+
+    @property
+    def networks(self):
+        return [*self.short.networks, *self.charging.networks]
+
+    def vector(self):
+        """All weights and biases."""
+        return np.concatenate([self.short.vector(), self.charging.vector()])
+
+    def of_vector(self, theta):
+        """The networks of other weights and biases."""
+        n = len(self.short.vector())
+        return ChargedNetworks(self.short.of_vector(theta[:n]), self.charging.of_vector(theta[n:]))
+
+    def are_weights(self):
+        """Whether each number of `vector` is a weight, not a bias."""
+        return np.concatenate([self.short.are_weights(), self.charging.are_weights()])
+
+
+class ElectrostaticErrors(SquaredErrors):
+    r"""`SquaredErrors` of energies :math:`\sum_i f(x_i) + \tfrac12 q^\top A q` and derivatives.
+
+    With the charges :math:`q_i = \chi(x_i) + c`, whose sum c fixes, the potentials
+    :math:`\varphi = A q`, :math:`\psi = \varphi - \bar\varphi` and the tangents t = J v of the
+    errors v of derivatives,
+
+    .. math::
+        \frac{\partial E}{\partial R} = \sum_i \Big( \nabla f(x_i) + \psi_i \nabla \chi(x_i) \Big)
+            \frac{\partial x_i}{\partial R} + \tfrac12 q^\top \frac{\partial A}{\partial R} q
+
+    .. math::
+        \delta \Big( v \cdot \frac{\partial E}{\partial R} \Big) = \sum_i t_i \cdot \delta \nabla f
+            + \psi_i t_i \cdot \delta \nabla \chi
+            + \big( A\, \delta_v q + (\delta_v A)\, q \big)_i\, \delta q_i
+
+    where :math:`\delta_v q` are the changes :math:`t_i \cdot \nabla \chi(x_i)` less their mean.
+
+    Parameters
+    ----------
+    data : LabelledRows
+    networks : ChargedNetworks
+    alpha : float
+    chosen : ndarray of int
+    interactions : ChargeInteractions
+    total : float
+        The charge of each structure, e.
+    """
+
+    def __init__(self, data, networks, alpha, chosen, *, interactions, total):
+        super().__init__(data, networks, alpha, chosen)
+        self.interactions, self.total = interactions, total
+
+    def _piece(self, networks, chosen, with_slopes):
+        rows, starts = self.data.rows_of(chosen)
+        x, kinds = self.data.x[rows], self.data.kinds[rows]
+        short, charging = (RowPassages(n, x, kinds) for n in (networks.short, networks.charging))
+        charges = with_total(charging.outputs(), starts, self.total)
+        potentials = self.interactions.potentials(chosen, starts, charges)
+        local = short.outputs() + 0.5 * charges * potentials
+        errors, pull = self._of_energies(np.add.reduceat(local, starts[:-1]), chosen)
+        psi, pull = less_mean(potentials, starts), np.repeat(pull, np.diff(starts))
+        of_charges, tangents, of_slopes = pull * psi, None, None
+        coordinates, firsts = self.data.slopes_of(chosen)
+        if len(coordinates):
+            slopes = charging.input_slopes()
+            found = self.data.along(
+                chosen, starts, firsts, short.input_slopes() + psi[:, None] * slopes
+            )
+            found += self.interactions.slopes(chosen, starts, firsts, charges)
+            more, vector = self._of_derivatives(found, coordinates)
+            errors += more
+        if not with_slopes:
+            return errors, None
+        if len(coordinates):
+            tangents = self.data.tangents(chosen, starts, firsts, vector)
+            changes = less_mean(np.einsum("if,if->i", tangents, slopes), starts)
+            along = self.interactions.potentials(chosen, starts, changes)
+            along += self.interactions.changes(chosen, starts, firsts, charges, vector)
+            of_charges = of_charges + less_mean(along, starts)
+            of_slopes = psi[:, None] * tangents
+        return errors, np.concatenate([
+            short.parameter_slopes(pull, tangents),
+            charging.parameter_slopes(of_charges, of_slopes),
+        ])  # fmt: skip
