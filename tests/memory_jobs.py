@@ -306,7 +306,7 @@ JOBS = {
         ),
         800, system="crystals", steady=False,
     ),
-    "fourier-equations": Fit(fourier, 1200, steady=False),
+    "fourier-equations": Fit(fourier, 400, steady=False),
     "linear": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), LinearPotential, alpha=1e-6), 1000),
     "network": Fit(
         piped(SOAP(cutoff=3.5, n_max=4, l_max=3), StructuredMLPRegressor, solver="lbfgs",
