@@ -55,6 +55,7 @@ from skatom.models import (
     StructuredMLPRegressor,
     TensorKernelRidge,
 )
+from skatom.random_features import RandomFourierFeatures
 from skatom.selection import CUR, FarthestPointSampling
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
@@ -142,7 +143,13 @@ class Transform(Job):
     def prepared(self, n=None):
         X = many(self.system, n or self.size)
         descriptor = self.descriptor.fit(X[:8])
-        return lambda: descriptor.transform(X)
+
+        def features():
+            found = descriptor.transform(X)
+            assert len(found.values)  # some descriptors compute them when they are used
+            return found
+
+        return features
 
 
 @dataclass
@@ -204,6 +211,12 @@ NEAR, PLETS = NBody(cutoff=3.6, amplitude=0.1), NBody(order=3, cutoff=3.0, ampli
 def sparse(n):
     """A process of n representative environments of each of two elements."""
     return make_pipeline(SMALL_SOAP, SparseGaussianProcess(n_sparse=n // 2, random_state=0))
+
+
+def fourier():
+    """6,000 random features, whose forces are summed in normal equations."""
+    maps = RandomFourierFeatures(GAUSSIAN, n_features=6000, random_state=0)
+    return make_pipeline(SMALL_FCHL19, maps, LinearPotential(alpha=1e-6))
 
 
 def committee():
@@ -293,6 +306,7 @@ JOBS = {
         ),
         800, system="crystals", steady=False,
     ),
+    "fourier-equations": Fit(fourier, 400, steady=False),
     "linear": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), LinearPotential, alpha=1e-6), 1000),
     "network": Fit(
         piped(SOAP(cutoff=3.5, n_max=4, l_max=3), StructuredMLPRegressor, solver="lbfgs",

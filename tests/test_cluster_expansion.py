@@ -79,7 +79,7 @@ def test_features_are_linearly_independent(degrees):
 def test_projections_of_a_single_product_are_stored_only_as_far_as_needed():
     made = products(ClusterBasis((6, 5, 4), 1.0, 1))
     assert made.n_pair == 6
-    assert made.n_radial.tolist() == [4, 2]  # n + n' + 2 l ≤ 5, and Σ n + Σ l ≤ 4
+    assert made.n_radial.tolist() == [[4, 2]]  # n + n' + 2 l ≤ 5, and Σ n + Σ l ≤ 4
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -89,6 +89,7 @@ def radial(r, n_max, cutoff, inner):
     x = 2 * (cutoff - r) / (cutoff - inner) - 1
     return (
         np.array([np.cos(n * np.arccos(x)) for n in range(n_max)])
+        * 2
         * np.cos(np.pi * r / cutoff / 2) ** 2
     )
 
@@ -110,9 +111,7 @@ def test_products_of_two_projections_are_legendre_polynomials_of_the_angles():
         else:
             a, b = term.factors
             legendre = np.polynomial.legendre.Legendre.basis(a.l)(cosines.clip(-1, 1))
-            expected = (
-                (2 * a.l + 1) / (4 * np.pi) * functions[a.n - 1] @ legendre @ functions[b.n - 1]
-            )
+            expected = (2 * a.l + 1) * functions[a.n - 1] @ legendre @ functions[b.n - 1]
             assert value == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
@@ -125,6 +124,33 @@ def test_only_single_projections_reach_beyond_the_cutoff_of_products():
     order = np.array([len(term.factors) for term in terms(made._basis())])
     assert np.abs(changes[order == 1]).max() > 1e-3
     assert not changes[order > 1].any()
+
+
+def test_products_of_each_number_of_factors_have_their_cutoff():
+    """They are those of an expansion with this cutoff, and see no atom beyond it."""
+    structures = environments(4, 6, "HO")
+    cutoffs = (3.5, 2.0, 2.5)
+    made = descriptor(product_cutoff=cutoffs).fit(structures)
+    values, names = made.transform(structures).values, made.get_feature_names_out().tolist()
+    for order, cutoff in enumerate(cutoffs, 2):
+        degrees = np.zeros(order)
+        degrees[-1] = made.degrees[order - 1]
+        single = descriptor(product_cutoff=cutoff, degrees=degrees).fit(structures)
+        single.r_min_ = made.r_min_
+        own = [names.index(name) for name in single.get_feature_names_out()]
+        assert len(own) == sum(len(t.factors) == order for t in terms(made._basis())) > 0
+        expected = single.transform(structures).values
+        np.testing.assert_allclose(values[:, own], expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(
+        made.n_neighbors_[1], descriptor(product_cutoff=2.0).fit(structures).n_neighbors_[0]
+    )
+
+
+def test_one_cutoff_for_all_products_is_the_same_as_equal_ones():
+    structures = environments(3, 5, "HO")
+    one = descriptor(product_cutoff=3.0).fit_transform(structures)
+    three = descriptor(product_cutoff=[3.0, 3.0, 3.0]).fit_transform(structures)
+    np.testing.assert_array_equal(one.values, three.values)
 
 
 def test_equal_channels_are_those_of_one_species():
@@ -147,7 +173,7 @@ def test_equal_channels_are_those_of_one_species():
 def test_products_of_more_projections_than_neighbours_are_left_out():
     water = molecule("H2O")
     made = descriptor(degrees=(2, 4, 5, 5), l_weight=1.0).fit([water])
-    np.testing.assert_array_equal(made.n_neighbors_, [[1, 1], [2, 0]])
+    np.testing.assert_array_equal(made.n_neighbors_, 3 * [[[1, 1], [2, 0]]])
     names = made.get_feature_names_out()
     assert not any(name.count("_O") > 1 for name in names if name.count("_") > 1)
     assert any(name.count("_H") == 2 for name in names)
@@ -178,7 +204,7 @@ def test_linear_models_need_no_columns_of_what_is_left_out():
     few, error = fitted()
     assert few.sums_.n_columns == 3 + made.feature_species().sum()
     assert (few.coef_[~made.feature_species()] == 0).all()
-    made.n_neighbors_ = np.full((3, 3), 4)
+    made.n_neighbors_ = np.full((2, 3, 3), 4)
     assert made.feature_species().all()
     many, error_of_all = fitted()
     assert many.sums_.n_columns > 1.2 * few.sums_.n_columns
@@ -229,7 +255,15 @@ def test_compression_leaves_single_projections_to_the_species():
         ({"degrees": (3, -1)}, "one to four"),
         ({"degrees": (0, 1)}, "no features"),
         ({"degrees": (30, 30, 30, 30)}, "more than 50000 features"),
-        ({"product_cutoff": 5.0}, "product_cutoff=5.0 must not be larger than cutoff=4.0"),
+        (
+            {"product_cutoff": 5.0},
+            "product_cutoff=5.0 must be positive and not larger than cutoff=4",
+        ),
+        ({"product_cutoff": [3.0, 3.0, 4.5]}, "must be positive and not larger than cutoff=4"),
+        (
+            {"product_cutoff": [3.0, 3.0]},
+            "must be one number, or 3: one for each number of factors",
+        ),
         ({"l_weight": 0.0}, "l_weight"),
     ],
 )

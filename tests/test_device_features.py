@@ -97,6 +97,8 @@ DESCRIPTORS |= {
     "ace": AtomicClusterExpansion(degrees=(4, 3, 4, 4), **SMALL_ACE),
     "ace_near": AtomicClusterExpansion(degrees=(3, 4, 4, 5), **SMALL_ACE, product_cutoff=2.5,
                                        species_compression=2),
+    "ace_spheres": AtomicClusterExpansion(degrees=(3, 4, 4, 5), **SMALL_ACE,
+                                          product_cutoff=(3.5, 2.0, 2.5)),
     "ace_pairs": AtomicClusterExpansion(degrees=(3,), **SMALL_ACE),
 }  # fmt: skip
 FIRST = ["soap", "fchl19", "acsf", "ace"]

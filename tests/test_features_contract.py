@@ -244,6 +244,12 @@ CASES = {
          "species_compression": 2},
         first=False,
     ),
+    "expansion_spheres": Case(
+        AtomicClusterExpansion,
+        {"cutoff": 4.5, "product_cutoff": (4.0, 2.5, 3.0), "degrees": (6, 5, 5, 6),
+         "l_weight": 0.5},
+        first=False,
+    ),
     "moments": Case(MomentTensor, SMALL_MOMENTS),
     "moments_vectors": Case(MomentTensor, {**SMALL_MOMENTS, "unit_vectors": False}, first=False),
     "moments_plain": Case(

@@ -21,14 +21,14 @@ from benchmarks.harness import DATA, table
 from skatom import recipes
 from skatom.datasets import read
 
-# What --tune tries: degrees with the weight of l, and cutoffs of products in Å; then scalings and
-# alphas.
+# What --tune tries: degrees with the weight of l, and cutoffs of products in Å, of all or of two,
+# three and four factors; then scalings and alphas.
 _CANDIDATES = {
-    "ethanol": ([(12, 6.5, 9, 8, 0.5), (12, 6.5, 10, 8, 0.5)], [3.5]),
-    "aspirin": ([(12, 6.5, 9, 7, 0.5)], [3.2, 3.8]),
-    "3bpa": ([(12, 6, 7, 6, 0.5), (12, 6.5, 8, 6, 0.5)], [3.2, 3.6]),
+    "ethanol": ([(12, 6.5, 9, 8, 0.5), (12, 6.5, 10, 8, 0.5)], [3.5, (4.5, 3.5, 3.2)]),
+    "aspirin": ([(12, 8, 9, 7, 0.5)], [3.2, (4.5, 3.5, 3.2)]),
+    "3bpa": ([(12, 6, 7, 6, 0.5), (12, 7, 8, 6, 0.5)], [3.2, (4.5, 3.2, 3.2)]),
 }
-_SCALINGS, _ALPHAS = (0.5, 1.0), (1e-12, 1e-11, 1e-10, 1e-9)
+_SCALINGS, _ALPHAS = (0.0, 0.5), (1e-12, 1e-11, 1e-10, 1e-9)
 _PUBLISHED = {"ethanol": "1.2, 7.3", "aspirin": "6.1, 17.9", "3bpa": "7.1, 27.1 (RMSE)"}
 
 
@@ -37,7 +37,10 @@ def add_arguments(parser):
     parser.add_argument("--degrees", type=float, nargs="+", help="of products [the recipe's]")
     parser.add_argument("--l-weight", type=float, help="of l in the degree [the recipe's]")
     parser.add_argument("--cutoff", type=float, help="of pairs [the recipe's]")
-    parser.add_argument("--product-cutoff", type=float, help="of products [the recipe's]")
+    parser.add_argument(
+        "--product-cutoff", type=float, nargs="+",
+        help="of products, or of those of two, three and four factors [the recipe's]",
+    )  # fmt: skip
     parser.add_argument("--smoothness", type=float, help="exponent of the prior [the recipe's]")
     parser.add_argument("--scaling", type=float, help="exponent of lengths [the recipe's]")
     parser.add_argument("--alpha", type=float, nargs="+", help="regularisations [the recipe's]")
@@ -70,12 +73,17 @@ def _settings(options):
         "expansion__degrees": options.degrees and tuple(options.degrees),
         "expansion__l_weight": options.l_weight,
         "expansion__cutoff": options.cutoff,
-        "expansion__product_cutoff": options.product_cutoff,
+        "expansion__product_cutoff": options.product_cutoff and _cutoffs(options.product_cutoff),
         "smoothness": options.smoothness,
         "scaling": options.scaling,
         "noise_energy": options.noise_energy,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _cutoffs(given):
+    """One cutoff for all products as a number."""
+    return given[0] if len(given) == 1 else tuple(given)
 
 
 def _data(name, held_out):

@@ -163,16 +163,33 @@ class AtomicDerivatives:
     def feature_species(self):
         return None if self.chain else species_of(self.descriptor)
 
+    @property
+    def gives_products(self):
+        """Whether a pullback gives the products of values and cotangents on the way."""
+        return self.device is None and self.descriptor._gives_products and not self.chain
+
+    def values(self):
+        """The features (n_atoms, n_features) before maps; neighbours are kept as far as allowed."""
+        values, neighbors = self.descriptor._compute(self.structures, self._kept)
+        if self._kept is None:
+            self._keep(neighbors)
+        return values
+
     def pullback(self, cotangent):
         """dE/dR (n_atoms, 3) and dE/dε (n, 3, 3) for a cotangent of each atom, or one for all."""
+        return self.products_and_pullback(cotangent)[1:]
+
+    def products_and_pullback(self, cotangent):
+        """Products of values and cotangents (n_atoms,), or None, and what `pullback` gives."""
         x, pairs = self.structures, self.neighbors()
         cotangent = self.chain.pullback(cotangent, len(x.numbers), x.numbers)
         # writeable too: compiled code is specialised to it
         cotangent = np.require(cotangent, float, ["C", "W"])
         gradients = np.empty((len(pairs), 3))
         species = self.descriptor._species_index(x)
-        self.descriptor._pair_gradients(pairs, species, cotangent, gradients)
-        return collect(pairs.offsets, pairs.indices, pairs.vectors, gradients, x.offsets)
+        products = self.descriptor._pair_gradients(pairs, species, cotangent, gradients)
+        collected = collect(pairs.offsets, pairs.indices, pairs.vectors, gradients, x.offsets)
+        return products, *collected
 
     def along_pairs(self, pairs):
         """J_ij (n_pairs, 3, n_features) of some or all centres."""

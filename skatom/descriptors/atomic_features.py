@@ -34,8 +34,8 @@ class AtomicFeatures(Features, Sequence):
 
     Parameters
     ----------
-    values : ndarray of float, shape (n_atoms, n_features)
-        The features.
+    values : ndarray of float, shape (n_atoms, n_features), or None
+        The features. None: the derivatives compute them when they are used.
     derivatives : AtomicDerivatives
         The structures, and the dependence of the values on them.
 
@@ -111,6 +111,10 @@ class AtomicFeatures(Features, Sequence):
         return self.derivatives.neighbors()
 
     @property
+    def n_features(self) -> Any:
+        return self.derivatives.n_features
+
+    @property
     def n_pairs(self) -> Any:
         return np.diff(self.neighbors.offsets[self.offsets])
 
@@ -136,7 +140,7 @@ class AtomicFeatures(Features, Sequence):
         -------
         AtomicFeatures
         """
-        return AtomicFeatures(self.values, self.derivatives.with_neighbors())
+        return AtomicFeatures(vars(self).get("values"), self.derivatives.with_neighbors())
 
     def map(self, feature_map: Any) -> AtomicFeatures:
         """Features y = f(x) of every atom, with their derivatives.
@@ -322,9 +326,9 @@ class AtomicFeatures(Features, Sequence):
         from ase.data import chemical_symbols
 
         symbols = " ".join(chemical_symbols[z] for z in self.species)
-        n_atoms, n_features = self.values.shape
         return (
-            f"AtomicFeatures({len(self)} structures, {n_atoms} atoms, {n_features} features, "
+            f"AtomicFeatures({len(self)} structures, {len(self.numbers)} atoms, "
+            f"{self.n_features} features, "
             f"species {symbols})"
         )
 

@@ -126,6 +126,8 @@ class _AtomicTransform(_Transformer):
         check_is_fitted(self)
         structures = as_structures(X)
         device = self._device()
+        if device is None and self._can_wait:
+            return self._transform_later(structures, neighbors)
         if device is None:
             values, neighbors = self._compute(structures, neighbors)
         else:
@@ -136,6 +138,23 @@ class _AtomicTransform(_Transformer):
             return AtomicFeatures(values, derivatives)
         features = StructureFeatures(values, PooledDerivatives(derivatives, self.pool))
         return in_container(self, features, X)
+
+    @property
+    def _can_wait(self):
+        """Whether values may be computed when they are used."""
+        alone = self.pool is None and not self.verbose and effective_n_jobs(self.n_jobs) == 1
+        return self._gives_products and alone
+
+    def _transform_later(self, structures, neighbors):
+        self._species_index(structures)  # raises for species not seen in fit
+        if neighbors is not None:
+            neighbors = self._checked_neighbors(structures, neighbors)
+        n_rows = len(structures.numbers)
+        self._check_memory(n_rows, 0)
+        limit = 8.0 * n_rows * self._n_features()
+        return AtomicFeatures(
+            None, AtomicDerivatives(structures, copy.copy(self), neighbors, limit)
+        )
 
     def _compute(self, structures, neighbors=None):
         """The features, and the neighbour list if it was given or is smaller than the features."""
@@ -251,6 +270,9 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
     }
     device = "cpu"
     _tensor_loops = None
+    # Whether ``pair_gradients`` has one more array, the products of values and cotangents. Linear
+    # models then need no values, which are computed when something else asks for them.
+    _gives_products = False
     # named where features do not fit in memory
     _size_parameters = "the number of features"
 
@@ -282,8 +304,13 @@ class AtomicDescriptor(_AtomicTransform, TransformerMixin, BaseEstimator):
         self._run(self._loops.values, pairs, species, out)
 
     def _pair_gradients(self, pairs, species, cotangent, out):
-        """dE/dr_ij of all pairs, (n_pairs, 3), for a cotangent of one row or one for each atom."""
-        self._run(self._loops.pair_gradients, pairs, species, cotangent, out)
+        """dE/dr_ij of all pairs, (n_pairs, 3), for a cotangent of one row or one for each atom.
+
+        The products of values and cotangents (n_atoms,), if the loops give them.
+        """
+        more = (np.empty(len(pairs.atoms)),) if self._gives_products else ()
+        self._run(self._loops.pair_gradients, pairs, species, cotangent, out, *more)
+        return more[0] if more else None
 
     def _pair_jacobian(self, pairs, species, out):
         """d values_i / dr_ij into ``out`` (n_pairs, 3, n_features)."""

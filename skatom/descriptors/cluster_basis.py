@@ -27,12 +27,15 @@ class ClusterBasis(NamedTuple):
     degrees: tuple  # the largest degree of products of one, two, … projections
     l_weight: float
     n_channels: int
-    # Neighbours of each channel that an atom has at most, a tuple for each species of the centre:
-    # k projections of fewer than k neighbours are functions of these that lower products have. A
-    # product is left out if it has more of a channel for every species. None: all are kept.
+    # For each number of factors from two on, the neighbours of each channel that an atom has at
+    # most, a tuple for each species of the centre: k projections of fewer than k neighbours are
+    # functions of these that lower products have. A product is left out if it has more of a channel
+    # for every species. None: all are kept.
     most: tuple | None = None
     # Channels after these, of single projections alone; 0: single projections are of all channels.
     n_single: int = 0
+    # Which sphere the factors see, for each number of them from two on; (): all see the same.
+    spheres: tuple = ()
 
 
 class Projection(NamedTuple):
@@ -54,8 +57,9 @@ class CoupledProduct(NamedTuple):
 class Products(NamedTuple):
     """All features as sums of products, each of two earlier numbers.
 
-    The numbers begin with the projections of each channel: (l, m, n) with n = 0 … n_radial[l] - 1,
-    then those of single projections, n = 0 … n_pair - 1. Number n_components · n_channels + k is
+    The numbers begin with the projections of each channel: for each sphere s (l, m, n) with
+    n = 0 … n_radial[s, l] - 1, then those of single projections, n = 0 … n_pair - 1. Number
+    n_components · n_channels + k is
 
         Σ_{s = starts[k]}^{starts[k+1] - 1} factors[s] · number[left[s]] · number[right[s]].
     """
@@ -82,7 +86,8 @@ def terms(basis):
     singles = product(range(n_all)[-basis.n_single or 0 :], range(1, degree + 1))
     found = [CoupledProduct((Projection(float(n), 0, n, c),), 0) for c, n in singles]
     for order, degree in enumerate(basis.degrees[1:], 2):
-        made = _multisets(_projections(basis, degree - (order - 1)), order, degree, basis.most)
+        most = basis.most and basis.most[order - 2]
+        made = _multisets(_projections(basis, degree - (order - 1)), order, degree, most)
         for factors in made:
             found += [CoupledProduct(factors, L) for L in _couplings(factors)]
             if len(found) > _MAX_TERMS:
@@ -104,22 +109,27 @@ def _projections(basis, degree):
     return sorted(found)
 
 
-def belong(basis, terms):
+def belong(basis, terms, n_species):
     """Whether the centres of each species have enough neighbours for terms: (n_species, n)."""
-    return np.array([[_fits(t.factors, most) for t in terms] for most in basis.most], bool)
+    told = np.ones((n_species, len(terms)), bool)
+    for column, term in enumerate(terms):
+        order = len(term.factors)
+        if order > 1:  # single projections see farther
+            told[:, column] = [_fits(term.factors, most) for most in basis.most[order - 2]]
+    return told
 
 
 def _fits(factors, most):
-    """Whether no channel has more factors than neighbours; single ones may see farther."""
+    """Whether no channel has more factors than neighbours."""
     channels = [p.channel for p in factors]
-    return len(factors) == 1 or all(channels.count(c) <= most[c] for c in channels)
+    return all(channels.count(c) <= most[c] for c in channels)
 
 
 def _multisets(projections, order, degree, most):
     """Sorted tuples of projections that couple to invariants, of degrees up to ``degree`` in all.
 
-    Each l is at most the sum of the others, and the sum of all is even. ``most`` is that of the
-    basis.
+    Each l is at most the sum of the others, and the sum of all is even. ``most`` is that of this
+    number of factors.
     """
     degrees = [p.degree for p in projections]
     places = {}  # of the projections of each l
@@ -182,36 +192,41 @@ def _independent(ls, equal):
 def products(basis):
     """The `Products` of all features of a basis, in their order."""
     found = terms(basis)
-    n_radial = [1]
+    spheres = basis.spheres or (0,) * (len(basis.degrees) - 1)
+    l_max = max((p.l for term in found for p in term.factors), default=0)
+    n_radial = np.zeros((max(spheres, default=0) + 1, l_max + 1), int)
+    n_radial[:, 0] = 1
     for term in found:
-        if len(term.factors) > 1:
+        if (order := len(term.factors)) > 1:
             for p in term.factors:
-                n_radial += [0] * (p.l + 1 - len(n_radial))
-                n_radial[p.l] = max(n_radial[p.l], p.n)
-    writer = _Writer(n_radial, int(basis.degrees[0]), basis.n_channels + basis.n_single)
+                row = n_radial[spheres[order - 2]]
+                row[p.l] = max(row[p.l], p.n)
+    n_channels = basis.n_channels + basis.n_single
+    writer = _Writer(n_radial, int(basis.degrees[0]), n_channels, spheres)
     return writer.products([writer.scalar(term) for term in found])
 
 
 class _Writer:
     """Writes features as sums of products of two numbers, and shares what they have in common."""
 
-    def __init__(self, n_radial, n_pair, n_channels):
-        self.n_radial, self.n_pair = np.array(n_radial), n_pair
-        widths = (2 * np.arange(len(n_radial)) + 1) * self.n_radial
-        self.offsets = np.concatenate([[0], np.cumsum(widths)])
-        self.n_components = int(self.offsets[-1]) + n_pair
+    def __init__(self, n_radial, n_pair, n_channels, spheres):
+        self.n_radial, self.n_pair, self.spheres = n_radial, n_pair, spheres
+        widths = ((2 * np.arange(n_radial.shape[1]) + 1) * n_radial).ravel()
+        self.n_near = int(widths.sum())
+        self.offsets = (np.cumsum(widths) - widths).reshape(n_radial.shape)
+        self.n_components = self.n_near + n_pair
         self.n_projections = self.n_components * n_channels
         self.sums = []
         self.coupled = {}
 
-    def place(self, p, m):
+    def place(self, p, m, sphere):
         """The number of A_clmn, m counted from -l."""
-        start = p.channel * self.n_components + int(self.offsets[p.l])
-        return start + m * int(self.n_radial[p.l]) + p.n - 1
+        start = p.channel * self.n_components + int(self.offsets[sphere, p.l])
+        return start + m * int(self.n_radial[sphere, p.l]) + p.n - 1
 
-    def places(self, p):
+    def places(self, p, sphere):
         """The numbers A_clmn of all m."""
-        return [self.place(p, m) for m in range(2 * p.l + 1)]
+        return [self.place(p, m, sphere) for m in range(2 * p.l + 1)]
 
     def number(self, terms):
         """The number of a new sum of ``(left, right, factor)``."""
@@ -222,25 +237,26 @@ class _Writer:
         factors = term.factors
         if len(factors) == 1:
             p = factors[0]
-            return p.channel * self.n_components + int(self.offsets[-1]) + p.n - 1
+            return p.channel * self.n_components + self.n_near + p.n - 1
+        sphere = self.spheres[len(factors) - 2]
         if len(factors) == 2:
-            sides = [self.places(p) for p in factors]
+            sides = [self.places(p, sphere) for p in factors]
         elif len(factors) == 3:
             last = factors[2]
-            sides = self.pair(*factors[:2], last.l), self.places(last)
+            sides = self.pair(*factors[:2], last.l, sphere), self.places(last, sphere)
         else:
-            sides = self.pair(*factors[:2], term.L), self.pair(*factors[2:], term.L)
+            sides = [self.pair(*two, term.L, sphere) for two in (factors[:2], factors[2:])]
         return self.number([(a, b, 1.0) for a, b in zip(*sides, strict=True)])
 
-    def pair(self, a, b, L):
+    def pair(self, a, b, L, sphere):
         """The numbers (A B)_LM, by M."""
-        key = a, b, L
+        key = a, b, L, sphere
         if key not in self.coupled:
             tensor = real_coupling(a.l, b.l, L)
             self.coupled[key] = [
                 self.number(
                     [
-                        (self.place(a, m), self.place(b, k), float(tensor[m, k, M]))
+                        (self.place(a, m, sphere), self.place(b, k, sphere), float(tensor[m, k, M]))
                         for m, k in product(range(2 * a.l + 1), range(2 * b.l + 1))
                         if abs(tensor[m, k, M]) > _SAME
                     ]

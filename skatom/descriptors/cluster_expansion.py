@@ -31,12 +31,13 @@ class AtomicClusterExpansion(AtomicDescriptor):
     harmonics,
 
     .. math::
-        A_{\alpha nlm} = \sum_{j \in \alpha} R_n(r_j)\, Y_{lm}(\hat r_j) \qquad
-        R_n(r) = \frac{1 + \cos(\pi r / r_\mathrm{cut})}{2}\, T_{n-1}(\xi), \qquad
+        A_{\alpha nlm} = \sqrt{4 \pi} \sum_{j \in \alpha} R_n(r_j)\, Y_{lm}(\hat r_j) \qquad
+        R_n(r) = \big(1 + \cos(\pi r / r_\mathrm{cut})\big)\, T_{n-1}(\xi), \qquad
         \xi = \frac{r_\mathrm{cut} + r_\mathrm{min} - 2r}{r_\mathrm{cut} - r_\mathrm{min}}
 
-    with the Chebyshev polynomials :math:`T_n`. The features are products of one to four
-    projections A, B, C, D, coupled to invariants by Wigner's 3j symbols w in real harmonics,
+    with the Chebyshev polynomials :math:`T_n`, scaled such that products of two, three and four are
+    about as large in molecules. The features are products of one to four projections A, B, C, D,
+    coupled to invariants by Wigner's 3j symbols w in real harmonics,
 
     .. math::
         A_{00}, \quad \sum_m A_m B_m, \quad \sum_M (AB)_{lM} C_{lM}, \quad
@@ -62,8 +63,10 @@ class AtomicClusterExpansion(AtomicDescriptor):
     l_weight : float, default=0.25
         Weight :math:`w_l` of l in the degree. In molecules, where bonds keep their lengths, angles
         tell more than distances, and small weights give better features.
-    product_cutoff : float, default=None
-        Cutoff radius in Å of the projections in products, at most ``cutoff``. None: ``cutoff``.
+    product_cutoff : float, or array-like of float, default=None
+        Cutoff radius in Å of the projections in products, at most ``cutoff``: of all, or one for
+        each number of factors from two on. Products of many factors of far neighbours are many, and
+        tell little. None: ``cutoff``.
     species_compression : int or array-like of shape (n_channels, n_species), default=None
         Mix the species of neighbours into fewer channels, as in `SOAP`, but for single projections,
         the pair potentials. An array U: channel J receives U_Ja times the projections of species a.
@@ -90,17 +93,18 @@ class AtomicClusterExpansion(AtomicDescriptor):
         Weight of each species in each channel; the identity without compression.
     r_min_ : ndarray of float, shape (n_species, n_species)
         Distances in Å at which the polynomials begin, for each pair of species: the smallest in the
-        structures given to `fit`, but at most half of the cutoff of products. Nearer neighbours are
-        extrapolated.
-    n_neighbors_ : ndarray of int, shape (n_species, n_species)
-        Largest number of neighbours of each species, in columns, that atoms of each species have
-        within the cutoff of products, in the structures given to `fit`.
+        structures given to `fit`, but at most half of the smallest cutoff of products. Nearer
+        neighbours are extrapolated.
+    n_neighbors_ : ndarray of int, shape (n_products, n_species, n_species)
+        For each number of factors from two on, the largest number of neighbours of each species, in
+        columns, that atoms of each species have within the cutoff of these products, in the
+        structures given to `fit`.
 
     Raises
     ------
     ValueError
         If there are more than four degrees or 50,000 features, or none, or the cutoff of products
-        is larger than the cutoff.
+        is larger than the cutoff, or there is not one for each number of factors from two on.
 
     See Also
     --------
@@ -123,7 +127,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
     array(['ace_H1l0', 'ace_H1l0_H1l0', 'ace_H1l0_H1l0_O1l0'], dtype=object)
     """
 
-    _loops = _cpu
+    _loops, _gives_products = _cpu, True
     _tensor_loops = "skatom.descriptors._torch.cluster_expansion"
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
@@ -131,7 +135,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
         "cutoff": [POSITIVE],
         "degrees": ["array-like"],
         "l_weight": [Interval(Real, 0.1, None, closed="left")],
-        "product_cutoff": [POSITIVE, None],
+        "product_cutoff": [POSITIVE, "array-like", None],
         "species_compression": [Interval(Integral, 1, None, closed="left"), "array-like", None],
     }
     _size_parameters = "degrees, or use species_compression"
@@ -142,7 +146,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
         degrees: ArrayLike = (12, 7, 5, 4),
         *,
         l_weight: float = 0.25,
-        product_cutoff: float | None = None,
+        product_cutoff: ArrayLike | None = None,
         species_compression: ArrayLike | None = None,
         pool: str | None = None,
         device: str = "cpu",
@@ -161,10 +165,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
 
     def _prepare(self, structures):
         self._check_degrees()
-        if self._product_cutoff() > self.cutoff:
-            raise ValueError(
-                f"product_cutoff={self.product_cutoff} must not be larger than cutoff={self.cutoff}"
-            )
+        self._check_product_cutoff()
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
         self.r_min_, self.n_neighbors_ = self._survey(structures)
         if not terms(self._basis()):
@@ -178,11 +179,26 @@ class AtomicClusterExpansion(AtomicDescriptor):
                 "degrees of products of one, two, three and four projections"
             )
 
+    def _check_product_cutoff(self):
+        n_products, given = len(self.degrees) - 1, np.asarray(self.product_cutoff)
+        if self.product_cutoff is None:
+            return
+        if given.ndim and given.shape != (n_products,):
+            raise ValueError(
+                f"product_cutoff={self.product_cutoff} must be one number, or {n_products}: one "
+                f"for each number of factors that degrees={self.degrees} has, from two on"
+            )
+        if given.size and not 0 < given.min() <= given.max() <= self.cutoff:
+            raise ValueError(
+                f"product_cutoff={self.product_cutoff} must be positive and not larger than "
+                f"cutoff={self.cutoff}"
+            )
+
     def _survey(self, structures):
-        """Smallest distances, at most half of the cutoff, and most neighbours, by two species."""
-        n = len(self.species_)
-        smallest, most = np.full((n, n), 0.5 * self._product_cutoff()), np.zeros((n, n), int)
-        device = self._device()
+        """Smallest distances, at most half of a cutoff, and most neighbours, by two species."""
+        n, cutoffs = len(self.species_), self._product_cutoffs()
+        smallest = np.full((n, n), 0.5 * cutoffs.min(initial=self.cutoff))
+        most, device = np.zeros((len(cutoffs), n, n), int), self._device()
         for batch in groups_by_size(structures.offsets, _ATOMS):
             part = structures[batch]
             species = self._species_index(part)
@@ -193,20 +209,29 @@ class AtomicClusterExpansion(AtomicDescriptor):
             distances = np.sqrt(np.einsum("pa,pa->p", pairs.vectors, pairs.vectors))
             owners, others = pairs.centers, species[pairs.indices]
             np.minimum.at(smallest, (species[owners], others), distances)
-            near, counts = distances < self._product_cutoff(), np.zeros((len(species), n), int)
-            np.add.at(counts, (owners[near], others[near]), 1)
-            np.maximum.at(most, species, counts)
+            for cutoff, of_cutoff in zip(cutoffs, most, strict=True):
+                near, counts = distances < cutoff, np.zeros((len(species), n), int)
+                np.add.at(counts, (owners[near], others[near]), 1)
+                np.maximum.at(of_cutoff, species, counts)
         return np.minimum(smallest, smallest.T), most
 
-    def _product_cutoff(self):
-        return self.cutoff if self.product_cutoff is None else self.product_cutoff
+    def _product_cutoffs(self):
+        """Cutoffs of the products of two projections, of three and of four, as far as there are."""
+        given = self.cutoff if self.product_cutoff is None else self.product_cutoff
+        return np.broadcast_to(np.asarray(given, float), len(self.degrees) - 1)
+
+    def _spheres(self):
+        """The different cutoffs of products, and which of these each number of factors has."""
+        cutoffs, index = np.unique(self._product_cutoffs(), return_inverse=True)
+        return (cutoffs, index) if len(cutoffs) else (np.array([float(self.cutoff)]), index)
 
     def _basis(self):
         # products have four factors at most
         most = np.minimum(self.n_neighbors_ @ (self.mixing_ != 0).T, 4)
         return ClusterBasis(
             tuple(float(d) for d in self.degrees), float(self.l_weight), len(self.mixing_),
-            tuple(map(tuple, most.tolist())), len(self.species_) if self._compresses else 0,
+            tuple(tuple(map(tuple, of_order)) for of_order in most.tolist()),
+            len(self.species_) if self._compresses else 0, tuple(self._spheres()[1].tolist()),
         )  # fmt: skip
 
     @property
@@ -218,8 +243,8 @@ class AtomicClusterExpansion(AtomicDescriptor):
         if self._compresses:
             mixing = np.vstack([mixing, np.eye(len(self.species_))])
         return _cpu.Projections(
-            float(self.cutoff), float(self._product_cutoff()), self.r_min_,
-            normalization(len(made.n_radial) - 1), mixing, *made,
+            float(self.cutoff), self._spheres()[0], self.r_min_,
+            np.sqrt(4 * np.pi) * normalization(made.n_radial.shape[1] - 1), mixing, *made,
         )  # fmt: skip
 
     def _n_features(self):
@@ -245,7 +270,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
             which a linear model needs no coefficients for.
         """
         check_is_fitted(self)
-        return belong(self._basis(), terms(self._basis()))
+        return belong(self._basis(), terms(self._basis()), len(self.species_))
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the features.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,14 @@ class Features:
     """
 
     def __init__(self, values: Any, derivatives: Any) -> None:
-        self.values = values
+        if values is not None:
+            self.values = values
         self.derivatives = derivatives
+
+    @cached_property
+    def values(self) -> Any:
+        """The features, which were not needed before."""
+        return self.derivatives.values()
 
     @property
     def structures(self) -> Any:

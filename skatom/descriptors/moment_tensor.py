@@ -151,7 +151,7 @@ class MomentTensor(AtomicDescriptor):
     array(['mt_H0', 'mt_H1', 'mt_H0a_O0a'], dtype=object)
     """
 
-    _loops = _cpu
+    _loops, _gives_products = _cpu, True
     _parameter_constraints = {
         **AtomicDescriptor._parameter_constraints,
         "cutoff": [POSITIVE],

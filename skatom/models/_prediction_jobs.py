@@ -28,10 +28,10 @@ def predicted_in_jobs(model, X, names):
     -------
     dict of ndarray, or None
     """
-    if not isinstance(X, Structures | Features) or is_tensor(getattr(X, "values", None)):
+    if not isinstance(X, Structures | Features):
         return None
     pieces = split_sizes(structures_of(X).n_atoms, _ATOMS)
-    if len(pieces) < 2 or not works_elsewhere():
+    if len(pieces) < 2 or not works_elsewhere() or is_tensor(getattr(X, "values", None)):
         return None
     predict = partial(_outputs, model._for_jobs(names), names)
     parts = list(map_jobs(predict, [X[piece] for piece in pieces]))

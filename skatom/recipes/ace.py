@@ -18,7 +18,7 @@ def _defaults(facts, given):
     return {
         "alpha": 1e-10,
         "smoothness": 2,
-        "scaling": 0.5,
+        "scaling": 0.0,
         "noise_energy": 1e-3,
         "noise_forces": 0.01,
         "noise_virial": 0.1,

@@ -2,9 +2,10 @@
 
     A_clmn = Σ_j U_c(j) R_n(r_j) Y_lm(r_j / r_j)        A_cn = Σ_j U_c(j) S_n(r_j)
 
-The features are sums of products of these numbers (see ``cluster_basis.Products``), evaluated as
-the contractions of moment tensors are: for a block of centres or pairs at a time, side by side in
-memory. The numbers of a channel begin with A_clmn, n fastest, and end with A_cn.
+with one set of A_clmn for each sphere, whose cutoff its products have. The features are sums of
+products of these numbers (see ``cluster_basis.Products``), evaluated as the contractions of moment
+tensors are: for a block of centres or pairs at a time, side by side in memory. The numbers of a
+channel begin with A_clmn of each sphere, n fastest, and end with A_cn.
 """
 
 from typing import NamedTuple
@@ -27,12 +28,12 @@ class Projections(NamedTuple):
     """What projections and their products need to know, for compiled code."""
 
     cutoff: float  # of single projections, the longest
-    product_cutoff: float
+    spheres: np.ndarray  # (n_spheres,): the cutoffs of products, ascending
     inner: np.ndarray  # (n_species, n_species): where the polynomials begin, in Å
     norm: np.ndarray  # see harmonics.normalization
     mixing: np.ndarray  # (n_channels, n_species)
     # see cluster_basis.Products
-    n_radial: np.ndarray
+    n_radial: np.ndarray  # (n_spheres, l_max + 1)
     n_pair: int
     starts: np.ndarray
     left: np.ndarray
@@ -46,14 +47,17 @@ class Projections(NamedTuple):
 
 @callee(cache=True, fastmath=FASTMATH)
 def polynomials(r, cutoff, inner, f, df):
-    """f_c T_n(ξ) and their slopes, ξ from 1 at ``inner`` to -1 at the cutoff; then zero."""
+    """(1 + cos(π r / r_cut)) T_n(ξ) and their slopes; zero from the cutoff on.
+
+    ξ goes from 1 at ``inner`` to -1 at the cutoff.
+    """
     f[:] = 0.0
     df[:] = 0.0
     if r >= cutoff:
         return
     slope = -2 / (cutoff - inner)
     phase = np.pi * r / cutoff
-    weight, fall = 0.5 * (1 + np.cos(phase)), -0.5 * np.pi / cutoff * np.sin(phase)
+    weight, fall = 1 + np.cos(phase), -np.pi / cutoff * np.sin(phase)
     x = slope * (r - cutoff) - 1
     t, dt, before, dbefore = 1.0, 0.0, x, 1.0  # T_-1 = T_1
     for n in range(len(f)):
@@ -67,15 +71,18 @@ def polynomials(r, cutoff, inner, f, df):
 def n_components(p):
     """Numbers of one channel."""
     total = p.n_pair
-    for l in range(len(p.n_radial)):
-        total += (2 * l + 1) * p.n_radial[l]
+    for s in range(len(p.n_radial)):
+        for l in range(p.n_radial.shape[1]):
+            total += (2 * l + 1) * p.n_radial[s, l]
     return total
 
 
 @callee(allocates=True, cache=True)
 def scratch(p):
     """Buffers of one thread for one neighbour at a time."""
-    n_lm, n_max = len(p.n_radial) * len(p.n_radial), p.n_radial[0]
+    n_lm, n_max = p.n_radial.shape[1] ** 2, 0
+    for s in range(len(p.n_radial)):
+        n_max = max(n_max, p.n_radial[s, 0])
     return (
         np.empty((3, n_lm)), np.empty(n_lm), np.empty((3, n_lm)), np.empty(n_max), np.empty(n_max),
         np.empty(p.n_pair), np.empty(p.n_pair),
@@ -84,13 +91,20 @@ def scratch(p):
 
 @callee(cache=True)
 def _radial(vector, center, other, p, work):
-    """Radial functions of one neighbour in ``work``; its unit vector and distance."""
+    """S_n of one neighbour in ``work``; its unit vector and distance."""
     x, y, z = vector[0], vector[1], vector[2]
     r = np.sqrt(x * x + y * y + z * z)
-    inner = p.inner[center, other]
-    polynomials(r, p.product_cutoff, inner, work[3], work[4])
-    polynomials(r, p.cutoff, inner, work[5], work[6])
+    polynomials(r, p.cutoff, p.inner[center, other], work[5], work[6])
     return x / r, y / r, z / r, r
+
+
+@callee(cache=True)
+def _n_of_sphere(n_radial):
+    """Numbers of one sphere and channel."""
+    total = 0
+    for l in range(len(n_radial)):
+        total += (2 * l + 1) * n_radial[l]
+    return total
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -104,15 +118,20 @@ def accumulate(vectors, center, species, p, work, out):
         pairs = channel[stop:]
         for n in range(len(g)):
             pairs[n] += g[n]
-        if r < p.product_cutoff:
-            harmonics(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y)
+        if r < p.spheres[-1]:
+            harmonics(ux, uy, uz, p.norm, p.n_radial.shape[1] - 1, work[0], y)
             stop = 0
-            for l in range(len(p.n_radial)):
-                for lm in range(l * l, (l + 1) * (l + 1)):
-                    row = channel[stop : stop + p.n_radial[l]]
-                    for n in range(len(row)):
-                        row[n] += y[lm] * f[n]
-                    stop += p.n_radial[l]
+            for s in range(len(p.spheres)):
+                if r >= p.spheres[s]:
+                    stop += _n_of_sphere(p.n_radial[s])
+                    continue
+                polynomials(r, p.spheres[s], p.inner[center, species[k]], f, work[4])
+                for l in range(p.n_radial.shape[1]):
+                    for lm in range(l * l, (l + 1) * (l + 1)):
+                        row = channel[stop : stop + p.n_radial[s, l]]
+                        for n in range(len(row)):
+                            row[n] += y[lm] * f[n]
+                        stop += p.n_radial[s, l]
 
 
 @callee(cache=True, fastmath=FASTMATH)
@@ -126,21 +145,26 @@ def projection_gradients(vectors, center, species, p, work, cotangent, gradients
         pairs = weights[stop:]
         for n in range(len(dg)):
             along += pairs[n] * dg[n]
-        if r < p.product_cutoff:
-            harmonics_with_gradients(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y, grad)
+        if r < p.spheres[-1]:
+            harmonics_with_gradients(ux, uy, uz, p.norm, p.n_radial.shape[1] - 1, work[0], y, grad)
             stop = 0
-            for l in range(len(p.n_radial)):
-                for lm in range(l * l, (l + 1) * (l + 1)):
-                    total, slope, row = 0.0, 0.0, weights[stop : stop + p.n_radial[l]]
-                    for n in range(len(row)):
-                        total += row[n] * f[n]
-                        slope += row[n] * df[n]
-                    # solid harmonics of degree l: their slope along r is l
-                    along += y[lm] * (slope - l * total / r)
-                    gx += total * grad[0, lm]
-                    gy += total * grad[1, lm]
-                    gz += total * grad[2, lm]
-                    stop += p.n_radial[l]
+            for s in range(len(p.spheres)):
+                if r >= p.spheres[s]:
+                    stop += _n_of_sphere(p.n_radial[s])
+                    continue
+                polynomials(r, p.spheres[s], p.inner[center, species[k]], f, df)
+                for l in range(p.n_radial.shape[1]):
+                    for lm in range(l * l, (l + 1) * (l + 1)):
+                        total, slope, row = 0.0, 0.0, weights[stop : stop + p.n_radial[s, l]]
+                        for n in range(len(row)):
+                            total += row[n] * f[n]
+                            slope += row[n] * df[n]
+                        # solid harmonics of degree l: their slope along r is l
+                        along += y[lm] * (slope - l * total / r)
+                        gx += total * grad[0, lm]
+                        gy += total * grad[1, lm]
+                        gz += total * grad[2, lm]
+                        stop += p.n_radial[s, l]
         gradients[k, 0] = along * ux + gx / r
         gradients[k, 1] = along * uy + gy / r
         gradients[k, 2] = along * uz + gz / r
@@ -151,21 +175,31 @@ def projection_tangent(vector, center, other, p, work, tangent):
     """Derivative (3, n_components) along its vector of what one neighbour adds to A."""
     y, grad, f, df, dg = work[1], work[2], work[3], work[4], work[6]
     ux, uy, uz, r = _radial(vector, center, other, p, work)
-    near = r < p.product_cutoff
-    if near:
-        harmonics_with_gradients(ux, uy, uz, p.norm, len(p.n_radial) - 1, work[0], y, grad)
+    if r < p.spheres[-1]:
+        harmonics_with_gradients(ux, uy, uz, p.norm, p.n_radial.shape[1] - 1, work[0], y, grad)
+    first = 0
+    for s in range(len(p.spheres)):
+        last = first + _n_of_sphere(p.n_radial[s])
+        if r >= p.spheres[s]:
+            tangent[:, first:last] = 0.0
+            first = last
+            continue
+        polynomials(r, p.spheres[s], p.inner[center, other], f, df)
+        for axis in range(len(tangent)):
+            unit, stop = ux * (axis == 0) + uy * (axis == 1) + uz * (axis == 2), first
+            for l in range(p.n_radial.shape[1]):
+                for lm in range(l * l, (l + 1) * (l + 1)):
+                    row = tangent[axis, stop : stop + p.n_radial[s, l]]
+                    along = unit * y[lm]
+                    turn = (grad[axis, lm] - l * along) / r
+                    for n in range(len(row)):
+                        row[n] = turn * f[n] + along * df[n]
+                    stop += p.n_radial[s, l]
+        first = last
     for axis in range(len(tangent)):
-        unit, stop = ux * (axis == 0) + uy * (axis == 1) + uz * (axis == 2), 0
-        for l in range(len(p.n_radial)):
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                row = tangent[axis, stop : stop + p.n_radial[l]]
-                along = unit * y[lm] if near else 0.0
-                turn = (grad[axis, lm] - l * along) / r if near else 0.0
-                for n in range(len(row)):
-                    row[n] = turn * f[n] + along * df[n]
-                stop += p.n_radial[l]
+        unit = ux * (axis == 0) + uy * (axis == 1) + uz * (axis == 2)
         for n in range(len(dg)):
-            tangent[axis, stop + n] = unit * dg[n]
+            tangent[axis, first + n] = unit * dg[n]
 
 
 # --- all products of a block of centres ---------------------------------------------------------
@@ -196,27 +230,32 @@ def _block_numbers(starts, vectors, centers, species, p, work, by_species, numbe
 def values(first, last, starts, vectors, centers, species, p, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
     none = np.empty((0, 0))
-    _evaluate(first, last, starts, vectors, centers, species, p, none, none, out)
+    _evaluate(first, last, starts, vectors, centers, species, p, none, none, out, np.empty(0))
 
 
-def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent, out):
-    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+def pair_gradients(first, last, starts, vectors, centers, species, p, cotangent, out, products):
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features).
+
+    ``products`` (n_atoms,) receives the products of the features with their cotangents.
+    """
     none = np.empty((0, 0))
-    _evaluate(first, last, starts, vectors, centers, species, p, cotangent, none, out)
+    _evaluate(first, last, starts, vectors, centers, species, p, cotangent, none, out, products)
 
 
 def pair_jacobian(first, last, starts, vectors, centers, species, p, out):
     """d features_i / dr_ij, into (n_pairs, 3, n_features)."""
     starts, centers, none = starts[first : last + 1], centers[first:last], np.empty((0, 0))
     first, n = 0, len(centers)
-    n_own = p.n_pair + np.dot(2 * np.arange(len(p.n_radial)) + 1, p.n_radial)
+    n_own = p.n_pair + np.dot(p.n_radial, 2 * np.arange(p.n_radial.shape[1]) + 1).sum()
     numbers = np.empty((n, len(p.mixing) * n_own + len(p.starts) - 1))
-    _evaluate(first, n, starts, vectors, centers, species, p, none, numbers, none)
+    _evaluate(first, n, starts, vectors, centers, species, p, none, numbers, none, np.empty(0))
     _pair_jacobian(first, n, starts, vectors, centers, species, p, numbers, out)
 
 
 @njit(cache=True, nogil=True)
-def _evaluate(first, last, starts, vectors, centers, species, p, cotangent, all_numbers, out):
+def _evaluate(
+    first, last, starts, vectors, centers, species, p, cotangent, all_numbers, out, products
+):
     """`values` without a cotangent, `pair_gradients` with one: they share what they compile.
 
     With an array ``all_numbers`` (n_atoms, n_numbers) only the numbers of all centres, into it.
@@ -231,9 +270,11 @@ def _evaluate(first, last, starts, vectors, centers, species, p, cotangent, all_
         if has_cotangent:
             adjoint[:] = 0.0
             for i in range(a, b):
-                row = cotangent[min(i, len(cotangent) - 1)]
+                row, total = cotangent[min(i, len(cotangent) - 1)], 0.0
                 for k in range(len(row)):
                     adjoint[p.scalars[k], i - a] += row[k]
+                    total += row[k] * numbers[p.scalars[k], i - a]
+                products[i] = total
             contract_pullback(p, numbers, adjoint)
             for i in range(a, b):
                 i0, i1 = starts[i], starts[i + 1]

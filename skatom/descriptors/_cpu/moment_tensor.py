@@ -121,13 +121,20 @@ def _own_features(row, center, moments):
 def values(first, last, starts, vectors, centers, species, moments, out):
     """Features of the atoms first … last - 1 into ``out`` (n_atoms, n_features)."""
     none = np.empty((0, 0))
-    _evaluate(first, last, starts, vectors, centers, species, moments, none, none, out)
+    _evaluate(first, last, starts, vectors, centers, species, moments, none, none, out, np.empty(0))
 
 
-def pair_gradients(first, last, starts, vectors, centers, species, moments, cotangent, out):
-    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features)."""
+def pair_gradients(
+    first, last, starts, vectors, centers, species, moments, cotangent, out, products
+):  # fmt: skip
+    """dE/dr_ij, into (n_pairs, 3), for dE/d features, (n_atoms, n_features) or (1, n_features).
+
+    ``products`` (n_atoms,) receives the products of the features with their cotangents.
+    """
     none = np.empty((0, 0))
-    _evaluate(first, last, starts, vectors, centers, species, moments, cotangent, none, out)
+    _evaluate(
+        first, last, starts, vectors, centers, species, moments, cotangent, none, out, products
+    )  # fmt: skip
 
 
 def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
@@ -137,13 +144,15 @@ def pair_jacobian(first, last, starts, vectors, centers, species, moments, out):
     n_moments = ((moments.degrees + 1) * (moments.degrees + 2) * (moments.degrees + 3) // 6).sum()
     n_all = len(moments.mixing) * n_moments + len(moments.starts) - 1
     numbers = np.empty((n, n_all))
-    _evaluate(first, n, starts, vectors, centers, species, moments, none, numbers, none)
+    _evaluate(
+        first, n, starts, vectors, centers, species, moments, none, numbers, none, np.empty(0)
+    )
     _pair_jacobian(first, n, starts, vectors, centers, species, moments, numbers, out)
 
 
 @njit(cache=True, nogil=True)
 def _evaluate(
-    first, last, starts, vectors, centers, species, moments, cotangent, all_numbers, out
+    first, last, starts, vectors, centers, species, moments, cotangent, all_numbers, out, products
 ):  # fmt: skip
     """`values` without a cotangent, `pair_gradients` with one: they share what they compile.
 
@@ -161,9 +170,14 @@ def _evaluate(
         if has_cotangent:
             adjoint[:] = 0.0
             for i in range(a, b):
-                row = _own_features(cotangent[min(i, len(cotangent) - 1)], centers[i], moments)
+                whole = cotangent[min(i, len(cotangent) - 1)]
+                row, total = _own_features(whole, centers[i], moments), 0.0
+                if moments.n_bias:
+                    total = whole[centers[i] * (len(row) + 1) if moments.by_center else 0]
                 for k in range(len(row)):
                     adjoint[moments.scalars[k], i - a] += row[k]
+                    total += row[k] * numbers[moments.scalars[k], i - a]
+                products[i] = total
             contract_pullback(moments, numbers, adjoint)
             for i in range(a, b):
                 i0, i1 = starts[i], starts[i + 1]

@@ -23,18 +23,20 @@ class TensorProjections(NamedTuple):
     """`Projections` with tensors, and what the host knows of them."""
 
     parameters: Any
-    n_radial: tuple
+    n_radial: tuple  # of each sphere, by l
+    spheres: tuple
     mixes: bool
     plan: products.ProductPlan
 
 
 def on_device(compiled, device):
     """The parameters of the loops: tensors and the table of products, which are made once."""
-    n_radial = tuple(compiled.n_radial.tolist())
+    n_radial = tuple(map(tuple, compiled.n_radial.tolist()))
     mixing = compiled.mixing
     mixes = not np.array_equal(mixing, np.eye(*mixing.shape))
     plan = made_once(compiled.starts, device, _plan_on(compiled, device))
-    return TensorProjections(tensors_of(compiled, device), n_radial, mixes, plan)
+    spheres = tuple(compiled.spheres.tolist())
+    return TensorProjections(tensors_of(compiled, device), n_radial, spheres, mixes, plan)
 
 
 def _plan_on(compiled, device):
@@ -49,8 +51,8 @@ def _plan_on(compiled, device):
 
 def _n_components(p):
     """Numbers of one channel."""
-    every = 2 * np.arange(len(p.n_radial)) + 1
-    return int(every @ np.asarray(p.n_radial)) + p.n_pair
+    every = 2 * np.arange(p.n_radial.shape[1]) + 1
+    return int((np.asarray(p.n_radial) @ every).sum()) + p.n_pair
 
 
 def _n_given(p):
@@ -87,13 +89,13 @@ class _PairProjections:
         self.unit = pairs.vectors / self.r[:, None]
         self.inverse = 1 / self.r[:, None]
         self.inner = p.inner[pairs.own[pairs.centers], pairs.species]
-        self.l_max = len(expansion.n_radial) - 1
+        self.l_max = len(expansion.n_radial[0]) - 1
 
     @cached_property
     def near(self):
-        """R_n and their slopes, (n_pairs, n_max)."""
-        cutoff = self.expansion.parameters.product_cutoff
-        return _polynomials(self.r, cutoff, self.inner, self.expansion.n_radial[0])
+        """R_n and their slopes, (n_pairs, n_max), of each sphere."""
+        given = zip(self.expansion.spheres, self.expansion.n_radial, strict=True)
+        return [_polynomials(self.r, cutoff, self.inner, max(n)) for cutoff, n in given]
 
     @cached_property
     def far(self):
@@ -115,19 +117,21 @@ class _PairProjections:
         return y.T.contiguous(), gradients.permute(2, 0, 1).contiguous()
 
     def blocks(self):
-        """Every l, the slice of its harmonics, and that of its components, n fastest."""
+        """R_n and slopes of every sphere and l, l, the slice of its harmonics and of components."""
         stop = 0
-        for (l, part), n in zip(by_degree(self.l_max), self.expansion.n_radial, strict=True):
-            start, stop = stop, stop + (2 * l + 1) * n
-            yield l, n, part, slice(start, stop)
+        for (f, df), n_radial in zip(self.near, self.expansion.n_radial, strict=True):
+            for (l, part), n in zip(by_degree(self.l_max), n_radial, strict=True):
+                start, stop = stop, stop + (2 * l + 1) * n
+                if n:
+                    yield f[:, :n], df[:, :n], l, part, slice(start, stop)
 
 
 def _polynomials(r, cutoff, inner, n_max):
-    """f_c T_n(ξ) and their slopes (n_pairs, n_max), zero from the cutoff on."""
+    """(1 + cos(π r / r_cut)) T_n(ξ) and their slopes (n_pairs, n_max), zero from the cutoff on."""
     slope, phase = -2 / (cutoff - inner), torch.pi / cutoff * r
     inside = (r < cutoff).to(r.dtype)
-    weight = 0.5 * (1 + torch.cos(phase)) * inside
-    fall = -0.5 * torch.pi / cutoff * torch.sin(phase) * inside
+    weight = (1 + torch.cos(phase)) * inside
+    fall = -torch.pi / cutoff * torch.sin(phase) * inside
     x = slope * (r - cutoff) - 1
     t, dt = [torch.ones_like(x), x], [torch.zeros_like(x), torch.ones_like(x)]
     for _ in range(2, n_max):
@@ -169,7 +173,7 @@ def pair_jacobian(pairs, expansion):
     out = given.new_zeros((*given.shape[1:], len(plan.scalars)))
     single = torch.nonzero(plan.scalars < plan.n_given)[:, 0]
     out[:, :, single] = given[plan.scalars[single]].permute(1, 2, 0)
-    near = torch.nonzero(functions.r < p.product_cutoff)[:, 0]
+    near = torch.nonzero(functions.r < max(expansion.spheres))[:, 0]
     centers = pairs.centers[near].repeat_interleave(3)
     found = products.pushforward(plan, numbers, centers, given[:, near].flatten(1))
     out[near] = found.T.reshape(len(near), 3, len(found))
@@ -178,9 +182,9 @@ def pair_jacobian(pairs, expansion):
 
 def _given(functions):
     """A, (n_channels n_components, n_centers)."""
-    pairs, y, f = functions.pairs, functions.harmonics, functions.near[0]
+    pairs, y = functions.pairs, functions.harmonics
     n_centers, p = len(pairs.own), functions.expansion.parameters
-    parts = [(y[:, part, None] * f[:, None, :n]).flatten(1) for _, n, part, _ in functions.blocks()]
+    parts = [(y[:, part, None] * f[:, None]).flatten(1) for f, _, _, part, _ in functions.blocks()]
     rows, n_species = torch.cat([*parts, functions.far[0]], 1), p.mixing.shape[1]
     keys = pairs.centers * n_species + pairs.species
     order = torch.argsort(keys, stable=True)
@@ -195,16 +199,15 @@ def _given(functions):
 def _projection_gradients(functions, rows):
     """dE/dr_ij (n_pairs, 3) for dE/dA (n_pairs, n_components) of each pair's own species."""
     y, gradients = functions.with_gradients
-    f, df = functions.near
     along = (rows[:, rows.shape[1] - functions.far[1].shape[1] :] * functions.far[1]).sum(1)
-    totals = torch.empty_like(y)
-    for l, n, part, block in functions.blocks():
-        weights = rows[:, block].unflatten(1, (-1, n))
-        total = (weights * f[:, None, :n]).sum(2)
+    totals = torch.zeros_like(y)
+    for f, df, l, part, block in functions.blocks():
+        weights = rows[:, block].unflatten(1, (-1, f.shape[1]))
+        total = (weights * f[:, None]).sum(2)
         # solid harmonics of degree l: their slope along r is l
-        slope = (weights * df[:, None, :n]).sum(2) - l * functions.inverse * total
+        slope = (weights * df[:, None]).sum(2) - l * functions.inverse * total
         along += (y[:, part] * slope).sum(1)
-        totals[:, part] = total
+        totals[:, part] += total
     across = (gradients * totals[:, None]).sum(2)
     return along[:, None] * functions.unit + functions.inverse * across
 
@@ -212,10 +215,10 @@ def _projection_gradients(functions, rows):
 def _tangents(functions):
     """Derivatives (n_pairs, 3, n_components) along its vector of what a neighbour adds to A."""
     y, gradients = functions.with_gradients
-    (f, df), unit, parts = functions.near, functions.unit, []
-    for l, n, part, _ in functions.blocks():
+    unit, parts = functions.unit, []
+    for f, df, l, part, _ in functions.blocks():
         along = unit[:, :, None] * y[:, None, part]
         turn = functions.inverse[:, None] * (gradients[:, :, part] - l * along)
-        tangent = turn[..., None] * f[:, None, None, :n] + along[..., None] * df[:, None, None, :n]
+        tangent = turn[..., None] * f[:, None, None] + along[..., None] * df[:, None, None]
         parts.append(tangent.flatten(2))
     return torch.cat([*parts, unit[:, :, None] * functions.far[1][:, None]], 2)

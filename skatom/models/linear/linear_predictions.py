@@ -30,10 +30,12 @@ class LinearExpansion:
 
     def by_name(self, X, names):
         """The arrays of ``names`` that this gives."""
-        found = {}
+        found, products = {}, None
         atomic = hasattr(X, "pool")
+        if {"gradient", "virial"} & {*names}:
+            products, found["gradient"], found["virial"] = self._pulled(X)
         if "local_energies" in names or ("energy" in names and atomic):
-            local = self._local_energies(X)
+            local = self._local_energies(X, products)
             if "local_energies" in names:
                 found["local_energies"] = local
             if "energy" in names:
@@ -41,31 +43,44 @@ class LinearExpansion:
         elif "energy" in names:
             constants = count_species(X.structures, self.species) @ self.constants
             found["energy"] = on_host(X.values @ beside(self.coef, X.values)) + constants
-        if {"gradient", "virial"} & {*names}:
-            found["gradient"], found["virial"] = self._derivatives(X)
         return found
 
-    def _local_energies(self, X):
+    def _local_energies(self, X, products=None):
         index = species_index(X.structures, self.species)
-        if self.coef.ndim == 1:
+        if products is not None:
+            local = products
+        elif self.coef.ndim == 1:
             local = on_host(X.values @ beside(self.coef, X.values))
         else:
             local = on_host(X.values @ beside(self.coef, X.values).T)[np.arange(len(index)), index]
         return local + self.constants[index]
 
-    def _derivatives(self, X):
+    def _pulled(self, X):
+        """Products of the features with their coefficients, if they come for nothing; derivatives.
+
+        Values of features that are not known yet remain so: energies and forces are one pass.
+        """
+        at_once = getattr(X.derivatives, "gives_products", False)
         if self.coef.ndim == 1 or len(self.coef) == 1:
-            return tuple(map(on_host, X.pullback(beside(self.coef.ravel(), X.values))))
-        index, coef = species_index(X.structures, self.species), beside(self.coef, X.values)
-        size = max(1, _BATCH_BYTES // self.coef[0].nbytes)
+            if at_once:
+                return X.derivatives.products_and_pullback(self.coef.reshape(1, -1))
+            return None, *map(on_host, X.pullback(beside(self.coef.ravel(), X.values)))
+        index = species_index(X.structures, self.species)
+        batches = groups_by_size(X.offsets, max(1, _BATCH_BYTES // self.coef[0].nbytes))
+        rows = [index[slice(*X.offsets[[batch.start, batch.stop]])] for batch in batches]
+        if at_once:
+            one, d = len(batches) == 1, X.derivatives
+            parts = [
+                (d if one else d.select(batch)).products_and_pullback(self.coef[row])
+                for batch, row in zip(batches, rows, strict=True)
+            ]
+            return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+        coef = beside(self.coef, X.values)
         parts = [
-            map(
-                on_host,
-                X[batch].pullback(coef[index[slice(*X.offsets[[batch.start, batch.stop]])]]),
-            )
-            for batch in groups_by_size(X.offsets, size)
+            map(on_host, X[batch].pullback(coef[row]))
+            for batch, row in zip(batches, rows, strict=True)
         ]
-        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+        return None, *(np.concatenate(same) for same in zip(*parts, strict=True))
 
 
 class LinearDeviations:
