@@ -112,7 +112,7 @@ class Bonds:
             np.concatenate(features) if len(features) == len(parts) else None,
         )
 
-    def kinds(self):
+    def kinds(self) -> np.ndarray:
         """Index of each bond's order in `BOND_KINDS`.
 
         Returns

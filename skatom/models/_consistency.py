@@ -26,6 +26,8 @@ _JUDGES_ENERGY, _JUDGES_STRESS, _JUDGES_WELL = 0.6, 0.85, 0.93
 _SURE, _CERTAIN = 0.955, 0.98
 # Shears, relative to pressures, from which they are compared.
 _SHEARED = 0.05
+# Differences of the logarithm of the volume per atom from which energies tell pressures.
+_VOLUMES = 0.01
 # Ratios within this factor are one unit, if the correlation is good, and otherwise.
 _ONE_UNIT, _ROUGHLY = 1.5, 4.0
 # Ratios within this factor of that of a unit may be that unit.
@@ -256,13 +258,20 @@ class _Comparison:
         finding = None
         if np.sqrt(np.mean(shears(found) ** 2)) > _SHEARED * pressures(found).std():
             finding = stress_finding([shears(of_fit) for of_fit in expected], shears(found), sure)
-        if finding is None and both:  # only energies at several volumes tell what a pressure is
+        if not self._has_volumes():  # only energies at several of them tell what a pressure is
+            return finding
+        if finding is None and both:
             finding = stress_finding([pressures(expected[0])], pressures(found), sure)
         if finding is None and both and min(both.r2) > _CERTAIN:
             finding = self._of_offsets(
                 (found - expected[0]) / weights, pressures(found) / weights[:, 0]
             )
         return finding
+
+    def _has_volumes(self):
+        """Whether the volumes per atom of the stressed structures differ."""
+        x = self.structures[self.stressed]
+        return np.ptp(np.log(x.volumes() / x.n_atoms)) > _VOLUMES
 
     def _of_offsets(self, difference, spread):
         """The finding that pressures differ from those of the energies by a constant."""
