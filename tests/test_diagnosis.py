@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
 from models_under_contract import CASES, crystals, labels_of, waters
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
@@ -166,6 +168,16 @@ class TestInconsistencies:
         wrong = Targets(targets.energy, targets.forces, stress, offsets=targets.offsets)
         (found,) = inconsistencies(structures, wrong, {*targets.names})
         assert "by 3 GPa" in found
+
+    def test_pressures_of_one_volume_are_not_judged(self):
+        frames = [bulk("Cu", cubic=True) for _ in range(20)]
+        for seed, atoms in enumerate(frames):
+            atoms.rattle(0.05, seed=seed)
+            atoms.calc = EMT()
+            atoms.get_stress()
+        targets = Targets.from_ase(frames)
+        found = inconsistencies(Structures.from_ase(frames), targets, {*targets.names})
+        assert found == []
 
     def test_few_structures_say_nothing(self):
         structures = crystals(6)
