@@ -15,7 +15,7 @@ except ImportError:  # Windows
 _GIB = 2**30
 # Asking what is available takes 0.1 ms, a quarter of the time that the features of one molecule
 # take; this much is always available.
-_SMALL = 2**22
+_SMALL = 2**20
 # Where Linux lists the control groups of a process, and their limits.
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # For versions 2 and 1 of control groups: the files of the limit and of the usage, and the line of

@@ -15,9 +15,6 @@ from skatom import Structures, Targets
 # copy of it would be another program, and compile all its functions again.
 _HERE = [str(Path(skatom.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(_HERE)}
-# Threads of torch wait for each other busily: small networks take 25 times the processor where
-# cores are shared.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What is run without an option, and what is run after it: see setup.cfg.
 TIERS = {"not slow and not thorough", "thorough"}
@@ -48,7 +45,7 @@ def pytest_cmdline_main(config):
     if free and n > 1 and not hasattr(config, "workerinput") and is_whole(config):
         option.numprocesses, option.dist = n, "worksteal"
         os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, cores // n)))  # some tests need two
-        for name in ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        for name in ("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, str(cores // n))
 
 

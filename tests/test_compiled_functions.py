@@ -610,7 +610,7 @@ class TestSources:
                 found += 1
                 assert "_cpu" in folder.split(os.sep), path
                 for module in re.findall(r"^\s*(?:from|import) (skatom\S*)", text, re.MULTILINE):
-                    allowed = ("skatom._numba", "skatom.parallel")
+                    allowed = ("skatom._numba", "skatom._scratch", "skatom.parallel")
                     assert "_cpu" in module.split(".") or module in allowed, (path, module)
         assert found > 20
 

@@ -126,7 +126,7 @@ class _AtomicTransform(_Transformer):
         check_is_fitted(self)
         structures = as_structures(X)
         device = self._device()
-        if device is None and self._can_wait:
+        if device is None and self._can_wait and len(self._batches(structures)) == 1:
             return self._transform_later(structures, neighbors)
         if device is None:
             values, neighbors = self._compute(structures, neighbors)
@@ -141,16 +141,18 @@ class _AtomicTransform(_Transformer):
 
     @property
     def _can_wait(self):
-        """Whether values may be computed when they are used."""
+        """Whether values of one batch may be computed when they are used."""
         alone = self.pool is None and not self.verbose and effective_n_jobs(self.n_jobs) == 1
         return self._gives_products and alone
 
     def _transform_later(self, structures, neighbors):
         self._species_index(structures)  # raises for species not seen in fit
-        if neighbors is not None:
-            neighbors = self._checked_neighbors(structures, neighbors)
         n_rows = len(structures.numbers)
         self._check_memory(n_rows, 0)
+        if neighbors is None:
+            neighbors = self._neighbors(structures)
+        else:
+            neighbors = self._checked_neighbors(structures, neighbors)
         limit = 8.0 * n_rows * self._n_features()
         return AtomicFeatures(
             None, AtomicDerivatives(structures, copy.copy(self), neighbors, limit)

@@ -99,9 +99,9 @@ class Tables:
         if key not in self._radial:
             n, l, j = wavelet
             factor = np.sqrt(4 * np.pi / (2 * l + 1)) * 2.0 ** (j * wavelet.power)
-            self._radial[key] = values = np.empty(self.size)
-            rate = -0.5 * self.beta**2 * 4.0**j
+            values, rate = np.empty(self.size), -0.5 * self.beta**2 * 4.0**j
             radial_part(self.squares, n - 1 - l, rate, float(factor), values)
+            self._radial[key] = values  # other threads look for it: not before it is there
         return self._radial[key]
 
     def radials(self, wavelets):
