@@ -44,6 +44,7 @@ from skatom.selection import CUR, FarthestPointSampling
 from skatom.stability import PhaseDiagram
 
 PACKAGE = skatom.__path__[0]
+THREADS = ("_threads.py", "_jobs.py")
 
 
 class Interrupt:
@@ -56,7 +57,7 @@ class Interrupt:
         # An error raised here skips the clean-up of the frame that begins, as a signal does not:
         # so not where the number of BLAS threads of the whole process is set and reset.
         path = frame.f_code.co_filename
-        if event == "call" and path.startswith(PACKAGE) and not path.endswith("parallel.py"):
+        if event == "call" and path.startswith(PACKAGE) and not path.endswith(THREADS):
             self.calls += 1
             if self.calls == self.at:
                 raise self.error
