@@ -3,11 +3,13 @@
 from skatom.attribution.attribution import Attribution
 from skatom.attribution.chemical_potential import local_chemical_potential
 from skatom.attribution.curvature import hessian_condition
+from skatom.attribution.embedding import SpeciesEmbedding, species_embedding
 from skatom.attribution.explanations import energy_by_atom, relevance, sensitivity
 from skatom.attribution.surfaces import TriangulatedSurface, molecular_plane, molecular_surface
 
 __all__ = [
     "Attribution",
+    "SpeciesEmbedding",
     "TriangulatedSurface",
     "energy_by_atom",
     "hessian_condition",
@@ -16,4 +18,5 @@ __all__ = [
     "molecular_surface",
     "relevance",
     "sensitivity",
+    "species_embedding",
 ]

@@ -2,6 +2,7 @@
 
 from skatom.plotting.calibration import CalibrationDisplay
 from skatom.plotting.chemical_potential import ChemicalPotentialDisplay
+from skatom.plotting.embedding import EmbeddingDisplay
 from skatom.plotting.greedy import ChosenFeaturesDisplay, GreedyPathDisplay
 from skatom.plotting.groups import GroupErrorsDisplay
 from skatom.plotting.learning_curve import LearningCurveDisplay
@@ -20,6 +21,7 @@ __all__ = [
     "ChemicalPotentialDisplay",
     "ChosenFeaturesDisplay",
     "DynamicsDisplay",
+    "EmbeddingDisplay",
     "EquationOfStateDisplay",
     "GreedyPathDisplay",
     "GroupErrorsDisplay",
