@@ -91,27 +91,31 @@ class TestProbe:
 class TestSurface:
     def test_has_the_level(self):
         atoms = molecule("C6H6")
-        surface = molecular_surface([atoms], level=3.0, n_points=500)
+        surface = molecular_surface([atoms], level=3.0, spacing=0.3)
         squares = ((surface.points[:, None] - atoms.positions) ** 2).sum(axis=2)
         np.testing.assert_allclose((1 / squares).sum(axis=1), 3.0, rtol=1e-8)
 
     def test_is_closed_and_turned_outwards(self):
         """Volume by the theorem of Gauss, and every edge twice, once in each direction."""
-        surface = molecular_surface([Atoms("O", [[1, 2, 3.0]])], level=0.25, n_points=4000)
+        surface = molecular_surface([Atoms("O", [[1, 2, 3.0]])], level=0.25, spacing=0.12)
         corners = surface.points[surface.triangles] - [1, 2, 3.0]
         assert np.linalg.det(corners).sum() / 6 == pytest.approx(4 / 3 * np.pi * 8, rel=3e-3)
         edges = surface.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
         assert len(np.unique(edges, axis=0)) == len(edges)
         assert {*map(tuple, edges)} == {*map(tuple, edges[:, ::-1])}
 
+    def test_of_atoms_far_apart_are_two_spheres(self):
+        surface = molecular_surface([Atoms("OO", [[0, 0, 0], [0, 0, 6.0]])], level=1.0)
+        assert len(surface.triangles) == 2 * len(surface.points) - 8
+        assert (surface.points[:, 2] < 1.1).sum() > 50 < (surface.points[:, 2] > 4.9).sum()
+
     @pytest.mark.parametrize(
         "changes, message",
         [
             ({"X": waters(2)}, "got 2 structures, 0 of them periodic"),
             ({"X": crystals(1)}, "got 1 structures, 1 of them periodic"),
-            ({"level": 0.0}, "level=0.0 must be a positive number"),
-            ({"n_points": 3}, "n_points=3 must be at least 4"),
-            ({"X": [Atoms("OO", [[0, 0, 0], [0, 0, 6.0]])]}, "does not enclose the middle"),
+            ({"level": 0.0}, "level=0.0 and spacing=0.15 must be positive numbers"),
+            ({"spacing": np.inf}, "spacing=inf must be positive numbers"),
         ],
     )
     def test_errors(self, changes, message):
@@ -140,7 +144,7 @@ class TestDisplay:
     @pytest.mark.parametrize("height", [None, 0.6])
     def test_colours_are_those_of_the_energies(self, gap, height):
         display = ChemicalPotentialDisplay.from_estimator(
-            gap, waters(1), probe=8, height=height, n_points=200
+            gap, waters(1), probe=8, height=height, spacing=0.3
         )
         expected = local_chemical_potential(gap, waters(1), display.surface.points, "O")
         np.testing.assert_array_equal(display.values, expected)
@@ -151,13 +155,13 @@ class TestDisplay:
 
     def test_shows_the_side_that_is_towards_the_eye(self):
         """The mean colours of the upper half, whose values are 1, not those of the lower, 0."""
-        surface = molecular_surface([molecule("C6H6")], n_points=500)
+        surface = molecular_surface([molecule("C6H6")], spacing=0.3)
         values = (surface.points[:, 2] > 0).astype(float)
         display = ChemicalPotentialDisplay([molecule("C6H6")], surface, values).plot()
         yellow = display.faces_.get_facecolors()[:, 0] > 0.4
         assert yellow.mean() > 0.8 or yellow.mean() < 0.2
 
     def test_errors(self):
-        surface = molecular_surface(waters(1), n_points=10)
+        surface = molecular_surface(waters(1))
         with pytest.raises(ValueError, match="one finite value for each point"):
             ChemicalPotentialDisplay(waters(1), surface, np.zeros(9)).plot()

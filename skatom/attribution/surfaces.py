@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import ConvexHull, Delaunay
+from scipy.spatial import Delaunay
 from scipy.spatial.distance import cdist
 
 from skatom._typing import Array, StructuresLike
+from skatom.attribution.tetrahedra import marching_tetrahedra
 from skatom.memory import check_memory
 from skatom.structures import as_structures
 
-# Steps along a ray before bisection, and bisections of a step.
-_STEPS, _HALVINGS = 200, 40
+# Bisections of a line that crosses a surface.
+_HALVINGS = 40
 # Planes have holes of this radius at atoms, in Å.
 _HOLE = 0.5
 
@@ -35,9 +36,9 @@ class TriangulatedSurface:
     --------
     >>> from ase.build import molecule
     >>> from skatom.attribution import molecular_surface
-    >>> surface = molecular_surface([molecule("H2O")], n_points=100)
-    >>> surface.points.shape, surface.triangles.shape
-    ((100, 3), (196, 3))
+    >>> surface = molecular_surface([molecule("H2O")])
+    >>> bool(len(surface.triangles) == 2 * len(surface.points) - 4)  # those of a sphere
+    True
     """
 
     points: Array
@@ -45,13 +46,13 @@ class TriangulatedSurface:
 
 
 def molecular_surface(
-    X: StructuresLike, level: float = 3.8, n_points: int = 2000
+    X: StructuresLike, level: float = 3.8, spacing: float = 0.15
 ) -> TriangulatedSurface:
     r"""A smooth surface around a molecule, close to its atoms.
 
     .. math:: \Big\{ r : \sum_i \frac{1}{|r - R_i|^2} = c \Big\}
 
-    It is found along rays from the middle of the molecule, each of which has its outermost point.
+    The triangles are those of marching tetrahedra, whose corners are on the surface.
 
     Parameters
     ----------
@@ -59,8 +60,9 @@ def molecular_surface(
         One molecule.
     level : float, default=3.8
         The level c in Å⁻², that of [1]_; surfaces of lower levels are farther from the atoms.
-    n_points : int, default=2000
-        Number of rays, whose directions are evenly distributed.
+    spacing : float, default=0.15
+        Spacing in Å of the grid that is searched; of several surfaces, those of atoms far apart for
+        example, all are found that are larger.
 
     Returns
     -------
@@ -69,7 +71,9 @@ def molecular_surface(
     Raises
     ------
     ValueError
-        If there is not one molecule, or the surface does not enclose its middle.
+        If there is not one molecule, or a number is not positive.
+    MemoryError
+        If the grid does not fit in memory.
 
     References
     ----------
@@ -86,21 +90,23 @@ def molecular_surface(
     np.float64(2.0)
     """
     structure = _molecule(X)
-    if not (np.isfinite(level) and level > 0):
-        raise ValueError(f"level={level} must be a positive number in Å⁻²")
-    if n_points < 4:
-        raise ValueError(f"n_points={n_points} must be at least 4, the corners of a tetrahedron")
-    positions = structure.positions
+    if not (0 < level < np.inf and 0 < spacing < np.inf):
+        raise ValueError(
+            f"level={level} and spacing={spacing} must be positive numbers, in Å⁻² and in Å"
+        )
+    atoms = structure.positions
+    margin = np.sqrt(len(atoms) / level) + spacing
+    low, high = atoms.min(axis=0) - margin, atoms.max(axis=0) + margin
+    shape = np.ceil((high - low) / spacing).astype(int) + 1
     check_memory(
-        16.0 * n_points * _STEPS * len(positions),
-        f"{_STEPS} distances of {len(positions)} atoms along {n_points} rays",
-        "lower n_points",
+        (16.0 * len(atoms) + 600.0) * np.prod(shape.astype(float)),
+        f"a grid of {' x '.join(map(str, shape))} points around {len(atoms)} atoms",
+        "set a larger spacing",
     )
-    middle = positions.mean(axis=0)
-    reach = np.linalg.norm(positions - middle, axis=1).max() + np.sqrt(len(positions) / level)
-    directions = _even_directions(n_points)
-    radii = _outermost(positions - middle, directions, reach, level)
-    return TriangulatedSurface(middle + radii[:, None] * directions, _sphere(directions))
+    nodes = low + spacing * np.stack(np.indices(shape), axis=-1).reshape(-1, 3)
+    edges, triangles = marching_tetrahedra(_inverse_squares(nodes, atoms) >= level, shape)
+    points = _on_level(nodes[edges], atoms, level)
+    return TriangulatedSurface(points, _turned_outwards(points, triangles, atoms))
 
 
 def molecular_plane(
@@ -198,44 +204,28 @@ def _molecule(X):
     return structure
 
 
-def _even_directions(n):
-    """Directions along a spiral, whose points have equal areas of the sphere."""
-    k = np.arange(n) + 0.5
-    z = 1 - 2 * k / n
-    angle = np.pi * (1 + np.sqrt(5)) * k
-    radius = np.sqrt(1 - z**2)
-    return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), z])
+def _inverse_squares(points, atoms):
+    with np.errstate(divide="ignore"):
+        return (1 / cdist(points, atoms, "sqeuclidean")).sum(axis=1)
 
 
-def _sphere(directions):
-    """Triangles between directions, counterclockwise when seen from outside."""
-    triangles = ConvexHull(directions).simplices.astype(int)
-    inwards = np.linalg.det(directions[triangles]) < 0
+def _on_level(ends, atoms, level):
+    """Points of the surface between the inner and the outer ends (n, 2, 3) of lines."""
+    inner, outer = ends[:, 0], ends[:, 1]
+    for _ in range(_HALVINGS):
+        between = (inner + outer) / 2
+        beyond = (_inverse_squares(between, atoms) < level)[:, None]
+        inner, outer = np.where(beyond, inner, between), np.where(beyond, between, outer)
+    return (inner + outer) / 2
+
+
+def _turned_outwards(points, triangles, atoms):
+    """The triangles with their corners counterclockwise when seen from outside."""
+    corners = points[triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    middles = corners.mean(axis=1)
+    weights = cdist(middles, atoms, "sqeuclidean") ** -2
+    outwards = weights.sum(axis=1)[:, None] * middles - weights @ atoms
+    inwards = (normals * outwards).sum(axis=1) < 0
     triangles[inwards] = triangles[inwards, ::-1]
     return triangles
-
-
-def _outermost(places, directions, reach, level):
-    """The largest distance along each ray where the sum of inverse squares has a level."""
-
-    def excess(radii):
-        points = radii[..., None] * directions
-        shape = points.shape[:-1]
-        squares = cdist(points.reshape(-1, 3), places, "sqeuclidean")
-        with np.errstate(divide="ignore"):
-            return (1 / squares).sum(axis=1).reshape(shape) - level
-
-    steps = np.linspace(0, reach, _STEPS + 1)
-    inside = np.array([excess(np.full(len(directions), step)) >= 0 for step in steps])
-    if not inside.any(axis=0).all():
-        raise ValueError(
-            f"the surface of level={level} does not enclose the middle of the molecule: set a "
-            "lower level"
-        )
-    last = _STEPS - inside[::-1].argmax(axis=0)
-    low, high = steps[last], steps[np.minimum(last + 1, _STEPS)]
-    for _ in range(_HALVINGS):
-        between = (low + high) / 2
-        beyond = excess(between) < 0
-        low, high = np.where(beyond, low, between), np.where(beyond, between, high)
-    return (low + high) / 2

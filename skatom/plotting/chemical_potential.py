@@ -92,7 +92,7 @@ class ChemicalPotentialDisplay:
         kind: str = "probe",
         level: float = 3.8,
         height: float | None = None,
-        n_points: int = 3000,
+        spacing: float = 0.15,
         name: str | None = None,
         ax: Axes | None = None,
     ) -> ChemicalPotentialDisplay:
@@ -113,8 +113,8 @@ class ChemicalPotentialDisplay:
         height : float, default=None
             Draw the plane at this height in Å above the middle of the molecule, see
             `molecular_plane`, in place of the surface.
-        n_points : int, default=3000
-            Points of the surface.
+        spacing : float, default=0.15
+            Spacing of the points of the surface or plane, in Å.
         name : str, default=None
             Label of the colour bar. None: the probe and the unit.
         ax : matplotlib.axes.Axes, default=None
@@ -125,9 +125,9 @@ class ChemicalPotentialDisplay:
         ChemicalPotentialDisplay
         """
         if height is None:
-            surface = molecular_surface(X, level, n_points)
+            surface = molecular_surface(X, level, spacing)
         else:
-            surface = molecular_plane(X, height)
+            surface = molecular_plane(X, height, spacing=spacing)
         values = local_chemical_potential(estimator, X, surface.points, probe, kind)
         symbol = probe if isinstance(probe, str) else chemical_symbols[probe]
         return cls(X, surface, values, name or f"energy of a probe of {symbol} (eV)").plot(ax)
