@@ -103,7 +103,7 @@ def test_errors():
     labels = labels_of(data, ("energy",))
     small = {"n_features": 4, "max_iter": 1, "random_state": 0}
     model = SchNet(pooling="mean", **small).fit(data, labels)
-    with pytest.raises(ValueError, match="this SchNet has no energies of atoms that others do not"):
+    with pytest.raises(ValueError, match="this SchNet can neither be probed nor mix elements"):
         local_chemical_potential(model, data[0], POINTS)
     model = SchNet(**small).fit(data, labels)
     with pytest.raises(ValueError, match="contains N, which was not in the structures"):

@@ -1,5 +1,6 @@
 """Which features, atoms and pairs of atoms a prediction comes from, and what a model sees."""
 
+from skatom.attribution.alchemy import alchemical_path
 from skatom.attribution.attribution import Attribution
 from skatom.attribution.chemical_potential import local_chemical_potential
 from skatom.attribution.curvature import hessian_condition
@@ -11,6 +12,7 @@ __all__ = [
     "Attribution",
     "SpeciesEmbedding",
     "TriangulatedSurface",
+    "alchemical_path",
     "energy_by_atom",
     "hessian_condition",
     "local_chemical_potential",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -64,11 +65,7 @@ class FittedNetwork:
             among them.
         """
         graphs = self.architecture.graphs(structures, self.species)
-        rows = graphs.offsets + graphs.edge_offsets
-        parts = [
-            self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
-            for group in groups_by_size(rows, _TOGETHER[device.is_card])
-        ]
+        parts = self._parts(graphs, device, derivatives)
         of_elements = self.head.of_elements(graphs, self.constants)
         found = {
             name: self.scale * np.concatenate([part[name] for part in parts])
@@ -80,6 +77,25 @@ class FittedNetwork:
         if derivatives:
             found["virial"] = _symmetric(found["virial"])
         return found
+
+    def mixed_energies(self, structures, shares, device):
+        """Energies of structures whose atoms are of several elements, without the baseline.
+
+        Parameters
+        ----------
+        structures : Structures
+        shares : ndarray of float, shape (n_atoms, n_species)
+            Shares of the elements in each atom.
+        device : Device
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+        """
+        graphs = replace(self.architecture.graphs(structures, self.species), shares=shares)
+        parts = self._parts(graphs, device, False)
+        local = self.scale * np.concatenate([part["local_energies"] for part in parts])
+        return np.add.reduceat(local + shares @ self.constants, graphs.offsets[:-1])
 
     def probe_energies(self, structure, points, kind, device):
         """Energies of atoms that feel a structure and are not felt, without the baseline.
@@ -107,6 +123,14 @@ class FittedNetwork:
             local = self._part(graphs, device, False)["local_energies"][n_atoms:]
             found.append(self.scale * local + self.constants[kind])
         return np.concatenate(found)
+
+    def _parts(self, graphs, device, derivatives):
+        """The network's numbers for groups of structures."""
+        rows = graphs.offsets + graphs.edge_offsets
+        return [
+            self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
+            for group in groups_by_size(rows, _TOGETHER[device.is_card])
+        ]
 
     def _part(self, graphs, device, derivatives):
         """The network's numbers for a batch."""

@@ -39,6 +39,8 @@ class Graphs:
     one_way : ndarray of bool, shape (n_edges,), or None
         Edges whose first atom has the second one as a neighbour, but not the other way round.
         Batches of such graphs must be sorted. None: all edges are mutual.
+    shares : ndarray of float, shape (n_atoms, n_species), or None
+        Shares of the elements in each atom. None: each is of one kind.
     """
 
     kinds: np.ndarray
@@ -52,6 +54,7 @@ class Graphs:
     atom_numbers: np.ndarray | None = None
     tabled: bool = False
     one_way: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     @classmethod
     def of(cls, structures, species, cutoff):
@@ -100,6 +103,7 @@ class Graphs:
             self.kinds[atoms], offsets, edge_offsets, self.first[edges], self.second[edges],
             self.vectors[edges], self.positions[atoms], _rows(self.edge_numbers, edges),
             _rows(self.atom_numbers, atoms), self.tabled, _rows(self.one_way, edges),
+            _rows(self.shares, atoms),
         )  # fmt: skip
 
     def ends(self):

@@ -198,18 +198,60 @@ class NeuralPotential(StructureRegressor):
             If the energies are not sums over atoms, neighbours are more than atoms within the
             cutoff, or the element was not seen in `fit`.
         """
-        check_is_fitted(self)
-        network = self.network_
-        if type(network.head) is not EnergyHead or not network.architecture.has_plain_graphs:
-            raise ValueError(
-                f"this {type(self).__name__} has no energies of atoms that others do not feel: use "
-                "SchNet, DTNN or PaiNN of target='energy' and pooling='sum', or kind='insertion'"
-            )
+        network = self._network_of_atoms()
         structure, points = as_structures(structure), np.asarray(points, float)
         probe = Structures(np.array([number]), np.zeros((1, 3)))
         (kind,) = species_index(probe, network.species)
         device = resolve_torch(self.device, type(self).__name__)
         return network.probe_energies(structure, points, kind, device)
+
+    def mixed_energies(
+        self, structures: StructuresLike, numbers: ArrayLike, fractions: ArrayLike
+    ) -> Array:
+        """Energies of structures whose atoms are part one element, part another.
+
+        Their features begin as a mean of the vectors of both; see
+        `skatom.attribution.alchemical_path`.
+
+        Parameters
+        ----------
+        structures : Structures or list of ase.Atoms
+            The n structures, with the first element of each atom.
+        numbers : array-like of int, shape (n_atoms,)
+            Atomic numbers of the second element, of all structures one after the other.
+        fractions : array-like of float, shape (n,)
+            Share of the second element.
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+            In eV, without the baseline.
+
+        Raises
+        ------
+        ValueError
+            As in `probe_energies`.
+        """
+        network, structures = self._network_of_atoms(), as_structures(structures)
+        others = Structures(numbers, structures.positions, structures.offsets)
+        first, second = (species_index(each, network.species) for each in (structures, others))
+        share = np.repeat(fractions, structures.n_atoms)[:, None]
+        eye = np.eye(len(network.species))
+        device = resolve_torch(self.device, type(self).__name__)
+        return network.mixed_energies(
+            structures, (1 - share) * eye[first] + share * eye[second], device
+        )
+
+    def _network_of_atoms(self):
+        """The network, if its energies are sums over atoms with plain neighbours."""
+        check_is_fitted(self)
+        network = self.network_
+        if type(network.head) is not EnergyHead or not network.architecture.has_plain_graphs:
+            raise ValueError(
+                f"this {type(self).__name__} can neither be probed nor mix elements: use SchNet, "
+                "DTNN or PaiNN of target='energy' and pooling='sum', or for probes kind='insertion'"
+            )
+        return network
 
     def _learnable(self, X, y, weighing, before):
         """The structures that have labels, these, the baseline, and whether energies are learnt."""

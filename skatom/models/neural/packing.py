@@ -160,7 +160,10 @@ def packed(graphs, layout, cutoff, labels=None):
     first, second = graphs.ends()
     real["vectors"][:n_edges] = graphs.vectors
     real["vectors"][n_edges:, 0] = cutoff
-    real["one_hot"][np.arange(n_atoms), graphs.kinds] = 1
+    if graphs.shares is None:
+        real["one_hot"][np.arange(n_atoms), graphs.kinds] = 1
+    else:
+        real["one_hot"][:n_atoms] = graphs.shares
     degrees = graphs.degrees(layout.n_atoms)
     real["degrees"][:, 0] = degrees
     real["positions"][:n_atoms] = graphs.positions
