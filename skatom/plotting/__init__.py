@@ -1,6 +1,8 @@
 """Plots of errors of models, of features that a sparse model chose, and of simulations."""
 
 from skatom.plotting.calibration import CalibrationDisplay
+from skatom.plotting.chemical_potential import ChemicalPotentialDisplay
+from skatom.plotting.embedding import EmbeddingDisplay
 from skatom.plotting.greedy import ChosenFeaturesDisplay, GreedyPathDisplay
 from skatom.plotting.groups import GroupErrorsDisplay
 from skatom.plotting.learning_curve import LearningCurveDisplay
@@ -16,8 +18,10 @@ from skatom.plotting.training import TrainingDisplay
 
 __all__ = [
     "CalibrationDisplay",
+    "ChemicalPotentialDisplay",
     "ChosenFeaturesDisplay",
     "DynamicsDisplay",
+    "EmbeddingDisplay",
     "EquationOfStateDisplay",
     "GreedyPathDisplay",
     "GroupErrorsDisplay",

@@ -14,11 +14,10 @@ from matplotlib.patches import Circle
 from skatom._prediction import last_step
 from skatom._typing import ArrayLike, Axes, Estimator, StructuresLike
 from skatom.attribution import relevance
-from skatom.plotting._axes import new_axes
+from skatom.attribution.surfaces import principal_axes
+from skatom.plotting._axes import draw_bonds, new_axes
 from skatom.structures import as_structures
 
-# Atoms closer than this, in sums of their covalent radii, have a bond.
-_BOND = 1.25
 # Radius of an atom in covalent radii; width in points of the strongest pair, and the share of it
 # below which pairs are not drawn.
 _ATOM, _WIDTH, _FAINTEST = 0.55, 12.0, 0.02
@@ -140,12 +139,13 @@ class RelevanceDisplay:
             )
         self.ax_ = new_axes((4.8, 3.8)) if ax is None else ax
         self.figure_ = self.ax_.figure
-        places = _in_plane(structures.positions)
+        middle, axes = principal_axes(structures.positions)
+        places = (structures.positions - middle) @ axes.T
         radii = covalent_radii[structures.numbers]
         pairs = None if self.pairs is None else 2 * np.asarray(self.pairs, float)
         largest = max(np.abs(values).max(), 0.0 if pairs is None else np.abs(pairs).max()) or 1.0
         colors = ScalarMappable(Normalize(-largest, largest), _COLORS)
-        self._draw_bonds(structures.positions, places, radii)
+        draw_bonds(self.ax_, structures.positions, places, radii)
         if pairs is not None:
             self._draw_pairs(places, pairs, colors)
         self._draw_atoms(structures.numbers, places, radii, values, colors)
@@ -154,12 +154,6 @@ class RelevanceDisplay:
         self.ax_.axis("off")
         self.figure_.colorbar(colors, ax=self.ax_, label=self.name, shrink=0.75)
         return self
-
-    def _draw_bonds(self, positions, places, radii):
-        distances = np.linalg.norm(positions[:, None] - positions, axis=2)
-        near = np.triu(distances < _BOND * (radii[:, None] + radii), k=1)
-        lines = [places[[i, j], :2] for i, j in zip(*np.nonzero(near), strict=True)]
-        self.ax_.add_collection(LineCollection(lines, colors="0.6", linewidths=2.5, zorder=1))
 
     def _draw_pairs(self, places, pairs, colors):
         first, second = np.triu_indices(len(places), k=1)
@@ -190,17 +184,6 @@ class RelevanceDisplay:
                 *places[i, :2], chemical_symbols[numbers[i]], ha="center", va="center",
                 fontsize=9, color="white" if dark else "0.1", zorder=order,
             )  # fmt: skip
-
-
-def _in_plane(positions):
-    """Positions along their principal axes: the third one is the depth."""
-    centered = positions - positions.mean(axis=0)
-    axes = np.linalg.svd(centered, full_matrices=True)[2]
-    # each axis points where the farthest atom is, so that the picture does not depend on signs
-    places = centered @ axes.T
-    farthest = np.abs(places).argmax(axis=0)
-    signs = np.sign(places[farthest, np.arange(3)])
-    return places * np.where(signs == 0, 1.0, signs)
 
 
 def _name(estimator: Any) -> str:

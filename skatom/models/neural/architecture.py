@@ -54,6 +54,11 @@ class Architecture(ABC):
         """The `Graphs` of structures: neighbours within the cutoff, if a subclass has no others."""
         return Graphs.of(structures, species, self.cutoff)
 
+    @property
+    def has_plain_graphs(self):
+        """Whether graphs have nothing but atoms and their neighbours within the cutoff."""
+        return type(self).graphs is Architecture.graphs
+
     def tables(self, weights):
         """Tensors that ``features`` may use in place of layers, by name, beside the weights.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from skatom.models.neural.packing import NUMBERS, BatchLayout, packed
+from skatom.models.neural.probes import probe_graphs
 from skatom.structures import groups_by_size
 
 # Edges and atoms that are worked on at once on the CPU and on a card.
 _TOGETHER = {False: 2**13, True: 2**17}
+# Pairs of probes and atoms that are worked on at once.
+_PROBED = 2**15
 
 _on_devices = WeakKeyDictionary()
 
@@ -61,11 +65,7 @@ class FittedNetwork:
             among them.
         """
         graphs = self.architecture.graphs(structures, self.species)
-        rows = graphs.offsets + graphs.edge_offsets
-        parts = [
-            self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
-            for group in groups_by_size(rows, _TOGETHER[device.is_card])
-        ]
+        parts = self._parts(graphs, device, derivatives)
         of_elements = self.head.of_elements(graphs, self.constants)
         found = {
             name: self.scale * np.concatenate([part[name] for part in parts])
@@ -78,6 +78,60 @@ class FittedNetwork:
             found["virial"] = _symmetric(found["virial"])
         return found
 
+    def mixed_energies(self, structures, shares, device):
+        """Energies of structures whose atoms are of several elements, without the baseline.
+
+        Parameters
+        ----------
+        structures : Structures
+        shares : ndarray of float, shape (n_atoms, n_species)
+            Shares of the elements in each atom.
+        device : Device
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+        """
+        graphs = replace(self.architecture.graphs(structures, self.species), shares=shares)
+        parts = self._parts(graphs, device, False)
+        local = self.scale * np.concatenate([part["local_energies"] for part in parts])
+        return np.add.reduceat(local + shares @ self.constants, graphs.offsets[:-1])
+
+    def probe_energies(self, structure, points, kind, device):
+        """Energies of atoms that feel a structure and are not felt, without the baseline.
+
+        Parameters
+        ----------
+        structure : Structures
+            One structure.
+        points : ndarray of float, shape (n, 3)
+            Where these atoms are, in Å.
+        kind : int
+            Index of their element among the species.
+        device : Device
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+        """
+        n_atoms = len(structure.numbers)
+        together = max(1, _PROBED // n_atoms)
+        found = [np.empty(0)]
+        for start in range(0, len(points), together):
+            some = points[start : start + together]
+            graphs = probe_graphs(structure, some, kind, self.species, self.architecture.cutoff)
+            local = self._part(graphs, device, False)["local_energies"][n_atoms:]
+            found.append(self.scale * local + self.constants[kind])
+        return np.concatenate(found)
+
+    def _parts(self, graphs, device, derivatives):
+        """The network's numbers for groups of structures."""
+        rows = graphs.offsets + graphs.edge_offsets
+        return [
+            self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
+            for group in groups_by_size(rows, _TOGETHER[device.is_card])
+        ]
+
     def _part(self, graphs, device, derivatives):
         """The network's numbers for a batch."""
         n_bytes = np.dtype(self.dtype).itemsize * self.architecture.numbers_per_edge
@@ -87,10 +141,10 @@ class FittedNetwork:
             "lower the cutoff, or predict smaller structures",
         )
         n = {"structure": len(graphs), "atom": len(graphs.kinds)}
+        is_sorted = device.is_card or graphs.one_way is not None
         layout = BatchLayout.of(
-            graphs, len(graphs), len(self.species), labels=(), on_card=device.is_card,
-            dtype=self.dtype,
-        )  # fmt: skip
+            graphs, len(graphs), len(self.species), labels=(), on_card=is_sorted, dtype=self.dtype
+        )
         arrays = packed(graphs, layout, self.architecture.cutoff)
         found = on_device(self, device)(arrays, layout, derivatives)
         return {name: values[: n[NUMBERS[name][0]]] for name, values in found.items()}

@@ -36,6 +36,11 @@ class Graphs:
         The same of each atom beside its element.
     tabled : bool
         Whether batches have the table of the neighbours of each atom, see `NeighborTable`.
+    one_way : ndarray of bool, shape (n_edges,), or None
+        Edges whose first atom has the second one as a neighbour, but not the other way round.
+        Batches of such graphs must be sorted. None: all edges are mutual.
+    shares : ndarray of float, shape (n_atoms, n_species), or None
+        Shares of the elements in each atom. None: each is of one kind.
     """
 
     kinds: np.ndarray
@@ -48,6 +53,8 @@ class Graphs:
     edge_numbers: np.ndarray | None = None
     atom_numbers: np.ndarray | None = None
     tabled: bool = False
+    one_way: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     @classmethod
     def of(cls, structures, species, cutoff):
@@ -95,7 +102,8 @@ class Graphs:
         return Graphs(
             self.kinds[atoms], offsets, edge_offsets, self.first[edges], self.second[edges],
             self.vectors[edges], self.positions[atoms], _rows(self.edge_numbers, edges),
-            _rows(self.atom_numbers, atoms), self.tabled,
+            _rows(self.atom_numbers, atoms), self.tabled, _rows(self.one_way, edges),
+            _rows(self.shares, atoms),
         )  # fmt: skip
 
     def ends(self):
@@ -106,7 +114,8 @@ class Graphs:
     def degrees(self, n_atoms):
         """The number of neighbours of each atom, and of others that have none."""
         first, second = self.ends()
-        return np.bincount(np.concatenate([first, second]), minlength=n_atoms)
+        mutual = slice(None) if self.one_way is None else ~self.one_way
+        return np.bincount(np.concatenate([first, second[mutual]]), minlength=n_atoms)
 
 
 def _rows(array, chosen):

@@ -160,7 +160,10 @@ def packed(graphs, layout, cutoff, labels=None):
     first, second = graphs.ends()
     real["vectors"][:n_edges] = graphs.vectors
     real["vectors"][n_edges:, 0] = cutoff
-    real["one_hot"][np.arange(n_atoms), graphs.kinds] = 1
+    if graphs.shares is None:
+        real["one_hot"][np.arange(n_atoms), graphs.kinds] = 1
+    else:
+        real["one_hot"][:n_atoms] = graphs.shares
     degrees = graphs.degrees(layout.n_atoms)
     real["degrees"][:, 0] = degrees
     real["positions"][:n_atoms] = graphs.positions
@@ -189,11 +192,14 @@ def _sort(real, whole, graphs, first, second, degrees):
     """Fill the lists of edges by atom; those of the padding are behind the end of all segments."""
     n, n_edges = len(graphs), len(first)
     order = np.argsort(np.concatenate([first, second]), kind="stable")
-    whole["neighbors"][: 2 * n_edges] = np.concatenate([second, first])[order]
-    whole["neighbors"][2 * n_edges :] = whole["first"][-1]
-    whole["entries"][: 2 * n_edges] = order % max(n_edges, 1)
-    whole["entries"][2 * n_edges :] = len(whole["first"]) - 1
-    real["signs"][: 2 * n_edges, 0] = np.where(order < n_edges, -1, 1)
+    if graphs.one_way is not None:
+        order = order[~np.concatenate([np.zeros(n_edges, bool), graphs.one_way])[order]]
+    n_ends = len(order)
+    whole["neighbors"][:n_ends] = np.concatenate([second, first])[order]
+    whole["neighbors"][n_ends:] = whole["first"][-1]
+    whole["entries"][:n_ends] = order % max(n_edges, 1)
+    whole["entries"][n_ends:] = len(whole["first"]) - 1
+    real["signs"][:n_ends, 0] = np.where(order < n_edges, -1, 1)
     whole["starts"][1:] = np.cumsum(degrees)
     for name, offsets in (("atom_starts", graphs.offsets), ("edge_starts", graphs.edge_offsets)):
         whole[name][...] = offsets[-1]
