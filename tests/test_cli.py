@@ -156,6 +156,15 @@ class TestTrain:
         assert np.array_equal(trained(1), trained(1))
         assert not np.array_equal(trained(1), trained(2))
 
+    def test_trains_on_what_is_not_held_out(self, skatom):
+        whole = skatom("train md.npz --index :60 --sigma 15 --out all.joblib").out
+        assert "to 54 frames" in whole
+        assert "Errors on 6 held-out frames" in whole
+        assert "to 50 frames" in skatom("train md.npz --index :60 --n-valid 10 --out m.joblib").out
+        several = skatom("train md.npz --index :60 --sigma 10 15 --out m.joblib").out
+        assert "to 48 frames" in several
+        assert "6 validation frames" in several
+
     def test_can_do_without_a_test(self, skatom):
         out = skatom("train md.npz --n-train 125 --n-valid 0 --out all.joblib").out
         assert "Errors" not in out
