@@ -44,7 +44,7 @@ def _train(options):
         model = run.fit()
     seconds = {"reading and fit": time.perf_counter() - begin}
     save(model, options.out)  # before anything else can fail
-    if hasattr(model, "permutations_"):
+    if run.recipe.name == "sgdml":
         describe_symmetry(model)
     data, test, curve = run.judged, run.test, None
     if options.learning_curve is not None:
