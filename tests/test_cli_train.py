@@ -15,6 +15,7 @@ from ase.io import write
 from sparse_systems import labels, salt
 
 from skatom import Targets, cli
+from skatom.cli.checkpoints import Checkpoints
 from skatom.datasets import read
 from skatom.models import MappedForceField, NBodyGaussianProcess, SparseGaussianProcess
 
@@ -258,7 +259,7 @@ class TestLearningCurve:
         with monkeypatch.context() as patch:  # nothing is fitted again
             patch.setattr(SparseGaussianProcess, "fit", _interrupted)
             out = skatom(f"{line} --resume").out
-        assert "Resumed   1 fits of the learning curve" in out
+        assert "Resumed   1 fit of the learning curve" in out
         assert "Resumed   the fit after 24 of 24 frames" in out
         assert not (folder / "curved.joblib.search").exists()
 
@@ -355,6 +356,15 @@ class TestResume:
     def test_without_anything_begins_anew(self, skatom):
         out = skatom(f"train salt.xyz {SMALL} --resume --out new.joblib").out
         assert "Resumed" not in out
+        assert "no folder new.joblib.search to resume from: the run begins anew" in out
+
+    def test_counts_what_there_is(self, tmp_path, capsys):
+        for n in (1, 2):
+            Checkpoints(tmp_path / "m", 0, False).keep_results("trials", dict.fromkeys("ab"[:n]))
+            assert len(Checkpoints(tmp_path / "m", 0, True).results("trials")) == n
+        assert capsys.readouterr().out == (
+            "Resumed   1 trial of the search\nResumed   2 trials of the search\n"
+        )
 
     def test_damaged_files_begin_anew(self, skatom, folder, monkeypatch):
         line = f"train salt.xyz {SMALL} --tune 0.001 --out damaged.joblib"
