@@ -36,6 +36,10 @@ def folder(tmp_path_factory):
         atoms.info |= {"config_type": "cold" if k % 3 else "hot", "run": k // 6}
     write(folder / "salt.xyz", images)
     write(folder / "test.xyz", images[:5])
+    other = images[2].copy()
+    other.info["energy"], other.numbers = 0.0, other.numbers[::-1]
+    other.arrays["forces"] = np.zeros((len(other), 3))
+    write(folder / "two.xyz", [*images[:2], other])
     return folder
 
 
@@ -413,6 +417,9 @@ def test_fields_that_look_like_labels_are_offered(error_of, folder):
         ("train salt.xyz --model fchl19 --noise energy=1 --out m.joblib", "fchl19 has no noises"),
         ("train salt.xyz --model gap --labels dipole --out m.joblib", "there are energy, forces"),
         ("train salt.xyz --model gap --keys energy=E --out m.joblib", "there are config_type, run"),
+        ("train two.xyz --out m.joblib",
+         "frame 2 has other atoms than frame 0, or another order of them, and sgdml is a model of "
+         "one molecule: give --model gap"),
         ("train salt.xyz --model gap --n-train 30 --out m.joblib", "has 22 frames that are not"),
         ("train salt.xyz --model gap --n-valid 24 --out m.joblib", "are all of the 24 of salt.xyz"),
         ("train salt.xyz --model gap --test-fraction 2 --out m.joblib", "'2' is not a fraction"),
