@@ -18,6 +18,7 @@ from sklearn.utils import Bunch
 import skatom as package
 from skatom import Structures, Targets, cli
 from skatom.cli.frames import draw_frames
+from skatom.cli.report import describe_symmetry
 from skatom.datasets import load_ethanol
 from skatom.descriptors import LambdaSOAP
 from skatom.metrics import dipole_mae, evaluate, force_mae
@@ -125,10 +126,11 @@ class TestTrain:
             assert text in out
 
     def test_options_reach_the_model(self, skatom, folder):
-        skatom(
+        said = skatom(
             "train md.npz --model gdml --n-train 10 --n-valid 5 --sigma 12 --alpha 1e-8 "
             "--energy-constraint --max-memory 1 --seed 3 --out options.joblib"
         )
+        assert "Symmetry" not in said.out  # it has none
         model = joblib.load(folder / "options.joblib")
         assert type(model).__name__ == "GDML"
         expected = {"sigma": 12.0, "alpha": 1e-8, "energy_constraint": True, "max_memory": 1.0}
@@ -155,6 +157,21 @@ class TestTrain:
 
         assert np.array_equal(trained(1), trained(1))
         assert not np.array_equal(trained(1), trained(2))
+
+    def test_trains_on_what_is_not_held_out(self, skatom):
+        whole = skatom("train md.npz --index :60 --sigma 15 --out all.joblib").out
+        assert "to 54 frames" in whole
+        assert "Errors on 6 held-out frames" in whole
+        assert "to 50 frames" in skatom("train md.npz --index :60 --n-valid 10 --out m.joblib").out
+        several = skatom("train md.npz --index :60 --sigma 10 15 --out m.joblib").out
+        assert "to 48 frames" in several
+        assert "6 validation frames" in several
+
+    def test_says_that_no_atoms_change_places(self, capsys):
+        describe_symmetry(Bunch(numbers_=[6, 8], permutations_=np.array([[0, 1]])))
+        assert capsys.readouterr().out == (
+            "Symmetry  no permutation of like atoms but the identity\n"
+        )
 
     def test_can_do_without_a_test(self, skatom):
         out = skatom("train md.npz --n-train 125 --n-valid 0 --out all.joblib").out

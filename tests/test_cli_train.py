@@ -15,6 +15,7 @@ from ase.io import write
 from sparse_systems import labels, salt
 
 from skatom import Targets, cli
+from skatom.cli.checkpoints import Checkpoints
 from skatom.datasets import read
 from skatom.models import MappedForceField, NBodyGaussianProcess, SparseGaussianProcess
 
@@ -35,6 +36,10 @@ def folder(tmp_path_factory):
         atoms.info |= {"config_type": "cold" if k % 3 else "hot", "run": k // 6}
     write(folder / "salt.xyz", images)
     write(folder / "test.xyz", images[:5])
+    other = images[2].copy()
+    other.info["energy"], other.numbers = 0.0, other.numbers[::-1]
+    other.arrays["forces"] = np.zeros((len(other), 3))
+    write(folder / "two.xyz", [*images[:2], other])
     return folder
 
 
@@ -258,7 +263,7 @@ class TestLearningCurve:
         with monkeypatch.context() as patch:  # nothing is fitted again
             patch.setattr(SparseGaussianProcess, "fit", _interrupted)
             out = skatom(f"{line} --resume").out
-        assert "Resumed   1 fits of the learning curve" in out
+        assert "Resumed   1 fit of the learning curve" in out
         assert "Resumed   the fit after 24 of 24 frames" in out
         assert not (folder / "curved.joblib.search").exists()
 
@@ -355,6 +360,15 @@ class TestResume:
     def test_without_anything_begins_anew(self, skatom):
         out = skatom(f"train salt.xyz {SMALL} --resume --out new.joblib").out
         assert "Resumed" not in out
+        assert "no folder new.joblib.search to resume from: the run begins anew" in out
+
+    def test_counts_what_there_is(self, tmp_path, capsys):
+        for n in (1, 2):
+            Checkpoints(tmp_path / "m", 0, False).keep_results("trials", dict.fromkeys("ab"[:n]))
+            assert len(Checkpoints(tmp_path / "m", 0, True).results("trials")) == n
+        assert capsys.readouterr().out == (
+            "Resumed   1 trial of the search\nResumed   2 trials of the search\n"
+        )
 
     def test_damaged_files_begin_anew(self, skatom, folder, monkeypatch):
         line = f"train salt.xyz {SMALL} --tune 0.001 --out damaged.joblib"
@@ -403,6 +417,9 @@ def test_fields_that_look_like_labels_are_offered(error_of, folder):
         ("train salt.xyz --model fchl19 --noise energy=1 --out m.joblib", "fchl19 has no noises"),
         ("train salt.xyz --model gap --labels dipole --out m.joblib", "there are energy, forces"),
         ("train salt.xyz --model gap --keys energy=E --out m.joblib", "there are config_type, run"),
+        ("train two.xyz --out m.joblib",
+         "frame 2 has other atoms than frame 0, or another order of them, and sgdml is a model of "
+         "one molecule: give --model gap"),
         ("train salt.xyz --model gap --n-train 30 --out m.joblib", "has 22 frames that are not"),
         ("train salt.xyz --model gap --n-valid 24 --out m.joblib", "are all of the 24 of salt.xyz"),
         ("train salt.xyz --model gap --test-fraction 2 --out m.joblib", "'2' is not a fraction"),

@@ -683,3 +683,17 @@ class TestAnnouncement:
             bar.update()
             assert 0.1 <= bar.format_dict["elapsed"] <= time.time() - start - 0.3
         assert "1/10" in capsys.readouterr().err
+
+
+def test_bars_are_drawn_seldom_where_nobody_watches(capsys, monkeypatch):
+    def drawn():
+        with tqdm(total=40) as bar:
+            for k in range(40):
+                time.sleep(0.01)
+                bar.set_postfix(loss=k, refresh=False)
+                bar.update()
+        return capsys.readouterr().err
+
+    assert drawn().count("/40") == 2  # the first and the last
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert drawn().count("/40") > 2

@@ -287,6 +287,24 @@ class TestEstimate:
         linear = 1 if system == "molecules" else 0  # acetylene has one rotation less
         assert round((3 * found) ** (1 / 3)) == sizes[0] - linear
 
+    @pytest.mark.skipif(find_spec("torch") is None, reason="needs torch")
+    @pytest.mark.filterwarnings("ignore")
+    def test_few_iterations_tell_the_time_of_a_training(self, monkeypatch):
+        X, tried = salt(24), []
+        recipe = recipes.find("schnet")
+        settings = recipe.settings(Facts.of(X), {"n_features": 4, "n_rbf": 5, "max_iter": 100_000})
+        short_fit = estimates._Data.fit
+
+        def noted(data, given, part):
+            tried.append(given["max_iter"])
+            return short_fit(data, given, part)
+
+        monkeypatch.setattr(estimates._Data, "fit", noted)
+        begin = time.perf_counter()
+        found = estimate(recipe, settings, X, labels(X))
+        assert max(tried) == 5
+        assert found.seconds > 100 * (time.perf_counter() - begin)
+
     def test_only_a_piece_of_a_long_fit_is_made(self, crystals, monkeypatch):
         monkeypatch.setattr(estimates, "_LONG_ENOUGH", 0.0)
         monkeypatch.setattr(sparse_fitting, "_BATCH_ATOMS", 8)

@@ -83,7 +83,7 @@ def _boron_nitride():
 
 
 def _element(name):
-    """Energies and forces of mlearn; the stresses of three elements contradict the energies."""
+    """Energies and forces of mlearn; the stresses of three elements contradict them."""
     train, test = (read(DATA / "mlearn" / f"mlearn_{name}_{part}.xyz.xz") for part in _PARTS)
     labels = (Targets(y.energy, y.forces, offsets=y.offsets) for y in (train.targets, test.targets))
     return Samples(train.structures, next(labels), test.structures, next(labels))

@@ -9,7 +9,7 @@ from skatom.cli.report import warn
 # Shortest time between two files of a fit, in seconds.
 _SECONDS = 60.0
 # Kinds of results, and how they are called.
-_RESULTS = {"trials": "trials of the search", "curve": "fits of the learning curve"}
+_RESULTS = {"trials": ("trial", "of the search"), "curve": ("fit", "of the learning curve")}
 
 
 class Checkpoints:
@@ -35,18 +35,20 @@ class Checkpoints:
         self.key = joblib.hash([content, __version__])
         self.resume = resume
         self._is_warned = False
+        if resume and not self.folder.exists():
+            print(f"Note      there is no folder {self.folder} to resume from: the run begins anew")
 
     def results(self, kind):
         """Results of a kind, "trials" or "curve", by their name."""
-        path = self._results_path(kind)
+        (one, of), path = _RESULTS[kind], self._results_path(kind)
         if not self.resume or not path.exists():
             return {}
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            warn(f"{path}: {error}: the {_RESULTS[kind]} begin anew")
+            warn(f"{path}: {error}: the {one}s {of} begin anew")
             return {}
-        print(f"Resumed   {len(found)} {_RESULTS[kind]}")
+        print(f"Resumed   {len(found)} {one}{'s' * (len(found) != 1)} {of}")
         return found
 
     def keep_results(self, kind, known):

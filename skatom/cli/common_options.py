@@ -38,9 +38,7 @@ def add_choice_of_frames(parser):
 
 def add_seed(parser):
     """The seed of what is drawn."""
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the random draw of frames [%(default)s]"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random draw of frames [0]")
 
 
 def count(text):

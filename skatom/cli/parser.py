@@ -119,7 +119,7 @@ the folder MODEL.search: if the command is interrupted, run it again with --resu
         "--n-train",
         type=count,
         metavar="N",
-        help="training frames [1000 for sgdml and gdml, all that are not held out for others]",
+        help="training frames [all that are not held out, at most 1000 for sgdml and gdml]",
     )
     parser.add_argument(
         "--n-valid",

@@ -56,6 +56,9 @@ def describe_symmetry(model):
 
     labels = [f"{chemical_symbols[z]}{a}" for a, z in enumerate(model.numbers_)]
     cycles = ["".join(_cycles(permutation, labels)) for permutation in model.permutations_[1:]]
+    if not cycles:
+        print("Symmetry  no permutation of like atoms but the identity")
+        return
     print(f"Symmetry  {len(model.permutations_)} permutations of like atoms, counted from 0:")
     text = ", ".join(["identity", *cycles[:_MOST_PERMUTATIONS]])
     text += ", …" if len(cycles) > _MOST_PERMUTATIONS else ""

@@ -29,13 +29,12 @@ def split(options, data, info):
     n, several = len(data.structures), len(options.sigma or ()) > 1
     new = (options.test_file, options.test_fraction, options.split_by)
     if options.recipe.one_molecule and all(value is None for value in new):
-        n_train = _MOST_TRAINED if options.n_train is None else options.n_train
-        sizes = sample_sizes(
-            SimpleNamespace(
-                n_train=n_train, n_valid=options.n_valid, sigma=options.sigma or [None],
-                data=options.data,
-            ), n
-        )  # fmt: skip
+        sigma = options.sigma or [None]
+        n_train = _n_trained(options, n, min(len(sigma), 2))
+        asked = SimpleNamespace(
+            n_train=n_train, n_valid=options.n_valid, sigma=sigma, data=options.data
+        )
+        sizes = sample_sizes(asked, n)
         train, test, *validation = draw_frames(data.targets, sizes, options.seed)
         return train, test, validation[0] if validation else np.empty(0, int)
     rest, test = _held_out(options, data, info)
@@ -43,6 +42,13 @@ def split(options, data, info):
     if several:
         rest, validation = _drawn(options, data, rest, _n_held_out(options, len(rest)))
     return np.sort(_train(options, data, rest)), np.sort(test), validation
+
+
+def _n_trained(options, n, parts):
+    """Frames of one molecule to train on: those asked for, or what its held-out parts leave."""
+    if options.n_train is not None:
+        return options.n_train
+    return max(1, min(_MOST_TRAINED, n - parts * _n_held_out(options, n)))
 
 
 def _held_out(options, data, info):

@@ -44,7 +44,7 @@ def _train(options):
         model = run.fit()
     seconds = {"reading and fit": time.perf_counter() - begin}
     save(model, options.out)  # before anything else can fail
-    if hasattr(model, "permutations_"):
+    if run.recipe.name == "sgdml":
         describe_symmetry(model)
     data, test, curve = run.judged, run.test, None
     if options.learning_curve is not None:
@@ -69,6 +69,7 @@ class _Run:
         self.field, self.names = configurations(options, self.data)
         self.train, self.test, self.validation = split(options, self.data, self.data.info)
         self.structures = self.data.structures[self.train]
+        self._check_molecule()
         self._choose_labels()
         self.targets = self.data.targets[self.train]
         self.configurations = None if self.names is None else self.names[self.train]
@@ -99,6 +100,21 @@ class _Run:
             raise ValueError(
                 f"--learning-curve: {len(self.structures)} training frames are too few for parts "
                 f"of them: give {2 * FEWEST} or more, the half of which has all species"
+            )
+
+    def _check_molecule(self):
+        """A model of one molecule needs the same atoms in all frames."""
+        from skatom.descriptors.one_composition import first_of_other_atoms
+
+        if not self.recipe.one_molecule:
+            return
+        other = first_of_other_atoms(self.data.structures)
+        if other is not None:
+            raise ValueError(
+                f"{self.options.data}: frame {self.data.frames[other]} has other atoms than frame "
+                f"{self.data.frames[0]}, or another order of them, and {self.recipe.name} is a "
+                "model of one molecule: give --model gap, or another of those that "
+                "skatom train --help lists"
             )
 
     def _choose_labels(self):

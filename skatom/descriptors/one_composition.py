@@ -59,22 +59,28 @@ class DescriptorOfOneComposition(StructureDescriptor):
         return [f"{chemical_symbols[z]}{a}" for a, z in enumerate(self.numbers_)]
 
 
-def fixed_composition(structures):
-    """The atomic numbers (N,) of all structures; a ValueError if they or their order differ."""
+def first_of_other_atoms(structures):
+    """The first structure whose atoms or their order differ from those of structure 0, or None."""
     n_atoms = structures.n_atoms
     numbers = structures.numbers[: n_atoms[0]]
     different = np.flatnonzero(n_atoms != len(numbers))
     if not len(different):
         rows = structures.numbers.reshape(len(structures), -1) != numbers
         different = np.flatnonzero(rows.any(axis=1))
-    if len(different):
+    return int(different[0]) if len(different) else None
+
+
+def fixed_composition(structures):
+    """The atomic numbers (N,) of all structures; a ValueError if they or their order differ."""
+    different = first_of_other_atoms(structures)
+    if different is not None:
         raise ValueError(
-            f"structure {different[0]} differs from structure 0 in composition or atom order: "
+            f"structure {different} differs from structure 0 in composition or atom order: "
             "inverse distances, and so GDML and SGDML, need the same atoms in the same order in "
             "every frame; a model of atoms learns from all together, such as "
             "make_pipeline(SOAP(), SparseGaussianProcess())"
         )
-    return numbers
+    return structures.numbers[: structures.n_atoms[0]]
 
 
 def check_composition(structures, numbers):

@@ -49,6 +49,9 @@ class Recipe:
         ``random_state``, ``verbose`` and ``device``.
     cost : callable
         ``cost(settings, structures, targets)`` returns a `Cost`.
+    short : dict
+        Largest values of settings in fits that tell the pace of longer ones by their cost, such as
+        a few iterations of a training.
     probe : dict
         Settings that replace those of the run in the short fits that measure the time.
     stages : callable
@@ -77,6 +80,7 @@ class Recipe:
     build: Callable
     cost: Callable
     stages: Callable
+    short: dict = field(default_factory=dict)
     probe: dict = field(default_factory=dict)
     probe_frames: int = 12
     trial_atoms: int = 3000

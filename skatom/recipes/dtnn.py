@@ -42,6 +42,7 @@ DTNN_RECIPE = Recipe(
     build=_build,
     cost=_cost,
     stages=_stages,
+    short={"max_iter": 5},
     probe={"max_iter": 2},
     probe_frames=20,
     noises=("noise_energy", "noise_forces", "noise_virial"),

@@ -66,7 +66,7 @@ def estimate(recipe, settings, structures, targets, configurations=None, device=
         cost = recipe.cost(settings, structures, targets)
     except TypeError:
         return Estimate(None, None)
-    if len(structures) <= 3 * recipe.probe_frames:
+    if len(structures) <= 3 * recipe.probe_frames and not recipe.short:
         return Estimate(cost.memory, None, cost.columns)
     data = _Data(recipe, structures, targets, configurations, device)
     try:
@@ -139,18 +139,25 @@ def _by_pace(marks, n_atoms):
 def _by_smaller_fits(data, settings, cost):
     """The time of a fit from those of smaller ones, the last of which is long enough."""
     n_structures, costs, times = len(data.structures), [], []
+    short = {name: min(settings[name], most) for name, most in data.recipe.short.items()}
     for k in itertools.count():
         part = data.part(min(2**k * data.recipe.probe_frames, n_structures))
         begin = time.perf_counter()
-        data.fit(settings, part)
+        data.fit(settings | short, part)
         times.append(time.perf_counter() - begin)
-        costs.append(data.recipe.cost(settings, data.structures[part], data.targets[part]))
-        if len(part) == n_structures:
+        of_part = data.structures[part], data.targets[part]
+        costs.append(data.recipe.cost(settings | short, *of_part))
+        if len(part) == n_structures and not short:
             return times[-1]
-        if times[-1] > (1.5 * _LONG_ENOUGH if len(times) >= _SMALLER_FITS else 3 * _LONG_ENOUGH):
+        if len(part) == n_structures or _tells_enough(times):
             break
     last = slice(-_SMALLER_FITS, None)
     return _extrapolated(costs[last], times[last], cost, _flops_per_second())
+
+
+def _tells_enough(times):
+    """Whether the last of smaller fits took so long that no larger one is needed."""
+    return times[-1] > (1.5 * _LONG_ENOUGH if len(times) >= _SMALLER_FITS else 3 * _LONG_ENOUGH)
 
 
 def _extrapolated(costs, times, cost, speed):

@@ -41,6 +41,7 @@ PAINN = Recipe(
     build=_build,
     cost=_cost,
     stages=_stages,
+    short={"max_iter": 5},
     probe={"max_iter": 2},
     probe_frames=20,
     noises=("noise_energy", "noise_forces", "noise_virial"),

@@ -97,8 +97,8 @@ def maximise_likelihood(kernel, noise, observations, values, scales, verbose):
 
         def cost(theta):
             value, slopes = likelihood_and_slopes(*parameters(theta), observations, values, scales)
+            progress.set_postfix_str(f"{value:.1f}", refresh=False)
             progress.update()
-            progress.set_postfix_str(f"{value:.1f}")
             return -value, -np.append(slopes[:n_scales], slopes[n_scales:][free])
 
         reach = np.full(len(start), np.log(_NOISE_RANGE))

@@ -76,8 +76,8 @@ class Progress:
         else:
             self.stalled += 1
         if self.bar is not None:
+            self.bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
             self.bar.update()
-            self.bar.set_postfix(loss=f"{loss:.3g}")
         return self.stalled >= self.stopping.n_iter_no_change or watched == 0
 
 

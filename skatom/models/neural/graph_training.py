@@ -146,7 +146,7 @@ class GraphTraining:
             return False
         self.schedule.watch(watched)
         goes_on = self.course.add(figures, self.steps.weights)
-        bar.set_postfix(loss=f"{figures['loss']:.3g}", watched=f"{watched:.3g}")
+        bar.set_postfix(loss=f"{figures['loss']:.3g}", watched=f"{watched:.3g}", refresh=False)
         if goes_on:
             self.checkpoint.save(self._state)
         return goes_on
