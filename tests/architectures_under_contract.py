@@ -16,6 +16,7 @@ from skatom.models.neural.fitted_network import FittedNetwork
 from skatom.models.neural.heads import EnergyHead
 from skatom.models.neural.message_passing_architecture import MessagePassingArchitecture
 from skatom.models.neural.painn_architecture import PaiNNArchitecture
+from skatom.models.neural.point_scattering_architecture import PointScatteringArchitecture
 from skatom.models.neural.schnet_architecture import SchNetArchitecture
 
 WATER = Atoms("OHH", [[0, 0, 0.1173], [0, 0.7572, -0.4692], [0, -0.7572, -0.4692]])
@@ -40,13 +41,16 @@ SMOOTH = {
     "edge-network": lambda: _EDGE_NETWORK,
     "updated-edges": lambda: _UPDATED_EDGES,
     "painn": lambda: PaiNNArchitecture(3, 4.5, 4, 2, 4),
+    "point-scattering": lambda: PointScatteringArchitecture.of(
+        3, 4.5, 2, 2, [(3, 0), (3, 1), (2, 1), (4, 2), (4, 3)], [0.6, 1.2]
+    ),
 }
 ARCHITECTURES = SMOOTH | {
     "schnet-hard": lambda: replace(_SCHNET, cutoff_function="hard"),
     "dtnn-hard": lambda: replace(_DTNN, cutoff_function="hard"),
 }
 # Spread of random weights: where features are multiplied with each other, numbers grow fast.
-_SPREADS = {PaiNNArchitecture: 0.35}
+_SPREADS = {PaiNNArchitecture: 0.35, PointScatteringArchitecture: 0.35}
 
 
 def random_network(architecture, head=None):

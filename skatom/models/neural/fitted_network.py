@@ -80,9 +80,8 @@ class FittedNetwork:
 
     def _part(self, graphs, device, derivatives):
         """The network's numbers for a batch."""
-        n_bytes = np.dtype(self.dtype).itemsize * self.architecture.numbers_per_edge
         device.check_memory(
-            float(n_bytes) * len(graphs.first),
+            np.dtype(self.dtype).itemsize * self.architecture.numbers(graphs).sum(),
             f"a prediction with {len(graphs.first)} pairs of neighbours",
             "lower the cutoff, or predict smaller structures",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,6 +97,10 @@ class Graphs:
             self.vectors[edges], self.positions[atoms], _rows(self.edge_numbers, edges),
             _rows(self.atom_numbers, atoms), self.tabled,
         )  # fmt: skip
+
+    def with_table(self):
+        """The same graphs, whose batches have the table of neighbours."""
+        return replace(self, tabled=True)
 
     def ends(self):
         """The atoms of each edge, numbered through the batch: two ndarrays of shape (n_edges,)."""

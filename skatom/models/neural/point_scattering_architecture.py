@@ -1,0 +1,93 @@
+"""The layers of learnt point scattering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import genlaguerre
+
+from skatom.models.neural.architecture import Architecture, glorot
+
+# The powers of the last moduli that are features of an atom.
+POWERS = (1.0, 4 / 3, 5 / 3, 2.0)
+# Distances, in widths of the Gaussian, among which the peak of a wavelet is sought: the outermost
+# one of an orbital n is within 2 n.
+_PER_WIDTH = 500
+
+
+@dataclass(frozen=True)
+class PointScatteringArchitecture(Architecture):
+    """Wavelets at atoms, moduli and mixing matrices, see `skatom.models.PointScatteringNetwork`.
+
+    Attributes
+    ----------
+    n_mixed, n_layers : int
+        Features d of an atom that each layer mixes, and number of layers.
+    orbitals : tuple of (int, int)
+        The pairs (n, l) of the wavelets.
+    widths : tuple of float
+        Widths of their Gaussians, in Å.
+    smallest_modulus : float
+        The modulus of a field of zeros: moduli are smooth functions.
+    """
+
+    n_mixed: int
+    n_layers: int
+    orbitals: tuple
+    widths: tuple
+    smallest_modulus: float = 1e-2
+
+    @classmethod
+    def of(cls, n_species, cutoff, n_mixed, n_layers, orbitals, widths):
+        """The architecture of these sizes, which has a feature for each of the powers."""
+        n_features = len(POWERS) * len(orbitals) * len(widths) * n_mixed
+        return cls(n_species, cutoff, n_features, n_mixed, n_layers, tuple(orbitals), tuple(widths))
+
+    @property
+    def n_moduli(self):
+        """How many moduli a layer makes of each mixed feature."""
+        return len(self.orbitals) * len(self.widths)
+
+    @property
+    def shapes(self):
+        d = self.n_mixed
+        sizes = [self.n_species] + (self.n_layers - 1) * [self.n_moduli * d]
+        return {f"mixing_{k}": (size, d) for k, size in enumerate(sizes, 1)}
+
+    def initial(self, rng):
+        return {name: glorot(rng, shape) for name, shape in self.shapes.items()}
+
+    def graphs(self, structures, species):
+        return super().graphs(structures, species).with_table()
+
+    def features(self, weights, batch):
+        from skatom.models._torch.networks.point_scattering import features
+
+        return features(self, weights, batch)
+
+    @property
+    def n_fields(self):
+        """How many fields are made of each mixed feature."""
+        return len(self.widths) * sum(2 * l + 1 for _, l in self.orbitals)
+
+    @property
+    def numbers_per_edge(self):
+        return 14 * self.n_fields + 4 * self.n_layers * self.n_mixed
+
+    def numbers(self, graphs):
+        of_atom = 4 * self.n_layers * self.n_mixed * (self.n_fields + self.n_moduli)
+        return super().numbers(graphs) + float(of_atom) * graphs.n_atoms
+
+
+def radial_polynomial(n, l):
+    """Coefficients c of the radial function g = xˡ e^(-x²/2) Σ_k c_k (x²/2)^k, whose peak is 1.
+
+    x is the distance over the width of the Gaussian; the polynomial is the Laguerre polynomial of
+    degree n - l - 1 and order l + 1/2.
+    """
+    coefficients = genlaguerre(n - l - 1, l + 0.5).coef[::-1]
+    x = np.linspace(0, 2 * n, 2 * n * _PER_WIDTH + 1)
+    t = 0.5 * x * x
+    peak = np.abs(x**l * np.exp(-t) * np.polynomial.polynomial.polyval(t, coefficients)).max()
+    return (coefficients / peak).tolist()
