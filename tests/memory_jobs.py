@@ -50,6 +50,7 @@ from skatom.models import (
     MomentTensorPotential,
     NBodyGaussianProcess,
     PaiNN,
+    PointScatteringNetwork,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -438,7 +439,7 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
-    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN):
+    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN, PointScatteringNetwork):
 
         def one_batch(network=network):
             return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)

@@ -18,6 +18,7 @@ from skatom.models.neural.dtnn import DTNN
 from skatom.models.neural.hdnnp import HDNNP
 from skatom.models.neural.message_passing_network import MessagePassingNetwork
 from skatom.models.neural.painn import PaiNN
+from skatom.models.neural.point_scattering_network import PointScatteringNetwork
 from skatom.models.neural.schnet import SchNet
 from skatom.models.neural.structured_mlp import StructuredMLPRegressor
 from skatom.models.sparse.sparse_gaussian_process import SparseGaussianProcess
@@ -40,6 +41,7 @@ __all__ = [
     "NBodyGaussianProcess",
     "PaiNN",
     "PairRepulsion",
+    "PointScatteringNetwork",
     "SGDML",
     "SchNet",
     "SparseGaussianProcess",

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import Polynomial
 from scipy.special import genlaguerre
 
 from skatom.models.neural.architecture import Architecture, glorot
 
 # The powers of the last moduli that are features of an atom.
 POWERS = (1.0, 4 / 3, 5 / 3, 2.0)
-# Distances, in widths of the Gaussian, among which the peak of a wavelet is sought: the outermost
-# one of an orbital n is within 2 n.
-_PER_WIDTH = 500
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,8 @@ def radial_polynomial(n, l):
     x is the distance over the width of the Gaussian; the polynomial is the Laguerre polynomial of
     degree n - l - 1 and order l + 1/2.
     """
-    coefficients = genlaguerre(n - l - 1, l + 0.5).coef[::-1]
-    x = np.linspace(0, 2 * n, 2 * n * _PER_WIDTH + 1)
-    t = 0.5 * x * x
-    peak = np.abs(x**l * np.exp(-t) * np.polynomial.polynomial.polyval(t, coefficients)).max()
-    return (coefficients / peak).tolist()
+    p, t = Polynomial(genlaguerre(n - l - 1, l + 0.5).coef[::-1]), Polynomial([0, 1])
+    # where the slope is zero, and the origin
+    stationary = np.append((l * p + 2 * t * (p.deriv() - p)).roots().real.clip(min=0), 0)
+    peak = np.abs((2 * stationary) ** (l / 2) * np.exp(-stationary) * p(stationary)).max()
+    return (p.coef / peak).tolist()

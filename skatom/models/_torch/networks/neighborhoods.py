@@ -69,7 +69,7 @@ class SumsOfSlots(Function):
 
 
 def signs_of_slots(batch):
-    """1 in slots of edges that begin at the atom of the row, -1 in others; (n_atoms, n_slots, 1)."""
+    """1 in slots of edges that begin at the row's atom, -1 in others; (n_atoms, n_slots, 1)."""
     n_atoms, n_slots, _ = batch.slot_mask.shape
     if not len(batch.vectors):
         return torch.ones_like(batch.slot_mask)

@@ -13,7 +13,7 @@ def harmonics(units, highest):
     """
     x, y, z = units.unbind(1)
     real, imaginary, legendre = [torch.ones_like(x)], [torch.zeros_like(x)], {}
-    for m in range(1, highest + 1):
+    for _ in range(highest):
         a, b = real[-1], imaginary[-1]
         real.append(x * a - y * b)
         imaginary.append(x * b + y * a)
