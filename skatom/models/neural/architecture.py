@@ -70,6 +70,10 @@ class Architecture(ABC):
         """How many numbers a prediction keeps for each structure, an array of float."""
         return float(self.numbers_per_edge) * graphs.n_edges
 
+    def rows(self, graphs):
+        """Where structures begin, counted in atoms and edges: so many are predicted at once."""
+        return graphs.offsets + graphs.edge_offsets
+
     @property
     def n_weights(self):
         return sum(map(prod, self.shapes.values()))

@@ -61,10 +61,9 @@ class FittedNetwork:
             among them.
         """
         graphs = self.architecture.graphs(structures, self.species)
-        rows = graphs.offsets + graphs.edge_offsets
         parts = [
             self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
-            for group in groups_by_size(rows, _TOGETHER[device.is_card])
+            for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[device.is_card])
         ]
         of_elements = self.head.of_elements(graphs, self.constants)
         found = {
