@@ -38,6 +38,7 @@ from skatom.models import (
     GDML,
     HDNNP,
     SGDML,
+    AngularFilterNetwork,
     BaggedGreedyOLS,
     Committee,
     ForceKernelRidge,
@@ -439,7 +440,8 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
-    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN, PointScatteringNetwork):
+    MESSAGES = SchNet, DTNN, MessagePassingNetwork, PaiNN
+    for network in (*MESSAGES, PointScatteringNetwork, AngularFilterNetwork):
 
         def one_batch(network=network):
             return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
