@@ -71,10 +71,10 @@ class PointScatteringArchitecture(Architecture):
 
     @property
     def numbers_per_edge(self):
-        return 14 * self.n_fields + 4 * self.n_layers * self.n_mixed
+        return 9 * self.n_fields + 2 * self.n_layers * self.n_mixed
 
     def numbers(self, graphs):
-        of_atom = 4 * self.n_layers * self.n_mixed * (self.n_fields + self.n_moduli)
+        of_atom = 2 * self.n_layers * self.n_mixed * (self.n_fields + self.n_moduli)
         return super().numbers(graphs) + float(of_atom) * graphs.n_atoms
 
 
