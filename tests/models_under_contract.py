@@ -357,8 +357,7 @@ if find_spec("torch"):
     CASES["point-scattering-network"] = Case(
         lambda: PointScatteringNetwork(
             cutoff=3.5, n_layers=1, widths=(0.5, 1.0),
-            **{k: v for k, v in TRAINED.items() if k not in ("n_interactions", "n_rbf")}
-            | {"learning_rate_init": 0.005},
+            **{k: v for k, v in TRAINED.items() if k not in ("n_interactions", "n_rbf")},
         ),
         labels=OF_THE_ENERGY,
     )  # fmt: skip

@@ -179,7 +179,8 @@ class AngularFilterNetwork(NeuralPotential):
     >>> from skatom.models import AngularFilterNetwork
     >>> data = load_ethanol()
     >>> model = AngularFilterNetwork(
-    ...     n_features=16, n_hidden=16, n_interactions=2, max_iter=20, random_state=0
+    ...     n_features=16, n_hidden=16, n_interactions=2, batch_size=10, max_iter=20,
+    ...     learning_rate_init=5e-3, random_state=0,
     ... )
     >>> model = model.fit(data.structures[::40], data.targets[::40])
     >>> energies, forces = model.predict(data.structures[1:3], return_forces=True)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.polynomial import Polynomial
-from scipy.special import genlaguerre
-
 from skatom.models.neural.architecture import Architecture, glorot
-
-# The powers of the last moduli that are features of an atom.
-POWERS = (1.0, 4 / 3, 5 / 3, 2.0)
+from skatom.models.neural.radial_wavelets import POWERS
 
 
 @dataclass(frozen=True)
@@ -76,16 +70,3 @@ class PointScatteringArchitecture(Architecture):
     def numbers(self, graphs):
         of_atom = 2 * self.n_layers * self.n_mixed * (self.n_fields + self.n_moduli)
         return super().numbers(graphs) + float(of_atom) * graphs.n_atoms
-
-
-def radial_polynomial(n, l):
-    """Coefficients c of the radial function g = xˡ e^(-x²/2) Σ_k c_k (x²/2)^k, whose peak is 1.
-
-    x is the distance over the width of the Gaussian; the polynomial is the Laguerre polynomial of
-    degree n - l - 1 and order l + 1/2.
-    """
-    p, t = Polynomial(genlaguerre(n - l - 1, l + 0.5).coef[::-1]), Polynomial([0, 1])
-    # where the slope is zero, and the origin
-    stationary = np.append((l * p + 2 * t * (p.deriv() - p)).roots().real.clip(min=0), 0)
-    peak = np.abs((2 * stationary) ** (l / 2) * np.exp(-stationary) * p(stationary)).max()
-    return (p.coef / peak).tolist()

@@ -183,7 +183,7 @@ class PointScatteringNetwork(NeuralPotential):
     >>> from skatom.models import PointScatteringNetwork
     >>> data = load_ethanol()
     >>> model = PointScatteringNetwork(
-    ...     n_features=8, max_iter=20, random_state=0
+    ...     n_features=8, batch_size=10, max_iter=20, random_state=0
     ... )
     >>> model = model.fit(data.structures[::40], data.targets[::40])
     >>> energies, forces = model.predict(data.structures[1:3], return_forces=True)

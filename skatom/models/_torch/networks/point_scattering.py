@@ -5,7 +5,7 @@ import torch
 from skatom.models._torch.networks.layers import cosine_cutoff, smooth
 from skatom.models._torch.networks.neighborhoods import OfEdges, OfNeighbors, signs_of_slots
 from skatom.models._torch.networks.solid_harmonics import harmonics
-from skatom.models.neural.point_scattering_architecture import POWERS, radial_polynomial
+from skatom.models.neural.radial_wavelets import POWERS, radial_polynomial
 
 
 def features(architecture, weights, batch):
