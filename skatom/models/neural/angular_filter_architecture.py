@@ -60,7 +60,7 @@ class AngularFilterArchitecture(Architecture):
         return 4 * self.n_radial + 2 * self.n_interactions * of_layer
 
     def numbers(self, graphs):
-        of_pair = 3 * self.n_angular + 3.5 * self.n_interactions * self.n_hidden
+        of_pair = 3 * self.n_angular + 3.3 * self.n_interactions * self.n_hidden
         pairs = float(_n_slots(graphs)) ** 2 * graphs.n_atoms
         return super().numbers(graphs) + of_pair * pairs
 
