@@ -11,11 +11,13 @@ from ase import Atoms
 
 from skatom import Structures
 from skatom._device import resolve_torch
+from skatom.models.neural.angular_filter_architecture import AngularFilterArchitecture
 from skatom.models.neural.dtnn_architecture import DTNNArchitecture
 from skatom.models.neural.fitted_network import FittedNetwork
 from skatom.models.neural.heads import EnergyHead
 from skatom.models.neural.message_passing_architecture import MessagePassingArchitecture
 from skatom.models.neural.painn_architecture import PaiNNArchitecture
+from skatom.models.neural.point_scattering_architecture import PointScatteringArchitecture
 from skatom.models.neural.schnet_architecture import SchNetArchitecture
 
 WATER = Atoms("OHH", [[0, 0, 0.1173], [0, 0.7572, -0.4692], [0, -0.7572, -0.4692]])
@@ -23,6 +25,7 @@ CPU = resolve_torch("cpu", "SchNet")
 
 _SCHNET = SchNetArchitecture(3, 4.5, 6, 5, 3, 8, 4.5, 4.0, "cosine", False, False)
 _DTNN = DTNNArchitecture(3, 4.5, 6, 5, 3, 8, 4.5, 4.0, "cosine")
+_ANGULAR = AngularFilterArchitecture(3, 4.5, 6, 5, 2, 6, 4, "neighbor")
 _EDGE_NETWORK = MessagePassingArchitecture(
     3, 4.5, 8, 4, 2, "edge_network", "gru", None, "ends", "distances", "cosine", False, False, True,
     True, 0, 5, 2, 8, 7, 2, 0, 4, 4.0,
@@ -40,13 +43,20 @@ SMOOTH = {
     "edge-network": lambda: _EDGE_NETWORK,
     "updated-edges": lambda: _UPDATED_EDGES,
     "painn": lambda: PaiNNArchitecture(3, 4.5, 4, 2, 4),
+    "angular-filters": lambda: _ANGULAR,
+    "angular-filters-of-centers": lambda: replace(_ANGULAR, message_from="center"),
+    "point-scattering": lambda: PointScatteringArchitecture.of(
+        3, 4.5, 2, 2, [(3, 0), (3, 1), (2, 1), (4, 2), (4, 3)], [0.6, 1.2]
+    ),
 }
 ARCHITECTURES = SMOOTH | {
     "schnet-hard": lambda: replace(_SCHNET, cutoff_function="hard"),
     "dtnn-hard": lambda: replace(_DTNN, cutoff_function="hard"),
 }
 # Spread of random weights: where features are multiplied with each other, numbers grow fast.
-_SPREADS = {PaiNNArchitecture: 0.35}
+_SPREADS = {
+    PaiNNArchitecture: 0.35, PointScatteringArchitecture: 0.35, AngularFilterArchitecture: 0.35
+}  # fmt: skip
 
 
 def random_network(architecture, head=None):

@@ -38,6 +38,7 @@ from skatom.models import (
     GDML,
     HDNNP,
     SGDML,
+    AngularFilterNetwork,
     BaggedGreedyOLS,
     Committee,
     ForceKernelRidge,
@@ -50,6 +51,7 @@ from skatom.models import (
     MomentTensorPotential,
     NBodyGaussianProcess,
     PaiNN,
+    PointScatteringNetwork,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -438,7 +440,7 @@ JOBS = {
     ),
 }  # fmt: skip
 if find_spec("torch"):
-    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN):
+    for network in (SchNet, DTNN, MessagePassingNetwork, PaiNN, PointScatteringNetwork):
 
         def one_batch(network=network):
             return network(max_iter=1, batch_size=10**4, validation_fraction=0, random_state=0)
@@ -446,3 +448,12 @@ if find_spec("torch"):
         name = network.__name__.lower()
         JOBS[name] = Fit(one_batch, 120, ALL, "crystals")
         JOBS[f"predict-{name}"] = Predict(one_batch, 600, ALL, "crystals", few=8)
+
+    def angular_filters():
+        return AngularFilterNetwork(
+            4.0, n_features=16, n_hidden=16, max_iter=1, batch_size=10**4, validation_fraction=0,
+            random_state=0,
+        )  # fmt: skip
+
+    JOBS["angular-filters"] = Fit(angular_filters, 40, ALL, "crystals")
+    JOBS["predict-angular-filters"] = Predict(angular_filters, 200, ALL, "crystals", few=4)

@@ -24,6 +24,7 @@ from skatom.models import (
     GDML,
     HDNNP,
     SGDML,
+    AngularFilterNetwork,
     BaggedGreedyOLS,
     Committee,
     ForceKernelRidge,
@@ -36,6 +37,7 @@ from skatom.models import (
     MomentTensorPotential,
     NBodyGaussianProcess,
     PaiNN,
+    PointScatteringNetwork,
     SchNet,
     SparseGaussianProcess,
     StructuredMLPRegressor,
@@ -345,6 +347,20 @@ if find_spec("torch"):
         lambda: PaiNN(cutoff=3.5, **TRAINED | {"n_features": 6, "n_rbf": 6}), labels=OF_THE_ENERGY
     )
     CASES["dtnn"] = Case(lambda: DTNN(cutoff=3.5, gamma=6.0, **TRAINED), labels=OF_THE_ENERGY)
+    CASES["angular-filters"] = Case(
+        lambda: AngularFilterNetwork(
+            cutoff=3.5, n_hidden=8, n_radial=6, n_angular=5,
+            **{k: v for k, v in TRAINED.items() if k != "n_rbf"} | {"learning_rate_init": 0.005},
+        ),
+        labels=OF_THE_ENERGY,
+    )  # fmt: skip
+    CASES["point-scattering-network"] = Case(
+        lambda: PointScatteringNetwork(
+            cutoff=3.5, n_layers=1, widths=(0.5, 1.0),
+            **{k: v for k, v in TRAINED.items() if k not in ("n_interactions", "n_rbf")},
+        ),
+        labels=OF_THE_ENERGY,
+    )  # fmt: skip
     for target in ("dipole", "dipole_norm", "charges"):
         CASES[f"schnet-{target}"] = Case(
             lambda target=target: SchNet(

@@ -14,16 +14,19 @@ from skatom.models.linear.moment_tensor_potential import MomentTensorPotential
 from skatom.models.nbody.kernel_order import KernelOrderSelector
 from skatom.models.nbody.mapped_force_field import MappedForceField
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
+from skatom.models.neural.angular_filter_network import AngularFilterNetwork
 from skatom.models.neural.dtnn import DTNN
 from skatom.models.neural.hdnnp import HDNNP
 from skatom.models.neural.message_passing_network import MessagePassingNetwork
 from skatom.models.neural.painn import PaiNN
+from skatom.models.neural.point_scattering_network import PointScatteringNetwork
 from skatom.models.neural.schnet import SchNet
 from skatom.models.neural.structured_mlp import StructuredMLPRegressor
 from skatom.models.sparse.sparse_gaussian_process import SparseGaussianProcess
 from skatom.models.tensor.tensor_kernel_ridge import TensorKernelRidge
 
 __all__ = [
+    "AngularFilterNetwork",
     "BaggedGreedyOLS",
     "Committee",
     "DTNN",
@@ -40,6 +43,7 @@ __all__ = [
     "NBodyGaussianProcess",
     "PaiNN",
     "PairRepulsion",
+    "PointScatteringNetwork",
     "SGDML",
     "SchNet",
     "SparseGaussianProcess",

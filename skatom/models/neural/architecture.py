@@ -23,7 +23,7 @@ class Architecture(ABC):
       tensors and a `GraphBatch`. Torch's automatic differentiation follows it: once by the vectors
       of edges and, in training, once more by the weights;
     - ``numbers_per_edge``: how many numbers a prediction keeps for each edge, for estimates of
-      memory.
+      memory; ``numbers`` where atoms or pairs of edges count as well.
 
     Attributes
     ----------
@@ -70,6 +70,14 @@ class Architecture(ABC):
     @abstractmethod
     def numbers_per_edge(self):
         """How many numbers a prediction keeps for each edge."""
+
+    def numbers(self, graphs):
+        """How many numbers a prediction keeps for each structure, an array of float."""
+        return float(self.numbers_per_edge) * graphs.n_edges
+
+    def rows(self, graphs):
+        """Where structures begin, counted in atoms and edges: so many are predicted at once."""
+        return graphs.offsets + graphs.edge_offsets
 
     @property
     def n_weights(self):

@@ -126,17 +126,15 @@ class FittedNetwork:
 
     def _parts(self, graphs, device, derivatives):
         """The network's numbers for groups of structures."""
-        rows = graphs.offsets + graphs.edge_offsets
         return [
             self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
-            for group in groups_by_size(rows, _TOGETHER[device.is_card])
+            for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[device.is_card])
         ]
 
     def _part(self, graphs, device, derivatives):
         """The network's numbers for a batch."""
-        n_bytes = np.dtype(self.dtype).itemsize * self.architecture.numbers_per_edge
         device.check_memory(
-            float(n_bytes) * len(graphs.first),
+            np.dtype(self.dtype).itemsize * self.architecture.numbers(graphs).sum(),
             f"a prediction with {len(graphs.first)} pairs of neighbours",
             "lower the cutoff, or predict smaller structures",
         )

@@ -219,9 +219,9 @@ def parted(n, fraction, random):
 def check_training_memory(settings, data, architecture, device, dtype):
     """Raise a MemoryError if a batch of the largest structures does not fit in memory."""
     edges = np.sort(data.graphs.n_edges)[-settings.batch_size :].sum()
-    numbers = _OF_PREDICTION * architecture.numbers_per_edge * float(edges)
+    numbers = np.sort(architecture.numbers(data.graphs))[-settings.batch_size :].sum()
     device.check_memory(
-        np.dtype(dtype).itemsize * numbers,
+        np.dtype(dtype).itemsize * _OF_PREDICTION * numbers,
         f"a training step on {edges} pairs of neighbours",
         f"lower batch_size={settings.batch_size}, or the cutoff",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,6 +105,10 @@ class Graphs:
             _rows(self.atom_numbers, atoms), self.tabled, _rows(self.one_way, edges),
             _rows(self.shares, atoms),
         )  # fmt: skip
+
+    def with_table(self):
+        """The same graphs, whose batches have the table of neighbours."""
+        return replace(self, tabled=True)
 
     def ends(self):
         """The atoms of each edge, numbered through the batch: two ndarrays of shape (n_edges,)."""

@@ -51,6 +51,14 @@ class WithSlopes(Function):
         return g, None, (g * slopes).sum((0, 2))
 
 
+def smooth(functions, distances):
+    """Functions of distances (n, m), given as values and slopes."""
+    values, slopes = functions
+    if not distances.requires_grad:
+        return values
+    return WithSlopes.apply(values[None], slopes[None], distances)[0]
+
+
 ACTIVATIONS = {"shifted_softplus": shifted_softplus, "tanh": torch.tanh, "silu": silu}
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from skatom.models._torch.networks.edge_updates import EDGE_UPDATES
-from skatom.models._torch.networks.layers import WithSlopes, cosine_cutoff, gaussians
+from skatom.models._torch.networks.layers import cosine_cutoff, gaussians, smooth
 from skatom.models._torch.networks.messages import MESSAGES, PREPARED
 from skatom.models._torch.networks.neighborhoods import OfEdges, OfNeighbors
 from skatom.models._torch.networks.updates import UPDATES, gru
@@ -102,19 +102,11 @@ def _edges(a, batch):
     distances = torch.linalg.vector_norm(batch.vectors, dim=1)
     d, known, fade = distances.detach(), [], None
     if a.edges == "gaussians":
-        known.append(_smooth(gaussians(d, a.n_rbf, a.cutoff, a.gamma), distances))
+        known.append(smooth(gaussians(d, a.n_rbf, a.cutoff, a.gamma), distances))
     elif a.edges == "distances":
         known.append(distances[:, None])
     if a.n_edge_numbers:
         known.append(batch.edge_numbers)
     if a.cutoff_function == "cosine":
-        fade = _smooth([f[:, None] for f in cosine_cutoff(d, a.cutoff)], distances)
+        fade = smooth([f[:, None] for f in cosine_cutoff(d, a.cutoff)], distances)
     return torch.cat(known, 1), fade
-
-
-def _smooth(functions, distances):
-    """Functions of distances, given as values and slopes."""
-    values, slopes = functions
-    if not distances.requires_grad:
-        return values
-    return WithSlopes.apply(values[None], slopes[None], distances)[0]

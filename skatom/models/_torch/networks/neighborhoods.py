@@ -5,6 +5,7 @@ an axis, and products with them are products of small matrices. A table is made 
 what undoes it reads slots of the table: nothing is ever scattered, so that results repeat.
 """
 
+import torch
 from torch.autograd import Function
 
 
@@ -65,3 +66,13 @@ class SumsOfSlots(Function):
     @staticmethod
     def backward(ctx, g):
         return OfEdges.apply(g, ctx.batch), None
+
+
+def signs_of_slots(batch):
+    """1 in slots of edges that begin at the row's atom, -1 in others; (n_atoms, n_slots, 1)."""
+    n_atoms, n_slots, _ = batch.slot_mask.shape
+    if not len(batch.vectors):
+        return torch.ones_like(batch.slot_mask)
+    slots = torch.arange(n_atoms * n_slots, device=batch.slot_mask.device)
+    begins = batch.edge_slots[0].index_select(0, batch.slot_edges) == slots
+    return (2 * begins.to(batch.slot_mask.dtype) - 1).view(n_atoms, n_slots, 1)
