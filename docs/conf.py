@@ -103,6 +103,7 @@ EXAMPLES = [
     "kernel_learning_curves",
     "network_potentials",
     "relevance",
+    "chemical_potential",
     "silicon",
     "phase_diagram",
     "uncertainty",

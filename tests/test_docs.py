@@ -156,3 +156,10 @@ def test_links_of_the_readme_work_on_other_pages():
     root = r"https://github\.com/skatom/skatom/(?:blob|tree)/main/"
     assert links and all(re.match(root, link) for link in links)
     assert all((DOCS.parent / re.sub(root, "", link)).exists() for link in links)
+
+
+def test_every_example_is_in_the_gallery():
+    """Sphinx does not build the pages otherwise."""
+    listed = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    for path in (ROOT / "docs" / "examples").glob("plot_*.py"):
+        assert f'"{path.stem.removeprefix("plot_")}"' in listed, path.name
