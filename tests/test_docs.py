@@ -160,6 +160,6 @@ def test_links_of_the_readme_work_on_other_pages():
 
 def test_every_example_is_in_the_gallery():
     """Sphinx does not build the pages otherwise."""
-    listed = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
-    for path in (ROOT / "docs" / "examples").glob("plot_*.py"):
+    listed = (DOCS / "conf.py").read_text(encoding="utf-8")
+    for path in (DOCS / "examples").glob("plot_*.py"):
         assert f'"{path.stem.removeprefix("plot_")}"' in listed, path.name
