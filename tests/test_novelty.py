@@ -21,7 +21,7 @@ from skatom.selection import (
     NearestDistance,
     PredictedDeviation,
 )
-from skatom.solvers.maxvol import ActiveRows, maxvol
+from skatom.solvers.maxvol import ActiveRows
 
 
 def rattled(seeds, a=3.6, size=0.1, repeat=1):
@@ -48,6 +48,15 @@ MEASURES = {
 @pytest.fixture(params=MEASURES)
 def measure(request):
     return MEASURES[request.param].fit(rattled(range(4)))
+
+
+def maxvol(rows, tol=1.001):
+    """Indices (L,) of rows (n, L) of locally maximal volume, and all rows in their coordinates."""
+    active, labels = ActiveRows(rows.shape[1]), np.arange(len(rows))
+    active.start(rows, labels)
+    active.improve(rows, labels, tol)
+    active.refresh()
+    return active.labels, active.coordinates(rows)
 
 
 class TestMaxvol:
@@ -86,7 +95,10 @@ class TestMaxvol:
     def test_the_inverse_stays_exact_in_a_stream(self):
         rows = np.random.default_rng(1).normal(size=(500, 8))
         active = ActiveRows(8)
-        grades = [active.offer(row, k, 1.001) for k, row in enumerate(rows)]
+        grades = []
+        for k, row in enumerate(rows):
+            grades.append(active.grades(row[None])[0])
+            active.improve(row[None], np.array([k]), 1.001)
         assert grades[0] > 1e5  # before there are rows all is new
         assert (active.labels >= 0).all()
         np.testing.assert_allclose(active.inverse @ active.rows, np.eye(8), rtol=0, atol=1e-10)

@@ -90,15 +90,6 @@ class ActiveRows:
         """Compute the inverse anew, without the rounding errors of exchanges."""
         self.inverse, self._age = np.asfortranarray(np.linalg.inv(self.rows)), 0
 
-    def offer(self, row, label, tol):
-        """Take a row if its grade is larger than the tolerance; its grade."""
-        coordinates = self.coordinates(row)
-        place = int(np.abs(coordinates).argmax())
-        grade = float(abs(coordinates[place]))
-        if grade > tol:
-            self.exchange(place, row, label, coordinates)
-        return grade
-
     def start(self, rows, labels):
         """The rows that pivoted QR finds independent, a good beginning."""
         n = len(self)
@@ -163,17 +154,3 @@ class ActiveRows:
             scaled = found[:, place] / step[place]
             step[place] -= 1.0
             found = dger(-1.0, scaled, step, a=found, overwrite_a=1)
-
-
-def maxvol(rows, tol=1.001):
-    """Indices (L,) of rows (n, L) of locally maximal volume, and all rows in their coordinates.
-
-    Directions that no row has are −1.
-    """
-    rows = np.asarray(rows, float)
-    active = ActiveRows(rows.shape[1])
-    labels = np.arange(len(rows))
-    active.start(rows, labels)
-    active.improve(rows, labels, tol)
-    active.refresh()
-    return active.labels, active.coordinates(rows)
