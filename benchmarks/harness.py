@@ -190,6 +190,31 @@ def touch_memory(n_bytes):
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def finished(work, device):
+    """Do the work, and wait for the device of torch."""
+    work()
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def used(work, device):
+    """Bytes that the work needs more than before, at most, on a device of torch."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    touch_memory(2**28)
+    before = peak_gib()
+    work()
+    return 2**30 * (peak_gib() - before)
+
+
 def peak_gib():
     """Peak memory of this process, since `touch_memory` if that was called (Linux)."""
     status = Path("/proc/self/status").read_text()

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import (
+    finished,
     own,
-    peak_gib,
     peer_python,
     peer_script,
     repeated_within,
     run_worker,
     table,
-    touch_memory,
+    used,
 )
 from skatom import Structures, Targets
 from skatom._prediction import predict
@@ -45,7 +45,8 @@ def compare(options, train):
         task = {
             "network": options.network, "arrays": str(Path(folder, "frames.npz")),
             "n": options.frames, "batch": options.batch_size, "width": options.width,
-            "threads": options.threads, "seconds": 5.0, "what": "speed",
+            "threads": options.threads, "seconds": 1.0 if options.device == "cuda" else 5.0,
+            "what": "speed", "device": options.device,
             "weights": str(Path(folder, "weights.npz")),
         }  # fmt: skip
         _agreement(task | {"what": "agreement", "n": 6}, folder)
@@ -97,7 +98,7 @@ def network(task, **changes):
     """An estimator with the sizes of the peers' networks."""
     settings = {
         "cutoff": CUTOFF, "n_features": task["width"], "batch_size": task["batch"],
-        "validation_fraction": 0, "random_state": 0, **changes,
+        "device": task["device"], "validation_fraction": 0, "random_state": 0, **changes,
     }  # fmt: skip
     if task["network"] == "painn":
         return PaiNN(**settings)
@@ -125,10 +126,9 @@ def measured(task):
         work = partial(model.predict, structures, return_forces=True)
         found = repeated_within(work, task["seconds"], 3, 50, clock)
         times[f"prediction_{name}"] = min(found)
-    touch_memory(2**28)
-    before = peak_gib()
-    network(task, max_iter=1, batch_size=task["n"]).fit(structures, targets)
-    return times | {"kib_per_atom": 2**20 * (peak_gib() - before) / len(structures.numbers)}
+    whole = network(task, max_iter=1, batch_size=task["n"])
+    grown = used(partial(whole.fit, structures, targets), task["device"])
+    return times | {"kib_per_atom": grown / 1024 / len(structures.numbers)}
 
 
 def _epochs(model, task, structures, targets):
@@ -137,7 +137,7 @@ def _epochs(model, task, structures, targets):
 
     def timed(training):
         begin = [clock() for clock in CLOCKS.values()]
-        iterate(training)
+        finished(partial(iterate, training), task["device"])
         times.append([clock() - t for clock, t in zip(CLOCKS.values(), begin, strict=True)])
 
     GraphTraining._iterate = timed

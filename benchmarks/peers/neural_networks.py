@@ -1,7 +1,7 @@
 """SchNet and PaiNN with SchNetPack and PyTorch Geometric; run by the benchmark neural.
 
 Usage: neural_networks.py TASK, a JSON object; prints one line of JSON. Batches are made before the
-clock starts, with all pairs of the frames within the cutoff.
+clock starts, on the device, with all pairs of the frames within the cutoff.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 sys.path.append(str(Path(__file__).parents[2]))
-from benchmarks.harness import peak_gib, repeated_within, report, touch_memory
+from benchmarks.harness import finished, repeated_within, report, used
 
 CLOCKS = {"s": time.perf_counter, "processor_s": time.process_time}
 CUTOFF, N_INTERACTIONS, N_GAUSSIANS, N_WAVES = 5.0, 3, 50, 20
@@ -86,7 +86,7 @@ def _schnetpack(network, width):
     )
 
 
-def batches(arrays, rows, size, dtype):
+def batches(arrays, rows, size, dtype, device="cpu"):
     """Tensors of the frames, so many together, and their labels."""
     found = []
     z = np.asarray(arrays["z"], np.int64)
@@ -97,13 +97,14 @@ def batches(arrays, rows, size, dtype):
         s, i, j = np.nonzero((apart < CUTOFF) & ~np.eye(n, dtype=bool))
         m = len(positions)
         batch = (
-            torch.tensor(np.tile(z, m)), torch.tensor(positions.reshape(-1, 3), dtype=dtype),
-            torch.arange(m).repeat_interleave(n),
-            (torch.tensor(s * n + i), torch.tensor(s * n + j)),
+            torch.tensor(np.tile(z, m), device=device),
+            torch.tensor(positions.reshape(-1, 3), dtype=dtype, device=device),
+            torch.arange(m, device=device).repeat_interleave(n),
+            tuple(torch.tensor(s * n + k, device=device) for k in (i, j)),
         )  # fmt: skip
         some = rows[start : start + size]
         labels = [arrays["E"][some], arrays["F"][some].reshape(-1, 3)]
-        found.append((batch, *(torch.tensor(x, dtype=dtype) for x in labels)))
+        found.append((batch, *(torch.tensor(x, dtype=dtype, device=device) for x in labels)))
     return found
 
 
@@ -141,21 +142,22 @@ def main(task):
         np.savez(task["out"], energies=energies.numpy(), forces=forces.numpy())
         report(n_weights=sum(p.numel() for p in model.parameters()))
         return
+    device = task["device"]
+    model.to(device)
     model.optimiser = torch.optim.Adam(model.parameters(), 1e-3)
-    parts = batches(arrays, np.arange(task["n"]), task["batch"], torch.float32)
+    parts = batches(arrays, np.arange(task["n"]), task["batch"], torch.float32, device)
     train(model, parts[:2])
     times = {}
     for name, clock in CLOCKS.items():
         for what, work in (("epoch", train), ("prediction", predict)):
-            found = repeated_within(partial(work, model, parts), task["seconds"], 3, 50, clock)
+            work = partial(finished, partial(work, model, parts), device)
+            found = repeated_within(work, task["seconds"], 3, 50, clock)
             times[f"{what}_{name}"] = min(found)
     del model.optimiser
-    touch_memory(2**28)
-    before = peak_gib()
+    whole = batches(arrays, np.arange(task["n"]), task["n"], torch.float32, device)
     model.optimiser = torch.optim.Adam(model.parameters(), 1e-3)
-    train(model, batches(arrays, np.arange(task["n"]), task["n"], torch.float32))
-    grown = 2**20 * (peak_gib() - before) / (task["n"] * len(arrays["z"]))
-    report(**times, kib_per_atom=grown)
+    grown = used(partial(train, model, whole), device)
+    report(**times, kib_per_atom=grown / 1024 / (task["n"] * len(arrays["z"])))
 
 
 if __name__ == "__main__":

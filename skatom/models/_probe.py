@@ -26,8 +26,9 @@ _PAIRS, _MOMENTS, _SHORTEST = 10, 4, 0.8
 _NEIGHBORS, _CUTOFFS = 25, (3.0, 5.5)
 # Elements whose neighbours' moments are kept apart, at most.
 _ELEMENTS = 3
-# Atoms whose pairs one thread holds at a time, and those of which the density is taken.
-_BATCH_ATOMS, _DENSITY_ATOMS = 64, 128
+# Atoms whose pairs one thread holds at a time, with and without derivatives, and those of which the
+# density is taken.
+_BATCH_ATOMS, _BATCH_ATOMS_OF_ENERGIES, _DENSITY_ATOMS = 64, 512, 128
 # √2 of the off-diagonal components makes a product of Voigt vectors that of matrices
 _ROOTS = np.sqrt([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 
@@ -55,7 +56,10 @@ def probe_rows(structures):
     cutoff = _cutoff(structures)
     with threads_over_blas() as team:
         parts = list(
-            team.map(lambda part: _rows_of(part, structures.species, cutoff), _batches(structures))
+            team.map(
+                lambda part: _rows_of(part, structures.species, cutoff),
+                _batches(structures, _BATCH_ATOMS),
+            )
         )
     return ProbeRows(*(np.concatenate([getattr(part, name) for part in parts])
                   for name in ("energy", "forces", "virial")))  # fmt: skip
@@ -93,7 +97,8 @@ def probe_energies(structures):
         return np.concatenate(found, axis=1)
 
     with threads_over_blas() as team:
-        return np.concatenate(list(team.map(rows, _batches(structures))))
+        batches = _batches(structures, _BATCH_ATOMS_OF_ENERGIES)
+        return np.concatenate(list(team.map(rows, batches)))
 
 
 def n_functions(n_species):
@@ -102,11 +107,9 @@ def n_functions(n_species):
     return n_species * (_PAIRS * n_species + 3 * _MOMENTS * fields * (fields + 1) // 2)
 
 
-def _batches(structures):
-    """Structures of some atoms together, one after the other."""
-    firsts = np.searchsorted(
-        structures.offsets, np.arange(0, structures.offsets[-1] + 1, _BATCH_ATOMS)
-    )
+def _batches(structures, n_atoms):
+    """Structures of so many atoms together, one after the other."""
+    firsts = np.searchsorted(structures.offsets, np.arange(0, structures.offsets[-1] + 1, n_atoms))
     edges = np.unique([0, *firsts, len(structures)])
     return [structures[start:stop] for start, stop in pairwise(edges)]
 
