@@ -1,6 +1,7 @@
 """Wavelet scattering: closed forms, golden values, invariances, derivatives, contracts, errors."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numba
@@ -19,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from skatom import Structures
 from skatom.descriptors import Scale, WaveletScattering
 from skatom.descriptors.scattering import jacobian as jacobians
+from skatom.descriptors.scattering import tables as filter_tables
 from skatom.descriptors.scattering import transform as passes
 from skatom.descriptors.scattering.batch import _Scenes
 from skatom.descriptors.scattering.charges import valence
@@ -121,6 +123,21 @@ def test_densities_are_sums_of_waves(sizes):
     waves = np.exp(-1j * (positions - grid.origin) @ grid.tables.omega.T)
     found = grid.densities(positions, species, charges)
     np.testing.assert_allclose(found, charges[:, species] @ waves, atol=1e-12)
+
+
+def test_other_threads_see_a_radial_part_only_when_it_is_filled(monkeypatch):
+    made, wavelet, seen = Tables((6, 5, 8), np.eye(3), 0.5, 1), Wavelet(2, 1, 1), []
+    fill = filter_tables.radial_part
+
+    def while_another_asks(*arguments):
+        monkeypatch.setattr(filter_tables, "radial_part", fill)
+        with ThreadPoolExecutor(1) as other:
+            seen.append(other.submit(lambda: made.radial(wavelet).copy()).result())
+        fill(*arguments)
+
+    monkeypatch.setattr(filter_tables, "radial_part", while_another_asks)
+    values = made.radial(wavelet)
+    assert values.any() and (seen[0] == values).all()
 
 
 @pytest.mark.parametrize("l_max", [0, 1, 4])
