@@ -473,9 +473,9 @@ def test_permutation_of_like_atoms_and_translation_by_a_grid_vector(skewed):
     assert transformer.transform([moved]).values[0] == pytest.approx(reference, rel=1e-11)
 
 
-def test_any_translation(skewed, methanol):
+def test_any_translation(skewed, water_molecule):
     shift = np.array([0.123, -0.456, 0.789])
-    for atoms in (skewed, methanol):
+    for atoms in (skewed, water_molecule):
         moved = atoms.copy()
         moved.positions += shift
         transformer = scattering(orbitals=2, scales=(0, 1), beta=0.6, alias=1e-9).fit([atoms])
@@ -498,11 +498,8 @@ def test_turns_and_mirrors_of_a_cubic_grid(golden_cell):
 
 def test_errors_of_rotation_shrink_with_the_spacing(methanol):
     rng = np.random.default_rng(0)
-    turned = [methanol.copy()]
-    for _ in range(2):
-        atoms = methanol.copy()
-        atoms.rotate(rng.uniform(0, 360), rng.normal(size=3))
-        turned.append(atoms)
+    turned = [methanol.copy(), methanol.copy()]
+    turned[1].rotate(rng.uniform(0, 360), rng.normal(size=3))
     errors = []
     for ratio in (0.556, 0.417, 0.333):
         transformer = scattering(
@@ -544,8 +541,8 @@ def test_coarse_grids_of_wide_wavelets(skewed, water_molecule):
 
 def test_more_space_around_a_molecule_changes_nothing(methanol):
     found, wider = (
-        features(methanol, orbitals=3, scales=(0, 1), beta=0.4, padding=p, grid_spacing=0.19)
-        for p in (6.0, 9.0)
+        features(methanol, orbitals=2, scales=(0, 1), beta=0.4, padding=p, grid_spacing=0.19)
+        for p in (6.0, 8.0)
     )
     for name, value in wider.items():
         assert found[name] == pytest.approx(value, rel=1e-6)
@@ -587,8 +584,9 @@ def slopes(transformer, atoms, cotangent, step):
     return slope[:n].reshape(-1, 3), slope[n:].reshape(3, 3)
 
 
-@pytest.mark.parametrize("normalize", [None, "per_atom", "ratio"])
-@pytest.mark.parametrize("density_width", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("normalize", "density_width"), [(None, 0.0), ("per_atom", 0.3), ("ratio", 0.0)]
+)
 def test_jacobian_is_the_pullback_of_each_feature(skewed, water_molecule, normalize, density_width):
     transformer = WaveletScattering(
         orbitals=[(2, 1), (3, 2)], scales=(0, 1), beta=0.4, scale_gap=-1, padding=3.0,
@@ -596,7 +594,7 @@ def test_jacobian_is_the_pullback_of_each_feature(skewed, water_molecule, normal
     ).fit([skewed, water_molecule])  # fmt: skip
     features = transformer.transform([water_molecule, skewed])
     jacobian = features.jacobian(slice(None))
-    for f in range(0, features.n_features, 7):
+    for f in range(0, features.n_features, 13):
         one = np.zeros(features.n_features)
         one[f] = 1.0
         gradient, virial = features.pullback(one)
