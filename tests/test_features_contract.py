@@ -679,8 +679,21 @@ MAPS = {
 }
 
 
-@cases(lambda case: case.first)
-@pytest.mark.parametrize("kind", MAPS)
+def marks(name, kind):
+    """All maps of two descriptors, and one chain of maps of all others, are tested each time."""
+    often = kind == "chain" or name in {"soap", "inverse_distances"}
+    return () if often else pytest.mark.thorough
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=marks(name, kind))
+        for name, case in CASES.items()
+        if case.first
+        for kind in MAPS
+    ],
+)
 def test_derivatives_go_through_maps(name, kind, made):
     features = made(name)
     apply = MAPS[kind](features)
