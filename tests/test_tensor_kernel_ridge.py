@@ -179,11 +179,10 @@ def test_mixed_molecules_and_few_labelled_species():
 def test_persistence_search_and_cross_validation(ammonia_tensors, tmp_path):
     structures, targets = ammonia_tensors
     model = model_of("dipole")
-    grid = {
-        "tensorkernelridge__zeta": [1, 2],
-        "lambdasoap__cutoff": [1.5, 3.0],
-        "tensorkernelridge__n_sparse": [None, 4],
-    }
+    grid = [
+        {"tensorkernelridge__zeta": [1, 2], "lambdasoap__cutoff": [1.5, 3.0]},
+        {"tensorkernelridge__n_sparse": [4]},
+    ]
     search = GridSearchCV(model, grid, cv=2).fit(structures, targets)
     assert search.best_score_ > 0.8
     scores = cross_val_score(model, structures.to_ase(), targets.dipole, cv=2)
