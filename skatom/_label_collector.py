@@ -1,6 +1,7 @@
 """Collect the labels of `ase.Atoms`, and say which fields they came from and which were left."""
 
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from skatom._input_checks import real_array
 from skatom._label_fields import has_shape_of, joined, kind_of, requests_of, source_of
@@ -215,7 +216,7 @@ def _shaped(array, request, n_atoms, where):
     if array.shape == shape:
         return array
     if array.shape == (6,) and label.shape == (3, 3):
-        return array[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        return voigt_6_to_full_3x3_stress(array)
     squeezed = array[0] if array.shape[:1] == (1,) and array.shape[1:] == shape else array.ravel()
     if squeezed.size != np.prod(shape) or (array.ndim > 1 and array.shape != (1, *shape)):
         raise ValueError(
@@ -233,7 +234,7 @@ def _is_known(kind, array, found, atoms):
     if kind == "virial":
         label = -label * abs(atoms.cell.volume)
     if array.shape == (6,):
-        array = array[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        array = voigt_6_to_full_3x3_stress(array)
     size = np.abs(label).max(initial=0)
     return array.size == np.size(label) and np.allclose(
         array.reshape(np.shape(label)), label, rtol=0, atol=1e-6 * size + 1e-9

@@ -3,12 +3,18 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "skatom").rglob("*.py"))
+
+
+@cache
+def nodes_of(path):
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def table():
@@ -26,7 +32,7 @@ def module_of(path):
 def imports():
     """(module, imported module, name) of every import of skatom, whole or within a function."""
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("skatom"):
                 for alias in node.names:
                     target = tuple(node.module.split("."))
@@ -106,7 +112,7 @@ def test_no_private_name_crosses_a_border_between_packages(all_imports):
 def test_a_class_name_occurs_once():
     where = defaultdict(list)
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, ast.ClassDef):
                 where[node.name].append(str(path.relative_to(ROOT)))
     assert not {name: paths for name, paths in where.items() if len(paths) > 1}
@@ -123,7 +129,7 @@ def test_functions_stay_short():
     lengths = [
         node.end_lineno - node.lineno + 1
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, ast.FunctionDef)
     ]
     assert sorted(lengths)[len(lengths) // 2] <= 8

@@ -22,6 +22,14 @@ def runner():
     return importlib.import_module("benchmarks.__main__")
 
 
+@pytest.fixture(scope="module")
+def found():
+    """The docstrings of all benchmarks by subject and name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        return importlib.import_module("benchmarks.__main__").find()
+
+
 @pytest.fixture
 def history():
     return importlib.import_module("benchmarks.performance.history")
@@ -35,8 +43,7 @@ def run(*arguments):
     )  # fmt: skip
 
 
-def test_listing_has_every_benchmark_under_its_subject(runner):
-    found = runner.find()
+def test_listing_has_every_benchmark_under_its_subject(found):
     subjects = {path.name for path in (ROOT / "benchmarks").iterdir() if path.is_dir()}
     assert set(found) == {name for name in subjects if name[0] not in "._"} - {"peers"}
     lines = run().stdout.splitlines()
@@ -46,14 +53,14 @@ def test_listing_has_every_benchmark_under_its_subject(runner):
             assert any(line.split() == [name, *text.splitlines()[0].split()] for line in lines)
 
 
-def test_names_of_benchmarks_are_unique(runner):
-    names = [name for names in runner.find().values() for name in names]
+def test_names_of_benchmarks_are_unique(found):
+    names = [name for names in found.values() for name in names]
     assert len(names) == len(set(names))
 
 
-def test_every_benchmark_stands_in_the_readme(runner):
+def test_every_benchmark_stands_in_the_readme(found):
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for names in runner.find().values():
+    for names in found.values():
         for name in names:
             assert f"`{name}`" in text
 

@@ -423,13 +423,17 @@ class TestSearchThatIsInterrupted:
         kept = [row for row in resumed.out.splitlines() if "RMSE" in row or "Chosen" in row]
         assert kept == [row for row in expected.splitlines() if "RMSE" in row or "Chosen" in row]
 
-    def test_of_other_data_begins_anew(self, folder, skatom, monkeypatch):
+    def test_of_other_data_is_an_error(self, folder, monkeypatch, capsys):
         line = "train md.xyz --n-train 20 --sigma 10 15 --out other.joblib"
         with monkeypatch.context() as patch:
             patch.setattr("skatom.cli.training.save", _interrupted)
             assert run(folder, patch, line) == 130
-        assert len(list((folder / "other.joblib.search").iterdir())) == 2
-        assert "Resumed" not in skatom(f"{line} --seed 1 --resume").out
+        kept = list((folder / "other.joblib.search").iterdir())
+        assert len(kept) == 2
+        capsys.readouterr()
+        assert run(folder, monkeypatch, f"{line} --seed 1 --resume") == 2
+        assert "other.joblib.search is of another run" in capsys.readouterr().err
+        assert all(path.exists() for path in kept)
 
 
 class TestEnds:

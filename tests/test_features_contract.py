@@ -679,8 +679,21 @@ MAPS = {
 }
 
 
-@cases(lambda case: case.first)
-@pytest.mark.parametrize("kind", MAPS)
+def marks(name, kind):
+    """All maps of two descriptors, and one chain of maps of all others, are tested each time."""
+    often = kind == "chain" or name in {"soap", "inverse_distances"}
+    return () if often else pytest.mark.thorough
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=marks(name, kind))
+        for name, case in CASES.items()
+        if case.first
+        for kind in MAPS
+    ],
+)
 def test_derivatives_go_through_maps(name, kind, made):
     features = made(name)
     apply = MAPS[kind](features)
@@ -1067,7 +1080,7 @@ def test_features_of_structures_are_a_table(name, made):
     np.testing.assert_array_equal(frame, table)
 
 
-@cases(lambda case: not case.atomic)
+@cases(lambda case: not case.atomic and case.first)
 def test_features_of_structures_pass_through_scikit_learn(name):
     case, rng = CASES[name], np.random.default_rng(0)
     frames = []

@@ -177,7 +177,7 @@ def test_leaves_a_fitted_estimator_as_it_was(name, error):
 def test_leaves_a_new_estimator_new(name):
     estimator, first, _ = EVERYTHING[name]()
     before, raised = state(estimator), 0
-    for at in stages(lambda: copy.deepcopy(estimator).fit(*first), 4):
+    for at in stages(lambda: copy.deepcopy(estimator).fit(*first), 2):
         new = copy.deepcopy(estimator)
         try:
             with Interrupt(at):

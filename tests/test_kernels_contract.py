@@ -355,8 +355,20 @@ ENERGY, FORCES, VIRIAL = ("energy",), ("forces",), ("virial",)
 ALL = ("energy", "forces", "virial")
 
 
-@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
-@cases(lambda kernel, make: of_structures(kernel, make) and kernel.n_derivatives > 0)
+# Each time, slabs are tried with these alone, and with all others in the thorough tests.
+OF_SLABS = {"atoms, sum over atoms", "pairs", "averaged pairs", "cartesian", "fchl18"}
+DERIVATIVES = [
+    pytest.param(
+        kernel, make, pair, id=f"{name}-{of_pair}",
+        marks=() if of_pair != "slab and molecule" or name in OF_SLABS else pytest.mark.thorough,
+    )
+    for name, (kernel, make) in MAKERS.items()
+    if of_structures(kernel, make) and kernel.n_derivatives > 0
+    for of_pair, pair in PAIRS.items()
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kernel", "make", "pair"), DERIVATIVES)
 def test_covariances_are_the_derivatives_of_the_kernel(kernel, make, pair):
     x, y = pair()[:1], pair()[1:]
     expected = by_differences(kernel, make, x, y)

@@ -15,10 +15,10 @@ from sparse_systems import (
 )
 
 from skatom import Structures
+from skatom._cpu.voigt import voigt
 from skatom.descriptors import ACSF, SOAP
 from skatom.kernels import Cosine, Gaussian
 from skatom.models import PairRepulsion, SparseGaussianProcess
-from skatom.models._labels import voigt
 from skatom.models.sparse import fitting, tangents, variance
 from skatom.models.sparse.tangents import force_tangents
 

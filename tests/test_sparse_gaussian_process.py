@@ -28,13 +28,13 @@ from sparse_systems import (
 )
 
 from skatom import Structures, Targets, _threads
+from skatom._cpu.voigt import voigt
 from skatom._prediction import predict
 from skatom.baseline import less_baseline
 from skatom.calculators import SkatomCalculator
 from skatom.descriptors import ACSF, SOAP, FeatureScaler
 from skatom.kernels import Cosine, Gaussian, Matern, Polynomial
 from skatom.models import PairRepulsion, SparseGaussianProcess
-from skatom.models._labels import voigt
 from skatom.models.sparse import fitting
 from skatom.models.sparse import rows as sparse_rows
 from skatom.models.sparse.rows import derivative_rows, energy_rows

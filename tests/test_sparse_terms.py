@@ -27,6 +27,7 @@ from sparse_systems import (
 )
 
 from skatom import Structures
+from skatom._cpu.voigt import voigt
 from skatom.descriptors import (
     ACSF,
     SOAP,
@@ -39,7 +40,6 @@ from skatom.descriptors import (
 from skatom.kernels import FCHL18, Cosine, Gaussian, Laplacian, Matern, Polynomial
 from skatom.metrics import neg_force_mae
 from skatom.models import PairRepulsion, SparseGaussianProcess
-from skatom.models._labels import voigt
 from skatom.models.sparse import fitting, tangents
 from skatom.models.sparse.rows import derivative_rows, energy_rows
 from skatom.models.sparse.tangents import strain_tangents

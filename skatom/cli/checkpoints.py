@@ -23,6 +23,11 @@ class Checkpoints:
         Everything on which they depend besides settings; those of other content have other names.
     resume : bool
         Whether to go on with what is there.
+
+    Raises
+    ------
+    ValueError
+        If what is there is all of other content.
     """
 
     def __init__(self, out, content, resume):
@@ -37,6 +42,17 @@ class Checkpoints:
         self._is_warned = False
         if resume and not self.folder.exists():
             print(f"Note      there is no folder {self.folder} to resume from: the run begins anew")
+        elif resume:
+            self._check_files()
+
+    def _check_files(self):
+        files = [path.name for path in self.folder.iterdir()]
+        if files and not any(self.key in name for name in files):
+            raise ValueError(
+                f"{self.folder} is of another run, with other training frames, labels, --model or "
+                "--seed, or of another version of skatom: give those, or another --out, or leave "
+                "out --resume to begin anew"
+            )
 
     def results(self, kind):
         """Results of a kind, "trials" or "curve", by their name."""
@@ -136,4 +152,4 @@ class Checkpoints:
     def _model_path(self, settings):
         import joblib
 
-        return self.folder / f"fit-{joblib.hash([settings, self.key])}.joblib"
+        return self.folder / f"fit-{self.key}-{joblib.hash(settings)}.joblib"

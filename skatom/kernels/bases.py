@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import is_tensor, namespace, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
-from skatom.kernels._cpu.jacobians import STRAINS, pair_grams
+from skatom.kernels._cpu.jacobians import pair_grams
 from skatom.kernels.feature_rows import rows_of
 from skatom.parallel import split_rows, threads_over_blas, tree_reduce
 from skatom.structures import groups_by_size
@@ -75,7 +76,7 @@ def mapper(features):
 def dense_jacobians(features, batch):
     """The Jacobian (3N + 6, n_features) of each structure of a batch of StructureFeatures."""
     jacobian = features.jacobian(batch)
-    rows, columns = np.transpose(STRAINS)
+    rows, columns = VOIGT
     strains = -0.5 * (jacobian.strains[:, rows, columns] + jacobian.strains[:, columns, rows])
     n_features = strains.shape[2]
     for (first, last), strain in zip(pairwise(jacobian.offsets), strains, strict=True):

@@ -38,8 +38,8 @@ class Environments:
     hold to rounding errors.
 
     Derivatives are taken with respect to 3N + 6 coordinates of a structure of N atoms: its
-    positions, and the components of a strain with the opposite sign, in Voigt's order
-    (`STRAINS`). A derivative with the opposite sign is then a force or a component of the virial.
+    positions, and the components of a strain with the opposite sign, in Voigt's
+    order. A derivative with the opposite sign is then a force or a component of the virial.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
+from skatom._cpu.voigt import voigt
 from skatom._misuse import check_may_be_features
 from skatom._warnings import warn
 from skatom.baseline import less_baseline
@@ -14,8 +15,6 @@ from skatom.targets import Targets
 
 # The energy and its derivatives.
 _OF_THE_ENERGY = ("energy", "forces", "stress")
-# Rows and columns of the components xx, yy, zz, yz, xz, xy of a matrix.
-VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
 @dataclass(frozen=True)
@@ -283,11 +282,6 @@ def virials(targets, structures):
         return np.full((len(structures), 6), np.nan)
     volumes = np.abs(np.linalg.det(structures.cells))
     return voigt(targets.stress * volumes[:, None, None])
-
-
-def voigt(matrices):
-    """Six components xx, yy, zz, yz, xz, xy of symmetric matrices (n, 3, 3)."""
-    return matrices[:, *VOIGT]
 
 
 def _or_nan(values, shape):

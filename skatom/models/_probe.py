@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from skatom.models._labels import VOIGT
+from skatom._cpu.voigt import FROM_VOIGT, VOIGT
 from skatom.neighbors import neighbor_list
 from skatom.parallel import threads_over_blas
 
@@ -227,6 +227,6 @@ def _turning(degree, field, units):
     """r times the derivative of a field's angular part, without that along the unit vector."""
     if degree == 1:
         return field
-    matrices = (field / _ROOTS[:, None])[:, [0, 5, 4, 5, 1, 3, 4, 3, 2]]
+    matrices = (field / _ROOTS[:, None])[:, FROM_VOIGT.ravel()]
     matrices = matrices.reshape(len(field), 3, 3, field.shape[-1])
     return 2 * np.einsum("mabk,mb->mak", matrices, units)

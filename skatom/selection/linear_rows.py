@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import on_host
 from skatom.baseline import count_species
 from skatom.descriptors.atomic_features import AtomicFeatures
@@ -16,7 +17,6 @@ from skatom.structures import groups_by_size
 
 # Rows of derivatives that are made at once.
 _BATCH_BYTES = 2**26
-_VOIGT = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class LinearRows:
             first, last = structures.offsets[[batch.start, batch.stop]]
             gradients = on_host(jacobian.gradients)
             forces[3 * first : 3 * last, n_constants:] = -gradients.reshape(-1, pooled.n_features)
-            virials[batch, :, n_constants:] = on_host(jacobian.strains)[:, *_VOIGT]
+            virials[batch, :, n_constants:] = on_host(jacobian.strains)[:, *VOIGT]
         virials /= structures.n_atoms[:, None, None]
         yield forces / self.noises[1]
         yield virials[periodic].reshape(-1, width) / self.noises[2]

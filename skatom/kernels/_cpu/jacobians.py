@@ -8,11 +8,10 @@ pair of elements are multiplied.
 import numpy as np
 
 from skatom._cpu.fastmath import FASTMATH
+from skatom._cpu.voigt import VOIGT
 from skatom._numba import add_product, callee, njit
 
-# Voigt's order of the components of a strain.
-STRAINS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-_STRAINS = np.array(STRAINS)
+_AXES = np.array(VOIGT)
 
 
 @njit(cache=True, nogil=True)
@@ -144,7 +143,7 @@ def _add_pair(k, j, vector, axis, row, places, side):
             at, weight = coordinate[k, axis], -1.0
         else:
             at, weight = strain[s, target], 0.0
-            a, b = _STRAINS[target, 0], _STRAINS[target, 1]
+            a, b = _AXES[0, target], _AXES[1, target]
             if a == axis:
                 weight -= 0.5 * vector[b]
             if b == axis:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import device_of
-from skatom.kernels._cpu.jacobians import STRAINS
 from skatom.structures import groups_by_size
 
 # Rows of Jacobians that are multiplied with features at a time.
@@ -46,7 +46,7 @@ def add_jacobians(centers, indices, vectors, values, atom, structure, coordinate
 def _along_strains(vectors, values):
     """Derivatives (n_pairs, 6, rank) along the strains with the opposite sign, symmetrised."""
     outer = vectors[:, :, None, None] * values[:, None]  # (n_pairs, b, a, rank)
-    rows, columns = np.transpose(STRAINS)
+    rows, columns = VOIGT
     return -0.5 * (outer[:, rows, columns] + outer[:, columns, rows])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skatom._cpu.voigt import VOIGT, voigt
 from skatom._intervals import POSITIVE
 from skatom._progress import tqdm
 from skatom._typing import Array, ArrayLike, FeaturesLike, StructuresLike
@@ -23,8 +24,6 @@ from skatom.parallel import threads_over_blas
 
 # What the kinds of rows of a covariance matrix are derivatives along.
 _DERIVATIVES = {"energy": "energy", "forces": "positions", "virial": "strain"}
-# xx, yy, zz, yz, xz, xy of nine strains.
-_VOIGT = [0, 4, 8, 5, 2, 1]
 
 
 class FCHL18(Kernel):
@@ -306,9 +305,10 @@ class FCHL18(Kernel):
         if (row == "forces") != (column == "forces"):
             np.negative(matrix, out=matrix)
         if row == "virial":
-            matrix = matrix.reshape(len(X), 9, -1)[:, _VOIGT].reshape(6 * len(X), -1)
+            matrix = voigt(matrix.reshape(len(X), 3, 3, -1)).reshape(6 * len(X), -1)
         if column == "virial":
-            matrix = matrix.reshape(len(matrix), len(Y), 9)[..., _VOIGT].reshape(len(matrix), -1)
+            matrix = matrix.reshape(len(matrix), len(Y), 3, 3)[..., *VOIGT]
+            matrix = matrix.reshape(len(matrix), -1)
         return matrix
 
     def _matrix(self, X, Y, row_kind, column_kind, what="the covariance matrix"):

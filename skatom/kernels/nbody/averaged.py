@@ -9,10 +9,11 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import Options, StrOptions
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, FeaturesLike, StructuresLike
 from skatom.base import Predictor, TupleKeys
-from skatom.kernels.nbody import centered, functionals, harmonics, nplets
+from skatom.kernels.nbody import centered, harmonics, nplets
 from skatom.kernels.nbody.base import PletKernel
 from skatom.structures import as_structures
 
@@ -280,7 +281,7 @@ class FeatureExpansion(TupleKeys, Predictor):
 
     def differentiate(self, X):
         """Energies (n,), ∂E/∂R (n_atoms, 3) and ∂E/∂strain (n, 3, 3)."""
-        virial = self._sum(X, "virial").reshape(-1, 6)[:, functionals.FROM_VOIGT]
+        virial = self._sum(X, "virial").reshape(-1, 6)[:, FROM_VOIGT]
         return self.energies(X), -self.forces(X), virial
 
     def _sum(self, structures, what):

@@ -8,11 +8,12 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import StrOptions
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom._intervals import POSITIVE
 from skatom._typing import StructuresLike
 from skatom.base import Predictor
 from skatom.kernels._cpu import nbody as _cpu
-from skatom.kernels.nbody import centered, functionals, nplets
+from skatom.kernels.nbody import centered, nplets
 from skatom.kernels.nbody.base import NBodyKernel
 from skatom.parallel import run_in_threads
 
@@ -178,7 +179,7 @@ class RowExpansion(Predictor):
         for s in range(len(X)):  # matrices grow with the square of the batch
             atoms = slice(X.offsets[s], X.offsets[s + 1])
             gradient[atoms] = -self._sum(X[s], "forces").reshape(-1, 3)
-            virial[s] = self._sum(X[s], "virial")[functionals.FROM_VOIGT]
+            virial[s] = self._sum(X[s], "virial")[FROM_VOIGT]
         return self.energies(X), gradient, virial
 
     def _sum(self, structures, what):

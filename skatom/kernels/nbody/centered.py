@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom.kernels.nbody import functionals, nplets
 from skatom.structures import offsets_from_counts
 
@@ -218,4 +219,4 @@ def _strains(vectors, slopes):
     """∂T/∂strain, symmetric, from the vectors of neighbours (3, n) and ∂T/∂r of these."""
     total = sum(np.einsum("bn,akn->abkn", v, s) for v, s in zip(vectors, slopes, strict=True))
     total = 0.5 * (total + total.swapaxes(0, 1))
-    return total[functionals.VOIGT]
+    return total[VOIGT]

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom.base import TupleKeys
 from skatom.kernels.nbody.nplets import find_n_plets
 from skatom.structures import offsets_from_counts
-
-# The axes of the components of a symmetric matrix in Voigt's order.
-VOIGT = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
-# The place of each component of a symmetric matrix in that order.
-FROM_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 @dataclass(frozen=True)
@@ -187,14 +183,14 @@ def corner_directions(plets, corner):
 
 def virial_directions(plets):
     """dT_k/dstrain, shape (6, 3 sides, n), for the components xx, yy, zz, yz, xz, xy."""
-    by_place = np.zeros((6, 3, len(plets.centers)))
+    by_place, (rows, columns) = np.zeros((6, 3, len(plets.centers))), VOIGT
     vectors = [plets.vectors[slot] for slot in plets.slots.T]
     lengths = [plets.distances[slot] for slot in plets.slots.T]
     if len(vectors) == 2:
         third, length = plets.third_sides
         vectors, lengths = [*vectors, third], [*lengths, length]
     for place, vector, length in zip((2, 1, 0), vectors, lengths, strict=False):
-        by_place[:, place] = (vector[:, VOIGT[0]] * vector[:, VOIGT[1]] / length[:, None]).T
+        by_place[:, place] = (vector[:, rows] * vector[:, columns] / length[:, None]).T
     return np.take_along_axis(by_place, plets.places[None], axis=1)
 
 

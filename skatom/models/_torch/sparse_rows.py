@@ -3,10 +3,9 @@
 import numpy as np
 import torch
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import device_of
 
-# The components of the virial, in Voigt's order.
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 # Numbers in the derivatives of a piece of centres along their pairs.
 _NUMBERS = 2**26
 
@@ -51,7 +50,7 @@ def derivative_rows(block, features, forces, virial):
 
 def _strain(vectors, products, structures, virial):
     """Add the symmetrised products of pair vectors and derivatives to ``virial``."""
-    for k, (a, b) in enumerate(_VOIGT):
+    for k, (a, b) in enumerate(zip(*VOIGT, strict=True)):
         terms = 0.5 * (vectors[:, a, None] * products[:, b] + vectors[:, b, None] * products[:, a])
         virial[:, k].index_add_(0, structures, terms)
 

@@ -10,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import device_of
 from skatom.kernels.base import squared_norms
 from skatom.models._torch.sparse_rows import full, segment_sums
 from skatom.parallel import split_rows
 
-# The components of a strain, in Voigt's order.
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 # Numbers in the derivatives along the pairs of a piece of centres, and in the products of a group
 # of targets with representatives or with each other.
 _JACOBIAN, _PRODUCTS = 2**25, 2**26
@@ -76,7 +75,7 @@ def strain_tangents(features, number, structures):
         jacobian, r = features.derivatives.along_pairs(part), device.tensor(part.vectors)
         terms = [
             0.5 * (r[:, a, None] * jacobian[:, b] + r[:, b, None] * jacobian[:, a])
-            for a, b in _VOIGT
+            for a, b in zip(*VOIGT, strict=True)
         ]
         values[first : first + len(some)] = segment_sums(torch.stack(terms, 1), part.offsets)
         first += len(some)

@@ -12,9 +12,10 @@ from sklearn.base import clone
 from skatom._device import resolve
 from skatom._typing import StructuresLike, TargetsLike
 from skatom.descriptors.inverse_distances import PairFeatures, pair_features
+from skatom.models._shared_parts import SharedParts
 from skatom.models.gdml.solution import system_of
 from skatom.models.gdml.system import permute_pairs
-from skatom.solvers.stored_matrix import StoredMatrix, fits_beside_factor, is_worth_storing
+from skatom.solvers.stored_matrix import StoredMatrix
 from skatom.structures import as_structures
 from skatom.targets import as_targets
 
@@ -68,12 +69,12 @@ def shared_fits(models: list, X: StructuresLike, y: TargetsLike, parts: list) ->
     groups = {}
     for m, model in enumerate(models):
         groups.setdefault(_key(model), []).append(m)
-    for key, group in groups.items():
-        frames.begin(key, len(group))
+    for group in groups.values():
+        frames.begin(len(group))
         for p in range(len(parts)):
             for m in group:
                 yield m, p, partial(_fit, models[m], frames, targets, p)
-    frames.begin(None, 0)
+    frames.begin(0)
 
 
 def _key(model):
@@ -87,7 +88,7 @@ def _fit(model, frames, targets, p):
     return fitted._learn(targets[frames.parts[p]], FramesOfPart(frames, p))
 
 
-class SharedFrames:
+class SharedFrames(SharedParts):
     """Frames with their features, the symmetries of parts, and one kernel matrix.
 
     Parameters
@@ -97,18 +98,12 @@ class SharedFrames:
     """
 
     def __init__(self, structures, parts):
-        self.structures, self.parts = structures, parts
-        self.rows = np.unique(np.concatenate(parts))
-        self._symmetries = {}
-        self.begin(None, 0)
+        super().__init__(parts)
+        self.structures, self._symmetries = structures, {}
 
     @cached_property
     def features(self):
         return pair_features(self.structures)
-
-    def begin(self, key, n_models):
-        """Forget the matrix; the next fits are those of models with equal matrices."""
-        self._key, self._n_models, self._stored = key, n_models, {}
 
     def symmetry(self, model, p):
         """The permutations of a part, found once for all models with equal parameters."""
@@ -122,21 +117,16 @@ class SharedFrames:
 
         It is kept for one group of permutations at a time.
         """
-        key = permutations.tobytes()
-        if key not in self._stored:
-            self._stored = {key: self._made(model, permutations)}
-        return self._stored[key]
+        return self.kept(permutations.tobytes(), partial(self._made, model, permutations))
 
     def _made(self, model, permutations):
         alike = [
             len(part) for p, part in enumerate(self.parts)
             if np.array_equal(self.symmetry(model, p), permutations)
         ]  # fmt: skip
-        if not is_worth_storing(self._n_models, alike, len(self.rows)):
-            return None
-        n_coordinates, device = 3 * self.structures.n_atoms[0], resolve(model.device)
-        sizes = [n * n_coordinates for n in (len(self.rows), max(alike))]
-        if not fits_beside_factor(*sizes, model.max_memory, device):
+        n_coordinates = 3 * self.structures.n_atoms[0]
+        n_rows = [n * n_coordinates for n in (len(self.rows), max(alike))]
+        if not self.pays(alike, n_rows, model.max_memory, resolve(model.device)):
             return None
         structures = self.structures[self.rows]
         features = PairFeatures(*(array[self.rows] for array in self.features))

@@ -2,14 +2,13 @@
 
 import numpy as np
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom.descriptors.features import structures_of
 
 # The kind of rows of each output.
 _KINDS = {
     "energy_std": "energy", "forces_std": "forces", "stress_std": "virial", "dipole_std": "dipole",
 }  # fmt: skip
-# Voigt's component of each element of a symmetric matrix.
-_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 def deviations(factor, scale, X, names):
@@ -33,5 +32,5 @@ def deviations(factor, scale, X, names):
     found = {name: np.sqrt(scale * factor.variances(X, _KINDS[name])) for name in names}
     if "stress_std" in found:
         volumes = structures_of(X).volumes()[:, None, None]
-        found["stress_std"] = found["stress_std"][:, _VOIGT] / volumes
+        found["stress_std"] = found["stress_std"][:, FROM_VOIGT] / volumes
     return found

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from skatom._cpu.voigt import voigt
 from skatom._device import check_together, device_of, on_host
 from skatom.descriptors.features import structures_of
 from skatom.kernels.bases import jacobian_bases
@@ -14,7 +15,6 @@ from skatom.kernels.structure import StructureKernel
 from skatom.kernels.structure_blocks import own_covariances
 from skatom.memory import check_memory
 from skatom.models._environment_expansion import EnvironmentExpansion
-from skatom.models._labels import voigt
 from skatom.models.kernel_ridge.structure_kernel_expansion import StructureKernelExpansion
 from skatom.parallel import serial_blas, threads_over_blas
 from skatom.solvers import StreamedQR

@@ -13,11 +13,12 @@ from skatom._device import device_of, device_parameter
 from skatom._typing import ArrayLike, FeaturesLike, TargetsLike
 from skatom.kernels import FCHL18, DotKernel
 from skatom.models._diagnosis import undiagnosed
+from skatom.models._shared_parts import SharedParts
 from skatom.models.kernel_ridge.derivative_system import CholeskySystem
 from skatom.models.kernel_ridge.factors import derivative_system
 from skatom.models.kernel_ridge.inputs import is_array
 from skatom.models.kernel_ridge.labels import RidgeLabels
-from skatom.solvers.stored_matrix import StoredMatrix, fits_beside_factor, is_worth_storing
+from skatom.solvers.stored_matrix import StoredMatrix
 from skatom.targets import as_targets
 
 _LABELS = ("energy", "forces", "stress")
@@ -81,7 +82,7 @@ def _fit(model, X, y, configurations, shared, part):
         return fitted._learn(X, y, configurations, partial(shared.system, part))
 
 
-class SharedMatrix:
+class SharedMatrix(SharedParts):
     """Features with their Jacobians and bases, and one covariance matrix.
 
     Parameters
@@ -92,16 +93,10 @@ class SharedMatrix:
     """
 
     def __init__(self, X, targets, parts):
-        self.parts = parts
-        rows = np.unique(np.concatenate(parts))
+        super().__init__(parts)
         labelled = np.logical_or.reduce([targets.labelled(name) for name in _LABELS])
-        self.rows = rows[labelled[rows]]
-        self.features, self.targets = X, targets
-        self._systems, self._n_models, self._stored = {}, 0, {}
-
-    def begin(self, n_models):
-        """Forget the matrix; the next fits are those of models with equal kernels."""
-        self._n_models, self._stored = n_models, {}
+        self.rows = self.rows[labelled[self.rows]]
+        self.features, self.targets, self._systems = X, targets, {}
 
     def system(self, part, model, kernel, X, labels, used):
         """What `derivative_system` gives, made of the shared one.
@@ -118,7 +113,8 @@ class SharedMatrix:
         if whole is None or not whole.has_labels_of(labels, places):
             return derivative_system(model, kernel, X, labels)
         system = whole.part(places, kernel, labels, model.max_memory)
-        stored = self._matrix(whole, kernel, model.max_memory, int(system.layout.starts[-1]))
+        key, size = joblib.hash([kernel, model.max_memory]), int(system.layout.starts[-1])
+        stored = self.kept(key, partial(self._matrix, whole, kernel, model.max_memory, size))
         if stored is not None:
             starts = whole.layout.starts
             rows = [np.arange(starts[s], starts[s + 1]) for s in places]
@@ -145,14 +141,9 @@ class SharedMatrix:
 
     def _matrix(self, whole, kernel, max_memory, size):
         """The `StoredMatrix` of all structures, None if it is not worthwhile."""
-        key = joblib.hash(kernel), max_memory
-        if key not in self._stored:
-            parts = [len(part) for part in self.parts]
-            device, n_rows = device_of(self.features.values), int(whole.layout.starts[-1])
-            fits = is_worth_storing(self._n_models, parts, len(self.rows)) and fits_beside_factor(
-                n_rows, size, max_memory, device
-            )
-            system = whole.with_kernel(kernel)
-            place = device_parameter(self.features.values)
-            self._stored = {key: StoredMatrix(system, system.edges(), place) if fits else None}
-        return self._stored[key]
+        sizes, n_rows = [len(part) for part in self.parts], (int(whole.layout.starts[-1]), size)
+        values = self.features.values
+        if not self.pays(sizes, n_rows, max_memory, device_of(values)):
+            return None
+        system = whole.with_kernel(kernel)
+        return StoredMatrix(system, system.edges(), device_parameter(values))

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom.base import Predictor
 from skatom.kernels import covariance
 from skatom.kernels.blocks import kinds_of_rows
 from skatom.kernels.fchl18.expansion import FCHL18Expansion
 from skatom.memory import check_memory
-from skatom.models._labels import VOIGT
 from skatom.models.kernel_ridge.labels import parameter_of
 from skatom.solvers import MatrixSystem, PackedCholesky
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import beside, device_of, namespace
 from skatom.baseline import count_species
-from skatom.models._labels import VOIGT
 from skatom.structures import groups_by_size
 
 # Rows of derivatives that are made at once, and on a device.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.baseline import count_species
 from skatom.elements import species_index
@@ -11,8 +12,6 @@ from skatom.structures import groups_by_size
 
 # Cotangents of the atoms that are made at once, for coefficients of several species.
 _BATCH_BYTES = 2**26
-# The components xx, yy, zz, yz, xz, xy as a symmetric matrix.
-_TO_MATRIX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 class LinearExpansion:
@@ -113,7 +112,7 @@ class LinearDeviations:
                 found["forces_std"] = forces
             if "stress_std" in names:
                 volumes = pooled.structures.volumes()[:, None]
-                found["stress_std"] = (virials / volumes)[:, _TO_MATRIX]
+                found["stress_std"] = (virials / volumes)[:, FROM_VOIGT]
         return found
 
     def _of_derivatives(self, pooled):

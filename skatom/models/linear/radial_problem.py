@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.base import clone
 
+from skatom._cpu.voigt import VOIGT
 from skatom.descriptors.features import structures_of
 from skatom.elements import species_index
-from skatom.models._labels import VOIGT
 from skatom.models.linear.design import Design
 from skatom.models.linear.label_sums import sums_of_structures
 from skatom.models.linear.ridge import RidgeProblem

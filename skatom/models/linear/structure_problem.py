@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import beside, device_of, device_parameter, namespace, on_host
 from skatom.baseline import count_species
 from skatom.memory import available_memory, check_memory
-from skatom.models._labels import VOIGT
 from skatom.models.linear.rows import LinearProblem
 
 # The Jacobian of a batch of structures: many structures for threads, small beside the rows.

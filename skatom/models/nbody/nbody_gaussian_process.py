@@ -12,6 +12,7 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom._intervals import POSITIVE
 from skatom._progress import tqdm
 from skatom._typing import ArrayLike, BaselineLike, RandomState, StructuresLike, TargetsLike
@@ -20,7 +21,6 @@ from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.kernels.nbody.base import NBodyKernel
 from skatom.kernels.nbody.expansion import NPletExpansion
-from skatom.kernels.nbody.functionals import FROM_VOIGT
 from skatom.kernels.nbody.sums import NBody
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_labels

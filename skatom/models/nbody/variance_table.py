@@ -5,10 +5,10 @@ from itertools import combinations_with_replacement
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom.base import TupleKeys
 from skatom.kernels.base import squared_norms
 from skatom.kernels.nbody.features import Folding, RadialBasis, part_features
-from skatom.kernels.nbody.functionals import FROM_VOIGT
 from skatom.memory import check_memory
 from skatom.models.sparse.fitting import batches
 from skatom.solvers import StreamedQR

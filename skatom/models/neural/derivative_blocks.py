@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skatom._cpu.voigt import VOIGT
 from skatom.memory import check_memory
-from skatom.models._labels import VOIGT
 from skatom.structures import groups_by_size
 
 # Jacobians that are in memory beside the blocks made of them.

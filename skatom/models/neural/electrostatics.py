@@ -21,6 +21,7 @@ import numpy as np
 from ase import units
 from scipy.special import erf
 
+from skatom._cpu.voigt import VOIGT
 from skatom.memory import check_memory
 from skatom.neighbors import neighbor_list
 from skatom.parallel import threads_over_blas
@@ -164,7 +165,7 @@ class ChargePairs:
         """∂A/∂ε in the components xx, yy, zz, yz, xz, xy, (6, n, n)."""
         cosines, sines = self.phases
         found = np.empty((6, self.n, self.n))
-        for k, (p, q) in enumerate(_VOIGT):
+        for k, (p, q) in enumerate(zip(*VOIGT, strict=True)):
             weights = self.weights * (self.turns * self.waves[:, p] * self.waves[:, q] - (p == q))
             found[k] = (cosines * weights) @ cosines.T + (sines * weights) @ sines.T
             found[k] += self._scattered(self.slopes * self.vectors[:, p] * self.vectors[:, q])
@@ -207,9 +208,6 @@ class ChargePairs:
         energies = 0.5 * weights * (real**2 + imaginary**2)
         virial += (waves * (energies * self.turns[some])[:, None]).T @ waves
         virial -= energies.sum() * np.eye(3)
-
-
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 def _within_itself(sharpness):

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom.models.neural.packing import NUMBERS, BatchLayout, packed
 from skatom.models.neural.probes import probe_graphs
 from skatom.structures import groups_by_size
@@ -75,7 +76,7 @@ class FittedNetwork:
         if "local_energies" in found:  # sums in double precision
             found["energy"] = np.add.reduceat(found["local_energies"], graphs.offsets[:-1])
         if derivatives:
-            found["virial"] = _symmetric(found["virial"])
+            found["virial"] = found["virial"][:, FROM_VOIGT]
         return found
 
     def mixed_energies(self, structures, shares, device):
@@ -172,8 +173,3 @@ def weights_of(vector, shapes):
     return {
         name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
-
-
-def _symmetric(components):
-    """Matrices (n, 3, 3) of their components xx, yy, zz, yz, xz, xy."""
-    return components[:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]

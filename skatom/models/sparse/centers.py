@@ -3,11 +3,11 @@
 import numpy as np
 from ase.data import chemical_symbols
 
+from skatom._cpu.voigt import VOIGT
 from skatom._device import check_is_array, is_tensor, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
 from skatom.descriptors.structure_features import StructureFeatures
-from skatom.models._labels import VOIGT
 
 # Number of structures whose features are computed at once to keep those of a few centres.
 _BATCH = 16

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from skatom._cpu.voigt import FROM_VOIGT
 from skatom.kernels.base import squared_norms
 from skatom.models._cpu import tangents as _cpu
 from skatom.models.sparse.device_variance import DeviceDeviations, device_of_all
@@ -19,8 +20,6 @@ from skatom.parallel import split_rows, threads_over_blas
 # Rows of tangents that a thread works on at once, centres whose kernel matrix is then made as a
 # whole, and representatives that they are compared with.
 _ROWS, _CENTERS, _COLUMNS = 768, 512, 1024
-# The components xx, yy, zz, yz, xz, xy as a symmetric matrix.
-_TO_MATRIX = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 # Rows of a triangular solve in one thread, and the size of its blocks.
 _SOLVED, _BLOCK = 256, 128
 
@@ -57,7 +56,7 @@ class Deviations:
             found["forces_std"] = there.of_forces(features)
         if "stress_std" in names:
             volumes = features[0].structures.volumes()[:, None]
-            found["stress_std"] = (there.of_virials(features) / volumes)[:, _TO_MATRIX]
+            found["stress_std"] = (there.of_virials(features) / volumes)[:, FROM_VOIGT]
         return found
 
     def _beside(self, features):
