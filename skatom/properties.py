@@ -64,6 +64,9 @@ _NAMES = {p.keyword: name for name, p in OUTPUTS.items()}
 # The labels that `skatom.Targets` hold.
 LABELS = {p.name: p for p in _MEANS if p.name != "local_energies"}
 
+# Rows and columns of the components xx, yy, zz, yz, xz, xy of a stress.
+VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
 
 def in_order(names):
     """The names as a tuple, in the order of the registry."""

@@ -9,13 +9,12 @@ from sklearn.utils.validation import _check_sample_weight
 from skatom._misuse import check_may_be_features
 from skatom._warnings import warn
 from skatom.baseline import less_baseline
+from skatom.properties import VOIGT
 from skatom.structures import select
 from skatom.targets import Targets
 
 # The energy and its derivatives.
 _OF_THE_ENERGY = ("energy", "forces", "stress")
-# Rows and columns of the components xx, yy, zz, yz, xz, xy of a matrix.
-VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from skatom.models._labels import VOIGT
 from skatom.neighbors import neighbor_list
 from skatom.parallel import threads_over_blas
+from skatom.properties import VOIGT
 
 # Radial functions of pairs and of moments; the first centre in Å.
 _PAIRS, _MOMENTS, _SHORTEST = 10, 4, 0.8

@@ -7,8 +7,8 @@ from skatom.kernels import covariance
 from skatom.kernels.blocks import kinds_of_rows
 from skatom.kernels.fchl18.expansion import FCHL18Expansion
 from skatom.memory import check_memory
-from skatom.models._labels import VOIGT
 from skatom.models.kernel_ridge.labels import parameter_of
+from skatom.properties import VOIGT
 from skatom.solvers import MatrixSystem, PackedCholesky
 
 _KINDS = ("energy", "forces", "virial")

@@ -5,8 +5,8 @@ import numpy as np
 from skatom._device import beside, device_of, device_parameter, namespace, on_host
 from skatom.baseline import count_species
 from skatom.memory import available_memory, check_memory
-from skatom.models._labels import VOIGT
 from skatom.models.linear.rows import LinearProblem
+from skatom.properties import VOIGT
 
 # The Jacobian of a batch of structures: many structures for threads, small beside the rows.
 _JACOBIAN_BYTES = 2**26

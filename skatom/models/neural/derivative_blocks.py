@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skatom.memory import check_memory
-from skatom.models._labels import VOIGT
+from skatom.properties import VOIGT
 from skatom.structures import groups_by_size
 
 # Jacobians that are in memory beside the blocks made of them.

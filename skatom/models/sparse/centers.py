@@ -7,7 +7,7 @@ from skatom._device import check_is_array, is_tensor, on_host
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import structures_of
 from skatom.descriptors.structure_features import StructureFeatures
-from skatom.models._labels import VOIGT
+from skatom.properties import VOIGT
 
 # Number of structures whose features are computed at once to keep those of a few centres.
 _BATCH = 16
