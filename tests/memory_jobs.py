@@ -57,7 +57,11 @@ from skatom.models import (
     StructuredMLPRegressor,
     TensorKernelRidge,
 )
-from skatom.random_features import RandomFourierFeatures
+from skatom.random_features import (
+    PrincipalComponents,
+    RandomFourierFeatures,
+    SampledNetworkFeatures,
+)
 from skatom.selection import CUR, FarthestPointSampling
 
 SMALL_SOAP = SOAP(cutoff=3.5, n_max=3, l_max=2)
@@ -221,6 +225,22 @@ def fourier():
     return make_pipeline(SMALL_FCHL19, maps, LinearPotential(alpha=1e-6))
 
 
+def learnt_map(cls):
+    """The fit of n random features of a table."""
+
+    def prepared(n):
+        table = np.random.default_rng(0).normal(size=(200, 500))
+        return lambda: cls(n_features=n, random_state=0).fit(table)
+
+    return prepared
+
+
+def principal(n):
+    """The principal components of a table of n columns."""
+    table = np.random.default_rng(0).normal(size=(3000, n))
+    return lambda: PrincipalComponents(20).fit(table)
+
+
 def committee():
     return make_pipeline(
         SMALL_SOAP, Committee(ForceKernelRidge(COSINE, alpha=1e-6), n_models=3, random_state=0)
@@ -309,6 +329,9 @@ JOBS = {
         800, system="crystals", steady=False,
     ),
     "fourier-equations": Fit(fourier, 400, steady=False),
+    "fourier-map": Made(learnt_map(RandomFourierFeatures), 12000),
+    "sampled-map": Made(learnt_map(SampledNetworkFeatures), 4000),
+    "principal": Made(principal, 1600),
     "linear": Fit(piped(SOAP(cutoff=3.5, n_max=6, l_max=5), LinearPotential, alpha=1e-6), 1000),
     "network": Fit(
         piped(SOAP(cutoff=3.5, n_max=4, l_max=3), StructuredMLPRegressor, solver="lbfgs",

@@ -153,21 +153,17 @@ def test_one_cutoff_for_all_products_is_the_same_as_equal_ones():
     np.testing.assert_array_equal(one.values, three.values)
 
 
-def test_equal_channels_are_those_of_one_species():
+def test_species_of_equal_weights_can_change_places():
+    """Whatever the distances at which each was seen."""
     structures = environments(3, 5, "HO")
-    mixed_species = descriptor(species_compression=[[1.0, 1.0, 1.0]], degrees=(0, 5, 5))
-    values = of_carbon(mixed_species.fit(structures), structures)
+    near = molecule("CH4")
+    mixed = descriptor(species_compression=[[1.0, 0.5, 1.0]], degrees=(0, 5, 5, 5))
+    values = of_carbon(mixed.fit([*structures, near]), structures)
     for atoms in structures:
-        atoms.symbols[1:] = "H"
-    same = descriptor(species_compression=[[1.0, 1.0]], degrees=(0, 5, 5)).fit(structures)
-    same.r_min_[:] = mixed_species.r_min_.min()
-    mixed_species.r_min_[:] = mixed_species.r_min_.min()
-    for atoms in structures:
-        atoms.symbols[1:3] = "O"
-    values = of_carbon(mixed_species, structures)
-    for atoms in structures:
-        atoms.symbols[1:] = "H"
-    np.testing.assert_allclose(of_carbon(same, structures), values, rtol=1e-12, atol=1e-13)
+        swapped = {1: 8, 8: 1, 6: 6}
+        atoms.numbers = [swapped[z] for z in atoms.numbers]
+    np.testing.assert_allclose(of_carbon(mixed, structures), values, rtol=1e-12, atol=1e-13)
+    assert (mixed.r_min_ == mixed.r_min_.min()).all()
 
 
 def test_products_of_more_projections_than_neighbours_are_left_out():
@@ -242,6 +238,7 @@ def test_compression_leaves_single_projections_to_the_species():
     structures = environments(3, 5, "HO")
     one = descriptor(species_compression=1, degrees=(4, 4)).fit(structures)
     separate = descriptor(degrees=(4,)).fit(structures)
+    separate.r_min_ = one.r_min_
     np.testing.assert_array_equal(
         one.transform(structures).values[:, : 4 * 3], separate.transform(structures).values
     )

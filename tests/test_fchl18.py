@@ -539,7 +539,7 @@ def test_charges_of_periodic_structures_are_an_error():
 
 
 def test_too_large_a_matrix_is_an_error(monkeypatch):
-    monkeypatch.setattr("skatom.kernels.fchl18.kernel.check_memory", _refuse)
+    monkeypatch.setattr("skatom.kernels.fchl18.assembly.check_memory", _refuse)
     for method in ("__call__", "atoms", "gradients", "strain_gradients", "field_gradients"):
         with pytest.raises(MemoryError, match="use fewer structures"):
             getattr(FCHL18(), method)([WATER])

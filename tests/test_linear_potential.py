@@ -9,11 +9,11 @@ from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold
 
 from skatom import Targets
+from skatom._linear_design import Design
 from skatom.baseline import count_species
 from skatom.descriptors import SOAP, FeatureScaler, MomentTensor
 from skatom.descriptors.maps import Scale
 from skatom.models import GreedyOLS, LinearPotential
-from skatom.models.linear.design import Design
 from skatom.models.linear.label_sums import LabelSums
 from skatom.models.linear.ridge import ALPHAS, RidgeProblem
 from skatom.random_features import SampledNetworkFeatures

@@ -206,6 +206,8 @@ class TestSettings:
 
     def test_nearest(self):
         assert nearest("cutof", ["cutoff", "sigma"]) == "did you mean cutoff?"
+        both = ["degrees", "expansion.degrees", "expansion.cutoff"]
+        assert nearest("max_degree", both) == "did you mean degrees or expansion.degrees?"
         assert nearest("x", ["cutoff", "sigma"]) == "there are cutoff, sigma"
 
     def test_text(self):

@@ -72,7 +72,10 @@ def _errors_of_parts(name, level):
         yield "five folds", np.mean(of_folds, axis=0)
     else:
         test, labels = _read(f"{name}_test")
-        yield "test", _errors(whole, descriptor.transform(test), labels)
+        features = descriptor.transform(test)
+        yield "test", _errors(whole, features, labels)
+        for n, part in _by_elements(test):
+            yield f"of these, elements: {n}", _errors(whole, features[part], labels[part])
 
 
 def _model(name, level):
@@ -83,6 +86,12 @@ def _model(name, level):
         5.5, (12, 6, 5), l_weight=1.0, product_cutoff=4.7, species_compression=3
     )
     return expansion, LinearPotential(1e-8, smoothness=2, scaling=0.5)
+
+
+def _by_elements(X):
+    """Numbers of elements in structures, and the structures that have so many."""
+    found = np.array([len(X[s].species) for s in range(len(X))])
+    return [(n, np.flatnonzero(found == n)) for n in np.unique(found)]
 
 
 def _read(name):

@@ -7,6 +7,7 @@ For each element the training part alone chooses the settings, by five folds: fi
 the noise of the energies at a low level, then the level and the regularisation. What is left out is
 judged by the product of the mean absolute error of energies per atom and the squared error of
 forces. Rows are made once for a cutoff, at the highest level: a level is a part of their columns.
+The search has normal equations, and the model that is judged a QR factorisation.
 
 motep gets the same contractions and radial functions as skatom, so that both have the same model:
 their energies and forces are compared first. Both fit energies and forces of silicon by linear
@@ -17,7 +18,6 @@ import json
 import tempfile
 import time
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ from skatom.datasets import read
 from skatom.descriptors import MomentTensor
 from skatom.descriptors.contractions import Basis, compile_program, n_monomials
 from skatom.models import LinearPotential
+from skatom.solvers import NormalEquations
 
 # cutoff in Å, and MAE of energies (meV/atom) and forces (eV/Å): the better of moment tensor
 # potentials (Zuo et al., J. Phys. Chem. A 124, 731 (2020)) and linear ACE
@@ -50,6 +51,7 @@ _PUBLISHED = {
 _NOISES = {"noise_energy": 1e-3, "noise_forces": 0.03}
 _CUTOFFS, _SCAN_LEVEL = (0.9, 1.0, 1.1), 16
 _FACTORS, _ALPHAS = (0.3, 1.0, 3.0, 10.0), tuple(np.logspace(-12, -6, 7))
+_ALPHA = 1e-8  # a regularisation of which a fit has normal equations
 _PEER = "motep"
 _SPEED_LEVEL, _SPEED_CUTOFF, _SPEED_FRAMES = 12, 5.0, 60
 
@@ -90,11 +92,10 @@ def _element_errors(name, levels):
     cutoff, noise = _scanned(*train, cutoff)
     folds = Folds.of(*train, cutoff, max(levels), noise)
     _, level, alpha = min(folds.best_of_level(level) for level in levels)
-    if level < max(levels):
-        folds = Folds.of(*train, cutoff, level, noise)
-    model = folds.model(alpha)
+    descriptor, model = _descriptor(cutoff, level), LinearPotential(alpha, **_noises(noise))
+    model.fit(descriptor.fit_transform(train[0]), train[1])
     seconds = time.perf_counter() - begin
-    energy, forces = model.predict(folds.descriptor.transform(test[0]), return_forces=True)
+    energy, forces = model.predict(descriptor.transform(test[0]), return_forces=True)
     errors = 1e3 * np.abs(energy - test[1].energy) / test[0].n_atoms
     return [
         name, f"{cutoff:g}", str(level), f"{noise:g}", f"{alpha:g}",
@@ -115,6 +116,14 @@ def _scanned(X, y, cutoff):
     return min(found)[1:]
 
 
+def _descriptor(cutoff, level):
+    return MomentTensor(cutoff=cutoff, level=level, mu_level=2, max_mu=10, by_center=False)
+
+
+def _noises(noise_energy):
+    return _NOISES | {"noise_energy": noise_energy}
+
+
 def _element(name, part):
     data = read(DATA / "mlearn" / f"mlearn_{name}_{part}.xyz.xz")
     y = data.targets
@@ -127,34 +136,28 @@ def _standard_error(errors):
 
 @dataclass
 class Folds:
-    """Linear potentials of five parts of the data, each of whose sums tests what the others learnt.
+    """Sums of squares of five parts of the data, each of which tests what the others learnt.
 
     A part has, for energies and forces, the products of its weighted columns and labels, of which
     those of other noises and of fewer columns are made; and its energy rows and energies per atom.
     """
 
-    descriptor: MomentTensor
-    models: list
     grams: list
     energies: list
     levels: np.ndarray
 
     @classmethod
     def of(cls, X, y, cutoff, level, noise):
-        descriptor = MomentTensor(
-            cutoff=cutoff, level=level, mu_level=2, max_mu=10, by_center=False
-        )
-        features = descriptor.fit_transform(X)
-        noises = _NOISES | {"noise_energy": noise}
-        models, grams, energies = [], [], []
+        descriptor = _descriptor(cutoff, level)
+        features, linear = descriptor.fit_transform(X), LinearPotential(_ALPHA, **_noises(noise))
+        grams, energies = [], []
         for _, part in KFold(5, shuffle=True, random_state=0).split(X):
-            models.append(LinearPotential(_ALPHAS[0], **noises).fit(features[part], y[part]))
-            sums = models[-1].sums_.reduced().parts
-            grams.append({kind: _gram(sums[kind]) for kind in ("energy", "forces")})
+            sums = linear.fit(features[part], y[part]).sums_
+            grams.append({kind: _gram(sums.parts[kind]) for kind in ("energy", "forces")})
             n_atoms = X.n_atoms[part]
             rows = np.column_stack([n_atoms, features[part].pool("sum").values, y.energy[part]])
             energies.append(rows / n_atoms[:, None])
-        return cls(descriptor, models, grams, energies, descriptor.feature_degrees())
+        return cls(grams, energies, descriptor.feature_degrees())
 
     def best_of_level(self, level, factor=1.0):
         """The least product of errors, the level and the regularisation."""
@@ -173,15 +176,17 @@ class Folds:
         products = errors.prod(axis=1)
         return products.min(), level, _ALPHAS[int(np.argmin(products))]
 
-    def model(self, alpha):
-        """The potential of all parts."""
-        return reduce(LinearPotential.merge, [m.set_params(alpha=alpha) for m in self.models])
-
 
 def _gram(part):
-    rows = np.hstack([part.triangle, part.projections])
+    """Products of columns and labels, of rows, a triangle or normal equations."""
+    if isinstance(part, NormalEquations):
+        return np.block([
+            [part.gram, part.products[:, None]], [part.products, np.array(part.total)]
+        ])  # fmt: skip
+    rows = np.column_stack(part if isinstance(part, tuple) else (part.triangle, part.projections))
     products = rows.T @ rows
-    products[-1, -1] += part.residuals[0]
+    if not isinstance(part, tuple):
+        products[-1, -1] += part.residuals[0]
     return products
 
 

@@ -93,8 +93,8 @@ class AtomicClusterExpansion(AtomicDescriptor):
         Weight of each species in each channel; the identity without compression.
     r_min_ : ndarray of float, shape (n_species, n_species)
         Distances in Å at which the polynomials begin, for each pair of species: the smallest in the
-        structures given to `fit`, but at most half of the smallest cutoff of products. Nearer
-        neighbours are extrapolated.
+        structures given to `fit`, but at most half of the smallest cutoff of products; with
+        ``species_compression`` the same for all. Nearer neighbours are extrapolated.
     n_neighbors_ : ndarray of int, shape (n_products, n_species, n_species)
         For each number of factors from two on, the largest number of neighbours of each species, in
         columns, that atoms of each species have within the cutoff of these products, in the
@@ -213,7 +213,10 @@ class AtomicClusterExpansion(AtomicDescriptor):
                 near, counts = distances < cutoff, np.zeros((len(species), n), int)
                 np.add.at(counts, (owners[near], others[near]), 1)
                 np.maximum.at(of_cutoff, species, counts)
-        return np.minimum(smallest, smallest.T), most
+        smallest = np.minimum(smallest, smallest.T)
+        if self._compresses:  # a channel mixes species that have the same functions
+            smallest[:] = smallest.min()
+        return smallest, most
 
     def _product_cutoffs(self):
         """Cutoffs of the products of two projections, of three and of four, as far as there are."""

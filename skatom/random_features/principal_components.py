@@ -15,7 +15,11 @@ from skatom.base import BaseEstimator
 from skatom.descriptors import AtomicFeatures, Linear
 from skatom.descriptors.feature_transformer import FeatureTransformer, fit_table
 from skatom.memory import check_memory
+from skatom.parallel import split_rows
 from skatom.random_features.learnt_map import NumberedFeatures
+
+# Rows of which the covariance is summed at once.
+_BLOCK = 1024
 
 
 class PrincipalComponents(NumberedFeatures, FeatureTransformer, TransformerMixin, BaseEstimator):
@@ -93,18 +97,21 @@ class PrincipalComponents(NumberedFeatures, FeatureTransformer, TransformerMixin
         n_in = values.shape[1]
         by_element = self.by_element and isinstance(X, AtomicFeatures)
         self.species_ = X.species if by_element else None
-        parts = [values[X.numbers == z] for z in self.species_] if by_element else [values]
-        least = min(n_in, *map(len, parts))
+        kinds = [X.numbers == z for z in self.species_] if by_element else None
+        counts = [int(kind.sum()) for kind in kinds] if by_element else [len(values)]
+        least = min(n_in, *counts)
         if self.n_components > least:
             raise ValueError(
                 f"n_components={self.n_components}, but there are {n_in} features and "
-                f"{min(map(len, parts))} rows of the rarest kind: take at most {least}"
+                f"{min(counts)} rows of the rarest kind: take at most {least}"
             )
+        rows = _BLOCK + (max(counts) if by_element else 0)
         check_memory(
-            24.0 * n_in**2,
+            24.0 * n_in**2 + 8.0 * rows * n_in,
             f"the covariance of {n_in} features",
             "select features first, with FeatureSelector",
         )
+        parts = (values[kind] for kind in kinds) if by_element else (values,)
         found = [_leading(part, self.n_components) for part in parts]
         self.mean_, self.components_, self.explained_variance_ratio_ = map(
             np.stack, zip(*found, strict=True)
@@ -117,8 +124,11 @@ def _leading(rows, n_components):
     """The mean, the leading components and their parts of the variance."""
     n_in = rows.shape[1]
     mean = rows.mean(axis=0)
-    centered = rows - mean
-    covariance = centered.T @ centered / len(rows)
+    covariance = np.zeros((n_in, n_in))
+    for block in split_rows(len(rows), _BLOCK):
+        centered = rows[block] - mean
+        covariance += centered.T @ centered
+    covariance /= len(rows)
     variances, vectors = eigh(covariance, subset_by_index=[n_in - n_components, n_in - 1])
     components = vectors[:, ::-1].T
     largest = np.abs(components).argmax(axis=1)

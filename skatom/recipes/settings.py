@@ -27,9 +27,11 @@ def nearest(name, names):
     """
     names = sorted(names)
     close = get_close_matches(name, names, n=3, cutoff=0.6)
-    if not close:  # the last part may be right, and the first missing
-        last = name.rpartition(".")[2]
-        close = [other for other in names if other.rpartition(".")[2] == last][:3]
+    last = name.rpartition(".")[2]
+    if not close or last == name:  # the section may be wrong or missing
+        ends = {other.rpartition(".")[2] for other in close} or {last}
+        alike = [n for n in names if n.rpartition(".")[2] in ends and n not in close]
+        close = [*close, *alike][:3]
     return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
 
 

@@ -6,17 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom._cpu.voigt import VOIGT
 from skatom._device import on_host
-from skatom.baseline import count_species
+from skatom._linear_design import Design
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
 from skatom.elements import species_index
 from skatom.memory import check_memory
-from skatom.structures import groups_by_size
-
-# Rows of derivatives that are made at once.
-_BATCH_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -47,20 +42,15 @@ class LinearRows:
             return {0: (np.hstack([np.ones((len(X), 1)), X]), np.arange(len(X)))}
         if self.kind == "atom":
             return self._of_atoms(X)
-        pooled = self._pooled(X)
-        counts = count_species(X.structures, self.species)
-        rows = np.hstack([counts, on_host(pooled.values)]) / X.structures.n_atoms[:, None]
-        owners = np.arange(len(X))
+        own_columns = self.by_species and isinstance(X, AtomicFeatures)
+        design = Design(self.species, own_columns, True, X.n_features)
+        pooled, owners = design.pooled(X), np.arange(len(X))
+        rows = on_host(design.energy_rows(pooled)) / X.structures.n_atoms[:, None]
         if self.kind == "structure":
             return {0: (rows, owners)}
-        rows = [rows / self.noises[0], *self._derivatives(pooled, counts.shape[1])]
+        rows = [rows / self.noises[0], *self._derivatives(design, pooled)]
         owners = [owners, *self._owners(X.structures)]
         return {0: (np.concatenate(rows), np.concatenate(owners))}
-
-    def _pooled(self, X):
-        if not isinstance(X, AtomicFeatures):
-            return X
-        return X.pool("sum", self.species if self.by_species else None)
 
     def _of_atoms(self, X):
         kinds, owners = (
@@ -78,9 +68,9 @@ class LinearRows:
             found[int(kind)] = rows, owners[atoms]
         return found
 
-    def _derivatives(self, pooled, n_constants):
+    def _derivatives(self, design, pooled):
         """Rows of forces of all structures, then those of virials of periodic ones."""
-        structures, width = pooled.structures, n_constants + pooled.n_features
+        structures, width = pooled.structures, design.n_columns
         periodic = structures.pbc.all(axis=1)
         n_rows = 3 * len(structures.numbers) + 6 * int(periodic.sum())
         check_memory(
@@ -88,17 +78,13 @@ class LinearRows:
             f"the {n_rows} rows of {width} numbers for forces and virials",
             "give fewer structures at a time, or rows='structure'",
         )
-        forces = np.zeros((3 * len(structures.numbers), width))
-        virials = np.zeros((len(structures), 6, width))
-        size = max(1, _BATCH_BYTES // (24 * width))
-        for batch in groups_by_size(structures.offsets, size):
-            jacobian = pooled.jacobian(batch)
-            first, last = structures.offsets[[batch.start, batch.stop]]
-            gradients = on_host(jacobian.gradients)
-            forces[3 * first : 3 * last, n_constants:] = -gradients.reshape(-1, pooled.n_features)
-            virials[batch, :, n_constants:] = on_host(jacobian.strains)[:, *VOIGT]
+        forces = np.empty((len(structures.numbers), 3, width))
+        virials = np.empty((len(structures), 6, width))
+        for batch in design.batches(pooled):
+            atoms = slice(*structures.offsets[[batch.start, batch.stop]])
+            forces[atoms], virials[batch] = map(on_host, design.derivative_rows(pooled, batch))
         virials /= structures.n_atoms[:, None, None]
-        yield forces / self.noises[1]
+        yield forces.reshape(-1, width) / self.noises[1]
         yield virials[periodic].reshape(-1, width) / self.noises[2]
 
     def _owners(self, structures):

@@ -11,16 +11,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skatom._cpu.voigt import VOIGT, voigt
 from skatom._intervals import POSITIVE
-from skatom._progress import tqdm
 from skatom._typing import Array, ArrayLike, FeaturesLike, StructuresLike
 from skatom.kernels.base import Kernel
 from skatom.kernels.blocks import kinds_of_rows
 from skatom.kernels.charges import arms_of_atoms, fictitious_charges
-from skatom.kernels.fchl18.blocks import charge_block, field_block, kernel_block
-from skatom.kernels.fchl18.comparisons import COMPARISONS
+from skatom.kernels.fchl18.assembly import Assembly
 from skatom.kernels.fchl18.environments import FCHL18Environments, Form
 from skatom.memory import check_memory
-from skatom.parallel import threads_over_blas
 
 # What the kinds of rows of a covariance matrix are derivatives along.
 _DERIVATIVES = {"energy": "energy", "forces": "positions", "virial": "strain"}
@@ -241,8 +238,8 @@ class FCHL18(Kernel):
         MemoryError
             If the matrix would not fit in memory.
         """
-        X, Y = self._sides(X, Y)
-        return self._matrix(X, Y, "energy", "energy", "the kernel matrix")
+        assembly = self._assembly(X, Y)
+        return assembly.of_structures("energy", "energy", "the kernel matrix")
 
     def diagonal(self, X: Any) -> Array:
         """k(A, A) of each structure.
@@ -255,17 +252,7 @@ class FCHL18(Kernel):
         -------
         ndarray of float, shape (n,)
         """
-        X, _ = self._sides(X, None)
-        out = np.empty(len(X))
-        comparison = self._comparison((X, "energy"))
-
-        def fill(batch):
-            block = comparison.block(batch, batch, "energy", "energy")
-            out[batch.structures] = block.diagonal()
-
-        with threads_over_blas() as pool:
-            list(pool.map(fill, X.batches))
-        return out
+        return self._assembly(X, None).diagonal()
 
     @property
     def n_derivatives(self) -> Any:
@@ -301,7 +288,8 @@ class FCHL18(Kernel):
 
     def _covariance(self, X, Y, row, column):
         """All rows and columns of one kind; forces are the negative gradients."""
-        matrix = self._matrix(X, Y, _DERIVATIVES[row], _DERIVATIVES[column])
+        assembly = Assembly(X, Y, self)
+        matrix = assembly.of_structures(_DERIVATIVES[row], _DERIVATIVES[column])
         if (row == "forces") != (column == "forces"):
             np.negative(matrix, out=matrix)
         if row == "virial":
@@ -310,32 +298,6 @@ class FCHL18(Kernel):
             matrix = matrix.reshape(len(matrix), len(Y), 3, 3)[..., *VOIGT]
             matrix = matrix.reshape(len(matrix), -1)
         return matrix
-
-    def _matrix(self, X, Y, row_kind, column_kind, what="the covariance matrix"):
-        """The kernel of structures, or its derivatives along positions or strains."""
-        shape = X.n_rows(row_kind), Y.n_rows(column_kind)
-        self._check_memory(*shape, what)
-        out = np.empty(shape)
-        comparison = self._comparison((X, row_kind), (Y, column_kind))
-        symmetric = X is Y and row_kind == column_kind
-
-        def fill(rows, columns):
-            places = rows.places(row_kind), columns.places(column_kind)
-            block = comparison.block(rows, columns, row_kind, column_kind)
-            out[np.ix_(*places)] = block
-            if symmetric:
-                out[np.ix_(*places[::-1])] = block.T
-
-        self._run(fill, X, Y, symmetric)
-        return out
-
-    def _comparison(self, *sides):
-        """The way to compare structures, prepared for (environments, kind) of both sides."""
-        comparison = COMPARISONS[self.scope](sides[0][0].form, self.sigma)
-        tasks = {(id(batch), kind): batch for side, kind in sides for batch in side.batches}
-        with threads_over_blas() as pool:
-            list(pool.map(lambda key: comparison.prepare(tasks[key], key[1]), tasks))
-        return comparison
 
     def atoms(self, X: Any, Y: Any = None) -> Array:
         """Σ κ(I, J) over the atoms I of each structure of X, for each atom J of Y.
@@ -352,17 +314,7 @@ class FCHL18(Kernel):
             The energy rows of operator learning.
         """
         self._check_local()
-        X, Y = self._sides(X, Y)
-        n_columns = len(Y.structures.numbers)
-        self._check_memory(len(X), n_columns, "the kernel matrix")
-        out = np.empty((len(X), n_columns))
-
-        def fill(rows, columns):
-            block = kernel_block(rows, columns, X.form, self.sigma, per_atom=True)
-            out[np.ix_(rows.structures, columns.atoms)] = block
-
-        self._run(fill, X, Y)
-        return out
+        return self._assembly(X, Y).of_atoms()
 
     def gradients(self, X: Any, Y: Any = None) -> Array:
         """The derivatives of `atoms` along the positions in X.
@@ -379,8 +331,7 @@ class FCHL18(Kernel):
             Per Å; x, y and z of the first atom, of the second, …. Forces are the negative.
         """
         self._check_local()
-        X, Y = self._sides(X, Y)
-        return self._derivatives(X, Y, "positions")
+        return self._assembly(X, Y).gradients("positions")
 
     def strain_gradients(self, X: Any, Y: Any = None) -> Array:
         """The derivatives of `atoms` along strains of the structures of X.
@@ -398,8 +349,7 @@ class FCHL18(Kernel):
             negative.
         """
         self._check_local()
-        X, Y = self._sides(X, Y)
-        return self._derivatives(X, Y, "strain")
+        return self._assembly(X, Y).gradients("strain")
 
     def field_gradients(self, X: Any, Y: Any = None, charges: ArrayLike | None = None) -> Array:
         r"""The derivatives of `atoms` with respect to an electric field on X, at zero field.
@@ -439,52 +389,14 @@ class FCHL18(Kernel):
             given with ``field="charges"``, where charges are learnt.
         """
         self._check_local()
-        X, Y = self._sides(X, Y)
-        arms = arms_of_atoms(X.structures)
-        n_columns = len(Y.structures.numbers)
-        self._check_memory(3 * len(X), n_columns, "the dipole kernel")
-        out = np.empty((len(X), 3, n_columns))
-        if self.field == "charges":
-            if charges is not None:
-                raise ValueError('charges are learnt with field="charges": give none')
-        else:
-            arms *= -self.field_scale * fictitious_charges(X.structures, charges)[:, None]
-
-        def fill(rows, columns):
-            if self.field == "charges":
-                block = charge_block(rows, columns, X.form, self.sigma, arms[rows.atoms])
-            else:
-                along_field = rows.field_features(arms[rows.atoms], X.form.terms)
-                block = field_block(rows, columns, X.form, self.sigma, along_field)
-            out[np.ix_(rows.structures, range(3), columns.atoms)] = block
-
-        self._run(fill, X, Y)
-        return out.reshape(3 * len(X), n_columns)
-
-    def _derivatives(self, X, Y, kind):
-        n_rows, n_columns = X.n_rows(kind), len(Y.structures.numbers)
-        self._check_memory(n_rows, n_columns, "the derivatives of the kernel")
-        out = np.empty((n_rows, n_columns))
-        comparison = self._comparison((X, kind))
-
-        def fill(rows, columns):
-            block = comparison.gradients(rows, columns, kind)
-            out[np.ix_(rows.places(kind), columns.atoms)] = block
-
-        self._run(fill, X, Y)
-        return out
-
-    def _run(self, fill, X, Y, symmetric=False):
-        """Call ``fill`` with all pairs of batches, in threads."""
-        pairs = [
-            (rows, columns)
-            for i, rows in enumerate(X.batches)
-            for columns in (Y.batches[i:] if symmetric else Y.batches)
-        ]
-        with threads_over_blas() as pool:
-            calls = pool.map(lambda pair: fill(*pair), pairs)
-            for _ in tqdm(calls, "FCHL18", len(pairs), disable=not self.verbose):
-                pass
+        assembly, on_charges = self._assembly(X, Y), self.field == "charges"
+        structures = assembly.X.structures
+        arms = arms_of_atoms(structures)
+        if not on_charges:
+            arms *= -self.field_scale * fictitious_charges(structures, charges)[:, None]
+        elif charges is not None:
+            raise ValueError('charges are learnt with field="charges": give none')
+        return assembly.field_gradients(arms, on_charges)
 
     def _check_local(self):
         if self.scope != "local":
@@ -492,6 +404,9 @@ class FCHL18(Kernel):
                 'scope="global" compares whole structures, so there are no kernels of their atoms: '
                 'use scope="local", or skatom.kernels.covariance'
             )
+
+    def _assembly(self, X, Y):
+        return Assembly(*self._sides(X, Y), self)
 
     def _sides(self, X, Y):
         form = self._form()
@@ -512,8 +427,3 @@ class FCHL18(Kernel):
         """The parameters as the compiled loops take them."""
         self.check_parameters()
         return Form.of(self)
-
-    def _check_memory(self, n_rows, n_columns, what):
-        check_memory(
-            8.0 * n_rows * n_columns, f"{what}, {n_rows} x {n_columns},", "use fewer structures"
-        )

@@ -9,6 +9,11 @@ import numpy as np
 
 from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.memory import check_memory
+from skatom.models.linear.labelled_rows import (
+    derivative_labels,
+    sums_of_chunk,
+    sums_of_energies,
+)
 from skatom.parallel import (
     available_threads,
     reduce_jobs,
@@ -186,7 +191,7 @@ def sums_of_structures(design, X, labels, weights, as_equations=False):
         _check_equations(design, labels)
         return _sums_in_place(design, start, items).reduced()
     check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
-    sums = partial(design.sums, start)
+    sums = partial(sums_of_chunk, design, start)
     if elsewhere:
         return tree_reduce(reduce_jobs(sums, items, _GROUP)).reduced()
     with threads_over_blas() as team:
@@ -199,7 +204,7 @@ def _sums_in_place(design, start, items):
     with threads_over_blas() as team:
         for X, labels, weights in items:
             pooled = design.pooled(X)
-            sums = design.energy_sums(sums, pooled, labels, weights)
+            sums = sums_of_energies(design, sums, pooled, labels, weights)
             batches = design.batches(pooled)
             rows = partial(_weighted_rows, design, pooled, labels, weights)
             for some in split_rows(len(batches), available_threads()):
@@ -224,8 +229,8 @@ def _weighted_rows(design, pooled, labels, weights, batch):
     """Kind, rows and targets divided by their noises, noises and weights of some structures."""
     return [
         (kind, np.divide(rows, noises[:, None], out=rows), targets / noises, noises, of_rows)
-        for kind, rows, targets, noises, of_rows in design.labelled_rows(
-            pooled, labels, weights, batch
+        for kind, rows, targets, noises, of_rows in derivative_labels(
+            design, pooled, labels, weights, batch
         )
     ]
 
@@ -248,7 +253,7 @@ def _sums_on_device(design, start, device, X, labels, weights):
     n, message = design.n_columns, _memory_message(design.n_columns)
     device.check_memory(8.0 * n * n * (len(KINDS) + 1), *message)
     with device.room_for(8.0 * n * n, *message):
-        return design.sums(start, (X, labels, weights))
+        return sums_of_chunk(design, start, (X, labels, weights))
 
 
 def sums_of_table(X, y, weights, intercept):

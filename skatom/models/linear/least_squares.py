@@ -6,11 +6,11 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
 from skatom._device import is_tensor
+from skatom._linear_design import Design, TableColumns
 from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import check_array_labels, check_labels
 from skatom.models.linear.base import LinearModel, described, kind_of
-from skatom.models.linear.design import Design, TableColumns
 from skatom.models.linear.label_sums import KINDS
 from skatom.models.linear.linear_predictions import (
     LinearDeviations,

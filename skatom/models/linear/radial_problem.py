@@ -4,9 +4,9 @@ import numpy as np
 from sklearn.base import clone
 
 from skatom._cpu.voigt import VOIGT
+from skatom._linear_design import Design
 from skatom.descriptors.features import structures_of
 from skatom.elements import species_index
-from skatom.models.linear.design import Design
 from skatom.models.linear.label_sums import sums_of_structures
 from skatom.models.linear.ridge import RidgeProblem
 from skatom.neighbors import neighbor_list

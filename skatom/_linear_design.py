@@ -1,4 +1,4 @@
-"""The columns of a linear model of structures, and its rows for their labels."""
+"""The columns of a model that is linear in its coefficients, and its rows for structures."""
 
 from dataclasses import dataclass, replace
 
@@ -147,43 +147,3 @@ class Design:
         most = max(_BATCH_BYTES / (24 * self._width), n_atoms.max(initial=1))
         rows = 3 * min(most, n_atoms.sum()) + 9 * min(most / n_atoms.mean(), len(n_atoms))
         return rows * row
-
-    def sums(self, start, chunk):
-        """`LabelSums` ``start`` and those of a chunk ``(X, labels, weights)`` of structures."""
-        X, labels, weights = chunk
-        pooled = self.pooled(X)
-        sums = self.energy_sums(start, pooled, labels, weights)
-        for batch in self.batches(pooled):
-            for part in self.labelled_rows(pooled, labels, weights, batch):
-                sums = sums.add(*part)
-        return sums
-
-    def energy_sums(self, start, pooled, labels, weights):
-        """`LabelSums` ``start`` and those of the energies of structures."""
-        sums = start
-        if (chosen := labels.has_energy).any():
-            rows = self.energy_rows(pooled)[np.flatnonzero(chosen)]
-            sums = sums.add(
-                "energy", rows, labels.energy[chosen], labels.noise_energy[chosen], weights[chosen]
-            )
-        return replace(sums, n_structures=start.n_structures + len(pooled))
-
-    def labelled_rows(self, pooled, labels, weights, batch):
-        """Yield kind, rows, targets, noises and weights of the derivatives of some structures."""
-        labels, weights = labels[batch], weights[batch]
-        has_virial = labels.has_virial
-        if not (labels.has_forces | has_virial).any():
-            return
-        forces, virials = self.derivative_rows(pooled, batch)
-        if labels.has_forces.any():
-            atoms = np.repeat(labels.has_forces, np.diff(labels.offsets))
-            noises = np.repeat(labels.noise_forces[atoms], 3)
-            rows = forces if atoms.all() else forces[np.flatnonzero(atoms)]
-            rows = rows.reshape(-1, self.n_columns)
-            of_rows = np.repeat(weights, 3 * np.diff(labels.offsets))[np.repeat(atoms, 3)]
-            yield "forces", rows, labels.forces[atoms].ravel(), noises, of_rows
-        if has_virial.any():
-            rows = virials[np.flatnonzero(has_virial)].reshape(-1, self.n_columns)
-            noises = np.repeat(labels.noise_virial[has_virial], 6)
-            of_rows = np.repeat(weights[has_virial], 6)
-            yield "virial", rows, labels.virial[has_virial].ravel(), noises, of_rows
