@@ -57,8 +57,7 @@ def add_arguments(parser):
     parser.add_argument("--width", type=int, default=64, help="features and filters")
     parser.add_argument("--rate", type=float, default=1e-3, help="the first learning rate")
     parser.add_argument("--network", choices=("schnet", "painn"), default="schnet")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE",
-                        help="other parameters of the network, such as ema_decay=0.999")  # fmt: skip
+    parser.add_argument("--set", nargs="+", default=[], help="such as ema_decay=0.999 n_rbf=32")
     parser.add_argument("--peers", action="store_true", help="beside SchNetPack and PyG, no tasks")
     parser.add_argument("--frames", type=int, default=320, help="in an epoch beside the peers")
     parser.add_argument("--torch", action="store_true", help="on the CPU, card or not")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
@@ -243,11 +244,16 @@ def annealed_descent(loss, progress, batch_size, schedule, random, last):
                 progress.converged = True
                 return False
             progress.add(theta, total / seen)
-            progress.keep(lambda: {"theta": theta, **rule.state(), **random_state(random)})
+            progress.keep(partial(_state, theta, rule, random))
             if progress.part_of_time(share) == 1:
                 break
     progress.converged = True
     return True
+
+
+def _state(theta, rule, random):
+    return {"theta": theta, **rule.state(), **random_state(random)}
+
 
 def _check_some(progress, iteration):
     """The loss is not finite: warn, or raise a ValueError if it never was."""

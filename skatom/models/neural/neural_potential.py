@@ -22,6 +22,7 @@ from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.neural.cluster_heads import CLUSTERED
 from skatom.models.neural.first_constants import constants_of_elements, scale_of
 from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
@@ -59,9 +60,13 @@ class NeuralPotential(StructureRegressor):
         What is learnt: energies, forces and stresses; or dipoles in e·Å of neutral molecules,
         :math:`\sum_i q_i r_i`, whose charges :math:`q_i` the network gives; their lengths alone; or
         charges of atoms in e. All but energies have the labels' mean squared error as their loss.
-    pooling : {"sum", "mean"}, default="sum"
+    pooling : {"sum", "mean", "diffpool", "positions"}, default="sum"
         Energies are sums over the atoms, or means, for numbers that do not grow with the structure,
-        such as those of orbitals; then noises of energies do not grow, either.
+        such as those of orbitals; then noises of energies do not grow, either. The others pool the
+        atoms to four clusters, to which each belongs in part, and sum over these: "diffpool" with
+        the graph of neighbours, "positions", for molecules, with the positions, and angular filters
+        of the clusters. They are for structures of similar size; atoms have no energies of their
+        own then.
     noise_energy : float, dict or array-like of shape (n,), default=0.03
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`. Only the ratios of
@@ -165,7 +170,7 @@ class NeuralPotential(StructureRegressor):
 
     _parameter_constraints = {
         "target": [StrOptions({"energy", *HEADS})],
-        "pooling": [StrOptions({*POOLINGS})],
+        "pooling": [StrOptions({*POOLINGS, *CLUSTERED})],
         "noise_energy": [POSITIVE, dict, "array-like"],
         "noise_forces": [POSITIVE, dict, "array-like"],
         "noise_virial": [POSITIVE, dict, "array-like"],
@@ -201,8 +206,16 @@ class NeuralPotential(StructureRegressor):
 
     def _head(self, n_features):
         """The `Head` that the parameters describe."""
-        head = POOLINGS[self.pooling] if self.target == "energy" else HEADS[self.target]
-        return head(n_features, max(1, n_features // 2), self._activation)
+        sizes = n_features, self._n_hidden(n_features), self._activation
+        if self.target != "energy":
+            return HEADS[self.target](*sizes)
+        if self.pooling in CLUSTERED:
+            return CLUSTERED[self.pooling](*sizes, float(self.cutoff))
+        return POOLINGS[self.pooling](*sizes)
+
+    def _n_hidden(self, n_features):
+        """Neurons of the head."""
+        return max(1, n_features // 2)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -479,6 +492,11 @@ class NeuralPotential(StructureRegressor):
             raise ValueError(
                 f"structure {np.argmax(periodic)} is periodic, and the dipole of its charges "
                 "depends on the choice of the cell: set pbc=False for molecules"
+            )
+        if self.target == "energy" and self.pooling == "positions" and periodic.any():
+            raise ValueError(
+                f"structure {np.argmax(periodic)} is periodic, and positions of clusters depend on "
+                "the choice of the cell: set pbc=False for molecules, or pooling='diffpool'"
             )
         return structures
 

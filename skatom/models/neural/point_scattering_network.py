@@ -12,7 +12,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, BaselineLike, RandomState
 from skatom.descriptors.scattering.wavelets import orbital_pairs
-from skatom.models.neural.heads import HEADS, POOLINGS
 from skatom.models.neural.neural_potential import NeuralPotential
 from skatom.models.neural.point_scattering_architecture import PointScatteringArchitecture
 from skatom.models.neural.read_outs import NetworkOfSumReadOut
@@ -58,11 +57,9 @@ class PointScatteringNetwork(NeuralPotential):
         Radial and angular forms of the wavelets: an int n stands for (n, l) with all l < n.
     widths : sequence of float, default=(0.4, 0.6, 0.8, 1.2, 1.6)
         Widths β of the wavelets' Gaussians in Å.
-    pooling : {"sum", "mean", "network"}, default="sum"
-        Energies are sums over the atoms, or means, for numbers that do not grow with the structure,
-        such as those of orbitals; then noises of energies do not grow, either. "network":
-        :math:`o(\{ \sum_i x_{i\gamma}^q \})`, a network of the sums of features, for structures
-        of similar size; then atoms have no energies of their own.
+    pooling : {"sum", "mean", "diffpool", "positions", "network"}, default="sum"
+        As for `SchNet`; "network": :math:`o(\{ \sum_i x_{i\gamma}^q \})`, a network of the sums of
+        features, for structures of similar size; then atoms have no energies of their own.
     learning_rate_init, learning_rate_min : float, default=5e-3, 1e-6
         Length of the first steps, and of the last or shortest ones.
 
@@ -101,7 +98,7 @@ class PointScatteringNetwork(NeuralPotential):
         "n_layers": [Interval(Integral, 1, None, closed="left")],
         "orbitals": ["array-like", Interval(Integral, 1, None, closed="left")],
         "widths": ["array-like"],
-        "pooling": [StrOptions({*POOLINGS, "network"})],
+        "pooling": [*NeuralPotential._parameter_constraints["pooling"], StrOptions({"network"})],
     }
 
     def __init__(
@@ -176,12 +173,12 @@ class PointScatteringNetwork(NeuralPotential):
         )  # fmt: skip
 
     def _head(self, n_features):
-        n_hidden = self.n_features
-        if self.target != "energy":
-            return HEADS[self.target](n_features, n_hidden, self._activation)
-        if self.pooling == "network":
-            return NetworkOfSumReadOut(n_features, n_hidden, n_features, True)
-        return POOLINGS[self.pooling](n_features, n_hidden, self._activation)
+        if self.target == "energy" and self.pooling == "network":
+            return NetworkOfSumReadOut(n_features, self.n_features, n_features, True)
+        return super()._head(n_features)
+
+    def _n_hidden(self, n_features):
+        return self.n_features
 
 
 def _checked_widths(widths):
