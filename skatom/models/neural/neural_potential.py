@@ -297,6 +297,22 @@ class NeuralPotential(StructureRegressor):
         self.n_iter_, self.steps_ = getattr(self, "n_iter_", 0) + 1, steps
         return self
 
+    def features_of(self, X: StructuresLike) -> Array:
+        """The features of the atoms after the last interaction.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+            The structures.
+
+        Returns
+        -------
+        ndarray of float, shape (n_atoms, n_features)
+            What the head makes properties of, in double precision.
+        """
+        check_is_fitted(self)
+        return self.network_.features(self._checked(X))
+
     def probe_energies(self, structure: StructuresLike, points: ArrayLike, number: int) -> Array:
         """Energies of atoms that feel a structure and are not felt by it.
 
