@@ -78,7 +78,8 @@ def sines(p, shape):
 def evaluated(network, atoms):
     """Energy, energies of atoms, forces and virial of one structure."""
     found = network.evaluate(Structures.from_ase([atoms]), CPU, True)
-    return found["energy"][0], found["local_energies"], -found["gradient"], found["virial"][0]
+    local = found.get("local_energies")
+    return found["energy"][0], local, -found["gradient"], found["virial"][0]
 
 
 def rattled(atoms, seed=0):

@@ -10,6 +10,7 @@ import pytest
 
 import skatom
 import skatom.models
+from skatom._docstrings import share_docstring
 
 DOCS = Path(__file__).parents[1] / "docs"
 PACKAGES = (
@@ -85,6 +86,62 @@ def documented(text):
 def test_entries_of_the_api_reference_exist_and_describe_their_parameters(module, name):
     thing = getattr(import_module(module), name)
     assert signature(thing).parameters.keys() <= documented(getdoc(thing))
+
+
+def test_networks_describe_what_their_base_class_does_where_they_do_not_themselves():
+    class Base:
+        """What all share.
+
+        Parameters
+        ----------
+        one, two : int, default=1, 2
+            Both.
+        three : float
+            Not of all.
+
+        Attributes
+        ----------
+        found_ : int
+            It.
+
+        Raises
+        ------
+        ValueError
+            If it is wrong.
+
+        Warns
+        -----
+        UserWarning
+            If it is odd.
+        """
+
+    class Own(Base):
+        """A class.
+
+        Parameters
+        ----------
+        four : str
+            Its own.
+
+        Raises
+        ------
+        ValueError
+            If it is one of those.
+
+        See Also
+        --------
+        Base : The other.
+        """
+
+        def __init__(self, one, two, four):
+            pass
+
+    share_docstring(Own, Base)
+    text = getdoc(Own)
+    assert documented(text) == {"one", "two", "four", "found_"}
+    assert text.index("one, two") < text.index("four : str") < text.index("If it is one of those.")
+    assert text.count("ValueError") == 2 and text.count("------\nValueError") == 1
+    assert text.index("If it is odd.") < text.index("See Also") and text.endswith("The other.")
 
 
 def test_no_entry_of_the_api_reference_occurs_twice():

@@ -1,5 +1,7 @@
 """Networks of elements on features of atoms: known numbers, charges, what is refused."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -13,8 +15,10 @@ from skatom.attribution import relevance
 from skatom.descriptors import ACSF, SOAP, EwaldMatrix, FeatureScaler
 from skatom.models import HDNNP, StructuredMLPRegressor
 from skatom.models._labels import Labels
+from skatom.models.neural import training_checkpoint
 from skatom.models.neural.charge_interactions import ChargeInteractions
 from skatom.models.neural.charged_objective import ChargedNetworks, ElectrostaticErrors
+from skatom.models.neural.descent import Progress
 from skatom.models.neural.electrostatics import (
     COULOMB,
     ChargePairs,
@@ -418,6 +422,82 @@ class TestFit:
         np.testing.assert_array_equal(*found)
 
 
+class TestLongTrainings:
+    """Checkpoints and limits of time."""
+
+    SETTINGS = QUICK | {"max_iter": 12, "early_stopping": True, "validation_fraction": 0.3}
+
+    def data(self):
+        structures = crystals(6)
+        return structures, labels_of(structures, OF_THE_ENERGY)
+
+    def killed(self, path, monkeypatch, iteration, **settings):
+        """A model whose training was interrupted after so many iterations."""
+        monkeypatch.setattr(training_checkpoint, "_SECONDS", 0.0)
+        model = HDNNP(SMALL_ACSF, checkpoint=path, **self.SETTINGS | settings)
+        add = Progress.add
+
+        def interrupted(progress, theta, loss):
+            if len(progress.losses) == iteration:
+                raise KeyboardInterrupt
+            return add(progress, theta, loss)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Progress, "add", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(*self.data())
+        assert path.exists()
+        return model
+
+    @pytest.mark.parametrize("electrostatics", [False, True])
+    def test_adam_goes_on_as_if_it_were_not_interrupted(
+        self, tmp_path, monkeypatch, electrostatics
+    ):
+        settings = {"electrostatics": electrostatics, "solver": "adam"}
+        # the seed of the structures that are left out is in the file, too
+        killed = self.killed(tmp_path / "file", monkeypatch, 7, **settings)
+        resumed = killed.set_params(random_state=5).fit(*self.data())
+        whole = HDNNP(SMALL_ACSF, **self.SETTINGS | settings).fit(*self.data())
+        assert resumed.loss_curve_ == whole.loss_curve_
+        assert resumed.validation_curve_ == whole.validation_curve_
+        energies = [model.predict(self.data()[0]) for model in (resumed, whole)]
+        np.testing.assert_array_equal(*energies)
+        assert not killed.checkpoint.exists()
+
+    @pytest.mark.parametrize("solver", ["lbfgs", "adam-lbfgs"])
+    @pytest.mark.filterwarnings("ignore:HDNNP. the loss still falls")
+    def test_a_quasi_newton_method_goes_on_from_the_last_weights(
+        self, tmp_path, monkeypatch, solver
+    ):
+        resumed = self.killed(tmp_path / "file", monkeypatch, 9, solver=solver).fit(*self.data())
+        whole = HDNNP(SMALL_ACSF, **self.SETTINGS | {"solver": solver}).fit(*self.data())
+        assert len(resumed.loss_curve_) == 12
+        assert resumed.loss_curve_[:9] == whole.loss_curve_[:9]
+        assert min(resumed.loss_curve_[9:]) < resumed.loss_curve_[8]
+
+    def test_checkpoints_of_others_are_refused(self, tmp_path, monkeypatch):
+        killed = self.killed(tmp_path / "file", monkeypatch, 7)
+        structures, y = self.data()
+        with pytest.raises(ValueError, match="training with other structures or labels"):
+            killed.fit(structures, labels_of(structures, ("energy",)))
+        with pytest.raises(ValueError, match="a training with alpha=1e-06, not 0.1: set it as it"):
+            killed.set_params(alpha=0.1).fit(structures, y)
+        with pytest.raises(ValueError, match="a training with model='HDNNP', not 'SchNet'"):
+            training_checkpoint.TrainingCheckpoint(
+                tmp_path / "file", {"model": "SchNet"}, []
+            ).load()
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs", "adam-lbfgs"])
+    def test_a_limit_of_time_ends_it_with_short_steps(self, solver, monkeypatch):
+        now = count()
+        monkeypatch.setattr(Progress, "seconds", property(lambda progress: next(now)))
+        settings = self.SETTINGS | {"solver": solver, "max_iter": 10**6, "max_time": 60.0}
+        model = HDNNP(SMALL_ACSF, **settings).fit(*self.data())
+        assert 5 < model.n_iter_ < 65
+        changes = np.abs(np.diff(model.loss_curve_))
+        assert solver == "lbfgs" or changes[-2:].max() < 0.5 * changes[:2].max()
+
+
 class TestLayers:
     def test_relevances_add_up(self):
         structures = crystals(4)
@@ -435,6 +515,13 @@ class TestLayers:
 
 
 class TestBadInput:
+    def test_features_on_a_device(self):
+        pytest.importorskip("torch")
+        structures = waters(3)
+        on_device = SOAP(3.5, n_max=2, l_max=1, device="torch")
+        with pytest.raises(ValueError, match="HDNNP is not on a device yet, and the features are"):
+            HDNNP(on_device, **QUICK).fit(structures, np.arange(3.0))
+
     def test_features_of_structures(self):
         X = SOAP(3.5, n_max=2, l_max=1, pool="sum").fit_transform(waters(3))
         with pytest.raises(ValueError, match="X are features of structures, and HDNNP learns"):

@@ -66,11 +66,19 @@ SMALL = {
         "batch_size": 5,
         "learning_rate_init": 5e-3,
     },
+    "mpnn": {
+        "n_features": 8,
+        "n_filters": 4,
+        "n_passes": 2,
+        "max_iter": 30,
+        "batch_size": 5,
+        "learning_rate_init": 1e-2,
+    },
     "greedy": {"moments__level": 8, "soap__n_max": 4, "soap__l_max": 3, "n_terms": 60},
 }
 
 
-WITH_TORCH = ["schnet", "dtnn", "painn"] if find_spec("torch") else []
+WITH_TORCH = ["schnet", "dtnn", "painn", "mpnn"] if find_spec("torch") else []
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ are reached with all labels.
 """
 
 import time
+from ast import literal_eval
 from functools import partial
 
 import numpy as np
@@ -56,6 +57,7 @@ def add_arguments(parser):
     parser.add_argument("--width", type=int, default=64, help="features and filters")
     parser.add_argument("--rate", type=float, default=1e-3, help="the first learning rate")
     parser.add_argument("--network", choices=("schnet", "painn"), default="schnet")
+    parser.add_argument("--set", nargs="+", default=[], help="such as ema_decay=0.999 n_rbf=32")
     parser.add_argument("--peers", action="store_true", help="beside SchNetPack and PyG, no tasks")
     parser.add_argument("--frames", type=int, default=320, help="in an epoch beside the peers")
     parser.add_argument("--torch", action="store_true", help="on the CPU, card or not")
@@ -111,7 +113,8 @@ def _model(options, **changes):
         "validation_fraction": _LEFT_OUT,
     }  # fmt: skip
     network = {"schnet": SchNet, "painn": PaiNN}[options.network]
-    return network(**settings | changes)
+    chosen = dict(each.split("=", 1) for each in options.set)
+    return network(**settings | changes | {k: literal_eval(v) for k, v in chosen.items()})
 
 
 def _equality(options, train, test):

@@ -13,8 +13,8 @@ def add_model_options(parser):
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy, mtp, ace, hdnnp, schnet, dtnn or "
-        "painn; see the end of this help [sgdml]",
+        help="sgdml, gdml, gap, fchl19, nbody, mapped, greedy, mtp, ace, hdnnp, schnet, dtnn, "
+        "painn or mpnn; see the end of this help [sgdml]",
     )
     group.add_argument(
         "--set",
@@ -117,6 +117,7 @@ SUMMARIES = {
     "schnet": "a neural potential, for many structures and a graphics card; needs torch",
     "painn": "a neural potential whose atoms have vectors, the most accurate one; needs torch",
     "dtnn": "a small neural potential, for energies of many molecules; needs torch",
+    "mpnn": "messages between atoms, for energies of many molecules; needs torch",
 }
 
 

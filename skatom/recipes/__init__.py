@@ -14,6 +14,7 @@ from skatom.recipes.gap import GAP
 from skatom.recipes.gdml import GDML_RECIPE, SGDML_RECIPE
 from skatom.recipes.greedy import GREEDY
 from skatom.recipes.hdnnp import HDNNP_RECIPE
+from skatom.recipes.mpnn import MPNN
 from skatom.recipes.mtp import MTP
 from skatom.recipes.nbody import MAPPED_RECIPE, NBODY_RECIPE
 from skatom.recipes.painn import PAINN
@@ -27,7 +28,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         SGDML_RECIPE, GDML_RECIPE, GAP, FCHL19_RECIPE, NBODY_RECIPE, MAPPED_RECIPE, GREEDY,
-        MTP, ACE, HDNNP_RECIPE, SCHNET, DTNN_RECIPE, PAINN,
+        MTP, ACE, HDNNP_RECIPE, SCHNET, DTNN_RECIPE, PAINN, MPNN,
     )
 }  # fmt: skip
 
@@ -103,7 +104,7 @@ def make(
     ----------
     name : str
         Name of the recipe: "sgdml", "gdml", "gap", "fchl19", "nbody", "mapped", "greedy",
-        "mtp", "ace", "hdnnp", "schnet", "dtnn" or "painn".
+        "mtp", "ace", "hdnnp", "schnet", "dtnn", "painn" or "mpnn".
     X : Structures or list of ase.Atoms
         The structures to learn from, on which defaults depend.
     random_state : int, default=0

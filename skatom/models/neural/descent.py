@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
 
 from skatom._warnings import warn
+from skatom.models.neural.training_checkpoint import random_state, restore_random
 from skatom.parallel import serial_blas
 
 # Steps are divided by this where the loss stalls, and descent ends after so many divisions.
@@ -30,11 +33,14 @@ class Stopping:
         Improvements of the loss, relative to itself, that are smaller do not count.
     n_iter_no_change : int
         Iterations without improvement after which the step becomes smaller, or descent ends.
+    max_time : float or None
+        Seconds after which descent ends.
     """
 
     max_iter: int
     tol: float
     n_iter_no_change: int
+    max_time: float | None = None
 
 
 @dataclass
@@ -48,19 +54,62 @@ class Progress:
     losses, scores : list of float
         Losses of all iterations, and errors of the structures that are left out.
     converged : bool
-        Whether the descent ended by itself.
+        Whether the descent ended by itself, or its time was over.
+    checkpoint : TrainingCheckpoint
+        Takes all of it from time to time.
+    resumed : dict of ndarray or None
+        What an interrupted descent left there.
+    parts : dict of ndarray
+        Further arrays for the checkpoint.
     """
 
     theta: np.ndarray
     stopping: Stopping
     watch: object = None
     bar: object = None
+    checkpoint: object = None
+    resumed: dict | None = None
+    parts: dict = field(default_factory=dict)
     losses: list = field(default_factory=list)
     scores: list = field(default_factory=list)
     best: float = np.inf
     converged: bool = False
     stalled: int = 0
     reference: float = np.inf
+    begin: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self):
+        if self.resumed is None:
+            return
+        state = self.resumed
+        self.theta = state["best_theta"]
+        self.losses, self.scores = state["losses"].tolist(), state["scores"].tolist()
+        self.best, self.reference, stalled, seconds = state["progress"]
+        self.stalled, self.begin = int(stalled), self.begin - seconds
+        if self.bar is not None:
+            self.bar.update(len(self.losses))
+
+    @property
+    def seconds(self):
+        """Time since the beginning."""
+        return time.perf_counter() - self.begin
+
+    def part_of_time(self, share):
+        """How much of this share of the time is over, from 0 to 1; 0 if there is no limit."""
+        limit = self.stopping.max_time
+        return 0.0 if limit is None else min(1.0, self.seconds / (share * limit))
+
+    def keep(self, state):
+        """Offer what ``state()`` gives, and all of this, to the checkpoint."""
+        if self.checkpoint is not None:
+            self.checkpoint.save(lambda: state() | self._state() | self.parts)
+
+    def _state(self):
+        return {
+            "best_theta": self.theta, "losses": np.array(self.losses),
+            "scores": np.array(self.scores),
+            "progress": np.array([self.best, self.reference, self.stalled, self.seconds]),
+        }  # fmt: skip
 
     def add(self, theta, loss):
         """Take note of an iteration; returns whether the loss stalls."""
@@ -76,7 +125,7 @@ class Progress:
         else:
             self.stalled += 1
         if self.bar is not None:
-            self.bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
+            self.bar.set_postfix(loss=f"{loss:.3g}", watched=f"{watched:.3g}", refresh=False)
             self.bar.update()
         return self.stalled >= self.stopping.n_iter_no_change or watched == 0
 
@@ -93,6 +142,14 @@ class Adam:
         self.square += (1 - _SQUARE) * (slope * slope - self.square)
         mean = self.mean / (1 - _MEAN**self.time)
         return mean / (np.sqrt(self.square / (1 - _SQUARE**self.time)) + _SMALLEST)
+
+    def state(self):
+        """All of it as arrays by name."""
+        return {"mean": self.mean, "square": self.square, "time": np.array(self.time)}
+
+    def restore(self, state):
+        """Go on from what `state` gave."""
+        self.mean, self.square, self.time = state["mean"], state["square"], int(state["time"])
 
 
 class Momentum:
@@ -156,23 +213,46 @@ def annealed_descent(loss, progress, batch_size, schedule, random, last):
     schedule : Schedule
         The length of a step.
     last : int
-        The number of iterations.
+        The number of iterations; they have the same share of all iterations and of the time.
+
+    Returns
+    -------
+    bool
+        Whether all losses were finite.
     """
     theta, n = progress.theta.copy(), len(loss)
     rule, n_batches = Adam(len(theta)), -(-n // batch_size)
+    share = last / progress.stopping.max_iter
+    if progress.resumed is not None:
+        if "theta" not in progress.resumed:  # it had come to its end
+            return True
+        theta = progress.resumed["theta"]
+        rule.restore(progress.resumed)
+        restore_random(random, progress.resumed)
     with serial_blas():
-        for iteration in range(last):
-            total = 0.0
+        for iteration in range(len(progress.losses), last):
+            total, seen = 0.0, 0
             for k, chosen in enumerate(np.array_split(random.permutation(n), n_batches)):
+                done = max((iteration + k / n_batches) / last, progress.part_of_time(share))
+                if done == 1 and seen:
+                    break
                 value, slope = loss(theta, np.sort(chosen))
-                total += value * len(chosen) / n
-                rate = schedule.rate((iteration + k / n_batches) / last)
-                theta = theta - rate * rule.step(slope)
+                total, seen = total + value * len(chosen), seen + len(chosen)
+                theta = theta - schedule.rate(done) * rule.step(slope)
             if not np.isfinite(total):
                 _check_some(progress, iteration)
+                progress.converged = True
+                return False
+            progress.add(theta, total / seen)
+            progress.keep(partial(_state, theta, rule, random))
+            if progress.part_of_time(share) == 1:
                 break
-            progress.add(theta, total)
     progress.converged = True
+    return True
+
+
+def _state(theta, rule, random):
+    return {"theta": theta, **rule.state(), **random_state(random)}
 
 
 def _check_some(progress, iteration):
@@ -188,20 +268,26 @@ def _check_some(progress, iteration):
 
 
 def quasi_newton(loss, progress):
-    """Descend by L-BFGS, with the slopes of all structures, for the iterations that are left."""
-    done = len(progress.losses)
+    """Descend by L-BFGS, with the slopes of all structures, for the iterations that are left.
+
+    One that was interrupted begins anew with the last weights, without what it knew of curvatures.
+    """
+    done, first = len(progress.losses), (progress.resumed or {}).get("last_theta", progress.theta)
     progress.reference, progress.stalled = np.inf, 0
 
     def note(intermediate_result):
-        if progress.add(intermediate_result.x, intermediate_result.fun):
+        stalls = progress.add(intermediate_result.x, intermediate_result.fun)
+        progress.keep(lambda: {"last_theta": intermediate_result.x})
+        if stalls or progress.part_of_time(1.0) == 1:
             raise StopIteration
 
     with serial_blas():
         found = minimize(
-            loss, progress.theta, jac=True, method="L-BFGS-B", callback=note,
+            loss, first, jac=True, method="L-BFGS-B", callback=note,
             options={"maxiter": progress.stopping.max_iter - done, "maxfun": np.inf, "ftol": 0,
                      "gtol": 0, "maxcor": 30, "maxls": 40},
         )  # fmt: skip
-    progress.converged = len(progress.losses) < progress.stopping.max_iter
+    n_iter = len(progress.losses)
+    progress.converged = n_iter < progress.stopping.max_iter or progress.part_of_time(1.0) == 1
     if len(progress.losses) == done:
         progress.add(found.x, found.fun)

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from skatom._cpu.voigt import FROM_VOIGT
+from skatom._device import resolve_torch
 from skatom.models.neural.packing import NUMBERS, BatchLayout, packed
 from skatom.models.neural.probes import probe_graphs
 from skatom.structures import groups_by_size
@@ -78,6 +79,26 @@ class FittedNetwork:
         if derivatives:
             found["virial"] = found["virial"][:, FROM_VOIGT]
         return found
+
+    def features(self, structures):
+        """The features of the atoms (n_atoms, n_features), in double precision on the CPU."""
+        import torch
+
+        from skatom.models._torch.networks.potential import GraphPotential, batch_of
+
+        cpu = resolve_torch("cpu", type(self).__name__)
+        potential = GraphPotential(self.architecture, self.head)
+        weights = potential.weights(torch.tensor(self.theta(), dtype=torch.float64))
+        graphs, found = self.architecture.graphs(structures, self.species), []
+        for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[False]):
+            some = graphs[np.arange(group.start, group.stop)]
+            layout = BatchLayout.of(
+                some, len(some), len(self.species), labels=(), on_card=False, dtype="float64"
+            )
+            batch = batch_of(packed(some, layout, self.architecture.cutoff), layout, cpu)
+            with torch.no_grad():
+                found.append(self.architecture.features(weights, batch).numpy())
+        return np.concatenate([np.empty((0, self.architecture.n_features)), *found])
 
     def mixed_energies(self, structures, shares, device):
         """Energies of structures whose atoms are of several elements, without the baseline.

@@ -11,6 +11,7 @@ from skatom._warnings import warn
 from skatom.models.neural.course import Course
 from skatom.models.neural.packing import BatchLayout, packed
 from skatom.models.neural.schedules import Schedule
+from skatom.models.neural.training_checkpoint import random_state, restore_random
 
 # The loss is looked at, and structures that are left out are predicted, every so many steps.
 _STEPS = 50
@@ -81,14 +82,14 @@ class GraphTraining:
         """
         if state is not None:
             self.steps.restore(state)
-            _restore_random(self.random, state)
+            restore_random(self.random, state)
         self._begin = time.perf_counter()
         self.schedule = Schedule("plateau", self.schedule.first, self.schedule.first, 1, 1)
         self._iterate()
         if not np.isfinite(self.steps.mean_loss()):
             name = type(self.settings).__name__
             raise ValueError(f"{name}: the loss is not finite: {self._remedy}")
-        return self.steps.weights(), self.steps.state() | _random_state(self.random)
+        return self.steps.weights(), self.steps.state() | random_state(self.random)
 
     def _is_late(self):
         limit = self.settings.max_time
@@ -173,7 +174,7 @@ class GraphTraining:
         """All from which the training can go on, as arrays."""
         s = self.schedule
         return {
-            **self.steps.state(), **self.course.state(), **_random_state(self.random),
+            **self.steps.state(), **self.course.state(), **random_state(self.random),
             "schedule": np.array([s.factor, s.best, s.waiting]),
             "progress": np.array([self.iteration, self.seconds]),
             "learnt": self.learnt, "left_out": self.left_out,
@@ -184,22 +185,11 @@ class GraphTraining:
             return
         self.steps.restore(state)
         self.course.restore(state)
-        _restore_random(self.random, state)
+        restore_random(self.random, state)
         self.schedule.factor, self.schedule.best, waiting = state["schedule"]
         self.schedule.waiting = int(waiting)
         self.iteration, self.seconds = int(state["progress"][0]), float(state["progress"][1])
         self.learnt, self.left_out = state["learnt"], state["left_out"]
-
-
-def _random_state(random):
-    """The state of a RandomState as arrays by name."""
-    _, keys, *numbers = random.get_state()
-    return {"random_keys": keys, "random_numbers": np.array(numbers, float)}
-
-
-def _restore_random(random, state):
-    position, has_gauss, gauss = state["random_numbers"]
-    random.set_state(("MT19937", state["random_keys"], int(position), int(has_gauss), float(gauss)))
 
 
 def parted(n, fraction, random):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._intervals import POSITIVE
 from skatom._layers import LayeredRows
 from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.descriptors import ACSF, FeatureScaler
@@ -101,6 +103,9 @@ class HDNNP(SummedNetworkRegressor):
         Length of the first steps of "adam".
     max_iter : int, default=300
         Number of iterations, each of which sees all data once. Errors fall for many hundred.
+    max_time : float, default=None
+        Seconds after which training ends, with the steps of "adam" as short as at its end; in
+        "adam-lbfgs" half of them are those of "adam". None: no limit.
     tol : float, default=1e-3
         The quasi-Newton method ends if the loss does not fall by this share of itself in
         ``n_iter_no_change`` iterations.
@@ -113,6 +118,10 @@ class HDNNP(SummedNetworkRegressor):
         Share of the structures that are left out for ``early_stopping``.
     warm_start : bool, default=False
         Whether `fit` begins with the weights, the descriptor and the scales of the last one.
+    checkpoint : str or path, default=None
+        File to which the training is written once a minute. A fit to the same data that finds it
+        goes on from there, "adam" as if it had not been interrupted and "lbfgs" with what it
+        knew of curvatures forgotten; a complete one removes it.
     noise_energy : float, dict or array-like of shape (n,), default=0.01
         Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
         for a structure of N atoms. A dict gives it by configuration, see `fit`.
@@ -130,7 +139,7 @@ class HDNNP(SummedNetworkRegressor):
     random_state : int, RandomState or None, default=None
         Seed of the first weights, the batches and the structures that are left out.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar with the losses.
 
     Attributes
     ----------
@@ -171,8 +180,9 @@ class HDNNP(SummedNetworkRegressor):
     ------
     ValueError
         If X is an array or features of structures, a structure is periodic in one or two
-        directions with ``electrostatics=True``, the loss is not finite in the first iteration, or
-        ``warm_start`` meets networks of another form.
+        directions with ``electrostatics=True``, the loss is not finite in the first iteration,
+        ``warm_start`` meets networks of another form, ``checkpoint`` is the file of another
+        training, or features were made on a device: networks of features work with numpy.
     MemoryError
         If the derivatives of the features do not fit in memory.
 
@@ -217,6 +227,8 @@ class HDNNP(SummedNetworkRegressor):
         "total_charge": [Real],
         "solver": [StrOptions({"adam-lbfgs", "adam", "lbfgs"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_time": [POSITIVE, None],
+        "checkpoint": "no_validation",
         "dtype": [StrOptions({"float32", "float64"})],
     }
 
@@ -237,11 +249,13 @@ class HDNNP(SummedNetworkRegressor):
         batch_size: int = 8,
         learning_rate_init: float = 0.01,
         max_iter: int = 300,
+        max_time: float | None = None,
         tol: float = 1e-3,
         n_iter_no_change: int = 50,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
+        checkpoint: str | PathLike | None = None,
         noise_energy: dict | ArrayLike = 0.01,
         noise_forces: dict | ArrayLike = 0.1,
         noise_virial: dict | ArrayLike = 0.1,
@@ -261,11 +275,13 @@ class HDNNP(SummedNetworkRegressor):
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.max_iter = max_iter
+        self.max_time = max_time
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.noise_energy = noise_energy
         self.noise_forces = noise_forces
         self.noise_virial = noise_virial
@@ -363,8 +379,8 @@ class HDNNP(SummedNetworkRegressor):
         schedule = Schedule("cosine", rate, _LAST * rate, 1, 1)
         if self.solver == "adam-lbfgs":
             last = -(-last // 2)
-        annealed_descent(loss, progress, self.batch_size, schedule, random, last)
-        if len(progress.losses) == last < self.max_iter:
+        finite = annealed_descent(loss, progress, self.batch_size, schedule, random, last)
+        if finite and last < self.max_iter:
             quasi_newton(loss, progress)
             progress.converged = True
 

@@ -34,6 +34,8 @@ class Head(ABC):
     learns: ClassVar[tuple]
     # whether the property grows with the structure, and its error with the root of its size
     extensive: ClassVar[bool] = True
+    # whether energies depend on positions otherwise than by the vectors of edges
+    of_positions: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -120,84 +120,18 @@ class MessagePassingNetwork(NeuralPotential):
     target : {"energy", "dipole", "dipole_norm", "charges"}, default="energy"
         What is learnt, see `SchNet`. All but energies are made of charges of the atoms, networks of
         their states, instead of a read-out.
-    noise_energy, noise_forces, noise_virial : float, dict or array-like, default=0.03, 0.03, 0.1
-        Noise standard deviations of energies in eV per atom, times :math:`\sqrt{N}`; of force
-        components in eV/Å; and of virials as of energies, see `SchNet`. Only their ratios matter.
-    baseline : "elements", dict, estimator, list of these, or None, default=None
-        Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
-        and added to predictions, see `LinearPotential`.
-    batch_size : int, default=32
-        Structures in a batch.
-    max_iter : int, default=500
-        Iterations, each of which sees all structures once.
-    max_time : float, default=None
-        Seconds after which training ends, with all of ``schedule`` done. None: no limit.
-    solver : {"adam", "sgd"}, default="adam"
-        Adaptive steps, or steps with momentum.
-    learning_rate_init, learning_rate_min : float, default=1e-3, 1e-6
-        Length of the first steps, and of the last or shortest ones.
-    schedule : {"cosine", "exponential", "plateau"}, default="cosine"
-        How the length falls, see `SchNet`.
-    n_cycles, patience : int, default=1, 25
-        How often "cosine" begins again, and checks after which "plateau" halves the length.
-    ema_decay : float, default=0.998
-        Decay, in each step, of the exponential moving average of the weights, which are those that
-        are judged and kept. 0: the last weights themselves.
-    max_gradient_norm : float, default=None
-        The gradient of the loss is shortened to this norm. None: it is not.
-    validation_fraction : float, default=0.1
-        Share of the structures that are left out to judge the weights. 0: all are learnt from, and
-        the last weights kept.
-    n_iter_no_change : int, default=None
-        Iterations without a smaller error after which training ends. None: no limit.
-    warm_start : bool, default=False
-        Whether `fit` begins with the network of the last one.
-    checkpoint : str or path, default=None
-        File to which the training is written once a minute, from which an interrupted `fit` to the
-        same data goes on.
-    dtype : {"float32", "float64"}, default="float32"
-        Type of the weights, and of all arithmetic but sums of local energies.
-    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
-        Where ``fit`` and ``predict`` work, see `SchNet`.
-    random_state : int, RandomState or None, default=None
-        Seed of the first weights, the batches and the structures that are left out.
-    verbose : int, default=0
-        1 shows a progress bar with the losses.
 
     Attributes
     ----------
-    network_ : FittedNetwork
-        The trained network; ``network_.weights`` are its arrays by name.
-    history_ : dict of ndarray
-        Figures of the checks during training, see `SchNet`.
-    n_iter_, best_iteration_ : int
-        Number of iterations, and the one whose weights were kept.
-    steps_ : dict of ndarray or None
-        What `partial_fit` goes on from.
     n_bond_features_ : int or None
         Number of ``atom_features`` of the bonds; None if there were no bonds.
-    species_ : ndarray of int, shape (n_species,)
-        Sorted atomic numbers seen in `fit`.
-    absolute_energies_ : bool
-        Whether energies were learnt; if not, the zero of predicted energies is arbitrary.
-    baseline_ : Baseline or None
-        The fitted baseline.
-    outputs_ : tuple of str
-        Names of the properties that the model predicts.
 
     Raises
     ------
     ImportError
-        If torch is not installed, or RDKit where bonds are not given.
+        If bonds are not given, and RDKit is not installed.
     ValueError
-        If the parts do not fit together, or as in `SchNet`.
-    MemoryError
-        If a batch, or a structure to predict, does not fit in memory.
-
-    Warns
-    -----
-    RuntimeWarning
-        If the loss becomes infinite or NaN.
+        If the parts do not fit together.
 
     See Also
     --------

@@ -22,10 +22,16 @@ from skatom.models.neural.objective import SquaredErrors, SummedNetworks
 from skatom.models.neural.perceptron import Perceptron
 from skatom.models.neural.standard_energies import energies_of_elements, scale_of
 from skatom.models.neural.training import train
+from skatom.models.neural.training_checkpoint import TrainingCheckpoint
 from skatom.properties import in_order
 from skatom.targets import as_targets
 
 _NOISES = ("noise_energy", "noise_forces", "noise_virial")
+# What a training that goes on from a checkpoint may change.
+_FREE = {
+    *_NOISES, "descriptor", "baseline", "max_iter", "max_time", "tol", "n_iter_no_change",
+    "warm_start", "checkpoint", "random_state", "verbose",
+}  # fmt: skip
 
 
 class SummedNetworkRegressor(FeatureRegressor):
@@ -39,6 +45,8 @@ class SummedNetworkRegressor(FeatureRegressor):
     gives = in_order({"energy", "forces", "stress", "local_energies"})
     # type of the derivatives of features that are kept for a fit
     _dtype = "float64"
+    # what may be parameters of a subclass
+    max_time = checkpoint = None
 
     _parameter_constraints = {
         "hidden_layer_sizes": ["array-like"],
@@ -133,6 +141,15 @@ class SummedNetworkRegressor(FeatureRegressor):
         self.loss_curve_, self.validation_curve_ = progress.losses, progress.scores
         self.n_iter_, self.best_loss_ = len(progress.losses), float(progress.best)
         return self
+
+    def _training_checkpoint(self, data, networks):
+        """Where the training is kept, with all that it depends on."""
+        parameters = self.get_params(deep=False)
+        settings = {k: v for k, v in parameters.items() if k not in _FREE}
+        settings = {"model": type(self).__name__, "weights": len(networks.vector()), **settings}
+        content = [data.x, data.kinds, data.energy, data.energy_weights, data.slopes,
+                   data.slope_weights]  # fmt: skip
+        return TrainingCheckpoint(self.checkpoint, settings, content)
 
     def _errors(self, data):
         """What makes a loss of data, networks, weight decay and chosen structures."""

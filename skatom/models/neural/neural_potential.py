@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import DEVICES, resolve_torch
+from skatom._docstrings import share_docstring
 from skatom._intervals import POSITIVE
 from skatom._misuse import check_may_be_labels
 from skatom._typing import Array, ArrayLike, StructuresLike, TargetsLike
@@ -21,6 +22,7 @@ from skatom.baseline import fit_baseline
 from skatom.elements import species_index
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
+from skatom.models.neural.cluster_heads import CLUSTERED
 from skatom.models.neural.first_constants import constants_of_elements, scale_of
 from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
@@ -41,13 +43,125 @@ _FREE = {
 
 
 class NeuralPotential(StructureRegressor):
-    """Base class of potentials that are networks of graphs, trained by gradients.
+    r"""Base class of potentials that are networks of graphs, trained by gradients.
 
     A subclass implements ``_architecture(n_species)``, which returns an `Architecture`, has the
     parameters below beside those of the architecture, and adds the constraints of its own to
-    ``_parameter_constraints``; `skatom.models.SchNet` describes all of them. Everything else is
-    here: batches, the loss of all labels, training, files, predictions. The parameters ``target``
-    and ``pooling`` choose the `Head`; a subclass with heads of its own overrides ``_head``.
+    ``_parameter_constraints``. Everything else is here: batches, the loss of all labels, training,
+    files, predictions. The parameters ``target`` and ``pooling`` choose the `Head`; a subclass with
+    heads of its own overrides ``_head``.
+
+    The docstring of a subclass describes what it has of its own, or otherwise than here; the
+    entries below become part of it. Its ``__init__`` has all parameters, as scikit-learn wants it.
+
+    Parameters
+    ----------
+    target : {"energy", "dipole", "dipole_norm", "charges"}, default="energy"
+        What is learnt: energies, forces and stresses; or dipoles in e·Å of neutral molecules,
+        :math:`\sum_i q_i r_i`, whose charges :math:`q_i` the network gives; their lengths alone; or
+        charges of atoms in e. All but energies have the labels' mean squared error as their loss.
+    pooling : {"sum", "mean", "diffpool", "positions"}, default="sum"
+        Energies are sums over the atoms, or means, for numbers that do not grow with the structure,
+        such as those of orbitals; then noises of energies do not grow, either. The others pool the
+        atoms to four clusters, to which each belongs in part, and sum over these: "diffpool" with
+        the graph of neighbours, "positions", for molecules, with the positions, and angular filters
+        of the clusters. They are for structures of similar size; atoms have no energies of their
+        own then.
+    noise_energy : float, dict or array-like of shape (n,), default=0.03
+        Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
+        for a structure of N atoms. A dict gives it by configuration, see `fit`. Only the ratios of
+        noises matter.
+    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
+        Noise standard deviation of force components in eV/Å.
+    noise_virial : float, dict or array-like of shape (n,), default=0.1
+        Noise standard deviation of virials, the stress times the volume, in eV per atom; it is
+        multiplied by :math:`\sqrt{N}`.
+    baseline : "elements", dict, estimator, list of these, or None, default=None
+        Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
+        and added to predictions, see `LinearPotential`. The constants ε are already energies of
+        the elements.
+    batch_size : int, default=32
+        Structures in a batch.
+    max_iter : int, default=500
+        Iterations, each of which sees all structures once.
+    max_time : float, default=None
+        Seconds after which training ends, with all of ``schedule`` done. None: no limit.
+    solver : {"adam", "sgd"}, default="adam"
+        Adaptive steps, or steps with momentum.
+    learning_rate_init, learning_rate_min : float, default=1e-3, 1e-6
+        Length of the first steps, and of the last or shortest ones.
+    schedule : {"cosine", "exponential", "plateau"}, default="cosine"
+        How the length falls until the end: as half a cosine, exponentially, or by half where the
+        error does not fall in ``patience`` checks, which are made every 50 steps or iteration.
+    n_cycles : int, default=1
+        How often "cosine" begins again (warm restarts).
+    patience : int, default=25
+        See ``schedule``.
+    ema_decay : float, default=0.998
+        Decay, in each step, of the exponential moving average of the weights, which are those that
+        are judged and kept. 0: the last weights themselves.
+    max_gradient_norm : float, default=None
+        The gradient of the loss is shortened to this norm. None: it is not.
+    validation_fraction : float, default=0.1
+        Share of the structures that are left out to judge the weights: those of the smallest error
+        are kept. 0: all are learnt from, and the last weights kept.
+    n_iter_no_change : int, default=None
+        Iterations without a smaller error after which training ends. None: it does not end before
+        ``max_iter`` or ``max_time``.
+    warm_start : bool, default=False
+        Whether `fit` begins with the network of the last one.
+    checkpoint : str or path, default=None
+        File to which the training is written once a minute. A fit to the same data that finds it
+        goes on from there; a complete one removes it.
+    dtype : {"float32", "float64"}, default="float32"
+        Type of the weights, and of all arithmetic but sums of energies.
+    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
+        Where ``fit`` and ``predict`` work, always with torch: on the CPU ("cpu", "torch"), or on a
+        card ("cuda"; "auto" if there is one), where steps are recorded as CUDA graphs. A fitted
+        model holds numpy arrays and may change its device: ``model.set_params(device="cuda")``.
+    random_state : int, RandomState or None, default=None
+        Seed of the first weights, the batches and the structures that are left out. A fit on the
+        same device with the same number of threads repeats itself, if ``max_time`` is None.
+    verbose : int, default=0
+        1 shows a progress bar with the losses.
+
+    Attributes
+    ----------
+    network_ : FittedNetwork
+        The trained network; ``network_.weights`` are its arrays by name.
+    history_ : dict of ndarray
+        Figures of the checks during training: iteration, step, learning_rate, loss (the mean since
+        the last check) and validation_loss.
+    n_iter_ : int
+        Number of iterations.
+    best_iteration_ : int
+        The iteration whose weights were kept.
+    steps_ : dict of ndarray or None
+        What `partial_fit` goes on from.
+    species_ : ndarray of int, shape (n_species,)
+        Sorted atomic numbers seen in `fit`.
+    absolute_energies_ : bool
+        Whether energies were learnt; if not, the zero of predicted energies is arbitrary.
+    baseline_ : Baseline or None
+        The fitted baseline.
+    outputs_ : tuple of str
+        Names of the properties that the model predicts.
+
+    Raises
+    ------
+    ImportError
+        If torch is not installed.
+    ValueError
+        If there are too few structures to leave some out, ``checkpoint`` is the file of another
+        training, ``warm_start`` meets another form of network, or the loss is not finite from the
+        beginning.
+    MemoryError
+        If a batch, or a structure to predict, does not fit in memory.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the loss becomes infinite or NaN. The last good weights are kept.
     """
 
     gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
@@ -56,7 +170,7 @@ class NeuralPotential(StructureRegressor):
 
     _parameter_constraints = {
         "target": [StrOptions({"energy", *HEADS})],
-        "pooling": [StrOptions({*POOLINGS})],
+        "pooling": [StrOptions({*POOLINGS, *CLUSTERED})],
         "noise_energy": [POSITIVE, dict, "array-like"],
         "noise_forces": [POSITIVE, dict, "array-like"],
         "noise_virial": [POSITIVE, dict, "array-like"],
@@ -82,14 +196,26 @@ class NeuralPotential(StructureRegressor):
         "verbose": ["verbose"],
     }
 
+    def __init_subclass__(cls, **keywords):
+        super().__init_subclass__(**keywords)
+        share_docstring(cls, NeuralPotential)
+
     @abstractmethod
     def _architecture(self, n_species):
         """The `Architecture` that the parameters describe."""
 
     def _head(self, n_features):
         """The `Head` that the parameters describe."""
-        head = POOLINGS[self.pooling] if self.target == "energy" else HEADS[self.target]
-        return head(n_features, max(1, n_features // 2), self._activation)
+        sizes = n_features, self._n_hidden(n_features), self._activation
+        if self.target != "energy":
+            return HEADS[self.target](*sizes)
+        if self.pooling in CLUSTERED:
+            return CLUSTERED[self.pooling](*sizes, float(self.cutoff))
+        return POOLINGS[self.pooling](*sizes)
+
+    def _n_hidden(self, n_features):
+        """Neurons of the head."""
+        return max(1, n_features // 2)
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -170,6 +296,22 @@ class NeuralPotential(StructureRegressor):
         self._keep(network, weights, baseline, learnt)
         self.n_iter_, self.steps_ = getattr(self, "n_iter_", 0) + 1, steps
         return self
+
+    def features_of(self, X: StructuresLike) -> Array:
+        """The features of the atoms after the last interaction.
+
+        Parameters
+        ----------
+        X : Structures or list of ase.Atoms
+            The structures.
+
+        Returns
+        -------
+        ndarray of float, shape (n_atoms, n_features)
+            What the head makes properties of, in double precision.
+        """
+        check_is_fitted(self)
+        return self.network_.features(self._checked(X))
 
     def probe_energies(self, structure: StructuresLike, points: ArrayLike, number: int) -> Array:
         """Energies of atoms that feel a structure and are not felt by it.
@@ -366,6 +508,11 @@ class NeuralPotential(StructureRegressor):
             raise ValueError(
                 f"structure {np.argmax(periodic)} is periodic, and the dipole of its charges "
                 "depends on the choice of the cell: set pbc=False for molecules"
+            )
+        if self.target == "energy" and self.pooling == "positions" and periodic.any():
+            raise ValueError(
+                f"structure {np.argmax(periodic)} is periodic, and positions of clusters depend on "
+                "the choice of the cell: set pbc=False for molecules, or pooling='diffpool'"
             )
         return structures
 

@@ -12,7 +12,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, BaselineLike, RandomState
 from skatom.descriptors.scattering.wavelets import orbital_pairs
-from skatom.models.neural.heads import HEADS, POOLINGS
 from skatom.models.neural.neural_potential import NeuralPotential
 from skatom.models.neural.point_scattering_architecture import PointScatteringArchitecture
 from skatom.models.neural.read_outs import NetworkOfSumReadOut
@@ -58,110 +57,11 @@ class PointScatteringNetwork(NeuralPotential):
         Radial and angular forms of the wavelets: an int n stands for (n, l) with all l < n.
     widths : sequence of float, default=(0.4, 0.6, 0.8, 1.2, 1.6)
         Widths β of the wavelets' Gaussians in Å.
-    target : {"energy", "dipole", "dipole_norm", "charges"}, default="energy"
-        What is learnt: energies, forces and stresses; or dipoles in e·Å of neutral molecules,
-        :math:`\sum_i q_i r_i`, whose charges :math:`q_i` the network gives; their lengths alone; or
-        charges of atoms in e. All but energies have the labels' mean squared error as their loss.
-    pooling : {"sum", "mean", "network"}, default="sum"
-        Energies are sums over the atoms, or means, for numbers that do not grow with the structure,
-        such as those of orbitals; then noises of energies do not grow, either. "network":
-        :math:`o(\{ \sum_i x_{i\gamma}^q \})`, a network of the sums of features, for structures
-        of similar size; then atoms have no energies of their own.
-    noise_energy : float, dict or array-like of shape (n,), default=0.03
-        Noise standard deviation of energies in eV per atom; it is multiplied by :math:`\sqrt{N}`
-        for a structure of N atoms. A dict gives it by configuration, see `fit`. Only the ratios of
-        noises matter.
-    noise_forces : float, dict or array-like of shape (n,) or (n_atoms,), default=0.03
-        Noise standard deviation of force components in eV/Å.
-    noise_virial : float, dict or array-like of shape (n,), default=0.1
-        Noise standard deviation of virials, the stress times the volume, in eV per atom; it is
-        multiplied by :math:`\sqrt{N}`.
-    baseline : "elements", dict, estimator, list of these, or None, default=None
-        Baseline :math:`E_0` that is subtracted from energies, forces and stresses before the fit
-        and added to predictions, see `LinearPotential`. The constants ε are already energies of
-        the elements.
-    batch_size : int, default=32
-        Structures in a batch.
-    max_iter : int, default=500
-        Iterations, each of which sees all structures once.
-    max_time : float, default=None
-        Seconds after which training ends, with all of ``schedule`` done. None: no limit.
-    solver : {"adam", "sgd"}, default="adam"
-        Adaptive steps, or steps with momentum.
+    pooling : {"sum", "mean", "diffpool", "positions", "network"}, default="sum"
+        As for `SchNet`; "network": :math:`o(\{ \sum_i x_{i\gamma}^q \})`, a network of the sums of
+        features, for structures of similar size; then atoms have no energies of their own.
     learning_rate_init, learning_rate_min : float, default=5e-3, 1e-6
         Length of the first steps, and of the last or shortest ones.
-    schedule : {"cosine", "exponential", "plateau"}, default="cosine"
-        How the length falls until the end: as half a cosine, exponentially, or by half where the
-        error does not fall in ``patience`` checks, which are made every 50 steps or iteration.
-    n_cycles : int, default=1
-        How often "cosine" begins again (warm restarts).
-    patience : int, default=25
-        See ``schedule``.
-    ema_decay : float, default=0.998
-        Decay, in each step, of the exponential moving average of the weights, which are those that
-        are judged and kept. 0: the last weights themselves.
-    max_gradient_norm : float, default=None
-        The gradient of the loss is shortened to this norm. None: it is not.
-    validation_fraction : float, default=0.1
-        Share of the structures that are left out to judge the weights: those of the smallest error
-        are kept. 0: all are learnt from, and the last weights kept.
-    n_iter_no_change : int, default=None
-        Iterations without a smaller error after which training ends. None: it does not end before
-        ``max_iter`` or ``max_time``.
-    warm_start : bool, default=False
-        Whether `fit` begins with the network of the last one.
-    checkpoint : str or path, default=None
-        File to which the training is written once a minute. A fit to the same data that finds it
-        goes on from there; a complete one removes it.
-    dtype : {"float32", "float64"}, default="float32"
-        Type of the weights, and of all arithmetic but sums of energies.
-    device : {"cpu", "cuda", "auto", "torch"}, default="cpu"
-        Where ``fit`` and ``predict`` work, always with torch: on the CPU ("cpu", "torch"), or on a
-        card ("cuda"; "auto" if there is one), where steps are recorded as CUDA graphs. A fitted
-        model holds numpy arrays and may change its device: ``model.set_params(device="cuda")``.
-    random_state : int, RandomState or None, default=None
-        Seed of the first weights, the batches and the structures that are left out. A fit on the
-        same device with the same number of threads repeats itself, if ``max_time`` is None.
-    verbose : int, default=0
-        1 shows a progress bar with the losses.
-
-    Attributes
-    ----------
-    network_ : FittedNetwork
-        The trained network; ``network_.weights`` are its arrays by name.
-    history_ : dict of ndarray
-        Figures of the checks during training: iteration, step, learning_rate, loss (the mean since
-        the last check) and validation_loss.
-    n_iter_ : int
-        Number of iterations.
-    best_iteration_ : int
-        The iteration whose weights were kept.
-    steps_ : dict of ndarray or None
-        What `partial_fit` goes on from.
-    species_ : ndarray of int, shape (n_species,)
-        Sorted atomic numbers seen in `fit`.
-    absolute_energies_ : bool
-        Whether energies were learnt; if not, the zero of predicted energies is arbitrary.
-    baseline_ : Baseline or None
-        The fitted baseline.
-    outputs_ : tuple of str
-        Names of the properties that the model predicts.
-
-    Raises
-    ------
-    ImportError
-        If torch is not installed.
-    ValueError
-        If there are too few structures to leave some out, ``checkpoint`` is the file of another
-        training, ``warm_start`` meets another form of network, or the loss is not finite from the
-        beginning.
-    MemoryError
-        If a batch, or a structure to predict, does not fit in memory.
-
-    Warns
-    -----
-    RuntimeWarning
-        If the loss becomes infinite or NaN. The last good weights are kept.
 
     See Also
     --------
@@ -198,7 +98,7 @@ class PointScatteringNetwork(NeuralPotential):
         "n_layers": [Interval(Integral, 1, None, closed="left")],
         "orbitals": ["array-like", Interval(Integral, 1, None, closed="left")],
         "widths": ["array-like"],
-        "pooling": [StrOptions({*POOLINGS, "network"})],
+        "pooling": [*NeuralPotential._parameter_constraints["pooling"], StrOptions({"network"})],
     }
 
     def __init__(
@@ -273,12 +173,12 @@ class PointScatteringNetwork(NeuralPotential):
         )  # fmt: skip
 
     def _head(self, n_features):
-        n_hidden = self.n_features
-        if self.target != "energy":
-            return HEADS[self.target](n_features, n_hidden, self._activation)
-        if self.pooling == "network":
-            return NetworkOfSumReadOut(n_features, n_hidden, n_features, True)
-        return POOLINGS[self.pooling](n_features, n_hidden, self._activation)
+        if self.target == "energy" and self.pooling == "network":
+            return NetworkOfSumReadOut(n_features, self.n_features, n_features, True)
+        return super()._head(n_features)
+
+    def _n_hidden(self, n_features):
+        return self.n_features
 
 
 def _checked_widths(widths):

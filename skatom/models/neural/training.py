@@ -15,7 +15,7 @@ def train(settings, data, summed, random):
     Parameters
     ----------
     settings : SummedNetworkRegressor
-        Whose parameters say how; it makes the loss and descends along it.
+        Whose parameters say how; it makes the loss, descends along it, and names the checkpoint.
     data : LabelledRows
     summed : SummedNetworks or ChargedNetworks
     random : RandomState
@@ -30,16 +30,25 @@ def train(settings, data, summed, random):
     ConvergenceWarning
         If the loss still falls in the end.
     """
-    learnt, left_out = _parted(settings, len(data), random)
+    checkpoint = settings._training_checkpoint(data, summed)
+    resumed = checkpoint.load()
+    if resumed is None:
+        learnt, left_out = _parted(settings, len(data), random)
+    else:
+        learnt, left_out = resumed["learnt"], resumed["left_out"]
     _check_passage(settings, data, summed)
     errors = settings._errors(data)
     loss = errors(data, summed, float(settings.alpha), learnt)
     watch = errors(data, summed, 0.0, left_out).errors if len(left_out) else None
-    stopping = Stopping(settings.max_iter, settings.tol, settings.n_iter_no_change)
+    stopping = Stopping(
+        settings.max_iter, settings.tol, settings.n_iter_no_change, settings.max_time
+    )
     name = type(settings).__name__
     with tqdm(total=settings.max_iter, disable=not settings.verbose, desc=name) as bar:
-        progress = Progress(summed.vector(), stopping, watch, bar)
+        parts = {"learnt": learnt, "left_out": left_out}
+        progress = Progress(summed.vector(), stopping, watch, bar, checkpoint, resumed, parts)
         settings._descend(loss, progress, random)
+    checkpoint.remove()
     if not progress.converged:
         warn(
             f"{name}: the loss still falls after max_iter={settings.max_iter} iterations: raise "

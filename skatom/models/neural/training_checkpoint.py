@@ -85,3 +85,15 @@ class TrainingCheckpoint:
         """Remove the file, after a training that is complete."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def random_state(random):
+    """The state of a RandomState as arrays by name."""
+    _, keys, *numbers = random.get_state()
+    return {"random_keys": keys, "random_numbers": np.array(numbers, float)}
+
+
+def restore_random(random, state):
+    """Go on from what `random_state` gave."""
+    position, has_gauss, gauss = state["random_numbers"]
+    random.set_state(("MT19937", state["random_keys"], int(position), int(has_gauss), float(gauss)))

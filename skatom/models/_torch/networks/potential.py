@@ -47,21 +47,28 @@ class GraphPotential:
         training : bool
             Whether derivatives by the weights follow.
         """
+        of_positions = self.head.of_positions
         if derivatives:
             batch.vectors = batch.vectors.detach().requires_grad_(True)
+            if of_positions:
+                batch.positions = batch.positions.detach().requires_grad_(True)
         weights = self.weights(theta) | self.tables
         features = self.architecture.features(weights, batch)
         found = self.head.outputs(weights, features, batch)
         if not derivatives:
             return found
-        (slopes,) = torch.autograd.grad(
-            found["energy"].sum(), batch.vectors, create_graph=training, materialize_grads=True
+        places = [batch.vectors, batch.positions] if of_positions else [batch.vectors]
+        slopes, *more = torch.autograd.grad(
+            found["energy"].sum(), places, create_graph=training, materialize_grads=True
         )
-        of = {
-            "gradient": lambda: batch.gradients(slopes),
-            "virial": lambda: _virials(batch, slopes),
-        }
-        return found | {name: of[name]() for name in derivatives}
+        for name in derivatives:
+            if name == "gradient":
+                found[name] = sum(more, batch.gradients(slopes))
+            else:
+                found[name] = batch.sums_of_edges(_virials(batch.vectors, slopes))
+                for g in more:
+                    found[name] = found[name] + batch.sums_of_atoms(_virials(batch.positions, g))
+        return found
 
     def errors(self, theta, batch, labels, training=True):
         """The sum of the weighted squared errors of a batch.
@@ -93,11 +100,11 @@ def _weighted(found, labels, weights):
     return (weights * (found - labels) ** 2).sum()
 
 
-def _virials(batch, slopes):
-    """∂E/∂ε in the components xx, yy, zz, yz, xz, xy; that of a turn is zero."""
-    v, g = batch.vectors.detach(), slopes
+def _virials(vectors, slopes):
+    """Parts of ∂E/∂ε in the components xx, yy, zz, yz, xz, xy; that of a turn is zero in all."""
+    v, g = vectors.detach(), slopes
     parts = [v * g, v[:, 1:2] * g[:, 2:], v[:, :1] * g[:, 2:], v[:, :1] * g[:, 1:2]]
-    return batch.sums_of_edges(torch.cat(parts, 1))
+    return torch.cat(parts, 1)
 
 
 def batch_of(arrays, layout, device):
