@@ -88,9 +88,7 @@ distances = np.linspace(0.6, 5.5, 60)
 points = ring[outermost] + distances[:, None] * outwards / np.linalg.norm(outwards)
 fig, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
 for kind in ("probe", "insertion"):
-    energies = local_chemical_potential(
-        model, molecules["benzene"], points, kind=kind
-    )
+    energies = local_chemical_potential(model, molecules["benzene"], points, kind=kind)
     ax.plot(distances, energies - energies[-1], label=kind)
 ax.set(xlabel="distance from the hydrogen atom (Å)", ylabel="energy (eV)")
 ax.legend(frameon=False)

@@ -1,0 +1,278 @@
+"""Learning on the fly of silicon: labels beside fixed intervals, force errors, killed processes.
+
+    python -m benchmarks silicon_on_the_fly                     20 ps, ten kills
+    python -m benchmarks silicon_on_the_fly --picoseconds 2     a shorter one
+
+Dynamics of 64 atoms at constant volume: a crystal at 1000 K, its melting at 5000 K, the liquid at
+3000 K, for 40, 20 and 40 % of the time. The reference is ASE's Tersoff potential. The model is a
+linear potential of moment tensors, which begins with the same few labels in all runs, and learns
+where the grade of an atom exceeds the threshold, or after fixed numbers of steps whatever the
+structure. Forces are compared with the reference for frames of one more run on the fly, with other
+random numbers ("error"), and for the frames of each run, with the forces that moved the atoms ("own",
+and the largest). A frame is unphysical if two atoms are closer than 1.7 Å, which the reference
+never lets them come at these temperatures; a run that cannot go on is said to have ended. In the
+last part a process is killed at random moments and begun again with the same folder.
+"""
+
+import random
+import signal
+import subprocess
+import tempfile
+import time
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from benchmarks.harness import own, run_process, table
+
+STAGES = ((1000, 0.4), (5000, 0.2), (3000, 0.4))  # temperature in K, share of the time
+LEVEL, CUTOFF, ALPHA, THRESHOLD = 12, 4.0, 1e-8, 2.0
+INTERVAL, CLOSEST = 50, 1.7
+LABELS, ASKED, INITIAL = "labels.traj", "asked.txt", 5
+
+
+class EveryFew(BaseEstimator):
+    """Calls a structure new a fixed number of steps after the last one."""
+
+    def __init__(self, interval):
+        self.interval = interval
+
+    def fit(self, X, y=None):
+        self.n_ = 0
+        return self
+
+    partial_fit = fit
+
+    def score(self, X):
+        self.n_ += 1
+        return np.array([np.inf if self.n_ > self.interval else 0.0])
+
+
+def reference(folder):
+    """Tersoff's potential of silicon, Phys. Rev. B 38, 9902 (1988), which counts its seconds.
+
+    Each structure that it is asked for is written to a file of the folder before and after.
+    """
+    from ase.calculators.tersoff import Tersoff, TersoffParameters
+
+    class Logged(Tersoff):
+        seconds = 0.0
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            begin, key = time.process_time(), atoms.positions.tobytes().hex()[:64]
+            with (Path(folder) / ASKED).open("a") as file:
+                file.write(f"asked {key}\n")
+                file.flush()
+                super().calculate(atoms, properties, system_changes)
+                file.write(f"known {key}\n")
+            self.seconds += time.process_time() - begin
+
+    silicon = TersoffParameters(
+        A=1830.8, B=471.18, lambda1=2.4799, lambda2=1.7322, lambda3=0.0, beta=1.1e-6, gamma=1.0,
+        m=3, n=0.78734, c=100390.0, d=16.217, h=-0.59825, R=2.85, D=0.15,
+    )  # fmt: skip
+    return Logged({("Si", "Si", "Si"): silicon})
+
+
+def crystal(amplitude, seed):
+    from ase.build import bulk
+
+    atoms = bulk("Si", "diamond", a=5.432, cubic=True) * 2
+    atoms.rattle(amplitude, seed=seed)
+    return atoms
+
+
+def learner(folder, interval):
+    """The calculator, on the fly (None) or at fixed intervals, and its reference."""
+    from sklearn.pipeline import make_pipeline
+
+    from skatom.active import LearningOnTheFly
+    from skatom.descriptors import MomentTensor
+    from skatom.models import LinearPotential
+    from skatom.selection import MaxVol
+
+    tensors, known = MomentTensor(cutoff=CUTOFF, level=LEVEL), reference(folder)
+    measure = MaxVol(tensors, rows="atom") if interval is None else EveryFew(interval)
+    calculator = LearningOnTheFly(
+        make_pipeline(tensors, LinearPotential(alpha=ALPHA)), known, measure, folder=folder,
+        threshold=THRESHOLD, update="partial_fit",
+        initial=[crystal(0.02 * (k + 1), k) for k in range(INITIAL)],
+    )  # fmt: skip
+    return calculator, known
+
+
+def simulate(calculator, folder, picoseconds, seed):
+    """Why the dynamics ended before their time; None if they did not."""
+    from skatom.simulation import molecular_dynamics
+
+    atoms = crystal(0.02, 0)
+    for stage, (temperature, share) in enumerate(STAGES):
+        try:
+            found = molecular_dynamics(
+                calculator, atoms, round(1000 * picoseconds * share), ensemble="nvt",
+                temperature=temperature, seed=10 * seed + stage, interval=INTERVAL,
+                trajectory=Path(folder) / f"{stage}.traj", resume=True,
+            )  # fmt: skip
+        except (ValueError, MemoryError, FloatingPointError) as error:
+            return f"{temperature} K: {error}"
+        atoms = found.atoms
+    return None
+
+
+def frames_of(folder):
+    """The frames of all stages."""
+    from ase.io import read
+
+    return [frame for k in range(len(STAGES)) for frame in _frames(read, Path(folder), k)]
+
+
+def _frames(read, folder, stage):
+    file = folder / f"{stage}.traj"
+    return read(file, ":") if file.exists() else []
+
+
+def follow(folder, picoseconds, seed, interval):
+    """One run: its labels and seconds, and what became of its frames."""
+    warnings.simplefilter("ignore")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    begin = time.process_time()
+    calculator, known = learner(folder, interval)
+    ended = simulate(calculator, folder, picoseconds, seed)
+    seconds = time.process_time() - begin
+    frames = frames_of(folder)
+    closest = min(_closest(frame) for frame in frames)
+    unphysical = sum(_closest(frame) < CLOSEST for frame in frames)
+    return {
+        "folder": folder, "labels": len(calculator.frames_), "calls": calculator.n_calls_,
+        "seconds": seconds, "reference": known.seconds, "ended": ended, "closest": closest,
+        "unphysical": unphysical, "frames": len(frames),
+    }  # fmt: skip
+
+
+def _closest(frame):
+    distances = frame.get_all_distances(mic=True)
+    return float(distances[np.triu_indices(len(frame), 1)].min())
+
+
+def errors(folder, test_folder, interval, few):
+    """RMSE of forces of frames of another run, and RMSE and largest error of its own forces."""
+    import skatom
+
+    warnings.simplefilter("ignore")
+    calculator, known = learner(folder, interval)
+    off = {}
+    for name, place in (("test", test_folder), ("own", folder)):
+        frames = [frame for frame in frames_of(place)[::few] if _closest(frame) > CLOSEST]
+        structures = skatom.Structures.from_ase(frames)
+        true = np.concatenate([known.get_forces(frame.copy()) for frame in frames])
+        predicted = calculator.model_.predict(structures, return_forces=True)[1]
+        used = np.concatenate([frame.get_forces() for frame in frames])
+        off[name] = (predicted if name == "test" else used) - true
+    return {
+        "test": float(np.sqrt(np.mean(off["test"] ** 2))),
+        "own": float(np.sqrt(np.mean(off["own"] ** 2))),
+        "largest": float(np.abs(off["own"]).max()),
+        "scale": float(np.sqrt(np.mean(true**2))),
+    }
+
+
+def survive(folder, picoseconds, kills, seed):
+    """What is left of a run whose process was killed at random moments and begun again."""
+    rng = random.Random(seed)
+    Path(folder).mkdir(parents=True)
+    command = [str(part) for part in own(follow, folder, picoseconds, seed, None)]
+    done = 0
+    while done < kills:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = (Path(folder) / ASKED).exists()
+        while not before and process.poll() is None and not (Path(folder) / ASKED).exists():
+            time.sleep(0.05)
+        try:
+            process.wait(rng.uniform(4.0, 4.0 + 6.0 * picoseconds / 20))
+            break  # it came to its end
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            done += 1
+    found = run_process(command, 1)
+    lines = (Path(folder) / ASKED).read_text().split()
+    known = Counter(
+        key for word, key in zip(lines[::2], lines[1::2], strict=True) if word == "known"
+    )
+    asked = lines[::2].count("asked")
+    return {
+        "kills": done, "labels": found["labels"], "asked": asked, "ended": found["ended"],
+        "twice": sum(count - 1 for count in known.values()), "unphysical": found["unphysical"],
+    }  # fmt: skip
+
+
+def add_arguments(parser):
+    parser.add_argument("--picoseconds", type=float, default=20.0, help="of a run (default: 20)")
+    parser.add_argument(
+        "--intervals", default="30,100,300,1000", help="steps from label to label, in turn"
+    )
+    parser.add_argument("--kills", type=int, default=10, help="of the last part (default: 10)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default: 1)")
+    parser.add_argument(
+        "--few", type=int, default=4, help="each of how many frames is compared (default: 4)"
+    )
+
+
+def run(options):
+    intervals = [int(part) for part in options.intervals.split(",") if part]
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.jobs) as pool:
+
+        def submit(function, *arguments):
+            return pool.submit(run_process, own(function, *arguments), 1)
+
+        folders = {each: f"{place}/{each or 'on the fly'}" for each in (None, *intervals)}
+        test = submit(follow, f"{place}/test", options.picoseconds, 1, None)
+        runs = {
+            each: submit(follow, folder, options.picoseconds, 0, each)
+            for each, folder in folders.items()
+        }
+        if options.kills:
+            killed = pool.submit(survive, f"{place}/killed", options.picoseconds, options.kills, 0)
+        _say("other random numbers", test.result())
+        rows = []
+        judged = {}
+        for each, found in runs.items():
+            _say(_name(each), found.result())
+            judged[each] = submit(errors, folders[each], f"{place}/test", each, options.few)
+        for each, found in judged.items():
+            rows.append(_row(_name(each), runs[each].result(), found.result()))
+            print(" ".join(rows[-1]), flush=True)
+        header = [
+            "labelled", "labels", "ps", "error", "own", "largest", "closest", "unphysical",
+            "ms/step", "of these Tersoff",
+        ]  # fmt: skip
+        table("silicon, forces in eV/Å, distances in Å, time of the processor", header, rows)
+        if options.kills:
+            found = killed.result()
+            print(
+                f"\nkilled {found['kills']} times: {found['labels']} labels, the reference was "
+                f"asked {found['asked']} times, {found['twice']} structures labelled twice, "
+                f"{found['unphysical']} frames unphysical, ended: {found['ended']}"
+            )
+
+
+def _name(interval):
+    return "on the fly" if interval is None else f"every {interval}"
+
+
+def _say(name, found):
+    print(name, found["labels"], "labels", found["ended"] or "", flush=True)
+
+
+def _row(name, found, off):
+    steps = max(found["calls"], 1)
+    return [
+        name, str(found["labels"]), f"{found['calls'] / 1000:.1f}",
+        *(f"{off[key]:.3f}" for key in ("test", "own", "largest")), f"{found['closest']:.2f}",
+        f"{found['unphysical']} of {found['frames']}", f"{1e3 * found['seconds'] / steps:.1f}",
+        f"{1e3 * found['reference'] / steps:.1f}",
+    ]  # fmt: skip
