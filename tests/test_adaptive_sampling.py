@@ -65,7 +65,7 @@ def test_simulations_end_where_the_reference_ends(tmp_path):
 
 
 def test_a_batch_has_no_more_than_was_asked_for(tmp_path):
-    found = sampling(tmp_path, n_select=1).run([dynamics(seed) for seed in range(3)])
+    found = sampling(tmp_path, n_labels=1).run([dynamics(seed) for seed in range(3)])
     rounds = [frame.info["call"] for frame in found.frames_]
     assert rounds == [0, *range(1, len(rounds))]
     assert len(found.n_stopped_) == len(rounds)
@@ -100,19 +100,23 @@ def test_a_species_that_is_not_known_is_labelled(tmp_path):
 
 
 def test_a_threshold_that_is_never_reached_needs_no_label(tmp_path):
-    found = sampling(tmp_path, threshold=1e12).run([dynamics(0, steps=2)])
+    found = sampling(tmp_path, threshold=np.inf).run([dynamics(0, steps=2)])
     assert found.n_stopped_ == [0]
     assert len(found.frames_) == 1
+    assert "no simulation was stopped at threshold=inf: a lower" in found.summary()
 
 
 def test_a_threshold_that_is_always_exceeded_is_told(tmp_path):
-    with (
-        pytest.warns(UserWarning, match="after it has been learnt.*raise the threshold"),
-        pytest.raises(RuntimeError, match="after 3 rounds 1 of 1 simulations are still stopped"),
-    ):
-        sampling(tmp_path, threshold=0.0).run([dynamics(0)], max_rounds=3)
-    with pytest.raises(RuntimeError, match="max_labels=4 are used up"):
-        sampling(tmp_path, threshold=0.0, max_labels=4).run([dynamics(0)])
+    with pytest.raises(RuntimeError, match="labelled already, .* raise the threshold"):
+        sampling(tmp_path, threshold=0.0).run([dynamics(0)])
+
+
+def test_limits_are_told(tmp_path):
+    with pytest.raises(RuntimeError, match="after 2 rounds 1 of 1 simulations are still stopped"):
+        sampling(tmp_path).run([dynamics(0)], max_rounds=2)
+    assert len(sampling(tmp_path).frames_) == 3
+    with pytest.raises(RuntimeError, match="max_labels=3 are used up"):
+        sampling(tmp_path, max_labels=3).run([dynamics(0)])
 
 
 def test_errors_of_simulations_are_their_own(tmp_path):
@@ -126,7 +130,7 @@ def test_errors_of_simulations_are_their_own(tmp_path):
 def test_bad_input_is_told(tmp_path):
     with pytest.raises(ValueError, match="no label to begin with: give some structures"):
         AdaptiveSampling(MODEL, EMT(), GRADES, folder=tmp_path)
-    with pytest.raises(ValueError, match="n_select=0: label at least 1"):
-        sampling(tmp_path, n_select=0)
+    with pytest.raises(ValueError, match="n_labels=0: label at least 1"):
+        sampling(tmp_path, n_labels=0)
     with pytest.raises(ValueError, match="there are no simulations"):
         sampling(tmp_path).run([])

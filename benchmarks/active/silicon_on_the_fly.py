@@ -7,11 +7,13 @@ Dynamics of 64 atoms at constant volume: a crystal at 1000 K, its melting at 500
 3000 K, for 40, 20 and 40 % of the time. The reference is ASE's Tersoff potential. The model is a
 linear potential of moment tensors, which begins with the same few labels in all runs, and learns
 where the grade of an atom exceeds the threshold, or after fixed numbers of steps whatever the
-structure. Forces are compared with the reference for frames of one more run on the fly, with other
-random numbers ("error"), and for the frames of each run, with the forces that moved the atoms ("own",
-and the largest). A frame is unphysical if two atoms are closer than 1.7 Å, which the reference
-never lets them come at these temperatures; a run that cannot go on is said to have ended. In the
-last part a process is killed at random moments and begun again with the same folder.
+structure.
+
+Forces are compared with the reference for frames of one more run on the fly, with other random
+numbers ("error"), and for the frames of each run, with the forces that moved its atoms ("own", and
+the largest). A frame is unphysical if two atoms are closer than 1.7 Å; a run that cannot go on is
+said to have ended. In the last part a process is killed at random moments and begun again with the
+same folder.
 """
 
 import random

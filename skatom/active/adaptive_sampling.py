@@ -49,7 +49,7 @@ class AdaptiveSampling:
         standard deviations of forces.
     threshold : float, default=2.0
         Simulations stop at structures with a larger score: a grade, or eV/Å of deviations.
-    n_select : int, default=10
+    n_labels : int, default=10
         The most structures that are labelled in a round.
     folder : path, default="adaptive_sampling"
         Folder of the labels.
@@ -60,7 +60,7 @@ class AdaptiveSampling:
     max_labels : int, default=None
         An error, rather than more labels than this. None: any number.
     n_jobs : int, default=None
-        Number of processes that simulations share, as in joblib.
+        Number of joblib jobs that share the simulations. The result does not depend on it.
 
     Attributes
     ----------
@@ -80,8 +80,8 @@ class AdaptiveSampling:
     ------
     RuntimeError
         If the reference fails, after the structure has been written to the folder; if there would
-        be more than ``max_labels`` labels; or if simulations are still stopped after the last
-        round.
+        be more than ``max_labels`` labels; if simulations are stopped at structures that are
+        labelled already; or if they are still stopped after the last round.
     ValueError
         If there is nothing to learn from before the first simulation, or the model predicts no
         forces.
@@ -129,16 +129,16 @@ class AdaptiveSampling:
         measure: Novelty | None = None,
         *,
         threshold: float = 2.0,
-        n_select: int = 10,
+        n_labels: int = 10,
         folder: str | Path = "adaptive_sampling",
         initial: Sequence = (),
         update: str = "fit",
         max_labels: int | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        if n_select < 1:
-            raise ValueError(f"n_select={n_select}: label at least 1 structure in a round")
-        self.threshold, self.n_select, self.n_jobs = threshold, n_select, n_jobs
+        if n_labels < 1:
+            raise ValueError(f"n_labels={n_labels}: label at least 1 structure in a round")
+        self.threshold, self.n_labels, self.n_jobs = threshold, n_labels, n_jobs
         self.n_stopped_, self.results_ = [], []
         self._pending = Path(folder) / _CANDIDATES
         self._learner = Learner(
@@ -178,22 +178,25 @@ class AdaptiveSampling:
             self.n_stopped_.append(len(stops))
             if not stops:
                 return self
-            batch = self._chosen(stops)
+            batch = self._chosen(self._unlabelled(stops))
             with written_whole(self._pending) as path:
                 write(path, batch)
             self._label(batch)
         raise RuntimeError(
             f"after {max_rounds} rounds {len(stops)} of {len(simulations)} simulations are still "
             f"stopped at threshold={self.threshold:g}; all labels are kept: run again, or raise "
-            "the threshold, n_select or max_rounds"
+            "the threshold, n_labels or max_rounds"
         )
 
     def summary(self) -> str:
         """What has been labelled so far, in a sentence."""
-        return (
-            f"{len(self.frames_)} labels, {len(self.n_stopped_)} rounds; simulations stopped in "
-            f"each: {', '.join(map(str, self.n_stopped_))}"
-        )
+        text = f"{len(self.frames_)} labels, {len(self.n_stopped_)} rounds"
+        if self.n_stopped_ and not any(self.n_stopped_):
+            return (
+                f"{text}; no simulation was stopped at threshold={self.threshold:g}: a lower "
+                "threshold would learn more"
+            )
+        return f"{text}; simulations stopped in each: {', '.join(map(str, self.n_stopped_))}"
 
     @property
     def frames_(self):
@@ -210,12 +213,22 @@ class AdaptiveSampling:
         """The fitted measure; None before the first label."""
         return self._learner.measure
 
+    def _unlabelled(self, stops):
+        new = [stop for stop in stops if not self._learner.knows(stop.atoms)]
+        if not new:
+            raise RuntimeError(
+                f"simulations are stopped at structures that are labelled already, with scores up "
+                f"to {max(stop.score for stop in stops):.3g} above threshold={self.threshold:g}: "
+                "raise the threshold"
+            )
+        return new
+
     def _chosen(self, stops):
         """Structures that are new to each other, with their scores, as frames."""
         pool = [stop.atoms for stop in stops]
         with warnings.catch_warnings():  # those that are not new to the others need no label
             warnings.filterwarnings("ignore", "only .* of the pool are new")
-            chosen = self.measure_.select(pool, min(self.n_select, len(pool)))
+            chosen = self.measure_.select(pool, min(self.n_labels, len(pool)))
         if not len(chosen):
             chosen = [int(np.argmax([stop.score for stop in stops]))]
         for k in chosen:
