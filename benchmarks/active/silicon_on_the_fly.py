@@ -33,7 +33,7 @@ from benchmarks.harness import own, run_process, table
 
 STAGES = ((1000, 0.4), (5000, 0.2), (3000, 0.4))  # temperature in K, share of the time
 LEVEL, CUTOFF, ALPHA, THRESHOLD = 12, 4.0, 1e-8, 2.0
-INTERVAL, CLOSEST = 50, 1.7
+TIMESTEP, INTERVAL, CLOSEST = 2.0, 50, 1.7
 LABELS, ASKED, INITIAL = "labels.traj", "asked.txt", 5
 
 
@@ -115,8 +115,9 @@ def simulate(calculator, folder, picoseconds, seed):
     for stage, (temperature, share) in enumerate(STAGES):
         try:
             found = molecular_dynamics(
-                calculator, atoms, round(1000 * picoseconds * share), ensemble="nvt",
-                temperature=temperature, seed=10 * seed + stage, interval=INTERVAL,
+                calculator, atoms, round(1000 * picoseconds * share / TIMESTEP),
+                timestep=TIMESTEP, ensemble="nvt", temperature=temperature,
+                seed=10 * seed + stage, interval=INTERVAL,
                 trajectory=Path(folder) / f"{stage}.traj", resume=True,
             )  # fmt: skip
         except (ValueError, MemoryError, FloatingPointError) as error:
@@ -194,7 +195,7 @@ def survive(folder, picoseconds, kills, seed):
         while not before and process.poll() is None and not (Path(folder) / ASKED).exists():
             time.sleep(0.05)
         try:
-            process.wait(rng.uniform(4.0, 4.0 + 6.0 * picoseconds / 20))
+            process.wait(rng.uniform(2.5, 2.5 + picoseconds / 4))
             break  # it came to its end
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
@@ -226,26 +227,24 @@ def add_arguments(parser):
 
 def run(options):
     intervals = [int(part) for part in options.intervals.split(",") if part]
+    length, rows = options.picoseconds, []
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.jobs) as pool:
 
         def submit(function, *arguments):
             return pool.submit(run_process, own(function, *arguments), 1)
 
         folders = {each: f"{place}/{each or 'on the fly'}" for each in (None, *intervals)}
-        test = submit(follow, f"{place}/test", options.picoseconds, 1, None)
-        runs = {
-            each: submit(follow, folder, options.picoseconds, 0, each)
-            for each, folder in folders.items()
-        }
-        if options.kills:
-            killed = pool.submit(survive, f"{place}/killed", options.picoseconds, options.kills, 0)
-        _say("other random numbers", test.result())
-        rows = []
-        judged = {}
-        for each, found in runs.items():
-            _say(_name(each), found.result())
-            judged[each] = submit(errors, folders[each], f"{place}/test", each, options.few)
-        for each, found in judged.items():
+        test = submit(follow, f"{place}/test", length, 1, None)
+        runs = {None: submit(follow, folders[None], length, 0, None)}
+        killed = options.kills and pool.submit(survive, f"{place}/killed", length, options.kills, 0)
+        for each in intervals:
+            runs[each] = submit(follow, folders[each], length, 0, each)
+        print("other random numbers:", test.result(), flush=True)
+        off = {}
+        for each in sorted(runs, key=lambda each: -(each or np.inf)):  # the shortest first
+            print(f"{_name(each)}:", runs[each].result(), flush=True)
+            off[each] = submit(errors, folders[each], f"{place}/test", each, options.few)
+        for each, found in off.items():
             rows.append(_row(_name(each), runs[each].result(), found.result()))
             print(" ".join(rows[-1]), flush=True)
         header = [
@@ -253,27 +252,18 @@ def run(options):
             "ms/step", "of these Tersoff",
         ]  # fmt: skip
         table("silicon, forces in eV/Å, distances in Å, time of the processor", header, rows)
-        if options.kills:
-            found = killed.result()
-            print(
-                f"\nkilled {found['kills']} times: {found['labels']} labels, the reference was "
-                f"asked {found['asked']} times, {found['twice']} structures labelled twice, "
-                f"{found['unphysical']} frames unphysical, ended: {found['ended']}"
-            )
+        if killed:
+            print("killed:", killed.result(), flush=True)
 
 
 def _name(interval):
     return "on the fly" if interval is None else f"every {interval}"
 
 
-def _say(name, found):
-    print(name, found["labels"], "labels", found["ended"] or "", flush=True)
-
-
 def _row(name, found, off):
     steps = max(found["calls"], 1)
     return [
-        name, str(found["labels"]), f"{found['calls'] / 1000:.1f}",
+        name, str(found["labels"]), f"{found['calls'] * TIMESTEP / 1000:.1f}",
         *(f"{off[key]:.3f}" for key in ("test", "own", "largest")), f"{found['closest']:.2f}",
         f"{found['unphysical']} of {found['frames']}", f"{1e3 * found['seconds'] / steps:.1f}",
         f"{1e3 * found['reference'] / steps:.1f}",

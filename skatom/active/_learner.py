@@ -1,5 +1,6 @@
 """A model, a measure of novelty and their labels, in a folder that survives whatever happens."""
 
+import os
 import re
 import warnings
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
+from ase.io.trajectory import Trajectory
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -79,9 +81,7 @@ class Learner:
         for atoms, score in zip(structures, np.broadcast_to(scores, len(structures)), strict=True):
             frame = self._labelled(atoms, float(score))
             frame.info |= {"score": float(score), "call": call}
-            with written_whole(self._folder / _LABELS) as path:
-                write(path, [*self.frames, frame])
-            self.frames.append(frame)
+            self._append(frame)
         if len(self.frames) > n_before:
             self._learn(n_before)
 
@@ -108,6 +108,14 @@ class Learner:
                 f"{largest:.3g}: a lower threshold would learn more"
             )
         return text
+
+    def _append(self, frame):
+        """Write a label behind the others, which stay whole whatever ends the writing."""
+        with (self._folder / _LABELS).open("ab") as file:
+            with Trajectory(self._folder / _LABELS, "a") as writer:
+                writer.write(frame)
+            os.fsync(file.fileno())
+        self.frames.append(frame)
 
     def _labelled(self, atoms, score):
         """A copy of the structure with the results of the reference, or with those it has."""
