@@ -34,7 +34,7 @@ class CountingEMT(EMT):
         super().calculate(atoms, properties, system_changes)
 
 
-def dynamics(seed, steps=15, element="Cu"):
+def dynamics(seed, steps=10, element="Cu"):
     """A simulation with velocities of its own, which returns the last positions."""
 
     def simulation(calculator):
@@ -65,12 +65,13 @@ def test_simulations_end_where_the_reference_ends(tmp_path):
 
 
 def test_a_batch_has_no_more_than_was_asked_for(tmp_path):
-    found = sampling(tmp_path, n_labels=1).run([dynamics(seed) for seed in range(3)])
+    found = sampling(tmp_path, n_labels=1).run([dynamics(seed, steps=4) for seed in range(2)])
     rounds = [frame.info["call"] for frame in found.frames_]
     assert rounds == [0, *range(1, len(rounds))]
     assert len(found.n_stopped_) == len(rounds)
 
 
+@pytest.mark.thorough
 def test_processes_find_what_one_does(tmp_path):
     replicas = [dynamics(seed, steps=5) for seed in range(2)]
     one = sampling(tmp_path / "one").run(replicas)

@@ -24,7 +24,7 @@ def search(starts, folder, **kwargs):
 
 
 def test_random_crystals_keep_their_distances_and_volume():
-    crystals = random_crystals("Cu3Au", 20, volume=14.0, min_distance=2.1, seed=1)
+    crystals = random_crystals("Cu3Au", 5, volume=14.0, min_distance=2.1, seed=1)
     for atoms in crystals:
         supercell = atoms * 3
         distances = supercell.get_all_distances(mic=True)
@@ -32,9 +32,9 @@ def test_random_crystals_keep_their_distances_and_volume():
         assert atoms.get_volume() == pytest.approx(56.0)
         assert atoms.cell.angles() == pytest.approx(90, abs=30.001)
         assert atoms.symbols.formula.count() == {"Cu": 3, "Au": 1}
-    again = random_crystals("Cu3Au", 20, volume=14.0, min_distance=2.1, seed=1)
+    again = random_crystals("Cu3Au", 5, volume=14.0, min_distance=2.1, seed=1)
     assert all(a == b for a, b in zip(crystals, again, strict=True))
-    assert len({atoms.positions.tobytes() for atoms in crystals}) == 20
+    assert len({atoms.positions.tobytes() for atoms in crystals}) == 5
 
 
 def test_crystals_without_room_are_told():
@@ -45,17 +45,15 @@ def test_crystals_without_room_are_told():
 
 
 def test_minima_are_those_of_the_reference(tmp_path):
-    starts = [bulk("Cu", a=3.5, cubic=True), bulk("Cu", "hcp", a=2.6, c=4.3)]
-    for seed, atoms in enumerate(starts):
-        atoms.rattle(0.1, seed=seed)
+    starts = [bulk("Cu", a=3.5), bulk("Cu", "hcp", a=2.6, c=4.3)]
     sampling, minima = search(starts, tmp_path)
     assert sampling.n_stopped_[0] > sampling.n_stopped_[-1] == 0
-    assert sorted(k for atoms in minima for k in atoms.info["starts"]) == [0, 1]
+    assert [atoms.info["starts"] for atoms in minima] == [[1], [0]]
     energies = [atoms.get_potential_energy() / len(atoms) for atoms in minima]
     assert energies == sorted(energies)
     for atoms, energy in zip(minima, energies, strict=True):
         true = relax(EMT(), atoms, cell=True).atoms.get_potential_energy() / len(atoms)
-        assert true == pytest.approx(energy, abs=5e-3)
+        assert true == pytest.approx(energy, abs=2e-3)
 
 
 def test_equal_minima_are_one_and_others_are_not(tmp_path):
