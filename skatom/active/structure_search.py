@@ -64,7 +64,7 @@ def random_crystals(
     --------
     >>> from skatom.active import random_crystals
     >>> crystals = random_crystals("Cu2Au2", 5, volume=15.0, min_distance=2.0)
-    >>> len(crystals), round(crystals[0].get_volume(), 6)
+    >>> len(crystals), round(float(crystals[0].get_volume()), 6)
     (5, 60.0)
     """
     if n < 1 or not volume > 0 or not min_distance > 0:
@@ -103,10 +103,16 @@ def find_minima(
         The model, its reference and its labels, which learns.
     starts : list of ase.Atoms
         Structures to begin with, such as `random_crystals`.
-    fmax, max_steps, optimizer, pressure
-        As in `skatom.simulation.relax`.
+    fmax : float, default=0.05
+        The largest force on an atom, in eV/Å, at which a relaxation ends.
+    max_steps : int, default=500
+        Largest number of steps of a relaxation.
+    optimizer : {"bfgs", "fire", "lbfgs"}, default="bfgs"
+        The method of ASE.
     cell : bool, default=True
-        Whether to relax the cells, too.
+        Whether to relax the cells, too, of structures that are periodic in three directions.
+    pressure : float, default=0.0
+        Pressure in GPa, for ``cell``.
     max_rounds : int, default=50
         The most rounds.
     energy_tol : float, default=1e-3
@@ -138,21 +144,21 @@ def find_minima(
     Examples
     --------
     >>> from tempfile import mkdtemp
+    >>> from ase.build import bulk
     >>> from ase.calculators.emt import EMT
     >>> from sklearn.pipeline import make_pipeline
-    >>> from skatom.active import AdaptiveSampling, find_minima, random_crystals
+    >>> from skatom.active import AdaptiveSampling, find_minima
     >>> from skatom.descriptors import MomentTensor
     >>> from skatom.models import LinearPotential
     >>> from skatom.selection import MaxVol
-    >>> starts = random_crystals("Cu2", 4, volume=12.0, min_distance=2.2)
+    >>> starts = [bulk("Cu", a=3.5), bulk("Cu", "bcc", a=2.9), bulk("Cu", a=3.7)]
     >>> tensors = MomentTensor(cutoff=5.0, level=8)
     >>> sampling = AdaptiveSampling(
     ...     make_pipeline(tensors, LinearPotential(alpha=1e-8)), EMT(),
     ...     MaxVol(tensors, rows="atom"), threshold=5.0, folder=mkdtemp(), initial=starts,
     ... )
-    >>> minima = find_minima(sampling, starts)
-    >>> bool(minima[0].get_potential_energy() / 2 < 0.05)  # copper has 0
-    True
+    >>> [atoms.info["starts"] for atoms in find_minima(sampling, starts)]
+    [[0, 2], [1]]
     """
     settings = {
         "fmax": fmax, "max_steps": max_steps, "optimizer": optimizer, "cell": cell,
@@ -189,7 +195,7 @@ def _distinct(found, energy_tol, volume_tol):
         for known, other in minima:
             near = abs(enthalpy - known) < energy_tol
             if near and _is_like(atoms, other, volume_tol):
-                other.info["starts"].append(k)
+                other.info["starts"] = sorted([*other.info["starts"], k])
                 break
         else:
             atoms.info["starts"] = [k]
