@@ -122,7 +122,9 @@ class Learner:
         frame, names = atoms.copy(), ["energy", "forces"]
         known = getattr(atoms.calc, "results", {})
         if known.keys() >= {*names}:
-            results = {name: known[name] for name in [*names, "stress"] if name in known}
+            if atoms.pbc.all() and "stress" in known:
+                names.append("stress")
+            results = {name: known[name] for name in names}
             frame.calc = SinglePointCalculator(frame, **results)
             return frame
         self._check_number(score)
