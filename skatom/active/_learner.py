@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from skatom._files import written_whole
 from skatom._prediction import predictable
+from skatom._results import check_results, same_physics
 from skatom._warnings import warn
 from skatom.selection import PredictedDeviation
 from skatom.structures import Structures
@@ -22,8 +23,6 @@ from skatom.targets import Targets
 
 _LABELS = "labels.traj"
 _FAILED = "failed.traj"
-# Positions and cells (Å) within this are those of one structure.
-_SAME = 1e-9
 # Numbers, and lists of them, by which warnings of the same kind differ.
 _NUMBERS = re.compile(r"[-+\d.]+(e[-+]?\d+)?( \([^)]*\))?((,| and) [-+\d.]+( \([^)]*\))?)*")
 
@@ -59,7 +58,7 @@ class Learner:
     def begin(self, initial):
         """Learn the labels of the folder, and those of the first structures that it lacks."""
         file = self._folder / _LABELS
-        if file.exists():
+        if file.exists() and file.stat().st_size:  # else killed before the first label
             self.frames = read(file, ":")
         self.add([frame for frame in initial if not self.knows(frame)], np.inf, 0)
         if self.frames and self.model is None:
@@ -67,7 +66,7 @@ class Learner:
 
     def knows(self, atoms):
         """Whether this very structure has a label."""
-        return any(_same(atoms, frame) for frame in self.frames)
+        return any(same_physics(atoms, frame) for frame in self.frames)
 
     def score(self, atoms):
         """How new a structure is."""
@@ -122,6 +121,7 @@ class Learner:
         frame, names = atoms.copy(), ["energy", "forces"]
         known = getattr(atoms.calc, "results", {})
         if known.keys() >= {*names}:
+            check_results(atoms, len(self.frames))
             if atoms.pbc.all() and "stress" in known:
                 names.append("stress")
             results = {name: known[name] for name in names}
@@ -197,16 +197,6 @@ def _each_kind_once(told):
         if not told >= kinds:
             told |= kinds
             warn(str(each.message), each.category)
-
-
-def _same(atoms, other):
-    return (
-        len(atoms) == len(other)
-        and np.array_equal(atoms.numbers, other.numbers)
-        and np.array_equal(atoms.pbc, other.pbc)
-        and np.allclose(atoms.cell, other.cell, rtol=0, atol=_SAME)
-        and np.allclose(atoms.positions, other.positions, rtol=0, atol=_SAME)
-    )
 
 
 def _data(frames):
