@@ -6,7 +6,7 @@
 Dynamics of 64 atoms at constant volume: a crystal at 1000 K, its melting at 5000 K, the liquid at
 3000 K, for 40, 20 and 40 % of the time. The reference is ASE's Tersoff potential. The model is a
 linear potential of moment tensors, which begins with the same few labels in all runs, and learns
-where the grade of an atom exceeds the threshold, or after fixed numbers of steps whatever the
+where the grade of an atom exceeds a threshold, or after fixed numbers of steps whatever the
 structure.
 
 Forces are compared with the reference for frames of one more run on the fly, with other random
@@ -32,7 +32,7 @@ from sklearn.base import BaseEstimator
 from benchmarks.harness import own, run_process, table
 
 STAGES = ((1000, 0.4), (5000, 0.2), (3000, 0.4))  # temperature in K, share of the time
-LEVEL, CUTOFF, ALPHA, THRESHOLD = 12, 4.0, 1e-8, 2.0
+LEVEL, CUTOFF, ALPHA = 12, 4.0, 1e-8
 TIMESTEP, INTERVAL, CLOSEST = 2.0, 50, 1.7
 LABELS, ASKED, INITIAL = "labels.traj", "asked.txt", 5
 
@@ -88,8 +88,8 @@ def crystal(amplitude, seed):
     return atoms
 
 
-def learner(folder, interval):
-    """The calculator, on the fly (None) or at fixed intervals, and its reference."""
+def learner(folder, way):
+    """The calculator, which learns above a "grade" or "every" few steps, and its reference."""
     from sklearn.pipeline import make_pipeline
 
     from skatom.active import LearningOnTheFly
@@ -98,10 +98,11 @@ def learner(folder, interval):
     from skatom.selection import MaxVol
 
     tensors, known = MomentTensor(cutoff=CUTOFF, level=LEVEL), reference(folder)
-    measure = MaxVol(tensors, rows="atom") if interval is None else EveryFew(interval)
+    kind, number = way.split()
+    measure = MaxVol(tensors, rows="atom") if kind == "grade" else EveryFew(int(number))
     calculator = LearningOnTheFly(
         make_pipeline(tensors, LinearPotential(alpha=ALPHA)), known, measure, folder=folder,
-        threshold=THRESHOLD, update="partial_fit",
+        threshold=float(number) if kind == "grade" else 0.0, update="partial_fit",
         initial=[crystal(0.02 * (k + 1), k) for k in range(INITIAL)],
     )  # fmt: skip
     return calculator, known
@@ -138,12 +139,12 @@ def _frames(read, folder, stage):
     return read(file, ":") if file.exists() else []
 
 
-def follow(folder, picoseconds, seed, interval):
+def follow(folder, picoseconds, seed, way):
     """One run: its labels and seconds, and what became of its frames."""
     warnings.simplefilter("ignore")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    begin = time.process_time()
-    calculator, known = learner(folder, interval)
+    calculator, known = learner(folder, way)
+    begin, known.seconds = time.process_time(), 0.0
     ended = simulate(calculator, folder, picoseconds, seed)
     seconds = time.process_time() - begin
     frames = frames_of(folder)
@@ -161,12 +162,12 @@ def _closest(frame):
     return float(distances[np.triu_indices(len(frame), 1)].min())
 
 
-def errors(folder, test_folder, interval, few):
+def errors(folder, test_folder, way, few):
     """RMSE of forces of frames of another run, and RMSE and largest error of its own forces."""
     import skatom
 
     warnings.simplefilter("ignore")
-    calculator, known = learner(folder, interval)
+    calculator, known = learner(folder, way)
     off = {}
     for name, place in (("test", test_folder), ("own", folder)):
         frames = [frame for frame in frames_of(place)[::few] if _closest(frame) > CLOSEST]
@@ -183,11 +184,11 @@ def errors(folder, test_folder, interval, few):
     }
 
 
-def survive(folder, picoseconds, kills, seed):
+def survive(folder, picoseconds, kills, seed, way):
     """What is left of a run whose process was killed at random moments and begun again."""
     rng = random.Random(seed)
     Path(folder).mkdir(parents=True)
-    command = [str(part) for part in own(follow, folder, picoseconds, seed, None)]
+    command = [str(part) for part in own(follow, folder, picoseconds, seed, way)]
     done = 0
     while done < kills:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -215,9 +216,8 @@ def survive(folder, picoseconds, kills, seed):
 
 def add_arguments(parser):
     parser.add_argument("--picoseconds", type=float, default=20.0, help="of a run (default: 20)")
-    parser.add_argument(
-        "--intervals", default="30,100,300,1000", help="steps from label to label, in turn"
-    )
+    parser.add_argument("--grades", default="2,10", help="thresholds on the fly, the first of all")
+    parser.add_argument("--intervals", default="30,100,300,1000", help="steps between labels")
     parser.add_argument("--kills", type=int, default=10, help="of the last part (default: 10)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default: 1)")
     parser.add_argument(
@@ -226,44 +226,50 @@ def add_arguments(parser):
 
 
 def run(options):
-    intervals = [int(part) for part in options.intervals.split(",") if part]
-    length, rows = options.picoseconds, []
+    first, *rest = (f"grade {part}" for part in options.grades.split(","))
+    ways = [first, *rest, *(f"every {part}" for part in options.intervals.split(",") if part)]
+    length, few = options.picoseconds, options.few
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.jobs) as pool:
 
         def submit(function, *arguments):
             return pool.submit(run_process, own(function, *arguments), 1)
 
-        folders = {each: f"{place}/{each or 'on the fly'}" for each in (None, *intervals)}
-        test = submit(follow, f"{place}/test", length, 1, None)
-        runs = {None: submit(follow, folders[None], length, 0, None)}
-        killed = options.kills and pool.submit(survive, f"{place}/killed", length, options.kills, 0)
-        for each in intervals:
-            runs[each] = submit(follow, folders[each], length, 0, each)
-        print("other random numbers:", test.result(), flush=True)
+        test = submit(follow, f"{place}/test", length, 1, first)
+        runs = {way: submit(follow, f"{place}/{way}", length, 0, way) for way in ways}
+        killed = options.kills and pool.submit(
+            survive, f"{place}/killed", length, options.kills, 0, first
+        )
+        print(f"other random numbers: {test.result()['labels']} labels", flush=True)
         off = {}
-        for each in sorted(runs, key=lambda each: -(each or np.inf)):  # the shortest first
-            print(f"{_name(each)}:", runs[each].result(), flush=True)
-            off[each] = submit(errors, folders[each], f"{place}/test", each, options.few)
-        for each, found in off.items():
-            rows.append(_row(_name(each), runs[each].result(), found.result()))
+        for way, found in runs.items():
+            print(f"{way}: {found.result()['labels']} labels", flush=True)
+            off[way] = submit(errors, f"{place}/{way}", f"{place}/test", way, few)
+        rows = []
+        for way, found in off.items():
+            rows.append(_row(way, runs[way].result(), found.result()))
             print(" ".join(rows[-1]), flush=True)
         header = [
             "labelled", "labels", "ps", "error", "own", "largest", "closest", "unphysical",
             "ms/step", "of these Tersoff",
         ]  # fmt: skip
         table("silicon, forces in eV/Å, distances in Å, time of the processor", header, rows)
+        print(f"  forces of the reference: {found.result()['scale']:.2f} eV/Å")
+        for way, found in runs.items():
+            if found.result()["ended"]:
+                print(f"  {way} ended: {found.result()['ended']}")
         if killed:
-            print("killed:", killed.result(), flush=True)
+            found = killed.result()
+            print(
+                f"  killed {found['kills']} times: {found['asked']} calls of the reference for "
+                f"{found['labels']} labels, {found['twice']} labelled twice, {found['unphysical']} "
+                f"frames unphysical, ended: {found['ended'] or 'after its time'}"
+            )
 
 
-def _name(interval):
-    return "on the fly" if interval is None else f"every {interval}"
-
-
-def _row(name, found, off):
+def _row(way, found, off):
     steps = max(found["calls"], 1)
     return [
-        name, str(found["labels"]), f"{found['calls'] * TIMESTEP / 1000:.1f}",
+        way, str(found["labels"]), f"{found['calls'] * TIMESTEP / 1000:.1f}",
         *(f"{off[key]:.3f}" for key in ("test", "own", "largest")), f"{found['closest']:.2f}",
         f"{found['unphysical']} of {found['frames']}", f"{1e3 * found['seconds'] / steps:.1f}",
         f"{1e3 * found['reference'] / steps:.1f}",
