@@ -121,7 +121,7 @@ def simulate(calculator, folder, picoseconds, seed):
                 seed=10 * seed + stage, interval=INTERVAL,
                 trajectory=Path(folder) / f"{stage}.traj", resume=True,
             )  # fmt: skip
-        except (ValueError, MemoryError, FloatingPointError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             return f"{temperature} K: {error}"
         atoms = found.atoms
     return None
@@ -243,17 +243,19 @@ def run(options):
         off = {}
         for way, found in runs.items():
             print(f"{way}: {found.result()['labels']} labels", flush=True)
-            off[way] = submit(errors, f"{place}/{way}", f"{place}/test", way, few)
+            if not found.result()["ended"]:
+                off[way] = submit(errors, f"{place}/{way}", f"{place}/test", way, few)
         rows = []
-        for way, found in off.items():
-            rows.append(_row(way, runs[way].result(), found.result()))
+        for way, found in runs.items():
+            rows.append(_row(way, found.result(), off[way].result() if way in off else None))
             print(" ".join(rows[-1]), flush=True)
         header = [
             "labelled", "labels", "ps", "error", "own", "largest", "closest", "unphysical",
             "ms/step", "of these Tersoff",
         ]  # fmt: skip
         table("silicon, forces in eV/Å, distances in Å, time of the processor", header, rows)
-        print(f"  forces of the reference: {found.result()['scale']:.2f} eV/Å")
+        if first in off:
+            print(f"  forces of the reference: {off[first].result()['scale']:.2f} eV/Å")
         for way, found in runs.items():
             if found.result()["ended"]:
                 print(f"  {way} ended: {found.result()['ended']}")
@@ -270,7 +272,7 @@ def _row(way, found, off):
     steps = max(found["calls"], 1)
     return [
         way, str(found["labels"]), f"{found['calls'] * TIMESTEP / 1000:.1f}",
-        *(f"{off[key]:.3f}" for key in ("test", "own", "largest")), f"{found['closest']:.2f}",
+        *(f"{off[key]:.3f}" if off else "" for key in ("test", "own", "largest")), f"{found['closest']:.2f}",
         f"{found['unphysical']} of {found['frames']}", f"{1e3 * found['seconds'] / steps:.1f}",
         f"{1e3 * found['reference'] / steps:.1f}",
     ]  # fmt: skip
