@@ -270,9 +270,9 @@ def run(options):
 
 def _row(way, found, off):
     steps = max(found["calls"], 1)
+    sizes = (f"{off[key]:.3f}" if off else "" for key in ("test", "own", "largest"))
     return [
-        way, str(found["labels"]), f"{found['calls'] * TIMESTEP / 1000:.1f}",
-        *(f"{off[key]:.3f}" if off else "" for key in ("test", "own", "largest")), f"{found['closest']:.2f}",
-        f"{found['unphysical']} of {found['frames']}", f"{1e3 * found['seconds'] / steps:.1f}",
-        f"{1e3 * found['reference'] / steps:.1f}",
+        way, str(found["labels"]), f"{found['calls'] * TIMESTEP / 1000:.1f}", *sizes,
+        f"{found['closest']:.2f}", f"{found['unphysical']} of {found['frames']}",
+        f"{1e3 * found['seconds'] / steps:.1f}", f"{1e3 * found['reference'] / steps:.1f}",
     ]  # fmt: skip
