@@ -105,6 +105,7 @@ EXAMPLES = [
     "relevance",
     "chemical_potential",
     "silicon",
+    "silicon_on_the_fly",
     "phase_diagram",
     "uncertainty",
     "tensors",

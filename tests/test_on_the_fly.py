@@ -1,5 +1,13 @@
 """Learning on the fly: labels, resumption, failing references, unknown species."""
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import units
@@ -15,6 +23,7 @@ from skatom.active import LearningOnTheFly
 from skatom.descriptors import MomentTensor
 from skatom.models import Committee, LinearPotential
 from skatom.selection import MaxVol, NearestDistance
+from skatom.simulation import molecular_dynamics
 
 TENSORS = MomentTensor(cutoff=4.5, level=8)
 MODEL = make_pipeline(TENSORS, LinearPotential(alpha=1e-8))
@@ -91,6 +100,86 @@ def test_the_same_folder_gives_the_same_model(tmp_path, update):
     again = LearningOnTheFly(model, EMT(), measure, folder=tmp_path)
     assert len(again.frames_) == len(atoms.calc.frames_) > 1
     np.testing.assert_allclose(again.model_[-1].coef_, atoms.calc.model_[-1].coef_, rtol=1e-6)
+
+
+def test_dynamics_go_on_with_a_model_that_has_learnt_meanwhile(tmp_path):
+    def run(steps):
+        calculator = LearningOnTheFly(MODEL, EMT(), GRADES, folder=tmp_path)
+        file = tmp_path / "steps.traj"
+        return molecular_dynamics(
+            calculator, copper(), steps, timestep=5.0, interval=2, trajectory=file, resume=True
+        )
+
+    calculator = run(4).atoms.calc
+    n_labels = len(calculator.frames_)
+    later = copper()
+    later.rattle(0.4, seed=1)
+    calculator.calculate(later)
+    assert len(calculator.frames_) > n_labels
+    assert run(6).steps.tolist() == [0, 2, 4, 6]
+
+
+def test_the_same_warning_of_many_fits_is_given_once(tmp_path):
+    class Reversed(EMT):
+        """A reference whose forces have the wrong sign."""
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            super().calculate(atoms, properties, system_changes)
+            self.results["forces"] = -self.results["forces"]
+
+    start = [copper(seed) for seed in range(10)]
+    with pytest.warns(UserWarning) as caught:
+        calculator = LearningOnTheFly(MODEL, Reversed(), GRADES, folder=tmp_path, initial=start)
+        for seed in range(3):
+            atoms = copper()
+            atoms.rattle(0.2 + 0.1 * seed, seed=seed)
+            calculator.calculate(atoms)
+    assert len(calculator.frames_) > 11
+    texts = [str(each.message) for each in caught]
+    assert sum("wrong sign" in text for text in texts) == 1
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_on_the_fly import *
+
+class Logged(CountingEMT):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        with open(sys.argv[1] + "/asked.txt", "a") as file:
+            print(atoms.positions.tobytes().hex(), file=file)
+        super().calculate(atoms, properties, system_changes)
+
+calculator = LearningOnTheFly(MODEL, Logged(), GRADES, folder=sys.argv[1])
+print("begun", flush=True)
+molecular_dynamics(
+    calculator, copper(), 600, timestep=5.0, ensemble="nvt", temperature=900, interval=5,
+    trajectory=sys.argv[1] + "/steps.traj", resume=True,
+)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
+def test_a_process_that_is_killed_ten_times_labels_nothing_twice(tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = sys.executable, "-c", KILLED, tmp_path, Path(__file__).parent
+    rng, kills = random.Random(0), 10
+    for _ in range(kills):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(rng.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    labels = [frame.positions.tobytes().hex() for frame in read(tmp_path / "labels.traj", ":")]
+    asked = (tmp_path / "asked.txt").read_text().split()
+    assert len(set(labels)) == len(labels) > 3
+    # a label that was being computed, or written, at a kill is asked for again
+    assert len(asked) <= len(labels) + kills
+    assert set(labels) <= set(asked)
+    steps = [frame.info["step"] for frame in read(tmp_path / "steps.traj", ":")]
+    assert steps == list(range(0, 601, 5))
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 4])

@@ -6,25 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
-from skatom._files import written_whole
-from skatom._prediction import predictable
 from skatom._typing import Estimator
-from skatom._warnings import warn
+from skatom.active._learner import Learner
 from skatom.calculators import SkatomCalculator
-from skatom.selection import PredictedDeviation
 from skatom.selection.novelty import Novelty
-from skatom.structures import Structures
-from skatom.targets import Targets
-
-_LABELS = "labels.traj"
-_FAILED = "failed.traj"
 
 
 class LearningOnTheFly(Calculator):
@@ -42,10 +29,11 @@ class LearningOnTheFly(Calculator):
 
     Every label is written to a folder at once, with the score and the number of the call. The same
     folder given again, after an interruption or a reference that failed, goes on with all labels;
-    nothing is labelled twice.
+    nothing is labelled twice. `skatom.simulation.molecular_dynamics` with ``resume=True`` goes on
+    with the dynamics, too. What the fits say of the labels is said once, not after each label.
 
-    Relaxations and paths of reactions need a potential that does not change while they run: stop
-    them at the threshold instead, by ``SkatomCalculator(model, uncertainty=…, stop_above=…)``.
+    Relaxations and paths of reactions need a potential that does not change while they run: take
+    `AdaptiveSampling`, which stops them at the threshold and begins them again.
 
     Parameters
     ----------
@@ -120,6 +108,8 @@ class LearningOnTheFly(Calculator):
     (51, True)
     """
 
+    # between frames, so that another model may have given the energy of the frame before
+    learns = True
     implemented_properties = ("energy", "forces", "stress", "free_energy", "energies")
 
     def __init__(
@@ -135,17 +125,14 @@ class LearningOnTheFly(Calculator):
         max_labels: int | None = None,
     ) -> None:
         super().__init__()
-        if update not in {"fit", "partial_fit"}:
-            raise ValueError(f"update={update!r}: choose 'fit' or 'partial_fit'")
-        self.model, self.reference = model, reference
-        self.measure = PredictedDeviation(model) if measure is None else measure
-        self.threshold, self.update, self.max_labels = threshold, update, max_labels
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.frames_, self.scores_, self.n_calls_ = [], [], 0
-        self._too_low = False
-        self.model_ = self.measure_ = self._calculator = None
-        self._begin(initial)
+        self.threshold = threshold
+        self.scores_, self.n_calls_ = [], 0
+        self._learner = Learner(
+            model, reference, measure, threshold=threshold, folder=folder, update=update,
+            max_labels=max_labels,
+        )  # fmt: skip
+        self._learner.begin(initial)
+        self._calculator = None
 
     def calculate(
         self,
@@ -155,118 +142,33 @@ class LearningOnTheFly(Calculator):
     ) -> None:
         """Judge the structure, label it if it is new, and predict; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
-        score = self._score(self.atoms)
+        score = self._learner.score(self.atoms)
         self.n_calls_ += 1
         self.scores_.append(score)
         if score > self.threshold:
-            self._check_number(score)
-            self._learn([self._labelled(self.atoms, score)])
-            self._compare(self._score(self.atoms))
+            self._learner.add([self.atoms], score, self.n_calls_)
+            self._learner.look_again(self.atoms)
+            self._calculator = None
+        if self._calculator is None:
+            self._calculator = SkatomCalculator(self.model_)
         self._calculator.calculate(self.atoms, properties, all_changes)
         self.results = dict(self._calculator.results)
 
+    @property
+    def frames_(self):
+        """The labelled structures."""
+        return self._learner.frames
+
+    @property
+    def model_(self):
+        """The fitted model; None before the first label."""
+        return self._learner.model
+
+    @property
+    def measure_(self):
+        """The fitted measure; None before the first label."""
+        return self._learner.measure
+
     def summary(self) -> str:
         """What has been labelled so far, in a sentence."""
-        largest = max(self.scores_, default=0.0)
-        text = f"{len(self.frames_)} labels, {self.n_calls_} structures judged"
-        if self.n_calls_ and largest <= self.threshold:
-            return (
-                f"{text}; none was newer than threshold={self.threshold:g}, the largest score was "
-                f"{largest:.3g}: a lower threshold would learn more"
-            )
-        return text
-
-    def _begin(self, initial):
-        """Learn the labels of the folder, or the first structures."""
-        file = self.folder / _LABELS
-        if file.exists():
-            self._learn(read(file, ":"), new=False)
-            return
-        frames = [f if _is_labelled(f) else self._labelled(f, np.inf) for f in initial]
-        if frames:
-            self._learn(frames)
-
-    def _score(self, atoms):
-        if self.model_ is None:
-            return np.inf
-        return float(self.measure_.score(Structures.from_ase([atoms]))[0])
-
-    def _labelled(self, atoms, score):
-        """A copy of the structure with the results of the reference."""
-        frame = atoms.copy()
-        names = ["energy", "forces"]
-        if atoms.pbc.all() and "stress" in self.reference.implemented_properties:
-            names.append("stress")
-        try:
-            results = {name: self.reference.get_property(name, frame) for name in names}
-        except Exception as error:
-            with written_whole(self.folder / _FAILED) as path:
-                write(path, frame)
-            raise RuntimeError(
-                f"the reference failed ({type(error).__name__}: {error}) for the structure in "
-                f"{self.folder / _FAILED}; all labels are kept: mend it and begin again with the "
-                "same folder"
-            ) from error
-        frame.info |= {"score": score, "call": self.n_calls_}
-        frame.calc = SinglePointCalculator(frame, **results)
-        return frame
-
-    def _learn(self, frames, new=True):
-        if new:
-            with written_whole(self.folder / _LABELS) as path:
-                write(path, [*self.frames_, *frames])
-        before, self.frames_ = self.frames_, [*self.frames_, *frames]
-        known = {z for frame in before for z in frame.numbers}
-        seen = known.issuperset(z for frame in frames for z in frame.numbers)
-        if self.update == "partial_fit" and before and seen:
-            self._learn_more(frames)
-        else:
-            self._learn_all()
-        given = predictable(self.model_)
-        if "forces" not in given:
-            raise ValueError(f"the model predicts {', '.join(given)}, but no forces")
-        self._calculator = SkatomCalculator(self.model_)
-
-    def _learn_all(self):
-        structures, targets = _data(self.frames_)
-        self.measure_ = clone(self.measure).fit(structures, targets)
-        own = isinstance(self.measure, PredictedDeviation)
-        self.model_ = self.measure_.model_ if own else clone(self.model).fit(structures, targets)
-
-    def _learn_more(self, frames):
-        structures, targets = _data(frames)
-        pipeline = isinstance(self.model_, Pipeline)
-        last = self.model_.steps[-1][1] if pipeline else self.model_
-        if not hasattr(last, "partial_fit"):
-            raise ValueError(f"{type(last).__name__} has no partial_fit: take update='fit'")
-        features = self.model_[:-1].transform(structures) if pipeline else structures
-        last.partial_fit(features, targets)
-        if not isinstance(self.measure, PredictedDeviation):  # it looks at the model itself
-            self.measure_.partial_fit(structures, targets)
-
-    def _check_number(self, score):
-        if self.max_labels is not None and len(self.frames_) >= self.max_labels:
-            raise RuntimeError(
-                f"a structure has the score {score:.3g}, above threshold={self.threshold:g}, and "
-                f"max_labels={self.max_labels} are used up: raise one of them, or take a model that"
-                " learns more from its labels"
-            )
-
-    def _compare(self, score):
-        """Warn, once, if a structure is as new after it has been learnt."""
-        if score > self.threshold and not self._too_low:
-            self._too_low = True
-            warn(
-                f"a structure has the score {score:.3g} after it has been learnt, above "
-                f"threshold={self.threshold:g}: with this model and measure every structure may be "
-                "labelled; raise the threshold"
-            )
-
-
-def _is_labelled(frame):
-    results = getattr(frame.calc, "results", {})
-    return "energy" in results and "forces" in results
-
-
-def _data(frames):
-    return Structures.from_ase(frames), Targets.from_ase(frames)
+        return self._learner.summary(f"{self.n_calls_} structures judged", self.scores_)

@@ -90,7 +90,8 @@ def molecular_dynamics(
     Parameters
     ----------
     model : fitted estimator, Pipeline, search, or ASE calculator
-        A model that predicts energies and forces, and for ``"npt"`` stresses.
+        A model that predicts energies and forces, and for ``"npt"`` stresses. One that learns
+        meanwhile, such as `skatom.active.LearningOnTheFly`, may know more after an interruption.
     atoms : ase.Atoms
         The structure, which is not changed. If it has momenta, it begins with them, unless
         ``"nve"`` is given a temperature.
@@ -164,7 +165,7 @@ def molecular_dynamics(
         file.check_begin(original)
         atoms, begin, state = _first(original, file, settings)
         atoms.calc = calculator
-        if file.before:
+        if file.before and not getattr(calculator, "learns", False):
             file.check_model(atoms)
         method = integrator(atoms, settings, begin, state)
         log = _Frames(file, atoms, watch, method, steps, interval, verbose)
