@@ -4,8 +4,6 @@ import numpy as np
 from ase.data import atomic_masses
 
 from skatom.memory import check_memory
-from skatom.parallel import serial_blas
-from skatom.solvers import StreamedQR
 from skatom.structures import groups_by_size
 
 # Bytes of the rows of functions of atoms that are made at once.
@@ -50,43 +48,31 @@ def dipole_rows(functions, structures):
 ROWS = {"dipole": dipole_rows, "charges": without_mean}
 
 
-def least_squares(basis, X, target, labels, weights):
-    """The rows of all structures and the labels, or as few as say the same.
+def weighted_rows(basis, X, target, roots):
+    """The rows of all labels times the roots of their weights, shape (n_labels, n_columns).
 
     Parameters
     ----------
     basis : ChargeBasis
     X : AtomicFeatures
     target : {"dipole", "charges"}
-    labels : ndarray of float, shape (n_rows,)
-    weights : ndarray of float, shape (n_rows,)
+    roots : ndarray of float, shape (n_labels,)
 
     Returns
     -------
-    rows : ndarray of float, shape (n_kept, n_columns)
-    targets : ndarray of float, shape (n_kept,)
-    rest : float
-        The part of the sum of squares of the labels that the targets do not have.
+    ndarray of float
     """
     n = basis.n_columns
+    # the rows, their singular vectors on both sides, and work space
     check_memory(
-        8.0 * n * 4 * min(n, len(labels)) + 3 * _BATCH_BYTES,
-        f"the least squares of {n} coefficients and {len(labels)} labels",
+        8.0 * n * (3 * len(roots) + 3 * min(n, len(roots))) + 3 * _BATCH_BYTES,
+        f"the least squares of {n} coefficients and {len(roots)} labels",
         "take fewer features, for example by FeatureSelector, or a smaller n_sparse",
     )
-    roots = np.sqrt(weights)
-    of_atoms = X.offsets if target == "charges" else 3 * np.arange(len(X) + 1)
-    sums, kept = StreamedQR(n), []
-    few = len(labels) <= n
+    ends = X.offsets if target == "charges" else 3 * np.arange(len(X) + 1)
+    rows = np.empty((len(roots), n))
     for batch in groups_by_size(X.offsets, max(1, _BATCH_BYTES // (8 * n))):
-        part = X[batch]
-        place = slice(of_atoms[batch.start], of_atoms[batch.stop])
-        rows = ROWS[target](basis.functions(part), part.structures) * roots[place, None]
-        if few:
-            kept.append(rows)
-            continue
-        with serial_blas():
-            sums.update(rows, roots[place] * labels[place])
-    if few:
-        return np.concatenate(kept), roots * labels, 0.0
-    return sums.triangle, sums.projections[:, 0], float(sums.residuals[0])
+        part, place = X[batch], slice(ends[batch.start], ends[batch.stop])
+        rows[place] = ROWS[target](basis.functions(part), part.structures)
+        rows[place] *= roots[place, None]
+    return rows

@@ -23,10 +23,10 @@ from skatom.models._regressor import StructureRegressor
 from skatom.models.charges.charge_expansion import ChargeBasis
 from skatom.models.charges.charge_rows import (
     dipole_of_shared_charge,
-    least_squares,
     sums_of_atoms,
+    weighted_rows,
 )
-from skatom.models.charges.evidence import solve_ridge
+from skatom.models.charges.left_out import solve_ridge
 from skatom.properties import in_order
 from skatom.targets import Targets, as_targets
 
@@ -56,8 +56,9 @@ class LatentChargeRidge(StructureRegressor):
     .. math:: \sum_A |\mu(A) - \hat\mu(A)|^2 + \alpha \bar K |w|^2
 
     or with a kernel :math:`a^\top k(z, z)\, a` in place of :math:`|w|^2`, where :math:`\bar K` is
-    the mean prior variance of a component of the dipole for :math:`|w|^2 = 1`. It is the mean of a
-    Gaussian process, whose marginal likelihood chooses α.
+    the mean over structures and directions of the squares of what multiplies w. The best α is
+    that of the least errors of structures that are left out one after the other, which follow from
+    a single singular value decomposition.
 
     X are `AtomicFeatures`, so that the model is the last step of a Pipeline.
 
@@ -71,9 +72,9 @@ class LatentChargeRidge(StructureRegressor):
         What is learnt: charges from dipoles, or charges from charges.
     total_charge : float, default=0.0
         The charge Q of each structure in e.
-    alpha : float or "evidence", default="evidence"
-        Regularisation strength α, the noise variance relative to the mean prior variance of a
-        label. "evidence": the largest marginal likelihood.
+    alpha : float or "loo", default="loo"
+        Regularisation strength α, the noise variance relative to the mean of the diagonal of the
+        kernel matrix of all labels. "loo": the least errors of structures that are left out.
     n_sparse : int or dict, default=300
         Number of representative environments of each species, or a dict such as
         ``{"H": 300, "O": 800}``. Ignored without a kernel, like ``selection`` and ``n_candidates``.
@@ -92,8 +93,9 @@ class LatentChargeRidge(StructureRegressor):
         The charges as functions of the features.
     alpha_ : float
         The regularisation strength.
-    log_marginal_likelihood_ : float
-        Logarithm of the evidence, to compare features and kernels.
+    loo_error_ : float
+        Root mean square of the errors of left-out structures, of a component of the dipole or of a
+        charge, to compare features and kernels.
     species_ : ndarray of int, shape (n_species,)
         Sorted atomic numbers seen in `fit`.
     n_features_in_ : int
@@ -111,7 +113,8 @@ class LatentChargeRidge(StructureRegressor):
         If labels are missing or of another shape, those of charges sum up to another charge, all
         structures are single atoms, or a species was not in ``fit``.
     MemoryError
-        If the least squares do not fit in memory. Their triangle takes 8 n_columns² bytes.
+        If the least squares do not fit in memory. They take three numbers for each coefficient and
+        label.
 
     See Also
     --------
@@ -123,9 +126,6 @@ class LatentChargeRidge(StructureRegressor):
     The dipole of a charged structure depends on the origin, which is the centre of mass: labels
     must refer to it, too. Positions are taken as they are, so molecules in periodic cells must not
     be cut by a border.
-
-    Charges do not describe the dipole of a single atom, such as that of a lone pair in a planar
-    molecule that is out of its plane; `TensorKernelRidge` can learn what they leave.
 
     References
     ----------
@@ -155,7 +155,7 @@ class LatentChargeRidge(StructureRegressor):
         "kernel": [DotKernel, None],
         "target": [StrOptions({"dipole", "charges"})],
         "total_charge": [Real],
-        "alpha": [POSITIVE, StrOptions({"evidence"})],
+        "alpha": [POSITIVE, StrOptions({"loo"})],
         "n_sparse": [Interval(Integral, 1, None, closed="left"), dict],
         "selection": [StrOptions({"fps", "cur", "random"}), "array-like"],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
@@ -168,7 +168,7 @@ class LatentChargeRidge(StructureRegressor):
         target: str = "dipole",
         *,
         total_charge: float = 0.0,
-        alpha: float | str = "evidence",
+        alpha: float | str = "loo",
         n_sparse: int | dict = 300,
         selection: str | ArrayLike = "fps",
         n_candidates: int = 5000,
@@ -221,17 +221,20 @@ class LatentChargeRidge(StructureRegressor):
             X, np.repeat(weights, X.n_atoms), self.kernel, self.n_sparse, self.selection,
             self.n_candidates, check_random_state(self.random_state),
         )  # fmt: skip
-        weights = np.repeat(weights, X.n_atoms if self.target == "charges" else 3)
-        rows, values, rest = least_squares(basis, X, self.target, labels, weights)
+        sizes = X.n_atoms if self.target == "charges" else np.full(len(X), 3)
+        weights = np.repeat(weights, sizes)
+        rows = weighted_rows(basis, X, self.target, np.sqrt(weights))
         if not np.any(rows):
             raise ValueError(
                 "every structure is a single atom, whose charge is total_charge: give molecules"
             )
-        found = solve_ridge(rows, values, rest, float(weights.sum()), self.alpha)
+        found = solve_ridge(
+            rows, np.sqrt(weights) * labels, sizes, float(weights.sum()), self.alpha
+        )
         vars(self).update(
             expansion_=basis.expansion(found.coefficients, float(self.total_charge)),
             alpha_=found.alpha,
-            log_marginal_likelihood_=found.log_marginal_likelihood,
+            loo_error_=found.loo_error,
             species_=basis.species,
             n_features_in_=X.n_features,
             outputs_=self.gives if self.target == "dipole" else ("charges",),
