@@ -97,6 +97,8 @@ EXAMPLES = [
     "long_dynamics",
     "torsion",
     "vibrations",
+    "infrared_spectrum",
+    "path_integrals",
     "symmetry",
     "environments",
     "coulomb_to_soap",

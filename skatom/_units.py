@@ -38,6 +38,8 @@ _UNITS = {
     "d": (units.Debye, _DIPOLE),
 }
 _ALIASES = {"cm^-1": units.invcm, "1/cm": units.invcm}
+# km/mol for a squared slope of a dipole along a normal coordinate of 1 e²/amu
+INFRARED_INTENSITY = units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu) / 1000
 _FACTOR = re.compile(r"(a0|[^\W\d]+)(?:(?:\^|\*\*)?(-?\d+))?$")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 

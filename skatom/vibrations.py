@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.units import Debye, _amu, _c, _e
+from ase.units import _amu, _c, _e
 
 from skatom._prediction import predict, predictable, unwrap
 from skatom._rigid_motions import rigid_motions
 from skatom._typing import Array, Estimator
+from skatom._units import INFRARED_INTENSITY
 from skatom.structures import Structures
 
 __all__ = ["NormalModes", "infrared_intensities", "normal_modes"]
-
-# km/mol for a squared change of the dipole of 1 (D/Å)²/amu
-_INTENSITY = 42.2561
 
 
 @dataclass(frozen=True)
@@ -162,8 +160,8 @@ def infrared_intensities(model: Estimator, vibrations: NormalModes, step: float 
     lengths = step / largest
     moved = _displaced(structures, lengths[:, None, None] * vibrations.modes)
     dipoles = predict(model, moved, ("dipole",))["dipole"].reshape(2, len(lengths), 3)
-    slopes = (dipoles[0] - dipoles[1]) / (2 * lengths[:, None] * Debye)
-    return _INTENSITY * np.sum(slopes**2, axis=1)
+    slopes = (dipoles[0] - dipoles[1]) / (2 * lengths[:, None])
+    return INFRARED_INTENSITY * np.sum(slopes**2, axis=1)
 
 
 def _hessian(model, structures, step):

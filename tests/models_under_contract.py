@@ -31,6 +31,7 @@ from skatom.models import (
     GatedExperts,
     GreedyOLS,
     KernelOrderSelector,
+    LatentChargeRidge,
     LinearPotential,
     MappedForceField,
     MessagePassingNetwork,
@@ -327,6 +328,18 @@ CASES = {
         SMALL_LAMBDA_SOAP,
         named(TensorKernelRidge, target="dipole", n_sparse=8, keep_factor=True, random_state=0),
         labels=("dipole",), system="waters", takes_baseline=False,
+    ),
+    "latent-charges": pipeline(
+        SMALL_ACSF, named(LatentChargeRidge), labels=("dipole",), system="waters",
+        takes_baseline=False,
+    ),
+    "latent-charges-kernel": pipeline(
+        SMALL_SOAP, named(LatentChargeRidge, kernel=Cosine(2), n_sparse=8, random_state=0),
+        labels=("dipole",), system="waters", takes_baseline=False,
+    ),
+    "charges": pipeline(
+        SMALL_SOAP, named(LatentChargeRidge, target="charges"), labels=("charges",),
+        system="waters", takes_baseline=False,
     ),
     "polarizability": pipeline(
         SMALL_LAMBDA_SOAP, named(TensorKernelRidge, target="polarizability", keep_factor=True),

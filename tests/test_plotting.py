@@ -269,6 +269,12 @@ class TestSpectrum:
         half = y > y.max() / 2
         assert np.ptp(x[half]) == pytest.approx(5.0, abs=1.0)
 
+    def test_a_curve_is_drawn_as_it_is(self):
+        x, y = np.linspace(0, 4000, 50), np.random.default_rng(0).uniform(size=50)
+        display = SpectrumDisplay(x, y, width=None).plot()
+        np.testing.assert_array_equal(display.ax_.lines[0].get_data(), (x, y))
+        assert display.ax_.get_xlim() == (0, 4000)
+
     def test_several_on_one_axis(self):
         first = SpectrumDisplay([1000.0], [1.0]).plot(label="a")
         second = SpectrumDisplay([1100.0], [2.0]).plot(first.ax_, label="b")

@@ -2,6 +2,7 @@
 
 from skatom._moved import refuse_files_of_0_1
 from skatom.baseline.repulsion import PairRepulsion
+from skatom.models.charges.latent_charge_ridge import LatentChargeRidge
 from skatom.models.committee import Committee
 from skatom.models.gated_experts import GatedExperts
 from skatom.models.gdml.gdml import GDML
@@ -36,6 +37,7 @@ __all__ = [
     "GreedyOLS",
     "HDNNP",
     "KernelOrderSelector",
+    "LatentChargeRidge",
     "LinearPotential",
     "MappedForceField",
     "MessagePassingNetwork",

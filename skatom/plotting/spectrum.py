@@ -11,7 +11,7 @@ from skatom.plotting._axes import draw_grid, new_axes
 
 
 class SpectrumDisplay:
-    r"""A spectrum of Lorentzian lines.
+    r"""A spectrum of Lorentzian lines, or a curve.
 
     .. math:: A(\tilde\nu) = \sum_k I_k\, \frac{1}{\pi}
         \frac{w / 2}{(\tilde\nu - \tilde\nu_k)^2 + (w / 2)^2}
@@ -19,11 +19,12 @@ class SpectrumDisplay:
     Parameters
     ----------
     wavenumbers : array-like of float, shape (n,)
-        Wavenumbers of the lines in 1/cm.
+        Wavenumbers of the lines, or of the points of a curve, in 1/cm.
     intensities : array-like of float, shape (n,)
-        Intensities of the lines in km/mol, as from `skatom.vibrations.infrared_intensities`.
+        Intensities of the lines in km/mol, as from `skatom.vibrations.infrared_intensities`, or the
+        absorption at each point, as from `skatom.simulation.infrared_spectrum`.
     width : float, default=10.0
-        Full width w of a line at half maximum in 1/cm.
+        Full width w of a line at half maximum in 1/cm. None: the points are those of a curve.
 
     Attributes
     ----------
@@ -45,7 +46,9 @@ class SpectrumDisplay:
     'wavenumber (1/cm)'
     """
 
-    def __init__(self, wavenumbers: ArrayLike, intensities: ArrayLike, width: float = 10.0) -> None:
+    def __init__(
+        self, wavenumbers: ArrayLike, intensities: ArrayLike, width: float | None = 10.0
+    ) -> None:
         self.wavenumbers = wavenumbers
         self.intensities = intensities
         self.width = width
@@ -69,19 +72,25 @@ class SpectrumDisplay:
             raise ValueError(
                 f"wavenumbers {lines.shape} and intensities {heights.shape} must be as many"
             )
-        if not self.width > 0:
-            raise ValueError(f"width={self.width} must be positive, in 1/cm")
-        axis = np.arange(min(lines.min(), 0.0), 1.1 * lines.max(), self.width / 10)
-        half = 0.5 * self.width
-        shapes = half / np.pi / ((axis[:, None] - lines) ** 2 + half**2)
+        if self.width is not None:
+            lines, heights = self._broadened(lines, heights)
         self.ax_ = new_axes((6.4, 3.2)) if ax is None else ax
         self.figure_ = self.ax_.figure
-        self.ax_.plot(axis, shapes @ heights, lw=1, label=label)
+        self.ax_.plot(lines, heights, lw=1, label=label)
         self.ax_.set(
-            xlabel="wavenumber (1/cm)", ylabel="absorption (km/mol cm)", xlim=(axis[0], axis[-1]),
+            xlabel="wavenumber (1/cm)", ylabel="absorption (km/mol cm)", xlim=(lines[0], lines[-1]),
             ylim=(0, None),
         )  # fmt: skip
         draw_grid(self.ax_)
         if label is not None:
             self.ax_.legend(frameon=False)
         return self
+
+    def _broadened(self, lines, heights):
+        """The points of a curve with these lines."""
+        if not self.width > 0:
+            raise ValueError(f"width={self.width} must be positive, in 1/cm, or None for a curve")
+        axis = np.arange(min(lines.min(), 0.0), 1.1 * lines.max(), self.width / 10)
+        half = 0.5 * self.width
+        shapes = half / np.pi / ((axis[:, None] - lines) ** 2 + half**2)
+        return axis, shapes @ heights

@@ -1,0 +1,1 @@
+"""Models of charges that are learnt from dipoles."""
