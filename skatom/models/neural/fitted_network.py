@@ -13,6 +13,8 @@ from skatom.structures import groups_by_size
 
 # Edges and atoms that are worked on at once on the CPU and on a card.
 _TOGETHER = {False: 2**13, True: 2**17}
+# What the rows of a network's numbers belong to.
+_PER = {name: per for name, (per, _) in NUMBERS.items()} | {"features": "atom"}
 # Pairs of probes and atoms that are worked on at once.
 _PROBED = 2**15
 
@@ -124,28 +126,52 @@ class FittedNetwork:
             found.append(self.scale * local + self.constants[kind])
         return np.concatenate(found)
 
+    def features(self, structures, device):
+        """What the head makes its properties of.
+
+        Parameters
+        ----------
+        structures : Structures
+        device : Device
+
+        Returns
+        -------
+        ndarray of float, shape (n_atoms, n_features)
+        """
+        graphs = self.architecture.graphs(structures, self.species)
+        found = [np.empty((0, self.architecture.n_features))]
+        for part in self._batches(graphs, device):
+            found.append(self._done(part, device, "features")["features"])
+        return np.concatenate(found)
+
     def _parts(self, graphs, device, derivatives):
         """The network's numbers for groups of structures."""
-        return [
-            self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
-            for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[device.is_card])
-        ]
+        return [self._part(part, device, derivatives) for part in self._batches(graphs, device)]
+
+    def _batches(self, graphs, device):
+        """Graphs of as many structures as are worked on at once."""
+        for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[device.is_card]):
+            yield graphs[np.arange(group.start, group.stop)]
 
     def _part(self, graphs, device, derivatives):
         """The network's numbers for a batch."""
+        return self._done(graphs, device, "__call__", derivatives)
+
+    def _done(self, graphs, device, work, *arguments):
+        """What a method of the `NetworkOnDevice` makes of a batch."""
         device.check_memory(
             np.dtype(self.dtype).itemsize * self.architecture.numbers(graphs).sum(),
             f"a prediction with {len(graphs.first)} pairs of neighbours",
             "lower the cutoff, or predict smaller structures",
         )
-        n = {"structure": len(graphs), "atom": len(graphs.kinds)}
+        n_rows = {"structure": len(graphs), "atom": len(graphs.kinds)}
         is_sorted = device.is_card or graphs.one_way is not None
         layout = BatchLayout.of(
             graphs, len(graphs), len(self.species), labels=(), on_card=is_sorted, dtype=self.dtype
         )
         arrays = packed(graphs, layout, self.architecture.cutoff)
-        found = on_device(self, device)(arrays, layout, derivatives)
-        return {name: values[: n[NUMBERS[name][0]]] for name, values in found.items()}
+        found = getattr(on_device(self, device), work)(arrays, layout, *arguments)
+        return {name: values[: n_rows[_PER[name]]] for name, values in found.items()}
 
 
 def on_device(network, device):
