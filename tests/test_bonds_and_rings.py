@@ -31,8 +31,8 @@ def model(request):
 def features(model, r):
     """Of oxygen beside hydrogen."""
     dimer = Structures.from_ase([Atoms("OH", [(0, 0, 0), (0, 0, r)])])
-    if hasattr(model, "features_of"):
-        found = model.features_of(dimer)
+    if hasattr(model, "transform"):
+        found = model.transform(dimer)
     else:
         found = model[:-1].transform(dimer)
     return np.asarray(getattr(found, "values", found))[0]
@@ -65,7 +65,7 @@ class TestBonds:
         with pytest.raises(ValueError, match="contains C, which was not in"):
             bond_sensitivity(model, ("O", "C"), [1.0])
 
-    def test_features_of_structures_are_refused(self):
+    def test_transform_structures_are_refused(self):
         structures = waters(6)
         pooled = make_pipeline(SOAP(3.5, n_max=2, l_max=1, pool="sum"), LinearPotential())
         pooled.fit(structures, labels_of(structures, ("energy",)))
@@ -79,7 +79,7 @@ class TestBonds:
         model.fit(structures, labels_of(structures, ("energy", "forces")))
         network = model.network_
         weights = {name: torch.tensor(w) for name, w in network.weights.items()}
-        numbers = network.head.numbers(weights, torch.tensor(model.features_of(structures)))
+        numbers = network.head.numbers(weights, torch.tensor(model.transform(structures).values))
         kinds = np.searchsorted(network.species, structures.numbers)
         found = network.scale * numbers.numpy() + network.constants[kinds]
         local = model.predict(structures, return_local_energies=True)[1]

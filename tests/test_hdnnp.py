@@ -111,7 +111,7 @@ class TestGoldenNumbers:
     def test_features(self):
         model, structures = self.fitted()
         expected = [(0.48790654, 0.02624672), (0.20929997, 0.02624672), (0, 0.6972065)]
-        np.testing.assert_allclose(model.features_of(structures).values, expected, atol=1e-8)
+        np.testing.assert_allclose(model.transform(structures).values, expected, atol=1e-8)
 
     @pytest.mark.parametrize(
         "n_features, hidden, n_weights",
@@ -522,7 +522,7 @@ class TestBadInput:
         with pytest.raises(ValueError, match="HDNNP is not on a device yet, and the features are"):
             HDNNP(on_device, **QUICK).fit(structures, np.arange(3.0))
 
-    def test_features_of_structures(self):
+    def test_transform_structures(self):
         X = SOAP(3.5, n_max=2, l_max=1, pool="sum").fit_transform(waters(3))
         with pytest.raises(ValueError, match="X are features of structures, and HDNNP learns"):
             HDNNP().fit(X, np.arange(3.0))

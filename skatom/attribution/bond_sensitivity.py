@@ -78,8 +78,8 @@ def _features(model, structures):
     model, last = unwrap(model), last_step(model)
     if isinstance(model, Pipeline):
         found = model[:-1].transform(structures)
-    elif hasattr(last, "features_of"):
-        found = last.features_of(structures)
+    elif hasattr(last, "transform"):
+        found = last.transform(structures)
     else:
         raise ValueError(
             f"{type(last).__name__} has no features of atoms: give a neural potential, HDNNP, or a "

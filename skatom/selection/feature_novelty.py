@@ -26,7 +26,7 @@ class FeatureNovelty(Novelty):
     features or an array, and
 
     - ``_learn(X)``: from features or an array, replacing what was learnt;
-    - ``_learn_more(X)``: from more of them, changing nothing in place.
+    - ``_learn_more(X)``: from more of them, changing nothing if there is an error.
     """
 
     _parameter_constraints = {"descriptor": [HasMethods(["fit", "transform"]), None]}

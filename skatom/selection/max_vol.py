@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from copy import deepcopy
 from itertools import islice
 from numbers import Real
@@ -153,11 +154,20 @@ class MaxVol(FeatureNovelty):
     def _learn(self, X):
         self.sets_, self.scales_ = {}, {}
         self._add(X, 0)
+        for active in self.sets_.values():
+            active.refresh()
 
     def _learn_more(self, X):
-        self.sets_ = deepcopy(self.sets_)  # a call that fails changes nothing
-        self.scales_ = dict(self.scales_)
-        self._add(X, self.n_structures_seen_)
+        before = self.sets_, self.scales_
+        self.sets_, self.scales_ = dict(self.sets_), dict(self.scales_)
+        try:
+            with ExitStack() as stack:
+                for active in before[0].values():
+                    stack.enter_context(active.whole_or_not_at_all())
+                self._add(X, self.n_structures_seen_)
+        except BaseException:  # a call that fails changes nothing
+            self.sets_, self.scales_ = before
+            raise
 
     def _add(self, X, first):
         """Let the rows of X enter, as structures from number ``first`` on."""
@@ -167,9 +177,9 @@ class MaxVol(FeatureNovelty):
                 self._begin(key, rows, labels)
             rows, active = rows / self.scales_[key], self.sets_[key]
             for _ in range(_PASSES):
-                if not active.improve(rows, labels, self.tol):
+                # coordinates of many exchanges are inexact, so others may be found in another pass
+                if active.improve(rows, labels, self.tol) <= 1:
                     break
-            active.refresh()
 
     def _begin(self, key, rows, labels):
         """The active set of the first rows."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 from scipy.linalg import qr
 from scipy.linalg.blas import dger
@@ -56,7 +58,7 @@ class ActiveRows:
         self.rows = EMPTY * np.eye(n_columns)
         self.inverse = np.asfortranarray(np.eye(n_columns) / EMPTY)
         self.labels = np.full(n_columns, -1)
-        self._age = 0
+        self._age, self._replaced = 0, None
 
     def __len__(self):
         return len(self.rows)
@@ -69,8 +71,7 @@ class ActiveRows:
         """The grades (n,) of rows (n, L)."""
         out = np.empty(len(rows))
         for piece in split_rows(len(rows), max(1, _NUMBERS // max(1, len(self)))):
-            found = rows[piece] @ self.inverse
-            out[piece] = np.abs(found, out=found).max(axis=1, initial=0.0)
+            out[piece] = _largest(rows[piece] @ self.inverse)
         return out
 
     def exchange(self, place, row, label, coordinates=None):
@@ -80,6 +81,8 @@ class ActiveRows:
         step = coordinates.copy()
         step[place] -= 1.0
         scaled = self.inverse[:, place] / coordinates[place]
+        if self._replaced is not None:
+            self._replaced.append((place, self.rows[place].copy(), self.labels[place]))
         self.inverse = dger(-1.0, scaled, step, a=self.inverse, overwrite_a=1)
         self.rows[place], self.labels[place] = row, label
         self._age += 1
@@ -89,6 +92,20 @@ class ActiveRows:
     def refresh(self):
         """Compute the inverse anew, without the rounding errors of exchanges."""
         self.inverse, self._age = np.asfortranarray(np.linalg.inv(self.rows)), 0
+
+    @contextmanager
+    def whole_or_not_at_all(self):
+        """A context whose exchanges are taken back if it is left by an error."""
+        self._replaced = []
+        try:
+            yield
+        except BaseException:
+            for place, row, label in reversed(self._replaced):
+                self.rows[place], self.labels[place] = row, label
+            self.refresh()
+            raise
+        finally:
+            self._replaced = None
 
     def start(self, rows, labels):
         """The rows that pivoted QR finds independent, a good beginning."""
@@ -138,7 +155,7 @@ class ActiveRows:
         )
         found = np.asfortranarray(self.coordinates(rows))
         while len(rows):
-            sizes = np.abs(found).max(axis=1, initial=0.0)
+            sizes = _largest(found)
             if may_enter is not None:
                 sizes[~may_enter()] = 0.0
             i = int(sizes.argmax())
@@ -154,3 +171,8 @@ class ActiveRows:
             scaled = found[:, place] / step[place]
             step[place] -= 1.0
             found = dger(-1.0, scaled, step, a=found, overwrite_a=1)
+
+
+def _largest(found):
+    """The largest magnitude in each row, in two passes without a copy."""
+    return np.maximum(found.max(axis=1, initial=0.0), -found.min(axis=1, initial=0.0))

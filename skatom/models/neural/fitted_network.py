@@ -8,17 +8,18 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from skatom._cpu.voigt import FROM_VOIGT
-from skatom._device import resolve_torch
 from skatom.models.neural.packing import NUMBERS, BatchLayout, packed
 from skatom.models.neural.probes import probe_graphs
 from skatom.structures import groups_by_size
 
 # Edges and atoms that are worked on at once on the CPU and on a card.
 _TOGETHER = {False: 2**13, True: 2**17}
+# What the rows of a network's numbers belong to.
+_PER = {name: per for name, (per, _) in NUMBERS.items()} | {"features": "atom"}
 # Pairs of probes and atoms that are worked on at once.
 _PROBED = 2**15
 
-_on_devices = WeakKeyDictionary()
+_on_devices, _doubles = WeakKeyDictionary(), WeakKeyDictionary()
 
 
 class FittedNetwork:
@@ -80,26 +81,6 @@ class FittedNetwork:
             found["virial"] = found["virial"][:, FROM_VOIGT]
         return found
 
-    def features(self, structures):
-        """The features of the atoms (n_atoms, n_features), in double precision on the CPU."""
-        import torch
-
-        from skatom.models._torch.networks.potential import GraphPotential, batch_of
-
-        cpu = resolve_torch("cpu", type(self).__name__)
-        potential = GraphPotential(self.architecture, self.head)
-        weights = potential.weights(torch.tensor(self.theta(), dtype=torch.float64))
-        graphs, found = self.architecture.graphs(structures, self.species), []
-        for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[False]):
-            some = graphs[np.arange(group.start, group.stop)]
-            layout = BatchLayout.of(
-                some, len(some), len(self.species), labels=(), on_card=False, dtype="float64"
-            )
-            batch = batch_of(packed(some, layout, self.architecture.cutoff), layout, cpu)
-            with torch.no_grad():
-                found.append(self.architecture.features(weights, batch).numpy())
-        return np.concatenate([np.empty((0, self.architecture.n_features)), *found])
-
     def mixed_energies(self, structures, shares, device):
         """Energies of structures whose atoms are of several elements, without the baseline.
 
@@ -146,28 +127,62 @@ class FittedNetwork:
             found.append(self.scale * local + self.constants[kind])
         return np.concatenate(found)
 
+    def features(self, structures, device):
+        """What the head makes its properties of.
+
+        Parameters
+        ----------
+        structures : Structures
+        device : Device
+
+        Returns
+        -------
+        ndarray of float, shape (n_atoms, n_features)
+            In double precision.
+        """
+        graphs, double = self.architecture.graphs(structures, self.species), self._in_double()
+        found = [np.empty((0, self.architecture.n_features))]
+        for part in self._batches(graphs, device):
+            found.append(double._done(part, device, "features")["features"])
+        return np.concatenate(found)
+
+    def _in_double(self):
+        """The network with its weights in double precision."""
+        if self not in _doubles:
+            weights = {name: values.astype(float) for name, values in self.weights.items()}
+            _doubles[self] = FittedNetwork(
+                self.architecture, self.head, weights, self.scale, self.constants, self.species
+            )
+        return _doubles[self]
+
     def _parts(self, graphs, device, derivatives):
         """The network's numbers for groups of structures."""
-        return [
-            self._part(graphs[np.arange(group.start, group.stop)], device, derivatives)
-            for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[device.is_card])
-        ]
+        return [self._part(part, device, derivatives) for part in self._batches(graphs, device)]
+
+    def _batches(self, graphs, device):
+        """Graphs of as many structures as are worked on at once."""
+        for group in groups_by_size(self.architecture.rows(graphs), _TOGETHER[device.is_card]):
+            yield graphs[np.arange(group.start, group.stop)]
 
     def _part(self, graphs, device, derivatives):
         """The network's numbers for a batch."""
+        return self._done(graphs, device, "__call__", derivatives)
+
+    def _done(self, graphs, device, work, *arguments):
+        """What a method of the `NetworkOnDevice` makes of a batch."""
         device.check_memory(
             np.dtype(self.dtype).itemsize * self.architecture.numbers(graphs).sum(),
             f"a prediction with {len(graphs.first)} pairs of neighbours",
             "lower the cutoff, or predict smaller structures",
         )
-        n = {"structure": len(graphs), "atom": len(graphs.kinds)}
+        n_rows = {"structure": len(graphs), "atom": len(graphs.kinds)}
         is_sorted = device.is_card or graphs.one_way is not None
         layout = BatchLayout.of(
             graphs, len(graphs), len(self.species), labels=(), on_card=is_sorted, dtype=self.dtype
         )
         arrays = packed(graphs, layout, self.architecture.cutoff)
-        found = on_device(self, device)(arrays, layout, derivatives)
-        return {name: values[: n[NUMBERS[name][0]]] for name, values in found.items()}
+        found = getattr(on_device(self, device), work)(arrays, layout, *arguments)
+        return {name: values[: n_rows[_PER[name]]] for name, values in found.items()}
 
 
 def on_device(network, device):

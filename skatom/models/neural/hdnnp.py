@@ -384,7 +384,7 @@ class HDNNP(SummedNetworkRegressor):
             quasi_newton(loss, progress)
             progress.converged = True
 
-    def features_of(self, X: FeaturesLike) -> AtomicFeatures:
+    def transform(self, X: FeaturesLike) -> AtomicFeatures:
         """The features of atoms that the networks take, not yet standardised.
 
         Parameters
@@ -410,7 +410,7 @@ class HDNNP(SummedNetworkRegressor):
         return X
 
     def _checked(self, X):
-        return self.scaler_.transform(self.features_of(X))
+        return self.scaler_.transform(self.transform(X))
 
     def _evaluate(self, X, names):
         if self.charge_networks_ is None:
@@ -453,7 +453,7 @@ class HDNNP(SummedNetworkRegressor):
             raise ValueError(
                 "the energy of charges is no sum over layers: fit HDNNP with electrostatics=False"
             )
-        X = self.features_of(X)
+        X = self.transform(X)
         x, kinds, _ = self._rows(X)
         parts = [
             LayeredRows(rows, self._layers(k), np.full(len(rows), self.intercept_[k]))

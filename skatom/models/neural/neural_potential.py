@@ -19,6 +19,7 @@ from skatom._intervals import POSITIVE
 from skatom._misuse import check_may_be_labels
 from skatom._typing import Array, ArrayLike, StructuresLike, TargetsLike
 from skatom.baseline import fit_baseline
+from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.elements import species_index
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
@@ -28,6 +29,7 @@ from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weight
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
 from skatom.models.neural.heads import HEADS, POOLINGS, EnergyHead
 from skatom.models.neural.labelled_graphs import LabelledGraphs
+from skatom.models.neural.latent_derivatives import LatentDerivatives
 from skatom.models.neural.network_labels import labels_of_energies, labels_of_property
 from skatom.models.neural.training_checkpoint import TrainingCheckpoint
 from skatom.properties import in_order
@@ -297,21 +299,58 @@ class NeuralPotential(StructureRegressor):
         self.n_iter_, self.steps_ = getattr(self, "n_iter_", 0) + 1, steps
         return self
 
-    def features_of(self, X: StructuresLike) -> Array:
-        """The features of the atoms after the last interaction.
+    def transform(self, X: StructuresLike) -> AtomicFeatures:
+        """What the trained network knows of the atoms, before energies are made of it.
+
+        These features are the same for atoms that are the same to the network, so that distances
+        between them say how new an atom is to it [1]_: ``NearestDistance(network)``,
+        ``MaxVol(network, rows="atom")``. They have values alone, without derivatives,
+        in double precision.
 
         Parameters
         ----------
         X : Structures or list of ase.Atoms
-            The structures.
+            The n structures.
 
         Returns
         -------
-        ndarray of float, shape (n_atoms, n_features)
-            What the head makes properties of, in double precision.
+        AtomicFeatures
+            Of n_features numbers for each atom, invariant to rotations.
+
+        Raises
+        ------
+        ValueError
+            If an element was not seen in `fit`; if derivatives of the features are asked for.
+
+        References
+        ----------
+        .. [1] J. P. Janet et al., Chem. Sci. 10, 7913 (2019).
         """
         check_is_fitted(self)
-        return self.network_.features(self._checked(X))
+        structures = self._checked(X)
+        device = resolve_torch(self.device, type(self).__name__)
+        values = self.network_.features(structures, device)
+        return AtomicFeatures(values, LatentDerivatives(structures, self))
+
+    @property
+    def n_features_out_(self):
+        """Number of features of ``transform``."""
+        return self.network_.architecture.n_features
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
+        """Names of the features of ``transform``.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        name = type(self).__name__.lower()
+        return np.array([f"{name}{k}" for k in range(self.n_features_out_)], object)
 
     def probe_energies(self, structure: StructuresLike, points: ArrayLike, number: int) -> Array:
         """Energies of atoms that feel a structure and are not felt by it.

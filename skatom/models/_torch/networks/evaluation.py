@@ -27,10 +27,17 @@ class NetworkOnDevice:
         self._stream, self._lock = new_stream(device), Lock()
         self._plain = RecordedWork(self._outputs, device, self._stream)
         self._differentiated = RecordedWork(self._with_derivatives, device, self._stream)
+        self._latent = RecordedWork(self._features, device, self._stream)
 
     def __call__(self, arrays, layout, derivatives):
         """Numpy arrays of a batch by name, and with derivatives those of the energy."""
-        work = self._differentiated if derivatives else self._plain
+        return self._done(self._differentiated if derivatives else self._plain, arrays, layout)
+
+    def features(self, arrays, layout):
+        """The features of the atoms of a batch before the head, a numpy array by its name."""
+        return self._done(self._latent, arrays, layout)
+
+    def _done(self, work, arrays, layout):
         with self._lock, on_stream(self._stream):  # the buffers belong to one call at a time
             found = work(arrays, layout).items()
             return {name: tensor.cpu().numpy().astype(float) for name, tensor in found}
@@ -38,6 +45,10 @@ class NetworkOnDevice:
     def _outputs(self, batch):
         with torch.no_grad():
             return self.potential.outputs(self.theta, batch)
+
+    def _features(self, batch):
+        with torch.no_grad():
+            return {"features": self.potential.features(self.theta, batch)}
 
     def _with_derivatives(self, batch):
         return self.potential.predict(self.theta, batch)

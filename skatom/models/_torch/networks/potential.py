@@ -35,6 +35,10 @@ class GraphPotential:
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
+    def features(self, theta, batch):
+        """What the head makes its outputs of, a tensor (n_atoms, n_features)."""
+        return self.architecture.features(self.weights(theta) | self.tables, batch)
+
     def outputs(self, theta, batch, derivatives=(), training=False):
         """Tensors by name, those of padding being some number.
 
