@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from models_under_contract import SMALL_ACSF, SMALL_SOAP, labels_of, waters
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from skatom import Structures
 from skatom.attribution import bond_sensitivity, ring_energies
@@ -31,10 +31,7 @@ def model(request):
 def features(model, r):
     """Of oxygen beside hydrogen."""
     dimer = Structures.from_ase([Atoms("OH", [(0, 0, 0), (0, 0, r)])])
-    if hasattr(model, "transform"):
-        found = model.transform(dimer)
-    else:
-        found = model[:-1].transform(dimer)
+    found = (model[:-1] if isinstance(model, Pipeline) else model).transform(dimer)
     return np.asarray(getattr(found, "values", found))[0]
 
 
