@@ -72,11 +72,11 @@ def test_every_benchmark_stands_in_the_readme(found):
         (["selection", "--threads", "0"], "--threads is 0, and must be 1 or more"),
     ],
 )
-def test_wrong_command_lines_are_one_sentence(arguments, message):
-    process = run(*arguments)
-    assert process.returncode == 1
-    assert process.stderr.startswith(message)
-    assert len(process.stderr.splitlines()) == 1
+def test_wrong_command_lines_are_one_sentence(runner, arguments, message):
+    with pytest.raises(SystemExit) as end:
+        runner.main(arguments)
+    assert end.value.code.startswith(message)
+    assert len(end.value.code.splitlines()) == 1
 
 
 def test_threads_are_limited_before_numpy_is_imported(runner, tmp_path, monkeypatch, capsys):

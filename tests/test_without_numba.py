@@ -68,7 +68,7 @@ rng = np.random.default_rng(0)
 positions = [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]] + rng.normal(size=(6, 3, 3)) * 0.1
 X = Structures.from_frames([8, 1, 1], positions)
 y = Targets(forces=rng.normal(size=(12, 3)), offsets=X[:4].offsets)
-features = FCHL19().fit_transform(X)
+features = FCHL19(n_r2=6, n_r3=4).fit_transform(X)
 gradient, virial = features.pullback(features.values)
 energy, forces = SGDML(sigma=3.0).fit(X[:4], y).predict(X[4:], return_forces=True)
 numbers = [np.ravel(array) for array in (features.values, gradient, virial, energy, forces)]
