@@ -215,7 +215,7 @@ def test_left_out_errors_are_those_of_fits_without_the_structure(sizes):
     rng, alpha = np.random.default_rng(0), 0.3
     sizes, rows, y = np.array(sizes), rng.normal(size=(30, 8)), rng.normal(size=30)
     penalty = alpha * np.trace(rows @ rows.T) / 30 * np.eye(8)
-    found = solve_ridge(rows, y, sizes, 30, alpha)
+    found = solve_ridge(rows.copy(), y, sizes, 30, alpha)
     w = np.linalg.solve(rows.T @ rows + penalty, rows.T @ y)
     np.testing.assert_allclose(found.coefficients, w, atol=1e-12)
     squares, owner = 0.0, np.repeat(np.arange(len(sizes)), sizes)
@@ -224,7 +224,7 @@ def test_left_out_errors_are_those_of_fits_without_the_structure(sizes):
         w = np.linalg.solve(a.T @ a + penalty, a.T @ b)
         squares += np.sum((y[owner == s] - rows[owner == s] @ w) ** 2)
     assert found.loo_error == pytest.approx(np.sqrt(squares / 30), rel=1e-10)
-    best = solve_ridge(rows, y, sizes, 30, "loo")
+    best = solve_ridge(rows.copy(), y, sizes, 30, "loo")
     assert best.loo_error <= found.loo_error
 
 

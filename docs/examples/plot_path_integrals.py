@@ -113,11 +113,13 @@ if installed:
         1, 3, figsize=(8.0, 3.0), sharey=True, layout="constrained"
     )
     for ax, (bond, (i, j)) in zip(axes, bonds.items(), strict=True):
-        for name, (frames, _) in runs.items():
+        for name, (frames, _) in reversed(runs.items()):
             distances = np.linalg.norm(frames[:, i] - frames[:, j], axis=1)
-            ax.hist(distances, bins=60, density=True, histtype="step", label=name)
+            bins = np.arange(0.7, 1.8, 0.01)
+            ax.hist(distances, bins, density=True, histtype="step", label=name)
             print(f"{bond}, {name}: {distances.mean():.3f} ± {distances.std():.3f} Å")
+        ax.set_xlim(distances.mean() - 0.3, distances.mean() + 0.3)
         ax.set_xlabel(f"{bond} distance (Å)")
     axes[0].set_ylabel("density (1/Å)")
-    axes[-1].legend(frameon=False)
+    axes[0].legend(frameon=False, loc="upper left", fontsize="small")
     plt.show()
