@@ -1,5 +1,7 @@
 """Charges that are learnt from dipoles, and the dipoles that they make."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,9 +12,12 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.descriptors import ACSF, SOAP
-from skatom.kernels import Cosine, Gaussian
+from skatom.kernels import Cosine, Gaussian, Polynomial
 from skatom.models import LatentChargeRidge
+from skatom.models._environment_expansion import EnvironmentExpansion
+from skatom.models.charges.charge_expansion import ChargeExpansion
 from skatom.models.charges.left_out import solve_ridge
+from skatom.models.neural.heads import DipoleHead
 
 FEATURES = ACSF(4.0, g2=[(0.3, 0.0), (1.0, 1.0), (1.0, 2.0)], g4=[(0.05, 1, 1), (0.05, 1, -1)])
 SMALL_SOAP = SOAP(cutoff=4.0, n_max=3, l_max=2)
@@ -143,6 +148,23 @@ def test_a_periodic_cell_around_a_whole_molecule_changes_nothing():
     boxed.set_cell([15.0, 15.0, 15.0])
     boxed.pbc = True
     np.testing.assert_allclose(model.predict([boxed]), model.predict([atoms]), atol=1e-10)
+
+
+def test_outputs_are_those_of_the_networks_head():
+    """The same charges of atoms before their mean is subtracted give the same charges, dipoles."""
+    structures = molecules(["H2O", "CH4"], n=2)
+    X, constants = FEATURES.fit_transform(structures), np.array([0.3, -0.2, -0.7])
+    zeros = {int(z): np.zeros((1, X.n_features)) for z in X.species}
+    none = EnvironmentExpansion(Polynomial(), zeros, {z: np.ones(1) for z in zeros})
+    ours = ChargeExpansion(none, constants, X.species, 0.0)
+    graphs = SimpleNamespace(
+        kinds=np.searchsorted(X.species, X.numbers), n_atoms=X.n_atoms, offsets=X.offsets,
+        positions=structures.positions,
+    )  # fmt: skip
+    theirs = DipoleHead(1, 1).of_elements(graphs, constants)
+    np.testing.assert_allclose(ours.charges(X), theirs["charges"], atol=1e-12)
+    np.testing.assert_allclose(ours.dipoles(X, ours.charges(X)), theirs["dipole"], atol=1e-12)
+    assert set(LatentChargeRidge.gives) == set(DipoleHead.gives)
 
 
 def test_a_species_that_was_not_learnt_is_an_error():
