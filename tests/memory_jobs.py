@@ -45,6 +45,7 @@ from skatom.models import (
     GatedExperts,
     GreedyOLS,
     KernelOrderSelector,
+    LatentChargeRidge,
     LinearPotential,
     MappedForceField,
     MessagePassingNetwork,
@@ -360,6 +361,7 @@ JOBS = {
         piped(SMALL_LAMBDA_SOAP, TensorKernelRidge, target="polarizability"), 800,
         ("polarizability",),
     ),
+    "latent-charges": Fit(piped(SMALL_SOAP, LatentChargeRidge), 20000, ("dipole",)),
     "predict-mapped": Predict(
         lambda: MappedForceField(
             NBodyGaussianProcess(NEAR + PLETS, n_environments=20, random_state=0),

@@ -334,7 +334,7 @@ CASES = {
         takes_baseline=False,
     ),
     "latent-charges-kernel": pipeline(
-        SMALL_SOAP, named(LatentChargeRidge, kernel=Cosine(2), n_sparse=8, random_state=0),
+        SMALL_SOAP, named(LatentChargeRidge, kernel=Cosine(2), n_sparse=6, random_state=0),
         labels=("dipole",), system="waters", takes_baseline=False,
     ),
     "charges": pipeline(

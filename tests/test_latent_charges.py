@@ -1,5 +1,7 @@
 """Charges that are learnt from dipoles, and the dipoles that they make."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,9 +12,12 @@ from sklearn.pipeline import make_pipeline
 
 from skatom import Structures, Targets
 from skatom.descriptors import ACSF, SOAP
-from skatom.kernels import Cosine, Gaussian
+from skatom.kernels import Cosine, Gaussian, Polynomial
 from skatom.models import LatentChargeRidge
+from skatom.models._environment_expansion import EnvironmentExpansion
+from skatom.models.charges.charge_expansion import ChargeExpansion
 from skatom.models.charges.left_out import solve_ridge
+from skatom.models.neural.heads import DipoleHead
 
 FEATURES = ACSF(4.0, g2=[(0.3, 0.0), (1.0, 1.0), (1.0, 2.0)], g4=[(0.05, 1, 1), (0.05, 1, -1)])
 SMALL_SOAP = SOAP(cutoff=4.0, n_max=3, l_max=2)
@@ -145,6 +150,23 @@ def test_a_periodic_cell_around_a_whole_molecule_changes_nothing():
     np.testing.assert_allclose(model.predict([boxed]), model.predict([atoms]), atol=1e-10)
 
 
+def test_outputs_are_those_of_the_networks_head():
+    """The same charges of atoms before their mean is subtracted give the same charges, dipoles."""
+    structures = molecules(["H2O", "CH4"], n=2)
+    X, constants = FEATURES.fit_transform(structures), np.array([0.3, -0.2, -0.7])
+    zeros = {int(z): np.zeros((1, X.n_features)) for z in X.species}
+    none = EnvironmentExpansion(Polynomial(), zeros, {z: np.ones(1) for z in zeros})
+    ours = ChargeExpansion(none, constants, X.species, 0.0)
+    graphs = SimpleNamespace(
+        kinds=np.searchsorted(X.species, X.numbers), n_atoms=X.n_atoms, offsets=X.offsets,
+        positions=structures.positions,
+    )  # fmt: skip
+    theirs = DipoleHead(1, 1).of_elements(graphs, constants)
+    np.testing.assert_allclose(ours.charges(X), theirs["charges"], atol=1e-12)
+    np.testing.assert_allclose(ours.dipoles(X, ours.charges(X)), theirs["dipole"], atol=1e-12)
+    assert set(LatentChargeRidge.gives) == set(DipoleHead.gives)
+
+
 def test_a_species_that_was_not_learnt_is_an_error():
     with pytest.raises(ValueError, match="contains F"):
         fitted().predict([Atoms("HF", [[0, 0, 0], [0, 0, 0.9]])])
@@ -215,7 +237,7 @@ def test_left_out_errors_are_those_of_fits_without_the_structure(sizes):
     rng, alpha = np.random.default_rng(0), 0.3
     sizes, rows, y = np.array(sizes), rng.normal(size=(30, 8)), rng.normal(size=30)
     penalty = alpha * np.trace(rows @ rows.T) / 30 * np.eye(8)
-    found = solve_ridge(rows, y, sizes, 30, alpha)
+    found = solve_ridge(rows.copy(), y, sizes, 30, alpha)
     w = np.linalg.solve(rows.T @ rows + penalty, rows.T @ y)
     np.testing.assert_allclose(found.coefficients, w, atol=1e-12)
     squares, owner = 0.0, np.repeat(np.arange(len(sizes)), sizes)
@@ -224,7 +246,7 @@ def test_left_out_errors_are_those_of_fits_without_the_structure(sizes):
         w = np.linalg.solve(a.T @ a + penalty, a.T @ b)
         squares += np.sum((y[owner == s] - rows[owner == s] @ w) ** 2)
     assert found.loo_error == pytest.approx(np.sqrt(squares / 30), rel=1e-10)
-    best = solve_ridge(rows, y, sizes, 30, "loo")
+    best = solve_ridge(rows.copy(), y, sizes, 30, "loo")
     assert best.loo_error <= found.loo_error
 
 

@@ -24,7 +24,7 @@ from skatom.model_selection import energy_stratified_sample
 from skatom.models import SGDML
 
 data = load_ethanol()
-train = energy_stratified_sample(data.targets, 300, random_state=0)
+train = energy_stratified_sample(data.targets, 200, random_state=0)
 model = SGDML(random_state=0).fit(data.structures[train], data.targets[train])
 start = data.structures[np.argmin(data.targets.energy)].to_ase()[0]
 start.set_cell([30, 30, 30])  # i-PI needs a cell
@@ -35,12 +35,12 @@ if not installed:
 
 # %%
 # The input of i-PI: a thermostat of the ring polymer at 300 K, and the positions of every bead at
-# each tenth step. With one bead the nuclei are classical.
+# each fifth step. With one bead the nuclei are classical.
 INPUT = """
 <simulation verbosity="quiet">
   <output prefix="run">
-    <properties stride="10" filename="out"> [ step, kinetic_cv{{electronvolt}} ] </properties>
-    <trajectory stride="10" filename="pos"> positions{{angstrom}} </trajectory>
+    <properties stride="5" filename="out"> [ step, kinetic_cv{{electronvolt}} ] </properties>
+    <trajectory stride="5" filename="pos"> positions{{angstrom}} </trajectory>
   </output>
   <total_steps> {steps} </total_steps>
   <prng> <seed> 1 </seed> </prng>
@@ -60,7 +60,7 @@ INPUT = """
     <motion mode="dynamics">
       <dynamics mode="nvt">
         <timestep units="femtosecond"> 0.5 </timestep>
-        <thermostat mode="pile_g"> <tau units="femtosecond"> 50 </tau> </thermostat>
+        <thermostat mode="pile_l"> <tau units="femtosecond"> 50 </tau> </thermostat>
       </dynamics>
     </motion>
   </system>
@@ -85,9 +85,9 @@ def path_integrals(beads, steps):
             frames = [
                 atoms.positions
                 for file in files
-                for atoms in read(file, ":", format="xyz")[50:]
+                for atoms in read(file, ":", format="xyz")[80:]
             ]
-            kinetic = np.loadtxt("run.out")[50:, 1]
+            kinetic = np.loadtxt("run.out")[80:, 1]
         finally:
             os.chdir(here)
     return np.array(frames), kinetic
@@ -95,8 +95,8 @@ def path_integrals(beads, steps):
 
 if installed:
     runs = {
-        "classical": path_integrals(1, 8000),
-        "quantum, 32 beads": path_integrals(32, 5000),
+        "classical": path_integrals(1, 3000),
+        "quantum, 16 beads": path_integrals(16, 2000),
     }
     for name, (_, kinetic) in runs.items():
         print(f"{name}: kinetic energy {kinetic.mean():.2f} eV")
@@ -113,11 +113,13 @@ if installed:
         1, 3, figsize=(8.0, 3.0), sharey=True, layout="constrained"
     )
     for ax, (bond, (i, j)) in zip(axes, bonds.items(), strict=True):
-        for name, (frames, _) in runs.items():
+        for name, (frames, _) in reversed(runs.items()):
             distances = np.linalg.norm(frames[:, i] - frames[:, j], axis=1)
-            ax.hist(distances, bins=60, density=True, histtype="step", label=name)
+            bins = np.arange(0.7, 1.8, 0.01)
+            ax.hist(distances, bins, density=True, histtype="step", label=name)
             print(f"{bond}, {name}: {distances.mean():.3f} ± {distances.std():.3f} Å")
+        ax.set_xlim(distances.mean() - 0.3, distances.mean() + 0.3)
         ax.set_xlabel(f"{bond} distance (Å)")
     axes[0].set_ylabel("density (1/Å)")
-    axes[-1].legend(frameon=False)
+    axes[0].legend(frameon=False, loc="upper left", fontsize="small")
     plt.show()

@@ -110,10 +110,9 @@ def vibrational_density_of_states(
 
     Parameters
     ----------
-    velocities : array-like of float, shape (n_frames, n_atoms, 3) or \
-(n_trajectories, n_frames, n_atoms, 3)
-        Velocities at equal times in ASE's unit, Å √(eV/amu) / Å, as ``atoms.get_velocities()``
-        gives them.
+    velocities : array-like of float, shape (n_frames, n_atoms, 3), or several such
+        Velocities at equal times in ASE's unit, √(eV/amu), as ``atoms.get_velocities()`` gives
+        them, of one trajectory or of several of the same length.
     masses : array-like of float, shape (n_atoms,)
         Masses in amu.
     timestep : float

@@ -62,10 +62,11 @@ def weighted_rows(basis, X, target, roots):
     -------
     ndarray of float
     """
-    n = basis.n_columns
-    # the rows, their singular vectors on both sides, and work space
+    n, least = basis.n_columns, min(basis.n_columns, len(roots))
+    in_batch = min(_BATCH_BYTES, 8 * n * len(X.numbers))
+    # the rows and a few of their functions, then the singular vectors of both sides
     check_memory(
-        8.0 * n * (3 * len(roots) + 3 * min(n, len(roots))) + 3 * _BATCH_BYTES,
+        8.0 * n * len(roots) + max(2.0 * in_batch, 8.0 * least * (len(roots) + 4 * least)),
         f"the least squares of {n} coefficients and {len(roots)} labels",
         "take fewer features, for example by FeatureSelector, or a smaller n_sparse",
     )

@@ -30,8 +30,8 @@ from skatom.models.charges.left_out import solve_ridge
 from skatom.properties import in_order
 from skatom.targets import Targets, as_targets
 
-# Charges whose sum is further from the given one than this many e are those of other structures.
-_OTHER_CHARGE = 0.1
+# Charges whose sum is further from the given one than this, in e, belong to another total charge.
+_OTHER_CHARGE = 0.5
 
 
 class LatentChargeRidge(StructureRegressor):
@@ -110,8 +110,9 @@ class LatentChargeRidge(StructureRegressor):
     TypeError
         If X are no `AtomicFeatures`.
     ValueError
-        If labels are missing or of another shape, those of charges sum up to another charge, all
-        structures are single atoms, or a species was not in ``fit``.
+        If labels are missing or of another shape, those of charges sum up to a number more than
+        0.5 e from the total charge, all structures are single atoms, or a species was not in
+        ``fit``. Smaller differences of the sums are shared by the atoms of a structure.
     MemoryError
         If the least squares do not fit in memory. They take three numbers for each coefficient and
         label.

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import svd
 
-from skatom.parallel import serial_blas
+from skatom.parallel import serial_blas, split_rows
 
 # Values of α that are tried.
 ALPHAS = np.logspace(-12, 2, 57)
+# Structures whose errors are computed at once.
+_STRUCTURES = 256
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def solve_ridge(rows, labels, sizes, n_labels, alpha):
     Parameters
     ----------
     rows : ndarray of float, shape (n_rows, n_columns)
-        A, times the root of the weights.
+        A, times the root of the weights; overwritten.
     labels : ndarray of float, shape (n_rows,)
         y, times the root of the weights.
     sizes : ndarray of int, shape (n,)
@@ -47,7 +49,9 @@ def solve_ridge(rows, labels, sizes, n_labels, alpha):
     RidgeSolution
     """
     with serial_blas():
-        left, values, right = svd(rows, full_matrices=False, check_finite=False)
+        # of the transposed rows, whose order in memory is LAPACK's
+        right, values, left = svd(rows.T, full_matrices=False, overwrite_a=True, check_finite=False)
+        left = left.T
         y = left.T @ labels
         mean = float(values @ values) / n_labels
         tried = ALPHAS if alpha == "loo" else np.array([float(alpha)])
@@ -56,14 +60,17 @@ def solve_ridge(rows, labels, sizes, n_labels, alpha):
             _left_out(left, values**2 / (values**2 + a * mean), y, labels, places) for a in tried
         ]
         best = int(np.argmin(errors))
-        coefficients = right.T @ (values / (values**2 + tried[best] * mean) * y)
+        coefficients = right @ (values / (values**2 + tried[best] * mean) * y)
     return RidgeSolution(coefficients, float(tried[best]), float(np.sqrt(errors[best] / n_labels)))
 
 
 def _places(sizes):
-    """Indices of the rows of all structures that have as many, (n_structures, size) each."""
-    first = np.cumsum(sizes) - sizes
-    return [first[sizes == size, None] + np.arange(size) for size in np.unique(sizes)]
+    """Indices of the rows of structures that have as many, some at a time: (n, size) each."""
+    first, places = np.cumsum(sizes) - sizes, []
+    for size in np.unique(sizes):
+        rows = first[sizes == size, None] + np.arange(size)
+        places += [rows[piece] for piece in split_rows(len(rows), _STRUCTURES)]
+    return places
 
 
 def _left_out(left, shares, y, labels, places):
