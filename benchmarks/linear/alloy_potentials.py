@@ -105,7 +105,7 @@ def _model(name, level):
     expansion = AtomicClusterExpansion(
         5.5, (12, 10, 7, 6), l_weight=1.0, product_cutoff=4.7, species_compression=2
     )
-    return expansion, LinearPotential(1e-9, smoothness=2, scaling=0.5)
+    return expansion, LinearPotential(1e-9, smoothness=2, scaling=0.0)
 
 
 def _by_elements(X):
