@@ -228,20 +228,29 @@ def test_names_and_degrees_belong_to_the_features():
     place = names.tolist().index("ace_H1l1_C1l1")
     assert degrees[place] == 2.5
     assert any(name.endswith("L0") for name in names)
-    compressed = descriptor(species_compression=1).fit([molecule("CH4")])
+    compressed = descriptor(species_compression=[[1.0, 1.0]]).fit([molecule("CH4")])
     names = compressed.get_feature_names_out()
     assert names[0] == "ace_H1l0"
     assert any(name.startswith("ace_mix0-1l0_mix0-1l0") for name in names)
+    by_similarity = descriptor(species_compression=1).fit([molecule("CH4")])
+    singles = by_similarity.get_feature_names_out()[[0, 4, 8]].tolist()
+    assert singles == ["ace_mix0-1l0", "ace_mix1-1l0", "ace_mix0-1l0_mix0-1l0"]
+    assert by_similarity.n_features_out_ == compressed.n_features_out_
 
 
-def test_compression_leaves_single_projections_to_the_species():
+@pytest.mark.parametrize("compression", [1, 2, [[1.0, 0.5, 0.3]]])
+def test_compression_leaves_all_single_projections(compression):
     structures = environments(3, 5, "HO")
-    one = descriptor(species_compression=1, degrees=(4, 4)).fit(structures)
+    made = descriptor(species_compression=compression, degrees=(4, 4)).fit(structures)
     separate = descriptor(degrees=(4,)).fit(structures)
-    separate.r_min_ = one.r_min_
-    np.testing.assert_array_equal(
-        one.transform(structures).values[:, : 4 * 3], separate.transform(structures).values
-    )
+    separate.r_min_ = made.r_min_
+    found, expected = (m.transform(structures).values[:, :12] for m in (made, separate))
+    found, expected = found.reshape(-1, 3, 4), expected.reshape(-1, 3, 4)
+    mixed = np.einsum("js,isn->ijn", made.pair_mixing_, expected)
+    np.testing.assert_allclose(found, mixed, rtol=1e-12, atol=1e-14)
+    assert np.linalg.matrix_rank(made.pair_mixing_) == 3
+    if not isinstance(compression, int):
+        np.testing.assert_array_equal(made.pair_mixing_, np.eye(3))
 
 
 @pytest.mark.parametrize(

@@ -68,10 +68,12 @@ class AtomicClusterExpansion(AtomicDescriptor):
         each number of factors from two on. Products of many factors of far neighbours are many, and
         tell little. None: ``cutoff``.
     species_compression : int or array-like of shape (n_channels, n_species), default=None
-        Mix the species of neighbours into fewer channels, as in `SOAP`, but for single projections,
-        the pair potentials. An array U: channel J receives U_Ja times the projections of species a.
-        An int: that many leading eigenvectors of a similarity from covalent radii and groups of the
-        periodic table. None: each species is a channel.
+        Mix the species of neighbours into fewer channels, as in `SOAP`. An array U: channel J of
+        products receives U_Ja times the projections of species a. An int: that many leading
+        eigenvectors of a similarity from covalent radii and groups of the periodic table. None:
+        each species is a channel. Single projections, the pair potentials, lose nothing: they have
+        the species as channels or, with an int, all eigenvectors, so that the penalty of a linear
+        model makes pair potentials of similar species similar.
     pool : {"sum", "mean"}, default=None
         Sum or average the features over the atoms of each structure, as `StructureFeatures`.
         None: `AtomicFeatures`, one row for each atom.
@@ -90,7 +92,9 @@ class AtomicClusterExpansion(AtomicDescriptor):
     species_ : ndarray of int
         Sorted atomic numbers seen in `fit`.
     mixing_ : ndarray of float, shape (n_channels, n_species)
-        Weight of each species in each channel; the identity without compression.
+        Weight of each species in each channel of products; the identity without compression.
+    pair_mixing_ : ndarray of float, shape (n_species, n_species)
+        Weight of each species in each channel of single projections.
     r_min_ : ndarray of float, shape (n_species, n_species)
         Distances in Å at which the polynomials begin, for each pair of species: the smallest in the
         structures given to `fit`, but at most half of the smallest cutoff of products; with
@@ -167,6 +171,9 @@ class AtomicClusterExpansion(AtomicDescriptor):
         self._check_degrees()
         self._check_product_cutoff()
         self.mixing_ = mixing_matrix(self.species_compression, self.species_)
+        of_similarity = isinstance(self.species_compression, Integral)
+        of_pairs = len(self.species_) if of_similarity else None
+        self.pair_mixing_ = mixing_matrix(of_pairs, self.species_)
         self.r_min_, self.n_neighbors_ = self._survey(structures)
         if not terms(self._basis()):
             raise ValueError(f"degrees={self.degrees} give no features: begin with 1 or more")
@@ -244,7 +251,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
     def _compiled(self):
         made, mixing = products(self._basis()), self.mixing_
         if self._compresses:
-            mixing = np.vstack([mixing, np.eye(len(self.species_))])
+            mixing = np.vstack([mixing, self.pair_mixing_])
         return _cpu.Projections(
             float(self.cutoff), self._spheres()[0], self.r_min_,
             np.sqrt(4 * np.pi) * normalization(made.n_radial.shape[1] - 1), mixing, *made,
@@ -291,6 +298,8 @@ class AtomicClusterExpansion(AtomicDescriptor):
         """
         check_is_fitted(self)
         channels = [chemical_symbols[z] for z in self.species_]
+        if isinstance(self.species_compression, Integral):
+            channels = [f"mix{j}-" for j in range(len(channels))]
         if self._compresses:
             channels = [*(f"mix{j}-" for j in range(len(self.mixing_))), *channels]
         names = []

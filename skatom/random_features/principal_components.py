@@ -107,7 +107,7 @@ class PrincipalComponents(NumberedFeatures, FeatureTransformer, TransformerMixin
             )
         rows = _BLOCK + (max(counts) if by_element else 0)
         check_memory(
-            24.0 * n_in**2 + 8.0 * rows * n_in,
+            16.0 * n_in**2 + 8.0 * rows * n_in,
             f"the covariance of {n_in} features",
             "select features first, with FeatureSelector",
         )

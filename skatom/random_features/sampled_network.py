@@ -155,7 +155,7 @@ class SampledNetworkFeatures(NumberedFeatures, FeatureTransformer, TransformerMi
         self.species_ = X.species if by_element else None
         kinds = [X.numbers == z for z in self.species_] if by_element else [slice(None)]
         check_memory(
-            24.0 * self.multiplicity * self.n_features * values.shape[1],
+            8.0 * (2 * self.multiplicity + len(kinds) - 1) * self.n_features * values.shape[1],
             f"{self.multiplicity} x {self.n_features} pairs of {values.shape[1]} features",
             "lower n_features or multiplicity, or take PrincipalComponents first",
         )
