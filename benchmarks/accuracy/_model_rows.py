@@ -14,7 +14,6 @@ from benchmarks.harness import DATA
 from skatom import Structures, Targets
 from skatom.datasets import load_boron_nitride, load_ethanol, read
 from skatom.descriptors import (
-    ACSF,
     FCHL19,
     SOAP,
     LambdaSOAP,
@@ -23,14 +22,11 @@ from skatom.descriptors import (
 from skatom.kernels import Cosine, Gaussian, NBody
 from skatom.models import (
     GDML,
-    HDNNP,
     SGDML,
     ForceKernelRidge,
     GreedyOLS,
     MappedForceField,
     NBodyGaussianProcess,
-    PaiNN,
-    SchNet,
     SparseGaussianProcess,
     TensorKernelRidge,
 )
@@ -206,14 +202,6 @@ def _tensors(**settings):
     )
 
 
-def _network(cls):
-    """A small network of the guide, for a minute of a core."""
-    return cls(
-        n_features=32, n_interactions=2, batch_size=10, max_iter=100, learning_rate_init=3e-3,
-        random_state=0,
-    )  # fmt: skip
-
-
 # (data set, name on the page, pipeline)
 ROWS = [
     ("ethanol", "`SGDML`", lambda: SGDML(random_state=0)),
@@ -222,9 +210,6 @@ ROWS = [
     ("ethanol", 'the same, `basis="operators"`', _operators),
     ("ethanol", "`SOAP`, `SparseGaussianProcess`", _sparse_of_a_molecule),
     ("ethanol", "`SOAP`, `GreedyOLS`", _greedy_of_a_molecule),
-    ("ethanol", "`SchNet`", lambda: _network(SchNet)),
-    ("ethanol", "`PaiNN`", lambda: _network(PaiNN)),
-    ("ethanol", "`HDNNP`", lambda: HDNNP(ACSF(5.0), random_state=0)),
     ("rmd17_ethanol", "`SGDML`", lambda: SGDML(random_state=0)),
     ("rmd17_ethanol", "`FCHL19`, `ForceKernelRidge`", _fchl19),
     ("rmd17_ethanol", "`SOAP`, `SparseGaussianProcess`", _sparse_of_a_molecule),
