@@ -388,9 +388,6 @@ JOBS = {
         5000, ("polarizability",),
     ),
     "predict-hdnnp": Predict(lambda: HDNNP(max_iter=2, random_state=0), 10000),
-    "predict-hdnnp-charges": Predict(
-        lambda: HDNNP(max_iter=2, electrostatics=True, random_state=0), 4000, ALL, "crystals"
-    ),
     "cluster-expansion": Transform(AtomicClusterExpansion(4.0, (10, 6, 6), l_weight=1.0), 4000),
     "moment-tensor": Transform(MomentTensor(cutoff=4.0), 8000),
     "moment-tensor-sum": Transform(MomentTensor(cutoff=4.0, pool="sum"), 6000),

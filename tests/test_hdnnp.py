@@ -404,6 +404,16 @@ class TestFit:
         model = HDNNP(ACSF(4.0), **QUICK | {"batch_size": 1}).fit(structures, [0.1, 0.2, 0.3, 0.4])
         assert np.isfinite(model.predict(structures)).all()
 
+    def test_predictions_in_parts(self, monkeypatch):
+        structures = ions(6)
+        model = HDNNP(SMALL_ACSF, electrostatics=True, **QUICK)
+        model.fit(structures, labels_of(structures, OF_THE_ENERGY))
+        whole = model.predict(structures, return_forces=True, return_local_energies=True)
+        monkeypatch.setattr("skatom.models.neural.objective._TOGETHER", 7)
+        parts = model.predict(structures, return_forces=True, return_local_energies=True)
+        for found, expected in zip(parts, whole, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
     def test_isolated_and_single_atoms(self):
         structures = [molecule("H2O"), Atoms("O"), Atoms("HH", [(0, 0, 0), (0, 0, 50.0)])]
         model = HDNNP(ACSF(4.0), electrostatics=True, **QUICK).fit(structures, [-14.0, 0.0, 0.1])

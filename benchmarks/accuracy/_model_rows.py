@@ -14,7 +14,6 @@ from benchmarks.harness import DATA
 from skatom import Structures, Targets
 from skatom.datasets import load_boron_nitride, load_ethanol, read
 from skatom.descriptors import (
-    ACSF,
     FCHL19,
     SOAP,
     LambdaSOAP,
@@ -22,17 +21,12 @@ from skatom.descriptors import (
 )
 from skatom.kernels import Cosine, Gaussian, NBody
 from skatom.models import (
-    DTNN,
     GDML,
-    HDNNP,
     SGDML,
     ForceKernelRidge,
     GreedyOLS,
     MappedForceField,
-    MessagePassingNetwork,
     NBodyGaussianProcess,
-    PaiNN,
-    SchNet,
     SparseGaussianProcess,
     TensorKernelRidge,
 )
@@ -208,23 +202,6 @@ def _tensors(**settings):
     )
 
 
-def _network(cls, **settings):
-    shared = {"batch_size": 10, "learning_rate_init": 3e-3, "random_state": 0}
-    return cls(**shared | settings)
-
-
-def _small(cls):
-    """Networks of the guide, for seconds on a core."""
-    return _network(cls, n_features=32, n_interactions=2, max_iter=100)
-
-
-def _edge_network():
-    return _network(
-        MessagePassingNetwork, read_out="sum", n_features=32, n_filters=16, n_passes=3, max_iter=30,
-        batch_size=20,
-    )  # fmt: skip
-
-
 # (data set, name on the page, pipeline)
 ROWS = [
     ("ethanol", "`SGDML`", lambda: SGDML(random_state=0)),
@@ -233,9 +210,6 @@ ROWS = [
     ("ethanol", 'the same, `basis="operators"`', _operators),
     ("ethanol", "`SOAP`, `SparseGaussianProcess`", _sparse_of_a_molecule),
     ("ethanol", "`SOAP`, `GreedyOLS`", _greedy_of_a_molecule),
-    ("ethanol", "`SchNet`", lambda: _small(SchNet)),
-    ("ethanol", "`PaiNN`", lambda: _small(PaiNN)),
-    ("ethanol", "`HDNNP`", lambda: HDNNP(ACSF(5.0), batch_size=8, max_iter=100, random_state=0)),
     ("rmd17_ethanol", "`SGDML`", lambda: SGDML(random_state=0)),
     ("rmd17_ethanol", "`FCHL19`, `ForceKernelRidge`", _fchl19),
     ("rmd17_ethanol", "`SOAP`, `SparseGaussianProcess`", _sparse_of_a_molecule),
@@ -251,8 +225,6 @@ ROWS = [
     ("qm7", "`FCHL19.for_energies()`, `ForceKernelRidge`", _fchl19_of_energies),
     ("qm7", "`SOAP`, `SparseGaussianProcess`", _sparse),
     ("qm7", "`SOAP`, `GreedyOLS`", _greedy_of_a_molecule),
-    ("qm7", "`DTNN`", lambda: _network(DTNN, batch_size=20, max_iter=60)),
-    ("qm7", "`MessagePassingNetwork`", _edge_network),
     ("boron_nitride", "`SOAP`, `SparseGaussianProcess`", lambda: _sparse(cutoff=4.0)),
     ("boron_nitride", "`NBodyGaussianProcess`", lambda: _nbody(4.0, 2.9)),
     ("boron_nitride", "`MappedForceField`", lambda: _tables(4.0, 2.9)),

@@ -19,11 +19,11 @@ def bond_sensitivity(model: Estimator, pair: tuple[str, str], distances: ArrayLi
 
     .. math:: s(r) = \Big| \frac{\partial x_i}{\partial r_{ij}} \Big|
 
-    It is that of two atoms alone, one of each element, by central differences [1]_. Where a model
-    expects bonds, its features change fast: the curve of two elements has its peaks at their bond
-    lengths and falls to zero where the model sees no more. The features are those of the last
-    interaction of a neural potential, and otherwise those of the descriptor, so compare the forms
-    of curves, not numbers of different models.
+    It is that of two atoms alone, one of each element, by central differences [1]_: how far a model
+    sees, and what it looks at most. Networks change their features fast while bonds break, and ten
+    times slower beyond, far within their cutoff. The features are those of the last interaction of
+    a neural potential, and otherwise those of the descriptor, so compare the forms of curves, not
+    numbers of different models.
 
     Parameters
     ----------

@@ -9,6 +9,8 @@ from skatom.parallel import split_sizes, threads_over_blas
 
 # Rows that one thread takes at once.
 _ROWS = 512
+# Rows that pass through the networks at once in a prediction.
+_TOGETHER = 2**13
 
 
 class SummedNetworks:
@@ -27,11 +29,18 @@ class SummedNetworks:
 
     def outputs(self, x, kinds):
         """c f of every row."""
-        return RowPassages(self, x, kinds).outputs()
+        return self._of_rows(x, kinds, RowPassages.outputs, np.empty(len(x)))
 
     def slopes(self, x, kinds):
         """c ∂f/∂x of every row."""
-        return RowPassages(self, x, kinds).input_slopes()
+        return self._of_rows(x, kinds, RowPassages.input_slopes, np.empty(x.shape))
+
+    def _of_rows(self, x, kinds, of, out):
+        """What passages give, some rows at a time: those keep all hidden layers."""
+        for start in range(0, len(x), _TOGETHER):
+            some = slice(start, start + _TOGETHER)
+            out[some] = of(RowPassages(self, x[some], kinds[some]))
+        return out
 
     def vector(self):
         """All weights and biases."""
