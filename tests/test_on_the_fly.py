@@ -231,6 +231,17 @@ def test_initial_structures_with_labels_are_not_labelled_again(tmp_path):
     assert not reference.labelled
 
 
+def test_a_structure_is_not_labelled_twice_however_low_the_threshold(tmp_path):
+    reference = CountingEMT()
+    start = [copper(seed) for seed in range(3)]
+    calculator = LearningOnTheFly(
+        MODEL, reference, GRADES, threshold=0.0, folder=tmp_path, initial=start
+    )
+    calculator.calculate(start[1])
+    assert calculator.scores_[0] > 0
+    assert len(reference.labelled) == 3
+
+
 def test_a_threshold_that_is_never_reached_is_told(tmp_path):
     atoms = copper()
     atoms.calc = LearningOnTheFly(
