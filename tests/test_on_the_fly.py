@@ -103,14 +103,18 @@ def test_the_same_folder_gives_the_same_model(tmp_path, update):
 
 
 def test_dynamics_go_on_with_a_model_that_has_learnt_meanwhile(tmp_path):
-    def run(steps):
-        calculator = LearningOnTheFly(MODEL, EMT(), GRADES, folder=tmp_path)
+    def run(steps, reference=None):
+        calculator = LearningOnTheFly(MODEL, reference or EMT(), GRADES, folder=tmp_path)
         file = tmp_path / "steps.traj"
         return molecular_dynamics(
             calculator, copper(), steps, timestep=5.0, interval=2, trajectory=file, resume=True
         )
 
-    calculator = run(4).atoms.calc
+    with pytest.raises(RuntimeError, match="reference failed"):
+        run(4, CountingEMT(fails_at=2))  # after the first frame
+    first = run(4)
+    assert first.steps.tolist() == [0, 2, 4]
+    calculator = first.atoms.calc
     n_labels = len(calculator.frames_)
     later = copper()
     later.rattle(0.4, seed=1)
@@ -229,6 +233,17 @@ def test_initial_structures_with_labels_are_not_labelled_again(tmp_path):
     reference = CountingEMT()
     LearningOnTheFly(MODEL, reference, GRADES, folder=tmp_path, initial=[start])
     assert not reference.labelled
+
+
+def test_a_structure_is_not_labelled_twice_however_low_the_threshold(tmp_path):
+    reference = CountingEMT()
+    start = [copper(seed) for seed in range(3)]
+    calculator = LearningOnTheFly(
+        MODEL, reference, GRADES, threshold=0.0, folder=tmp_path, initial=start
+    )
+    calculator.calculate(start[1])
+    assert calculator.scores_[0] > 0
+    assert len(reference.labelled) == 3
 
 
 def test_a_threshold_that_is_never_reached_is_told(tmp_path):

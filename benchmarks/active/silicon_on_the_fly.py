@@ -12,8 +12,9 @@ structure.
 Forces are compared with the reference for frames of one more run on the fly, with other random
 numbers ("error"), and for the frames of each run, with the forces that moved its atoms ("own", and
 the largest). A frame is unphysical if two atoms are closer than 1.7 Å; a run that cannot go on is
-said to have ended. In the last part a process is killed at random moments and begun again with the
-same folder.
+said to have ended. These functions do not resolve the reference's switch between 2.7 and 3.0 Å, so
+in the liquid a dozen labels leave the error of the model, however they were chosen. In the last
+part a process is killed at random moments and begun again with the same folder.
 """
 
 import random
@@ -34,7 +35,8 @@ from benchmarks.harness import own, run_process, table
 STAGES = ((1000, 0.4), (5000, 0.2), (3000, 0.4))  # temperature in K, share of the time
 LEVEL, CUTOFF, ALPHA = 12, 4.0, 1e-8
 TIMESTEP, INTERVAL, CLOSEST = 2.0, 50, 1.7
-LABELS, ASKED, INITIAL = "labels.traj", "asked.txt", 5
+ASKED, BEGUN, INITIAL = "asked.txt", "begun", 5
+PAUSE = 0.3  # seconds a picosecond, the longest until a process is killed
 
 
 class EveryFew(BaseEstimator):
@@ -141,8 +143,11 @@ def _frames(read, folder, stage):
 
 def follow(folder, picoseconds, seed, way):
     """One run: its labels and seconds, and what became of its frames."""
+    import skatom.active  # noqa: F401
+
     warnings.simplefilter("ignore")
     Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / BEGUN).touch()
     calculator, known = learner(folder, way)
     begin, known.seconds = time.process_time(), 0.0
     ended = simulate(calculator, folder, picoseconds, seed)
@@ -189,14 +194,14 @@ def survive(folder, picoseconds, kills, seed, way):
     rng = random.Random(seed)
     Path(folder).mkdir(parents=True)
     command = [str(part) for part in own(follow, folder, picoseconds, seed, way)]
-    done = 0
+    done, begun = 0, Path(folder) / BEGUN
     while done < kills:
+        begun.unlink(missing_ok=True)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        before = (Path(folder) / ASKED).exists()
-        while not before and process.poll() is None and not (Path(folder) / ASKED).exists():
-            time.sleep(0.05)
+        while process.poll() is None and not begun.exists():
+            time.sleep(0.02)
         try:
-            process.wait(rng.uniform(2.5, 2.5 + picoseconds / 4))
+            process.wait(rng.uniform(0, PAUSE * picoseconds))
             break  # it came to its end
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

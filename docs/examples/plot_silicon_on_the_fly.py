@@ -3,8 +3,8 @@ Silicon on the fly
 ==================
 
 A potential that knows next to nothing melts a crystal of silicon. Wherever a structure is new to it,
-a reference computes energy and forces, and the potential learns them before the dynamics go on. Most
-labels are needed while something happens; sampling at fixed intervals spends them evenly.
+a reference computes energy and forces, and the potential learns them before the dynamics go on. Labels
+are asked for where something happens; sampling at fixed intervals spends them evenly.
 """
 
 # %%
@@ -84,7 +84,7 @@ from ase.io import read
 
 from skatom.simulation import molecular_dynamics
 
-stages = [(1000, 500), (5000, 600), (3000, 600)]  # temperature in K, steps of 1 fs
+stages = [(1000, 400), (5000, 500), (3000, 300)]  # temperature in K, steps of 1 fs
 
 
 def simulate(calculator):
@@ -101,17 +101,20 @@ def simulate(calculator):
 
 
 runs = {"on the fly": learner(MaxVol(tensors, rows="atom"))}
-runs |= {f"every {n} fs": learner(EveryFew(n)) for n in (25, 100)}
+runs |= {f"every {n} fs": learner(EveryFew(n)) for n in (50, 400)}
 frames = {}
 for name, calculator in runs.items():
     try:
         frames[name] = simulate(calculator)
         print(f"{name:12} {calculator.summary()}")
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         print(f"{name:12} {calculator.summary()}; it ended: {error}")
 
 # %%
-# Errors of forces in the frames of the first run, by what each run has learnt.
+# Errors of forces in the frames of the first run, by what each run has learnt. They are large, and
+# alike: this small model does not resolve the switch of Tersoff's potential between 2.7 and 3.0 Å,
+# where atoms of the liquid are, and a few labels show all that it can learn. A potential for use
+# needs more functions; labels at fixed intervals need somebody who knows the interval.
 from skatom import Structures
 
 test = frames["on the fly"]
@@ -124,7 +127,8 @@ for name, calculator in runs.items():
 # When it asked
 # -------------
 #
-# The grades tell the melting: most labels are those of its first moments, and the liquid asks for few.
+# The grades tell the heating and the melting, where the labels of the first run are, and the liquid
+# asks for few.
 import matplotlib.pyplot as plt
 
 fig, (top, below) = plt.subplots(2, sharex=True, layout="constrained")
@@ -135,13 +139,16 @@ for name, calculator in runs.items():
 top.set_ylabel("calls of the reference")
 top.legend()
 scores = runs["on the fly"].scores_
-below.semilogy(np.arange(len(scores)), scores, ".", ms=3)
+below.plot(np.arange(len(scores)), scores, ".", ms=3)
 below.axhline(2, color="k", lw=0.8)
 below.set_ylabel("grade")
 below.set_xlabel("step (fs)")
 end = 0
 for temperature, steps in stages:
-    below.text(end + steps / 2, scores[-1], f"{temperature} K", ha="center")
+    place = end + steps / 2, 1.03  # above the axes
+    top.text(
+        *place, f"{temperature} K", ha="center", transform=top.get_xaxis_transform()
+    )
     end += steps
     for axes in (top, below):
         axes.axvline(end, color="0.8", lw=1, zorder=-1)

@@ -185,7 +185,7 @@ class Learner:
 
 @contextmanager
 def _each_kind_once(told):
-    """Let through warnings of the fits within that differ from all before by more than numbers.
+    """Let through what warnings of the fits within say for the first time, but for numbers.
 
     A fit after each label would say the same of the labels again and again.
     """
@@ -193,10 +193,14 @@ def _each_kind_once(told):
         warnings.simplefilter("always")
         yield
     for each in caught:
-        kinds = {_NUMBERS.sub("#", part) for part in str(each.message).split("; ")}
-        if not told >= kinds:
-            told |= kinds
-            warn(str(each.message), each.category)
+        name, colon, text = str(each.message).partition(": ")
+        if not name.isidentifier():
+            name, colon, text = "", "", str(each.message)
+        parts = text.split("; ") if name else [text]  # a diagnosis has several sentences
+        new = [part for part in parts if _NUMBERS.sub("#", part) not in told]
+        told |= {_NUMBERS.sub("#", part) for part in new}
+        if new:
+            warn(f"{name}{colon}{'; '.join(new)}", each.category)
 
 
 def _data(frames):

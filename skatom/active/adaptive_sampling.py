@@ -110,7 +110,7 @@ class AdaptiveSampling:
     >>> from skatom.simulation import molecular_dynamics
     >>> def dynamics(temperature):
     ...     return lambda calculator: molecular_dynamics(
-    ...         calculator, bulk("Cu", cubic=True), 30, timestep=5.0, temperature=temperature
+    ...         calculator, bulk("Cu", cubic=True), 10, timestep=5.0, temperature=temperature
     ...     ).drift
     >>> tensors = MomentTensor(cutoff=4.5, level=8)
     >>> sampling = AdaptiveSampling(

@@ -145,7 +145,7 @@ class LearningOnTheFly(Calculator):
         score = self._learner.score(self.atoms)
         self.n_calls_ += 1
         self.scores_.append(score)
-        if score > self.threshold:
+        if score > self.threshold and not self._learner.knows(self.atoms):
             self._learner.add([self.atoms], score, self.n_calls_)
             self._learner.look_again(self.atoms)
             self._calculator = None

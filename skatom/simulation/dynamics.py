@@ -210,6 +210,8 @@ class _Frames:
             )
         if step % self.interval and step != self.steps:
             return
+        if self.rows and self.rows[-1][0] == step:
+            return  # it went on from the first frame, which ASE shows again
         info = {**state_of(self.method), **self.watch.look(self.atoms, f"step {step}")}
         self.file.write(self.atoms, step=step, **info)
         self.rows.append(_row(self.atoms, step))
