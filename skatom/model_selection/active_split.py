@@ -57,7 +57,8 @@ class ActiveSplit(BaseCrossValidator):
     >>> from skatom.selection import NearestDistance
     >>> X = np.array([[0.0], [0.1], [0.2], [0.3], [5.0], [0.4]])
     >>> part = ShuffleSplit(1, train_size=5, random_state=1)
-    >>> ((train, test),) = ActiveSplit(NearestDistance(), part, n_initial=1, random_state=0).split(X)
+    >>> splits = ActiveSplit(NearestDistance(), part, n_initial=1, random_state=0)
+    >>> ((train, test),) = splits.split(X)
     >>> train, test
     (array([0, 4, 5, 3, 1]), array([2]))
     """
