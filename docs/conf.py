@@ -107,6 +107,8 @@ EXAMPLES = [
     "silicon",
     "phase_diagram",
     "uncertainty",
+    "active_selection",
+    "search_pool",
     "tensors",
     "polaron",
     "heisenberg",

@@ -302,8 +302,8 @@ class BayesianSearch:
         mean, std = model.predict(X, return_std=True)
         if len(std) > 1 and std.max() <= _NOTHING * np.abs(mean).max():
             warn(
-                f"all deviations of {type(last).__name__} are 0, so nothing is explored: members of "
-                "a committee must differ in their data or seeds"
+                f"all deviations of {type(last).__name__} are 0, so nothing is explored: members "
+                "of a committee must differ in their data or seeds"
             )
         return mean, std
 

@@ -55,6 +55,7 @@ class NeuralPotential(StructureRegressor):
     gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
     learns = ("energy", "forces", "stress", *HEADS)
     _activation = "shifted_softplus"
+    _pools_jacobian = False  # features of ``transform`` have no derivatives
 
     _parameter_constraints = {
         "target": [StrOptions({"energy", *HEADS})],
