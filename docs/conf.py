@@ -110,6 +110,8 @@ EXAMPLES = [
     "silicon_on_the_fly",
     "phase_diagram",
     "uncertainty",
+    "active_selection",
+    "search_pool",
     "tensors",
     "polaron",
     "heisenberg",

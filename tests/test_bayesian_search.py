@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.build import bulk
+from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import BayesianRidge, LinearRegression
@@ -198,7 +199,53 @@ def test_the_plot_has_all_values():
     assert display.ax_.get_ylabel() == "height (m)"
 
 
+class TestHyperparameters:
+    """Of a process that learns them after every fifth value."""
+
+    PROCESS = GaussianProcessRegressor(RBF(0.1, (0.05, 5.0)), alpha=1e-6, normalize_y=True)
+
+    def test_are_those_of_the_values_before(self):
+        search = BayesianSearch(self.PROCESS, POOL, n_initial=4, learn_every=5, random_state=0)
+        search.run(height, 12)
+        learnt = clone(self.PROCESS).fit(POOL[search.indices_[:9]], -search.values_[:9])
+        model = clone(self.PROCESS).set_params(kernel=learnt.kernel_, optimizer=None)
+        model.fit(POOL[search.indices_], -search.values_)
+        mean, std = model.predict(POOL, return_std=True)
+        promise = expected_improvement(mean, std, -search.best_value_)
+        promise[search.indices_] = 0
+        assert search.ask()[0] == promise.argmax()
+
+    def test_do_not_depend_on_an_interruption(self, tmp_path):
+        settings = {"n_initial": 4, "learn_every": 5, "random_state": 0}
+        whole = BayesianSearch(self.PROCESS, POOL, **settings).run(height, 15)
+        settings["checkpoint"] = tmp_path / "search.json"
+        BayesianSearch(self.PROCESS, POOL, **settings).run(height, 11)
+        again = BayesianSearch(self.PROCESS, POOL, **settings).run(height, 15)
+        np.testing.assert_array_equal(again.indices_, whole.indices_)
+
+
+class _Certain(LinearRegression):
+    """A model like a committee of members that are all the same."""
+
+    def predict(self, X, return_std=False):
+        mean = super().predict(X)
+        return (mean, np.zeros(len(mean))) if return_std else mean
+
+
 class TestBadInput:
+    def test_members_that_are_equal(self):
+        search = BayesianSearch(_Certain(), POOL, n_initial=3, random_state=0).run(height, 3)
+        with pytest.warns(UserWarning, match="must differ in their data or seeds"):
+            search.ask()
+
+    def test_no_candidates(self):
+        with pytest.raises(ValueError, match="there are no candidates"):
+            BayesianSearch(PROCESS, POOL[:0])
+
+    def test_hyperparameters_learnt_never(self):
+        with pytest.raises(ValueError, match="learn_every=0"):
+            BayesianSearch(PROCESS, POOL, learn_every=0)
+
     def test_an_empty_pool(self):
         search = BayesianSearch(PROCESS, POOL[:3]).run(height, 10)
         with pytest.raises(ValueError, match="all 3 candidates have values"):

@@ -2,17 +2,20 @@ import numpy as np
 import pytest
 from ase import Atoms
 from pair_model import PairPotential, binding_pair_potential
-from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_validate
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_validate
 
 from skatom import Structures, Targets
+from skatom.descriptors import InverseDistances
 from skatom.metrics import neg_force_mae
 from skatom.model_selection import (
+    ActiveSplit,
     BlockKFold,
     EnergyStratifiedSplit,
     StratifiedPathKFold,
     composition_strata,
     energy_stratified_sample,
 )
+from skatom.selection import NearestDistance
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +260,46 @@ def test_compositions_do_not_depend_on_size_or_order():
     assert len(train) == len(test) == 2
 
 
+class TestActiveSplit:
+    X = np.random.default_rng(0).normal(size=(40, 2))
+
+    def test_the_order_is_that_of_the_measure(self):
+        cv = ActiveSplit(NearestDistance(), KFold(2), n_initial=3, random_state=0)
+        random = ActiveSplit(None, KFold(2), n_initial=3, random_state=0)
+        parts = zip(cv.split(self.X), random.split(self.X), KFold(2).split(self.X), strict=True)
+        for (train, test), (other, _), (pool, expected) in parts:
+            np.testing.assert_array_equal(test, expected)
+            np.testing.assert_array_equal(np.sort(train), pool)
+            np.testing.assert_array_equal(train[:3], other[:3])
+            known = NearestDistance().fit(self.X[train[:3]])
+            for k in train[3:8]:
+                scores = known.score(self.X[pool])
+                assert k == pool[scores.argmax()]
+                known.partial_fit(self.X[[k]])
+
+    def test_batches_are_chosen_by_measures_that_know_the_labels(self):
+        given = []
+
+        class Seen(NearestDistance):
+            def fit(self, X, y=None):
+                given.append((len(X), None if y is None else len(y)))
+                return super().fit(X)
+
+        cv = ActiveSplit(Seen(), KFold(2), n_initial=4, batch_size=6, random_state=0)
+        next(cv.split(self.X, np.zeros(40)))
+        assert given == [(4, 4), (10, 10), (16, 16)]
+
+    def test_copies_come_last(self):
+        X = np.vstack([self.X[:5]] * 4)
+        train, _ = next(ActiveSplit(NearestDistance(), KFold(2), n_initial=1).split(X))
+        assert len(np.unique(X[train[:5]], axis=0)) == 5
+
+    @pytest.mark.parametrize(("given", "message"), [(0, "n_initial=0"), (50, "n_initial=50 of 20")])
+    def test_too_few_or_too_many_first_samples(self, given, message):
+        with pytest.raises(ValueError, match=message):
+            next(ActiveSplit(n_initial=given, cv=KFold(2)).split(self.X))
+
+
 @pytest.mark.parametrize(
     "cv",
     [
@@ -264,6 +307,7 @@ def test_compositions_do_not_depend_on_size_or_order():
         EnergyStratifiedSplit(3, train_size=8, random_state=0),
         BlockKFold(3, gap=1),
         GroupKFold(3),
+        ActiveSplit(NearestDistance(InverseDistances()), GroupKFold(3), n_initial=2),
     ],
     ids=lambda cv: type(cv).__name__,
 )

@@ -117,6 +117,36 @@ class TestMaxvol:
         assert grades[1] > 1e4
 
 
+def test_an_update_that_is_interrupted_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    known, more = rng.normal(size=(30, 5)), 3 * rng.normal(size=(20, 5))
+    measure = MaxVol().fit(known)
+    before, scores, exchange = measure.active_, measure.score(more), ActiveRows.exchange
+    calls = []
+
+    def interrupted(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        exchange(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ActiveRows, "exchange", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            measure.partial_fit(more)
+    assert len(calls) == 4
+    np.testing.assert_array_equal(measure.active_, before)
+    np.testing.assert_allclose(measure.score(more), scores, rtol=1e-10)
+    assert measure.n_structures_seen_ == 30
+    assert measure.partial_fit(more).score(more).max() <= 1.011
+
+
+def test_a_pool_that_is_empty_is_told():
+    measure = MaxVol().fit(np.random.default_rng(0).normal(size=(9, 3)))
+    with pytest.raises(ValueError, match="a pool of 0"):
+        measure.select(np.empty((0, 3)), 1)
+
+
 def test_grades_of_polynomials():
     known = np.linspace(-1, 1, 201)[:, None] ** [1, 2]
     measure = MaxVol(tol=1.001).fit(known)

@@ -6,7 +6,9 @@
 The pool are 3,785 perovskites, described by rows and columns of the periodic table on their sites;
 the best are the 1 % with the lowest heats of formation. A search at random finds half of these
 after half of the pool; the aim is a tenth of that, with the first 20, which are drawn at random.
-Kernels and noises are fixed: they were not fitted to the pool.
+Length scales and noise of the Gaussian process are learnt from the values, after each 20, as
+PHYSBO's are. With one scale for all features and a noise that are fixed, some searches take three
+times as many evaluations as others: they look where the features that count little differ.
 """
 
 import json
@@ -19,7 +21,7 @@ import numpy as np
 from benchmarks.harness import DATA, own, peer_of, peer_script, run_process, table
 
 PEER = "physbo"
-N_INITIAL, N_FEATURES, NOISE = 20, 1000, 0.02
+N_INITIAL, N_FEATURES, LEARN_EVERY = 20, 1000, 20
 
 
 def candidates():
@@ -34,7 +36,7 @@ def candidates():
 
 def estimator(acquisition, n_columns):
     from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
     from sklearn.linear_model import BayesianRidge
     from sklearn.pipeline import make_pipeline
 
@@ -45,8 +47,9 @@ def estimator(acquisition, n_columns):
     if acquisition == "thompson":
         features = RandomFourierFeatures(Gaussian(width / 2), N_FEATURES, random_state=0)
         return make_pipeline(features, BayesianRidge())
-    kernel = Matern(width, nu=2.5) + WhiteKernel(NOISE)
-    return GaussianProcessRegressor(kernel, normalize_y=True, optimizer=None)
+    scales = Matern(np.full(n_columns, width), (0.5, 100.0), nu=2.5)
+    kernel = ConstantKernel(1.0, (0.01, 1000.0)) * scales + WhiteKernel(0.02, (1e-4, 1.0))
+    return GaussianProcessRegressor(kernel, normalize_y=True)
 
 
 def search(file, acquisition, seed, limit):
@@ -57,7 +60,7 @@ def search(file, acquisition, seed, limit):
     X, y, best = data["X"], data["y"], data["best"]
     found = BayesianSearch(
         estimator(acquisition, X.shape[1]), X, acquisition=acquisition, n_initial=N_INITIAL,
-        random_state=seed,
+        learn_every=LEARN_EVERY, random_state=seed,
     )  # fmt: skip
     begin = time.perf_counter()
     while len(found.values_) < limit:
@@ -71,6 +74,7 @@ def search(file, acquisition, seed, limit):
 
 def add_arguments(parser):
     parser.add_argument("--seeds", type=int, default=10, help="of the first draws (default: 10)")
+    parser.add_argument("--peer-seeds", type=int, help="of PHYSBO, which is slow [as many]")
 
 
 def run(options):
@@ -93,7 +97,9 @@ def run(options):
                 )  # fmt: skip
         rows = []
         for name, command in commands.items():
-            runs = [run_process(command(seed), options.threads) for seed in range(options.seeds)]
+            seeds = options.peer_seeds if name.startswith("PHYSBO") else None
+            seeds = range(seeds or options.seeds)
+            runs = [run_process(command(seed), options.threads) for seed in seeds]
             counts, hits, seconds = np.array(runs, float).T
             share = 100 * counts.mean() / limit
             rows.append([

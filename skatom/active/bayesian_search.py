@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from skatom._files import written_whole
 from skatom._progress import tqdm
 from skatom._typing import Array, ArrayLike, Estimator, RandomState
+from skatom._warnings import warn
 from skatom.active.acquisition import (
     expected_improvement,
     probability_of_improvement,
@@ -23,6 +22,7 @@ from skatom.active.acquisition import (
 )
 from skatom.active.candidates import Box, as_pool, fingerprint
 from skatom.active.draws import drawn_values
+from skatom.active.surrogates import Surrogates, last_step
 from skatom.parallel import serial_blas
 
 _PROMISES = {
@@ -30,6 +30,8 @@ _PROMISES = {
     "probability_of_improvement": probability_of_improvement,
     "upper_confidence_bound": lambda mean, std, best: upper_confidence_bound(mean, std),
 }
+# Deviations below this share of the values are rounding error.
+_NOTHING = 1e-12
 ACQUISITIONS = (*_PROMISES, "thompson", "random")
 
 
@@ -66,6 +68,11 @@ class BayesianSearch:
         Whether the best value is the largest; otherwise it is the smallest.
     n_initial : int, default=10
         Number of candidates that are drawn at random.
+    learn_every : int, default=1
+        Number of new values after which a Gaussian process of scikit-learn learns its
+        hyperparameters anew; in between, those of before are kept. Length scales for each feature
+        are worth their time where features are not equally important. Other estimators are fitted
+        as a whole after each value.
     checkpoint : path, default=None
         File of the values. If it is there, the search goes on from it.
     random_state : int, RandomState or None, default=None
@@ -120,6 +127,7 @@ class BayesianSearch:
         acquisition: str = "expected_improvement",
         maximize: bool = False,
         n_initial: int = 10,
+        learn_every: int = 1,
         checkpoint: str | Path | None = None,
         random_state: RandomState = None,
         verbose: int = 0,
@@ -128,11 +136,17 @@ class BayesianSearch:
             raise ValueError(f"acquisition={acquisition!r}: choose from {', '.join(ACQUISITIONS)}")
         if n_initial < 1:
             raise ValueError(f"n_initial={n_initial}: a model needs at least one value")
+        if learn_every < 1:
+            raise ValueError(f"learn_every={learn_every}: give 1 or more values")
         self.estimator = estimator
         self.candidates = as_pool(candidates)
+        if not isinstance(self.candidates, Box) and not len(self.candidates):
+            raise ValueError("there are no candidates: give at least one")
         self.acquisition = acquisition
         self.maximize = maximize
         self.n_initial = n_initial
+        self.learn_every = learn_every
+        self._surrogates = Surrogates(estimator, n_initial, learn_every)
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.verbose = verbose
         self._random, self._fingerprint = check_random_state(random_state), None
@@ -267,7 +281,8 @@ class BayesianSearch:
         if len(values) < self.n_initial or self.acquisition == "random":
             return int(self._random.randint(len(new))), np.mean(values) if len(values) else 0.0
         with serial_blas():  # small matrices, one after the other: threads would only wait
-            model = clone(self.estimator).fit(pool[known], values)
+            n_told = int(self._is_known.sum())
+            model = self._surrogates.fitted(pool, known, values, n_told)
             if self.acquisition == "thompson":
                 drawn = drawn_values(model, pool[new], self._random)
                 place = int(drawn.argmax())
@@ -277,14 +292,20 @@ class BayesianSearch:
         return place, mean[place]
 
     def _predicted(self, model, X):
-        last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+        last = last_step(model)
         given = signature(last.predict).parameters
         if "return_std" not in given and "energy_std" not in getattr(last, "outputs_", ()):
             raise ValueError(
                 f"{type(last).__name__} predicts no standard deviations: take a model that does, "
                 f"such as Committee({type(last).__name__}()), or acquisition='random'"
             )
-        return model.predict(X, return_std=True)
+        mean, std = model.predict(X, return_std=True)
+        if len(std) > 1 and std.max() <= _NOTHING * np.abs(mean).max():
+            warn(
+                f"all deviations of {type(last).__name__} are 0, so nothing is explored: members "
+                "of a committee must differ in their data or seeds"
+            )
+        return mean, std
 
     def _ask_box(self, n):
         box, chosen = self.candidates, []

@@ -1,5 +1,6 @@
 """Choosing the frames to train on and to test on, and the parameters of a model."""
 
+from skatom.model_selection.active_split import ActiveSplit
 from skatom.model_selection.energy_strata import EnergyStratifiedSplit, energy_stratified_sample
 from skatom.model_selection.noise_search import NoiseSearchCV
 from skatom.model_selection.shared_search import SharedGridSearchCV
@@ -10,6 +11,7 @@ from skatom.model_selection.splitters import (
 )
 
 __all__ = [
+    "ActiveSplit",
     "BlockKFold",
     "EnergyStratifiedSplit",
     "NoiseSearchCV",

@@ -169,6 +169,8 @@ class NeuralPotential(StructureRegressor):
     gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
     learns = ("energy", "forces", "stress", *HEADS)
     _activation = "shifted_softplus"
+    # derivatives of the features of ``transform`` ask for pairs first, and there is the error
+    _pools_jacobian, _is_function_of_pairs = False, True
 
     _parameter_constraints = {
         "target": [StrOptions({"energy", *HEADS})],
