@@ -153,7 +153,7 @@ class RandomFourierFeatures(NumberedFeatures, FeatureTransformer, TransformerMix
         kernel = Gaussian() if self.kernel is None else self.kernel
         kernel.check_parameters()
         check_memory(
-            8.0 * n_sets * (self.n_features + n_in) * n_in,
+            8.0 * ((n_sets + 2) * self.n_features + n_in) * n_in,  # two more are drawn from
             f"{n_sets} x {self.n_features} frequencies of {n_in} features",
             "lower n_features, or take PrincipalComponents first",
         )
