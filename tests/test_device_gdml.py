@@ -179,8 +179,9 @@ class TestPrediction:
         expected = on("torch", model).predict(query, return_forces=True)
         monkeypatch.setattr(device_expansion, "_NUMBERS_ON_CPU", 20_000)
         found = on("torch", model).predict(query, return_forces=True)
-        assert_close(found[0], expected[0], 1e-12)
-        assert_close(found[1], expected[1], 1e-12)
+        # sums of terms that are much larger, in another order
+        assert_close(found[0], expected[0], 1e-11)
+        assert_close(found[1], expected[1], 1e-11)
 
     def test_hessian(self, model, query):
         assert_close(on("torch", model).hessian(query[:7]), model.hessian(query[:7]))

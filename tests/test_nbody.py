@@ -319,7 +319,8 @@ def test_diagonals_of_environments_do_not_take_the_whole_matrix(what, monkeypatc
         lambda self, a, b: sizes.append(a.values.n_groups) or between(self, a, b),
     )  # fmt: skip
     found = np.diagonal(kernel.diagonal_blocks(rows), axis1=1, axis2=2).ravel()
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    # forces that vanish by symmetry are rounding errors
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15 * expected.max())
     assert max(sizes) == 5  # atoms of methane, not of all
 
 

@@ -33,6 +33,9 @@ LIGHT = 137.035999
 _LAST = 103
 _POINTS, _FIRST_RADIUS, _LAST_RADIUS = 2000, 1e-3, 60.0
 _MIXING, _HISTORY, _TOLERANCE = 0.3, 6, 1e-6
+# With this tolerance bisection finds small eigenvalues of graded matrices to their last digits; that
+# of LAPACK is relative to the largest, here 1e-3 eV, with digits of the computer's own.
+_BISECTION = 2 * np.finfo(float).tiny
 # Madelung's rule, and the neutral atoms that do not follow it: electrons by (n, l)
 _ORDER = [
     (1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (4, 0), (3, 2), (4, 1), (5, 0), (4, 2), (5, 1), (6, 0),
@@ -117,7 +120,7 @@ class FreeAtom:
         # orbitals vanish at the last point
         energies, vectors = eigh_tridiagonal(
             (diagonal / mass)[:-1], (-between / np.sqrt(mass[1:] * mass[:-1]))[:-1],
-            select="i", select_range=(0, n_states - 1),
+            select="i", select_range=(0, n_states - 1), lapack_driver="stebz", tol=_BISECTION,
         )  # fmt: skip
         return energies, np.vstack([vectors / np.sqrt(mass[:-1, None]), np.zeros(n_states)])
 

@@ -104,9 +104,9 @@ class MaxVol(FeatureNovelty):
     >>> from ase.build import bulk
     >>> from skatom.descriptors import SOAP
     >>> crystals = [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7, 3.8, 4.2)]
-    >>> measure = MaxVol(SOAP(n_max=3, l_max=2)).fit(crystals[1:3])
-    >>> measure.select(crystals, 2)
-    array([3, 4])
+    >>> measure = MaxVol(SOAP(n_max=2, l_max=0)).fit(crystals[:4])
+    >>> measure.select(crystals, 1)
+    array([4])
     """
 
     _how_by_atom = "rows='atom' and features of atoms"
