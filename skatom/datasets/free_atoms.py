@@ -33,8 +33,8 @@ LIGHT = 137.035999
 _LAST = 103
 _POINTS, _FIRST_RADIUS, _LAST_RADIUS = 2000, 1e-3, 60.0
 _MIXING, _HISTORY, _TOLERANCE = 0.3, 6, 1e-6
-# With this tolerance bisection finds small eigenvalues of graded matrices to their last digits; that
-# of LAPACK is relative to the largest, here 1e-3 eV, with digits of the computer's own.
+# With this tolerance bisection finds small eigenvalues of graded matrices to their last digits;
+# that of LAPACK is relative to the largest, here 1e-3 eV, whose digits depend on the computer.
 _BISECTION = 2 * np.finfo(float).tiny
 # Madelung's rule, and the neutral atoms that do not follow it: electrons by (n, l)
 _ORDER = [
