@@ -1080,7 +1080,14 @@ def test_features_of_structures_are_a_table(name, made):
     np.testing.assert_array_equal(frame, table)
 
 
-@cases(lambda case: not case.atomic and case.first)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if case.first else pytest.mark.thorough)
+        for name, case in CASES.items()
+        if not case.atomic
+    ],
+)
 def test_features_of_structures_pass_through_scikit_learn(name):
     case, rng = CASES[name], np.random.default_rng(0)
     frames = []
