@@ -12,8 +12,8 @@ structure.
 Forces are compared with the reference for frames of one more run on the fly, with other random
 numbers ("error"), and for the frames of each run, with the forces that moved its atoms ("own", and
 the largest). A frame is unphysical if two atoms are closer than 1.7 Å; a run that cannot go on is
-said to have ended, as most of those of fixed intervals do in the melting. In the last part a process
-is killed at random moments and begun again with the same folder.
+said to have ended, as most of those of fixed intervals do in the melting. In the last part a
+process is killed at random moments and begun again with the same folder.
 """
 
 import random
