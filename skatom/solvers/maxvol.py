@@ -9,7 +9,7 @@ from scipy.linalg import qr
 from scipy.linalg.blas import dger
 
 from skatom.memory import check_memory
-from skatom.parallel import split_rows
+from skatom.parallel import serial_blas, split_rows
 
 # Directions that no row has had yet belong to rows of this length.
 EMPTY = 1e-6
@@ -83,7 +83,7 @@ class ActiveRows:
         scaled = self.inverse[:, place] / coordinates[place]
         if self._replaced is not None:
             self._replaced.append((place, self.rows[place].copy(), self.labels[place]))
-        self.inverse = dger(-1.0, scaled, step, a=self.inverse, overwrite_a=1)
+        self.inverse = _less_product(self.inverse, scaled, step)
         self.rows[place], self.labels[place] = row, label
         self._age += 1
         if self._age >= _EXCHANGES:
@@ -170,7 +170,17 @@ class ActiveRows:
                 continue
             scaled = found[:, place] / step[place]
             step[place] -= 1.0
-            found = dger(-1.0, scaled, step, a=found, overwrite_a=1)
+            found = _less_product(found, scaled, step)
+
+
+def _less_product(matrix, column, row):
+    """The matrix less a product of a column and a row, in place.
+
+    It takes no longer than memory is read; threads of scipy's and numpy's BLAS only wait for each
+    other.
+    """
+    with serial_blas():
+        return dger(-1.0, column, row, a=matrix, overwrite_a=1)
 
 
 def _largest(found):
