@@ -183,6 +183,25 @@ class Learner:
             self.measure.partial_fit(structures, targets)
 
 
+class Learns:
+    """Adds what a `Learner`, the attribute ``_learner``, has learnt."""
+
+    @property
+    def frames_(self):
+        """The labelled structures."""
+        return self._learner.frames
+
+    @property
+    def model_(self):
+        """The fitted model; None before the first label."""
+        return self._learner.model
+
+    @property
+    def measure_(self):
+        """The fitted measure; None before the first label."""
+        return self._learner.measure
+
+
 @contextmanager
 def _each_kind_once(told):
     """Let through what warnings of the fits within say for the first time, but for numbers.

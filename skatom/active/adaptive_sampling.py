@@ -13,7 +13,7 @@ from ase.io import read, write
 
 from skatom._files import written_whole
 from skatom._typing import Estimator
-from skatom.active._learner import Learner
+from skatom.active._learner import Learner, Learns
 from skatom.calculators import ExtrapolationError, SkatomCalculator
 from skatom.parallel import map_jobs
 from skatom.selection.novelty import Novelty
@@ -21,7 +21,7 @@ from skatom.selection.novelty import Novelty
 _CANDIDATES = "candidates.traj"
 
 
-class AdaptiveSampling:
+class AdaptiveSampling(Learns):
     r"""Learns from several simulations, which stop where the model does not know, until none does.
 
     .. math::
@@ -197,21 +197,6 @@ class AdaptiveSampling:
                 "threshold would learn more"
             )
         return f"{text}; simulations stopped in each: {', '.join(map(str, self.n_stopped_))}"
-
-    @property
-    def frames_(self):
-        """The labelled structures."""
-        return self._learner.frames
-
-    @property
-    def model_(self):
-        """The fitted model; None before the first label."""
-        return self._learner.model
-
-    @property
-    def measure_(self):
-        """The fitted measure; None before the first label."""
-        return self._learner.measure
 
     def _unlabelled(self, stops):
         new = [stop for stop in stops if not self._learner.knows(stop.atoms)]

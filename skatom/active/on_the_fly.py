@@ -9,12 +9,12 @@ from typing import Any
 from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 
 from skatom._typing import Estimator
-from skatom.active._learner import Learner
+from skatom.active._learner import Learner, Learns
 from skatom.calculators import SkatomCalculator
 from skatom.selection.novelty import Novelty
 
 
-class LearningOnTheFly(Calculator):
+class LearningOnTheFly(Learns, Calculator):
     r"""An ASE calculator that learns from a reference whenever a structure is new to its model.
 
     .. math::
@@ -153,21 +153,6 @@ class LearningOnTheFly(Calculator):
             self._calculator = SkatomCalculator(self.model_)
         self._calculator.calculate(self.atoms, properties, all_changes)
         self.results = dict(self._calculator.results)
-
-    @property
-    def frames_(self):
-        """The labelled structures."""
-        return self._learner.frames
-
-    @property
-    def model_(self):
-        """The fitted model; None before the first label."""
-        return self._learner.model
-
-    @property
-    def measure_(self):
-        """The fitted measure; None before the first label."""
-        return self._learner.measure
 
     def summary(self) -> str:
         """What has been labelled so far, in a sentence."""

@@ -12,6 +12,7 @@ from skatom.models.charges.charge_rows import (
     sums_of_atoms,
     without_mean,
 )
+from skatom.models.neural.electrostatics import with_total
 from skatom.models.sparse.fitting import representative_blocks
 from skatom.models.sparse.representatives import prior_root
 from skatom.models.sparse.terms import Term
@@ -109,9 +110,7 @@ class ChargeExpansion:
 
     def charges(self, X):
         """q of every atom, shape (n_atoms,)."""
-        free = self._free(X, False)[0]
-        share = np.repeat(self.total_charge / X.n_atoms, X.n_atoms)
-        return without_mean(free, X.structures) + share
+        return with_total(self._free(X, False)[0], X.offsets, self.total_charge)
 
     def dipoles(self, X, charges):
         """The dipoles (n, 3) of charges about the centres of mass."""

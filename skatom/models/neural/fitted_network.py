@@ -148,6 +148,8 @@ class FittedNetwork:
 
     def _in_double(self):
         """The network with its weights in double precision."""
+        if self.dtype == "float64":
+            return self
         if self not in _doubles:
             weights = {name: values.astype(float) for name, values in self.weights.items()}
             _doubles[self] = FittedNetwork(
