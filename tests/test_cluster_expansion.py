@@ -86,12 +86,10 @@ def test_projections_of_a_single_product_are_stored_only_as_far_as_needed():
 
 
 def radial(r, n_max, cutoff, inner):
-    x = 2 * (cutoff - r) / (cutoff - inner) - 1
-    return (
-        np.array([np.cos(n * np.arccos(x)) for n in range(n_max)])
-        * 2
-        * np.cos(np.pi * r / cutoff / 2) ** 2
-    )
+    rho, last = ((1 + inner) / (1 + r)) ** 2, ((1 + inner) / (1 + cutoff)) ** 2
+    x = 2 * (rho - last) / (1 - last) - 1
+    polynomials = np.array([np.cos(n * np.arccos(x)) for n in range(n_max)])
+    return polynomials * 2 * np.cos(np.pi * r / cutoff / 2) ** 2 * rho
 
 
 def test_products_of_two_projections_are_legendre_polynomials_of_the_angles():
@@ -207,13 +205,13 @@ def test_linear_models_need_no_columns_of_what_is_left_out():
     assert error < 1.05 * error_of_all
 
 
-def test_r_min_is_the_smallest_distance_of_each_pair_of_species():
+def test_polynomials_begin_at_four_fifths_of_the_smallest_distance_of_two_species():
     made = descriptor().fit([molecule("H2O"), molecule("CH4")])
     water, methane = molecule("H2O"), molecule("CH4")
     symbols = {1: 0, 6: 1, 8: 2}
-    assert made.r_min_[symbols[1], symbols[8]] == pytest.approx(water.get_distance(0, 1))
-    assert made.r_min_[symbols[6], symbols[1]] == pytest.approx(methane.get_distance(0, 1))
-    assert made.r_min_[symbols[6], symbols[8]] == 2.0  # never met: half of the cutoff
+    assert made.r_min_[symbols[1], symbols[8]] == pytest.approx(0.8 * water.get_distance(0, 1))
+    assert made.r_min_[symbols[6], symbols[1]] == pytest.approx(0.8 * methane.get_distance(0, 1))
+    assert made.r_min_[symbols[6], symbols[8]] == 1.6  # never met: of half of the cutoff
     assert (made.r_min_ == made.r_min_.T).all()
 
 

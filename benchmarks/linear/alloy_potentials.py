@@ -103,7 +103,7 @@ def _model(name, level):
         moments = MomentTensor(cutoff=5.2, level=level, mu_level=2, max_mu=10, by_center=False)
         return moments, LinearPotential()
     expansion = AtomicClusterExpansion(
-        5.5, (12, 10, 7, 6), l_weight=1.0, product_cutoff=4.7, species_compression=2
+        5.5, (12, 10, 7, 6), l_weight=0.5, product_cutoff=4.7, species_compression=2
     )
     return expansion, LinearPotential(1e-9, smoothness=2, scaling=0.0)
 

@@ -22,6 +22,8 @@ from skatom.structures import groups_by_size
 
 # Atoms whose neighbours are surveyed at once.
 _ATOMS = 4096
+# Where polynomials begin, in smallest distances: structures that come later may be denser.
+_BEGIN = 0.8
 
 
 class AtomicClusterExpansion(AtomicDescriptor):
@@ -32,11 +34,15 @@ class AtomicClusterExpansion(AtomicDescriptor):
 
     .. math::
         A_{\alpha nlm} = \sqrt{4 \pi} \sum_{j \in \alpha} R_n(r_j)\, Y_{lm}(\hat r_j) \qquad
-        R_n(r) = \big(1 + \cos(\pi r / r_\mathrm{cut})\big)\, T_{n-1}(\xi), \qquad
-        \xi = \frac{r_\mathrm{cut} + r_\mathrm{min} - 2r}{r_\mathrm{cut} - r_\mathrm{min}}
+        R_n(r) = \big(1 + \cos(\pi r / r_\mathrm{cut})\big)\, \rho(r)\, T_{n-1}(\xi)
 
-    with the Chebyshev polynomials :math:`T_n`, scaled such that products of two, three and four are
-    about as large in molecules. The features are products of one to four projections A, B, C, D,
+        \rho(r) = \left(\frac{1 + r_\mathrm{min}}{1 + r}\right)^2 \qquad
+        \xi = \frac{2 \rho(r) - 1 - \rho(r_\mathrm{cut})}{1 - \rho(r_\mathrm{cut})}
+
+    with distances in Å and the Chebyshev polynomials :math:`T_n`, scaled such that products of two,
+    three and four are about as large in molecules. The coordinate :math:`\rho` of [2]_ resolves
+    near neighbours more finely than far ones, and as a factor it gives them more weight. The
+    features are products of one to four projections A, B, C, D,
     coupled to invariants by Wigner's 3j symbols w in real harmonics,
 
     .. math::
@@ -96,9 +102,10 @@ class AtomicClusterExpansion(AtomicDescriptor):
     pair_mixing_ : ndarray of float, shape (n_species, n_species)
         Weight of each species in each channel of single projections.
     r_min_ : ndarray of float, shape (n_species, n_species)
-        Distances in Å at which the polynomials begin, for each pair of species: the smallest in the
-        structures given to `fit`, but at most half of the smallest cutoff of products; with
-        ``species_compression`` the same for all. Nearer neighbours are extrapolated.
+        Distances in Å at which the polynomials begin, for each pair of species: four fifths of the
+        smallest in the structures given to `fit`, or of half of the smallest cutoff of products if
+        this is less; with ``species_compression`` the same for all. Nearer neighbours are
+        extrapolated.
     n_neighbors_ : ndarray of int, shape (n_products, n_species, n_species)
         For each number of factors from two on, the largest number of neighbours of each species, in
         columns, that atoms of each species have within the cutoff of these products, in the
@@ -202,7 +209,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
             )
 
     def _survey(self, structures):
-        """Smallest distances, at most half of a cutoff, and most neighbours, by two species."""
+        """Where polynomials begin, and the most neighbours, by two species."""
         n, cutoffs = len(self.species_), self._product_cutoffs()
         smallest = np.full((n, n), 0.5 * cutoffs.min(initial=self.cutoff))
         most, device = np.zeros((len(cutoffs), n, n), int), self._device()
@@ -220,7 +227,7 @@ class AtomicClusterExpansion(AtomicDescriptor):
                 near, counts = distances < cutoff, np.zeros((len(species), n), int)
                 np.add.at(counts, (owners[near], others[near]), 1)
                 np.maximum.at(of_cutoff, species, counts)
-        smallest = np.minimum(smallest, smallest.T)
+        smallest = _BEGIN * np.minimum(smallest, smallest.T)
         if self._compresses:  # a channel mixes species that have the same functions
             smallest[:] = smallest.min()
         return smallest, most

@@ -47,18 +47,23 @@ class Projections(NamedTuple):
 
 @callee(cache=True, fastmath=FASTMATH)
 def polynomials(r, cutoff, inner, f, df):
-    """(1 + cos(π r / r_cut)) T_n(ξ) and their slopes; zero from the cutoff on.
+    """(1 + cos(π r / r_cut)) ρ T_n(ξ) and their slopes; zero from the cutoff on.
 
-    ξ goes from 1 at ``inner`` to -1 at the cutoff.
+    ρ = ((1 Å + r_in) / (1 Å + r))² falls from 1 at ``inner``; ξ is linear in it, 1 there and -1 at
+    the cutoff.
     """
     f[:] = 0.0
     df[:] = 0.0
     if r >= cutoff:
         return
-    slope = -2 / (cutoff - inner)
+    ratio, last = (1 + inner) / (1 + r), (1 + inner) / (1 + cutoff)
+    rho, last = ratio * ratio, last * last
+    drho, stretch = -2 * rho / (1 + r), 2 / (1 - last)
+    x, slope = stretch * (rho - last) - 1, stretch * drho
     phase = np.pi * r / cutoff
-    weight, fall = 1 + np.cos(phase), -np.pi / cutoff * np.sin(phase)
-    x = slope * (r - cutoff) - 1
+    weight = 1 + np.cos(phase)
+    fall = weight * drho - np.pi / cutoff * np.sin(phase) * rho
+    weight *= rho
     t, dt, before, dbefore = 1.0, 0.0, x, 1.0  # T_-1 = T_1
     for n in range(len(f)):
         f[n] = weight * t

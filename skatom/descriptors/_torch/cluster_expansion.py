@@ -127,12 +127,15 @@ class _PairProjections:
 
 
 def _polynomials(r, cutoff, inner, n_max):
-    """(1 + cos(π r / r_cut)) T_n(ξ) and their slopes (n_pairs, n_max), zero from the cutoff on."""
-    slope, phase = -2 / (cutoff - inner), torch.pi / cutoff * r
+    """(1 + cos(π r / r_cut)) ρ T_n(ξ), slopes (n_pairs, n_max); zero from the cutoff on."""
+    rho, last = ((1 + inner) / (1 + r)) ** 2, ((1 + inner) / (1 + cutoff)) ** 2
+    drho, stretch = -2 * rho / (1 + r), 2 / (1 - last)
+    x, slope = stretch * (rho - last) - 1, stretch * drho
+    phase = torch.pi / cutoff * r
     inside = (r < cutoff).to(r.dtype)
-    weight = (1 + torch.cos(phase)) * inside
-    fall = -torch.pi / cutoff * torch.sin(phase) * inside
-    x = slope * (r - cutoff) - 1
+    fade = (1 + torch.cos(phase)) * inside
+    fall = fade * drho - torch.pi / cutoff * torch.sin(phase) * inside * rho
+    weight = fade * rho
     t, dt = [torch.ones_like(x), x], [torch.zeros_like(x), torch.ones_like(x)]
     for _ in range(2, n_max):
         dt.append(2 * (t[-1] + x * dt[-1]) - dt[-2])

@@ -240,7 +240,9 @@ def _grow(grown, sums, made, team):
     for kind in KINDS:
         blocks = [(rows, targets) for k, rows, targets, _, _ in made if k == kind]
         if blocks:
-            grown.setdefault(kind, EquationsInPlace(sums.n_columns)).add(blocks, team)
+            if kind not in grown:
+                grown[kind] = EquationsInPlace(sums.n_columns)
+            grown[kind].add(blocks, team)
     for kind, _, _, noises, weights in made:
         counted = sums.of_part(kind, None, noises, weights)
         n_labels = sums.n_labels | {kind: sums.n_labels.get(kind, 0) + counted.n_labels[kind]}
