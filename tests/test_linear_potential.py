@@ -8,12 +8,13 @@ from scipy.stats import multivariate_normal
 from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold
 
-from skatom import Targets
+from skatom import Targets, _linear_design
 from skatom._linear_design import Design
 from skatom.baseline import count_species
 from skatom.descriptors import SOAP, FeatureScaler, MomentTensor
 from skatom.descriptors.maps import Scale
 from skatom.models import GreedyOLS, LinearPotential
+from skatom.models.linear import label_sums
 from skatom.models.linear.label_sums import LabelSums
 from skatom.models.linear.ridge import ALPHAS, RidgeProblem
 from skatom.random_features import SampledNetworkFeatures
@@ -296,6 +297,21 @@ class TestParts:
         with joblib.parallel_config("loky", n_jobs=2):
             shared = LinearPotential(**NOISE).fit(X, y)
         np.testing.assert_allclose(shared.coef_, alone.coef_, rtol=1e-9)
+
+    def test_each_gram_matrix_is_allocated_once(self, data, monkeypatch):
+        """However many batches of rows it is summed of."""
+        X, y = data
+        made = []
+
+        class Counted(label_sums.EquationsInPlace):
+            def __init__(self, n_columns):
+                made.append(n_columns)
+                super().__init__(n_columns)
+
+        monkeypatch.setattr(label_sums, "EquationsInPlace", Counted)
+        monkeypatch.setattr(_linear_design, "_BATCH_BYTES", 1)  # one structure after the other
+        model = LinearPotential(alpha=1e-4, **NOISE).fit(X, y)
+        assert made == 2 * [model.sums_.n_columns]  # forces and virials
 
     def test_rows_of_a_kind_are_a_triangle_once_they_are_many(self):
         rng = np.random.default_rng(0)
