@@ -4,14 +4,15 @@ from sklearn.utils.validation import validate_data
 
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
+from skatom.descriptors.origin import check_origin
 from skatom.models._regressor import StructureRegressor
 
 
 class FeatureRegressor(StructureRegressor):
     """A model of arrays, or of features of structures.
 
-    A subclass sets ``_learnt_from``, the name of the class of the features, None for arrays, and
-    ``n_features_in_``.
+    A subclass sets ``_learnt_from``, the name of the class of the features, None for arrays,
+    ``_origin``, their descriptor, and ``n_features_in_``.
     """
 
     learns = ("energy", "forces", "stress")
@@ -29,7 +30,9 @@ class FeatureRegressor(StructureRegressor):
     def _checked(self, X):
         given = kind_of(X)
         if self._learnt_from is None and given != "AtomicFeatures":
-            return validate_data(self, X, dtype=float, reset=False)
+            table = validate_data(self, X, dtype=float, reset=False)
+            check_origin(self, X)
+            return table
         if given != self._learnt_from:
             raise ValueError(
                 f"X is {given or 'an array'}, but the model was fitted to "
@@ -41,6 +44,7 @@ class FeatureRegressor(StructureRegressor):
                 f"X has {X.n_features} features, but {type(self).__name__} was fitted to "
                 f"{self.n_features_in_}: use the same descriptor"
             )
+        check_origin(self, X)
         return X
 
     def __sklearn_tags__(self):

@@ -10,6 +10,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from skatom._device import DEVICES, beside, on_host, resolve
 from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
+from skatom.descriptors.origin import origin_of
 from skatom.memory import check_memory
 from skatom.models._labels import Labels, check_array_labels, check_labels
 from skatom.models.linear.base import LinearModel, described, kind_of
@@ -59,7 +60,7 @@ class GreedyRegressor(LinearModel):
             raise ValueError("got no structures: pass at least one")
         targets = as_targets(y, X.structures)
         learnt = check_labels(targets, self.learns, type(self).__name__)
-        self._learnt_from = kind
+        self._learnt_from, self._origin = kind, X.descriptor
         self.species_ = X.structures.species
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
@@ -81,6 +82,7 @@ class GreedyRegressor(LinearModel):
                 f"baseline={self.baseline!r} needs structures and their energies, and "
                 f"{described(X)}: subtract the baseline's energies from y instead"
             )
+        self._origin = origin_of(X)
         X, y = validate_data(
             self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
         )

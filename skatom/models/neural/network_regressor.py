@@ -81,6 +81,7 @@ class SummedNetworkRegressor(FeatureRegressor):
         learnt = check_labels(targets, self.learns, type(self).__name__)
         noise = {name: getattr(self, name) for name in _NOISES}
         self._learnt_from, self.species_ = kind_of(X), X.structures.species
+        self._origin = X.descriptor
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
         self.outputs_ = tuple(n for n in self.gives if atomic or n != "local_energies")

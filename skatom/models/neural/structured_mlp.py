@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
+from skatom.descriptors.origin import origin_of
 from skatom.models._feature_regressor import described, kind_of
 from skatom.models._labels import check_array_labels
 from skatom.models.neural.descent import Adam, Momentum, quasi_newton, stochastic_descent
@@ -292,6 +293,7 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
                 f"baseline={self.baseline!r} needs structures and their energies, and "
                 f"{described(X)}: subtract the baseline's energies from y instead"
             )
+        self._origin = origin_of(X)
         X, y = validate_data(
             self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
         )
