@@ -3,15 +3,14 @@
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
-from sklearn.utils.validation import validate_data
 
 from skatom._device import is_tensor
 from skatom._linear_design import Design, TableColumns
 from skatom.baseline import fit_baseline
-from skatom.descriptors.origin import origin_of
 from skatom.elements import species_index
-from skatom.models._labels import check_array_labels, check_labels
-from skatom.models.linear.base import LinearModel, described, kind_of
+from skatom.models._feature_regressor import kind_of
+from skatom.models._labels import check_labels
+from skatom.models.linear.base import LinearModel
 from skatom.models.linear.label_sums import KINDS
 from skatom.models.linear.linear_predictions import (
     LinearDeviations,
@@ -76,15 +75,9 @@ class LeastSquaresModel(LinearModel):
         return self._labelled(X, targets, sample_weight, configurations)
 
     def _start_table(self, X, y, sample_weight):
-        check_array_labels(X, y, type(self).__name__)
-        if self.baseline is not None:
-            raise ValueError(
-                f"baseline={self.baseline!r} needs structures and their energies, and "
-                f"{described(X)}: subtract the baseline's energies from y instead"
-            )
+        self._check_table(X, y)
         problem = self._table(X, y, sample_weight, reset=True)
         self._learnt_from, self.species_, self.baseline_ = None, None, None
-        self._origin = origin_of(X)
         self._design = TableColumns(self.n_features_in_, bool(self.fit_intercept))
         self.absolute_energies_ = True
         self.outputs_ = self._given(set(self.gives) - {"energy", "energy_std"})
@@ -110,10 +103,7 @@ class LeastSquaresModel(LinearModel):
         )
 
     def _table(self, X, y, sample_weight, reset):
-        X, y = validate_data(
-            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True,
-            reset=reset,
-        )  # fmt: skip
+        X, y = self._validated(X, y, reset)
         return WeightedTable.of(X, y, sample_weight, bool(self.fit_intercept))
 
     def _sums_of(self, problem):
