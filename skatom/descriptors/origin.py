@@ -1,5 +1,6 @@
 """Whether features are those of the descriptor that an estimator was fitted with."""
 
+from copy import copy
 from operator import is_
 
 import numpy as np
@@ -13,8 +14,13 @@ _LONGEST = 40
 
 
 def origin_of(X):
-    """The descriptor of features; None of arrays."""
-    return X.descriptor if isinstance(X, Features) else None
+    """The descriptor of features, for an estimator to keep, without its device; None of arrays."""
+    if not isinstance(X, Features):
+        return None
+    descriptor = copy(X.descriptor)
+    if hasattr(descriptor, "device"):
+        descriptor.device = "cpu"
+    return descriptor
 
 
 def check_origin(estimator, X):
@@ -24,10 +30,10 @@ def check_origin(estimator, X):
     structures, would give wrong results in silence. ``estimator._origin`` is the descriptor of
     ``fit``, None for arrays.
     """
-    origin, descriptor = getattr(estimator, "_origin", None), origin_of(X)
-    if origin is None or descriptor is None:
+    origin = getattr(estimator, "_origin", None)
+    if origin is None or not isinstance(X, Features):
         return
-    if (difference := difference_of(origin, descriptor)) is not None:
+    if (difference := difference_of(origin, X.descriptor)) is not None:
         raise ValueError(
             f"X was made by another descriptor than the features in fit of "
             f"{type(estimator).__name__}, with {difference}: transform all structures by one "

@@ -10,6 +10,7 @@ from sklearn.utils.validation import _check_sample_weight
 from skatom._device import DEVICES, beside, on_host, resolve
 from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
+from skatom.descriptors.origin import origin_of
 from skatom.memory import check_memory
 from skatom.models._feature_regressor import kind_of
 from skatom.models._labels import Labels, check_labels
@@ -60,7 +61,7 @@ class GreedyRegressor(LinearModel):
             raise ValueError("got no structures: pass at least one")
         targets = as_targets(y, X.structures)
         learnt = check_labels(targets, self.learns, type(self).__name__)
-        self._learnt_from, self._origin = kind, X.descriptor
+        self._learnt_from, self._origin = kind, origin_of(X)
         self.species_ = X.structures.species
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt

@@ -7,6 +7,7 @@ from sklearn.model_selection import check_cv
 from skatom._device import is_tensor
 from skatom._linear_design import Design, TableColumns
 from skatom.baseline import fit_baseline
+from skatom.descriptors.origin import origin_of
 from skatom.elements import species_index
 from skatom.models._feature_regressor import kind_of
 from skatom.models._labels import check_labels
@@ -64,7 +65,7 @@ class LeastSquaresModel(LinearModel):
         atomic = kind == "AtomicFeatures"
         left_out = {"local_energies"} if not atomic else set()
         species = X.structures.species
-        self._learnt_from, self._origin, self.species_ = kind, X.descriptor, species
+        self._learnt_from, self._origin, self.species_ = kind, origin_of(X), species
         own_columns = bool(self.by_species) and atomic and not belong_to_species(X, species)
         self._design = Design.of(X, own_columns, bool(self.fit_intercept))
         self.n_features_in_ = X.n_features
