@@ -58,6 +58,47 @@ def _described(example, array):
     return f"{kinds.get(array.dtype.kind, 'an object,')} {repr(example):.60}"
 
 
+def structure_weights(sample_weight, n):
+    """The weights of n structures; ones where none are given.
+
+    Parameters
+    ----------
+    sample_weight : array-like of float, shape (n,), float, or None
+    n : int
+
+    Returns
+    -------
+    ndarray of float, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as structures, one is negative or not finite, or all are zero.
+    """
+    if sample_weight is None:
+        return np.ones(n)
+    weights = np.asarray(sample_weight)
+    weights = real_array(weights + 0 if weights.dtype == bool else weights, "sample_weight")
+    if weights.ndim == 0:
+        weights = np.full(n, float(weights))
+    if weights.shape != (n,):
+        raise ValueError(
+            f"sample_weight has the shape {weights.shape}, but there are {n} structures: give one "
+            "weight for each"
+        )
+    wrong = np.flatnonzero(~(weights >= 0) | np.isinf(weights))
+    if len(wrong):
+        raise ValueError(
+            f"the sample_weight of structure {wrong[0]} is {weights[wrong[0]]:g}: weights must be "
+            "finite and not negative; 0 leaves a structure out"
+        )
+    if n and not weights.any():
+        raise ValueError(
+            "all sample weights are zero: give at least one structure a positive weight"
+        )
+    return weights
+
+
 def atomic_numbers(values):
     """Atomic numbers as int64; fractions, truth values and text are errors."""
     numbers = np.asarray(values)

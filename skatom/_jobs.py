@@ -38,7 +38,7 @@ def map_jobs(
         Number of jobs, as in joblib: None means 1 outside of `joblib.parallel_config`, -1 all
         cores. With one job this is a plain loop in the calling thread.
     verbose : int, default=0
-        1 shows a progress bar, in the process that consumes the results.
+        1 shows a progress bar of two items or more, in the process that consumes the results.
     desc : str, default=None
         Label of the progress bar.
     unit : str, default="it"
@@ -65,7 +65,8 @@ def map_jobs(
         backend, _ = get_active_backend()
         kind = "generator" if backend.supports_return_generator else "list"
         results = Parallel(n_jobs=n_jobs, return_as=kind)(delayed(function)(x) for x in items)
-    yield from tqdm(results, desc, len(items), unit=unit, disable=not verbose, leave=False)
+    shown = verbose and len(items) > 1  # a bar of one item says nothing, in dynamics at every step
+    yield from tqdm(results, desc, len(items), unit=unit, disable=not shown, leave=False)
 
 
 def works_elsewhere():

@@ -86,3 +86,10 @@ def triangle_of(k):
     qr = StreamedQR(N_COLUMNS)
     qr.update(*chunk(k))
     return qr
+
+
+def test_a_bar_is_shown_for_two_items_or_more(capsys):
+    assert list(map_jobs(abs, [-1], verbose=1)) == [1]
+    assert capsys.readouterr().err == ""
+    list(map_jobs(abs, [-1, 2], verbose=1, desc="numbers"))
+    assert "numbers" in capsys.readouterr().err

@@ -63,6 +63,7 @@ from skatom.descriptors import (
     atomic_derivatives,
 )
 from skatom.descriptors import base as descriptors_base
+from skatom.descriptors.origin import difference_of
 from skatom.kernels import Gaussian
 from skatom.neighbors import NeighborList, neighbor_list
 from skatom.random_features import (
@@ -1023,6 +1024,9 @@ def test_pickles(name, made):
     structures = CASES[name].structures()
     again = pickle.loads(pickle.dumps(features.descriptor)).transform(structures)
     np.testing.assert_array_equal(again.values, features.values)
+    assert difference_of(features.descriptor, again.descriptor) is None
+    fitted = CASES[name]().fit(structures)
+    assert difference_of(features.descriptor, fitted) is None
 
 
 @cases(lambda case: case.first)

@@ -1,12 +1,17 @@
 """LinearPotential: dense references, evidence, cross-validation, merging, priors, solvers."""
 
+import pickle
+
 import joblib
 import numpy as np
 import pytest
 from models_under_contract import OF_THE_ENERGY, crystals, labels_of
 from scipy.stats import multivariate_normal
+from sklearn.base import clone
 from sklearn.linear_model import Lasso, LinearRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVR
 
 from skatom import Targets, _linear_design
 from skatom._linear_design import Design
@@ -275,20 +280,50 @@ class TestParts:
         with pytest.raises(ValueError, match=message):
             model.regularized(**parameters)
 
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"alpha": "evidence"}, "alpha='evidence' needs a QR factorisation"),
+            ({"alpha": 1e-14}, "alpha=1e-14 needs a QR factorisation"),
+            ({"learn_noise": True}, "learn_noise=True needs a QR factorisation"),
+            ({"solver": Ridge()}, r"solver=Ridge\(\) needs a QR factorisation"),
+            ({"alpha": "cv"}, "alpha='cv' is chosen in fit"),
+        ],
+    )
+    def test_normal_equations_do_not_become_what_needs_more_digits(self, data, changed, message):
+        X, y = data
+        model = LinearPotential(1e-6, **NOISE).fit(X[:6], y[:6])
+        with pytest.raises(ValueError, match=message):
+            model.set_params(**changed).partial_fit(X[6:], y[6:])
+        if changed == {"alpha": 1e-14}:
+            with pytest.raises(ValueError, match=message):
+                model.set_params(alpha=1e-6).regularized(**changed)
+
+    def test_alpha_is_not_that_of_a_solver(self, data):
+        X, y = data
+        model = LinearPotential(solver=Ridge(1e-3), **NOISE).fit(X, y)
+        with pytest.raises(ValueError, match=r"alpha has no effect beside solver=Ridge"):
+            model.regularized(alpha=1e-3)
+
     def test_what_differs_cannot_be_merged(self, data):
         X, y = data
         model = LinearPotential(1e-3).fit(X[:6], y[:6])
+        farther = clone(X.descriptor).set_params(cutoff=3.6).fit_transform(X[6:].structures)
         others = {
-            "parameters": LinearPotential(1e-2).fit(X[6:], y[6:]),
+            r"the parameter alpha \(0.001 and 0.01\)": LinearPotential(1e-2).fit(X[6:], y[6:]),
             "numbers of features": LinearPotential(1e-3).fit(X[6:, :4], y[6:]),
             "kinds of features": LinearPotential(1e-3).fit(X[6:].pool("sum"), y[6:]),
-        }
+            r"their descriptors \(cutoff=3.6 in place of 3.5\)":
+                LinearPotential(1e-3).fit(farther, y[6:]),
+        }  # fmt: skip
         for what, other in others.items():
-            with pytest.raises(ValueError, match=f"different {what} and cannot be merged"):
+            with pytest.raises(ValueError, match=f"differ in {what}.*cannot be merged"):
                 model.merge(other)
+        with pytest.raises(TypeError, match="another LinearPotential, but got Ridge"):
+            model.merge(Ridge())
         fitted = [LinearPotential(1e-3, baseline="elements").fit(X[s], y[s])
                   for s in (slice(6), slice(6, 12))]  # fmt: skip
-        with pytest.raises(ValueError, match="different baselines"):
+        with pytest.raises(ValueError, match="differ in baselines"):
             fitted[0].merge(fitted[1])
 
     def test_jobs_find_the_same(self, data):
@@ -426,6 +461,20 @@ class TestSolvers:
         forces = model.predict(X, return_forces=True)[1]
         assert np.isfinite(forces).all()
 
+    @pytest.mark.parametrize(
+        ("solver", "message"),
+        [
+            (make_pipeline(Lasso(0.1)), "has no coef_ after its fit: give a linear regressor"),
+            (SVR(), "has no coef_ after its fit: give a linear regressor"),
+            (SVR(kernel="linear"), "fits an intercept, of which reduced rows have none"),
+        ],
+    )
+    def test_others_than_linear_regressors_without_a_constant_are_errors(
+        self, data, solver, message
+    ):
+        with pytest.raises(ValueError, match=message):
+            LinearPotential(solver=solver, **NOISE).fit(*data)
+
     def test_learn_noise_needs_the_evidence(self, data):
         for model in (LinearPotential("cv", learn_noise=True),
                       LinearPotential(learn_noise=True, solver=Ridge())):  # fmt: skip
@@ -460,6 +509,44 @@ class TestBadInput:
             model.predict(X[:, :3])
         with pytest.raises(ValueError, match="but the model was fitted to AtomicFeatures"):
             model.predict(X.pool("sum"))
+
+    def test_as_many_features_of_another_descriptor(self, data):
+        X, y = data
+        farther = clone(X.descriptor).set_params(cutoff=3.6).fit_transform(X[:6].structures)
+        nearest = clone(X.descriptor).fit_transform(X[:1].structures)
+        assert farther.n_features == nearest.n_features == X.n_features
+        for model in (LinearPotential(1e-3), GreedyOLS(3)):
+            model.fit(X, y)
+            with pytest.raises(ValueError, match="cutoff=3.6 in place of 3.5: transform all"):
+                model.predict(farther)
+            with pytest.raises(ValueError, match="another descriptor .* r_min_="):
+                model.predict(nearest)
+            kept = pickle.loads(pickle.dumps(model))
+            np.testing.assert_array_equal(kept.predict(X), model.predict(X))
+        with pytest.raises(ValueError, match="cutoff=3.6 in place of 3.5"):
+            LinearPotential(1e-3).fit(X, y).partial_fit(farther, y[:6])
+
+    def test_as_many_weights_as_structures(self, data):
+        X, y = data
+        for weights, message in (
+            (np.ones(3), r"the shape \(3,\), but there are 12 structures: give one weight"),
+            (np.full(12, -1.0), "sample_weight of structure 0 is -1"),
+            (np.full(12, np.nan), "sample_weight of structure 0 is nan"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                LinearPotential().fit(X, y, sample_weight=weights)
+
+    @pytest.mark.parametrize("by_species", [True, False])
+    def test_no_structures_have_no_predictions(self, data, by_species):
+        X, y = data
+        for features in (
+            X,
+            MomentTensor(cutoff=3.5, level=4, pool="sum").fit_transform(X.structures),
+        ):
+            model = LinearPotential(1e-3, by_species=by_species).fit(features, y)
+            asked = {"return_forces": True, "return_stress": True, "return_std": True}
+            shapes = [a.shape for a in model.predict(features[:0], **asked)]
+            assert shapes == [(0,), (0, 3), (0, 3, 3), (0,)]
 
     def test_forces_alone_leave_the_zero_open(self, data):
         X, y = data

@@ -369,6 +369,18 @@ def test_species_and_features_of_others_are_errors(name):
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
+def test_as_many_features_of_another_descriptor_are_an_error(name):
+    molecules = [molecule(name) for name in ("CH3OH", "CH3CH2OH", "H2CO", "CH3CHO")]
+    features = FCHL19(cutoff=3.0, n_r2=4, n_r3=3).fit_transform(molecules)
+    others = FCHL19(cutoff=3.5, n_r2=4, n_r3=3).fit_transform(molecules)
+    learnt = clone(TRANSFORMERS[name]).fit(features)
+    with pytest.raises(ValueError, match="another descriptor .* cutoff=3.5 in place of 3"):
+        learnt.transform(others)
+    same = FCHL19(cutoff=3.0, n_r2=4, n_r3=3, n_jobs=1).fit_transform(molecules)
+    np.testing.assert_array_equal(learnt.transform(same).values, learnt.transform(features).values)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_a_seed_fixes_the_features_and_files_keep_them(name, tmp_path):
     data = load_ethanol()
     features = FCHL19(cutoff=3.0, n_r2=4, n_r3=3).fit_transform(data.structures[:20:4])

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
+from skatom._input_checks import structure_weights
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, StructuresLike, TargetsLike
 from skatom.baseline.atomic import AtomicBaseline
 from skatom.baseline.base import Baseline
@@ -188,7 +189,7 @@ def fit_baseline(
     """
     baseline = as_baseline(baseline)
     if sample_weight is not None:
-        used = np.asarray(sample_weight) > 0
+        used = structure_weights(sample_weight, len(structures)) > 0
         structures, targets = structures[used], targets[used]
     if baseline is not None and not targets.labelled("energy").any():
         parts = baseline.baselines if isinstance(baseline, BaselineSum) else [baseline]

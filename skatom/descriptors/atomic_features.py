@@ -313,7 +313,7 @@ class AtomicFeatures(Features, Sequence):
                 values[own, block] = np.add.reduceat(self.values[chosen], first, axis=0)
         if how == "mean":
             values /= self.n_atoms[:, None, None]
-        return values.reshape(len(self), -1)
+        return values.reshape(len(self), len(species) * n_features)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(

@@ -12,6 +12,7 @@ from skatom._device import on_host
 from skatom._typing import FeaturesLike
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
+from skatom.descriptors.origin import check_origin, origin_of
 
 
 class FeatureTransformer:
@@ -67,14 +68,17 @@ class FeatureTransformer:
 
 def fit_table(estimator, X, **checks):
     """The rows of features or of an array, checked, in the ``fit`` of an estimator."""
+    estimator._origin = origin_of(X)
     values = on_host(X.values) if isinstance(X, Features) else X
     return validate_data(estimator, values, dtype=float, **checks)
 
 
 def transform_table(estimator, X):
-    """The rows of features or of an array, with the number of features checked against ``fit``."""
+    """The rows of features or of an array, checked against those of ``fit``."""
     if isinstance(X, Features):  # made by skatom: finite
-        return validate_data(estimator, on_host(X.values), reset=False, skip_check_array=True)
+        table = validate_data(estimator, on_host(X.values), reset=False, skip_check_array=True)
+        check_origin(estimator, X)
+        return table
     return validate_data(estimator, X, dtype=float, reset=False)
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
 from skatom._cpu.voigt import voigt
+from skatom._input_checks import structure_weights
 from skatom._misuse import check_may_be_features
 from skatom._warnings import warn
 from skatom.baseline import less_baseline
@@ -72,11 +72,7 @@ class Labels:
         Labels
         """
         n, n_atoms = len(structures), len(structures.numbers)
-        weights = np.ones(n)
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, np.empty((n, 1)), dtype=float, ensure_non_negative=True
-            )
+        weights = structure_weights(sample_weight, n)
         check_stresses(targets, structures)
         labels = {"noise_energy": "energy", "noise_forces": "forces", "noise_virial": "stress"}
         has = {

@@ -1,1 +1,1 @@
-"""Sparse linear models."""
+"""Linear models."""

@@ -9,9 +9,7 @@ from skatom._layers import DenseLayer, LayeredRows
 from skatom._typing import FeaturesLike
 from skatom.baseline import count_species
 from skatom.elements import species_index
-from skatom.models._feature_regressor import FeatureRegressor, described, kind_of
-
-__all__ = ["LinearModel", "described", "kind_of"]
+from skatom.models._feature_regressor import FeatureRegressor, kind_of
 
 
 class LinearModel(FeatureRegressor):

@@ -5,14 +5,16 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
 from skatom._device import DEVICES, beside, on_host, resolve
 from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
+from skatom.descriptors.origin import origin_of
 from skatom.memory import check_memory
-from skatom.models._labels import Labels, check_array_labels, check_labels
-from skatom.models.linear.base import LinearModel, described, kind_of
+from skatom.models._feature_regressor import kind_of
+from skatom.models._labels import Labels, check_labels
+from skatom.models.linear.base import LinearModel
 from skatom.models.linear.jobs import rows_in_jobs
 from skatom.models.linear.rows import LinearProblem
 from skatom.models.linear.structure_problem import StructureProblem
@@ -59,7 +61,7 @@ class GreedyRegressor(LinearModel):
             raise ValueError("got no structures: pass at least one")
         targets = as_targets(y, X.structures)
         learnt = check_labels(targets, self.learns, type(self).__name__)
-        self._learnt_from = kind
+        self._learnt_from, self._origin = kind, origin_of(X)
         self.species_ = X.structures.species
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
@@ -75,15 +77,8 @@ class GreedyRegressor(LinearModel):
         return problem
 
     def _array_problem(self, X, y):
-        check_array_labels(X, y, type(self).__name__)
-        if self.baseline is not None:
-            raise ValueError(
-                f"baseline={self.baseline!r} needs structures and their energies, and "
-                f"{described(X)}: subtract the baseline's energies from y instead"
-            )
-        X, y = validate_data(
-            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
-        )
+        self._check_table(X, y)
+        X, y = self._validated(X, y)
         self._learnt_from, self.species_, self.baseline_ = None, None, None
         self.absolute_energies_ = True
         self.outputs_ = tuple(name for name in self.gives if name in ("energy", "energy_std"))

@@ -3,14 +3,15 @@
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
-from sklearn.utils.validation import validate_data
 
 from skatom._device import is_tensor
 from skatom._linear_design import Design, TableColumns
 from skatom.baseline import fit_baseline
+from skatom.descriptors.origin import origin_of
 from skatom.elements import species_index
-from skatom.models._labels import check_array_labels, check_labels
-from skatom.models.linear.base import LinearModel, described, kind_of
+from skatom.models._feature_regressor import kind_of
+from skatom.models._labels import check_labels
+from skatom.models.linear.base import LinearModel
 from skatom.models.linear.label_sums import KINDS
 from skatom.models.linear.linear_predictions import (
     LinearDeviations,
@@ -26,6 +27,7 @@ from skatom.models.linear.linear_problem import (
 )
 from skatom.models.linear.regularisation import (
     by_equations,
+    check_exact,
     growth_factors,
     ridge_problem,
     ridge_solution,
@@ -63,7 +65,7 @@ class LeastSquaresModel(LinearModel):
         atomic = kind == "AtomicFeatures"
         left_out = {"local_energies"} if not atomic else set()
         species = X.structures.species
-        self._learnt_from, self.species_ = kind, species
+        self._learnt_from, self._origin, self.species_ = kind, origin_of(X), species
         own_columns = bool(self.by_species) and atomic and not belong_to_species(X, species)
         self._design = Design.of(X, own_columns, bool(self.fit_intercept))
         self.n_features_in_ = X.n_features
@@ -74,12 +76,7 @@ class LeastSquaresModel(LinearModel):
         return self._labelled(X, targets, sample_weight, configurations)
 
     def _start_table(self, X, y, sample_weight):
-        check_array_labels(X, y, type(self).__name__)
-        if self.baseline is not None:
-            raise ValueError(
-                f"baseline={self.baseline!r} needs structures and their energies, and "
-                f"{described(X)}: subtract the baseline's energies from y instead"
-            )
+        self._check_table(X, y)
         problem = self._table(X, y, sample_weight, reset=True)
         self._learnt_from, self.species_, self.baseline_ = None, None, None
         self._design = TableColumns(self.n_features_in_, bool(self.fit_intercept))
@@ -107,10 +104,7 @@ class LeastSquaresModel(LinearModel):
         )
 
     def _table(self, X, y, sample_weight, reset):
-        X, y = validate_data(
-            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True,
-            reset=reset,
-        )  # fmt: skip
+        X, y = self._validated(X, y, reset)
         return WeightedTable.of(X, y, sample_weight, bool(self.fit_intercept))
 
     def _sums_of(self, problem):
@@ -135,6 +129,9 @@ class LeastSquaresModel(LinearModel):
     def _solve(self, sums):
         """Determine α, the noises and the coefficients from the sums of all labels."""
         of_table, m = self._learnt_from is None, self._design.n_constants
+        if self.alpha == "cv" and self.solver is None and self._alpha_of_cv is None:
+            raise ValueError("alpha='cv' is chosen in fit: fit the model to all data with it")
+        check_exact(sums, self.alpha, self._growth, self.learn_noise, self.solver)
         problem = ridge_problem(sums, m, self._growth, of_table, float(self.scaling))
         alpha = self._alpha_of_cv if self.alpha == "cv" else self.alpha
         if self.solver is not None:

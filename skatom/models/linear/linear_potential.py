@@ -350,7 +350,8 @@ class LinearPotential(LeastSquaresModel):
         Raises
         ------
         ValueError
-            If a parameter is another one, or no valid value.
+            If a parameter is another one or no valid value, a ``solver`` takes the place of the
+            ridge, or normal equations were learnt, which are not exact enough for this ``alpha``.
 
         Examples
         --------
@@ -367,6 +368,11 @@ class LinearPotential(LeastSquaresModel):
             name = ", ".join(others) or "alpha='cv'"
             raise ValueError(
                 f"{name} needs a fit: alpha, as a number, and scaling alone can change after it"
+            )
+        if self.solver is not None and "alpha" in parameters:
+            raise ValueError(
+                f"alpha has no effect beside solver={self.solver!r}: fit with solver=None, or with "
+                "a solver of another regularisation"
             )
         other = self._copied().set_params(**parameters)
         other._validate_params()

@@ -59,6 +59,8 @@ class LinearExpansion:
 
         Values of features that are not known yet remain so: energies and forces are one pass.
         """
+        if not len(X):
+            return None, np.empty((0, 3)), np.empty((0, 3, 3))
         at_once = getattr(X.derivatives, "gives_products", False)
         if self.coef.ndim == 1 or len(self.coef) == 1:
             if at_once:

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
 from skatom._device import on_host
+from skatom._input_checks import structure_weights
 from skatom.models._labels import Labels
 from skatom.models.linear.label_sums import LabelSums, sums_of_structures, sums_of_table
 
@@ -24,7 +25,7 @@ class LabelledStructures:
             raise ValueError(
                 "no label has weight: give at least one labelled structure a positive sample_weight"
             )
-        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = structure_weights(sample_weight, len(X))
         return cls(design, X, labels, weights)
 
     def __len__(self):

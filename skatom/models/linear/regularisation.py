@@ -49,6 +49,21 @@ def by_equations(alpha, growth, learn_noise, solver, on_device=False):
     return given and bool(alpha * np.mean(growth**2) >= least)
 
 
+def check_exact(sums, alpha, growth, learn_noise, solver):
+    """Raise a ValueError if normal equations were learnt and are not exact enough.
+
+    Parameters of a fit may be changed before `LinearPotential.partial_fit`.
+    """
+    if sums.as_equations and not by_equations(alpha, growth, learn_noise, solver, on_device=True):
+        given = "learn_noise=True" if learn_noise else f"alpha={alpha!r}"
+        given = given if solver is None else f"solver={solver!r}"
+        raise ValueError(
+            f"{given} needs a QR factorisation, but this model has learnt normal equations, which "
+            f"are exact enough for a given alpha of {LEAST_ALPHA_ON_DEVICE:g} or more: fit it to "
+            "all data with these parameters"
+        )
+
+
 def ridge_problem(sums, n_constants, growth, of_table, scaling):
     """The `RidgeProblem` of sums of squares, whatever their kind."""
     if sums.as_equations:

@@ -248,8 +248,24 @@ def solved_by(solver, problem):
     if "fit_intercept" in solver.get_params():
         solver.set_params(fit_intercept=False)
     solver.fit(rows * root, y * root)
-    w = np.ravel(solver.coef_) * scale
+    w = _coefficients_of(solver) * scale
     constants = np.zeros(0)
     if m:
         constants = solve_triangular(triangle[:m, :m], targets[:m] - triangle[:m, m:] @ w)
     return np.append(constants, w)
+
+
+def _coefficients_of(solver):
+    """The coefficients of a fitted regressor, which must be linear and without a constant."""
+    coef = getattr(solver, "coef_", None)
+    if coef is None:
+        raise ValueError(
+            f"solver={solver!r} has no coef_ after its fit: give a linear regressor itself, such "
+            "as Lasso(1e-3), without a Pipeline or a search around it"
+        )
+    if np.any(getattr(solver, "intercept_", 0.0)):
+        raise ValueError(
+            f"solver={solver!r} fits an intercept, of which reduced rows have none: give a linear "
+            "regressor with fit_intercept, such as Ridge or LinearSVR"
+        )
+    return np.ravel(coef)

@@ -14,6 +14,7 @@ from skatom._intervals import POSITIVE
 from skatom._layers import LayeredRows
 from skatom._typing import FeaturesLike
 from skatom.baseline import count_species, fit_baseline
+from skatom.descriptors.origin import origin_of
 from skatom.elements import species_index
 from skatom.models._feature_regressor import FeatureRegressor, kind_of
 from skatom.models._labels import Labels, check_labels
@@ -81,6 +82,7 @@ class SummedNetworkRegressor(FeatureRegressor):
         learnt = check_labels(targets, self.learns, type(self).__name__)
         noise = {name: getattr(self, name) for name in _NOISES}
         self._learnt_from, self.species_ = kind_of(X), X.structures.species
+        self._origin = origin_of(X)
         self.n_features_in_ = X.n_features
         self.absolute_energies_ = "energy" in learnt
         self.outputs_ = tuple(n for n in self.gives if atomic or n != "local_energies")

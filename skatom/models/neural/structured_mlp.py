@@ -9,12 +9,11 @@ from typing import Self
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
-from skatom.models._feature_regressor import described, kind_of
-from skatom.models._labels import check_array_labels
+from skatom.models._feature_regressor import kind_of
 from skatom.models.neural.descent import Adam, Momentum, quasi_newton, stochastic_descent
 from skatom.models.neural.labelled_rows import LabelledRows
 from skatom.models.neural.network_regressor import SummedNetworkRegressor, check_some_weight
@@ -286,15 +285,8 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
         return self._train(data, before)
 
     def _start_table(self, X, y, sample_weight, before):
-        check_array_labels(X, y, type(self).__name__)
-        if self.baseline is not None:
-            raise ValueError(
-                f"baseline={self.baseline!r} needs structures and their energies, and "
-                f"{described(X)}: subtract the baseline's energies from y instead"
-            )
-        X, y = validate_data(
-            self, X, np.asarray(y) if y is not None else None, dtype=float, y_numeric=True
-        )
+        self._check_table(X, y)
+        X, y = self._validated(X, y)
         weights = np.ones(len(X))
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)

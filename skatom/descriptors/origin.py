@@ -1,0 +1,84 @@
+"""Whether features are those of the descriptor that an estimator was fitted with."""
+
+from copy import copy
+from operator import is_
+
+import numpy as np
+
+from skatom.descriptors.features import Features
+
+# Parameters that say how features are made, or whether they are summed, not which they are.
+_HOW = {"device", "n_jobs", "pool", "random_state", "verbose"}
+# Characters of values in messages.
+_LONGEST = 40
+
+
+def origin_of(X):
+    """The descriptor of features, for an estimator to keep, without its device; None of arrays."""
+    if not isinstance(X, Features):
+        return None
+    descriptor = copy(X.descriptor)
+    if hasattr(descriptor, "device"):
+        descriptor.device = "cpu"
+    return descriptor
+
+
+def check_origin(estimator, X):
+    """Raise a ValueError if features come from another descriptor than those of ``fit``.
+
+    As many features of another cutoff, or of distances that the descriptor learnt from other
+    structures, would give wrong results in silence. ``estimator._origin`` is the descriptor of
+    ``fit``, None for arrays.
+    """
+    origin = getattr(estimator, "_origin", None)
+    if origin is None or not isinstance(X, Features):
+        return
+    if (difference := difference_of(origin, X.descriptor)) is not None:
+        raise ValueError(
+            f"X was made by another descriptor than the features in fit of "
+            f"{type(estimator).__name__}, with {difference}: transform all structures by one "
+            "fitted descriptor, as a Pipeline does"
+        )
+
+
+def difference_of(first, second):
+    """What distinguishes the features of the second descriptor, in words; None if nothing does."""
+    if type(first) is not type(second):
+        return f"the class {type(second).__name__} in place of {type(first).__name__}"
+    mine, others = vars(first), vars(second)
+    if all(map(is_, mine.values(), others.values())):  # copies of one descriptor
+        return None
+    for name, value in mine.items():
+        if name.startswith("_") or name in _HOW or name not in others:
+            continue
+        if not _same(value, others[name]):
+            return _described(name, others[name], value)
+    return None
+
+
+def _described(name, given, expected):
+    """An attribute and its values, if these are short."""
+    texts = [f"{v:.6g}" if isinstance(v, float) else repr(v) for v in (given, expected)]
+    if max(map(len, texts)) > _LONGEST or texts[0] == texts[1]:
+        return f"another {name}"
+    return f"{name}={texts[0]} in place of {texts[1]}"
+
+
+def _same(first, second):
+    """Whether two parameters or learnt attributes are equal; descriptors share most of them."""
+    if first is second:
+        return True
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        # NaN is equal to itself, also in arrays of objects
+        return np.shape(first) == np.shape(second) and bool(
+            np.all((np.asarray(first) == second) | (np.asarray(first) != first))
+        )
+    if type(first) is not type(second):
+        return bool(np.all(first == second))
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(_same, first, second))
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_same(first[k], second[k]) for k in first)
+    if hasattr(first, "__dict__") and not callable(first):
+        return difference_of(first, second) is None
+    return bool(np.all(first == second))
