@@ -13,6 +13,7 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import check_is_array, on_host
 from skatom._intervals import POSITIVE
 from skatom._layers import LayeredRows
 from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
@@ -332,7 +333,7 @@ class HDNNP(SummedNetworkRegressor):
             self.descriptor_ = None
         _check_atomic(X)
         if self.electrostatics:
-            check_directions(X.structures, type(self).__name__)
+            _check_charged(X)
         if before is None:
             self.scaler_ = FeatureScaler("standard", out_of_range="ignore").fit(X)
         features = self.scaler_.transform(X)
@@ -406,7 +407,7 @@ class HDNNP(SummedNetworkRegressor):
             X = self.descriptor_.transform(as_structures(X))
         X = super()._checked(X)
         if self.charge_networks_ is not None:
-            check_directions(X.structures, type(self).__name__)
+            _check_charged(X)
         return X
 
     def _checked(self, X):
@@ -460,7 +461,7 @@ class HDNNP(SummedNetworkRegressor):
             for k in range(len(self.networks_))
             if len(rows := np.flatnonzero(kinds == k))
         ]
-        return x, parts
+        return on_host(x), parts
 
     def _layers(self, k):
         """The layers of a species, from features that are not standardised."""
@@ -468,6 +469,11 @@ class HDNNP(SummedNetworkRegressor):
         first, *others = self.networks_[k].layers(self.scale_)
         weights = first.weights / scale[:, None]
         return [replace(first, weights=weights, biases=first.biases - shift @ weights), *others]
+
+
+def _check_charged(X):
+    check_is_array(X, "electrostatics=True of HDNNP", "electrostatics=False is")
+    check_directions(X.structures, "HDNNP")
 
 
 def _check_atomic(X):

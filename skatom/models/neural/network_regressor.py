@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skatom._device import check_is_array
+from skatom._device import is_tensor, on_host
 from skatom._intervals import POSITIVE
 from skatom._layers import LayeredRows
 from skatom._typing import FeaturesLike
@@ -70,7 +70,6 @@ class SummedNetworkRegressor(FeatureRegressor):
     def _start_structures(self, X, y, sample_weight, configurations, before):
         if len(X) == 0:
             raise ValueError("got no structures: pass at least one")
-        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
         atomic = kind_of(X) == "AtomicFeatures"
         if atomic and self.n_groups is not None:
             raise ValueError(
@@ -121,7 +120,8 @@ class SummedNetworkRegressor(FeatureRegressor):
                 f"{p} features cannot be divided into n_groups={self.n_groups} parts of equal "
                 "length: give a divisor of the number of features"
             )
-        return np.ascontiguousarray(X).reshape(n * self._n_groups, -1)
+        rows = X if is_tensor(X) else np.ascontiguousarray(X)
+        return rows.reshape(n * self._n_groups, -1)
 
     def _rows(self, X):
         """Rows of features, the network of each, and where those of each structure begin."""
@@ -212,7 +212,7 @@ class SummedNetworkRegressor(FeatureRegressor):
         check_is_fitted(self)
         X = self._checked(X)
         x, kinds, offsets = self._rows(X)
-        counts = np.diff(offsets)
+        x, counts = on_host(x), np.diff(offsets)
         if self._learnt_from == "AtomicFeatures":
             constants = self.intercept_[species_index(X.structures, self.species_)]
         else:
@@ -238,7 +238,7 @@ class SummedNetworkRegressor(FeatureRegressor):
         x, kinds, offsets = self._rows(X)
         found = {}
         if {"energy", "local_energies"} & {*names}:
-            outputs = self._summed.outputs(x, kinds)
+            outputs = on_host(self._summed.outputs(x, kinds))
             sums = np.add.reduceat(outputs, offsets[:-1]) if len(X) else np.empty(0)
             found["energy"] = sums + self._constants(X)
             if "local_energies" in names:
@@ -246,13 +246,12 @@ class SummedNetworkRegressor(FeatureRegressor):
                 found["local_energies"] = outputs + self.intercept_[index]
         if {"gradient", "virial"} & {*names}:
             cotangent = self._summed.slopes(x, kinds).reshape(X.values.shape)
-            found["gradient"], found["virial"] = X.pullback(cotangent)
+            found["gradient"], found["virial"] = map(on_host, X.pullback(cotangent))
         return found
 
     def _checked(self, X):
         X = super()._checked(X)
         if self._learnt_from is not None:
-            check_is_array(X, type(self).__name__, "ForceKernelRidge is")
             species_index(X.structures, self.species_)  # raises for species not seen in fit
         return X
 

@@ -11,6 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from skatom._device import on_host
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.models._feature_regressor import described, kind_of
@@ -339,5 +340,5 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
             )
         X = self._checked(X)
         x, kinds, _ = self._rows(X)
-        outputs = self._summed.outputs(x, kinds).reshape(len(X), self._n_groups)
+        outputs = on_host(self._summed.outputs(x, kinds)).reshape(len(X), self._n_groups)
         return outputs + self._constants(X)[:, None] / self._n_groups
