@@ -8,35 +8,6 @@ from skatom.models.neural.electrostatics import less_mean, with_total
 from skatom.models.neural.objective import RowPassages, SquaredErrors
 
 
-class ChargedNetworks:
-    """Networks of energies, and those of charges, of kinds of rows.
-
-    Parameters
-    ----------
-    short, charging : SummedNetworks
-    """
-
-    def __init__(self, short, charging):
-        self.short, self.charging = short, charging
-
-    @property
-    def networks(self):
-        return [*self.short.networks, *self.charging.networks]
-
-    def vector(self):
-        """All weights and biases."""
-        return np.concatenate([self.short.vector(), self.charging.vector()])
-
-    def of_vector(self, theta):
-        """The networks of other weights and biases."""
-        n = len(self.short.vector())
-        return ChargedNetworks(self.short.of_vector(theta[:n]), self.charging.of_vector(theta[n:]))
-
-    def are_weights(self):
-        """Whether each number of `vector` is a weight, not a bias."""
-        return np.concatenate([self.short.are_weights(), self.charging.are_weights()])
-
-
 class ElectrostaticErrors(SquaredErrors):
     r"""`SquaredErrors` of energies :math:`\sum_i f(x_i) + \tfrac12 q^\top A q` and derivatives.
 

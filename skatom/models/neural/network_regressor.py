@@ -199,30 +199,38 @@ class SummedNetworkRegressor(FeatureRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
-            The features, as in `fit`.
+        X : array-like of shape (n, n_features), features or structures
+            As in `fit`.
 
         Returns
         -------
         inputs : ndarray of float, shape (n_rows, n_inputs)
-            What enters the first layers: atoms, or parts of structures.
+            What enters the first layers: features of atoms, or of parts of structures.
         parts : list of LayeredRows
             The layers of all rows; their outputs add up to the prediction without the baseline.
         """
         check_is_fitted(self)
-        X = self._checked(X)
+        X = self._before_layers(X)
         x, kinds, offsets = self._rows(X)
-        x, counts = on_host(x), np.diff(offsets)
+        counts = np.diff(offsets)
         if self._learnt_from == "AtomicFeatures":
             constants = self.intercept_[species_index(X.structures, self.species_)]
         else:
             constants = np.repeat(self._constants(X) / counts, counts)
         parts = [
-            LayeredRows(rows, network.layers(self.scale_), constants[rows])
-            for k, network in enumerate(self.networks_)
+            LayeredRows(rows, self._layers(k), constants[rows])
+            for k in range(len(self.networks_))
             if len(rows := np.flatnonzero(kinds == k))
         ]
-        return x, parts
+        return on_host(x), parts
+
+    def _before_layers(self, X):
+        """The features that enter the first layers."""
+        return self._checked(X)
+
+    def _layers(self, k):
+        """The layers of a network."""
+        return self.networks_[k].layers(self.scale_)
 
     @property
     def _summed(self):

@@ -46,7 +46,8 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
 
     Features should have unit variance: put ``FeatureScaler("standard")`` before the network. With
     forces the derivatives of all features are kept in memory during `fit`: `PrincipalComponents`
-    or `FeatureSelector` make them small.
+    or `FeatureSelector` make them small. Features that were made on a device stay there, and steps
+    and predictions are made there; the fitted networks are arrays of numpy.
 
     Parameters
     ----------
