@@ -114,6 +114,24 @@ def test_pieces_change_nothing(cells, monkeypatch):
         assert_close(found, expected)
 
 
+def test_an_iteration_brings_no_more_than_the_weights_to_the_host(cells, monkeypatch):
+    structures, y = cells
+    _, Z = features(structures)
+    sizes, array = [], Device.array
+
+    def noted(self, tensor):
+        sizes.append(tensor.numel())
+        return array(self, tensor)
+
+    monkeypatch.setattr(Device, "array", noted)
+    model, found = HDNNP(solver="adam", **QUICK | {"hidden_layer_sizes": (2,)}), []
+    for n in (2, 6):
+        sizes.clear()
+        model.set_params(max_iter=n).fit(Z, y)
+        found.append(sum(sizes))
+    assert found[1] - found[0] <= 4 * model.n_weights_ < Z.values.numel()
+
+
 def test_structures_batches_without_an_element_and_atoms_alone():
     given = [bulk("Cu", a=3.7), bulk("Al", a=4.1), bulk("Cu", a=3.5), Atoms("Al"), molecule("H2O")]
     structures = Structures.from_ase(given)

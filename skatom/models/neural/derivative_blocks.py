@@ -132,12 +132,11 @@ class _Blocks:
     def blocks(self, dtype):
         counts = self._counts()
         size = float(dtype.itemsize) * self.width * (3 * counts[0].sum() + 6 * counts[1].sum())
-        check = check_memory if self.device is None else self.device.check_memory
-        check(
-            size + _BATCH_BYTES,
-            f"the derivatives of {self.X.n_features} features of {len(self.X)} structures",
-            _REMEDY,
-        )
+        what = f"the derivatives of {self.X.n_features} features of {len(self.X)} structures"
+        if self.device is None:
+            check_memory(size + _BATCH_BYTES, what, _REMEDY)
+        else:  # their parts are there beside them
+            self.device.check_memory(2 * size + _BATCH_BYTES, what, _REMEDY)
         found = {}
         for batch in self._batches():
             for kind, values, *places in self._parts(batch):
