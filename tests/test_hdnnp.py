@@ -17,7 +17,8 @@ from skatom.models import HDNNP, StructuredMLPRegressor
 from skatom.models._labels import Labels
 from skatom.models.neural import training_checkpoint
 from skatom.models.neural.charge_interactions import ChargeInteractions
-from skatom.models.neural.charged_objective import ChargedNetworks, ElectrostaticErrors
+from skatom.models.neural.charged_networks import ChargedNetworks
+from skatom.models.neural.charged_objective import ElectrostaticErrors
 from skatom.models.neural.descent import Progress
 from skatom.models.neural.electrostatics import (
     COULOMB,
@@ -525,13 +526,6 @@ class TestLayers:
 
 
 class TestBadInput:
-    def test_features_on_a_device(self):
-        pytest.importorskip("torch")
-        structures = waters(3)
-        on_device = SOAP(3.5, n_max=2, l_max=1, device="torch")
-        with pytest.raises(ValueError, match="HDNNP is not on a device yet, and the features are"):
-            HDNNP(on_device, **QUICK).fit(structures, np.arange(3.0))
-
     def test_transform_structures(self):
         X = SOAP(3.5, n_max=2, l_max=1, pool="sum").fit_transform(waters(3))
         with pytest.raises(ValueError, match="X are features of structures, and HDNNP learns"):

@@ -151,7 +151,8 @@ class TestRecipes:
         X, _ = ethanol
         assert recipes.make("gap", X, device="torch").terms[1][1].device == "torch"
         assert recipes.make("fchl19", X, device="torch")[0].device == "torch"
-        assert recipes.make("ace", X, device="torch")[0].device == "torch"
+        for name in ("ace", "hdnnp"):
+            assert recipes.make(name, X, device="torch")[0].device == "torch"
         assert recipes.make("sgdml", X, device="torch").device == "torch"
         with pytest.raises(ValueError, match="nbody runs on the CPU alone: leave device='torch'"):
             recipes.make("nbody", X, device="torch")

@@ -2,6 +2,7 @@
 
     python -m benchmarks hdnnp                       silicon, two minutes on two cores
     python -m benchmarks hdnnp --element Cu
+    python -m benchmarks hdnnp --device cuda         features, steps and predictions on a card
     python -m benchmarks recipes Si Cu --model hdnnp --tune 0     errors on the test parts, longer
 
 The charges are those of rock salt of Gaussian charges of 0.5 e, moved at random: errors with and
@@ -27,6 +28,7 @@ TASKS = ("iteration", "prediction", "charges")
 def add_arguments(parser):
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--element", default="Si", help="of the mlearn data")
+    parser.add_argument("--device", default="cpu", help="of all but charges [cpu]")
 
 
 def run(options):
@@ -34,17 +36,19 @@ def run(options):
     y = data.targets
     data = data.structures, Targets(y.energy, y.forces, offsets=y.offsets)
     for task in options.tasks:
-        globals()[f"_{task}"](*data)
+        globals()[f"_{task}"](*data, options.device)
 
 
-def _model(X, **settings):
-    return recipes.make("hdnnp", X, **settings)
+def _model(X, device, **settings):
+    if settings.get("electrostatics"):
+        device = "cpu"
+    return recipes.make("hdnnp", X, device=device, **settings)
 
 
-def _iteration(X, y):
+def _iteration(X, y, device):
     """Time of an iteration over all frames, as the difference of fits of some and of more."""
     rows, n_atoms = [], len(X.numbers)
-    acsf = _model(X)[0].fit(X)
+    acsf = _model(X, "cpu")[0].fit(X)
     pairs = acsf.transform(X).neighbors
     for name, settings in (
         ("half of the memory", {}),
@@ -53,7 +57,7 @@ def _iteration(X, y):
     ):
         seconds = []
         for n in (2, 12):
-            model = _model(X, max_iter=n, solver="adam", **settings)
+            model = _model(X, device, max_iter=n, solver="adam", **settings)
             begin = time.perf_counter()
             model.fit(X, y)
             seconds.append(time.perf_counter() - begin)
@@ -61,24 +65,24 @@ def _iteration(X, y):
         derivatives = 3 * size * acsf.n_features_out_ * (len(pairs) + n_atoms) / n_atoms
         rows.append([name, f"{100 * (seconds[1] - seconds[0]):.0f}", f"{derivatives / 1024:.0f}"])
     table(
-        f"{len(X)} frames of {n_atoms} atoms, {acsf.n_features_out_} features",
+        f"{len(X)} frames of {n_atoms} atoms, {acsf.n_features_out_} features, device={device!r}",
         ["", "iteration, ms", "derivatives of an atom, KiB, at most"], rows,
     )  # fmt: skip
 
 
-def _prediction(X, y):
+def _prediction(X, y, device):
     """Time of energies, forces and stresses of an atom."""
     rows = []
     for name, electrostatics in (("without charges", False), ("with charges", True)):
-        model = _model(X, max_iter=1, electrostatics=electrostatics).fit(X[:20], y[:20])
+        model = _model(X, device, max_iter=1, electrostatics=electrostatics).fit(X[:20], y[:20])
         for atoms in (X[0].to_ase()[0], X[0].to_ase()[0].repeat((3, 3, 3))):
             one = Structures.from_ase([atoms])
             best = min(repeated(lambda m=model, s=one: m.predict(s, return_forces=True), 3))
             rows.append([name, str(len(atoms)), f"{1e6 * best / len(atoms):.0f}"])
-    table("prediction with forces", ["", "atoms", "µs/atom"], rows)
+    table(f"prediction with forces, device={device!r}", ["", "atoms", "µs/atom"], rows)
 
 
-def _charges(X, y):
+def _charges(X, y, device):
     """Errors of forces of charges, which act beyond the cutoff."""
     (train, labels), (test, expected) = salt(40, 0), salt(20, 1)
     rows = []

@@ -59,9 +59,10 @@ class FeatureTransformer:
         return in_container(self, self._transform(X), X if self._keeps_rows else None)
 
     def _transform(self, X):
-        table = transform_table(self, X)
-        if isinstance(X, Features):
+        if isinstance(X, Features):  # on a device they stay there
+            validate_data(self, X.values, reset=False, skip_check_array=True)
             return X.map(self._map())
+        table = transform_table(self, X)
         self._map().check(table.shape[1])
         return self._map().value(table)
 

@@ -38,7 +38,7 @@ def _defaults(facts, given):
     }
 
 
-def _descriptor(model):
+def _descriptor(model, device="cpu"):
     """The descriptor, whose settings are taken out of those of the model."""
     acsf = model.pop("acsf", {})
     n, first = model.pop("n_radial"), model.pop("first_radius")
@@ -48,12 +48,12 @@ def _descriptor(model):
         "g2": [*shifted(n, cutoff, first).tolist(), *centered(2, cutoff, 1.0, 2.0).tolist()],
         "g4": [(eta, zeta, sign) for eta in etas for zeta in zetas for sign in (1.0, -1.0)],
     }
-    return ACSF(**tables | acsf)
+    return ACSF(**{"device": device} | tables | acsf)
 
 
 def _build(settings, random_state, verbose, device):
     model = dict(settings)
-    acsf = _descriptor(model)
+    acsf = _descriptor(model, device)
     return Pipeline(
         [("acsf", acsf), ("hdnnp", HDNNP(**model, random_state=random_state, verbose=verbose))]
     )
@@ -88,5 +88,6 @@ HDNNP_RECIPE = Recipe(
     stages=_stages,
     probe={"max_iter": 2},
     probe_frames=20,
+    has_device=True,
     noises=("noise_energy", "noise_forces", "noise_virial"),
 )

@@ -8,35 +8,6 @@ from skatom.models.neural.electrostatics import less_mean, with_total
 from skatom.models.neural.objective import RowPassages, SquaredErrors
 
 
-class ChargedNetworks:
-    """Networks of energies, and those of charges, of kinds of rows.
-
-    Parameters
-    ----------
-    short, charging : SummedNetworks
-    """
-
-    def __init__(self, short, charging):
-        self.short, self.charging = short, charging
-
-    @property
-    def networks(self):
-        return [*self.short.networks, *self.charging.networks]
-
-    def vector(self):
-        """All weights and biases."""
-        return np.concatenate([self.short.vector(), self.charging.vector()])
-
-    def of_vector(self, theta):
-        """The networks of other weights and biases."""
-        n = len(self.short.vector())
-        return ChargedNetworks(self.short.of_vector(theta[:n]), self.charging.of_vector(theta[n:]))
-
-    def are_weights(self):
-        """Whether each number of `vector` is a weight, not a bias."""
-        return np.concatenate([self.short.are_weights(), self.charging.are_weights()])
-
-
 class ElectrostaticErrors(SquaredErrors):
     r"""`SquaredErrors` of energies :math:`\sum_i f(x_i) + \tfrac12 q^\top A q` and derivatives.
 
@@ -70,29 +41,27 @@ class ElectrostaticErrors(SquaredErrors):
         super().__init__(data, networks, alpha, chosen)
         self.interactions, self.total = interactions, total
 
-    def _piece(self, networks, chosen, with_slopes):
-        rows, starts = self.data.rows_of(chosen)
-        x, kinds = self.data.x[rows], self.data.kinds[rows]
-        short, charging = (RowPassages(n, x, kinds) for n in (networks.short, networks.charging))
+    def _piece(self, networks, some, with_slopes):
+        chosen, starts, firsts = some.chosen, some.starts, some.firsts
+        short, charging = (
+            RowPassages(n, some.x, some.kinds) for n in (networks.short, networks.charging)
+        )
         charges = with_total(charging.outputs(), starts, self.total)
         potentials = self.interactions.potentials(chosen, starts, charges)
         local = short.outputs() + 0.5 * charges * potentials
-        errors, pull = self._of_energies(np.add.reduceat(local, starts[:-1]), chosen)
-        psi, pull = less_mean(potentials, starts), np.repeat(pull, np.diff(starts))
+        errors, pull = self._of_energies(local, some)
+        psi = less_mean(potentials, starts)
         of_charges, tangents, of_slopes = pull * psi, None, None
-        coordinates, firsts = self.data.slopes_of(chosen)
-        if len(coordinates):
+        if some.has_slopes:
             slopes = charging.input_slopes()
-            found = self.data.along(
-                chosen, starts, firsts, short.input_slopes() + psi[:, None] * slopes
-            )
+            found = some.along(short.input_slopes() + psi[:, None] * slopes)
             found += self.interactions.slopes(chosen, starts, firsts, charges)
-            more, vector = self._of_derivatives(found, coordinates)
+            more, vector = self._of_derivatives(found, some)
             errors += more
         if not with_slopes:
             return errors, None
-        if len(coordinates):
-            tangents = self.data.tangents(chosen, starts, firsts, vector)
+        if some.has_slopes:
+            tangents = some.tangents(vector)
             changes = less_mean(np.einsum("if,if->i", tangents, slopes), starts)
             along = self.interactions.potentials(chosen, starts, changes)
             along += self.interactions.changes(chosen, starts, firsts, charges, vector)

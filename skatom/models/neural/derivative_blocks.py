@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
 from skatom._cpu.voigt import VOIGT
+from skatom._device import beside, device_of, namespace, on_host
 from skatom.memory import check_memory
+from skatom.models._cpu.derivative_blocks import slopes_along, tangents_of
+from skatom.models.neural.sums import sums_of
 from skatom.structures import groups_by_size
 
 # Jacobians that are in memory beside the blocks made of them.
@@ -35,9 +39,33 @@ class DerivativeBlocks:
     outputs: np.ndarray
     offsets: np.ndarray
 
-    @property
-    def arrays(self):
-        return self.values, self.rows, self.outputs, self.offsets
+    def of(self, chosen, starts, shifts):
+        """The blocks of chosen structures.
+
+        Parameters
+        ----------
+        chosen : ndarray of int, shape (m,)
+        starts, shifts : ndarray of int, shape (m,)
+            What the rows and the coordinates of each structure are less than in all data.
+        """
+        arrays = self.values, self.rows, self.outputs, self.offsets
+        return SomeBlocks(arrays, (chosen, starts, shifts))
+
+
+@dataclass(frozen=True)
+class SomeBlocks:
+    """The blocks of some structures: their arrays, and which structures and places these are."""
+
+    arrays: tuple
+    places: tuple
+
+    def add_along(self, slopes, out):
+        """Add the derivatives along the coordinates, times the slopes of their rows."""
+        slopes_along(self.arrays, *self.places, slopes, out)
+
+    def add_tangents(self, vector, out):
+        """Add the changes of the rows along a vector of the coordinates."""
+        tangents_of(self.arrays, *self.places, vector, out)
 
 
 @dataclass(frozen=True)
@@ -80,7 +108,7 @@ def blocks_of(X, coordinates, n_groups, dtype=float):
 
     Returns
     -------
-    list of DerivativeBlocks
+    list of DerivativeBlocks, or of TensorBlocks for features on a device
     """
     if not (coordinates.has_forces | coordinates.has_virial).any():
         return []
@@ -99,27 +127,37 @@ class _Blocks:
     def __init__(self, X, coordinates, n_groups):
         self.X, self.coordinates, self.n_groups = X, coordinates, n_groups
         self.starts, self.of_strain = coordinates.offsets[:-1], coordinates.of_strain
-        self.width = X.n_features // n_groups
+        self.width, self.device = X.n_features // n_groups, device_of(X.values)
 
     def blocks(self, dtype):
         counts = self._counts()
         size = float(dtype.itemsize) * self.width * (3 * counts[0].sum() + 6 * counts[1].sum())
-        check_memory(
-            size + _BATCH_BYTES,
-            f"the derivatives of {self.X.n_features} features of {len(self.X)} structures",
-            _REMEDY,
-        )
+        what = f"the derivatives of {self.X.n_features} features of {len(self.X)} structures"
+        if self.device is None:
+            check_memory(size + _BATCH_BYTES, what, _REMEDY)
+        else:  # their parts are there beside them
+            self.device.check_memory(2 * size + _BATCH_BYTES, what, _REMEDY)
         found = {}
         for batch in self._batches():
             for kind, values, *places in self._parts(batch):
-                found.setdefault(kind, []).append((values.astype(dtype, copy=False), *places))
+                found.setdefault(kind, []).append((_as_type(values, dtype), *places))
         row_offsets = self._row_offsets()
         return [self._joined(parts, row_offsets) for parts in found.values()]
 
     def _joined(self, parts, row_offsets):
-        values, rows, outputs = (np.concatenate(same) for same in zip(*parts, strict=True))
-        offsets = np.searchsorted(rows, row_offsets)
-        return DerivativeBlocks(values, rows, outputs, offsets)
+        values, rows, outputs = zip(*parts, strict=True)
+        values, rows = namespace(values[0]).concatenate(values), np.concatenate(rows)
+        places = rows, np.concatenate(outputs), np.searchsorted(rows, row_offsets)
+        if self.device is None:
+            return DerivativeBlocks(values, *places)
+        blocks = import_module("skatom.models._torch.derivative_blocks").TensorBlocks
+        return blocks(values, *places)
+
+
+def _as_type(values, dtype):
+    if device_of(values) is None:
+        return values.astype(dtype, copy=False)
+    return values.to(getattr(namespace(values), dtype.name))
 
 
 class _OfAtoms(_Blocks):
@@ -155,12 +193,15 @@ class _OfAtoms(_Blocks):
         moves = c.has_forces[owners][pairs.centers] & (pairs.centers != pairs.indices)
         if moves.any():
             yield "neighbours", *_between(pairs, slopes, moves, first, outputs)
-            sums, centers = _sums(slopes[moves], pairs.centers[moves])
+            some = beside(np.flatnonzero(moves), slopes)
+            sums, centers = _sums(slopes[some], pairs.centers[moves])
             yield "own", -sums, centers + first, outputs[centers]
         strained = c.has_virial[owners][pairs.centers]
         if strained.any():
             a, b = VOIGT
-            strains = slopes[strained][:, a] * pairs.vectors[strained][:, b, None]
+            some = beside(np.flatnonzero(strained), slopes)
+            vectors = beside(pairs.vectors[strained][:, b, None], slopes)
+            strains = slopes[some][:, a] * vectors
             sums, centers = _sums(strains, pairs.centers[strained])
             yield "strain", sums, centers + first, self.of_strain[owners[centers]]
 
@@ -170,14 +211,15 @@ def _between(pairs, slopes, moves, first, outputs):
     n = len(outputs)
     keys = pairs.centers[moves].astype(np.int64) * n + pairs.indices[moves]
     order = np.argsort(keys, kind="stable")
-    sums, keys = _sums(slopes[moves][order], keys[order])
+    some = beside(np.flatnonzero(moves)[order], slopes)
+    sums, keys = _sums(slopes[some], keys[order])
     return sums, keys // n + first, outputs[keys % n]
 
 
 def _sums(values, keys):
     """Sums of values of equal keys, which follow each other, and the keys."""
     new = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-    return np.add.reduceat(values, new, axis=0), keys[new]
+    return sums_of(values, np.append(new, len(keys))), keys[new]
 
 
 class _OfStructures(_Blocks):
@@ -200,23 +242,23 @@ class _OfStructures(_Blocks):
         owners = np.repeat(np.arange(batch.start, batch.stop), c.n_atoms[batch])
         places = np.arange(len(owners)) + jacobian.offsets[0]
         places = places - np.repeat(jacobian.offsets[:-1], c.n_atoms[batch])
-        if (chosen := c.has_forces[owners]).any():
+        if len(chosen := np.flatnonzero(c.has_forces[owners])):
             outputs = self.starts[owners] + 3 * places
-            yield (
-                "forces",
-                *self._grouped(jacobian.gradients[chosen], owners[chosen], outputs[chosen]),
-            )
+            slopes = beside(jacobian.gradients, self.X.values)
+            slopes = slopes[beside(chosen, slopes)]
+            yield "forces", *self._grouped(slopes, owners[chosen], outputs[chosen])
         some = np.arange(batch.start, batch.stop)
-        if (chosen := c.has_virial[batch]).any():
-            strains = jacobian.strains[chosen][:, *VOIGT]
+        if len(chosen := np.flatnonzero(c.has_virial[batch])):
+            strains = beside(jacobian.strains, self.X.values)
+            strains = strains[beside(chosen, strains)][:, *VOIGT]
             yield "strain", *self._grouped(strains, some[chosen], self.of_strain[some[chosen]])
 
     def _grouped(self, slopes, owners, outputs):
         """The slopes (n, k, n_features) of each group that has any, sorted by structure."""
         n, k, g = len(slopes), slopes.shape[1], self.n_groups
-        slopes = slopes.reshape(n, k, g, self.width).transpose(0, 2, 1, 3)
-        moving = slopes.any(axis=(2, 3))
-        of, group = np.nonzero(moving)
+        slopes = slopes.reshape(n, k, g, self.width).swapaxes(1, 2)
+        of, group = np.nonzero(on_host((slopes != 0).any(3).any(2)))
         rows = owners[of] * g + group
         order = np.argsort(rows, kind="stable")
-        return slopes[of[order], group[order]], rows[order], outputs[of[order]]
+        of, rows = of[order], rows[order]
+        return slopes[beside(of, slopes), beside(group[order], slopes)], rows, outputs[of]

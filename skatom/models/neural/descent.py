@@ -1,4 +1,9 @@
-"""Descent of a loss: stochastic, with momentum or adaptive steps, and quasi-Newton."""
+"""Descent of a loss: stochastic, with momentum or adaptive steps, and quasi-Newton.
+
+A loss is a callable ``loss(theta, some)`` that gives the loss of some structures and its slope,
+where its data are; ``loss.place(theta)`` brings parameters there, and its length is the number of
+structures. Stochastic steps are made there, those of the quasi-Newton method on the host.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import minimize
 
+from skatom._device import beside, namespace, on_host
 from skatom._warnings import warn
 from skatom.models.neural.training_checkpoint import random_state, restore_random
 from skatom.parallel import serial_blas
@@ -50,7 +56,7 @@ class Progress:
     Attributes
     ----------
     theta : ndarray of float
-        The best parameters so far.
+        The best parameters so far, on the host.
     losses, scores : list of float
         Losses of all iterations, and errors of the structures that are left out.
     converged : bool
@@ -119,7 +125,7 @@ class Progress:
             self.scores.append(float(self.watch(theta)))
             watched = self.scores[-1]
         if watched < self.best:
-            self.best, self.theta = watched, theta.copy()
+            self.best, self.theta = watched, on_host(theta).copy()
         if watched < (1 - self.stopping.tol) * self.reference:
             self.reference, self.stalled = watched, 0
         else:
@@ -131,32 +137,36 @@ class Progress:
 
 
 class Adam:
-    """Steps along the mean slope, divided by the root of its mean square."""
+    """Steps along the mean slope, divided by the root of its mean square, where ``theta`` is."""
 
-    def __init__(self, n):
-        self.mean, self.square, self.time = np.zeros(n), np.zeros(n), 0
+    def __init__(self, theta):
+        zero = namespace(theta).zeros_like
+        self.mean, self.square, self.time = zero(theta), zero(theta), 0
 
     def step(self, slope):
         self.time += 1
         self.mean += (1 - _MEAN) * (slope - self.mean)
         self.square += (1 - _SQUARE) * (slope * slope - self.square)
         mean = self.mean / (1 - _MEAN**self.time)
-        return mean / (np.sqrt(self.square / (1 - _SQUARE**self.time)) + _SMALLEST)
+        root = namespace(slope).sqrt(self.square / (1 - _SQUARE**self.time))
+        return mean / (root + _SMALLEST)
 
     def state(self):
         """All of it as arrays by name."""
-        return {"mean": self.mean, "square": self.square, "time": np.array(self.time)}
+        mean, square = map(on_host, (self.mean, self.square))
+        return {"mean": mean, "square": square, "time": np.array(self.time)}
 
     def restore(self, state):
         """Go on from what `state` gave."""
-        self.mean, self.square, self.time = state["mean"], state["square"], int(state["time"])
+        self.mean, self.square = (beside(state[name], self.mean) for name in ("mean", "square"))
+        self.time = int(state["time"])
 
 
 class Momentum:
     """Steps along a sum of slopes, of which the older ones fade."""
 
-    def __init__(self, n, momentum):
-        self.sum, self.momentum = np.zeros(n), momentum
+    def __init__(self, theta, momentum):
+        self.sum, self.momentum = namespace(theta).zeros_like(theta), momentum
 
     def step(self, slope):
         self.sum = self.momentum * self.sum + slope
@@ -169,31 +179,31 @@ def stochastic_descent(loss, progress, make_rule, batch_size, rate, random):
     Parameters
     ----------
     loss : callable
-        ``loss(theta, some)``, the loss and its slope; it has as many structures as its length.
     progress : Progress
         Begins with the initial parameters, and has the best ones in the end.
     make_rule : callable
-        Makes an `Adam` or `Momentum` for a number of parameters.
+        Makes an `Adam` or `Momentum` for parameters.
     batch_size : int
     rate : float
         Length of a step.
     random : RandomState
     """
-    theta, n, divisions = progress.theta.copy(), len(loss), 0
-    rule = make_rule(len(theta))
+    theta, n, divisions = loss.place(progress.theta.copy()), len(loss), 0
+    rule = make_rule(theta)
     first = None
     with serial_blas():
         while len(progress.losses) < progress.stopping.max_iter:
             order, total = random.permutation(n), 0.0
             for chosen in np.array_split(order, max(1, -(-n // batch_size))):
                 value, slope = loss(theta, np.sort(chosen))
+                value = float(value)
                 first = value if first is None else first
                 total += value * len(chosen) / n
                 if not value <= _DIVERGED * first:  # NaN, too
                     break
                 theta -= rate * rule.step(slope)
             if not value <= _DIVERGED * first:
-                theta, rule = progress.theta.copy(), make_rule(len(theta))
+                theta, rule = loss.place(progress.theta.copy()), make_rule(theta)
                 divisions, rate = divisions + 1, rate / _FACTOR
                 total = min(total, _DIVERGED * first)
             if progress.add(theta, total):
@@ -220,13 +230,13 @@ def annealed_descent(loss, progress, batch_size, schedule, random, last):
     bool
         Whether all losses were finite.
     """
-    theta, n = progress.theta.copy(), len(loss)
-    rule, n_batches = Adam(len(theta)), -(-n // batch_size)
+    theta, n = loss.place(progress.theta.copy()), len(loss)
+    rule, n_batches = Adam(theta), -(-n // batch_size)
     share = last / progress.stopping.max_iter
     if progress.resumed is not None:
         if "theta" not in progress.resumed:  # it had come to its end
             return True
-        theta = progress.resumed["theta"]
+        theta = loss.place(progress.resumed["theta"])
         rule.restore(progress.resumed)
         restore_random(random, progress.resumed)
     with serial_blas():
@@ -239,6 +249,7 @@ def annealed_descent(loss, progress, batch_size, schedule, random, last):
                 value, slope = loss(theta, np.sort(chosen))
                 total, seen = total + value * len(chosen), seen + len(chosen)
                 theta = theta - schedule.rate(done) * rule.step(slope)
+            total = float(total)  # the first time that a device must have done its work
             if not np.isfinite(total):
                 _check_some(progress, iteration)
                 progress.converged = True
@@ -252,7 +263,7 @@ def annealed_descent(loss, progress, batch_size, schedule, random, last):
 
 
 def _state(theta, rule, random):
-    return {"theta": theta, **rule.state(), **random_state(random)}
+    return {"theta": on_host(theta), **rule.state(), **random_state(random)}
 
 
 def _check_some(progress, iteration):
@@ -275,6 +286,10 @@ def quasi_newton(loss, progress):
     done, first = len(progress.losses), (progress.resumed or {}).get("last_theta", progress.theta)
     progress.reference, progress.stalled = np.inf, 0
 
+    def on_the_host(theta):
+        value, slope = loss(loss.place(theta))
+        return float(value), on_host(slope)
+
     def note(intermediate_result):
         stalls = progress.add(intermediate_result.x, intermediate_result.fun)
         progress.keep(lambda: {"last_theta": intermediate_result.x})
@@ -283,7 +298,7 @@ def quasi_newton(loss, progress):
 
     with serial_blas():
         found = minimize(
-            loss, first, jac=True, method="L-BFGS-B", callback=note,
+            on_the_host, first, jac=True, method="L-BFGS-B", callback=note,
             options={"maxiter": progress.stopping.max_iter - done, "maxfun": np.inf, "ftol": 0,
                      "gtol": 0, "maxcor": 30, "maxls": 40},
         )  # fmt: skip

@@ -13,22 +13,18 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._device import check_is_array
 from skatom._intervals import POSITIVE
-from skatom._layers import LayeredRows
 from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.descriptors import ACSF, FeatureScaler
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.elements import species_index
 from skatom.models._feature_regressor import kind_of
 from skatom.models.neural.charge_interactions import ChargeInteractions
-from skatom.models.neural.charged_objective import ChargedNetworks, ElectrostaticErrors
+from skatom.models.neural.charged_networks import ChargedNetworks
+from skatom.models.neural.charged_objective import ElectrostaticErrors
 from skatom.models.neural.descent import annealed_descent, quasi_newton
-from skatom.models.neural.electrostatics import (
-    check_directions,
-    electrostatic_sums,
-    less_mean,
-    with_total,
-)
+from skatom.models.neural.electrostatics import check_directions
 from skatom.models.neural.network_regressor import SummedNetworkRegressor
 from skatom.models.neural.objective import SummedNetworks
 from skatom.models.neural.schedules import Schedule
@@ -71,7 +67,9 @@ class HDNNP(SummedNetworkRegressor):
         \frac{1}{n} \sum_{t=1}^{n} \frac{(y_t - \hat y_t)^2}{\sigma_t^2}
         + \alpha \sum |W|^2
 
-    over energies, forces and virials with noises σ.
+    over energies, forces and virials with noises σ. Features that were made on a device, as by
+    ``ACSF(device="cuda")``, stay there with their derivatives: steps and predictions are made
+    there, but for those with charges. The fitted networks are arrays of numpy.
 
     Parameters
     ----------
@@ -182,7 +180,7 @@ class HDNNP(SummedNetworkRegressor):
         If X is an array or features of structures, a structure is periodic in one or two
         directions with ``electrostatics=True``, the loss is not finite in the first iteration,
         ``warm_start`` meets networks of another form, ``checkpoint`` is the file of another
-        training, or features were made on a device: networks of features work with numpy.
+        training, or features were made on a device with ``electrostatics=True``.
     MemoryError
         If the derivatives of the features do not fit in memory.
 
@@ -332,7 +330,7 @@ class HDNNP(SummedNetworkRegressor):
             self.descriptor_ = None
         _check_atomic(X)
         if self.electrostatics:
-            check_directions(X.structures, type(self).__name__)
+            _check_charged(X)
         if before is None:
             self.scaler_ = FeatureScaler("standard", out_of_range="ignore").fit(X)
         features = self.scaler_.transform(X)
@@ -406,7 +404,7 @@ class HDNNP(SummedNetworkRegressor):
             X = self.descriptor_.transform(as_structures(X))
         X = super()._checked(X)
         if self.charge_networks_ is not None:
-            check_directions(X.structures, type(self).__name__)
+            _check_charged(X)
         return X
 
     def _checked(self, X):
@@ -415,52 +413,20 @@ class HDNNP(SummedNetworkRegressor):
     def _evaluate(self, X, names):
         if self.charge_networks_ is None:
             return super()._evaluate(X, names)
-        x, kinds, offsets = self._rows(X)
-        charging = SummedNetworks(self.charge_networks_, _CHARGE)
-        charges = with_total(charging.outputs(x, kinds), offsets, float(self.total_charge))
-        derivatives = bool({"gradient", "virial"} & {*names})
-        potentials, gradient, virial = electrostatic_sums(
-            X.structures, charges, float(self.charge_width), derivatives
-        )
-        local = self._summed.outputs(x, kinds) + 0.5 * charges * potentials
-        local += self.intercept_[species_index(X.structures, self.species_)]
-        energy = np.add.reduceat(local, offsets[:-1])
-        found = {"energy": energy, "local_energies": local, "charges": charges}
-        if derivatives:
-            psi = less_mean(potentials, offsets)[:, None]
-            cotangent = self._summed.slopes(x, kinds) + psi * charging.slopes(x, kinds)
-            of_features = X.pullback(cotangent)
-            found |= {"gradient": of_features[0] + gradient, "virial": of_features[1] + virial}
-        return found
+        networks = ChargedNetworks(self._summed, SummedNetworks(self.charge_networks_, _CHARGE))
+        found = networks.evaluate(
+            X, self._rows(X), float(self.charge_width), float(self.total_charge),
+            bool({"gradient", "virial"} & {*names}),
+        )  # fmt: skip
+        found["local_energies"] += self.intercept_[species_index(X.structures, self.species_)]
+        return found | {"energy": np.add.reduceat(found["local_energies"], X.offsets[:-1])}
 
-    def layers_of(self, X: FeaturesLike) -> tuple:
-        """The layers that a prediction is made of, for `skatom.attribution`.
-
-        Parameters
-        ----------
-        X : Structures, list of ase.Atoms, or AtomicFeatures
-            As in `fit`.
-
-        Returns
-        -------
-        inputs : ndarray of float, shape (n_atoms, n_features)
-            The features of the atoms; the first layers standardise them.
-        parts : list of LayeredRows
-            The layers of all rows; their outputs add up to the prediction without the baseline.
-        """
-        check_is_fitted(self)
+    def _before_layers(self, X):
         if self.charge_networks_ is not None:
             raise ValueError(
                 "the energy of charges is no sum over layers: fit HDNNP with electrostatics=False"
             )
-        X = self.transform(X)
-        x, kinds, _ = self._rows(X)
-        parts = [
-            LayeredRows(rows, self._layers(k), np.full(len(rows), self.intercept_[k]))
-            for k in range(len(self.networks_))
-            if len(rows := np.flatnonzero(kinds == k))
-        ]
-        return x, parts
+        return self.transform(X)
 
     def _layers(self, k):
         """The layers of a species, from features that are not standardised."""
@@ -468,6 +434,11 @@ class HDNNP(SummedNetworkRegressor):
         first, *others = self.networks_[k].layers(self.scale_)
         weights = first.weights / scale[:, None]
         return [replace(first, weights=weights, biases=first.biases - shift @ weights), *others]
+
+
+def _check_charged(X):
+    check_is_array(X, "electrostatics=True of HDNNP", "electrostatics=False is")
+    check_directions(X.structures, "HDNNP")
 
 
 def _check_atomic(X):

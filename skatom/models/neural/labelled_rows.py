@@ -6,30 +6,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skatom.models._cpu.derivative_blocks import slopes_along, tangents_of
+from skatom._device import beside, is_tensor, namespace
 from skatom.models.neural.derivative_blocks import Coordinates, blocks_of
+from skatom.parallel import split_sizes
+
+# Rows that one thread takes at once, and bytes that a device does.
+_ROWS, _BYTES = 512, 2**28
+# Arrays like the rows that are made of them.
+_ARRAYS = 8
 
 
 @dataclass(frozen=True)
 class LabelledRows:
     """Rows of features of structures or samples, and labels of the energies and derivatives.
 
-    Labels are divided by their noises, and those that are unknown have the inverse noise 0.
+    Labels are divided by their noises, and those that are unknown have the inverse noise 0. Rows on
+    a device are tensors, and so are the labels.
 
     Attributes
     ----------
-    x : ndarray of float, shape (n_rows, n_features)
+    x : ndarray or Tensor of float, shape (n_rows, n_features)
     kinds : ndarray of int, shape (n_rows,)
         The network of each row.
     offsets : ndarray of int, shape (n + 1,)
         Where the rows of each structure begin.
-    energy, energy_weights : ndarray of float, shape (n,)
+    energy, energy_weights : ndarray or Tensor of float, shape (n,)
         Energies, and inverse noises.
-    slopes, slope_weights : ndarray of float, shape (n_coordinates,)
+    slopes, slope_weights : ndarray or Tensor of float, shape (n_coordinates,)
         dE/dR and dE/dε, and inverse noises.
     slope_offsets : ndarray of int, shape (n + 1,)
         Where the coordinates of each structure begin.
-    blocks : list of DerivativeBlocks
+    blocks : list of DerivativeBlocks or TensorBlocks
     counts : ndarray of float, shape (n,)
         The weight of all labels of each structure.
     structures : Structures
@@ -85,39 +92,84 @@ class LabelledRows:
         coordinates = Coordinates(labels.has_forces, labels.has_virial, n_atoms)
         slopes, inverse = _labels_of(labels, coordinates)
         counts = labels.has_energy + np.diff(coordinates.offsets)
+        x, *places = rows
+        energies = np.where(labels.has_energy, energies, 0.0)
+        weighed = np.where(labels.has_energy, 1 / labels.noise_energy, 0.0)
+        energies, weighed, slopes, inverse = (
+            beside(part, x) for part in (energies, weighed, slopes, inverse)
+        )
         return cls(
-            *rows, np.where(labels.has_energy, energies, 0.0),
-            np.where(labels.has_energy, 1 / labels.noise_energy, 0.0), slopes, inverse,
-            coordinates.offsets, blocks_of(X, coordinates, n_groups, dtype),
-            counts * weights, X.structures, coordinates,
+            x, *places, energies, weighed, slopes, inverse, coordinates.offsets,
+            blocks_of(X, coordinates, n_groups, dtype), counts * weights, X.structures, coordinates,
         )  # fmt: skip
 
-    def rows_of(self, chosen):
-        """Indices of the rows of chosen structures, and where those of each begin."""
-        return _ranges(self.offsets, chosen)
+    def of(self, chosen):
+        """The `ChosenRows` of some structures."""
+        return ChosenRows(self, chosen)
 
-    def slopes_of(self, chosen):
-        """Indices of the coordinates of chosen structures, and where those of each begin."""
-        return _ranges(self.slope_offsets, chosen)
+    def pieces(self, chosen):
+        """Chosen structures in parts that are worked on at once."""
+        sizes, largest = np.diff(self.offsets), _ROWS
+        if is_tensor(self.x):
+            of_rows = _ARRAYS * 8.0 * self.x.shape[1] * sizes
+            sizes, largest = sum((blocks.n_bytes for blocks in self.blocks), of_rows), _BYTES
+        return [chosen[some] for some in split_sizes(sizes[chosen], largest)]
 
-    def along(self, chosen, starts, firsts, slopes):
-        """dE/dR and dE/dε of chosen structures from the slopes ∂E/∂x of their rows."""
-        out = np.zeros(firsts[-1])
-        for blocks in self.blocks:
-            slopes_along(
-                blocks.arrays, chosen, self.offsets[chosen] - starts[:-1],
-                self.slope_offsets[chosen] - firsts[:-1], slopes, out,
-            )  # fmt: skip
+
+class ChosenRows:
+    """The rows of some structures and their labels.
+
+    Parameters
+    ----------
+    data : LabelledRows
+    chosen : ndarray of int, shape (m,)
+        The structures.
+
+    Attributes
+    ----------
+    x : ndarray or Tensor of float, shape (n_rows, n_features)
+    kinds : ndarray of int, shape (n_rows,)
+    owners : ndarray or Tensor of int, shape (n_rows,)
+        The structure of each row, 0 … m - 1.
+    starts, firsts : ndarray of int, shape (m + 1,)
+        Where the rows and the coordinates of each structure begin.
+    energy, energy_weights, slopes, slope_weights : ndarray or Tensor of float
+        As those of the data.
+    """
+
+    def __init__(self, data, chosen):
+        self.chosen = chosen
+        rows, self.starts = _ranges(data.offsets, chosen)
+        coordinates, self.firsts = _ranges(data.slope_offsets, chosen)
+        owners = np.repeat(np.arange(len(chosen)), np.diff(self.starts))
+        self.kinds = data.kinds[rows]
+        rows, coordinates, self.owners, structures = (
+            beside(index, data.x) for index in (rows, coordinates, owners, chosen)
+        )
+        self.x = data.x[rows]
+        self.energy, self.energy_weights = data.energy[structures], data.energy_weights[structures]
+        self.slopes, self.slope_weights = data.slopes[coordinates], data.slope_weights[coordinates]
+        starts = data.offsets[chosen] - self.starts[:-1]
+        shifts = data.slope_offsets[chosen] - self.firsts[:-1]
+        self._blocks = [blocks.of(chosen, starts, shifts) for blocks in data.blocks]
+
+    @property
+    def has_slopes(self):
+        """Whether derivatives are labelled."""
+        return len(self.slopes) > 0
+
+    def along(self, slopes):
+        """dE/dR and dE/dε from the slopes ∂E/∂x of the rows."""
+        out = namespace(self.slopes).zeros_like(self.slopes)
+        for blocks in self._blocks:
+            blocks.add_along(slopes, out)
         return out
 
-    def tangents(self, chosen, starts, firsts, vector):
-        """Changes of the rows of chosen structures along a vector of their coordinates."""
-        out = np.zeros((starts[-1], self.x.shape[1]))
-        for blocks in self.blocks:
-            tangents_of(
-                blocks.arrays, chosen, self.offsets[chosen] - starts[:-1],
-                self.slope_offsets[chosen] - firsts[:-1], vector, out,
-            )  # fmt: skip
+    def tangents(self, vector):
+        """Changes of the rows along a vector of the coordinates."""
+        out = namespace(self.x).zeros_like(self.x)
+        for blocks in self._blocks:
+            blocks.add_tangents(vector, out)
         return out
 
 

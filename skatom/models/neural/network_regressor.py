@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skatom._device import check_is_array
+from skatom._device import is_tensor, on_host
 from skatom._intervals import POSITIVE
 from skatom._layers import LayeredRows
 from skatom._typing import FeaturesLike
@@ -71,7 +71,6 @@ class SummedNetworkRegressor(FeatureRegressor):
     def _start_structures(self, X, y, sample_weight, configurations, before):
         if len(X) == 0:
             raise ValueError("got no structures: pass at least one")
-        check_is_array(X, type(self).__name__, "ForceKernelRidge is")
         atomic = kind_of(X) == "AtomicFeatures"
         if atomic and self.n_groups is not None:
             raise ValueError(
@@ -123,7 +122,8 @@ class SummedNetworkRegressor(FeatureRegressor):
                 f"{p} features cannot be divided into n_groups={self.n_groups} parts of equal "
                 "length: give a divisor of the number of features"
             )
-        return np.ascontiguousarray(X).reshape(n * self._n_groups, -1)
+        rows = X if is_tensor(X) else np.ascontiguousarray(X)
+        return rows.reshape(n * self._n_groups, -1)
 
     def _rows(self, X):
         """Rows of features, the network of each, and where those of each structure begin."""
@@ -201,18 +201,18 @@ class SummedNetworkRegressor(FeatureRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features), AtomicFeatures or StructureFeatures
-            The features, as in `fit`.
+        X : array-like of shape (n, n_features), features or structures
+            As in `fit`.
 
         Returns
         -------
         inputs : ndarray of float, shape (n_rows, n_inputs)
-            What enters the first layers: atoms, or parts of structures.
+            What enters the first layers: features of atoms, or of parts of structures.
         parts : list of LayeredRows
             The layers of all rows; their outputs add up to the prediction without the baseline.
         """
         check_is_fitted(self)
-        X = self._checked(X)
+        X = self._before_layers(X)
         x, kinds, offsets = self._rows(X)
         counts = np.diff(offsets)
         if self._learnt_from == "AtomicFeatures":
@@ -220,11 +220,19 @@ class SummedNetworkRegressor(FeatureRegressor):
         else:
             constants = np.repeat(self._constants(X) / counts, counts)
         parts = [
-            LayeredRows(rows, network.layers(self.scale_), constants[rows])
-            for k, network in enumerate(self.networks_)
+            LayeredRows(rows, self._layers(k), constants[rows])
+            for k in range(len(self.networks_))
             if len(rows := np.flatnonzero(kinds == k))
         ]
-        return x, parts
+        return on_host(x), parts
+
+    def _before_layers(self, X):
+        """The features that enter the first layers."""
+        return self._checked(X)
+
+    def _layers(self, k):
+        """The layers of a network."""
+        return self.networks_[k].layers(self.scale_)
 
     @property
     def _summed(self):
@@ -240,7 +248,7 @@ class SummedNetworkRegressor(FeatureRegressor):
         x, kinds, offsets = self._rows(X)
         found = {}
         if {"energy", "local_energies"} & {*names}:
-            outputs = self._summed.outputs(x, kinds)
+            outputs = on_host(self._summed.outputs(x, kinds))
             sums = np.add.reduceat(outputs, offsets[:-1]) if len(X) else np.empty(0)
             found["energy"] = sums + self._constants(X)
             if "local_energies" in names:
@@ -248,13 +256,12 @@ class SummedNetworkRegressor(FeatureRegressor):
                 found["local_energies"] = outputs + self.intercept_[index]
         if {"gradient", "virial"} & {*names}:
             cotangent = self._summed.slopes(x, kinds).reshape(X.values.shape)
-            found["gradient"], found["virial"] = X.pullback(cotangent)
+            found["gradient"], found["virial"] = map(on_host, X.pullback(cotangent))
         return found
 
     def _checked(self, X):
         X = super()._checked(X)
         if self._learnt_from is not None:
-            check_is_array(X, type(self).__name__, "ForceKernelRidge is")
             species_index(X.structures, self.species_)  # raises for species not seen in fit
         return X
 

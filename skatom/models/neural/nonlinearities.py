@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
+from skatom._device import namespace
 
 
 @dataclass(frozen=True)
 class Nonlinearity:
-    """An activation function ρ with its derivatives ρ′ and ρ″, of arrays.
+    """An activation function ρ with its derivatives ρ′ and ρ″, of arrays or tensors.
 
     Attributes
     ----------
@@ -33,24 +33,24 @@ class Nonlinearity:
 
 
 def _tanh(z):
-    t = np.tanh(z)
+    t = namespace(z).tanh(z)
     return t, 1 - t * t
 
 
 def _logistic(z):
-    a = 0.5 * (1 + np.tanh(0.5 * z))
+    a = 0.5 * (1 + namespace(z).tanh(0.5 * z))
     return a, a * (1 - a)
 
 
 def _relu(z):
-    return 0.5 * (z + np.abs(z)), 0.5 * (1 + np.sign(z))
+    return 0.5 * (z + abs(z)), 0.5 * (1 + namespace(z).sign(z))
 
 
 def _softplus(z, beta, shift):
-    z = beta * z
-    half, decay = 0.5 * np.abs(z), np.exp(-np.abs(z))
-    slope = 0.5 + np.copysign(0.5 * (1 - decay) / (1 + decay), z)
-    return (np.log1p(decay) + half + 0.5 * z - shift) / beta, slope
+    z, xp = beta * z, namespace(z)
+    half, decay = 0.5 * abs(z), xp.exp(-abs(z))
+    slope = 0.5 + xp.copysign(0.5 * (1 - decay) / (1 + decay), z)
+    return (xp.log1p(decay) + half + 0.5 * z - shift) / beta, slope
 
 
 def nonlinearity(name, beta):
@@ -60,6 +60,6 @@ def nonlinearity(name, beta):
     if name == "logistic":
         return Nonlinearity(_logistic, lambda a, s: s * (1 - 2 * a))
     if name == "relu":
-        return Nonlinearity(_relu, lambda a, s: np.zeros_like(a))
+        return Nonlinearity(_relu, lambda a, s: namespace(a).zeros_like(a))
     shift = math.log(2) if name == "centered softplus" else 0.0
     return Nonlinearity(partial(_softplus, beta=beta, shift=shift), lambda a, s: beta * s * (1 - s))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from skatom._device import beside, is_tensor, namespace
 from skatom.models.neural.perceptron import Passage
-from skatom.parallel import split_sizes, threads_over_blas
+from skatom.models.neural.sums import sums_of
+from skatom.parallel import threads_over_blas
 
-# Rows that one thread takes at once.
-_ROWS = 512
 # Rows that pass through the networks at once in a prediction.
 _TOGETHER = 2**13
 
@@ -28,18 +28,19 @@ class SummedNetworks:
         self.networks, self.scale = networks, scale
 
     def outputs(self, x, kinds):
-        """c f of every row."""
-        return self._of_rows(x, kinds, RowPassages.outputs, np.empty(len(x)))
+        """c f of every row, where the rows are."""
+        return self._of_rows(x, kinds, RowPassages.outputs, namespace(x).empty_like(x[:, 0]))
 
     def slopes(self, x, kinds):
-        """c ∂f/∂x of every row."""
-        return self._of_rows(x, kinds, RowPassages.input_slopes, np.empty(x.shape))
+        """c ∂f/∂x of every row, where the rows are."""
+        return self._of_rows(x, kinds, RowPassages.input_slopes, namespace(x).empty_like(x))
 
     def _of_rows(self, x, kinds, of, out):
         """What passages give, some rows at a time: those keep all hidden layers."""
+        networks = self.of_vector(beside(self.vector(), x)) if is_tensor(x) else self
         for start in range(0, len(x), _TOGETHER):
             some = slice(start, start + _TOGETHER)
-            out[some] = of(RowPassages(self, x[some], kinds[some]))
+            out[some] = of(RowPassages(networks, x[some], kinds[some]))
         return out
 
     def vector(self):
@@ -70,16 +71,17 @@ class RowPassages:
     Parameters
     ----------
     summed : SummedNetworks
-    x : ndarray of float, shape (n, n_features)
+        Its weights are where the rows are.
+    x : ndarray or Tensor of float, shape (n, n_features)
     kinds : ndarray of int, shape (n,)
     """
 
     def __init__(self, summed, x, kinds):
-        self.summed, self.shape = summed, x.shape
+        self.summed, self.x = summed, x
         if len(summed.networks) == 1:
             self.ways = [(Passage(summed.networks[0], x), slice(None))]
             return
-        rows = [np.flatnonzero(kinds == k) for k in range(len(summed.networks))]
+        rows = [beside(np.flatnonzero(kinds == k), x) for k in range(len(summed.networks))]
         self.ways = [
             (Passage(network, x[own]) if len(own) else None, own)
             for network, own in zip(summed.networks, rows, strict=True)
@@ -87,11 +89,12 @@ class RowPassages:
 
     def outputs(self):
         """c f of every row."""
-        return self._joined(np.empty(self.shape[0]), lambda way: way.outputs)
+        empty = namespace(self.x).empty_like(self.x[:, 0])
+        return self._joined(empty, lambda way: way.outputs)
 
     def input_slopes(self):
         """c ∂f/∂x of every row."""
-        return self._joined(np.empty(self.shape), Passage.input_slopes)
+        return self._joined(namespace(self.x).empty_like(self.x), Passage.input_slopes)
 
     def _joined(self, out, of):
         for way, own in self.ways:
@@ -105,14 +108,14 @@ class RowPassages:
         See `Passage.parameter_slopes`; they are in the order of `SummedNetworks.vector`, and zero
         for networks without rows.
         """
-        found = []
+        found, xp = [], namespace(self.x)
         for network, (way, own) in zip(self.summed.networks, self.ways, strict=True):
             if way is None:
-                found += [np.zeros(part.size) for part in network.parts()]
+                found += [xp.zeros_like(part).ravel() for part in network.parts()]
                 continue
             along = None if tangents is None else tangents[own]
             found += [part.ravel() for part in way.parameter_slopes(weights[own], along)]
-        return self.summed.scale * np.concatenate(found)
+        return self.summed.scale * xp.concatenate(found)
 
 
 class SquaredErrors:
@@ -133,18 +136,25 @@ class SquaredErrors:
 
     def __init__(self, data, summed, alpha, chosen):
         self.data, self.summed, self.chosen = data, summed, chosen
-        self.decay = summed.are_weights() * alpha
+        self.decay = self.place(summed.are_weights() * alpha)
         self.n_labels = float(data.counts[chosen].sum())
 
     def __len__(self):
         return len(self.chosen)
 
+    def place(self, theta):
+        """Parameters where the data are."""
+        return beside(theta, self.data.x)
+
     def errors(self, theta):
         """The mean squared error."""
-        return self._evaluate(self.summed.of_vector(theta), self.chosen, False)[0]
+        return self._evaluate(self.summed.of_vector(self.place(theta)), self.chosen, False)[0]
 
     def __call__(self, theta, some=slice(None)):
-        """The loss and its derivative; of some of the structures, as if all were like them."""
+        """The loss and its derivative; of some of the structures, as if all were like them.
+
+        Both are where the data are, and so must be the parameters, see `place`.
+        """
         chosen = self.chosen[some]
         share = len(chosen) / len(self.chosen)
         errors, slopes = self._evaluate(self.summed.of_vector(theta), chosen, True)
@@ -153,37 +163,36 @@ class SquaredErrors:
 
     def _evaluate(self, summed, chosen, with_slopes):
         """The sum of squared errors over all labels, and its slope if it is wanted."""
-        pieces = [chosen[some] for some in split_sizes(np.diff(self.data.offsets)[chosen], _ROWS)]
         with threads_over_blas() as team:
-            found = list(team.map(lambda some: self._piece(summed, some, with_slopes), pieces))
-        errors, slopes = zip(*found, strict=True)
+            run = map if is_tensor(self.data.x) else team.map
+            found = run(
+                lambda some: self._piece(summed, self.data.of(some), with_slopes),
+                self.data.pieces(chosen),
+            )
+            errors, slopes = zip(*found, strict=True)
         return sum(errors), sum(slopes) if with_slopes else None
 
-    def _piece(self, summed, chosen, with_slopes):
-        """What some structures add to the sum and to its slope."""
-        rows, starts = self.data.rows_of(chosen)
-        ways = RowPassages(summed, self.data.x[rows], self.data.kinds[rows])
-        errors, pull = self._of_energies(np.add.reduceat(ways.outputs(), starts[:-1]), chosen)
-        coordinates, firsts = self.data.slopes_of(chosen)
+    def _piece(self, summed, some, with_slopes):
+        """What `ChosenRows` add to the sum and to its slope."""
+        ways = RowPassages(summed, some.x, some.kinds)
+        errors, pull = self._of_energies(ways.outputs(), some)
         tangents = None
-        if len(coordinates):
-            found = self.data.along(chosen, starts, firsts, ways.input_slopes())
-            more, vector = self._of_derivatives(found, coordinates)
+        if some.has_slopes:
+            more, vector = self._of_derivatives(some.along(ways.input_slopes()), some)
             errors += more
             if with_slopes:
-                tangents = self.data.tangents(chosen, starts, firsts, vector)
+                tangents = some.tangents(vector)
         if not with_slopes:
             return errors, None
-        return errors, ways.parameter_slopes(np.repeat(pull, np.diff(starts)), tangents)
+        return errors, ways.parameter_slopes(pull, tangents)
 
-    def _of_energies(self, energies, chosen):
-        """The error of energies of structures, and its slope by each."""
-        weights = self.data.energy_weights[chosen]
-        left = weights * (energies - self.data.energy[chosen])
-        return left @ left / self.n_labels, 2 / self.n_labels * weights * left
+    def _of_energies(self, local, some):
+        """The error of the energies of structures, and its slope by the energy of each row."""
+        left = some.energy_weights * (sums_of(local, some.starts) - some.energy)
+        pull = 2 / self.n_labels * some.energy_weights * left
+        return left @ left / self.n_labels, pull[some.owners]
 
-    def _of_derivatives(self, found, coordinates):
+    def _of_derivatives(self, found, some):
         """The error of forces and virials, and its slope by each dE/dR and dE/dε."""
-        weights = self.data.slope_weights[coordinates]
-        left = weights * (found - self.data.slopes[coordinates])
-        return left @ left / self.n_labels, 2 / self.n_labels * weights * left
+        left = some.slope_weights * (found - some.slopes)
+        return left @ left / self.n_labels, 2 / self.n_labels * some.slope_weights * left

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skatom._device import namespace
 from skatom._layers import DenseLayer
 from skatom.models.neural.nonlinearities import nonlinearity
 
@@ -59,11 +60,12 @@ class Passage:
     Parameters
     ----------
     network : Perceptron
-    x : ndarray of float, shape (n, n_features)
+        Its weights are where the rows are.
+    x : ndarray or Tensor of float, shape (n, n_features)
 
     Attributes
     ----------
-    outputs : ndarray of float, shape (n,)
+    outputs : ndarray or Tensor of float, shape (n,)
     """
 
     def __init__(self, network, x):
@@ -80,7 +82,7 @@ class Passage:
     def input_slopes(self):
         """∂f/∂x (n, n_features)."""
         self.of_activations, self.of_arguments = [], []
-        back = np.broadcast_to(self.top, (len(self.outputs), len(self.top)))
+        back = namespace(self.top).broadcast_to(self.top, (len(self.outputs), len(self.top)))
         for w, slopes in zip(self.network.coefs[-2::-1], self.slopes[::-1], strict=True):
             self.of_activations.insert(0, back)
             self.of_arguments.insert(0, back * slopes)
@@ -106,8 +108,8 @@ class Passage:
         if moving:
             of_z, of_a = self._pushed(tangents)
         top = self.activations[-1].T @ weights + (of_a[-1].sum(axis=0) if moving else 0.0)
-        parts = [top[:, None], np.array([weights.sum()])]
-        back = np.multiply.outer(weights, self.top)
+        parts = [top[:, None], weights.sum()[None]]
+        back = weights[:, None] * self.top
         for k in range(len(self.slopes) - 1, -1, -1):
             back = back * self.slopes[k]
             if moving:

@@ -11,6 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from skatom._device import on_host
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.models._feature_regressor import kind_of
@@ -44,7 +45,8 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
 
     Features should have unit variance: put ``FeatureScaler("standard")`` before the network. With
     forces the derivatives of all features are kept in memory during `fit`: `PrincipalComponents`
-    or `FeatureSelector` make them small.
+    or `FeatureSelector` make them small. Features that were made on a device stay there, and steps
+    and predictions are made there; the fitted networks are arrays of numpy.
 
     Parameters
     ----------
@@ -331,5 +333,5 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
             )
         X = self._checked(X)
         x, kinds, _ = self._rows(X)
-        outputs = self._summed.outputs(x, kinds).reshape(len(X), self._n_groups)
+        outputs = on_host(self._summed.outputs(x, kinds)).reshape(len(X), self._n_groups)
         return outputs + self._constants(X)[:, None] / self._n_groups

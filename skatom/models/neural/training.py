@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from skatom._device import device_of
 from skatom._progress import tqdm
 from skatom._warnings import warn
 from skatom.memory import check_memory
@@ -77,7 +78,9 @@ def _check_passage(settings, data, summed):
     share = 1.0 if settings.solver == "lbfgs" else min(1.0, settings.batch_size / len(data))
     hidden = sum(part.shape[1] for part in summed.networks[0].coefs)
     arrays = 4 * data.x.shape[1] * (2 if data.blocks else 1) + 8 * hidden
-    check_memory(
+    device = device_of(data.x)
+    check = check_memory if device is None else device.check_memory
+    check(
         8.0 * share * len(data.x) * arrays,
         f"the passage of {round(share * len(data.x))} rows through a network",
         "take smaller batches with solver='adam', or fewer structures",

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from skatom._device import on_host
 from skatom._files import written_whole
 
 # Seconds between two files.
@@ -25,7 +26,7 @@ class TrainingCheckpoint:
         None: no file is read or written.
     settings : dict
         Numbers and names on which the training depends; a file of others is refused.
-    data : list of ndarray
+    data : list of ndarray or Tensor
         What is learnt from.
     """
 
@@ -34,7 +35,7 @@ class TrainingCheckpoint:
         self.settings = json.dumps(settings, sort_keys=True, default=str)
         digest = hashlib.sha256()
         for part in data if path is not None else ():
-            digest.update(np.ascontiguousarray(part).tobytes())
+            digest.update(np.ascontiguousarray(on_host(part)).tobytes())
         self.data, self.last = digest.hexdigest(), time.monotonic()
 
     def load(self):
