@@ -210,10 +210,11 @@ def test_charges_stay_on_the_host(cells):
 
 
 def test_a_species_that_was_not_seen(cells):
-    model = HDNNP(**QUICK).fit(features(cells[0])[1], cells[1])
     strangers = Structures.from_ase([Atoms("NaCl", [(0, 0, 0), (0, 0, 2.4)])])
+    of_both = clone(SMALL_ACSF).set_params(device="torch").fit([*cells[0].to_ase(), *strangers.to_ase()])
+    model = HDNNP(**QUICK).fit(of_both.transform(cells[0]), cells[1])
     with pytest.raises(ValueError, match="contains Na, which was not in the structures given"):
-        model.predict(features(strangers)[1])
+        model.predict(of_both.transform(strangers))
 
 
 def test_what_does_not_fit_is_an_error(cells, monkeypatch):
