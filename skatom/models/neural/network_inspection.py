@@ -144,7 +144,9 @@ class NetworkInspection:
         eye = np.eye(len(network.species))
         device = resolve_torch(self.device, type(self).__name__)
         return network.mixed_energies(
-            structures, (1 - share) * eye[first] + share * eye[second], device,
+            structures,
+            (1 - share) * eye[first] + share * eye[second],
+            device,
             None if presence is None else np.asarray(presence, float),
         )
 
