@@ -194,7 +194,6 @@ def data(n=12, names=("energy", "forces")):
     return structures, labels_of(structures, names)
 
 
-@pytest.mark.filterwarnings("ignore:SchNet. the model reproduces")
 class TestTraining:
     def test_without_training_energies_are_those_of_the_elements(self):
         structures, targets = data()
@@ -354,7 +353,6 @@ class TestTraining:
             SchNet(**SMALL | {"learning_rate_init": 1e30}).fit(structures, targets)
 
 
-@pytest.mark.filterwarnings("ignore:SchNet. the model reproduces")
 class TestCheckpoints:
     @pytest.fixture
     def killed(self, tmp_path, monkeypatch):
@@ -409,7 +407,6 @@ class TestErrors:
         with pytest.raises(ValueError, match="leaves out 1 of 1 structures, and none to learn"):
             SchNet(**SMALL).fit(structures, targets)
 
-    @pytest.mark.filterwarnings("ignore:SchNet. the model reproduces")
     def test_an_element_that_was_not_learnt(self):
         model = SchNet(**SMALL).fit(*data())
         with pytest.raises(ValueError, match="contains C, which was not in the structures"):

@@ -43,6 +43,7 @@ class SummedNetworkRegressor(FeatureRegressor):
     """
 
     gives = in_order({"energy", "forces", "stress", "local_energies"})
+    _trained_in_steps = True
     # type of the derivatives of features that are kept for a fit
     _dtype = "float64"
     # what may be parameters of a subclass

@@ -165,7 +165,7 @@ class NeuralPotential(NetworkInspection, StructureRegressor):
 
     gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
     learns = ("energy", "forces", "stress", *HEADS)
-    _activation = "shifted_softplus"
+    _activation, _trained_in_steps = "shifted_softplus", True
     # derivatives of the features of ``transform`` ask for pairs first, and there is the error
     _pools_jacobian, _is_function_of_pairs = False, True
 
