@@ -24,7 +24,7 @@ _STRUCTURES, _ATOMS, _FEWEST = 8, (64, 128), 6
 _NOISES = 3
 # Residuals relative to those of a constant above which the model learnt nothing.
 _WORSE = 0.97
-# … below which, for one of the labels, a training in steps came far: energies are often learnt last.
+# … below which, for one of the labels, a training in steps came far. Energies are learnt last.
 _LEARNT = 0.1
 # The smallest residuals that are named: rounding of labels.
 _ROUNDING = 1e-6
