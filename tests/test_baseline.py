@@ -156,3 +156,10 @@ def test_is_an_estimator(molecules, tmp_path):
     joblib.dump(baseline, tmp_path / "baseline.joblib")
     again = joblib.load(tmp_path / "baseline.joblib")
     np.testing.assert_array_equal(again.predict(molecules), baseline.predict(molecules))
+
+
+def test_weights_of_other_structures_are_refused():
+    structures = Structures.from_ase([molecule("H2O"), molecule("CH4")])
+    targets = Targets(energy=np.array([-14.0, -24.0]), offsets=structures.offsets)
+    with pytest.raises(ValueError, match=r"sample_weight.shape == \(3,\), expected \(2,\)"):
+        fit_baseline("elements", structures, targets, np.ones(3))

@@ -412,6 +412,19 @@ class TestErrors:
         with pytest.raises(ValueError, match="contains C, which was not in the structures"):
             model.predict([molecule("CH4")])
 
+    def test_a_folder_that_does_not_exist(self, tmp_path):
+        """Before the training, which could not be kept there after a minute."""
+        model = SchNet(**SMALL, checkpoint=tmp_path / "missing" / "schnet.checkpoint")
+        with pytest.raises(
+            ValueError, match="in the folder .*missing, which does not exist: create"
+        ):
+            model.fit(*data())
+
+    def test_a_property_of_another_target(self):
+        model = SchNet(**SMALL).fit(*data())
+        with pytest.raises(ValueError, match="no dipole; .*; fit this one with target='dipole'$"):
+            model.predict(data()[0], return_dipole=True)
+
     def test_no_torch(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "torch", None)
         with pytest.raises(ImportError, match="SchNet needs torch, which is not installed: pip"):

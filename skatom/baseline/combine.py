@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.validation import _check_sample_weight
 
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, StructuresLike, TargetsLike
 from skatom.baseline.atomic import AtomicBaseline
@@ -188,7 +189,7 @@ def fit_baseline(
     """
     baseline = as_baseline(baseline)
     if sample_weight is not None:
-        used = np.asarray(sample_weight) > 0
+        used = _check_sample_weight(sample_weight, np.empty((len(structures), 1))) > 0
         structures, targets = structures[used], targets[used]
     if baseline is not None and not targets.labelled("energy").any():
         parts = baseline.baselines if isinstance(baseline, BaselineSum) else [baseline]

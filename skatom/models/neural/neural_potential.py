@@ -404,6 +404,12 @@ class NeuralPotential(NetworkInspection, StructureRegressor):
             return []
         return super()._contradictions(structures, targets, names)
 
+    def _remedy(self, name):
+        targets = [target for target, head in HEADS.items() if name in head.gives]
+        if targets and name not in self.outputs_:
+            return f"; fit this one with target={targets[0]!r}"
+        return super()._remedy(name)
+
     def _checked(self, X):
         structures = as_structures(X)
         periodic = structures.pbc.any(axis=1)

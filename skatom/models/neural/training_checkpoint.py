@@ -43,9 +43,16 @@ class TrainingCheckpoint:
         Raises
         ------
         ValueError
-            If the file is none of these, or that of another training.
+            If the file is none of these, or that of another training, or its folder does not exist.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return None
+        if not self.path.parent.is_dir():  # before a training that could not be kept
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is in the folder {self.path.parent}, which does not "
+                "exist: create it, or name another file"
+            )
+        if not self.path.exists():
             return None
         try:
             with np.load(self.path, allow_pickle=False) as file:
