@@ -416,7 +416,7 @@ class TestErrors:
         """Before the training, which could not be kept there after a minute."""
         model = SchNet(**SMALL, checkpoint=tmp_path / "missing" / "schnet.checkpoint")
         with pytest.raises(
-            ValueError, match="in the folder .*missing, which does not exist: create"
+            ValueError, match="is in .*missing, a folder that does not exist: create"
         ):
             model.fit(*data())
 

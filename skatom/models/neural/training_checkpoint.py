@@ -37,6 +37,22 @@ class TrainingCheckpoint:
             digest.update(np.ascontiguousarray(part).tobytes())
         self.data, self.last = digest.hexdigest(), time.monotonic()
 
+    @classmethod
+    def of(cls, model, free, sizes, data):
+        """That of a model, whose parameter ``checkpoint`` is the path.
+
+        Parameters
+        ----------
+        model : estimator
+        free : set of str
+            Parameters that a training that goes on may change.
+        sizes : dict
+            What the training depends on beside the other parameters.
+        data : list of ndarray
+        """
+        kept = {k: v for k, v in model.get_params(deep=False).items() if k not in free}
+        return cls(model.checkpoint, {"model": type(model).__name__, **sizes, **kept}, data)
+
     def load(self):
         """The arrays of the file by name, None if there is no file.
 
@@ -49,7 +65,7 @@ class TrainingCheckpoint:
             return None
         if not self.path.parent.is_dir():  # before a training that could not be kept
             raise ValueError(
-                f"checkpoint={str(self.path)!r} is in the folder {self.path.parent}, which does not "
+                f"checkpoint={str(self.path)!r} is in {self.path.parent}, a folder that does not "
                 "exist: create it, or name another file"
             )
         if not self.path.exists():
