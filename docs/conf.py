@@ -106,6 +106,7 @@ EXAMPLES = [
     "network_potentials",
     "relevance",
     "chemical_potential",
+    "alchemical_path",
     "silicon",
     "silicon_on_the_fly",
     "phase_diagram",

@@ -11,6 +11,7 @@ from skatom import Structures
 from skatom.attribution import bond_sensitivity, ring_energies
 from skatom.descriptors import SOAP
 from skatom.models import HDNNP, LinearPotential, PaiNN, SchNet
+from skatom.plotting import RankedRingsDisplay
 
 DISTANCES = np.array([0.9, 1.4, 2.5, 3.49, 3.6])
 
@@ -132,6 +133,36 @@ class TestRings:
         ring = Atoms(f"C{size}", radius * np.array([np.cos(angles), np.sin(angles), 0 * angles]).T)
         found = ring_energies(OfPlaces(), [ring], size=size)
         assert [sorted(atoms) for atoms in found.atoms.tolist()] == [list(range(size))]
+
+    def test_are_drawn_in_their_order(self):
+        molecules = [fused(3), fused(1)]
+        rings = ring_energies(OfPlaces(), molecules)
+        display = RankedRingsDisplay(molecules, rings, n_rings=3).plot()
+        energies = [text.get_text() for text in display.ax_.texts if "." in text.get_text()]
+        expected = 6 * 1.4 * 3**0.5
+        assert energies == [
+            f"{rings.energies[0]:.2f} eV",
+            f"+{expected:.2f}",
+            f"+{2 * expected:.2f}",
+        ]
+        # regular hexagons, one beside the other, with their first atom at the top
+        corners = np.array([patch.get_xy()[:6] for patch in display.rings_])
+        middles = corners.mean(axis=1)
+        np.testing.assert_allclose(
+            np.linalg.norm(corners - middles[:, None], axis=2), 1.4, rtol=1e-5
+        )
+        assert (np.diff(middles[:, 0]) > 3).all()
+        assert (corners[:, 0, 1] > corners[:, 1:, 1].max(axis=1) + 0.1).all()
+        again = RankedRingsDisplay.from_estimator(OfPlaces(), molecules, n_rings=1)
+        assert len(again.rings_) == 1
+
+    def test_none_cannot_be_drawn(self):
+        with pytest.raises(
+            ValueError, match="n_rings=6 of 0 rings are to be drawn: give molecules"
+        ):
+            RankedRingsDisplay.from_estimator(OfPlaces(), [fused(1)], size=5)
+        with pytest.raises(ValueError, match="n_rings=0 of 1 rings"):
+            RankedRingsDisplay.from_estimator(OfPlaces(), [fused(1)], n_rings=0)
 
     def test_bad_input(self):
         with pytest.raises(ValueError, match="structure 0 is periodic, and rings are those of"):

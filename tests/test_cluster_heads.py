@@ -132,7 +132,6 @@ class TestInvariance:
         assert evaluated(network, other)[0] == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:.* the model reproduces")
 class TestFit:
     @pytest.mark.parametrize("pooling", CLUSTERED)
     def test_learns(self, pooling):

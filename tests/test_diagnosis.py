@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from models_under_contract import CASES, crystals, labels_of, waters
+from models_under_contract import CASES, SMALL_ACSF, crystals, labels_of, waters
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
@@ -14,7 +14,15 @@ from skatom import Structures, Targets
 from skatom.datasets import load_ethanol, read
 from skatom.descriptors import SOAP
 from skatom.kernels import NBody
-from skatom.models import SGDML, Committee, NBodyGaussianProcess, SparseGaussianProcess
+from skatom.models import (
+    HDNNP,
+    SGDML,
+    Committee,
+    NBodyGaussianProcess,
+    PaiNN,
+    SchNet,
+    SparseGaussianProcess,
+)
 from skatom.models._consistency import inconsistencies
 from skatom.models._stress_comparison import stress_finding
 
@@ -242,6 +250,32 @@ class TestResiduals:
         assert len(found) == 1
         assert "reproduces the forces of its own training structures" in found[0]
         assert "assumed noise 0.01" in found[0]
+
+    def test_networks_that_learnt_nothing_yet_contradict_nothing(self):
+        """One step from their first weights; also as members of a committee."""
+        structures = waters(12)
+        targets = labels_of(structures, ("energy", "forces"))
+        hardly = HDNNP(SMALL_ACSF, max_iter=1, random_state=0)
+        assert warned(hardly, structures, targets) == []
+        assert warned(Committee(make_pipeline(hardly), n_models=2), structures, targets) == []
+        pytest.importorskip("torch")
+        for cls in (SchNet, PaiNN):
+            sizes = {"n_features": 6, "n_interactions": 1}
+            model = cls(3.5, **sizes, max_iter=3, learning_rate_init=0.03, random_state=0)
+            assert warned(model, structures, targets) == []
+            assert warned(model.set_params(max_iter=500, max_time=0.01), structures, targets) == []
+
+    def test_networks_that_learnt_the_forces_tell_energies_that_they_contradict(self):
+        pytest.importorskip("torch")
+        structures = waters(24)
+        targets = changed(labels_of(structures, ("energy", "forces")), "forces", -1.0)
+        model = SchNet(
+            3.5, n_features=8, n_interactions=1, batch_size=4, max_iter=40, ema_decay=0.9,
+            learning_rate_init=0.01, random_state=0,
+        )  # fmt: skip
+        (found,) = warned(model, structures, targets)
+        assert "are the forces gradients, with the wrong sign?" in found
+        assert "reproduces the energy of its own training structures" in found
 
     def test_weightless_structures_are_not_judged(self):
         structures = waters(24)

@@ -72,7 +72,6 @@ class TestOutputs:
         np.testing.assert_allclose(norms, np.linalg.norm(dipoles, axis=1), rtol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:SchNet. the model reproduces")
 class TestTraining:
     def test_of_dipoles_begins_with_charges_of_the_elements(self):
         structures = waters(16)

@@ -504,7 +504,6 @@ def bonded_waters(n=10):
     return structures.with_bonds(Bonds(pairs, None, structures.offsets))
 
 
-@pytest.mark.filterwarnings("ignore:MessagePassingNetwork. the model reproduces")
 class TestTraining:
     def test_the_loss_of_energies_and_forces_falls(self):
         structures = waters(10)

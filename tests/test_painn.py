@@ -142,7 +142,6 @@ def test_without_numba_sums_are_the_same(monkeypatch):
         np.testing.assert_allclose(values, found[name], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.filterwarnings("ignore:PaiNN. the model reproduces")
 class TestTraining:
     def test_the_loss_falls_and_the_file_predicts_the_same(self, tmp_path):
         structures = waters(12)

@@ -194,7 +194,6 @@ def data(n=12, names=("energy", "forces")):
     return structures, labels_of(structures, names)
 
 
-@pytest.mark.filterwarnings("ignore:SchNet. the model reproduces")
 class TestTraining:
     def test_without_training_energies_are_those_of_the_elements(self):
         structures, targets = data()
@@ -354,7 +353,6 @@ class TestTraining:
             SchNet(**SMALL | {"learning_rate_init": 1e30}).fit(structures, targets)
 
 
-@pytest.mark.filterwarnings("ignore:SchNet. the model reproduces")
 class TestCheckpoints:
     @pytest.fixture
     def killed(self, tmp_path, monkeypatch):
@@ -409,11 +407,23 @@ class TestErrors:
         with pytest.raises(ValueError, match="leaves out 1 of 1 structures, and none to learn"):
             SchNet(**SMALL).fit(structures, targets)
 
-    @pytest.mark.filterwarnings("ignore:SchNet. the model reproduces")
     def test_an_element_that_was_not_learnt(self):
         model = SchNet(**SMALL).fit(*data())
         with pytest.raises(ValueError, match="contains C, which was not in the structures"):
             model.predict([molecule("CH4")])
+
+    def test_a_folder_that_does_not_exist(self, tmp_path):
+        """Before the training, which could not be kept there after a minute."""
+        model = SchNet(**SMALL, checkpoint=tmp_path / "missing" / "schnet.checkpoint")
+        with pytest.raises(
+            ValueError, match="is in .*missing, a folder that does not exist: create"
+        ):
+            model.fit(*data())
+
+    def test_a_property_of_another_target(self):
+        model = SchNet(**SMALL).fit(*data())
+        with pytest.raises(ValueError, match="no dipole; .*; fit this one with target='dipole'$"):
+            model.predict(data()[0], return_dipole=True)
 
     def test_no_torch(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "torch", None)

@@ -17,7 +17,7 @@ from skatom.attribution import bond_sensitivity, local_chemical_potential
 from skatom.datasets import load_benzene, load_ethanol
 from skatom.metrics import evaluate
 from skatom.models import SchNet
-from skatom.plotting import ChemicalPotentialDisplay
+from skatom.plotting import ChemicalPotentialDisplay, RankedRingsDisplay
 
 ethanol, benzene = load_ethanol(), load_benzene()
 
@@ -117,4 +117,11 @@ for first, second in (("C", "H"), ("C", "C"), ("H", "H"), ("O", "H")):
 axes[0].set(ylabel="change of features (1/Å)", ylim=(0, None))
 axes[0].legend(frameon=False)
 axes[1].set(xlabel="distance (Å)", ylabel="frequency (1/Å)")
+plt.show()
+
+# %%
+# The energies that the network gives to the six carbon atoms of a ring rank rings. Here they are those of 200
+# frames of one molecule, from the most stable ring to the least stable one; with networks of many molecules
+# the rings differ in what is bonded to them.
+RankedRingsDisplay.from_estimator(model, benzene.structures[1000:2000:5])
 plt.show()

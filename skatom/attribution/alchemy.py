@@ -1,25 +1,35 @@
-"""Paths along which atoms change their elements."""
+"""Paths along which atoms change their elements, or fade."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
 from skatom._input_checks import atomic_numbers
 from skatom._prediction import last_step, unwrap
 from skatom._typing import Array, ArrayLike, Estimator, StructuresLike
-from skatom.structures import Structures, as_structures
+from skatom.structures import Structures, as_structures, offsets_from_counts
 
 
 def alchemical_path(
-    model: Estimator, X: StructuresLike, numbers: ArrayLike, fractions: ArrayLike
+    model: Estimator,
+    X: StructuresLike,
+    numbers: ArrayLike,
+    fractions: ArrayLike,
+    presence: ArrayLike | None = None,
 ) -> Array:
-    r"""Energies along a path on which atoms change their elements.
+    r"""Energies along a path on which atoms change their elements, or fade.
 
-    .. math:: x_i^{(0)} = (1 - \alpha)\, a_{Z_i} + \alpha\, a_{Z'_i}
+    .. math::
 
-    The features of atoms begin as means of the vectors of two elements [1]_; energies of the
-    elements and the baseline change in proportion. With α = 0 and 1 the energies are those of the
-    molecules at the ends.
+        E = \sum_i \beta_i E_i, \qquad x_i^{(0)} = (1 - \alpha)\, a_{Z_i} + \alpha\, a_{Z'_i},
+        \qquad v_{ij} \to \beta_j v_{ij}
+
+    The features of atoms begin as means of the vectors of two elements, and atoms fade as the
+    messages v that they send and their energies are multiplied by β [1]_; energies of the elements
+    and the baseline change in proportion. With α = 0 and 1 the energies are those of the molecules
+    at the ends, and with β = 0 those of the molecules without these atoms.
 
     Parameters
     ----------
@@ -32,6 +42,8 @@ def alchemical_path(
         Atomic numbers Z' of the atoms of one structure at the end.
     fractions : array-like of float, shape (n,)
         The fractions α, from 0 to 1.
+    presence : array-like of float, shape (n, n_atoms), default=None
+        How much of each atom there is, β, from 0 to 1. None: all.
 
     Returns
     -------
@@ -42,7 +54,13 @@ def alchemical_path(
     ------
     ValueError
         If the model cannot mix elements or does not know one of them, there are neither one nor n
-        structures of as many atoms as numbers, or a fraction is not from 0 to 1.
+        structures of as many atoms as numbers, there is not a presence for each atom and fraction,
+        or a fraction or presence is not from 0 to 1.
+
+    Notes
+    -----
+    A baseline of pairs or more is that of the molecules with all atoms whose β is above a level, a
+    mean over the levels from 0 to 1: linear in β where all atoms that fade have the same.
 
     References
     ----------
@@ -51,6 +69,7 @@ def alchemical_path(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from skatom.attribution import alchemical_path
     >>> from skatom.datasets import load_ethanol
     >>> from skatom.models import SchNet
@@ -62,6 +81,12 @@ def alchemical_path(
     >>> found = alchemical_path(model, molecule, ends, [0.0, 0.5, 1.0])
     >>> found.shape, bool(abs(found[0] - model.predict(molecule)[0]) < 1e-4)
     ((3,), True)
+    >>> fading = np.ones((3, 9))
+    >>> fading[:, 8] = [1.0, 0.5, 0.0]
+    >>> found = alchemical_path(model, molecule, molecule.numbers, np.zeros(3), fading)
+    >>> without = molecule.to_ase()[0][:8]
+    >>> bool(abs(found[2] - model.predict([without])[0]) < 1e-4)
+    True
     """
     last = last_step(unwrap(model))
     if not hasattr(last, "mixed_energies"):
@@ -70,14 +95,51 @@ def alchemical_path(
             "DTNN or PaiNN"
         )
     structures, numbers, fractions = _checked(X, numbers, fractions)
-    found = last.mixed_energies(structures, numbers, fractions)
+    if presence is not None:
+        presence = _checked_presence(presence, len(fractions), structures)
+    found = last.mixed_energies(structures, numbers, fractions, presence)
     if last.baseline_ is None:
         return found
     others = Structures(
         numbers, structures.positions, structures.offsets, structures.cells, structures.pbc
     )
-    before, after = (last.baseline_.energies(each) for each in (structures, others))
+    before, after = (
+        _faded_energies(last.baseline_, each, presence) for each in (structures, others)
+    )
     return found + (1 - fractions) * before + fractions * after
+
+
+def _faded_energies(baseline, structures, presence):
+    """Energies of a baseline, whose atoms of the same presence fade together."""
+    if presence is None:
+        return baseline.energies(structures)
+    found = np.zeros(len(structures))
+    levels = np.unique(np.append(presence, 0.0))
+    for lower, upper in pairwise(levels):
+        there = presence >= upper
+        n_atoms = np.add.reduceat(there, structures.offsets[:-1], dtype=int)
+        some = np.flatnonzero(n_atoms)
+        left = Structures(
+            structures.numbers[there], structures.positions[there],
+            offsets_from_counts(n_atoms[some]), structures.cells[some], structures.pbc[some],
+        )  # fmt: skip
+        found[some] += (upper - lower) * baseline.energies(left)
+    return found
+
+
+def _checked_presence(presence, n, structures):
+    """The presence of all atoms, one structure after the other."""
+    presence = np.asarray(presence, float)
+    shape = n, len(structures.numbers) // max(n, 1)
+    if presence.shape != shape:
+        raise ValueError(
+            f"presence has the shape {presence.shape}, and there are {n} fractions and {shape[1]} "
+            f"atoms: give numbers of the shape {shape}"
+        )
+    outside = ~((presence >= 0) & (presence <= 1))
+    if outside.any():
+        raise ValueError(f"presence={presence[outside][0]} must be a number from 0 to 1")
+    return presence.ravel()
 
 
 def _checked(X, numbers, fractions):

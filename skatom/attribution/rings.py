@@ -70,6 +70,10 @@ def ring_energies(
     -------
     RankedRings
 
+    See Also
+    --------
+    skatom.plotting.RankedRingsDisplay : A picture of the molecules and their rings.
+
     Raises
     ------
     ValueError

@@ -7,6 +7,7 @@ from numbers import Real
 import numpy as np
 
 from skatom._numba import is_installed
+from skatom._prediction import last_step
 from skatom._warnings import warn
 from skatom.baseline import count_species
 from skatom.descriptors.features import structures_of
@@ -23,6 +24,8 @@ _STRUCTURES, _ATOMS, _FEWEST = 8, (64, 128), 6
 _NOISES = 3
 # Residuals relative to those of a constant above which the model learnt nothing.
 _WORSE = 0.97
+# … below which, for one of the labels, a training in steps came far. Energies are learnt last.
+_LEARNT = 0.1
 # The smallest residuals that are named: rounding of labels.
 _ROUNDING = 1e-6
 
@@ -170,12 +173,17 @@ def _scaled(name, targets, structures):
 
 def _misfits(model, errors):
     """Sentences about labels that a model reproduces worse than one that knows nothing."""
-    found = []
+    sizes = {}
     for name in in_order(errors):
         residuals, trivial = (part[np.isfinite(part)] for part in errors[name])
-        if len(residuals) < _FEWEST or len(trivial) < _FEWEST:
-            continue
-        error, reference = (np.sqrt(np.mean(part**2)) for part in (residuals, trivial))
+        if len(residuals) >= _FEWEST and len(trivial) >= _FEWEST:
+            sizes[name] = [np.sqrt(np.mean(part**2)) for part in (residuals, trivial)]
+    # one of many steps that are still to be made contradicts nothing
+    learnt = any(error < _LEARNT * reference for error, reference in sizes.values())
+    if not learnt and getattr(_innermost(model), "_trained_in_steps", False):
+        return []
+    found = []
+    for name, (error, reference) in sizes.items():
         noise = _noise(model, name)
         if error > _WORSE * reference and error > max(_NOISES * noise, _ROUNDING):
             assumed = f", assumed noise {noise:.2g}" if noise else ""
@@ -188,11 +196,18 @@ def _misfits(model, errors):
     return found
 
 
+def _innermost(model):
+    """The model itself, or that of which it is made."""
+    while getattr(model, "estimator", None) is not None:
+        if any(hasattr(model, name) for name in _NOISE_OF.values()):
+            break
+        model = last_step(model.estimator)
+    return model
+
+
 def _noise(model, name):
     """The noise that a model assumes, or zero if there is no such number."""
-    while not hasattr(model, _NOISE_OF[name]) and getattr(model, "estimator", None) is not None:
-        model = model.estimator
-    value = getattr(model, _NOISE_OF[name], 0.0)
+    value = getattr(_innermost(model), _NOISE_OF[name], 0.0)
     if isinstance(value, Real):
         return float(value)
     return float(np.median(list(value.values()) if isinstance(value, dict) else value))

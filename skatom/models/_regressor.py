@@ -44,6 +44,8 @@ class StructureRegressor(RegressorMixin, BaseEstimator, ABC):
 
     gives = ("energy", "forces", "stress")
     learns = ("energy", "forces")
+    # whether training ends after some steps, whatever was learnt by then
+    _trained_in_steps = False
 
     # Keywords of predict, and the groups of structures, pass through pipelines and searches without
     # a request where scikit-learn's routing of metadata is enabled.

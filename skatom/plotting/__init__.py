@@ -11,6 +11,7 @@ from skatom.plotting.parity import ParityDisplay
 from skatom.plotting.phase_diagram import PhaseDiagramDisplay
 from skatom.plotting.relevance import RelevanceDisplay
 from skatom.plotting.relevant_dimension import RelevantDimensionDisplay
+from skatom.plotting.rings import RankedRingsDisplay
 from skatom.plotting.search import SearchDisplay
 from skatom.plotting.simulation import DynamicsDisplay, PhononDisplay, RelaxationDisplay
 from skatom.plotting.spectrum import SpectrumDisplay
@@ -29,6 +30,7 @@ __all__ = [
     "ParityDisplay",
     "PhaseDiagramDisplay",
     "PhononDisplay",
+    "RankedRingsDisplay",
     "ReactionPathDisplay",
     "RelaxationDisplay",
     "RelevanceDisplay",

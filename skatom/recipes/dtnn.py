@@ -1,8 +1,7 @@
 """``dtnn``: a deep tensor neural network, for energies of molecules of any composition."""
 
 from skatom.models import DTNN
-from skatom.recipes.base import Recipe
-from skatom.recipes.schnet import cost_of_edges, training_settings
+from skatom.recipes.networks import cost_of_edges, network_recipe, training_settings
 
 # Products of a training step, for both ends of an edge, and numbers that it keeps.
 _PASSES, _KEPT = 10, 20
@@ -14,10 +13,6 @@ def _defaults(facts, given):
         "n_interactions": 3,
     }  # fmt: skip
     return sizes | training_settings(facts, given) | {"learning_rate_init": 3e-3}
-
-
-def _build(settings, random_state, verbose, device):
-    return DTNN(**settings, random_state=random_state, verbose=verbose, device=device)
 
 
 def _cost(settings, structures, targets):
@@ -34,17 +29,11 @@ def _stages(facts, settings):
     ]
 
 
-DTNN_RECIPE = Recipe(
-    name="dtnn",
-    summary="a small neural potential, for energies of many molecules; needs torch",
-    parts={"": DTNN},
-    defaults=_defaults,
-    build=_build,
-    cost=_cost,
-    stages=_stages,
-    short={"max_iter": 5},
-    probe={"max_iter": 2},
-    probe_frames=20,
-    noises=("noise_energy", "noise_forces", "noise_virial"),
-    has_device=True,
+DTNN_RECIPE = network_recipe(
+    "dtnn",
+    DTNN,
+    "a small neural potential, for energies of many molecules; needs torch",
+    _defaults,
+    _cost,
+    _stages,
 )

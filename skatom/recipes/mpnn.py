@@ -1,8 +1,7 @@
 """``mpnn``: messages between atoms, by matrices that an edge network makes of distances."""
 
 from skatom.models import MessagePassingNetwork
-from skatom.recipes.base import Recipe
-from skatom.recipes.schnet import cost_of_edges, training_settings
+from skatom.recipes.networks import cost_of_edges, network_recipe, training_settings
 
 # Products of a training step for each feature and filter of an edge, and numbers that it keeps.
 _PRODUCTS, _KEPT = 40, 30
@@ -14,12 +13,6 @@ def _defaults(facts, given):
         "n_features": 64, "n_filters": 16, "n_passes": 3,
     }  # fmt: skip
     return sizes | training_settings(facts, given)
-
-
-def _build(settings, random_state, verbose, device):
-    return MessagePassingNetwork(
-        **settings, random_state=random_state, verbose=verbose, device=device
-    )
 
 
 def _cost(settings, structures, targets):
@@ -38,17 +31,11 @@ def _stages(facts, settings):
     ]
 
 
-MPNN = Recipe(
-    name="mpnn",
-    summary="messages between atoms, for energies of many molecules; needs torch",
-    parts={"": MessagePassingNetwork},
-    defaults=_defaults,
-    build=_build,
-    cost=_cost,
-    stages=_stages,
-    short={"max_iter": 5},
-    probe={"max_iter": 2},
-    probe_frames=20,
-    noises=("noise_energy", "noise_forces", "noise_virial"),
-    has_device=True,
+MPNN = network_recipe(
+    "mpnn",
+    MessagePassingNetwork,
+    "messages between atoms, for energies of many molecules; needs torch",
+    _defaults,
+    _cost,
+    _stages,
 )

@@ -1,8 +1,7 @@
 """``painn``: a neural potential whose atoms have vectors."""
 
 from skatom.models import PaiNN
-from skatom.recipes.base import Recipe
-from skatom.recipes.schnet import cost_of_edges, training_settings
+from skatom.recipes.networks import cost_of_edges, network_recipe, training_settings
 
 # Numbers in a training step for each feature of an edge: those that are kept, and products, of
 # which atoms have most.
@@ -12,10 +11,6 @@ _KEPT, _PRODUCTS = 60, 30
 def _defaults(facts, given):
     sizes = {"cutoff": facts.scaled(2.1, 4.0, 5.0), "n_features": 64, "n_interactions": 3}
     return sizes | training_settings(facts, given) | {"learning_rate_init": 2e-3}
-
-
-def _build(settings, random_state, verbose, device):
-    return PaiNN(**settings, random_state=random_state, verbose=verbose, device=device)
 
 
 def _cost(settings, structures, targets):
@@ -33,17 +28,11 @@ def _stages(facts, settings):
     ]
 
 
-PAINN = Recipe(
-    name="painn",
-    summary="a neural potential whose atoms have vectors, the most accurate one; needs torch",
-    parts={"": PaiNN},
-    defaults=_defaults,
-    build=_build,
-    cost=_cost,
-    stages=_stages,
-    short={"max_iter": 5},
-    probe={"max_iter": 2},
-    probe_frames=20,
-    noises=("noise_energy", "noise_forces", "noise_virial"),
-    has_device=True,
+PAINN = network_recipe(
+    "painn",
+    PaiNN,
+    "a neural potential whose atoms have vectors, the most accurate one; needs torch",
+    _defaults,
+    _cost,
+    _stages,
 )

@@ -81,7 +81,7 @@ class FittedNetwork:
             found["virial"] = found["virial"][:, FROM_VOIGT]
         return found
 
-    def mixed_energies(self, structures, shares, device):
+    def mixed_energies(self, structures, shares, device, presence=None):
         """Energies of structures whose atoms are of several elements, without the baseline.
 
         Parameters
@@ -90,15 +90,22 @@ class FittedNetwork:
         shares : ndarray of float, shape (n_atoms, n_species)
             Shares of the elements in each atom.
         device : Device
+        presence : ndarray of float, shape (n_atoms,), default=None
+            How much of each atom there is, from 0 to 1. None: all.
 
         Returns
         -------
         ndarray of float, shape (n,)
         """
-        graphs = replace(self.architecture.graphs(structures, self.species), shares=shares)
+        seen = None if presence is None else presence[:, None]
+        graphs = self.architecture.graphs(structures, self.species)
+        graphs = replace(graphs, shares=shares, presence=seen)
         parts = self._parts(graphs, device, False)
         local = self.scale * np.concatenate([part["local_energies"] for part in parts])
-        return np.add.reduceat(local + shares @ self.constants, graphs.offsets[:-1])
+        local = local + shares @ self.constants
+        if presence is not None:
+            local = local * presence
+        return np.add.reduceat(local, graphs.offsets[:-1])
 
     def probe_energies(self, structure, points, kind, device):
         """Energies of atoms that feel a structure and are not felt, without the baseline.

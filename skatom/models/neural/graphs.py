@@ -41,6 +41,8 @@ class Graphs:
         Batches of such graphs must be sorted. None: all edges are mutual.
     shares : ndarray of float, shape (n_atoms, n_species), or None
         Shares of the elements in each atom. None: each is of one kind.
+    presence : ndarray of float, shape (n_atoms, 1), or None
+        How much of each atom its neighbours see, from 0 to 1. None: all.
     """
 
     kinds: np.ndarray
@@ -55,6 +57,7 @@ class Graphs:
     tabled: bool = False
     one_way: np.ndarray | None = None
     shares: np.ndarray | None = None
+    presence: np.ndarray | None = None
 
     @classmethod
     def of(cls, structures, species, cutoff):
@@ -103,7 +106,7 @@ class Graphs:
             self.kinds[atoms], offsets, edge_offsets, self.first[edges], self.second[edges],
             self.vectors[edges], self.positions[atoms], _rows(self.edge_numbers, edges),
             _rows(self.atom_numbers, atoms), self.tabled, _rows(self.one_way, edges),
-            _rows(self.shares, atoms),
+            _rows(self.shares, atoms), _rows(self.presence, atoms),
         )  # fmt: skip
 
     def with_table(self):
@@ -117,9 +120,20 @@ class Graphs:
 
     def degrees(self, n_atoms):
         """The number of neighbours of each atom, and of others that have none."""
+        return np.bincount(self._directed()[0], minlength=n_atoms)
+
+    def seen_degrees(self, n_atoms):
+        """The same with neighbours that are seen in part counted in part."""
+        if self.presence is None:
+            return self.degrees(n_atoms)
+        atoms, neighbors = self._directed()
+        return np.bincount(atoms, self.presence[neighbors, 0], n_atoms)
+
+    def _directed(self):
+        """Atoms and their neighbours, for each edge from both sides."""
         first, second = self.ends()
         mutual = slice(None) if self.one_way is None else ~self.one_way
-        return np.bincount(np.concatenate([first, second[mutual]]), minlength=n_atoms)
+        return np.concatenate([first, second[mutual]]), np.concatenate([second, first[mutual]])
 
 
 def _rows(array, chosen):

@@ -105,12 +105,16 @@ class NetworkInspection:
         return network.probe_energies(structure, points, kind, device)
 
     def mixed_energies(
-        self, structures: StructuresLike, numbers: ArrayLike, fractions: ArrayLike
+        self,
+        structures: StructuresLike,
+        numbers: ArrayLike,
+        fractions: ArrayLike,
+        presence: ArrayLike | None = None,
     ) -> Array:
-        """Energies of structures whose atoms are part one element, part another.
+        """Energies of structures whose atoms are part one element, part another, or there in part.
 
-        Their features begin as a mean of the vectors of both; see
-        `skatom.attribution.alchemical_path`.
+        Their features begin as a mean of the vectors of both; messages to neighbours, and energies,
+        are multiplied by their presence. See `skatom.attribution.alchemical_path`.
 
         Parameters
         ----------
@@ -120,6 +124,8 @@ class NetworkInspection:
             Atomic numbers of the second element, of all structures one after the other.
         fractions : array-like of float, shape (n,)
             Share of the second element.
+        presence : array-like of float, shape (n_atoms,), default=None
+            How much of each atom there is, from 0 to 1. None: all.
 
         Returns
         -------
@@ -138,7 +144,10 @@ class NetworkInspection:
         eye = np.eye(len(network.species))
         device = resolve_torch(self.device, type(self).__name__)
         return network.mixed_energies(
-            structures, (1 - share) * eye[first] + share * eye[second], device
+            structures,
+            (1 - share) * eye[first] + share * eye[second],
+            device,
+            None if presence is None else np.asarray(presence, float),
         )
 
     def _network_of_atoms(self):

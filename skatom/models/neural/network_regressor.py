@@ -44,6 +44,7 @@ class SummedNetworkRegressor(FeatureRegressor):
     """
 
     gives = in_order({"energy", "forces", "stress", "local_energies"})
+    _trained_in_steps = True
     # type of the derivatives of features that are kept for a fit
     _dtype = "float64"
     # what may be parameters of a subclass
@@ -146,12 +147,10 @@ class SummedNetworkRegressor(FeatureRegressor):
 
     def _training_checkpoint(self, data, networks):
         """Where the training is kept, with all that it depends on."""
-        parameters = self.get_params(deep=False)
-        settings = {k: v for k, v in parameters.items() if k not in _FREE}
-        settings = {"model": type(self).__name__, "weights": len(networks.vector()), **settings}
+        sizes = {"weights": len(networks.vector())}
         content = [data.x, data.kinds, data.energy, data.energy_weights, data.slopes,
                    data.slope_weights]  # fmt: skip
-        return TrainingCheckpoint(self.checkpoint, settings, content)
+        return TrainingCheckpoint.of(self, _FREE, sizes, content)
 
     def _errors(self, data):
         """What makes a loss of data, networks, weight decay and chosen structures."""

@@ -21,7 +21,7 @@ from skatom.baseline import fit_baseline
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
 from skatom.models.neural.cluster_heads import CLUSTERED
-from skatom.models.neural.first_constants import constants_of_elements, scale_of
+from skatom.models.neural.first_network import first_network, first_weights
 from skatom.models.neural.fitted_network import FittedNetwork, vector_of, weights_of
 from skatom.models.neural.graph_training import GraphTraining, check_training_memory, parted
 from skatom.models.neural.heads import HEADS, POOLINGS, EnergyHead
@@ -165,7 +165,7 @@ class NeuralPotential(NetworkInspection, StructureRegressor):
 
     gives = in_order({"energy", "forces", "stress", "local_energies", *HEADS})
     learns = ("energy", "forces", "stress", *HEADS)
-    _activation = "shifted_softplus"
+    _activation, _trained_in_steps = "shifted_softplus", True
     # derivatives of the features of ``transform`` ask for pairs first, and there is the error
     _pools_jacobian, _is_function_of_pairs = False, True
 
@@ -344,20 +344,6 @@ class NeuralPotential(NetworkInspection, StructureRegressor):
             structures, targets, baseline, noise, configurations, weights, extensive
         )
 
-    def _first_network(self, structures, labels, before):
-        """The network before training, that of the last fit or one of constants of the elements,
-        and the graphs."""
-        species = structures.species if before is None else before.species
-        architecture = self._architecture(len(species))
-        head = self._head(architecture.n_features)
-        graphs = architecture.graphs(structures, species)
-        if before is not None:
-            _check_same(before, architecture, head)
-            return before, graphs
-        constants = constants_of_elements(head, graphs, labels, len(species))
-        scale = scale_of(head, graphs, labels, head.of_elements(graphs, constants))
-        return FittedNetwork(architecture, head, {}, scale, constants, species), graphs
-
     def _training(self, structures, labels, before, validation_fraction):
         """The network before training, and its training."""
         device = resolve_torch(self.device, type(self).__name__)
@@ -366,19 +352,24 @@ class NeuralPotential(NetworkInspection, StructureRegressor):
         from skatom.models._torch.networks.training import TrainingSteps
 
         random = check_random_state(self.random_state)
-        network, graphs = self._first_network(structures, labels, before)
+        species = structures.species if before is None else before.species
+        architecture = self._architecture(len(species))
+        head = self._head(architecture.n_features)
+        graphs = architecture.graphs(structures, species)
+        network = first_network(architecture, head, graphs, labels, species, before)
         constants = network.head.of_elements(graphs, network.constants)
         data = LabelledGraphs.of(graphs, labels, constants, network.scale)
         check_training_memory(self, data, network.architecture, device, self.dtype)
         parts = parted(len(data), validation_fraction, random)
         potential = GraphPotential(network.architecture, network.head)
-        first = network.weights if before is not None else _first_weights(network, random)
+        first = network.weights or first_weights(network, random)
         steps = TrainingSteps(
             potential, vector_of(first).astype(self.dtype), self.solver, self.ema_decay,
             self.max_gradient_norm, data.names, device,
         )  # fmt: skip
         place = len(network.species), network.architecture.cutoff, self.dtype, device
-        checkpoint = self._checkpoint(network, data)
+        content = [data.graphs.vectors, data.graphs.kinds, *data.labels.values()]
+        checkpoint = TrainingCheckpoint.of(self, _FREE, asdict(network.architecture), content)
         return network, GraphTraining(self, steps, data, parts, place, random, checkpoint)
 
     def _keep(self, network, weights, baseline, learnt):
@@ -391,18 +382,17 @@ class NeuralPotential(NetworkInspection, StructureRegressor):
         self.species_, self.outputs_ = network.species, in_order(network.head.gives)
         self.baseline_, self.absolute_energies_ = baseline, learnt
 
-    def _checkpoint(self, network, data):
-        parameters = self.get_params(deep=False)
-        settings = {k: v for k, v in parameters.items() if k not in _FREE}
-        settings = {"model": type(self).__name__, **asdict(network.architecture), **settings}
-        content = [data.graphs.vectors, data.graphs.kinds, *data.labels.values()]
-        return TrainingCheckpoint(self.checkpoint, settings, content)
-
     def _contradictions(self, structures, targets, names):
         """Labels of energies contradict each other, if they are learnt."""
         if self.target != "energy":
             return []
         return super()._contradictions(structures, targets, names)
+
+    def _remedy(self, name):
+        targets = [target for target, head in HEADS.items() if name in head.gives]
+        if targets and name not in self.outputs_:
+            return f"; fit this one with target={targets[0]!r}"
+        return super()._remedy(name)
 
     def _checked(self, X):
         structures = as_structures(X)
@@ -424,23 +414,3 @@ class NeuralPotential(NetworkInspection, StructureRegressor):
         derivatives = bool({"gradient", "virial"} & {*names})
         found = self.network_.evaluate(X, device, derivatives)
         return {name: found[name] for name in names}
-
-
-def _first_weights(network, random):
-    return network.architecture.initial(random) | network.head.initial(random)
-
-
-def _check_same(before, architecture, head):
-    """Raise a ValueError if a network cannot go on as one of another form."""
-    if type(before.head) is not type(head):
-        raise ValueError(
-            "warm_start=True goes on with a network of another target or pooling: set them as "
-            "they were, or warm_start=False"
-        )
-    own, other = asdict(before.architecture), asdict(architecture)
-    name = next((k for k in own if own[k] != other[k]), None)
-    if name is not None:
-        raise ValueError(
-            f"warm_start=True goes on with a network of {name}={own[name]!r}, and {name} is "
-            f"{other[name]!r} now: set it as it was, or warm_start=False"
-        )

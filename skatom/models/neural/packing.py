@@ -40,6 +40,8 @@ class BatchLayout:
         Columns of the table of neighbours, 0 if there is none.
     n_edge_numbers, n_atom_numbers : int
         What is known of an edge beside its vector, and of an atom beside its element.
+    faded : bool
+        Whether neighbours see atoms in part.
     """
 
     n_structures: int
@@ -52,6 +54,7 @@ class BatchLayout:
     n_slots: int = 0
     n_edge_numbers: int = 0
     n_atom_numbers: int = 0
+    faded: bool = False
 
     @classmethod
     def of(cls, graphs, n_structures, n_species, *, labels, on_card, dtype):
@@ -60,6 +63,7 @@ class BatchLayout:
         layout = cls(
             n_structures, len(graphs.kinds), len(graphs.first), n_species, tuple(labels), on_card,
             dtype, n_slots, _width(graphs.edge_numbers), _width(graphs.atom_numbers),
+            graphs.presence is not None,
         )  # fmt: skip
         if not on_card:
             return layout
@@ -86,7 +90,8 @@ class BatchLayout:
         if self.n_slots:
             shapes["slot_mask"] = (atoms, self.n_slots, 1)
         known = {"edge_numbers": (edges, self.n_edge_numbers),
-                 "atom_numbers": (atoms, self.n_atom_numbers)}  # fmt: skip
+                 "atom_numbers": (atoms, self.n_atom_numbers),
+                 "presence": (atoms, int(self.faded))}  # fmt: skip
         return shapes | {name: shape for name, shape in known.items() if shape[1]}
 
     @cached_property
@@ -165,7 +170,7 @@ def packed(graphs, layout, cutoff, labels=None):
     else:
         real["one_hot"][:n_atoms] = graphs.shares
     degrees = graphs.degrees(layout.n_atoms)
-    real["degrees"][:, 0] = degrees
+    real["degrees"][:, 0] = graphs.seen_degrees(layout.n_atoms)
     real["positions"][:n_atoms] = graphs.positions
     real["shares"][:n] = 1 / graphs.n_atoms
     for name, ends in (("first", first), ("second", second)):
@@ -179,7 +184,7 @@ def packed(graphs, layout, cutoff, labels=None):
         _sort(real, whole, graphs, first, second, degrees)
     if layout.n_slots:
         fill_table(real, whole, first, second, degrees)
-    for name in ("edge_numbers", "atom_numbers"):
+    for name in ("edge_numbers", "atom_numbers", "presence"):
         if name in real:
             values = getattr(graphs, name)
             real[name][: len(values)] = values

@@ -38,15 +38,38 @@ class TrainingCheckpoint:
             digest.update(np.ascontiguousarray(on_host(part)).tobytes())
         self.data, self.last = digest.hexdigest(), time.monotonic()
 
+    @classmethod
+    def of(cls, model, free, sizes, data):
+        """That of a model, whose parameter ``checkpoint`` is the path.
+
+        Parameters
+        ----------
+        model : estimator
+        free : set of str
+            Parameters that a training that goes on may change.
+        sizes : dict
+            What the training depends on beside the other parameters.
+        data : list of ndarray
+        """
+        kept = {k: v for k, v in model.get_params(deep=False).items() if k not in free}
+        return cls(model.checkpoint, {"model": type(model).__name__, **sizes, **kept}, data)
+
     def load(self):
         """The arrays of the file by name, None if there is no file.
 
         Raises
         ------
         ValueError
-            If the file is none of these, or that of another training.
+            If the file is none of these, or that of another training, or its folder does not exist.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return None
+        if not self.path.parent.is_dir():  # before a training that could not be kept
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is in {self.path.parent}, a folder that does not "
+                "exist: create it, or name another file"
+            )
+        if not self.path.exists():
             return None
         try:
             with np.load(self.path, allow_pickle=False) as file:

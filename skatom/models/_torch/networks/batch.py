@@ -22,7 +22,9 @@ class GraphBatch:
     one_hot : Tensor, shape (n_atoms, n_species)
         1 in the column of each atom's element.
     degrees : Tensor, shape (n_atoms, 1)
-        The number of neighbours of each atom.
+        The number of neighbours of each atom, those that are seen in part counted in part.
+    presence : Tensor, shape (n_atoms, 1), or None
+        How much of each atom its neighbours see. None: all.
     positions : Tensor, shape (n_atoms, 3)
         Relative to the mean of the atoms of the structure, in Å.
     shares : Tensor, shape (n_structures,)
@@ -32,11 +34,19 @@ class GraphBatch:
         Whether edges are listed by atom as well.
     """
 
+    presence = None
+
     def __init__(self, floats, integers, layout):
         self.n_structures, self.is_sorted = layout.n_structures, layout.sorted
         for buffer, shapes in ((floats, layout.floats), (integers, layout.integers)):
             for name, tensor in views(buffer, shapes).items():
                 setattr(self, name, tensor)
+
+    def sent(self, rows):
+        """What neighbours see of the rows of atoms."""
+        if self.presence is None:
+            return rows
+        return rows * self.presence.view(-1, *(1,) * (rows.dim() - 1))
 
     def sums_of_atoms(self, values):
         """Sums over the atoms of each structure."""

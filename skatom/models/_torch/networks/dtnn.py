@@ -9,6 +9,9 @@ from skatom.models._torch.networks.layers import WithSlopes, cosine_cutoff, gaus
 def features(architecture, weights, batch):
     """Features of the atoms (n_atoms, n_features), see `DTNNArchitecture`."""
     filters, smoothing = _functions_of_distances(architecture, weights, batch.vectors)
+    if batch.presence is not None:
+        seen = EndRows.apply(batch.presence, batch)
+        smoothing = seen if smoothing is None else smoothing * seen
     x = batch.one_hot @ weights["embedding"]
     for _ in range(architecture.n_interactions):
         h = torch.addmm(weights["atoms_to_factors_bias"], x, weights["atoms_to_factors"])

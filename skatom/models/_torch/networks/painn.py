@@ -19,7 +19,8 @@ def features(architecture, weights, batch):
     numbers, vectors = batch.one_hot @ weights["embedding"], None
     blocks = zip(*(weights[name].unbind(0) for name in _NAMES), strict=True)
     for t, (*of_message, mixing, w_1, b_1, w_2, b_2) in enumerate(blocks):
-        found = VectorConvolution.apply(_sources(of_message, numbers, vectors), filters[t], batch)
+        sources = batch.sent(_sources(of_message, numbers, vectors))
+        found = VectorConvolution.apply(sources, filters[t], batch)
         numbers = numbers + found[:, 0]
         vectors = found[:, 1:] if vectors is None else vectors + found[:, 1:]
         u, v = (vectors @ mixing).chunk(2, 2)

@@ -24,7 +24,7 @@ def features(architecture, weights, batch):
     names = ("atoms_to_filters", "filters_to_atoms", "filters_to_atoms_bias", "dense", "dense_bias")
     blocks = zip(*(weights[name].unbind(0) for name in names), strict=True)
     for t, (w_in, w_out, b_out, w_dense, b_dense) in enumerate(blocks):
-        messages = Convolution.apply(x @ w_in, filters[t % len(filters)], batch)
+        messages = Convolution.apply(batch.sent(x @ w_in), filters[t % len(filters)], batch)
         if scale is not None:
             messages = messages * scale
         hidden = shifted_softplus(torch.addmm(b_out, messages, w_out))
