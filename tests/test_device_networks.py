@@ -211,7 +211,8 @@ def test_charges_stay_on_the_host(cells):
 
 def test_a_species_that_was_not_seen(cells):
     strangers = Structures.from_ase([Atoms("NaCl", [(0, 0, 0), (0, 0, 2.4)])])
-    of_both = clone(SMALL_ACSF).set_params(device="torch").fit([*cells[0].to_ase(), *strangers.to_ase()])
+    seen = [*cells[0].to_ase(), *strangers.to_ase()]
+    of_both = clone(SMALL_ACSF).set_params(device="torch").fit(seen)
     model = HDNNP(**QUICK).fit(of_both.transform(cells[0]), cells[1])
     with pytest.raises(ValueError, match="contains Na, which was not in the structures given"):
         model.predict(of_both.transform(strangers))
