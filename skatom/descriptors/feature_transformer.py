@@ -61,6 +61,7 @@ class FeatureTransformer:
     def _transform(self, X):
         if isinstance(X, Features):  # on a device they stay there
             validate_data(self, X.values, reset=False, skip_check_array=True)
+            check_origin(self, X)
             return X.map(self._map())
         table = transform_table(self, X)
         self._map().check(table.shape[1])
