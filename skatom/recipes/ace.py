@@ -16,7 +16,7 @@ _COUNTED = 50
 def _defaults(facts, given):
     cutoff = facts.scaled(2.3, 4.5, 6.5)
     return {
-        "alpha": 1e-9,
+        "alpha": 3e-10,
         "smoothness": 2,
         "scaling": 0.0,
         "noise_energy": 1e-3,
@@ -54,7 +54,7 @@ def _stages(facts, settings):
     return [
         {"expansion.product_cutoff": [round(f * cutoff, 1) for f in (0.6, 0.65, 0.8)]},
         {"expansion.degrees": [(first, *(d + step for d in products)) for step in (-1, 0)]},
-        {"alpha": [1e-10, 1e-9, 1e-8]},
+        {"alpha": [1e-11, 1e-10, 1e-9, 1e-8]},
     ]
 
 
