@@ -60,8 +60,7 @@ class FeatureTransformer:
 
     def _transform(self, X):
         if isinstance(X, Features):  # on a device they stay there
-            validate_data(self, X.values, reset=False, skip_check_array=True)
-            check_origin(self, X)
+            _checked_values(self, X, X.values)
             return X.map(self._map())
         table = transform_table(self, X)
         self._map().check(table.shape[1])
@@ -77,11 +76,17 @@ def fit_table(estimator, X, **checks):
 
 def transform_table(estimator, X):
     """The rows of features or of an array, checked against those of ``fit``."""
-    if isinstance(X, Features):  # made by skatom: finite
-        table = validate_data(estimator, on_host(X.values), reset=False, skip_check_array=True)
-        check_origin(estimator, X)
-        return table
+    if isinstance(X, Features):
+        return _checked_values(estimator, X, on_host(X.values))
     return validate_data(estimator, X, dtype=float, reset=False)
+
+
+def _checked_values(estimator, X, values):
+    """The values of features, which are as many and of the same descriptor as those of ``fit``."""
+    # made by skatom: finite
+    values = validate_data(estimator, values, reset=False, skip_check_array=True)
+    check_origin(estimator, X)
+    return values
 
 
 def in_container(estimator, output, X):
