@@ -23,6 +23,7 @@ from skatom.models.linear import label_sums
 from skatom.models.linear.label_sums import LabelSums
 from skatom.models.linear.ridge import ALPHAS, RidgeProblem
 from skatom.random_features import SampledNetworkFeatures
+from skatom.solvers.packed_equations import PackedEquations
 
 NOISE = {"noise_energy": 0.02, "noise_forces": 0.1, "noise_virial": 0.2}
 
@@ -333,20 +334,21 @@ class TestParts:
             shared = LinearPotential(**NOISE).fit(X, y)
         np.testing.assert_allclose(shared.coef_, alone.coef_, rtol=1e-9)
 
-    def test_each_gram_matrix_is_allocated_once(self, data, monkeypatch):
+    def test_the_gram_matrix_is_allocated_once(self, data, monkeypatch):
         """However many batches of rows it is summed of."""
         X, y = data
         made = []
 
-        class Counted(label_sums.EquationsInPlace):
-            def __init__(self, n_columns):
+        class Counted(PackedEquations):
+            @classmethod
+            def empty(cls, n_columns, device=None):
                 made.append(n_columns)
-                super().__init__(n_columns)
+                return PackedEquations.empty(n_columns, device)
 
-        monkeypatch.setattr(label_sums, "EquationsInPlace", Counted)
+        monkeypatch.setattr(label_sums, "PackedEquations", Counted)
         monkeypatch.setattr(_linear_design, "_BATCH_BYTES", 1)  # one structure after the other
         model = LinearPotential(alpha=1e-4, **NOISE).fit(X, y)
-        assert made == 2 * [model.sums_.n_columns]  # forces and virials
+        assert made == [model.sums_.n_columns]  # forces and virials have one
 
     def test_rows_of_a_kind_are_a_triangle_once_they_are_many(self):
         rng = np.random.default_rng(0)

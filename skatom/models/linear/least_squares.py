@@ -161,8 +161,8 @@ class LeastSquaresModel(LinearModel):
             expansion, deviations = TableExpansion, TableDeviations
         found = expansion(self.coef_, self.intercept_, self.species_).by_name(X, names)
         if any(name.endswith("_std") for name in names):
-            triangle = self.posterior_.triangle
-            found |= deviations(self._design, triangle, self.absolute_energies_).by_name(X, names)
+            deviations = deviations(self._design, self.posterior_, self.absolute_energies_)
+            found |= deviations.by_name(X, names)
         return found
 
     def _checked(self, X):
