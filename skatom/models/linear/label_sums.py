@@ -223,10 +223,10 @@ def _equations_of_chunks(design, start, chunks, at_once=None):
                 made = [part for parts in team.map(rows, batches[some]) for part in parts]
                 if made and equations is None:
                     equations = PackedEquations.empty(design.n_columns, device_of(X.values))
-                for kind, *_, noises, of_rows in made:
-                    sums = sums.merge(sums.counted(kind, noises, of_rows))
+                for labels_of_rows in [one[0] for one in made]:
+                    sums = sums.merge(sums.counted(*labels_of_rows))
                 if made:
-                    equations.add([(rows, targets) for _, rows, targets, _, _ in made], team)
+                    equations.add([one[1] for one in made], team)
                 del made  # before the next are made
     return sums if equations is None else replace(sums, parts=sums.parts | {EQUATIONS: equations})
 
@@ -241,13 +241,16 @@ def _check_equations(design, labels):
 
 
 def _weighted_rows(design, pooled, labels, weights, batch):
-    """Kind, rows and targets divided by their noises, noises and weights of some structures."""
+    """What is learnt of some structures, each in two parts.
+
+    The kind, the noises and the weights of labels; rows and targets divided by their noises.
+    """
     made = []
     for kind, rows, targets, noises, of_rows in derivative_labels(
         design, pooled, labels, weights, batch
     ):
         rows /= beside(noises[:, None], rows)
-        made.append((kind, rows, beside(targets / noises, rows), noises, of_rows))
+        made.append(((kind, noises, of_rows), (rows, beside(targets / noises, rows))))
     return made
 
 
