@@ -363,6 +363,41 @@ class TestParts:
         assert sums.log_noise == pytest.approx(30 * np.log(0.5))
 
 
+class TestForPrediction:
+    @pytest.mark.parametrize("alpha", [1e-12, 1e-4])  # by a factorisation, by normal equations
+    def test_predictions_stay_and_files_become_small(self, data, alpha):
+        X, y = data
+        model = LinearPotential(alpha, **NOISE).fit(X, y)
+        small, careful = model.for_prediction(), model.for_prediction(keep_factor=True)
+        asked = {"return_forces": True, "return_stress": True, "return_local_energies": True}
+        for other in (small, pickle.loads(pickle.dumps(careful))):
+            for a, b in zip(other.predict(X, **asked), model.predict(X, **asked), strict=True):
+                np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(
+            careful.predict(X, return_forces_std=True)[1],
+            model.predict(X, return_forces_std=True)[1],
+        )
+        sizes = [len(pickle.dumps(part)) for part in (small, careful, model)]
+        assert sizes == sorted(sizes)
+        assert sizes[0] < sizes[1] - 4 * model.sums_.n_columns**2
+        assert hasattr(model, "sums_") and model.posterior_ is not None
+        with pytest.raises(ValueError, match=r"no energy_std; .*keep_factor=True\) of the whole"):
+            small.predict(X, return_std=True)
+
+    def test_what_needs_the_sums_says_so(self, data):
+        X, y = data
+        model = LinearPotential(1e-4, **NOISE).fit(X, y)
+        small = model.for_prediction()
+        for what, call in {
+            "partial_fit": lambda: small.partial_fit(X, y),
+            "merge": lambda: model.merge(small),
+            "regularized": lambda: small.regularized(alpha=1e-3),
+        }.items():
+            with pytest.raises(ValueError, match=f"{what} needs the sums of squares"):
+                call()
+        assert hasattr(small.fit(X, y), "sums_")
+
+
 class TestCrossValidation:
     def test_errors_are_those_of_the_structures_left_out(self, data):
         X, y = data
