@@ -23,6 +23,7 @@ from skatom.models.linear import label_sums
 from skatom.models.linear.label_sums import LabelSums
 from skatom.models.linear.ridge import ALPHAS, RidgeProblem
 from skatom.random_features import SampledNetworkFeatures
+from skatom.solvers.packed_equations import PackedEquations
 
 NOISE = {"noise_energy": 0.02, "noise_forces": 0.1, "noise_virial": 0.2}
 
@@ -333,20 +334,21 @@ class TestParts:
             shared = LinearPotential(**NOISE).fit(X, y)
         np.testing.assert_allclose(shared.coef_, alone.coef_, rtol=1e-9)
 
-    def test_each_gram_matrix_is_allocated_once(self, data, monkeypatch):
+    def test_the_gram_matrix_is_allocated_once(self, data, monkeypatch):
         """However many batches of rows it is summed of."""
         X, y = data
         made = []
 
-        class Counted(label_sums.EquationsInPlace):
-            def __init__(self, n_columns):
+        class Counted(PackedEquations):
+            @classmethod
+            def empty(cls, n_columns, device=None):
                 made.append(n_columns)
-                super().__init__(n_columns)
+                return PackedEquations.empty(n_columns, device)
 
-        monkeypatch.setattr(label_sums, "EquationsInPlace", Counted)
+        monkeypatch.setattr(label_sums, "PackedEquations", Counted)
         monkeypatch.setattr(_linear_design, "_BATCH_BYTES", 1)  # one structure after the other
         model = LinearPotential(alpha=1e-4, **NOISE).fit(X, y)
-        assert made == 2 * [model.sums_.n_columns]  # forces and virials
+        assert made == [model.sums_.n_columns]  # forces and virials have one
 
     def test_rows_of_a_kind_are_a_triangle_once_they_are_many(self):
         rng = np.random.default_rng(0)
@@ -359,6 +361,41 @@ class TestParts:
         np.testing.assert_allclose(triangle.triangle.T @ triangle.triangle, 4 * rows.T @ rows)
         assert sums.n_labels == {"energy": 30}
         assert sums.log_noise == pytest.approx(30 * np.log(0.5))
+
+
+class TestForPrediction:
+    @pytest.mark.parametrize("alpha", [1e-12, 1e-4])  # by a factorisation, by normal equations
+    def test_predictions_stay_and_files_become_small(self, data, alpha):
+        X, y = data
+        model = LinearPotential(alpha, **NOISE).fit(X, y)
+        small, careful = model.for_prediction(), model.for_prediction(keep_factor=True)
+        asked = {"return_forces": True, "return_stress": True, "return_local_energies": True}
+        for other in (small, pickle.loads(pickle.dumps(careful))):
+            for a, b in zip(other.predict(X, **asked), model.predict(X, **asked), strict=True):
+                np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(
+            careful.predict(X, return_forces_std=True)[1],
+            model.predict(X, return_forces_std=True)[1],
+        )
+        sizes = [len(pickle.dumps(part)) for part in (small, careful, model)]
+        assert sizes == sorted(sizes)
+        assert sizes[0] < sizes[1] - 4 * model.sums_.n_columns**2
+        assert hasattr(model, "sums_") and model.posterior_ is not None
+        with pytest.raises(ValueError, match=r"no energy_std; .*keep_factor=True\) of the whole"):
+            small.predict(X, return_std=True)
+
+    def test_what_needs_the_sums_says_so(self, data):
+        X, y = data
+        model = LinearPotential(1e-4, **NOISE).fit(X, y)
+        small = model.for_prediction()
+        for what, call in {
+            "partial_fit": lambda: small.partial_fit(X, y),
+            "merge": lambda: model.merge(small),
+            "regularized": lambda: small.regularized(alpha=1e-3),
+        }.items():
+            with pytest.raises(ValueError, match=f"{what} needs the sums of squares"):
+                call()
+        assert hasattr(small.fit(X, y), "sums_")
 
 
 class TestCrossValidation:

@@ -444,7 +444,7 @@ class TestBadInput:
 
     def test_derivatives_that_do_not_fit_in_memory(self, monkeypatch):
         X = SMALL_SOAP.fit_transform(crystals(4))
-        monkeypatch.setattr("skatom.memory.available_memory", lambda: 2**24)
+        monkeypatch.setattr("skatom.memory.available_memory", lambda: 2**20)
         with pytest.raises(MemoryError, match="derivatives of 63 features of 4 structures"):
             StructuredMLPRegressor().fit(X, labels_of(crystals(4), ALL))
 

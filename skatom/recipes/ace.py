@@ -10,6 +10,8 @@ from skatom.recipes.base import Cost, Recipe
 # Degrees by the number of species: some 300 to 6,000 coefficients.
 _DEGREES = {1: (12, 9, 8, 7), 2: (12, 7, 7, 6), 3: (12, 6.5, 7, 6), 4: (12, 6, 6.5, 5)}
 _MANY_SPECIES = (10, 4, 4, 3)
+# Rows of derivatives that are made at once, with their making.
+_ROWS_BYTES = 2**27
 # Structures whose neighbours tell how many features there will be.
 _COUNTED = 50
 # The penalty for one atom, and its limits. The best one was 3e-9 for 60 frames of aspirin, 1e-10 for
@@ -47,7 +49,9 @@ def _cost(settings, structures, targets):
     n_features, columns = told.shape[1], float(told.sum())
     rows = 3 * len(structures.numbers) + 7 * len(structures)
     return Cost(
-        memory=8.0 * columns * (4 * columns + 12 * 2048) + 8.0 * rows * n_features / 3,
+        memory=8.0 * columns * (columns + 2 * len(structures))  # sums, factor; rows of energies
+        + 8.0 * rows * n_features / 3
+        + _ROWS_BYTES,
         flops=2.0 * rows * columns**2 + columns**3 / 3,
         work=float(len(structures.numbers)) * n_features,
     )

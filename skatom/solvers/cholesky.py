@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from skatom._device import device_of, is_tensor, moved, resolve
+from skatom._device import device_of, is_tensor, moved, on_host, resolve
 from skatom._progress import tqdm
 from skatom._typing import Array, ArrayLike
 from skatom.memory import check_memory
@@ -27,7 +27,7 @@ _ROWS, _ROWS_OF_LARGE, _LARGE = 256, 512, 6000
 # Rows of a block column that one thread multiplies with few right-hand sides.
 _SOLVED_ROWS = 1024
 # Right-hand sides that one thread solves for.
-_RIGHT_SIDES = 64
+_RIGHT_SIDES = 128
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} to go"
 
 
@@ -162,6 +162,21 @@ class PackedCholesky:
         """
         return self._apply(b, self._forward)
 
+    def diagonal(self) -> Array:
+        """The diagonal of L.
+
+        Returns
+        -------
+        ndarray of float, shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If there is no factor yet.
+        """
+        self._check_factored()
+        return np.concatenate([on_host(c[: c.shape[1]].diagonal()) for c in self._columns])
+
     def to(self, device: str) -> PackedCholesky:
         """A copy of the factor on another device.
 
@@ -183,8 +198,7 @@ class PackedCholesky:
 
     def _apply(self, b, *steps):
         """Take steps in place, each for a few right-hand sides at a time."""
-        if self._columns is None:
-            raise ValueError("there is no factor of a matrix yet: call factor first")
+        self._check_factored()
         tensors = is_tensor(self._columns[0])
         b = b if tensors and is_tensor(b) else np.asarray(b, float)
         size = int(self.edges[-1])
@@ -213,6 +227,10 @@ class PackedCholesky:
         with threads_over_blas() as pool:
             list(pool.map(work, split_rows(of_column.shape[1], _RIGHT_SIDES)))
         return x
+
+    def _check_factored(self):
+        if self._columns is None:
+            raise ValueError("there is no factor of a matrix yet: call factor first")
 
     def _steps(self, steps, b, run):
         """Steps for a few right-hand sides; ``run`` maps over pieces of a block column."""

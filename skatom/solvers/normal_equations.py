@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from skatom._device import device_of, moved, on_host, resolve
+from skatom._device import moved, resolve
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 
@@ -31,10 +31,10 @@ class NormalEquations:
 
     Attributes
     ----------
-    gram : ndarray or Tensor of float, shape (n_columns, n_columns)
+    gram : ndarray of float, shape (n_columns, n_columns)
         The Gram matrix AᵀA.
-    products : ndarray or Tensor of float, shape (n_columns,)
-        The vector Aᵀb. A pickle contains arrays of numpy.
+    products : ndarray of float, shape (n_columns,)
+        The vector Aᵀb.
     total : float
         The sum of squares bᵀb.
 
@@ -88,36 +88,13 @@ class NormalEquations:
             raise ValueError(NO_ROWS)
         return equations.finished()
 
-    @classmethod
-    def of_rows(cls, rows: Any, targets: Any) -> Self:
-        """The normal equations of one block of rows, in the thread that asks for them.
-
-        Parameters
-        ----------
-        rows : ndarray or Tensor of float, shape (m, n_columns)
-            Rows of A. The equations of tensors are tensors on their device.
-        targets : ndarray or Tensor of float, shape (m,)
-            Rows of b.
-
-        Returns
-        -------
-        NormalEquations
-
-        Raises
-        ------
-        ValueError
-            If shapes disagree.
-        """
-        check_block(rows, targets, rows.shape[1])
-        return cls(rows.T @ rows, rows.T @ targets, float(targets @ targets))
-
     @staticmethod
     def memory(n_columns: int) -> Any:
         """Bytes that the equations of ``n_columns`` columns take."""
         return 8.0 * n_columns * (n_columns + 1)
 
     def merge(self, other: NormalEquations) -> NormalEquations:
-        """The normal equations of the rows of both, where these ones are.
+        """The normal equations of the rows of both.
 
         Parameters
         ----------
@@ -128,17 +105,10 @@ class NormalEquations:
         -------
         NormalEquations
         """
-        if len(self.products) != len(other.products):
-            raise ValueError(
-                f"normal equations of {len(self.products)} and of {len(other.products)} columns "
-                "do not add up: give parts of the same problem"
-            )
-        place = device_of(self.gram)
-        gram, products = (moved(array, place) for array in (other.gram, other.products))
-        return NormalEquations(self.gram + gram, self.products + products, self.total + other.total)
-
-    def __getstate__(self):
-        return {name: on_host(array) for name, array in vars(self).items()}
+        check_same_columns(self, other)
+        return NormalEquations(
+            self.gram + other.gram, self.products + other.products, self.total + other.total
+        )
 
     def eliminate(self, n_last: int) -> tuple:
         """Regress the other columns and b on the last columns, and subtract the fit.
@@ -194,17 +164,8 @@ class EquationsInPlace:
         team : ThreadTeam
             Threads, each with a serial BLAS.
         """
-        for matrix, target in blocks:
-            check_block(matrix, target, len(self.products))
-        list(team.map(partial(self._add_tile, blocks), _tiles(len(self.products))))
-        for matrix, target in blocks:
-            self.products += target @ matrix
-            self.total += float(target @ target)
-
-    def _add_tile(self, blocks, pair):
-        a, b = pair
-        for matrix, _ in blocks:
-            self.gram[a, b] += matrix[:, a].T @ matrix[:, b]
+        tiles = [(self.gram[a, b], a, b) for a, b in _tiles(len(self.products))]
+        add_in_place(self, tiles, blocks, team)
 
     def finished(self) -> NormalEquations:
         """The equations, with both triangles."""
@@ -249,6 +210,42 @@ def check_block(matrix, target, n_columns):
         raise ValueError(
             f"a block has rows {matrix.shape} and targets {target.shape}: give a target for each "
             f"row, and {n_columns} columns as in the first block"
+        )
+
+
+def add_in_place(equations, tiles, blocks, team):
+    """Add AᵀA, Aᵀb and bᵀb of blocks of rows to equations, in their order.
+
+    Parameters
+    ----------
+    equations : object with the attributes ``products`` and ``total``
+    tiles : list of (ndarray or Tensor, slice, slice)
+        Parts of AᵀA that are summed, and their rows and columns.
+    blocks : list of tuple
+        Rows of A, shape (m, n_columns), and of b, shape (m,).
+    team : ThreadTeam
+        Threads, each with a serial BLAS.
+    """
+    for matrix, target in blocks:
+        check_block(matrix, target, len(equations.products))
+    list(team.map(partial(_add_tile, blocks), tiles))
+    for matrix, target in blocks:
+        equations.products += target @ matrix
+        equations.total += float(target @ target)
+
+
+def _add_tile(blocks, tile):
+    gram, rows, columns = tile
+    for matrix, _ in blocks:
+        gram += matrix[:, rows].T @ matrix[:, columns]
+
+
+def check_same_columns(equations, others):
+    """Raise a ValueError if two sets of equations are of different numbers of columns."""
+    if len(equations.products) != len(others.products):
+        raise ValueError(
+            f"normal equations of {len(equations.products)} and of {len(others.products)} columns "
+            "do not add up: give parts of the same problem"
         )
 
 

@@ -1,65 +1,86 @@
 """Ridge regression from normal equations, of arrays or of tensors on a device."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
+from skatom._device import beside, device_of, device_parameter, is_tensor, moved, namespace, on_host
+from skatom.models.linear.label_sums import EQUATIONS, rows_of
 from skatom.models.linear.ridge import RidgeProblem
 from skatom.parallel import split_rows, threads_over_blas
-from skatom.solvers.dense_cholesky import factor_in_place
+from skatom.solvers import PackedCholesky
+from skatom.solvers.packed_equations import edges_of
 
 # The regularisation from which on normal equations give the predictions of a QR factorisation to
 # eight digits: rounding errors of the Gram matrix are some 1e-16 of its diagonal. On a device six
 # digits are enough.
 LEAST_ALPHA, LEAST_ALPHA_ON_DEVICE = 1e-8, 1e-11
-# Rows of the Gram matrix to which those of energies are added at once.
-_COLUMNS = 512
+# Rows of the Gram matrix that a thread works on, and of predictions whose deviations are asked for.
+_ROWS, _PREDICTED = 512, 1024
 
 
 @dataclass(frozen=True)
 class CholeskyPosterior:
     """What a factorisation of all rows and the penalty knows, from their normal equations.
 
+    With D the deviations that columns are divided by, the factor of the other columns than the
+    constants is D L.
+
     Attributes
     ----------
-    above : ndarray or Tensor of float, shape (n_constants, n_columns + 1)
-        The first rows of the triangle, those of the constants, and their projections.
-    factor : ndarray or Tensor of float, shape (n_columns - n_constants,) * 2
-        The triangle of the other columns.
-    projections : ndarray or Tensor of float, shape (n_columns - n_constants, 1)
-        The targets' components along the other columns.
+    above : ndarray of float, shape (n_constants, n_columns + 1)
+        The first rows of the triangle R, those of the constants, and their projections.
+    cholesky : PackedCholesky
+        L, where the sums are; a pickle has it as arrays of numpy.
+    scale : ndarray of float, shape (n_columns - n_constants,)
+        The diagonal of D.
+    solution : ndarray of float, shape (n_columns - n_constants,)
+        The coefficients of these columns.
     residuals : ndarray of float, shape (1,)
         The sum of squares at the solution.
     """
 
-    above: Any
-    factor: Any
-    projections: Any
+    above: np.ndarray
+    cholesky: PackedCholesky
+    scale: np.ndarray
+    solution: np.ndarray
     residuals: np.ndarray
 
-    @property
-    def triangle(self):
-        """R of all columns, upper triangular: an array where the factor is."""
-        xp, m = namespace(self.factor), len(self.above)
-        below = beside(np.zeros((len(self.factor), m)), self.factor)
-        return xp.vstack([self.above[:, :-1], xp.hstack([below, self.factor])])
-
     def diagonal(self):
-        """The diagonal of the triangle, an array of numpy."""
-        return np.append(*(on_host(part.diagonal()) for part in (self.above, self.factor)))
+        """The diagonal of R."""
+        return np.append(self.above.diagonal(), self.scale * self.cholesky.diagonal())
 
     def solve(self):
-        """The solution, an array of numpy."""
-        w = _solved(self.factor, self.projections)
-        m, above, w = len(self.above), on_host(self.above), on_host(w)[:, 0]
-        constants = above[:, -1] - above[:, m:-1] @ w
-        return np.append(solve_triangular(above[:, :m], constants), w)
+        """The solution for all columns."""
+        m = len(self.above)
+        constants = self.above[:, -1] - self.above[:, m:-1] @ self.solution
+        return np.append(solve_triangular(self.above[:, :m], constants), self.solution)
+
+    def deviations(self, rows):
+        """|R⁻ᵀ a| of each row a, an array or a tensor of any place; an array of numpy."""
+        cholesky, place = self.cholesky, device_parameter(rows)
+        if cholesky.device != place:
+            cholesky = cholesky.to(place)
+        m = len(self.above)
+        inverse = solve_triangular(self.above[:, :m], np.eye(m))
+        inverse, above, scale = (
+            beside(part, rows) for part in (inverse, self.above[:, m:-1], self.scale)
+        )
+        found = []
+        for some in split_rows(len(rows), _PREDICTED):
+            constants = rows[some, :m] @ inverse
+            others = cholesky.half_solve(((rows[some, m:] - constants @ above) / scale).T)
+            found.append(on_host(_squares(constants.T) + _squares(others)))
+        return np.sqrt(np.concatenate(found)) if found else np.empty(0)
 
     def __getstate__(self):
-        return {name: on_host(array) for name, array in vars(self).items()}
+        cholesky = self.cholesky
+        return {
+            **vars(self),
+            "cholesky": cholesky if cholesky.device == "cpu" else cholesky.to("cpu"),
+        }
 
 
 class EquationsRidge(RidgeProblem):
@@ -72,7 +93,7 @@ class EquationsRidge(RidgeProblem):
     Parameters
     ----------
     sums : LabelSums
-        Reduced, with `NormalEquations`.
+        Reduced, with `PackedEquations`.
     n_constants : int
         Number of constants, the first columns.
     growth : ndarray of float, shape (n_columns - n_constants,)
@@ -82,32 +103,30 @@ class EquationsRidge(RidgeProblem):
     """
 
     def __init__(self, sums, n_constants, growth, scaling=1.0):
-        equations = [part for kind, part in sums.parts.items() if kind != "energy"]
-        energies = _rows_of(sums.parts.get("energy"))
-        # all in one place, that of the largest parts: those of other fits may be elsewhere
-        place = device_of(equations[0].gram if equations else energies[0])
+        self._equations, energies = (sums.parts.get(name) for name in (EQUATIONS, "energy"))
+        energies = energies and rows_of(energies)
+        # all where the largest part is: energies of other fits may be elsewhere
+        self._like = self._equations.products if self._equations else energies[0]
+        place = device_of(self._like)
         self._energies = energies and (*(moved(part, place) for part in energies[:2]), energies[2])
-        self._equations = [
-            replace(part, gram=moved(part.gram, place), products=moved(part.products, place))
-            for part in equations
-        ]
         super().__init__(sums, n_constants, growth, scaling=scaling)
 
     def _lengths(self):
         self._eliminate_constants()
-        squares = 0.0 if self._rows is None else (self._rows * self._rows).sum(0)
-        for part in self._equations:
-            squares = squares + part.gram.diagonal()[self.n_constants :]
-        lengths = np.sqrt(on_host(squares))
+        self._squares = np.zeros(self.sums.n_columns - self.n_constants)
+        if self._rows is not None:
+            self._squares += on_host(_squares(self._rows))
+        if self._equations:
+            self._squares += self._equations.diagonal()[self.n_constants :]
+        lengths = np.sqrt(self._squares)
         return self._floored(lengths, lengths)
 
     def _eliminate_constants(self):
         """The rows and targets of energies orthogonal to the constants, and what these explain."""
         m, n = self.n_constants, self.sums.n_columns
         if self._energies is None:
-            like = self._equations[0].gram
             self._rows, self._targets, self._left = None, None, 0.0
-            self._above = beside(np.eye(m, n + 1) * self._weak, like)
+            self._above = np.eye(m, n + 1) * self._weak
             return
         rows, targets, self._left = self._energies
         counts = np.vstack([on_host(rows[:, :m]), np.eye(m) * self._weak])
@@ -118,66 +137,68 @@ class EquationsRidge(RidgeProblem):
         explained = q.T @ rest
         rest -= q @ explained
         self._rows, self._targets = rest[:, :-1], rest[:, -1]
-        self._above = xp.hstack([beside(r, rows), explained])
+        self._above = np.hstack([r, on_host(explained)])
 
     def posterior(self, alpha, factors):
         """The factorisation of all rows and the penalty."""
-        penalties = alpha * self.penalties
+        m, scale = self.n_constants, np.sqrt(self._squares + alpha * self.penalties)
+        edges = np.append(0, edges_of(self.sums.n_columns)[1:] - m)
+        cholesky = PackedCholesky(edges, device=device_parameter(self._like))
         with threads_over_blas() as team:
-            gram, products, total = self._summed()
-            factor = _factor(gram, penalties, team)
-            projections = _solved(factor, products[:, None], transposed=True)
-        residual = max(total - float((projections * projections).sum()), 0.0)
-        return CholeskyPosterior(self._above, factor, projections, np.array([residual]))
+            cholesky.factor(_Normalised(self._equations, m, self._rows, scale, team))
+        products, total = np.zeros(len(scale)), self._left
+        if self._equations:
+            products += on_host(self._equations.products)[m:]
+            total += self._equations.total
+        if self._rows is not None:
+            products += on_host(self._targets @ self._rows)
+            total += float(self._targets @ self._targets)
+        explained = cholesky.half_solve(products / scale)
+        residual = max(total - float(explained @ explained), 0.0)
+        solution = cholesky.solve(products / scale) / scale
+        return CholeskyPosterior(self._above, cholesky, scale, solution, np.array([residual]))
 
     @staticmethod
     def _diagonal(posterior):
         return posterior.diagonal()
 
-    def _summed(self):
-        """Gram matrix, products and sum of squares of all rows, without the constants."""
-        m, n = self.n_constants, self.sums.n_columns
-        like = self._equations[0].gram if self._equations else self._rows
-        gram, products = (beside(np.zeros(shape), like) for shape in ((n - m, n - m), n - m))
-        total = self._left
-        for part in self._equations:
-            gram += part.gram[m:, m:]
-            products += part.products[m:]
-            total += part.total
-        if self._rows is not None:
-            for part in split_rows(n - m, _COLUMNS):
-                gram[part] += self._rows[:, part].T @ self._rows
-            products += self._targets @ self._rows
-            total += float(self._targets @ self._targets)
-        return gram, products, total
+
+class _Normalised:
+    """The Gram matrix of all rows and the penalty, without the constants, of diagonal 1: a system.
+
+    Parameters
+    ----------
+    equations : PackedEquations, or None
+    n_constants : int
+        Columns that the equations have more than the rows, first.
+    rows : ndarray or Tensor of float, shape (n_rows, n), or None
+    scale : ndarray of float, shape (n,)
+        The roots of the diagonal.
+    team : ThreadTeam
+    """
+
+    def __init__(self, equations, n_constants, rows, scale, team):
+        self.equations, self.n_constants, self.rows = equations, n_constants, rows
+        self.scale, self.team = scale, team
+
+    def fill(self, start, stop, out):
+        gram = self.equations and self.equations.column(start + self.n_constants)
+        scale = beside(self.scale, out)
+        pieces = split_rows(len(out), _ROWS)
+        list(self.team.map(partial(self._fill, slice(start, stop), gram, scale, out), pieces))
+        diagonal = out[: stop - start]
+        diagonal.fill_diagonal_(1.0) if is_tensor(out) else np.fill_diagonal(diagonal, 1.0)
+
+    def _fill(self, columns, gram, scale, out, piece):
+        """Some rows of a block column."""
+        part, rows = out[piece], slice(columns.start + piece.start, columns.start + piece.stop)
+        part[:] = 0.0 if gram is None else gram[piece]
+        if self.rows is not None:
+            part += self.rows[:, rows].T @ self.rows[:, columns]
+        part /= scale[rows, None]
+        part /= scale[columns]
 
 
-def _rows_of(part):
-    """Rows, targets and what is left of squares, of rows or of a factorisation of them."""
-    if part is None or isinstance(part, tuple):
-        return part and (*part, 0.0)
-    return part.triangle, part.projections[:, 0], float(part.residuals[0])
-
-
-def _factor(gram, penalties, team):
-    """R with RᵀR = G + diag(penalties), by Cholesky of the matrix of unit diagonal."""
-    scale = beside(np.sqrt(on_host(gram.diagonal()) + penalties), gram)
-    gram /= scale[:, None]
-    gram /= scale
-    if is_tensor(gram):
-        gram.fill_diagonal_(1.0)
-        factor = namespace(gram).linalg.cholesky(gram, upper=True)
-        factor *= scale
-        return factor
-    np.fill_diagonal(gram, 1.0)
-    factor_in_place(gram, team)
-    gram *= scale[:, None]
-    return gram.T
-
-
-def _solved(triangle, columns, transposed=False):
-    """R⁻¹ or R⁻ᵀ times columns."""
-    if is_tensor(triangle):
-        matrix = triangle.T if transposed else triangle
-        return namespace(triangle).linalg.solve_triangular(matrix, columns, upper=not transposed)
-    return solve_triangular(triangle, columns, trans=int(transposed), check_finite=False)
+def _squares(rows):
+    """Sums of squares of columns."""
+    return namespace(rows).einsum("ij,ij->j", rows, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
@@ -23,15 +23,15 @@ from skatom.parallel import (
     tree_reduce,
     works_elsewhere,
 )
-from skatom.solvers import NormalEquations, StreamedQR
-from skatom.solvers.normal_equations import EquationsInPlace
+from skatom.solvers import StreamedQR
+from skatom.solvers.packed_equations import PackedEquations
 
 KINDS = ("energy", "forces", "virial")
+# The part that has the normal equations of forces and virials together.
+EQUATIONS = "derivatives"
 # Rows of a chunk in multiples of the columns, and the fewest. To merge the triangles of two chunks
 # takes as long as a number of rows that is a third of that of the columns.
 _ROWS, _FEWEST_ROWS = 4, 2048
-# Rows that are fewer than this part of the columns are no normal equations yet.
-_FEW = 4
 # Parts of a group of jobs, whose sums are merged where they were made.
 _GROUP = 8
 
@@ -40,10 +40,11 @@ _GROUP = 8
 class LabelSums:
     r"""The least squares :math:`|\Lambda_t^{-1/2} (A_t w - y_t)|^2` of each kind t of labels.
 
-    Rows of a kind are kept as they are while they are few beside the columns, then as a triangle
-    or, where these are as exact, as normal equations; of energies never, since the constants of
-    elements explain all but a small part of them, which normal equations would round. They are
-    weighed by the given noises; other noises of a kind weigh its sums anew.
+    Rows of a kind are kept as they are while they are few beside the columns, then as a triangle.
+    Where they are as exact, normal equations take their place, of forces and virials together; of
+    energies never, since the constants of elements explain all but a small part of them, which
+    normal equations would round. Rows are weighed by the given noises; other noises of a kind weigh
+    its triangle anew.
 
     Attributes
     ----------
@@ -51,8 +52,8 @@ class LabelSums:
     as_equations : bool
         Whether the rows become normal equations.
     parts : dict
-        ``(rows, targets)``, `StreamedQR` or `NormalEquations` of each kind. Rows and equations of
-        features on a device are tensors there.
+        ``(rows, targets)`` or `StreamedQR` of each kind; ``"derivatives"`` are `PackedEquations`.
+        Rows and equations of features on a device are tensors there.
     n_labels : dict of float
         The total weight of the labels of each kind.
     log_noise : float
@@ -74,67 +75,67 @@ class LabelSums:
         same as two.
         """
         part = rows / beside(noises[:, None], rows), beside(targets / noises, rows)
-        return self.merge(self.of_part(kind, self._reduced(kind, part), noises, weights))
+        counted = self.counted(kind, noises, weights)
+        return self.merge(replace(counted, parts={kind: self._reduced(part)}))
 
-    def of_part(self, kind, part, noises, weights):
-        """The sums of one part alone, whose labels have these noises and weights."""
+    def counted(self, kind, noises, weights):
+        """The numbers of labels of these noises and weights, without their sums of squares."""
         log_noise = float(weights @ np.log(noises * np.sqrt(weights)))
         n_labels = {kind: float(weights.sum())}
-        return LabelSums(self.n_columns, self.as_equations, {kind: part}, n_labels, log_noise)
+        return LabelSums(self.n_columns, self.as_equations, {}, n_labels, log_noise)
 
-    def _reduced(self, kind, part, always=False):
+    def _reduced(self, part, always=False):
         """The sums of rows; of few rows these themselves."""
-        as_equations = self.as_equations and kind != "energy"
-        few = self.n_columns // _FEW if as_equations else self.n_columns
-        if len(part[1]) <= few and not always:
-            return part
-        return NormalEquations.of_rows(*part) if as_equations else _triangle(*part)
+        return part if len(part[1]) <= self.n_columns and not always else _triangle(*part)
 
     def merge(self, other):
         """The sums of the labels of both; as normal equations, if one of them is."""
         if self.as_equations != other.as_equations:
             return self._with_equations().merge(other._with_equations())
         parts = {
-            kind: self._joined(kind, [s.parts[kind] for s in (self, other) if kind in s.parts])
-            for kind in KINDS
-            if kind in self.parts or kind in other.parts
+            name: self._joined([s.parts[name] for s in (self, other) if name in s.parts])
+            for name in (*KINDS, EQUATIONS)
+            if name in self.parts or name in other.parts
         }
-        n_labels = {k: self.n_labels.get(k, 0) + other.n_labels.get(k, 0) for k in parts}
+        n_labels = {
+            kind: self.n_labels.get(kind, 0) + other.n_labels.get(kind, 0)
+            for kind in KINDS
+            if kind in self.n_labels or kind in other.n_labels
+        }
         return LabelSums(
             self.n_columns, self.as_equations, parts, n_labels, self.log_noise + other.log_noise,
             self.n_structures + other.n_structures,
         )  # fmt: skip
 
-    def _joined(self, kind, parts):
+    def _joined(self, parts):
         """One or two parts of a kind as one."""
         if len(parts) == 1:
             return parts[0]
         first, second = sorted(parts, key=lambda part: isinstance(part, tuple))
         if isinstance(first, tuple):
-            return self._reduced(kind, tuple(map(_appended, first, second)))
-        if isinstance(second, tuple) and isinstance(first, StreamedQR):
+            return self._reduced(tuple(map(_appended, first, second)))
+        if isinstance(second, tuple):
             longer = first.copy()
             longer.update(*map(on_host, second))
             return longer
-        if isinstance(second, tuple):
-            return first.merge(self._reduced(kind, second, always=True))
         return parts[0].merge(parts[1])
 
     def _with_equations(self):
         """The same sums, with normal equations instead of triangles but for energies."""
-        parts = {
-            kind: _equations_of(part) if kind != "energy" and isinstance(part, StreamedQR) else part
-            for kind, part in self.parts.items()
-        }
+        if self.as_equations:
+            return self
+        parts = dict(self.parts)
+        others = [_equations_of(parts.pop(kind)) for kind in self.parts if kind != "energy"]
+        if others:
+            parts[EQUATIONS] = reduce(PackedEquations.merge, others)
         return replace(self, as_equations=True, parts=parts)
 
     def reduced(self):
         """The same sums, without rows but for a few of energies beside normal equations."""
         parts = {
-            kind: self._reduced(kind, part, always=kind != "energy" or not self.as_equations)
-            if isinstance(part, tuple) else part
+            kind: self._reduced(part, not self.as_equations) if isinstance(part, tuple) else part
             for kind, part in self.parts.items()
-        }  # fmt: skip
+        }
         return replace(self, parts=parts)
 
     def __getstate__(self):
@@ -151,9 +152,17 @@ def _appended(rows, others):
 
 
 def _equations_of(part):
-    """The normal equations of a triangle."""
-    found = NormalEquations.of_rows(part.triangle, part.projections[:, 0])
-    return replace(found, total=found.total + float(part.residuals[0]))
+    """The normal equations of rows or of a triangle."""
+    rows, targets, left = rows_of(part)
+    found = PackedEquations.of_rows(rows, targets)
+    return replace(found, total=found.total + left)
+
+
+def rows_of(part):
+    """Rows, targets and what is left of squares, of rows or of a triangle."""
+    if isinstance(part, tuple):
+        return *part, 0.0
+    return part.triangle, part.projections[:, 0], float(part.residuals[0])
 
 
 def _triangle(rows, targets):
@@ -187,74 +196,72 @@ def sums_of_structures(design, X, labels, weights, as_equations=False):
         return _sums_on_device(design, start, device, X, labels, weights).reduced()
     items = ((X[piece], labels[piece], weights[piece]) for piece in pieces)
     elsewhere = works_elsewhere() and len(pieces) > 1
-    if as_equations and not elsewhere:
+    if as_equations:
         _check_equations(design, labels)
-        return _sums_in_place(design, start, items).reduced()
-    check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
-    sums = partial(sums_of_chunk, design, start)
+        if not elsewhere:
+            return _equations_of_chunks(design, start, items).reduced()
+        items, sums = ([item] for item in items), partial(_equations_of_chunks, design, start)
+    else:
+        check_sums(design.n_columns, int(n_rows.sum()), len(pieces))
+        sums = partial(sums_of_chunk, design, start)
     if elsewhere:
         return tree_reduce(reduce_jobs(sums, items, _GROUP)).reduced()
     with threads_over_blas() as team:
         return tree_reduce(team.map(sums, items)).reduced()
 
 
-def _sums_in_place(design, start, items):
+def _equations_of_chunks(design, start, chunks, at_once=None):
     """The sums with normal equations that grow in place, some batches of rows at a time."""
-    grown, sums = {}, start
+    equations, sums = None, start
     with threads_over_blas() as team:
-        for X, labels, weights in items:
+        for X, labels, weights in chunks:
             pooled = design.pooled(X)
             sums = sums_of_energies(design, sums, pooled, labels, weights)
             batches = design.batches(pooled)
             rows = partial(_weighted_rows, design, pooled, labels, weights)
-            for some in split_rows(len(batches), available_threads()):
+            for some in split_rows(len(batches), at_once or available_threads()):
                 made = [part for parts in team.map(rows, batches[some]) for part in parts]
-                sums = _grow(grown, sums, made, team)
+                if made and equations is None:
+                    equations = PackedEquations.empty(design.n_columns, device_of(X.values))
+                for labels_of_rows in [one[0] for one in made]:
+                    sums = sums.merge(sums.counted(*labels_of_rows))
+                if made:
+                    equations.add([one[1] for one in made], team)
                 del made  # before the next are made
-    parts = {kind: equations.finished() for kind, equations in grown.items()}
-    return replace(sums, parts=sums.parts | parts)
+    return sums if equations is None else replace(sums, parts=sums.parts | {EQUATIONS: equations})
 
 
 def _check_equations(design, labels):
-    """Raise a MemoryError if Gram matrices, one more to solve them, and rows would not fit."""
+    """Raise a MemoryError if normal equations, their factor, and rows would not fit."""
     n = design.n_columns
-    gram = 8.0 * n * n
-    kinds = int(labels.has_forces.any()) + int(labels.has_virial.any())
+    half = PackedEquations.memory(n)
     of_energies = 8.0 * n * int(labels.has_energy.sum())
     in_work = available_threads() * design.batch_memory(labels.offsets)
-    check_memory(kinds * gram + 2 * of_energies + max(gram, in_work), *_memory_message(n))
+    check_memory(half + 2 * of_energies + max(half, in_work), *_memory_message(n))
 
 
 def _weighted_rows(design, pooled, labels, weights, batch):
-    """Kind, rows and targets divided by their noises, noises and weights of some structures."""
-    return [
-        (kind, np.divide(rows, noises[:, None], out=rows), targets / noises, noises, of_rows)
-        for kind, rows, targets, noises, of_rows in derivative_labels(
-            design, pooled, labels, weights, batch
-        )
-    ]
+    """What is learnt of some structures, each in two parts.
 
-
-def _grow(grown, sums, made, team):
-    """Add rows to the equations of their kinds; the sums with their labels counted."""
-    for kind in KINDS:
-        blocks = [(rows, targets) for k, rows, targets, _, _ in made if k == kind]
-        if blocks:
-            if kind not in grown:
-                grown[kind] = EquationsInPlace(sums.n_columns)
-            grown[kind].add(blocks, team)
-    for kind, _, _, noises, weights in made:
-        counted = sums.of_part(kind, None, noises, weights)
-        n_labels = sums.n_labels | {kind: sums.n_labels.get(kind, 0) + counted.n_labels[kind]}
-        sums = replace(sums, n_labels=n_labels, log_noise=sums.log_noise + counted.log_noise)
-    return sums
+    The kind, the noises and the weights of labels; rows and targets divided by their noises.
+    """
+    made = []
+    for kind, rows, targets, noises, of_rows in derivative_labels(
+        design, pooled, labels, weights, batch
+    ):
+        rows /= beside(noises[:, None], rows)
+        made.append(((kind, noises, of_rows), (rows, beside(targets / noises, rows))))
+    return made
 
 
 def _sums_on_device(design, start, device, X, labels, weights):
     """The sums of features on a device, batch by batch."""
     n, message = design.n_columns, _memory_message(design.n_columns)
-    device.check_memory(8.0 * n * n * (len(KINDS) + 1), *message)
+    squares = 1 if start.as_equations else len(KINDS) + 1
+    device.check_memory(8.0 * n * n * squares, *message)
     with device.room_for(8.0 * n * n, *message):
+        if start.as_equations:
+            return _equations_of_chunks(design, start, [(X, labels, weights)], at_once=1)
         return sums_of_chunk(design, start, (X, labels, weights))
 
 

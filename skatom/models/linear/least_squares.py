@@ -1,8 +1,11 @@
 """Least squares of labels by linear models of features: the steps of a fit and of a prediction."""
 
+from typing import Self
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
+from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import is_tensor
 from skatom._linear_design import Design, TableColumns
@@ -152,6 +155,63 @@ class LeastSquaresModel(LinearModel):
         )
         return self
 
+    def for_prediction(self, *, keep_factor: bool = False) -> Self:
+        """The model without what only further fits need; this one is left unchanged.
+
+        The sums of squares of the labels take n_columns² · 4 bytes or more in memory and in files,
+        and so does the factor. The coefficients take next to nothing. Without the sums,
+        ``partial_fit``, ``merge`` and ``regularized`` raise an error.
+
+        Parameters
+        ----------
+        keep_factor : bool, default=False
+            Whether to keep the factor, from which standard deviations are computed.
+
+        Returns
+        -------
+        LinearPotential
+            A model that predicts the same.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skatom.models import LinearPotential
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> model = LinearPotential().fit(X, X @ [1.0, 2.0, 3.0])
+        >>> small = model.for_prediction()
+        >>> bool((small.predict(X) == model.predict(X)).all()), small.outputs_
+        (True, ('energy',))
+        """
+        check_is_fitted(self)
+        small = self._copied()
+        vars(small).pop("sums_", None)
+        if not keep_factor:
+            small.posterior_ = None
+            small.outputs_ = tuple(name for name in self.outputs_ if not name.endswith("_std"))
+        return small
+
+    def _copied(self):
+        """A model that has learnt the same."""
+        copied = clone(self)
+        vars(copied).update({k: v for k, v in vars(self).items() if k not in vars(copied)})
+        return copied
+
+    def _learnt_sums(self, what):
+        """The sums of all labels, which ``what`` needs."""
+        if not hasattr(self, "sums_"):
+            raise ValueError(
+                f"{what} needs the sums of squares of the labels, which for_prediction has left "
+                "out: use the model that it was made of"
+            )
+        return self.sums_
+
+    def _for_jobs(self, names):
+        return self.for_prediction(keep_factor=any(name.endswith("_std") for name in names))
+
+    def _remedy(self, name):
+        without = self.posterior_ is None and self.solver is None and self._lacks_deviation(name)
+        return "; for_prediction(keep_factor=True) of the whole model has it" if without else ""
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coef_")
 
@@ -161,8 +221,8 @@ class LeastSquaresModel(LinearModel):
             expansion, deviations = TableExpansion, TableDeviations
         found = expansion(self.coef_, self.intercept_, self.species_).by_name(X, names)
         if any(name.endswith("_std") for name in names):
-            triangle = self.posterior_.triangle
-            found |= deviations(self._design, triangle, self.absolute_energies_).by_name(X, names)
+            deviations = deviations(self._design, self.posterior_, self.absolute_energies_)
+            found |= deviations.by_name(X, names)
         return found
 
     def _checked(self, X):

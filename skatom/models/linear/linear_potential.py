@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, Self
 
-from sklearn.base import _fit_context, clone
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -113,7 +113,8 @@ class LinearPotential(LeastSquaresModel):
     cv_errors_ : ndarray of float, shape (15,), or None
         Sums of squared errors for the values of α that ``alpha="cv"`` tried.
     sums_ : LabelSums
-        The factorisations, or normal equations, of all labels learnt so far.
+        The factorisations, or normal equations, of all labels learnt so far; not after
+        `for_prediction`.
     n_structures_seen_ : int
         Number of structures, or samples, learnt so far.
     species_ : ndarray of int, shape (n_species,), or None
@@ -293,8 +294,9 @@ class LinearPotential(LeastSquaresModel):
         -------
         self
         """
-        if not hasattr(self, "sums_"):
+        if not hasattr(self, "coef_"):
             return self.fit(X, y, sample_weight, configurations=configurations)
+        sums = self._learnt_sums("partial_fit")
         self._check_settings()
         X = self._checked(X)
         if self._learnt_from is None:
@@ -306,7 +308,7 @@ class LinearPotential(LeastSquaresModel):
             problem = self._labelled(X, targets, sample_weight, configurations)
             has_energies = bool(targets.labelled("energy").any())
             self.absolute_energies_ = self.absolute_energies_ or has_energies
-        return self._solve(self.sums_.merge(self._sums_of(problem)))
+        return self._solve(sums.merge(self._sums_of(problem)))
 
     def merge(self, other: LinearPotential) -> LinearPotential:
         """The model of the data of both, which are left unchanged.
@@ -330,7 +332,8 @@ class LinearPotential(LeastSquaresModel):
         check_mergeable(self, other)
         both = self._copied()
         both.absolute_energies_ = self.absolute_energies_ or other.absolute_energies_
-        return both._solve(self.sums_.merge(other.sums_))
+        first, second = (model._learnt_sums("merge") for model in (self, other))
+        return both._solve(first.merge(second))
 
     def regularized(self, **parameters: Any) -> LinearPotential:
         """The model of the same labels with another regularisation; this one is left unchanged.
@@ -377,13 +380,7 @@ class LinearPotential(LeastSquaresModel):
         other = self._copied().set_params(**parameters)
         other._validate_params()
         other._check_settings()
-        return other._solve(self.sums_)
-
-    def _copied(self):
-        """A model that has learnt the same."""
-        copied = clone(self)
-        vars(copied).update({k: v for k, v in vars(self).items() if k not in vars(copied)})
-        return copied
+        return other._solve(self._learnt_sums("regularized"))
 
     def labels_of(
         self,

@@ -6,6 +6,7 @@ from skatom._cpu.voigt import FROM_VOIGT
 from skatom._device import beside, device_of, is_tensor, moved, namespace, on_host
 from skatom.baseline import count_species
 from skatom.elements import species_index
+from skatom.models.linear.equations_ridge import CholeskyPosterior
 from skatom.models.sparse.variance import solved_norms
 from skatom.parallel import threads_over_blas
 from skatom.structures import groups_by_size
@@ -90,14 +91,14 @@ class LinearDeviations:
     Parameters
     ----------
     design : Design
-    triangle : ndarray or Tensor of float, shape (n_columns, n_columns)
-        R, with :math:`R^\top R` the precision of w.
+    posterior : StreamedQR or CholeskyPosterior
+        What has R, with :math:`R^\top R` the precision of w.
     with_constants : bool, default=True
         Whether energies include the constants of elements, which forces alone do not determine.
     """
 
-    def __init__(self, design, triangle, with_constants=True):
-        self.design, self.triangle = design, triangle
+    def __init__(self, design, posterior, with_constants=True):
+        self.design, self.posterior = design, posterior
         self.with_constants = with_constants
 
     def by_name(self, X, names):
@@ -124,12 +125,16 @@ class LinearDeviations:
             rows = self.design.derivative_rows(pooled, batch)
             atoms = slice(x.offsets[batch.start], x.offsets[batch.stop])
             for place, part in ((forces[atoms], rows[0]), (virials[batch], rows[1])):
-                place[:] = self.of_rows(part.reshape(-1, len(self.triangle))).reshape(place.shape)
+                place[:] = self.of_rows(part.reshape(-1, self.design.n_columns)).reshape(
+                    place.shape
+                )
         return forces, virials
 
     def of_rows(self, rows):
         """|R⁻ᵀ a| of each row a, an array of numpy."""
-        triangle = moved(self.triangle, device_of(rows))
+        if isinstance(self.posterior, CholeskyPosterior):
+            return self.posterior.deviations(rows)
+        triangle = moved(self.posterior.triangle, device_of(rows))
         if is_tensor(rows):
             solve = namespace(rows).linalg.solve_triangular
             return on_host(solve(triangle, rows, upper=True, left=False).norm(dim=1))

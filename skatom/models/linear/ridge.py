@@ -44,7 +44,7 @@ class RidgeProblem:
 
     def __init__(self, sums, n_constants, growth, of_table=False, scaling=1.0):
         self.sums, self.n_constants, self.of_table = sums, n_constants, of_table
-        self.kinds = [kind for kind in sums.parts if sums.n_labels[kind]]
+        self.kinds = [kind for kind, n in sums.n_labels.items() if n]
         self.n_labels = np.array([float(sums.n_labels[kind]) for kind in self.kinds])
         self._weak = 0.0 if of_table or not n_constants else 1 / _CONSTANTS
         self.lengths = self._lengths()

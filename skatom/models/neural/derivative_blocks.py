@@ -119,9 +119,10 @@ def blocks_of(X, coordinates, n_groups, dtype=float):
 class _Blocks:
     """Blocks that are filled batch by batch.
 
-    A subclass implements ``_sizes()``, an upper bound of the number of forces blocks and the exact
-    number of strain blocks of every structure, and ``_parts(batch)``, which yields
-    ``(kind, values, rows, first coordinates)``, with rows in the order of structures.
+    A subclass implements ``_counts()``, an upper bound of the number of forces blocks and the exact
+    number of strain blocks of every structure, ``_work()``, where the derivatives of each structure
+    begin among those of all, and the bytes that each takes on its way, and ``_parts(batch)``, which
+    yields ``(kind, values, rows, first coordinates)``, with rows in the order of structures.
     """
 
     def __init__(self, X, coordinates, n_groups):
@@ -133,16 +134,16 @@ class _Blocks:
         counts = self._counts()
         size = float(dtype.itemsize) * self.width * (3 * counts[0].sum() + 6 * counts[1].sum())
         what = f"the derivatives of {self.X.n_features} features of {len(self.X)} structures"
-        if self.device is None:
-            check_memory(size + _BATCH_BYTES, what, _REMEDY)
-        else:  # their parts are there beside them
-            self.device.check_memory(2 * size + _BATCH_BYTES, what, _REMEDY)
+        edges, n_bytes = self._work()
+        size = 2 * size + min(_BATCH_BYTES, n_bytes * int(edges[-1]))  # the parts and the whole
+        check = check_memory if self.device is None else self.device.check_memory
+        check(size, what, _REMEDY)
         found = {}
-        for batch in self._batches():
+        for batch in groups_by_size(edges, max(1, _BATCH_BYTES // n_bytes)):
             for kind, values, *places in self._parts(batch):
                 found.setdefault(kind, []).append((_as_type(values, dtype), *places))
         row_offsets = self._row_offsets()
-        return [self._joined(parts, row_offsets) for parts in found.values()]
+        return [self._joined(found.pop(kind), row_offsets) for kind in list(found)]
 
     def _joined(self, parts, row_offsets):
         values, rows, outputs = zip(*parts, strict=True)
@@ -176,9 +177,8 @@ class _OfAtoms(_Blocks):
         c = self.coordinates
         return moving * c.has_forces, self.X.n_atoms * c.has_virial
 
-    def _batches(self):
-        edges = self.X.neighbors.offsets[self.X.offsets]
-        return groups_by_size(edges, max(1, _BATCH_BYTES // (72 * self.width)))
+    def _work(self):
+        return self.X.neighbors.offsets[self.X.offsets], 72 * self.width
 
     def _parts(self, batch):
         c, jacobian = self.coordinates, self.X.jacobian(batch)
@@ -232,10 +232,8 @@ class _OfStructures(_Blocks):
         c, g = self.coordinates, self.n_groups
         return c.n_atoms * c.has_forces * g, c.has_virial * g
 
-    def _batches(self):
-        return groups_by_size(
-            self.X.structures.offsets, max(1, _BATCH_BYTES // (72 * self.X.n_features))
-        )
+    def _work(self):
+        return self.X.structures.offsets, 72 * self.X.n_features
 
     def _parts(self, batch):
         c, jacobian = self.coordinates, self.X.jacobian(batch)
