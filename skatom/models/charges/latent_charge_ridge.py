@@ -16,6 +16,7 @@ from skatom._intervals import POSITIVE
 from skatom._misuse import check_may_be_labels
 from skatom._typing import Array, ArrayLike, RandomState, TargetsLike
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.elements import species_index
 from skatom.kernels.dot_kernel import DotKernel
 from skatom.models._labels import check_labels
@@ -238,6 +239,7 @@ class LatentChargeRidge(StructureRegressor):
             loo_error_=found.loo_error,
             species_=basis.species,
             n_features_in_=X.n_features,
+            _origin=origin_of(X),
             outputs_=self.gives if self.target == "dipole" else ("charges",),
             absolute_energies_=False,
         )
@@ -295,6 +297,7 @@ class LatentChargeRidge(StructureRegressor):
                 f"X has {X.n_features} features, but fit saw {self.n_features_in_}: use the "
                 "descriptor of the fit"
             )
+        check_origin(self, X)
         return X
 
     def _evaluate(self, X, names):

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skatom._misuse import check_may_be_labels
 from skatom._typing import ArrayLike, RandomState, TargetsLike
 from skatom.baseline import AtomicBaseline
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.descriptors.spherical_tensors import (
     cartesian_from_spherical,
     spherical_from_cartesian,
@@ -230,7 +231,8 @@ class TensorKernelRidge(StructureRegressor):
         structures = X.structures[used]
         orders = _ORDERS[self.target]
         self.species_ = structures.species
-        self.n_features_in_ = X.of_order(orders[0]).n_features
+        first = X.of_order(orders[0])
+        self.n_features_in_, self._origin = first.n_features, origin_of(first)
         self.representatives_ = None
         if self._is_sparse():
             self.representatives_ = representative_atoms(
@@ -281,12 +283,13 @@ class TensorKernelRidge(StructureRegressor):
     def _checked(self, X):
         X = _tensor_features(X)
         species_index(X.structures, self.species_)
-        n_features = X.of_order(next(iter(self.expansions_))).n_features
-        if n_features != self.n_features_in_:
+        first = X.of_order(next(iter(self.expansions_)))
+        if first.n_features != self.n_features_in_:
             raise ValueError(
-                f"X has {n_features} features, but fit saw {self.n_features_in_}: use the "
+                f"X has {first.n_features} features, but fit saw {self.n_features_in_}: use the "
                 "descriptor of the fit"
             )
+        check_origin(self, first)
         return X
 
     def _evaluate(self, X, names):
