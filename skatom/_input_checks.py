@@ -58,13 +58,15 @@ def _described(example, array):
     return f"{kinds.get(array.dtype.kind, 'an object,')} {repr(example):.60}"
 
 
-def structure_weights(sample_weight, n):
-    """The weights of n structures; ones where none are given.
+def structure_weights(sample_weight, n, of="structure"):
+    """The weights of n structures, or samples of a table; ones where none are given.
 
     Parameters
     ----------
     sample_weight : array-like of float, shape (n,), float, or None
     n : int
+    of : {"structure", "sample"}, default="structure"
+        What they are the weights of, for messages.
 
     Returns
     -------
@@ -83,19 +85,17 @@ def structure_weights(sample_weight, n):
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
         raise ValueError(
-            f"sample_weight has the shape {weights.shape}, but there are {n} structures: give one "
+            f"sample_weight has the shape {weights.shape}, but there are {n} {of}s: give one "
             "weight for each"
         )
     wrong = np.flatnonzero(~(weights >= 0) | np.isinf(weights))
     if len(wrong):
         raise ValueError(
-            f"the sample_weight of structure {wrong[0]} is {weights[wrong[0]]:g}: weights must be "
-            "finite and not negative; 0 leaves a structure out"
+            f"the sample_weight of {of} {wrong[0]} is {weights[wrong[0]]:g}: weights must be "
+            f"finite and not negative; 0 leaves a {of} out"
         )
     if n and not weights.any():
-        raise ValueError(
-            "all sample weights are zero: give at least one structure a positive weight"
-        )
+        raise ValueError(f"all sample weights are zero: give at least one {of} a positive weight")
     return weights
 
 

@@ -4,6 +4,8 @@ Labels that a model cannot learn from, baselines without the derivatives that ar
 standard deviations of models that cannot give them or kept no factor.
 """
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from models_under_contract import CASES, SMALL_LAMBDA_SOAP, labels_of, pipeline
@@ -180,3 +182,40 @@ def test_no_remedy_is_named_that_would_not_help(name, output):
         model.predict(structures, **{OUTPUTS[output].keyword: True})
     assert f"but no {output}" in str(error.value)
     assert "fitted with" not in str(error.value)
+
+
+def weighted(case):
+    """A model that takes weights of structures, and the structures or features of them."""
+    model, (structures, targets) = case.make(), case.data()
+    X = structures
+    if hasattr(model, "steps"):
+        X, model = model[:-1].fit_transform(structures), model[-1]
+    return model, X, targets
+
+
+WRONG_WEIGHTS = {
+    "too few": (lambda n: np.ones(n - 1), r"the shape \(\d+,\), but there are \d+ structures"),
+    "a table": (lambda n: np.ones((n, 1)), r"the shape \(\d+, 1\), but there are \d+ structures"),
+    "negative": (lambda n: np.r_[1.0, -1.0, np.ones(n - 2)], "of structure 1 is -1: .* not nega"),
+    "missing": (lambda n: np.r_[np.ones(n - 1), np.nan], r"of structure \d+ is nan: .* be finite"),
+    "none": (np.zeros, "all sample weights are zero: give at least one structure"),
+    "text": (lambda n: ["1"] * n, "sample_weight must be real numbers, but has the text '1'"),
+}
+
+
+@cases(of=lambda case: "sample_weight" in signature(last_step(case.make()).fit).parameters)
+def test_weights_that_are_none(name):
+    model, X, targets = weighted(CASES[name])
+    for make, expected in WRONG_WEIGHTS.values():
+        with pytest.raises(ValueError, match=expected):
+            model.fit(X, targets, sample_weight=make(len(X)))
+    assert not hasattr(model, "outputs_")
+
+
+@pytest.mark.parametrize("name", ["dipole", "kernel-ridge-distances"])
+def test_weights_of_a_score_that_are_none(name):
+    model, X, targets = weighted(CASES[name])
+    model.fit(X, targets)
+    for make, expected in WRONG_WEIGHTS.values():
+        with pytest.raises(ValueError, match=expected):
+            model.score(X, targets, sample_weight=make(len(X)))

@@ -9,9 +9,10 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import check_is_array
+from skatom._input_checks import structure_weights
 from skatom._intervals import POSITIVE
 from skatom._misuse import check_may_be_labels
 from skatom._typing import Array, ArrayLike, RandomState, TargetsLike
@@ -209,11 +210,7 @@ class LatentChargeRidge(StructureRegressor):
             raise ValueError("got no structures: pass at least one")
         targets = self._targets(y, X.structures)
         used = targets.labelled(self.target)
-        weights = np.ones(len(X))
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, np.empty((len(X), 1)), dtype=float, ensure_non_negative=True
-            )
+        weights = structure_weights(sample_weight, len(X))
         used &= weights > 0
         if not used.any():
             raise ValueError("all labelled structures have the weight 0: give positive weights")

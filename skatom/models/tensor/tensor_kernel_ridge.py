@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from skatom._input_checks import structure_weights
 from skatom._misuse import check_may_be_labels
 from skatom._typing import ArrayLike, RandomState, TargetsLike
 from skatom.baseline import AtomicBaseline
@@ -262,11 +263,7 @@ class TensorKernelRidge(StructureRegressor):
         noise = per_structure(
             "alpha", self.alpha, structures, configurations, np.ones(n, bool), smallest=smallest
         )
-        if sample_weight is None:
-            return noise, np.ones(n, bool)
-        weights = _check_sample_weight(
-            sample_weight, np.empty((n, 1)), dtype=float, ensure_non_negative=True
-        )
+        weights = structure_weights(sample_weight, n)
         return noise / np.where(weights > 0, weights, 1.0), weights > 0
 
     def _fit_order(self, X, used, lam, components, noise):
@@ -342,7 +339,7 @@ class TensorKernelRidge(StructureRegressor):
         check_is_fitted(self)
         X = self._checked(X)
         tensors = self._tensors(y, X.structures)
-        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = structure_weights(sample_weight, len(X))
         mean = 0.0
         if self.target == "polarizability":
             traces = np.trace(tensors, axis1=1, axis2=2)
