@@ -5,6 +5,9 @@ import numpy as np
 MAX_NUMBER = 118
 # lattice vectors do not span space if their determinant, at unit lengths, is below this
 _SINGULAR = 1e-6
+# Differences between a tensor and its transpose that count as rounding, relative to its largest
+# element; and those of stresses in eV/Å³, 16 MPa, which may be as large as all of a small stress.
+_ASYMMETRY, _STRESS = 1e-2, 1e-4
 # longest coordinates, Å: rounding leaves 1e-7 Å of a distance between atoms there
 LONGEST = 1e9
 
@@ -56,6 +59,33 @@ def _described(example, array):
     kinds = {"c": "the complex number", "b": "the truth value", "U": "the text", "S": "the text"}
     example = example.item() if isinstance(example, np.generic) else example
     return f"{kinds.get(array.dtype.kind, 'an object,')} {repr(example):.60}"
+
+
+def symmetric(tensors, name):
+    """Symmetric tensors (n, 3, 3): those given, or the means of them and their transposes.
+
+    Raises
+    ------
+    ValueError
+        If one differs from its transpose by more than rounding, as with elements in wrong order.
+    """
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(tensors - tensors.transpose(0, 2, 1)).max(axis=(1, 2))
+    if not np.nan_to_num(differences).any():
+        return tensors
+    limits = _ASYMMETRY * np.abs(tensors).max(axis=(1, 2))
+    if name == "stress":
+        limits = np.maximum(limits, _STRESS)
+    wrong = np.flatnonzero(differences > limits)
+    if len(wrong):
+        s = wrong[0]
+        raise ValueError(
+            f"{name} of structure {s} is not symmetric: it differs from its transpose by "
+            f"{differences[s]:.3g}, where at most {limits[s]:.2g} can be rounding; check the order "
+            f"of its elements (rows of the 3 x 3 matrix, or xx, yy, zz, yz, xz, xy in fields of "
+            f"six), or give the mean of both, (t + t.transpose(0, 2, 1)) / 2"
+        )
+    return (tensors + tensors.transpose(0, 2, 1)) / 2
 
 
 def structure_weights(sample_weight, n, of="structure"):

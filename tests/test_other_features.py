@@ -119,15 +119,15 @@ class TestStepsAfterTheDescriptor:
         model = self.fitted(X)
         equal = FeatureScaler().fit(self.features).transform(self.features)
         np.testing.assert_array_equal(model.predict(equal), model.predict(X))
-        with pytest.raises(ValueError, match="another Scale after the descriptor.*same fitted"):
+        with pytest.raises(ValueError, match="another map Scale after the descriptor.*same fitted"):
             model.predict(again.transform(self.features))
-        with pytest.raises(ValueError, match="nothing in place of Scale after the descriptor"):
+        with pytest.raises(ValueError, match="nothing in place of the map Scale after"):
             model.predict(self.features)
 
     def test_other_columns(self):
         n = self.features.n_features
         model = self.fitted(self.features[:, :4])
-        with pytest.raises(ValueError, match="another Select after the descriptor"):
+        with pytest.raises(ValueError, match="another map Select after the descriptor"):
             model.predict(self.features[:, 1:5])
         expected = model.predict(self.features[:, :4])
         for same in (self.features[:, [0, 1, 2, 3]], self.features[:, :6][:, :4]):
@@ -139,7 +139,10 @@ class TestStepsAfterTheDescriptor:
 
     def test_sums_and_means_over_atoms(self):
         model = self.fitted(self.features.pool("sum"))
-        with pytest.raises(ValueError, match="mean in place of sum after the descriptor"):
+        with pytest.raises(
+            ValueError,
+            match="the mean over atoms in place of the sum over",
+        ):
             model.predict(self.features.pool("mean"))
         pooled = clone(SMALL_SOAP).set_params(pool="sum").fit_transform(self.structures)
         np.testing.assert_allclose(model.predict(pooled), self.energies.energy, atol=0.1)
@@ -148,5 +151,5 @@ class TestStepsAfterTheDescriptor:
         X = FeatureScaler().fit(self.features).transform(self.features)
         model = pickle.loads(pickle.dumps(self.fitted(X)))
         assert np.isfinite(model.predict(X)).all()
-        with pytest.raises(ValueError, match="nothing in place of Scale"):
+        with pytest.raises(ValueError, match="nothing in place of the map Scale"):
             model.predict(self.features)

@@ -64,7 +64,9 @@ def difference_of_origins(first, second):
 
 def _difference_of_steps(first, second):
     names = [
-        " and ".join(step if isinstance(step, str) else type(step).__name__ for step in steps)
+        " and ".join(
+            step if isinstance(step, str) else f"the map {type(step).__name__}" for step in steps
+        )
         or "nothing"
         for steps in (first, second)
     ]
@@ -72,7 +74,7 @@ def _difference_of_steps(first, second):
         return f"{names[1]} in place of {names[0]}"
     for mine, other in zip(first, second, strict=True):
         if not _same(mine, other):
-            return f"another {type(other).__name__}"
+            return f"another map {type(other).__name__}"
     return None
 
 

@@ -77,7 +77,7 @@ class StructureDerivatives:
 
     @property
     def steps(self):
-        """What was done to the features of the descriptor, in turn; the name of a sum or mean."""
+        """What was done to the features of the descriptor, in turn; a sum or mean in words."""
         return self.chain.maps
 
     @property
@@ -241,8 +241,8 @@ class PooledDerivatives(StructureDerivatives):
 
     @property
     def steps(self):
-        of_elements = "" if self.species is None else f" of each of {symbols(self.species)}"
-        return [*self.atomic.steps, self.how + of_elements, *super().steps]
+        whose = "atoms" if self.species is None else f"the atoms of each of {symbols(self.species)}"
+        return [*self.atomic.steps, f"the {self.how} over {whose}", *super().steps]
 
     def _with(self, chain):
         return PooledDerivatives(self.atomic, self.how, chain, self.species)
