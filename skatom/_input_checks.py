@@ -18,7 +18,7 @@ def real_array(value, name):
     Parameters
     ----------
     value : array-like
-        Real numbers. None inside of it becomes NaN.
+        Real numbers. None inside of it becomes NaN, and so does what a masked array masks.
     name : str
         What it is, for the message.
 
@@ -32,6 +32,8 @@ def real_array(value, name):
         If there are text, complex numbers, truth values or other objects, or rows of different
         lengths.
     """
+    if isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "iuf":
+        value = value.astype(float).filled(np.nan)
     try:
         array = np.asarray(value)
     except ValueError as error:

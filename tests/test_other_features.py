@@ -18,7 +18,7 @@ from skatom.descriptors import (
     InverseDistances,
     ThermometerEncoder,
 )
-from skatom.kernels import Cosine, Gaussian, KernelMatrix
+from skatom.kernels import Cosine, Gaussian, KernelMatrix, Laplacian, StructureKernel
 from skatom.models import LinearPotential
 from skatom.random_features import (
     PrincipalComponents,
@@ -153,3 +153,16 @@ class TestStepsAfterTheDescriptor:
         assert np.isfinite(model.predict(X)).all()
         with pytest.raises(ValueError, match="nothing in place of the map Scale"):
             model.predict(self.features)
+
+
+def test_kernels_compare_features_of_one_origin():
+    X = SMALL_SOAP.fit_transform(waters(3))
+    others, difference = others_of(SMALL_SOAP, X.structures)
+    message = f"features of different origin are compared, the second with {difference}"
+    for kernel in (Cosine(2), StructureKernel(Cosine(2), "average")):
+        for side in (X, others):
+            assert np.isfinite(kernel(side, side[:1])).all()
+        with pytest.raises(ValueError, match=message):
+            kernel(X, others)
+    with pytest.raises(ValueError, match=message):
+        Laplacian(1.0)(X.pool("sum"), others.pool("sum"))

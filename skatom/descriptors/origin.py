@@ -56,6 +56,21 @@ def check_origin(estimator, X):
         )
 
 
+def check_same_origin(*sides):
+    """Raise a ValueError if two sets of features that are compared differ in what made them."""
+    origins = [
+        [side.descriptor, *_steps(side)]
+        for side in sides
+        if isinstance(side, Features | TensorFeatures)
+    ]
+    for origin in origins[1:]:
+        if (difference := difference_of_origins(origins[0], origin)) is not None:
+            raise ValueError(
+                f"features of different origin are compared, the second with {difference}: "
+                "transform all structures by the same fitted steps, as a Pipeline does"
+            )
+
+
 def difference_of_origins(first, second):
     """What distinguishes the second of two origins, in words; None if nothing does."""
     difference = difference_of(first[0], second[0])

@@ -157,7 +157,7 @@ class LatentChargeRidge(StructureRegressor):
     _parameter_constraints = {
         "kernel": [DotKernel, None],
         "target": [StrOptions({"dipole", "charges"})],
-        "total_charge": [Real],
+        "total_charge": [Interval(Real, None, None, closed="neither")],
         "alpha": [POSITIVE, StrOptions({"loo"})],
         "n_sparse": [Interval(Integral, 1, None, closed="left"), dict],
         "selection": [StrOptions({"fps", "cur", "random"}), "array-like"],

@@ -419,6 +419,8 @@ class SparseGaussianProcess(HasTerms, LearnsChunks, StructureRegressor):
     def _checked(self, X):
         check_is_fitted(self, "coef_")
         structures = self._structures(X)
+        if len(structures) == 0:
+            raise ValueError("got no structures: pass at least one")
         self._check_known(X, structures)
         return X if self.descriptors_ is None else structures
 

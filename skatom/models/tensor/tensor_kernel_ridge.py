@@ -277,6 +277,8 @@ class TensorKernelRidge(StructureRegressor):
 
     def _checked(self, X):
         X = _tensor_features(X)
+        if len(X) == 0:
+            raise ValueError("got no structures: pass at least one")
         species_index(X.structures, self.species_)
         first = X.of_order(next(iter(self.expansions_)))
         if first.n_features != self.n_features_in_:
@@ -346,6 +348,8 @@ class TensorKernelRidge(StructureRegressor):
             np.sum((tensors - other).reshape(len(X), -1) ** 2, axis=1) @ weights
             for other in (self._means(X), mean)
         )
+        if spread == 0:  # as scikit-learn's r2_score
+            return float(errors == 0)
         return float(1 - errors / spread)
 
     def _tensors(self, y, structures):
