@@ -45,7 +45,7 @@ def check_may_be_features(X, model):
         raise ValueError(
             f"got {type(X).__name__} where features are needed: they come before labels"
         )
-    if not hasattr(X, "__len__"):
+    if not hasattr(X, "__len__") and not hasattr(X, "__array__"):
         raise TypeError(
             f"got a {type(X).__name__} where features are needed: give a table of numbers"
         )
