@@ -14,7 +14,7 @@ _MANY_SPECIES = (10, 4, 4, 3)
 _ROWS_BYTES = 2**27
 # Structures whose neighbours tell how many features there will be.
 _COUNTED = 50
-# The penalty for one atom, and its limits. The best one was 3e-9 for 60 frames of aspirin, 1e-10 for
+# The penalty for one atom, and its limits. The best one is 3e-9 for 60 frames of aspirin, 1e-10 for
 # 320 of 3BPA and 1e-11 for 800 of aspirin, whatever the number of features.
 _PENALTY, _PENALTIES = 3e-3, (1e-11, 1e-8)
 
