@@ -1,6 +1,5 @@
 """Structures of one file as `ase.Atoms`, without what the readers of ASE make up or leave out."""
 
-from functools import partial
 from itertools import islice
 
 import ase.io
@@ -8,13 +7,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from ase.io.formats import filetype, ioformats, string2index
 
-from skatom.datasets._xyz import (
-    begins_as_qm9,
-    check_frame,
-    fields_of,
-    read_qm9,
-    without_blank_lines,
-)
+from skatom.datasets._xyz import begins_as_qm9, check_frame, read_qm9, without_blank_lines
 
 # Formats whose atoms have numbered types, and results that their readers make up.
 _NUMBERED = ("lammps-dump-text", "lammps-dump-binary", "lammps-data", "netcdftrajectory")
@@ -31,7 +24,7 @@ def format_of(path):
         raise _unreadable(error) from error
 
 
-def images(path, kind, index, species, whole_stresses=False):
+def images(path, kind, index, species):
     """The structures of a file, one by one.
 
     Parameters
@@ -43,8 +36,6 @@ def images(path, kind, index, species, whole_stresses=False):
         Which structures.
     species : list of int, or None
         Atomic numbers of the types of atoms, for formats that number types.
-    whole_stresses : bool, default=False
-        Whether stresses in extended XYZ are nine numbers, of which ASE takes six.
 
     Yields
     ------
@@ -63,7 +54,7 @@ def images(path, kind, index, species, whole_stresses=False):
         )
     n_read = 0
     try:
-        for atoms in _reader(kind, whole_stresses)(path, kind, index):
+        for atoms in _reader(kind)(path, kind, index):
             if numbered and species is not None:
                 _set_elements(atoms, kind, species)
             elif numbered and n_read == 0:
@@ -90,28 +81,25 @@ def _unreadable(error, n_read=0):
     )
 
 
-def _reader(kind, whole_stresses):
-    if kind == "extxyz" and whole_stresses:
-        return partial(_xyz, properties_parser=fields_of)
+def _reader(kind):
     return {"extxyz": _xyz, "db": _database, "json": _database}.get(kind, _any)
 
 
-def _any(path, kind, index, **options):
-    options |= {"format": kind, "do_not_split_by_at_sign": True}
+def _any(path, kind, index):
     if ioformats[kind].single:
-        return [ase.io.read(path, **options)][index]
-    return ase.io.iread(path, index, **options)
+        return [ase.io.read(path, format=kind, do_not_split_by_at_sign=True)][index]
+    return ase.io.iread(path, index, format=kind, do_not_split_by_at_sign=True)
 
 
-def _xyz(path, kind, index, **options):
+def _xyz(path, kind, index):
     if begins_as_qm9(path):
         return read_qm9(path)[index]
-    return _whole_xyz(path, kind, index, **options)
+    return _whole_xyz(path, kind, index)
 
 
-def _whole_xyz(path, kind, index, **options):
+def _whole_xyz(path, kind, index):
     with without_blank_lines(path) as whole:
-        yield from _any(whole, kind, index, **options)
+        yield from _any(whole, kind, index)
 
 
 def _database(path, kind, index):

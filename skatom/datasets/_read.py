@@ -190,8 +190,7 @@ class _Parts:
         if kind == "extxyz" and not begins_as_qm9(path):
             self._unnamed = without_names(path) | self._unnamed
         labels, structures = self._open
-        found = images(path, kind, index, species, whole_stresses=True)
-        frames = map(self._noted, found)
+        frames = map(self._noted, images(path, kind, index, species))
         structures.append(_collected(frames, index, labels))
 
     def _noted(self, atoms):

@@ -10,7 +10,6 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import is_tensor, on_host
-from skatom._input_checks import structure_weights
 from skatom._intervals import POSITIVE
 from skatom._layers import LayeredRows
 from skatom._typing import FeaturesLike
@@ -91,11 +90,11 @@ class SummedNetworkRegressor(FeatureRegressor):
         labels = Labels.of(
             X.structures, targets, self.baseline_, noise, configurations, sample_weight
         )
-        weights = structure_weights(sample_weight, len(X))
+        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
         used = np.flatnonzero(
             (labels.has_energy | labels.has_forces | labels.has_virial) & (weights > 0)
         )
-        _check_some_weight(used)
+        check_some_weight(used)
         if len(used) < len(X):
             X, labels, weights = X[used], labels[used], weights[used]
         rows = self._rows(X)
@@ -266,7 +265,7 @@ class SummedNetworkRegressor(FeatureRegressor):
         return X
 
 
-def _check_some_weight(used):
+def check_some_weight(used):
     if not len(used):
         raise ValueError(
             "no label has weight: give at least one labelled sample a positive sample_weight"

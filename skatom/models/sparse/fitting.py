@@ -3,7 +3,6 @@
 from collections import deque
 from functools import partial
 from itertools import chain
-from numbers import Integral
 from threading import Lock
 
 import numpy as np
@@ -57,7 +56,7 @@ def representative_blocks(X, descriptors, terms, selection, n_candidates, rng):
         term.kernel.check_parameters()
         source = CenterSource(X, None if descriptors is None else descriptors[t])
         for number in np.unique(source.numbers):
-            limit = number_of(term.n_sparse, number)
+            limit = _number_of(term.n_sparse, number)
             vectors = choose_representatives(
                 source, number, term.kernel, limit, selection, n_candidates, rng
             )
@@ -314,8 +313,7 @@ def _add_structure(found, place, blocks, features_of_batch, labels, batch):
     return found.add(place, weighted_rows(blocks, features, 0, energies, labels, s))
 
 
-def number_of(n_sparse, number):
-    """The number of representatives of a species, from the parameter ``n_sparse``."""
+def _number_of(n_sparse, number):
     if not isinstance(n_sparse, dict):
         return n_sparse
     if number == WHOLE:
@@ -328,7 +326,4 @@ def number_of(n_sparse, number):
         raise ValueError(
             f"n_sparse={n_sparse} has no entry for {symbol}: give one for each species"
         )
-    limit = n_sparse[symbol]
-    if not isinstance(limit, Integral) or isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"n_sparse={n_sparse} has {limit!r} for {symbol}: give 1, 2, 3 or more")
-    return limit
+    return n_sparse[symbol]
