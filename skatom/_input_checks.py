@@ -5,6 +5,9 @@ import numpy as np
 MAX_NUMBER = 118
 # lattice vectors do not span space if their determinant, at unit lengths, is below this
 _SINGULAR = 1e-6
+# Differences between a tensor and its transpose that count as rounding, relative to its largest
+# element; and those of stresses in eV/Å³, 16 MPa, which may be as large as all of a small stress.
+_ASYMMETRY, _STRESS = 1e-2, 1e-4
 # longest coordinates, Å: rounding leaves 1e-7 Å of a distance between atoms there
 LONGEST = 1e9
 
@@ -15,7 +18,7 @@ def real_array(value, name):
     Parameters
     ----------
     value : array-like
-        Real numbers. None inside of it becomes NaN.
+        Real numbers. None inside of it becomes NaN, and so does what a masked array masks.
     name : str
         What it is, for the message.
 
@@ -29,6 +32,8 @@ def real_array(value, name):
         If there are text, complex numbers, truth values or other objects, or rows of different
         lengths.
     """
+    if isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "iuf":
+        value = value.astype(float).filled(np.nan)
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -58,13 +63,42 @@ def _described(example, array):
     return f"{kinds.get(array.dtype.kind, 'an object,')} {repr(example):.60}"
 
 
-def structure_weights(sample_weight, n):
-    """The weights of n structures; ones where none are given.
+def symmetric(tensors, name):
+    """Symmetric tensors (n, 3, 3): those given, or the means of them and their transposes.
+
+    Raises
+    ------
+    ValueError
+        If one differs from its transpose by more than rounding, as with elements in wrong order.
+    """
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(tensors - tensors.transpose(0, 2, 1)).max(axis=(1, 2))
+    if not np.nan_to_num(differences).any():
+        return tensors
+    limits = _ASYMMETRY * np.abs(tensors).max(axis=(1, 2))
+    if name == "stress":
+        limits = np.maximum(limits, _STRESS)
+    wrong = np.flatnonzero(differences > limits)
+    if len(wrong):
+        s = wrong[0]
+        raise ValueError(
+            f"{name} of structure {s} is not symmetric: it differs from its transpose by "
+            f"{differences[s]:.3g}, where at most {limits[s]:.2g} can be rounding; check the order "
+            f"of its elements (rows of the 3 x 3 matrix, or xx, yy, zz, yz, xz, xy in fields of "
+            f"six), or give the mean of both, (t + t.transpose(0, 2, 1)) / 2"
+        )
+    return (tensors + tensors.transpose(0, 2, 1)) / 2
+
+
+def structure_weights(sample_weight, n, of="structure"):
+    """The weights of n structures, or samples of a table; ones where none are given.
 
     Parameters
     ----------
     sample_weight : array-like of float, shape (n,), float, or None
     n : int
+    of : {"structure", "sample"}, default="structure"
+        What they are the weights of, for messages.
 
     Returns
     -------
@@ -83,19 +117,17 @@ def structure_weights(sample_weight, n):
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
         raise ValueError(
-            f"sample_weight has the shape {weights.shape}, but there are {n} structures: give one "
+            f"sample_weight has the shape {weights.shape}, but there are {n} {of}s: give one "
             "weight for each"
         )
     wrong = np.flatnonzero(~(weights >= 0) | np.isinf(weights))
     if len(wrong):
         raise ValueError(
-            f"the sample_weight of structure {wrong[0]} is {weights[wrong[0]]:g}: weights must be "
-            "finite and not negative; 0 leaves a structure out"
+            f"the sample_weight of {of} {wrong[0]} is {weights[wrong[0]]:g}: weights must be "
+            f"finite and not negative; 0 leaves a {of} out"
         )
     if n and not weights.any():
-        raise ValueError(
-            "all sample weights are zero: give at least one structure a positive weight"
-        )
+        raise ValueError(f"all sample weights are zero: give at least one {of} a positive weight")
     return weights
 
 

@@ -41,6 +41,14 @@ def check_may_be_features(X, model):
     """Raise an error if X is known to be no table of features."""
     check_is_no_path(X, "features or structures", "structures")
     check_is_not_single(X)
+    if hasattr(X, "labelled"):
+        raise ValueError(
+            f"got {type(X).__name__} where features are needed: they come before labels"
+        )
+    if not hasattr(X, "__len__") and not hasattr(X, "__array__"):
+        raise TypeError(
+            f"got a {type(X).__name__} where features are needed: give a table of numbers"
+        )
     of_atoms = isinstance(X, list | tuple) and len(X) > 0 and isinstance(X[0], Atoms)
     if of_atoms or hasattr(X, "positions"):
         raise TypeError(

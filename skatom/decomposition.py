@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 from skatom._device import on_host
 from skatom._typing import Array, ArrayLike
 from skatom.base import BaseEstimator
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.kernels import Gaussian, Kernel
 from skatom.memory import check_memory
 from skatom.parallel import split_rows
@@ -159,6 +160,7 @@ class RelevantDimension(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             48.0 * n * n, f"the eigenvectors of the kernel of {n} samples", "use fewer samples"
         )
         matrix = _checked_matrix(X) if self.kernel == "precomputed" else self._matrix(X, None)
+        self._origin = origin_of(X)
         self.X_fit_, self.centerer_ = X, KernelCenterer().fit(matrix) if self.center else None
         matrix = self.centerer_.transform(matrix) if self.center else matrix
         values, vectors = eigh(matrix, check_finite=False)
@@ -197,6 +199,7 @@ class RelevantDimension(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             As of `sklearn.decomposition.KernelPCA`, up to signs.
         """
         check_is_fitted(self)
+        check_origin(self, X)
         if _is_table(X):
             X = validate_data(self, X, dtype=float, reset=False)
         matrix = X if self.kernel == "precomputed" else self._matrix(X, self.X_fit_)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from skatom._input_checks import real_array
+from skatom._input_checks import real_array, symmetric
 from skatom._label_collector import LabelCollector
 from skatom._label_fields import parse_keys
 from skatom._misuse import check_is_no_path, check_may_be_labels
@@ -25,7 +25,8 @@ class Targets:
     `Pipeline`, `GridSearchCV`, `cross_validate` and `train_test_split` take it as an ordinary
     ``y``, and ``numpy.asarray(targets)`` gives the energies, so scikit-learn's own metrics apply to
     them. A structure whose label is NaN throughout is *not labelled* for that property; a label
-    that is NaN in part, or infinite, is an error.
+    that is NaN in part, or infinite, is an error. Stresses and polarisabilities are symmetric:
+    rounding is averaged, and a larger difference from the transpose is an error.
 
     Parameters
     ----------
@@ -56,7 +57,9 @@ class Targets:
     Raises
     ------
     ValueError
-        If nothing is given, shapes disagree, or a value is infinite or partly NaN.
+        If nothing is given, shapes disagree, a value is infinite or partly NaN, or a stress or
+        polarisability is not symmetric within a hundredth of its largest element (of stresses, or
+        1e-4 eV/Å³).
 
     Examples
     --------
@@ -98,6 +101,8 @@ class Targets:
             value = given.get(name)
             if value is not None:
                 self._check(name, value)
+                if LABELS[name].shape == (3, 3):
+                    value = symmetric(value, name)
             setattr(self, name, value)
 
     def _check(self, name, value):

@@ -4,14 +4,27 @@ Labels that a model cannot learn from, baselines without the derivatives that ar
 standard deviations of models that cannot give them or kept no factor.
 """
 
+from inspect import signature
+
 import numpy as np
 import pytest
-from models_under_contract import CASES, SMALL_LAMBDA_SOAP, labels_of, pipeline
+from models_under_contract import (
+    CASES,
+    SMALL_LAMBDA_SOAP,
+    SMALL_SOAP,
+    labels_of,
+    pipeline,
+    waters,
+)
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 
 from skatom import Targets
 from skatom._prediction import last_step, predict
+from skatom.kernels import Gaussian
 from skatom.models import (
+    ForceKernelRidge,
+    LatentChargeRidge,
+    SparseGaussianProcess,
     TensorKernelRidge,
 )
 from skatom.properties import LABELS, OUTPUTS
@@ -180,3 +193,106 @@ def test_no_remedy_is_named_that_would_not_help(name, output):
         model.predict(structures, **{OUTPUTS[output].keyword: True})
     assert f"but no {output}" in str(error.value)
     assert "fitted with" not in str(error.value)
+
+
+def weighted(case):
+    """A model that takes weights of structures, and the structures or features of them."""
+    model, (structures, targets) = case.make(), case.data()
+    X = structures
+    if hasattr(model, "steps"):
+        X, model = model[:-1].fit_transform(structures), model[-1]
+    return model, X, targets
+
+
+WRONG_WEIGHTS = {
+    "too few": (lambda n: np.ones(n - 1), r"the shape \(\d+,\), but there are \d+ structures"),
+    "a table": (lambda n: np.ones((n, 1)), r"the shape \(\d+, 1\), but there are \d+ structures"),
+    "negative": (lambda n: np.r_[1.0, -1.0, np.ones(n - 2)], "of structure 1 is -1: .* not nega"),
+    "missing": (lambda n: np.r_[np.ones(n - 1), np.nan], r"of structure \d+ is nan: .* be finite"),
+    "none": (np.zeros, "all sample weights are zero: give at least one structure"),
+    "text": (lambda n: ["1"] * n, "sample_weight must be real numbers, but has the text '1'"),
+}
+
+
+@cases(of=lambda case: "sample_weight" in signature(last_step(case.make()).fit).parameters)
+def test_weights_that_are_none(name):
+    model, X, targets = weighted(CASES[name])
+    for make, expected in WRONG_WEIGHTS.values():
+        with pytest.raises(ValueError, match=expected):
+            model.fit(X, targets, sample_weight=make(len(X)))
+    assert not hasattr(model, "outputs_")
+
+
+@pytest.mark.parametrize("name", ["dipole", "kernel-ridge-distances"])
+def test_weights_of_a_score_that_are_none(name):
+    model, X, targets = weighted(CASES[name])
+    model.fit(X, targets)
+    for make, expected in WRONG_WEIGHTS.values():
+        with pytest.raises(ValueError, match=expected):
+            model.score(X, targets, sample_weight=make(len(X)))
+
+
+class TestKernelModels:
+    """Slips of users of kernel models and Gaussian processes."""
+
+    structures = waters(6)
+    features = SMALL_SOAP.fit_transform(structures)
+    targets = labels_of(structures, ("energy", "forces"))
+
+    def test_what_a_masked_array_masks_is_not_labelled(self):
+        energy = np.ma.masked_array(self.targets.energy, mask=[1, 0, 0, 0, 0, 0])
+        energy.data[0] = 1e4
+        targets = Targets(energy=energy)
+        assert targets.labelled("energy").tolist() == [False] + 5 * [True]
+        whole = ForceKernelRidge(Gaussian(2.0)).fit(self.features[1:], self.targets.energy[1:])
+        found = ForceKernelRidge(Gaussian(2.0)).fit(self.features, targets)
+        np.testing.assert_array_equal(found.predict(self.features), whole.predict(self.features))
+
+    @pytest.mark.parametrize("given", [None, iter([1.0])])
+    def test_what_is_no_table(self, given):
+        with pytest.raises(TypeError, match="where features are needed: give a table"):
+            ForceKernelRidge().fit(given, self.targets)
+
+    def test_labels_before_features(self):
+        with pytest.raises(ValueError, match="got Targets where features are needed"):
+            ForceKernelRidge().fit(self.targets, self.features)
+
+    @pytest.mark.parametrize("name", ["sparse", "dipole"])
+    def test_no_structures_to_predict(self, name):
+        model, X, targets = weighted(CASES[name])
+        model.fit(X[:4], targets[:4])
+        with pytest.raises(ValueError, match="got no structures: pass at least one"):
+            model.predict(X[:0])
+
+    def test_names_of_configurations_that_nothing_asks_for(self):
+        for model in (ForceKernelRidge(), SparseGaussianProcess(n_sparse=3)):
+            with pytest.raises(ValueError, match=r"shape \(1,\): name one for each of the 6"):
+                model.fit(self.features, self.targets, configurations=["a"])
+
+    @pytest.mark.parametrize("value", ["x", np.nan, None])
+    def test_energies_of_elements_that_are_no_numbers(self, value):
+        with pytest.raises(ValueError, match="the energy of H is .*: give a finite number, in eV"):
+            ForceKernelRidge(baseline={"H": value, "O": 1.0}).fit(self.features, self.targets)
+
+    @pytest.mark.parametrize("value", ["3", 0, 2.5, True])
+    def test_numbers_of_representatives_that_are_none(self, value):
+        with pytest.raises(ValueError, match="for H: give 1, 2, 3 or more"):
+            SparseGaussianProcess(n_sparse={"H": value, "O": 2}).fit(self.features, self.targets)
+
+    def test_a_charge_that_is_no_number(self):
+        model = LatentChargeRidge(total_charge=np.nan)
+        with pytest.raises(ValueError, match="'total_charge' parameter .* Got nan"):
+            model.fit(self.features, labels_of(self.structures, ("dipole",)))
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([["a"]], "rows of real numbers, not of the type <U1"),
+            (np.full((2, 2), 1j), "rows of real numbers, not of the type complex128"),
+            ("rows.txt", "got the name 'rows.txt' where rows of features are needed"),
+            (waters(2).to_ase(), "got structures where a kernel needs rows of features"),
+        ],
+    )
+    def test_rows_that_a_kernel_cannot_compare(self, rows, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            Gaussian(1.0)(rows)

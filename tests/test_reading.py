@@ -204,6 +204,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", FACTORS)
 def test_units_and_signs(name, file, tmp_path):
     value = np.random.default_rng(2).normal(size=SHAPES[name])
+    value = value + value.T if SHAPES[name] == (3, 3) else value
     field = "f" if name in ("forces", "charges") else "x"
     path = file(tmp_path, field, value)
     for unit, factor in FACTORS[name].items():
@@ -405,6 +406,29 @@ def test_stresses_without_a_volume_are_dropped_with_a_warning(field, tmp_path):
     np.savez(path, z=[1], R=np.zeros((2, 1, 3)), E=np.zeros(2), stress=np.zeros((2, 3, 3)))
     with pytest.warns(UserWarning, match="of 2 structures that are not periodic"):
         assert read(path).targets.names == ["energy"]
+
+
+@pytest.mark.parametrize("field", ["stress", "virial", "dft"])
+def test_stresses_that_are_not_symmetric(field, tmp_path):
+    """ASE takes six of the nine numbers of a stress in extended XYZ, and no more is seen of it."""
+    images = [bulk("Cu"), bulk("Cu")]
+    stress = np.diag([0.01, 0.02, 0.03])
+    for atoms in images:
+        atoms.info[field] = stress if field != "dft" else stress.ravel()
+    keys = {"stress": "dft"} if field == "dft" else None
+    rounded = stress + 1e-5 * np.eye(3, k=-1)
+    images[1].info[field] = rounded if field != "dft" else rounded.ravel()
+    write(tmp_path / "copper.xyz", images, format="extxyz")
+    found = quietly(tmp_path / "copper.xyz", keys).targets.stress
+    np.testing.assert_array_equal(found, found.transpose(0, 2, 1))
+    if field != "virial":
+        np.testing.assert_allclose(found[1], (rounded + rounded.T) / 2)
+    wrong = stress + 0.005 * np.eye(3, k=-1)
+    images[1].info[field] = 10 * (wrong if field != "dft" else wrong.ravel())
+    write(tmp_path / "copper.xyz", images, format="extxyz")
+    refused(tmp_path / "copper.xyz", "stress of structure 1 is not symmetric: it differs from its",
+            "check the order of its elements", keys=keys)  # fmt: skip
+    assert quietly(tmp_path / "copper.xyz", keys, index="0").targets.labelled("stress").all()
 
 
 # --- nothing is made up: LAMMPS ------------------------------------------------------------------

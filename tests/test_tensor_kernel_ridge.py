@@ -510,7 +510,7 @@ def test_features_are_not_kept_by_the_model(ammonia_tensors):
         (
             "polarizability",
             [np.eye(3), np.eye(3) + np.eye(3, k=1), np.eye(3)],
-            "structure 1 differs from its transpose by 1",
+            "structure 1 is not symmetric: it differs from its transpose by 1, where at most",
         ),
     ],
 )

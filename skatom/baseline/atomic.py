@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -140,6 +141,9 @@ def _given(elements):
     unknown = [symbol for symbol in elements if symbol not in atomic_numbers]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no chemical symbol: give energies as {{'Si': -0.8}}")
+    for symbol, energy in elements.items():
+        if not isinstance(energy, Real) or not np.isfinite(energy):
+            raise ValueError(f"the energy of {symbol} is {energy!r}: give a finite number, in eV")
     by_number = sorted((atomic_numbers[symbol], float(e)) for symbol, e in elements.items())
     species, energies = zip(*by_number, strict=True)
     return np.array(species), np.array(energies)

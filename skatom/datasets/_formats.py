@@ -1,5 +1,6 @@
 """Structures of one file as `ase.Atoms`, without what the readers of ASE make up or leave out."""
 
+from functools import partial
 from itertools import islice
 
 import ase.io
@@ -7,7 +8,13 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from ase.io.formats import filetype, ioformats, string2index
 
-from skatom.datasets._xyz import begins_as_qm9, check_frame, read_qm9, without_blank_lines
+from skatom.datasets._xyz import (
+    begins_as_qm9,
+    check_frame,
+    fields_of,
+    read_qm9,
+    without_blank_lines,
+)
 
 # Formats whose atoms have numbered types, and results that their readers make up.
 _NUMBERED = ("lammps-dump-text", "lammps-dump-binary", "lammps-data", "netcdftrajectory")
@@ -24,7 +31,7 @@ def format_of(path):
         raise _unreadable(error) from error
 
 
-def images(path, kind, index, species):
+def images(path, kind, index, species, whole_stresses=False):
     """The structures of a file, one by one.
 
     Parameters
@@ -36,6 +43,8 @@ def images(path, kind, index, species):
         Which structures.
     species : list of int, or None
         Atomic numbers of the types of atoms, for formats that number types.
+    whole_stresses : bool, default=False
+        Whether stresses in extended XYZ are nine numbers, of which ASE takes six.
 
     Yields
     ------
@@ -54,7 +63,7 @@ def images(path, kind, index, species):
         )
     n_read = 0
     try:
-        for atoms in _reader(kind)(path, kind, index):
+        for atoms in _reader(kind, whole_stresses)(path, kind, index):
             if numbered and species is not None:
                 _set_elements(atoms, kind, species)
             elif numbered and n_read == 0:
@@ -81,25 +90,28 @@ def _unreadable(error, n_read=0):
     )
 
 
-def _reader(kind):
+def _reader(kind, whole_stresses):
+    if kind == "extxyz" and whole_stresses:
+        return partial(_xyz, properties_parser=fields_of)
     return {"extxyz": _xyz, "db": _database, "json": _database}.get(kind, _any)
 
 
-def _any(path, kind, index):
+def _any(path, kind, index, **options):
+    options |= {"format": kind, "do_not_split_by_at_sign": True}
     if ioformats[kind].single:
-        return [ase.io.read(path, format=kind, do_not_split_by_at_sign=True)][index]
-    return ase.io.iread(path, index, format=kind, do_not_split_by_at_sign=True)
+        return [ase.io.read(path, **options)][index]
+    return ase.io.iread(path, index, **options)
 
 
-def _xyz(path, kind, index):
+def _xyz(path, kind, index, **options):
     if begins_as_qm9(path):
         return read_qm9(path)[index]
-    return _whole_xyz(path, kind, index)
+    return _whole_xyz(path, kind, index, **options)
 
 
-def _whole_xyz(path, kind, index):
+def _whole_xyz(path, kind, index, **options):
     with without_blank_lines(path) as whole:
-        yield from _any(whole, kind, index)
+        yield from _any(whole, kind, index, **options)
 
 
 def _database(path, kind, index):

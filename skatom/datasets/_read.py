@@ -190,7 +190,8 @@ class _Parts:
         if kind == "extxyz" and not begins_as_qm9(path):
             self._unnamed = without_names(path) | self._unnamed
         labels, structures = self._open
-        frames = map(self._noted, images(path, kind, index, species))
+        found = images(path, kind, index, species, whole_stresses=True)
+        frames = map(self._noted, found)
         structures.append(_collected(frames, index, labels))
 
     def _noted(self, atoms):

@@ -21,6 +21,14 @@ _PROPERTIES = re.compile(r"Properties\s*=\s*\"?([^\s\"]+)")
 _NUMBER = re.compile(r"[-+]?\d+\.\d*([eEdD][-+]?\d+)?$")
 
 
+def fields_of(comment):
+    """The fields of the second line, with all elements of a stress, of which ASE takes six."""
+    fields = key_val_str_to_dict(comment)
+    if np.shape(fields.get("stress")) == (3, 3):
+        fields["stress"] = fields["stress"].ravel()
+    return fields
+
+
 @contextmanager
 def without_blank_lines(path):
     """The path, or that of a copy without blank lines between frames, at which ASE would stop."""

@@ -151,6 +151,11 @@ class AtomicDerivatives:
         )
 
     @property
+    def steps(self):
+        """What was done to the features of the descriptor, in turn."""
+        return self.chain.maps
+
+    @property
     def n_features(self):
         return self.chain.n_features(self.descriptor.n_features_out_)
 

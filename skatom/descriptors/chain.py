@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skatom._device import moved, namespace
-from skatom.descriptors.maps import FeatureMap
+from skatom.descriptors.maps import FeatureMap, Select
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,18 @@ class Chain:
     def n_features(self, n_features):
         """Number of features after the last map, from the number before the first."""
         return self.links[-1].map.n_features_out if self.links else n_features
+
+    @property
+    def maps(self):
+        """The maps, in turn; columns that are selected one after the other are one selection."""
+        maps = []
+        for link in self.links:
+            last, new = maps[-1] if maps else None, link.map
+            if isinstance(last, Select) and isinstance(new, Select):
+                maps[-1] = Select(last.columns[new.columns], last.n_features_in)
+            else:
+                maps.append(new)
+        return [one for one in maps if not (isinstance(one, Select) and one.selects_all)]
 
     @property
     def linear(self):

@@ -175,6 +175,11 @@ class Select(FeatureMap):
         self.columns = np.atleast_1d(np.arange(n_features)[columns])
         self.n_features_in, self.n_features_out = n_features, len(self.columns)
 
+    @property
+    def selects_all(self) -> bool:
+        """Whether all features are kept, in their order."""
+        return np.array_equal(self.columns, np.arange(self.n_features_in))
+
     def value(self, x: Any, numbers: ArrayLike | None = None) -> Any:
         return x[:, self.columns]
 

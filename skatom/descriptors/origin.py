@@ -1,4 +1,4 @@
-"""Whether features are those of the descriptor that an estimator was fitted with."""
+"""Whether features are those of the descriptor and the maps that an estimator was fitted with."""
 
 from copy import copy
 from operator import is_
@@ -6,6 +6,7 @@ from operator import is_
 import numpy as np
 
 from skatom.descriptors.features import Features
+from skatom.descriptors.tensor_features import TensorFeatures
 
 # Parameters that say how features are made, or whether they are summed, not which they are.
 _HOW = {"device", "n_jobs", "pool", "random_state", "verbose"}
@@ -14,31 +15,82 @@ _LONGEST = 40
 
 
 def origin_of(X):
-    """The descriptor of features, for an estimator to keep, without its device; None of arrays."""
-    if not isinstance(X, Features):
+    """What made features, for an estimator to keep: descriptor, maps, pooling; None of arrays.
+
+    The descriptor is without its device.
+    """
+    if not isinstance(X, Features | TensorFeatures):
         return None
     descriptor = copy(X.descriptor)
     if hasattr(descriptor, "device"):
         descriptor.device = "cpu"
-    return descriptor
+    return [descriptor, *_steps(X)]
+
+
+def _steps(X):
+    """What was done to features after the descriptor, in turn."""
+    return [] if isinstance(X, TensorFeatures) else X.derivatives.steps
 
 
 def check_origin(estimator, X):
-    """Raise a ValueError if features come from another descriptor than those of ``fit``.
+    """Raise a ValueError if features come from another descriptor, or map, than those of ``fit``.
 
-    As many features of another cutoff, or of distances that the descriptor learnt from other
-    structures, would give wrong results in silence. ``estimator._origin`` is the descriptor of
-    ``fit``, None for arrays.
+    As many features of another cutoff, or of distances or a scale that were learnt from other
+    structures, would give wrong results in silence. ``estimator._origin`` is the `origin_of` the
+    features of ``fit``.
     """
     origin = getattr(estimator, "_origin", None)
-    if origin is None or not isinstance(X, Features):
+    if origin is None or not isinstance(X, Features | TensorFeatures):
         return
-    if (difference := difference_of(origin, X.descriptor)) is not None:
+    if (difference := difference_of(origin[0], X.descriptor)) is not None:
         raise ValueError(
             f"X was made by another descriptor than the features in fit of "
             f"{type(estimator).__name__}, with {difference}: transform all structures by one "
             "fitted descriptor, as a Pipeline does"
         )
+    if (difference := _difference_of_steps(origin[1:], _steps(X))) is not None:
+        raise ValueError(
+            f"X has {difference} after the descriptor, compared with the features in fit of "
+            f"{type(estimator).__name__}: transform all structures by the same fitted steps, as a "
+            "Pipeline does"
+        )
+
+
+def check_same_origin(*sides):
+    """Raise a ValueError if two sets of features that are compared differ in what made them."""
+    origins = [
+        [side.descriptor, *_steps(side)]
+        for side in sides
+        if isinstance(side, Features | TensorFeatures)
+    ]
+    for origin in origins[1:]:
+        if (difference := difference_of_origins(origins[0], origin)) is not None:
+            raise ValueError(
+                f"features of different origin are compared, the second with {difference}: "
+                "transform all structures by the same fitted steps, as a Pipeline does"
+            )
+
+
+def difference_of_origins(first, second):
+    """What distinguishes the second of two origins, in words; None if nothing does."""
+    difference = difference_of(first[0], second[0])
+    return difference or _difference_of_steps(first[1:], second[1:])
+
+
+def _difference_of_steps(first, second):
+    names = [
+        " and ".join(
+            step if isinstance(step, str) else f"the map {type(step).__name__}" for step in steps
+        )
+        or "nothing"
+        for steps in (first, second)
+    ]
+    if names[0] != names[1]:
+        return f"{names[1]} in place of {names[0]}"
+    for mine, other in zip(first, second, strict=True):
+        if not _same(mine, other):
+            return f"another map {type(other).__name__}"
+    return None
 
 
 def difference_of(first, second):

@@ -10,7 +10,7 @@ from skatom._cpu.pairs import collect_jacobian
 from skatom._device import beside, is_tensor, moved, namespace, resolve
 from skatom.descriptors.atomic_derivatives import degrees_of, with_device
 from skatom.descriptors.chain import NO_MAPS
-from skatom.elements import species_index
+from skatom.elements import species_index, symbols
 from skatom.memory import check_memory
 from skatom.structures import groups_by_size
 
@@ -74,6 +74,11 @@ class StructureDerivatives:
         """The derivatives of some structures."""
         rows = np.atleast_1d(np.arange(len(self.structures))[key])
         return self._select(key, self.chain.select(rows))
+
+    @property
+    def steps(self):
+        """What was done to the features of the descriptor, in turn; a sum or mean in words."""
+        return self.chain.maps
 
     @property
     def n_features(self):
@@ -233,6 +238,11 @@ class PooledDerivatives(StructureDerivatives):
         """The derivatives on another device, a value of the parameter ``device``."""
         atomic = self.atomic.to(device)
         return PooledDerivatives(atomic, self.how, self.chain.to(atomic.device), self.species)
+
+    @property
+    def steps(self):
+        whose = "atoms" if self.species is None else f"the atoms of each of {symbols(self.species)}"
+        return [*self.atomic.steps, f"the {self.how} over {whose}", *super().steps]
 
     def _with(self, chain):
         return PooledDerivatives(self.atomic, self.how, chain, self.species)

@@ -6,6 +6,7 @@ import numpy as np
 
 from skatom._device import check_together, is_tensor, namespace
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.origin import check_same_origin
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
 from skatom.structures import groups_by_size, offsets_from_counts
@@ -79,6 +80,7 @@ def check_atomic_features(*sides):
                 "structures are compared by AtomicFeatures under this kernel, not by "
                 f"{type(side).__name__}: transform them by a descriptor first"
             )
+    check_same_origin(*sides)
 
 
 def check_kernel_matrix(n, m):

@@ -7,6 +7,7 @@ from typing import Any
 
 from skatom._typing import Array, ArrayLike, FeaturesLike
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.origin import check_same_origin
 from skatom.kernels.atom_sums import own_sums, sums_of_atoms
 from skatom.kernels.base import Kernel
 from skatom.kernels.feature_rows import check_features
@@ -102,6 +103,7 @@ class FeatureKernel(Kernel):
         self.check_parameters()
         if isinstance(X, AtomicFeatures):
             return sums_of_atoms(self.matrix, X, Y)
+        check_same_origin(X, Y)
         return matrix_of_rows(self.matrix, self.matrix_diagonal, *checked_rows(X, Y))
 
     def diagonal(self, X: ArrayLike) -> Array:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.origin import check_same_origin
 from skatom.descriptors.structure_features import StructureFeatures
 
 
@@ -50,3 +51,4 @@ def check_features(*sides):
             "AtomicFeatures and StructureFeatures cannot be compared: transform all structures by "
             "the same descriptor"
         )
+    check_same_origin(*sides)

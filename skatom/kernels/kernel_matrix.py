@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skatom._device import on_host
 from skatom._typing import Array
 from skatom.base import BaseEstimator
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.kernels.base import Kernel
 
 
@@ -74,7 +75,7 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
         self
         """
         self.kernel.check_parameters()
-        self.X_fit_ = X
+        self.X_fit_, self._origin = X, origin_of(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
@@ -103,4 +104,5 @@ class KernelMatrix(TransformerMixin, BaseEstimator):
         ndarray of float, shape (m, n)
         """
         check_is_fitted(self)
+        check_origin(self, X)
         return on_host(self.kernel(X, self.X_fit_))

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from skatom._misuse import check_is_no_path
 from skatom._typing import Array
 from skatom.memory import check_memory
 from skatom.parallel import split_rows, threads_over_blas
+from skatom.structures import is_atoms
 
 # Rows of a block: few enough that all threads have work.
 _FEWEST, _MOST, _BLOCKS = 64, 256, 16
@@ -37,7 +39,18 @@ def checked_rows(X: object, Y: object = None) -> tuple[Array, Array | None]:
 
 
 def _checked(X):
-    X = np.asarray(X, float)
+    check_is_no_path(X, "rows of features", "structures")
+    if is_atoms(X):
+        raise TypeError(
+            "got structures where a kernel needs rows of features: transform them by a descriptor, "
+            "such as SOAP(pool='sum')"
+        )
+    X = np.asarray(X)
+    if X.dtype.kind not in "biufO":
+        raise ValueError(
+            f"a kernel compares rows of real numbers, not of the type {X.dtype}: convert them"
+        )
+    X = X.astype(float, copy=False)
     if X.ndim != 2:
         raise ValueError(
             f"a kernel compares the rows of arrays of 2 dimensions, not of {X.ndim}: give "

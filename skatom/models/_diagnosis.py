@@ -6,6 +6,7 @@ from numbers import Real
 
 import numpy as np
 
+from skatom._input_checks import structure_weights
 from skatom._numba import is_installed
 from skatom._prediction import last_step
 from skatom._warnings import warn
@@ -77,7 +78,7 @@ def diagnose(model, X, y, sample_weight=None):
     structures = structures_of(X)
     targets, used = as_targets(y, structures), np.arange(len(structures))
     if sample_weight is not None:
-        used = np.flatnonzero(np.asarray(sample_weight) > 0)
+        used = np.flatnonzero(structure_weights(sample_weight, len(structures)) > 0)
         X, structures, targets = X[used], structures[used], targets[used]
     names = {name for name in names if targets.labelled(name).any()}
     if not names:

@@ -230,8 +230,13 @@ def per_structure(
     ndarray of float, shape (n,) or (n_atoms,)
     """
     n = len(structures)
+    if configurations is not None and np.shape(configurations) != (n,):
+        raise ValueError(
+            f"configurations have the shape {np.shape(configurations)}: name one for each of the "
+            f"{n} structures"
+        )
     if isinstance(value, dict):
-        of_structure = _of_groups(name, value, configurations, n, labelled)
+        of_structure = _of_groups(name, value, configurations, labelled)
     elif isinstance(value, Real):
         of_structure = np.full(n, float(value))
     else:
@@ -256,15 +261,10 @@ def per_structure(
     return result
 
 
-def _of_groups(name, value, configurations, n, labelled):
+def _of_groups(name, value, configurations, labelled):
     if configurations is None:
         raise ValueError(f"{name} is a dict by configuration: pass fit(..., configurations=names)")
     configurations = np.asarray(configurations)
-    if configurations.shape != (n,):
-        raise ValueError(
-            f"configurations have the shape {configurations.shape}: name one for each of the {n} "
-            "structures"
-        )
     missing = sorted({str(c) for c in configurations[labelled]} - set(value))
     if missing:
         raise ValueError(f"{name} has no entry for {', '.join(missing)}, only {list(value)}")

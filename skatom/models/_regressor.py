@@ -13,6 +13,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from skatom._input_checks import structure_weights
 from skatom._typing import Array, ArrayLike, FeaturesLike, TargetsLike
 from skatom.base import BaseEstimator
 from skatom.baseline import check_virial
@@ -195,12 +196,11 @@ return_local_energies_std : bool, default=False
         name = self._scored(targets)
         found = self._outputs(X, in_order({self.outputs_[0], name}))[name]
         true = targets.require(name)
-        if sample_weight is not None and OUTPUTS[name].per == "atom":
-            sample_weight = np.repeat(sample_weight, structures.n_atoms)
-        size = max(1, int(np.prod(OUTPUTS[name].shape)))
-        if sample_weight is not None:
-            sample_weight = np.repeat(sample_weight, size)
-        return r2_score(true.ravel(), found.ravel(), sample_weight=sample_weight)
+        weights = structure_weights(sample_weight, len(structures))
+        if OUTPUTS[name].per == "atom":
+            weights = np.repeat(weights, structures.n_atoms)
+        weights = np.repeat(weights, max(1, int(np.prod(OUTPUTS[name].shape))))
+        return r2_score(true.ravel(), found.ravel(), sample_weight=weights)
 
     def _scored(self, targets):
         """The first output that is labelled; relative energies are compared with nothing."""

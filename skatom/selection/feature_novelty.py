@@ -15,6 +15,7 @@ from skatom._device import on_host
 from skatom._typing import FeaturesLike
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.selection.novelty import Novelty, structures_of
 from skatom.structures import Structures, is_atoms
 
@@ -46,6 +47,7 @@ class FeatureNovelty(Novelty):
         """
         self._validate_params()
         X = self._start(X)
+        self._origin = origin_of(X)
         self._of_atoms = isinstance(X, AtomicFeatures)
         self._learn(X)
         self.n_structures_seen_ = len(X)
@@ -106,6 +108,8 @@ class FeatureNovelty(Novelty):
         if isinstance(X, Features):
             values = on_host(X.values)
             validate_data(self, values, reset=reset, skip_check_array=True)
+            if not reset:
+                check_origin(self, X)
             return X
         return validate_data(self, X, dtype=float, reset=reset)
 

@@ -9,13 +9,15 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import check_is_array
+from skatom._input_checks import structure_weights
 from skatom._intervals import POSITIVE
 from skatom._misuse import check_may_be_labels
 from skatom._typing import Array, ArrayLike, RandomState, TargetsLike
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.elements import species_index
 from skatom.kernels.dot_kernel import DotKernel
 from skatom.models._labels import check_labels
@@ -155,7 +157,7 @@ class LatentChargeRidge(StructureRegressor):
     _parameter_constraints = {
         "kernel": [DotKernel, None],
         "target": [StrOptions({"dipole", "charges"})],
-        "total_charge": [Real],
+        "total_charge": [Interval(Real, None, None, closed="neither")],
         "alpha": [POSITIVE, StrOptions({"loo"})],
         "n_sparse": [Interval(Integral, 1, None, closed="left"), dict],
         "selection": [StrOptions({"fps", "cur", "random"}), "array-like"],
@@ -208,11 +210,7 @@ class LatentChargeRidge(StructureRegressor):
             raise ValueError("got no structures: pass at least one")
         targets = self._targets(y, X.structures)
         used = targets.labelled(self.target)
-        weights = np.ones(len(X))
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, np.empty((len(X), 1)), dtype=float, ensure_non_negative=True
-            )
+        weights = structure_weights(sample_weight, len(X))
         used &= weights > 0
         if not used.any():
             raise ValueError("all labelled structures have the weight 0: give positive weights")
@@ -238,6 +236,7 @@ class LatentChargeRidge(StructureRegressor):
             loo_error_=found.loo_error,
             species_=basis.species,
             n_features_in_=X.n_features,
+            _origin=origin_of(X),
             outputs_=self.gives if self.target == "dipole" else ("charges",),
             absolute_energies_=False,
         )
@@ -295,6 +294,7 @@ class LatentChargeRidge(StructureRegressor):
                 f"X has {X.n_features} features, but fit saw {self.n_features_in_}: use the "
                 "descriptor of the fit"
             )
+        check_origin(self, X)
         return X
 
     def _evaluate(self, X, names):

@@ -17,6 +17,7 @@ from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, T
 from skatom.baseline import fit_baseline, less_baseline
 from skatom.descriptors.atomic_features import AtomicFeatures
 from skatom.descriptors.features import Features, structures_of
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.kernels import FCHL18, Gaussian, Kernel, StructureKernel
 from skatom.models._labels import check_labels
 from skatom.models._regressor import StructureRegressor
@@ -261,6 +262,7 @@ class ForceKernelRidge(StructureRegressor):
     def _learn(self, X, y, configurations, make_system=None):
         """`fit`; ``make_system`` gives the system of derivatives if it is shared with others."""
         kernel = self._kernel()
+        self._origin = origin_of(X)
         if isinstance(kernel, FCHL18):
             X = checked_structures(X)
             check_structures_solver(self.solver if self.basis == "derivatives" else None)
@@ -318,10 +320,12 @@ class ForceKernelRidge(StructureRegressor):
 
     def _checked(self, X):
         if hasattr(self, "dual_coef_"):
+            check_origin(self, X)
             return validate_data(self, X, reset=False)
         if self._features_type == "Structures":
             return checked_structures(X)
         check_features_type(X, self._features_type)
+        check_origin(self, X)
         return X
 
     def _evaluate(self, X, names):

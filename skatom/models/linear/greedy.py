@@ -5,9 +5,9 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import _check_sample_weight
 
 from skatom._device import DEVICES, beside, on_host, resolve
+from skatom._input_checks import structure_weights
 from skatom._intervals import POSITIVE
 from skatom.baseline import count_species, fit_baseline
 from skatom.descriptors.origin import origin_of
@@ -166,12 +166,8 @@ class GreedyRegressor(LinearModel):
 
 def check_weights(sample_weight, problem):
     """Weights of the samples as an array, 1 if there are none."""
-    if sample_weight is None:
-        return np.ones(len(problem))
-    weights = _check_sample_weight(sample_weight, problem.y, dtype=float, ensure_non_negative=True)
-    if not weights.any():
-        raise ValueError("all sample weights are zero: give at least one sample a positive weight")
-    return weights
+    of = "structure" if isinstance(problem, StructureProblem) else "sample"
+    return structure_weights(sample_weight, len(problem), of)
 
 
 def count_samples(indices, n_samples):

@@ -3,7 +3,6 @@
 from typing import Self
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
 from skatom._device import on_host
 from skatom._input_checks import structure_weights
@@ -48,13 +47,7 @@ class WeightedTable:
     @classmethod
     def of(cls, X, y, sample_weight, intercept) -> Self:
         """The samples of a checked table with weights to be checked."""
-        weights = np.ones(len(X))
-        if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
-            if not weights.any():  # scikit-learn says so from 1.7 on
-                raise ValueError(
-                    "all sample weights are zero: give at least one sample a positive weight"
-                )
+        weights = structure_weights(sample_weight, len(X), of="sample")
         return cls(X, np.asarray(y, float), weights, intercept)
 
     def __len__(self):

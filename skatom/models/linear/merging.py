@@ -3,7 +3,7 @@
 import joblib
 from sklearn.utils.validation import check_is_fitted
 
-from skatom.descriptors.origin import difference_of
+from skatom.descriptors.origin import difference_of_origins
 
 # What two models must have in common to be merged, by its name in messages.
 _SAME = {
@@ -40,7 +40,7 @@ def _difference(first, second):
         if of(first) != of(second):
             return f"{what} ({of(first)} and {of(second)})"
     if first._origin is not None and second._origin is not None:
-        difference = difference_of(first._origin, second._origin)
+        difference = difference_of_origins(first._origin, second._origin)
         if difference is not None:
             return f"their descriptors ({difference})"
     return None if joblib.hash(first.baseline_) == joblib.hash(second.baseline_) else "baselines"

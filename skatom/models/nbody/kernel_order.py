@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skatom._typing import Array, StructuresLike, TargetsLike
 from skatom.base import BaseEstimator
+from skatom.kernels.nbody.base import NBodyKernel
 from skatom.models._diagnosis import diagnose, is_part, undiagnosed
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
 from skatom.properties import takes_outputs
@@ -107,6 +108,9 @@ class KernelOrderSelector(MetaEstimatorMixin, BaseEstimator):
         """
         if not self.kernels:
             raise ValueError("kernels is empty: give those to choose from, simplest first")
+        for kernel in self.kernels:
+            if not isinstance(kernel, NBodyKernel):
+                raise TypeError(f"kernels has {kernel!r}, which is no kernel: give NBody(…)")
         with undiagnosed():
             models = [
                 clone(self.estimator).set_params(kernel=clone(kernel)).fit(X, y, **fit_params)

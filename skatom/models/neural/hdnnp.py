@@ -18,6 +18,7 @@ from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.descriptors import ACSF, FeatureScaler
 from skatom.descriptors.atomic_features import AtomicFeatures
+from skatom.descriptors.origin import origin_of
 from skatom.elements import species_index
 from skatom.models._feature_regressor import kind_of
 from skatom.models.neural.charge_interactions import ChargeInteractions
@@ -335,6 +336,7 @@ class HDNNP(SummedNetworkRegressor):
             self.scaler_ = FeatureScaler("standard", out_of_range="ignore").fit(X)
         features = self.scaler_.transform(X)
         data = self._start_structures(features, y, sample_weight, configurations, before)
+        self._origin = origin_of(X)  # what is given to predict is not yet standardised
         if not self.electrostatics:
             self.outputs_ = tuple(name for name in self.outputs_ if name != "charges")
         return self._train(data, before)

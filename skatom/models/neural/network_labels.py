@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
+from skatom._input_checks import structure_weights
 from skatom.models._labels import Labels
 from skatom.properties import LABELS
 from skatom.structures import select
@@ -67,10 +67,7 @@ def labels_of_energies(structures, targets, baseline, noise, configurations, wei
 
 def labels_of_property(name, structures, targets, weights):
     """Labels of a property that is no energy, each of noise 1, a dict of one `NetworkLabel`."""
-    n = len(structures)
-    weights = np.ones(n) if weights is None else _check_sample_weight(
-        weights, np.empty((n, 1)), dtype=float, ensure_non_negative=True
-    )  # fmt: skip
+    weights = structure_weights(weights, len(structures))
     has = targets.labelled(name) & (weights > 0)
     noise = 1 / np.sqrt(np.where(weights > 0, weights, 1.0))
     per = LABELS[name].per

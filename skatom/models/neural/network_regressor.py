@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import is_tensor, on_host
+from skatom._input_checks import structure_weights
 from skatom._intervals import POSITIVE
 from skatom._layers import LayeredRows
 from skatom._typing import FeaturesLike
@@ -90,11 +91,11 @@ class SummedNetworkRegressor(FeatureRegressor):
         labels = Labels.of(
             X.structures, targets, self.baseline_, noise, configurations, sample_weight
         )
-        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = structure_weights(sample_weight, len(X))
         used = np.flatnonzero(
             (labels.has_energy | labels.has_forces | labels.has_virial) & (weights > 0)
         )
-        check_some_weight(used)
+        _check_some_weight(used)
         if len(used) < len(X):
             X, labels, weights = X[used], labels[used], weights[used]
         rows = self._rows(X)
@@ -265,7 +266,7 @@ class SummedNetworkRegressor(FeatureRegressor):
         return X
 
 
-def check_some_weight(used):
+def _check_some_weight(used):
     if not len(used):
         raise ValueError(
             "no label has weight: give at least one labelled sample a positive sample_weight"

@@ -9,15 +9,16 @@ from typing import Self
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skatom._device import on_host
+from skatom._input_checks import structure_weights
 from skatom._intervals import POSITIVE
 from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.models._feature_regressor import kind_of
 from skatom.models.neural.descent import Adam, Momentum, quasi_newton, stochastic_descent
 from skatom.models.neural.labelled_rows import LabelledRows
-from skatom.models.neural.network_regressor import SummedNetworkRegressor, check_some_weight
+from skatom.models.neural.network_regressor import SummedNetworkRegressor
 from skatom.targets import Targets
 
 _NOISES = ("noise_energy", "noise_forces", "noise_virial")
@@ -289,11 +290,8 @@ class StructuredMLPRegressor(SummedNetworkRegressor):
     def _start_table(self, X, y, sample_weight, before):
         self._check_table(X, y)
         X, y = self._validated(X, y)
-        weights = np.ones(len(X))
-        if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
+        weights = structure_weights(sample_weight, len(X), of="sample")
         used = np.flatnonzero(weights)
-        check_some_weight(used)
         X, y, weights = X[used], np.asarray(y, float)[used], weights[used]
         self._learnt_from, self.species_, self.baseline_ = None, None, None
         self.outputs_, self.absolute_energies_ = ("energy",), True

@@ -3,6 +3,7 @@
 from collections import deque
 from functools import partial
 from itertools import chain
+from numbers import Integral
 from threading import Lock
 
 import numpy as np
@@ -56,7 +57,7 @@ def representative_blocks(X, descriptors, terms, selection, n_candidates, rng):
         term.kernel.check_parameters()
         source = CenterSource(X, None if descriptors is None else descriptors[t])
         for number in np.unique(source.numbers):
-            limit = _number_of(term.n_sparse, number)
+            limit = number_of(term.n_sparse, number)
             vectors = choose_representatives(
                 source, number, term.kernel, limit, selection, n_candidates, rng
             )
@@ -313,7 +314,8 @@ def _add_structure(found, place, blocks, features_of_batch, labels, batch):
     return found.add(place, weighted_rows(blocks, features, 0, energies, labels, s))
 
 
-def _number_of(n_sparse, number):
+def number_of(n_sparse, number):
+    """The number of representatives of a species, from the parameter ``n_sparse``."""
     if not isinstance(n_sparse, dict):
         return n_sparse
     if number == WHOLE:
@@ -326,4 +328,7 @@ def _number_of(n_sparse, number):
         raise ValueError(
             f"n_sparse={n_sparse} has no entry for {symbol}: give one for each species"
         )
-    return n_sparse[symbol]
+    limit = n_sparse[symbol]
+    if not isinstance(limit, Integral) or isinstance(limit, bool) or limit < 1:
+        raise ValueError(f"n_sparse={n_sparse} has {limit!r} for {symbol}: give 1, 2, 3 or more")
+    return limit

@@ -17,6 +17,7 @@ from skatom._intervals import POSITIVE
 from skatom._typing import ArrayLike, BaselineLike, FeaturesLike, RandomState, TargetsLike
 from skatom.baseline import fit_baseline
 from skatom.descriptors.features import Features
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.elements import species_index
 from skatom.kernels.dot_kernel import DotKernel
 from skatom.kernels.dot_product import Cosine
@@ -337,6 +338,7 @@ class SparseGaussianProcess(HasTerms, LearnsChunks, StructureRegressor):
             absolute_energies_=bool(targets.labelled("energy").any()),
             baseline_=baseline,
             species_=structures.species,
+            _origin=origin_of(X),
             term_names_=[term.name for term in terms],
             descriptors_=descriptors,
             blocks_=blocks,
@@ -417,6 +419,8 @@ class SparseGaussianProcess(HasTerms, LearnsChunks, StructureRegressor):
     def _checked(self, X):
         check_is_fitted(self, "coef_")
         structures = self._structures(X)
+        if len(structures) == 0:
+            raise ValueError("got no structures: pass at least one")
         self._check_known(X, structures)
         return X if self.descriptors_ is None else structures
 
@@ -476,4 +480,5 @@ class SparseGaussianProcess(HasTerms, LearnsChunks, StructureRegressor):
                 f"got {X.values.shape[1]} features, but the model was fitted to {n_features}: use "
                 "the descriptor as it was fitted then"
             )
+        check_origin(self, X)
         species_index(structures, self.species_)  # raises for species not seen in fit

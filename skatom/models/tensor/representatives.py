@@ -5,6 +5,7 @@ from ase.data import chemical_symbols
 
 from skatom._warnings import warn
 from skatom.kernels import Cosine
+from skatom.models.sparse.fitting import number_of
 from skatom.models.tensor.environments import rows_of_atoms
 from skatom.parallel import serial_blas
 from skatom.solvers.sampling import farthest_points, greedy_cur
@@ -40,22 +41,11 @@ def representative_atoms(features, used, n_sparse, selection, zeta, rng):
         return _given(selection, available)
     return np.concatenate([
         _of_species(
-            features, np.flatnonzero(available & (numbers == z)), _limit(n_sparse, z), selection,
+            features, np.flatnonzero(available & (numbers == z)), number_of(n_sparse, z), selection,
             zeta, rng,
         )
         for z in np.unique(numbers[available])
     ])  # fmt: skip
-
-
-def _limit(n_sparse, number):
-    if not isinstance(n_sparse, dict):
-        return n_sparse
-    symbol = chemical_symbols[number]
-    if symbol not in n_sparse:
-        raise ValueError(
-            f"n_sparse={n_sparse} has no entry for {symbol}: give one for each species"
-        )
-    return n_sparse[symbol]
 
 
 def _given(selection, available):

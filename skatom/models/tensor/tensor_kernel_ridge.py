@@ -9,11 +9,13 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from skatom._input_checks import structure_weights
 from skatom._misuse import check_may_be_labels
 from skatom._typing import ArrayLike, RandomState, TargetsLike
 from skatom.baseline import AtomicBaseline
+from skatom.descriptors.origin import check_origin, origin_of
 from skatom.descriptors.spherical_tensors import (
     cartesian_from_spherical,
     spherical_from_cartesian,
@@ -31,8 +33,6 @@ from skatom.targets import Targets, as_targets
 
 # the spherical components of each property
 _ORDERS = {"dipole": (1,), "polarizability": (0, 2)}
-# Relative difference between a polarisability and its transpose that counts as rounding.
-_ASYMMETRY = 1e-4
 
 
 class TensorKernelRidge(StructureRegressor):
@@ -230,7 +230,8 @@ class TensorKernelRidge(StructureRegressor):
         structures = X.structures[used]
         orders = _ORDERS[self.target]
         self.species_ = structures.species
-        self.n_features_in_ = X.of_order(orders[0]).n_features
+        first = X.of_order(orders[0])
+        self.n_features_in_, self._origin = first.n_features, origin_of(first)
         self.representatives_ = None
         if self._is_sparse():
             self.representatives_ = representative_atoms(
@@ -260,11 +261,7 @@ class TensorKernelRidge(StructureRegressor):
         noise = per_structure(
             "alpha", self.alpha, structures, configurations, np.ones(n, bool), smallest=smallest
         )
-        if sample_weight is None:
-            return noise, np.ones(n, bool)
-        weights = _check_sample_weight(
-            sample_weight, np.empty((n, 1)), dtype=float, ensure_non_negative=True
-        )
+        weights = structure_weights(sample_weight, n)
         return noise / np.where(weights > 0, weights, 1.0), weights > 0
 
     def _fit_order(self, X, used, lam, components, noise):
@@ -280,13 +277,16 @@ class TensorKernelRidge(StructureRegressor):
 
     def _checked(self, X):
         X = _tensor_features(X)
+        if len(X) == 0:
+            raise ValueError("got no structures: pass at least one")
         species_index(X.structures, self.species_)
-        n_features = X.of_order(next(iter(self.expansions_))).n_features
-        if n_features != self.n_features_in_:
+        first = X.of_order(next(iter(self.expansions_)))
+        if first.n_features != self.n_features_in_:
             raise ValueError(
-                f"X has {n_features} features, but fit saw {self.n_features_in_}: use the "
+                f"X has {first.n_features} features, but fit saw {self.n_features_in_}: use the "
                 "descriptor of the fit"
             )
+        check_origin(self, first)
         return X
 
     def _evaluate(self, X, names):
@@ -339,7 +339,7 @@ class TensorKernelRidge(StructureRegressor):
         check_is_fitted(self)
         X = self._checked(X)
         tensors = self._tensors(y, X.structures)
-        weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = structure_weights(sample_weight, len(X))
         mean = 0.0
         if self.target == "polarizability":
             traces = np.trace(tensors, axis1=1, axis2=2)
@@ -348,16 +348,15 @@ class TensorKernelRidge(StructureRegressor):
             np.sum((tensors - other).reshape(len(X), -1) ** 2, axis=1) @ weights
             for other in (self._means(X), mean)
         )
+        if spread == 0:  # as scikit-learn's r2_score
+            return float(errors == 0)
         return float(1 - errors / spread)
 
     def _tensors(self, y, structures):
         if not isinstance(y, Targets):
             check_may_be_labels(y, n_atoms=-1)  # dipoles have the shape of forces
         targets = y if isinstance(y, Targets) else Targets(**{self.target: y})
-        tensors = as_targets(targets, structures).require(self.target)
-        if self.target == "polarizability":
-            _check_symmetric(tensors)
-        return tensors
+        return as_targets(targets, structures).require(self.target)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -372,14 +371,3 @@ def _tensor_features(X):
             "make_pipeline(LambdaSOAP(), TensorKernelRidge())"
         )
     return X
-
-
-def _check_symmetric(tensors):
-    difference = np.abs(tensors - tensors.transpose(0, 2, 1)).max(axis=(1, 2))
-    wrong = np.flatnonzero(difference > _ASYMMETRY * np.abs(tensors).max(axis=(1, 2)))
-    if len(wrong):
-        raise ValueError(
-            f"polarizability of structure {wrong[0]} differs from its transpose by "
-            f"{difference[wrong[0]]:.3g}, and it should be symmetric: check the order of its "
-            "elements, or give (a + a.transpose(0, 2, 1)) / 2"
-        )
