@@ -187,6 +187,7 @@ def test_energies_may_be_a_column(water, save):
 def test_lattice_vectors_are_columns(water, save):
     lattice = np.array([[8.0, 1.0, 0.5], [0.0, 9.0, 0.7], [0.0, 0.0, 7.0]])
     stress = np.arange(36.0).reshape(4, 3, 3)
+    stress += stress.transpose(0, 2, 1)
     data = read(save(water | {"lattice": lattice, "stress": stress, "r_unit": "Bohr"}))
     assert data.structures.pbc.all()
     np.testing.assert_allclose(data.structures.cells, np.stack([lattice.T * units.Bohr] * 4))

@@ -18,6 +18,7 @@ from skatom.descriptors import (
     InverseDistances,
     ThermometerEncoder,
 )
+from skatom.descriptors.maps import Linear
 from skatom.kernels import Cosine, Gaussian, KernelMatrix, Laplacian, StructureKernel
 from skatom.models import LinearPotential
 from skatom.random_features import (
@@ -123,6 +124,21 @@ class TestStepsAfterTheDescriptor:
             model.predict(again.transform(self.features))
         with pytest.raises(ValueError, match="nothing in place of the map Scale after"):
             model.predict(self.features)
+
+    def test_rounding_in_learnt_arrays_is_no_difference(self):
+        """Two devices do not learn the same principal components to the last bit."""
+        matrix = np.eye(4, self.features.n_features)
+        model = self.fitted(self.features.map(Linear(matrix)))
+        near, far = (self.features.map(Linear(matrix + shift)) for shift in (1e-8, 1e-5))
+        assert np.isfinite(model.predict(near)).all()
+        with pytest.raises(ValueError, match="another map Linear"):
+            model.predict(far)
+
+    def test_sums_where_atoms_are_needed(self):
+        scaler = FeatureScaler().fit(self.features)
+        for wrong in (self.features.pool("sum"), self.features.pool("mean")):
+            with pytest.raises(ValueError, match="is StructureFeatures, .* give it AtomicFeatures"):
+                scaler.transform(wrong)
 
     def test_other_columns(self):
         n = self.features.n_features

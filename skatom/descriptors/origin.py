@@ -12,6 +12,9 @@ from skatom.descriptors.tensor_features import TensorFeatures
 _HOW = {"device", "n_jobs", "pool", "random_state", "verbose"}
 # Characters of values in messages.
 _LONGEST = 40
+# Differences of learnt arrays, relative to the largest element, that another machine or device may
+# make of the same structures.
+_ROUNDING = 1e-6
 
 
 def origin_of(X):
@@ -47,6 +50,15 @@ def check_origin(estimator, X):
             f"X was made by another descriptor than the features in fit of "
             f"{type(estimator).__name__}, with {difference}: transform all structures by one "
             "fitted descriptor, as a Pipeline does"
+        )
+    kinds = [
+        "StructureFeatures" if any(isinstance(step, str) for step in steps) else "AtomicFeatures"
+        for steps in (origin[1:], _steps(X))
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"X is {kinds[1]}, but {type(estimator).__name__} was fitted to {kinds[0]}: give it "
+            f"{kinds[0]}"
         )
     if (difference := _difference_of_steps(origin[1:], _steps(X))) is not None:
         raise ValueError(
@@ -121,9 +133,8 @@ def _same(first, second):
     if first is second:
         return True
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
-        # NaN is equal to itself, also in arrays of objects
-        return np.shape(first) == np.shape(second) and bool(
-            np.all((np.asarray(first) == second) | (np.asarray(first) != first))
+        return np.shape(first) == np.shape(second) and _same_elements(
+            np.asarray(first), np.asarray(second)
         )
     if type(first) is not type(second):
         return bool(np.all(first == second))
@@ -134,3 +145,13 @@ def _same(first, second):
     if hasattr(first, "__dict__") and not callable(first):
         return difference_of(first, second) is None
     return bool(np.all(first == second))
+
+
+def _same_elements(first, second):
+    """Whether arrays of one shape are equal, real numbers within rounding; NaN equals itself."""
+    same = (first == second) | ((first != first) & (second != second))
+    if same.all() or first.dtype.kind != "f" or second.dtype.kind != "f":
+        return bool(same.all())
+    finite = np.isfinite(first) & np.isfinite(second)
+    limit = _ROUNDING * np.abs(first[finite]).max(initial=0.0)
+    return bool(np.all(same | (finite & (np.abs(first - second) <= limit))))

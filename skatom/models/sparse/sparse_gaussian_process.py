@@ -480,5 +480,5 @@ class SparseGaussianProcess(HasTerms, LearnsChunks, StructureRegressor):
                 f"got {X.values.shape[1]} features, but the model was fitted to {n_features}: use "
                 "the descriptor as it was fitted then"
             )
-        check_origin(self, X)
         species_index(structures, self.species_)  # raises for species not seen in fit
+        check_origin(self, X)
