@@ -55,10 +55,10 @@ def direct_modulus(atoms, charges, n, l, j, beta):
     shifts = np.array(list(product(*repeats))) @ atoms.cell.array
     vectors = atoms.positions[:, None, None] - atoms.positions[:, None] - shifts
     r = np.linalg.norm(vectors, axis=-1)
-    inside = r < 6 * 2**j * beta
+    fall = np.clip(r / (2**j * beta) - 6, 0, 0.25) / 0.25  # over which wavelets end
     theta = np.arccos(np.clip(vectors[..., 2] / np.where(r > 0, r, 1), -1, 1))
     phi = np.arctan2(vectors[..., 1], vectors[..., 0])
-    radial = np.where(inside, q_function(n, l, j, beta, r), 0)
+    radial = q_function(n, l, j, beta, r) * np.cos(0.5 * pi * fall) ** 2
     squares = 0
     for m in range(-l, l + 1):
         psi = radial * harmonic(l, m, theta, phi)
@@ -252,6 +252,15 @@ def test_smooth_at_the_cutoff():
     inside, outside = scattering.fit_transform(pair)
     scale = np.abs(outside.values).max(axis=0)
     assert np.abs(inside.values - outside.values).max() < 1e-5 * scale.max()
+
+
+def test_smooth_where_wavelets_end():
+    """Neighbours of a lattice at just that distance do not come and go by rounding."""
+    scattering = PointScattering(beta=0.5, scales=(0, 1), exponents=(1, 2)).fit([molecule("CO")])
+    for end in (scattering.cutoff_ / 2, scattering.cutoff_):
+        pair = [Atoms("CO", [[0, 0, 0], [0, 0, d]]) for d in end * np.array([1 - 1e-14, 1 + 1e-14])]
+        inside, outside = scattering.transform(pair[:1]), scattering.transform(pair[1:])
+        np.testing.assert_allclose(inside.values, outside.values, rtol=1e-12, atol=1e-15)
 
 
 # --- derivatives --------------------------------------------------------------------------------

@@ -72,8 +72,9 @@ class PointScattering(AtomicDescriptor):
         The charges c, as in `WaveletScattering`: "auto" is a channel for every species, the
         valence and the core electrons, and √Z.
     cutoff : float, default=None
-        Cutoff radius of the wavelets in Å. None: 6 times the width of their Gaussian, which is
-        exact to 1e-6. The cost is cubic in this radius, so give a cutoff for large scales.
+        Cutoff radius of the wavelets in Å. None: 6.25 times the width of their Gaussian, of which
+        they fall to 0 over the last 0.25; this is exact to 1e-6. The cost is cubic in this radius,
+        so give a cutoff for large scales.
     cutoff_width : float, default=1.0
         Width in Å of the shell below ``cutoff``, if it is given, over which wavelets fall to 0 as
         a cosine.

@@ -19,8 +19,7 @@ class WaveletBank(NamedTuple):
 
     width: float  # standard deviation of the Gaussian, Å
     reach: float  # where the wavelets end, Å
-    cutoff: float  # where the taper ends, Å; infinite: no taper
-    cutoff_width: float
+    taper: float  # width of the shell below reach over which they fall to 0, Å
     norm: np.ndarray  # see harmonics.normalization
     degrees: np.ndarray  # l of each wavelet
     coefficients: np.ndarray  # (n_wavelets, n_max), of G in powers of r²/2 width², without r^l
@@ -30,21 +29,21 @@ class WaveletBank(NamedTuple):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _taper(r, cutoff, cutoff_width):
-    """1, falling as a cosine to 0 over the last ``cutoff_width``; and its derivative."""
-    start = cutoff - cutoff_width
+def _taper(r, reach, width):
+    """1, falling as a cosine to 0 over the last ``width`` below ``reach``; and its derivative."""
+    start = reach - width
     if r <= start:
         return 1.0, 0.0
-    x = np.pi * (r - start) / cutoff_width
-    return 0.5 * (1 + np.cos(x)), -0.5 * np.pi / cutoff_width * np.sin(x)
+    x = np.pi * (r - start) / width
+    return 0.5 * (1 + np.cos(x)), -0.5 * np.pi / width * np.sin(x)
 
 
 @callee(cache=True, fastmath=FASTMATH)
 def _radial(r, shape, degrees, coefficients, g, dg):
     """G_w(r) and G'_w(r) of all wavelets of the scale."""
-    width, cutoff, cutoff_width = shape
+    width, reach, taper = shape
     t, dt = 0.5 * (r / width) * (r / width), r / (width * width)
-    f, df = _taper(r, cutoff, cutoff_width)
+    f, df = _taper(r, reach, taper)
     gauss = np.exp(-t)
     for w in range(len(g)):
         row, l = coefficients[w], degrees[w]
