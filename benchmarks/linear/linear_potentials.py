@@ -14,7 +14,6 @@ their energies and forces are compared first. Both fit energies and forces of si
 least squares.
 """
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass
@@ -38,8 +37,8 @@ from benchmarks.harness import (
 from skatom import Targets
 from skatom.datasets import read
 from skatom.descriptors import MomentTensor
-from skatom.descriptors.contractions import Basis, compile_program, n_monomials
-from skatom.models import LinearPotential
+from skatom.descriptors.contractions import Basis, compile_program
+from skatom.models import LinearPotential, write_mtp
 from skatom.solvers import NormalEquations
 
 # cutoff in Å, and MAE of energies (meV/atom) and forces (eV/Å): the better of moment tensor
@@ -209,12 +208,12 @@ def _solutions(gram, alphas):
 def speed(options):
     peer, script = peer_of(options, _PEER), peer_script("motep_potential.py")
     with tempfile.TemporaryDirectory() as folder:
-        structures, model = Path(folder) / "silicon.xyz", Path(folder) / "model.json"
+        structures, model = Path(folder) / "silicon.xyz", Path(folder) / "silicon.mtp"
         X, y = _element("Si", "train")
         X, y = X[:_SPEED_FRAMES], y[:_SPEED_FRAMES]
         _write_images(structures, X, y)
         descriptor, potential = _speed_model(X, y)
-        _write_model(model, descriptor, potential)
+        write_mtp(potential, model)
         if peer:
             _agreement(
                 run_process((peer, script, "print", structures, model), 1), X, potential, descriptor
@@ -267,40 +266,6 @@ def _write_images(path, X, y):
             atoms, energy=y.energy[s], forces=y.forces[own_atoms], stress=np.zeros(6)
         )
     write(path, images)
-
-
-def _write_model(path, descriptor, potential):
-    """The model in the arrays of MLIP's potentials: sums of products of earlier numbers."""
-    basis = Basis(_SPEED_LEVEL, 4, 4, 5, 10, 1)
-    program = compile_program(basis)
-    basics = [
-        [mu, n - s, s - c, c]
-        for mu, degree in enumerate(program.degrees)
-        for n in range(degree + 1)
-        for s in range(n + 1)
-        for c in range(s + 1)
-    ]
-    assert len(basics) == sum(map(n_monomials, program.degrees))
-    times = [
-        [int(program.left[t]), int(program.right[t]), int(program.factors[t]), len(basics) + k]
-        for k in range(len(program.starts) - 1)
-        for t in range(program.starts[k], program.starts[k + 1])
-    ]
-    radial = np.asarray(descriptor.radial_coefficients).transpose(1, 2, 0, 3)
-    path.write_text(json.dumps({
-        "species": [14], "scaling": 1.0,
-        "radial_basis": {
-            "type": "RBChebyshev", "min": descriptor.r_min, "max": descriptor.cutoff, "size": 8
-        },
-        "radial_funcs_count": len(program.degrees), "radial_coeffs": radial.tolist(),
-        "alpha_moments_count": len(basics) + len(program.starts) - 1,
-        "alpha_index_basic_count": len(basics), "alpha_index_basic": basics,
-        "alpha_index_times_count": len(times), "alpha_index_times": times,
-        "alpha_scalar_moments": len(program.scalars),
-        "alpha_moment_mapping": program.scalars.tolist(),
-        "species_coeffs": potential.intercept_.tolist(),
-        "moment_coeffs": potential.coef_.ravel().tolist(),
-    }), encoding="utf-8")  # fmt: skip
 
 
 def _agreement(theirs, X, potential, descriptor):

@@ -13,7 +13,7 @@ import tempfile
 import numpy as np
 from ase.io import read
 from motep.calculator import MTP
-from motep.potentials.mtp.data import MTPData
+from motep.io.mlip.mtp import read_mtp
 from motep.train.trainer import Trainer
 
 from benchmarks.harness import repeated_within
@@ -21,15 +21,10 @@ from benchmarks.harness import repeated_within
 logging.disable(logging.CRITICAL)
 
 
-def potential(path):
-    """The potential that skatom wrote: contractions, radial functions and coefficients."""
-    with open(path, encoding="utf-8") as file:
-        given = json.load(file)
-    data = MTPData(radial_basis=given.pop("radial_basis"))
-    data.species = given.pop("species")
-    for name, value in given.items():
-        kind = np.float64 if name.endswith("coeffs") else np.int32
-        setattr(data, name, np.array(value, kind) if isinstance(value, list) else value)
+def potential(path, images):
+    """The potential of a file, whose species are numbered in the order of atomic numbers."""
+    data = read_mtp(path)
+    data.species = np.unique(np.concatenate([atoms.numbers for atoms in images]))
     return data
 
 
@@ -52,7 +47,8 @@ def predict(images, data):
 
 def main():
     task, structures, model = sys.argv[1:]
-    images, data = read(structures, ":"), potential(model)
+    images = read(structures, ":")
+    data = potential(model, images)
     if task == "print":
         print(json.dumps(predict(images, data)))
         return

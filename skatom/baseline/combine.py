@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+from ase import Atoms
 from sklearn.base import clone
 
 from skatom._input_checks import structure_weights
@@ -12,7 +13,7 @@ from skatom._typing import Array, ArrayLike, BaselineLike, FeaturesLike, Structu
 from skatom.baseline.atomic import AtomicBaseline
 from skatom.baseline.base import Baseline
 from skatom.baseline.estimator import EstimatorBaseline
-from skatom.structures import as_structures
+from skatom.structures import Structures, as_structures
 from skatom.targets import Targets, as_targets
 
 
@@ -213,6 +214,39 @@ def check_virial(virial: Array, baseline: Baseline) -> None:
             f"the baseline {baseline} predicts no stress, and stresses are to be learnt or "
             "predicted: use a baseline that predicts it, or baseline=None"
         )
+
+
+def energies_of_elements(baseline: Baseline | None, species: Array) -> Array:
+    """Energies of atoms of each species, for files of models that have constants only.
+
+    Parameters
+    ----------
+    baseline : Baseline or None
+        A fitted baseline.
+    species : array-like of int, shape (n_species,)
+        Atomic numbers.
+
+    Returns
+    -------
+    ndarray of float, shape (n_species,), eV
+
+    Raises
+    ------
+    ValueError
+        If the baseline is more than energies of the elements.
+    """
+    if baseline is None:
+        return np.zeros(len(species))
+    dimers = Structures.from_ase([
+        Atoms([a, b], [[0, 0, 0], [0, 0, r]])
+        for a in species for b in species for r in (0.5, 1.0, 2.0, 4.0)
+    ])  # fmt: skip
+    if np.any(baseline.differentiate(dimers)[1]):
+        raise ValueError(
+            "the baseline of the model has forces, which the files would lack: fit with "
+            'baseline="elements", or run the model by skatom.lammps'
+        )
+    return baseline.energies(Structures.from_ase([Atoms([z]) for z in species]))
 
 
 def less_baseline(targets: Targets, structures: Any, baseline: Baseline) -> Targets:

@@ -32,15 +32,22 @@ def lammps(arguments):
 
 
 def export(arguments):
-    """Write a model in a format of LAMMPS, and print the commands that read it."""
+    """Write a model in a format of LAMMPS or MLIP, and print how it is read."""
     from skatom._persistence import load_model
     from skatom._prediction import last_step
+    from skatom.models import LinearPotential, MomentTensorPotential, write_mtp
 
-    model = last_step(load_model(arguments.model))
+    whole = load_model(arguments.model)
+    model = last_step(whole)
+    if isinstance(model, LinearPotential | MomentTensorPotential):
+        path = f"{arguments.out}.mtp"
+        symbols = write_mtp(whole, path)
+        numbers = ", ".join(f"{k} is {symbol}" for k, symbol in enumerate(symbols))
+        print(f"Saved     {path}: species {numbers}")
+        return
     if not hasattr(model, "write_lammps"):
         raise ValueError(
             f"{type(model).__name__} has no equivalent in LAMMPS: run it by skatom lammps, or fit "
-            "a MappedForceField, which can be written"
+            "a MappedForceField or a moment tensor potential, which can be written"
         )
-    commands = model.write_lammps(arguments.out)
-    print("\n".join(commands))
+    print("\n".join(model.write_lammps(arguments.out)))

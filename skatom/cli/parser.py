@@ -255,11 +255,11 @@ def _add_export(commands):
     parser = formatted(
         commands.add_parser,
         "export",
-        help="write a model of pairs and triangles for LAMMPS",
+        help="write a model for LAMMPS or MLIP",
         description="""\
 Writes the pairs and triangles of a MappedForceField for pair_style table and pair_style uf3 of
-LAMMPS, and prints the commands that use them. LAMMPS then needs neither Python nor skatom, and runs
-on any number of ranks.""",
+LAMMPS, and prints the commands that use them; or a moment tensor potential for MLIP and its
+interface to LAMMPS. These then need neither Python nor skatom, and run on any number of ranks.""",
         epilog=f"""\
 example
   skatom export silicon.joblib --out silicon

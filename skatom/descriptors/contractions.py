@@ -204,6 +204,18 @@ def monomial_index(exponents):
     return n_monomials(a + b + c - 1) + (b + c) * (b + c + 1) // 2 + c
 
 
+def basic_moments(degrees, n_channels):
+    """Function and exponents (a, b, c) of each component of the moments, in their order.
+
+    Functions are numbered by channel, then by μ.
+    """
+    one = [(mu, *e) for mu, degree in enumerate(degrees)
+           for rank in range(degree + 1) for e, _ in _exponents(rank)]  # fmt: skip
+    return np.concatenate(
+        [np.array(one) + [channel * len(degrees), 0, 0, 0] for channel in range(n_channels)]
+    )
+
+
 @cache
 def _exponents(rank):
     """All (a, b, c) with a + b + c = rank, and how many orders of indices each stands for."""

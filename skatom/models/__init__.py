@@ -12,6 +12,7 @@ from skatom.models.linear.bagged_greedy_ols import BaggedGreedyOLS
 from skatom.models.linear.greedy_ols import GreedyOLS
 from skatom.models.linear.linear_potential import LinearPotential
 from skatom.models.linear.moment_tensor_potential import MomentTensorPotential
+from skatom.models.linear.mtp_file import write_mtp
 from skatom.models.nbody.kernel_order import KernelOrderSelector
 from skatom.models.nbody.mapped_force_field import MappedForceField
 from skatom.models.nbody.nbody_gaussian_process import NBodyGaussianProcess
@@ -51,6 +52,7 @@ __all__ = [
     "SparseGaussianProcess",
     "StructuredMLPRegressor",
     "TensorKernelRidge",
+    "write_mtp",
 ]
 
 refuse_files_of_0_1()

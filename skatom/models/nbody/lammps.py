@@ -3,17 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols
 
 from skatom._files import written_whole
+from skatom.baseline import energies_of_elements
 from skatom.models.nbody import uf3
-from skatom.structures import Structures
 
 
 def write_potential(model, prefix, n_points):
     """Write the files, see `MappedForceField.write_lammps`."""
-    _check_baseline(model)
+    energies_of_elements(model.baseline_, model.species_)  # raises if it has forces
     prefix = Path(prefix)
     orders = {table.order for table in model.expansion_.tables}
     symbols = [chemical_symbols[z] for z in model.species_]
@@ -28,21 +27,6 @@ def write_potential(model, prefix, n_points):
         uf3.write_triangles(model, path, symbols)
         commands.append(f"pair_coeff * * uf3 {path} {' '.join(symbols)}")
     return ["units metal", f"pair_style hybrid/scaled {' '.join(styles)}", *commands]
-
-
-def _check_baseline(model):
-    """ValueError if the baseline is more than energies of elements."""
-    if model.baseline_ is None:
-        return
-    dimers = Structures.from_ase([
-        Atoms([a, b], [[0, 0, 0], [0, 0, r]])
-        for a in model.species_ for b in model.species_ for r in (0.5, 1.0, 2.0, 4.0)
-    ])  # fmt: skip
-    if np.any(model.baseline_.differentiate(dimers)[1]):
-        raise ValueError(
-            "the baseline of the model has forces, which the files would lack: fit with "
-            'baseline="elements", or run the model by skatom.lammps'
-        )
 
 
 def _write_pairs(model, path, symbols, n_points):
