@@ -225,7 +225,7 @@ class TestInvariance:
     def test_neighbours_that_are_given_are_not_searched(self, fitted, monkeypatch):
         _, model, structures, _ = fitted
         expected = everything(model, structures[:3])
-        pairs = neighbor_list(structures[:3], 6.0)
+        pairs = neighbor_list(structures[:3], 6.5)
         known = structures[:3].with_neighbors(pairs)
         monkeypatch.setattr("skatom._cpu.neighbors.build_grids", None)
         for name, values in everything(model, known).items():

@@ -362,7 +362,7 @@ def test_species_and_features_of_others_are_errors(name):
     learnt = clone(TRANSFORMERS[name]).fit(descriptor.transform(carbon))
     with pytest.raises(ValueError, match="contains O"):
         learnt.transform(descriptor.transform([molecule("CH3OH")]))
-    with pytest.raises(ValueError, match="the sum over atoms in place of nothing"):
+    with pytest.raises(ValueError, match="is StructureFeatures, .* give it AtomicFeatures"):
         learnt.transform(descriptor.transform(carbon).pool("sum"))
     with pytest.raises(ValueError, match="features as input"):
         learnt.transform(points(3, 4))

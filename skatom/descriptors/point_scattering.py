@@ -13,12 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from skatom._intervals import POSITIVE
 from skatom._typing import Array
 from skatom.descriptors._cpu import point_scattering as _cpu
+from skatom.descriptors._cpu.point_wavelets import REACH
 from skatom.descriptors.base import AtomicDescriptor
 from skatom.descriptors.scattering.charges import channel_table
 from skatom.descriptors.scattering.lengths import nearest_distance
 from skatom.descriptors.scattering.paths import Paths
 from skatom.descriptors.scattering.point_columns import first_columns, second_columns
-from skatom.descriptors.scattering.point_wavelets import REACH, wavelet_banks
+from skatom.descriptors.scattering.point_wavelets import wavelet_banks
 from skatom.descriptors.scattering.wavelets import base_width, orbital_pairs
 from skatom.memory import check_memory
 from skatom.parallel import run_in_threads

@@ -28,7 +28,7 @@ def _convolve_one(i, atom, starts, indices, vectors, scale, x, work, psi, f, tot
     """f (n_components, n_fields) of the centre i, which is this atom, and Σ_k x[k]."""
     l_max, recursion, harmonic, _, radial = work
     g, dg = radial[0], radial[1]
-    shape = scale.width, scale.reach, scale.taper
+    shape = scale.width, scale.cutoff, scale.cutoff_width
     reach, norm, degrees, coefficients = scale.reach, scale.norm, scale.degrees, scale.coefficients
     n = len(total)
     f[:] = 0.0
@@ -150,7 +150,7 @@ def transpose(first, last, starts, indices, vectors, scale, x, cotangent, dx, ou
     n_fields = cotangent.shape[2]
     l_max, recursion, harmonic, solid, radial = scratch(scale)
     g, dg = radial[0], radial[1]
-    shape = scale.width, scale.reach, scale.taper
+    shape = scale.width, scale.cutoff, scale.cutoff_width
     reach, norm, degrees, coefficients = scale.reach, scale.norm, scale.degrees, scale.coefficients
     psi, dpsi = np.empty(scale.starts[-1]), np.empty((3, scale.starts[-1]))
     sign = np.empty(len(psi))
@@ -196,7 +196,7 @@ def jacobian(first, last, starts, indices, vectors, scale, atoms, x, powers, col
     n_fields = columns.shape[1]
     work, psi = scratch(scale), np.empty(scale.starts[-1])
     l_max, recursion, harmonic, solid, radial = work
-    shape = scale.width, scale.reach, scale.taper
+    shape = scale.width, scale.cutoff, scale.cutoff_width
     dpsi = np.empty((3, len(psi)))
     f, total = np.empty((len(psi), n_fields)), np.empty(n_fields)
     modulus = np.empty((len(scale.degrees), n_fields))
@@ -264,7 +264,7 @@ def pooled_jacobian(
     x = np.ascontiguousarray(x[:, first:last])
     work, psi = scratch(scale), np.empty(scale.starts[-1])
     l_max, recursion, harmonic, solid, radial = work
-    shape = scale.width, scale.reach, scale.taper
+    shape = scale.width, scale.cutoff, scale.cutoff_width
     dpsi = np.empty((3, len(psi)))
     f, total = np.empty((len(psi), n_fields)), np.empty(n_fields)
     modulus, along, inner = np.empty(n_fields), np.empty((3, n_fields)), np.empty(n_fields)

@@ -13,13 +13,18 @@ from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
+# Wavelets end at this many standard deviations of their Gaussian, and fall to 0 over the last of
+# them: where they begin to fall, the Gaussian is 1.5e-8.
+REACH, _FALL = 6.25, 0.25
+
 
 class WaveletBank(NamedTuple):
     """The wavelets of one scale, for compiled code."""
 
     width: float  # standard deviation of the Gaussian, Å
     reach: float  # where the wavelets end, Å
-    taper: float  # width of the shell below reach over which they fall to 0, Å
+    cutoff: float  # where the taper ends, Å; infinite: no taper
+    cutoff_width: float
     norm: np.ndarray  # see harmonics.normalization
     degrees: np.ndarray  # l of each wavelet
     coefficients: np.ndarray  # (n_wavelets, n_max), of G in powers of r²/2 width², without r^l
@@ -29,21 +34,23 @@ class WaveletBank(NamedTuple):
 
 
 @callee(cache=True, fastmath=FASTMATH)
-def _taper(r, reach, width):
-    """1, falling as a cosine to 0 over the last ``width`` below ``reach``; and its derivative."""
-    start = reach - width
+def _taper(r, cutoff, cutoff_width):
+    """1, falling as a cosine to 0 over the last ``cutoff_width``; and its derivative."""
+    start = cutoff - cutoff_width
     if r <= start:
         return 1.0, 0.0
-    x = np.pi * (r - start) / width
-    return 0.5 * (1 + np.cos(x)), -0.5 * np.pi / width * np.sin(x)
+    x = np.pi * (r - start) / cutoff_width
+    return 0.5 * (1 + np.cos(x)), -0.5 * np.pi / cutoff_width * np.sin(x)
 
 
 @callee(cache=True, fastmath=FASTMATH)
 def _radial(r, shape, degrees, coefficients, g, dg):
     """G_w(r) and G'_w(r) of all wavelets of the scale."""
-    width, reach, taper = shape
+    width, cutoff, cutoff_width = shape
     t, dt = 0.5 * (r / width) * (r / width), r / (width * width)
-    f, df = _taper(r, reach, taper)
+    one, slope = _taper(r, REACH * width, _FALL * width)
+    f, df = _taper(r, cutoff, cutoff_width)
+    f, df = f * one, df * one + f * slope
     gauss = np.exp(-t)
     for w in range(len(g)):
         row, l = coefficients[w], degrees[w]

@@ -6,11 +6,7 @@ import numpy as np
 from scipy.special import binom
 
 from skatom.descriptors._cpu.harmonics import normalization
-from skatom.descriptors._cpu.point_wavelets import WaveletBank
-
-# Wavelets end at this many standard deviations of their Gaussian, and fall to 0 over the last of
-# them: where it begins to fall, the Gaussian is 1.5e-8.
-REACH, _TAPER = 6.25, 0.25
+from skatom.descriptors._cpu.point_wavelets import REACH, WaveletBank
 
 
 def wavelet_banks(orbitals, scales, beta, longest, cutoff, cutoff_width, self_term):
@@ -33,14 +29,14 @@ def wavelet_banks(orbitals, scales, beta, longest, cutoff, cutoff_width, self_te
     banks = []
     for j in scales:
         width = float(2**j * beta)
-        is_cut = cutoff is not None and cutoff < REACH * width
         table = np.zeros((len(orbitals), max(n - l for n, l in orbitals)))
         for row, (n, l) in zip(table, orbitals, strict=True):
             row[: n - l] = 2 ** (-j * (3 + l)) * radial_coefficients(n, l, beta)
         bank = WaveletBank(
             width=width,
             reach=min(REACH * width, longest),
-            taper=float(cutoff_width if is_cut else _TAPER * width),
+            cutoff=np.inf if cutoff is None else float(cutoff),
+            cutoff_width=float(cutoff_width),
             norm=norm,
             degrees=degrees,
             coefficients=table,
