@@ -19,6 +19,8 @@ from skatom import Structures
 from skatom.cli import main
 from skatom.descriptors import ACSF, FeatureScaler, MomentTensor
 from skatom.models import (
+    BaggedGreedyOLS,
+    GreedyOLS,
     LinearPotential,
     MomentTensorPotential,
     PairRepulsion,
@@ -105,6 +107,11 @@ MODELS = {
     "few coefficients": lambda: make_pipeline(
         MomentTensor(**SMALL), LinearPotential(solver=Lasso(1e-4))
     ),
+    "a few terms": lambda: make_pipeline(MomentTensor(**SMALL), GreedyOLS(12)),
+    "the mean of a few terms": lambda: make_pipeline(
+        MomentTensor(**SMALL, by_center=False),
+        BaggedGreedyOLS(n_estimators=2, max_terms=8, random_state=0),
+    ),
     "products of one moment": lambda: make_pipeline(
         MomentTensor(cutoff=3.6, level=2), LinearPotential(1e-8)
     ),
@@ -142,6 +149,21 @@ def test_one_species_has_one_set_of_invariants(tmp_path):
     # as many as in the tables of MLIP
     assert int(file.values["alpha_scalar_moments"]) == 29
     assert energy_of(file, X.to_ase()[0], ["Si"]) == pytest.approx(model.predict(X[:1])[0], 1e-10)
+
+
+def test_files_of_few_terms_are_short(tmp_path):
+    X = crystals(8)
+    y = labels_of(X, ["energy", "forces"])
+    numbers = {}
+    for model in (GreedyOLS(6), LinearPotential(1e-8)):
+        write_mtp(make_pipeline(MomentTensor(**SMALL), model).fit(X, y), tmp_path / "inp.mtp")
+        values = read_file(tmp_path / "inp.mtp").values
+        numbers[type(model)] = [
+            int(values[f"alpha_{name}"])
+            for name in ("scalar_moments", "moments_count", "index_times_count")
+        ]
+    assert numbers[GreedyOLS][0] <= 6
+    assert all(3 * n < m for n, m in zip(*numbers.values(), strict=True))
 
 
 def test_the_command_writes_the_file_and_names_the_species(tmp_path, capsys):
@@ -188,7 +210,7 @@ class TestErrors:
         self.refused(table, "fitted to an array", fit=False)
 
     def test_not_fitted(self):
-        for model in (LinearPotential(), MomentTensorPotential()):
+        for model in (LinearPotential(), MomentTensorPotential(), GreedyOLS()):
             self.refused(model, "not fitted", NotFittedError, fit=False)
 
     @pytest.mark.filterwarnings("ignore:LinearPotential. the model reproduces")

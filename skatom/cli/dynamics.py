@@ -35,11 +35,12 @@ def export(arguments):
     """Write a model in a format of LAMMPS or MLIP, and print how it is read."""
     from skatom._persistence import load_model
     from skatom._prediction import last_step
-    from skatom.models import LinearPotential, MomentTensorPotential, write_mtp
+    from skatom.models import MomentTensorPotential, write_mtp
+    from skatom.models.linear.base import LinearModel
 
     whole = load_model(arguments.model)
     model = last_step(whole)
-    if isinstance(model, LinearPotential | MomentTensorPotential):
+    if isinstance(model, LinearModel | MomentTensorPotential):
         path = f"{arguments.out}.mtp"
         symbols = write_mtp(whole, path)
         numbers = ", ".join(f"{k} is {symbol}" for k, symbol in enumerate(symbols))

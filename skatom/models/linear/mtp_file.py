@@ -15,7 +15,7 @@ from skatom._typing import Array
 from skatom.baseline import energies_of_elements
 from skatom.descriptors import MomentTensor
 from skatom.descriptors.contractions import basic_moments, compile_program
-from skatom.models.linear.linear_potential import LinearPotential
+from skatom.models.linear.base import LinearModel
 from skatom.models.linear.moment_tensor_potential import MomentTensorPotential
 
 _SUGGESTION = (
@@ -39,12 +39,13 @@ def write_mtp(model: Any, path: str | PathLike) -> list[str]:
 
     Coefficients of each species of the centre, those of `LinearPotential` by default, become
     invariants of their own, whose radial functions vanish for other centres: with C species the
-    file has C times as many invariants. Linear maps between descriptor and model, such as those of
+    file has C times as many invariants. What only coefficients of 0 need is left out, so that files
+    of `GreedyOLS` are short. Linear maps between descriptor and model, such as those of
     `FeatureScaler <skatom.descriptors.FeatureScaler>`, are part of the coefficients.
 
     Parameters
     ----------
-    model : Pipeline, LinearPotential or MomentTensorPotential
+    model : Pipeline, LinearPotential, GreedyOLS, BaggedGreedyOLS or MomentTensorPotential
         A fitted model of the `AtomicFeatures` of `MomentTensor`.
     path : str or path
         Where to write. A file that is there is replaced.
@@ -92,7 +93,7 @@ def write_mtp(model: Any, path: str | PathLike) -> list[str]:
     """
     potential = _potential(model)
     descriptor, *maps = _origin(potential)
-    contents = _contents(descriptor, *_energies(potential, descriptor, maps))
+    contents = _pruned(_contents(descriptor, *_energies(potential, descriptor, maps)))
     symbols = [chemical_symbols[z] for z in descriptor.species_]
     with written_whole(path) as beside:
         beside.write_text(_text(contents, descriptor, symbols), encoding="utf-8")
@@ -112,14 +113,12 @@ class _Contents(NamedTuple):
 
 
 def _potential(model):
-    """The fitted LinearPotential of a model."""
+    """The fitted linear model at the end."""
     model = last_step(model)
-    if isinstance(model, MomentTensorPotential | LinearPotential):
-        check_is_fitted(model)
-    model = getattr(model, "estimator_", model)
-    if not isinstance(model, LinearPotential):
+    if not isinstance(model, MomentTensorPotential | LinearModel):
         raise TypeError(f"got {type(model).__name__}: {_SUGGESTION}")
-    return model
+    check_is_fitted(model)
+    return model.estimator_ if isinstance(model, MomentTensorPotential) else model
 
 
 def _origin(potential):
@@ -202,6 +201,25 @@ def _contents(descriptor, coef, constants):
         moment_coeffs=coef[:n_copies].ravel(),
         species_coeffs=constants,
     )
+
+
+def _pruned(contents):
+    """The same without invariants of coefficient 0, and all that only they need."""
+    kept = contents.moment_coeffs != 0
+    kept[0] |= not kept.any()
+    used = np.zeros(contents.n_numbers, bool)
+    used[contents.scalars[kept]] = True
+    for left, right, _, number in contents.times[::-1]:
+        used[[left, right]] |= used[number]
+    place = np.cumsum(used) - 1
+    times = contents.times[used[contents.times[:, 3]]]
+    times[:, [0, 1, 3]] = place[times[:, [0, 1, 3]]]
+    basics = contents.basics[used[: len(contents.basics)]]
+    functions, basics[:, 0] = np.unique(basics[:, 0], return_inverse=True)
+    return contents._replace(
+        radial=contents.radial[functions], basics=basics, times=times, n_numbers=used.sum(),
+        scalars=place[contents.scalars[kept]], moment_coeffs=contents.moment_coeffs[kept],
+    )  # fmt: skip
 
 
 def _radial_functions(descriptor, program):
