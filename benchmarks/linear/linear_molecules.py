@@ -141,9 +141,11 @@ def _tuned(name, train, settings, options):
 
 def _errors(train, tests, settings, options):
     begin, rows = time.perf_counter(), []
+    if options.alpha:
+        settings = settings | {"alpha": options.alpha[0]}
     linear, held = _fitted(train, tests, settings, options.device)
     for alpha in options.alpha or [linear.alpha]:
-        model = linear.regularized(alpha=alpha)
+        model = linear if alpha == linear.alpha else linear.regularized(alpha=alpha)
         seconds = time.perf_counter() - begin
         for name, (X, y) in held.items():
             rows.append(_row(model, name, X, y, f"{seconds:.0f}"))
