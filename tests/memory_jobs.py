@@ -341,8 +341,8 @@ JOBS = {
     ),
     "hdnnp": Fit(lambda: HDNNP(max_iter=2, random_state=0), 1500),
     "hdnnp-charges": Fit(
-        lambda: HDNNP(max_iter=2, electrostatics=True, solver="lbfgs", random_state=0), 1500, ALL,
-        "crystals",
+        lambda: HDNNP(max_iter=2, electrostatics=True, solver="lbfgs", random_state=0), 6000, ALL,
+        "crystals", steady=False,
     ),
     "network-crystals": Fit(
         piped(SMALL_SOAP, StructuredMLPRegressor, max_iter=1, random_state=0), 1500, ALL,
