@@ -345,7 +345,7 @@ JOBS = {
         "crystals", steady=False,
     ),
     "network-crystals": Fit(
-        piped(SMALL_SOAP, StructuredMLPRegressor, max_iter=1, random_state=0), 1500, ALL,
+        piped(SMALL_SOAP, StructuredMLPRegressor, max_iter=1, random_state=0), 3000, ALL,
         "crystals",
     ),
     "trained-moments": Fit(

@@ -119,10 +119,10 @@ def blocks_of(X, coordinates, n_groups, dtype=float):
 class _Blocks:
     """Blocks that are filled batch by batch.
 
-    A subclass implements ``_counts()``, an upper bound of the number of forces blocks and the exact
-    number of strain blocks of every structure, ``_work()``, where the derivatives of each structure
-    begin among those of all, and the bytes that each takes on its way, and ``_parts(batch)``, which
-    yields ``(kind, values, rows, first coordinates)``, with rows in the order of structures.
+    A subclass implements ``_counts()``, how many derivatives of a feature each kind of blocks has
+    at most, ``_work()``, where the derivatives of each structure begin among those of all, and the
+    bytes that each takes on its way, and ``_parts(batch)``, which yields ``(kind, values, rows,
+    first coordinates)``, with rows in the order of structures.
     """
 
     def __init__(self, X, coordinates, n_groups):
@@ -131,11 +131,11 @@ class _Blocks:
         self.width, self.device = X.n_features // n_groups, device_of(X.values)
 
     def blocks(self, dtype):
-        counts = self._counts()
-        size = float(dtype.itemsize) * self.width * (3 * counts[0].sum() + 6 * counts[1].sum())
+        sizes = float(dtype.itemsize) * self.width * np.array(self._counts())
         what = f"the derivatives of {self.X.n_features} features of {len(self.X)} structures"
         edges, n_bytes = self._work()
-        size = 2 * size + min(_BATCH_BYTES, n_bytes * int(edges[-1]))  # the parts and the whole
+        # the parts of all kinds, and either what a batch takes or the whole of one kind
+        size = sizes.sum() + max(sizes.max(), min(_BATCH_BYTES, n_bytes * int(edges[-1])))
         check = check_memory if self.device is None else self.device.check_memory
         check(size, what, _REMEDY)
         found = {}
@@ -168,14 +168,16 @@ class _OfAtoms(_Blocks):
         return self.X.offsets
 
     def _counts(self):
-        """Blocks of forces and of strains of each structure."""
         pairs, n = self.X.neighbors, len(self.X.numbers)
         keys = np.unique(pairs.centers.astype(np.int64) * n + pairs.indices)
         keys = keys[keys // n != keys % n]
         owners = np.repeat(np.arange(len(self.X)), self.X.n_atoms)
-        moving = np.bincount(owners[keys // n], minlength=len(self.X)) + self.X.n_atoms
-        c = self.coordinates
-        return moving * c.has_forces, self.X.n_atoms * c.has_virial
+        c, n_atoms = self.coordinates, self.X.n_atoms
+        return (
+            3 * c.has_forces[owners[keys // n]].sum(),
+            3 * n_atoms[c.has_forces].sum(),
+            6 * n_atoms[c.has_virial].sum(),
+        )
 
     def _work(self):
         return self.X.neighbors.offsets[self.X.offsets], 72 * self.width
@@ -230,7 +232,7 @@ class _OfStructures(_Blocks):
 
     def _counts(self):
         c, g = self.coordinates, self.n_groups
-        return c.n_atoms * c.has_forces * g, c.has_virial * g
+        return 3 * g * c.n_atoms[c.has_forces].sum(), 6 * g * c.has_virial.sum()
 
     def _work(self):
         return self.X.structures.offsets, 72 * self.X.n_features
