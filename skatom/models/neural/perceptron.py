@@ -119,7 +119,8 @@ class Passage:
             if moving:
                 of_weights += of_a[k].T @ self.of_arguments[k]
             parts[:0] = [of_weights, back.sum(axis=0)]
-            back = back @ self.network.coefs[k].T
+            if k:
+                back = back @ self.network.coefs[k].T
         return parts
 
     def _pushed(self, tangents):

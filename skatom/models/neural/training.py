@@ -77,7 +77,7 @@ def _check_passage(settings, data, summed):
     """Raise a MemoryError if the arrays of a passage through the networks do not fit."""
     share = 1.0 if settings.solver == "lbfgs" else min(1.0, settings.batch_size / len(data))
     hidden = sum(part.shape[1] for part in summed.networks[0].coefs)
-    arrays = 4 * data.x.shape[1] * (2 if data.blocks else 1) + 8 * hidden
+    arrays = 3 * data.x.shape[1] * (2 if data.blocks else 1) + 8 * hidden
     device = device_of(data.x)
     check = check_memory if device is None else device.check_memory
     check(
