@@ -245,6 +245,11 @@ def compile_program(basis):
     return compiler.program(scalars)
 
 
+def program_of(descriptor):
+    """The `Program` of a fitted `MomentTensor`."""
+    return compile_program(descriptor._basis())
+
+
 class _Compiler:
     """Writes contractions as sums of products of two numbers, and shares common subexpressions.
 

@@ -14,7 +14,7 @@ from skatom._prediction import last_step
 from skatom._typing import Array
 from skatom.baseline import energies_of_elements
 from skatom.descriptors import MomentTensor
-from skatom.descriptors.contractions import basic_moments, compile_program
+from skatom.descriptors.contractions import basic_moments, program_of
 from skatom.models.linear.base import LinearModel
 from skatom.models.linear.moment_tensor_potential import MomentTensorPotential
 
@@ -166,7 +166,7 @@ def _energies(potential, descriptor, maps):
 
 def _contents(descriptor, coef, constants):
     """All arrays, with a copy of the program for each kind of centre of other coefficients."""
-    program = compile_program(descriptor._basis())
+    program = program_of(descriptor)
     n_copies = 1 if (coef == coef[0]).all() else len(coef)
     one = _radial_functions(descriptor, program)
     radial = np.zeros((n_copies, *one.shape))
