@@ -51,21 +51,23 @@ def check_origin(estimator, X):
             f"{type(estimator).__name__}, with {difference}: transform all structures by one "
             "fitted descriptor, as a Pipeline does"
         )
-    kinds = [
+    mine, others = origin[1:], _steps(X)
+    if (difference := _difference_of_steps(mine, others)) is None:
+        return
+    expected, given = (
         "StructureFeatures" if any(isinstance(step, str) for step in steps) else "AtomicFeatures"
-        for steps in (origin[1:], _steps(X))
-    ]
-    if kinds[0] != kinds[1]:
+        for steps in (mine, others)
+    )
+    if given != expected:
         raise ValueError(
-            f"X is {kinds[1]}, but {type(estimator).__name__} was fitted to {kinds[0]}: give it "
-            f"{kinds[0]}"
+            f"X is {given}, but {type(estimator).__name__} was fitted to {expected}: give it "
+            f"{expected}"
         )
-    if (difference := _difference_of_steps(origin[1:], _steps(X))) is not None:
-        raise ValueError(
-            f"X has {difference} after the descriptor, compared with the features in fit of "
-            f"{type(estimator).__name__}: transform all structures by the same fitted steps, as a "
-            "Pipeline does"
-        )
+    raise ValueError(
+        f"X has {difference} after the descriptor, compared with the features in fit of "
+        f"{type(estimator).__name__}: transform all structures by the same fitted steps, as a "
+        "Pipeline does"
+    )
 
 
 def check_same_origin(*sides):

@@ -13,8 +13,8 @@ from skatom._cpu.fastmath import FASTMATH
 from skatom._numba import callee
 from skatom.descriptors._cpu.harmonics import harmonics, harmonics_with_gradients
 
-# Wavelets end at this many standard deviations of their Gaussian, and fall to 0 over the last of
-# them: where they begin to fall, the Gaussian is 1.5e-8.
+# Wavelets end at this many standard deviations of their Gaussian, and fall to 0 over the last
+# quarter of one: where they begin to fall, the Gaussian is 1.5e-8.
 REACH, _FALL = 6.25, 0.25
 
 
